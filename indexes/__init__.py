@@ -1,0 +1,1 @@
+"""The truth about indexes: one `createIndexes` command a collection, as data."""

@@ -1,0 +1,1 @@
+"""One module a framework, each imported by those who have that framework."""

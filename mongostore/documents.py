@@ -1,0 +1,337 @@
+"""How each value is stored: the Beanie documents, and the names of their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import bson
+from beanie import Document, init_beanie
+from bson.errors import BSONError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from mongostore.engines import Database
+from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
+from mongostore.models import Message, Session
+from mongostore.values import (
+    check_id,
+    check_text,
+    from_micros,
+    pack,
+    pack_members,
+    preview_text,
+    to_micros,
+    unpack,
+    unpack_members,
+)
+
+D = TypeVar("D", bound=Document)
+
+_MESSAGES = TypeAdapter(list[Message])
+# What is raised where a member is missing, or of a type that cannot even be unpacked.
+_UNREADABLE = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
+# A document, or a part of one, as the driver gives and takes it.
+Raw = dict[str, Any]
+
+SCHEMA_VERSION = 1
+# Room for the envelope around a value in a document of 16 MiB.
+MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
+
+
+class StoredPreview(BaseModel):
+    """The start of a session's newest message."""
+
+    id: str
+    conversation_id: str
+    role: str
+    text: str
+    created_at: int
+
+
+class StoredMessage(BaseModel):
+    """A message inside a session or a segment; its position is its place there and is not stored.
+
+    `overflow` names the document that holds `content` and `data` when they are too large to embed.
+    """
+
+    id: str
+    conversation_id: str
+    role: str
+    content: Any
+    data: Any
+    metadata: dict[str, Any]
+    created_at: int
+    updated_at: int
+    overflow: str | None
+
+
+class StoredContext(BaseModel):
+    """A session's context messages: the packed value, or the key of the document that holds it."""
+
+    value: Any = None
+    overflow: str | None = None
+
+
+class StoredErasure(BaseModel):
+    """The newest deletion of messages: which call did it, and how many there were."""
+
+    token: str
+    count: int
+
+
+class SessionFields(BaseModel):
+    """A session document with its newest messages embedded; None stands where a message was deleted.
+
+    The messages before position `base` are in segments; `end` is the position of the next message.
+    `messages_bytes` is at least the size of `messages`. `edits` grows with every change of messages
+    but an append. `deletions` are ids that are being removed from segments.
+
+    `generation` changes when all messages go at once, so that segments of before can never be taken
+    for those of after; `origin` is the first one, and `stale` lists those whose parts still have to go.
+
+    `state` is `open`, `deleted` (softly) or `purging` (its parts are being removed). `revised_by`,
+    `purged_by` and `erasure` name the calls that last did these, by which a retried call knows its
+    own doing. Times are microseconds since 1970.
+    """
+
+    id: str
+    namespace: str
+    session_id: str
+    user_id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    data: Any = {}
+    metadata: dict[str, Any] = {}
+    state: str = "open"
+    context: StoredContext | None = None
+    revision: int = 0
+    created_at: int
+    updated_at: int
+    deleted_at: int | None = None
+    message_count: int = 0
+    last: StoredPreview | None = None
+    messages: list[StoredMessage | None] = []
+    messages_bytes: int = 0
+    base: int = 0
+    end: int = 0
+    edits: int = 0
+    generation: str
+    origin: str
+    stale: list[str] = []
+    deletions: list[str] = []
+    erasure: StoredErasure | None = None
+    revised_by: str | None = None
+    purged_by: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+class SegmentFields(BaseModel):
+    """Messages `start` to `end` (exclusive) of a session that have left its document."""
+
+    id: str
+    session: str
+    generation: str
+    start: int
+    end: int
+    edits: int
+    bytes: int
+    messages: list[StoredMessage | None]
+
+
+class OverflowFields(BaseModel):
+    """A value too large to be embedded, written once and never changed."""
+
+    id: str
+    session: str
+    generation: str
+    value: Any
+
+
+# The documents declare, they are never bound: see `Documents.bind`.
+class SessionDocument(SessionFields, Document):
+    """How sessions are stored."""
+
+    class Settings:
+        """Where they are stored."""
+
+        name = "sessions"
+
+
+class SegmentDocument(SegmentFields, Document):
+    """How the older messages of long sessions are stored."""
+
+    class Settings:
+        """Where they are stored."""
+
+        name = "session_segments"
+
+
+class OverflowDocument(OverflowFields, Document):
+    """How single large values are stored."""
+
+    class Settings:
+        """Where they are stored."""
+
+        name = "session_overflows"
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The document classes of one store, bound to its database."""
+
+    sessions: type[SessionDocument]
+    segments: type[SegmentDocument]
+    overflows: type[OverflowDocument]
+
+    @classmethod
+    async def bind(cls, database: Database) -> Documents:
+        """Return document classes of this database alone.
+
+        Beanie ties a class to one database for the whole process, the last one winning silently. So
+        each store gets classes of its own, made from the bases of the declared ones, which stay unbound.
+        """
+        bound = cls(_unbound(SessionDocument), _unbound(SegmentDocument), _unbound(OverflowDocument))
+        # Index definitions live in `indexes/`; Beanie's own handling loses some of them.
+        await init_beanie(database, document_models=list(vars(bound).values()), skip_indexes=True)
+        return bound
+
+
+def _unbound(declared: type[D]) -> type[D]:
+    """Return a twin of a declared document class, not bound to any database yet."""
+    settings = vars(declared)["Settings"]
+    names = {
+        "__module__": declared.__module__,
+        "__qualname__": declared.__qualname__,
+        "__doc__": declared.__doc__,
+    }
+    make: Any = type(declared)
+    twin: type[D] = make(declared.__name__, declared.__bases__, {**names, "Settings": settings})
+    return twin
+
+
+def to_stored(message: Message, now: int) -> Raw:
+    """Return a message in the form of `StoredMessage`, not yet looked at for size.
+
+    Args:
+        message: What a caller gave.
+        now: The time, in microseconds, for the times that it does not carry.
+
+    Raises:
+        InvalidValueError: One of its members cannot be stored.
+    """
+    if not isinstance(message, Message):
+        raise InvalidValueError("message", f"must be a Message, not {type(message).__name__}")
+    created = now if message.created_at is None else to_micros("created_at", message.created_at)
+    return {
+        "id": check_id("id", message.id),
+        "conversation_id": check_id("conversation_id", message.conversation_id),
+        "role": check_text("role", message.role),
+        "content": pack("content", message.content),
+        "data": pack("data", message.data),
+        "metadata": pack_members("metadata", message.metadata),
+        "created_at": created,
+        "updated_at": created if message.updated_at is None else to_micros("updated_at", message.updated_at),
+        "overflow": None,
+    }
+
+
+def to_messages(placed: Sequence[tuple[int | None, Raw]]) -> tuple[list[Message], list[InvalidDocumentError]]:
+    """Return stored messages, each with its position, as callers see them, and what cannot be read."""
+    try:
+        # All at once: half of the time that it takes one by one.
+        return _MESSAGES.validate_python([_members_of(stored, position) for position, stored in placed]), []
+    except _UNREADABLE:
+        pass
+    messages: list[Message] = []
+    errors: list[InvalidDocumentError] = []
+    for position, stored in placed:
+        try:
+            messages.append(Message.model_validate(_members_of(stored, position)))
+        except _UNREADABLE as error:
+            known = stored.get("id") if isinstance(stored, dict) else None
+            errors.append(InvalidDocumentError("message", str(known), _fields_of(error)))
+    return messages, errors
+
+
+def to_session(raw: Raw) -> Session:
+    """Return a stored session as callers see it.
+
+    Raises:
+        InvalidDocumentError: It does not fit the model.
+    """
+    try:
+        deleted_at, last = raw.get("deleted_at"), raw.get("last")
+        return Session.model_validate(
+            {
+                "id": raw["session_id"],
+                "namespace": raw["namespace"],
+                "user_id": raw.get("user_id"),
+                "name": raw.get("name"),
+                "description": raw.get("description"),
+                "data": unpack(raw.get("data", {})),
+                "metadata": unpack_members(raw.get("metadata", {})),
+                "count": raw.get("message_count", 0),
+                "last": last and {**last, "created_at": from_micros(last["created_at"])},
+                "has_context": raw.get("context") is not None,
+                "revision": raw.get("revision", 0),
+                "created_at": from_micros(raw["created_at"]),
+                "updated_at": from_micros(raw["updated_at"]),
+                "deleted_at": None if deleted_at is None else from_micros(deleted_at),
+            }
+        )
+    except _UNREADABLE as error:
+        raise InvalidDocumentError("session", str(raw["_id"]), _fields_of(error)) from None
+
+
+def _members_of(stored: Raw, position: int | None) -> Raw:
+    created, updated = stored["created_at"], stored["updated_at"]
+    moment = from_micros(created)
+    return {
+        "id": stored["id"],
+        "conversation_id": stored["conversation_id"],
+        "role": stored["role"],
+        "content": unpack(stored["content"]),
+        "data": unpack(stored["data"]),
+        "metadata": stored["metadata"] and unpack_members(stored["metadata"]),
+        "created_at": moment,
+        # Few messages are ever changed, and making a datetime is a fifth of the cost of a message.
+        "updated_at": moment if updated == created else from_micros(updated),
+        "position": position,
+    }
+
+
+def _fields_of(error: Exception) -> tuple[str, ...]:
+    """Return the names of the fields that do not fit, without their values."""
+    if not isinstance(error, ValidationError):
+        return ()
+    return tuple(sorted({".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)}))
+
+
+def to_stored_preview(stored: Raw) -> Raw:
+    """Return the start of a stored message, whose content is in place, in the form of `StoredPreview`."""
+    preview = {name: stored[name] for name in ("id", "conversation_id", "role", "created_at")}
+    return {**preview, "text": preview_text(unpack(stored["content"]))}
+
+
+def size_of(path: str, document: Mapping[str, Any]) -> int:
+    """Return the number of bytes that a document takes as BSON.
+
+    Raises:
+        InvalidValueError: It cannot be BSON at all.
+    """
+    try:
+        return len(bson.encode(document))
+    except (BSONError, OverflowError, RecursionError, UnicodeError) as error:
+        raise InvalidValueError(path, f"cannot be stored ({type(error).__name__})") from None
+
+
+def check_size(what: str, size: int) -> None:
+    """Refuse a value that no single document can hold.
+
+    Raises:
+        DocumentTooLargeError: It is larger.
+    """
+    if size > MAX_VALUE_BYTES:
+        raise DocumentTooLargeError(what, size, MAX_VALUE_BYTES)

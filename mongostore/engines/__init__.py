@@ -1,0 +1,56 @@
+"""Where conversations are kept, chosen by URI; never a silent fallback from one to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.mongo import DEFAULT_DATABASE, MongodEngine, MongoEngine, Transactions
+from mongostore.engines.motor import engine_from_motor, is_motor
+from mongostore.engines.protocol import Capability, Database, Engine
+from mongostore.errors import ConfigurationError
+
+__all__ = ["Capability", "Database", "Engine", "Transactions", "engine_for"]
+
+
+def engine_for(
+    target: object,
+    database: str | None = None,
+    *,
+    default_database: str | None = None,
+    transactions: Transactions = "required",
+    mongod: Path | None = None,
+) -> Engine:
+    """Return the engine of a URI, or of a Motor client or database.
+
+    Args:
+        target: `mongomock://[name]`, `mongodb://…`, `mongodb+srv://…`, `mongod:///folder`, or the object.
+        database: The database's name; else what the target names, else the default.
+        default_database: The database where neither says one; else `mongostore`.
+        transactions: `off` accepts a standalone server.
+        mongod: The binary for `mongod:///folder`.
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    default = default_database or DEFAULT_DATABASE
+    if is_motor(target):
+        return engine_from_motor(target, database, default, transactions=transactions)
+    if not isinstance(target, str):
+        raise ConfigurationError(f"a store opens a URI or a Motor client, not {type(target).__name__}")
+    scheme = target.partition("://")[0]
+    if scheme == "mongomock":
+        return EmbeddedEngine(target.removeprefix("mongomock://"), database or default)
+    if scheme in ("mongodb", "mongodb+srv"):
+        return MongoEngine(target, database, default, transactions=transactions)
+    if scheme == "mongod":
+        parts = urlsplit(target)
+        if parts.netloc or not parts.path.strip("/"):
+            raise ConfigurationError(
+                "mongod:// takes an absolute folder after three slashes: mongod:///srv/chat"
+            )
+        return MongodEngine(Path(unquote(parts.path)), database or default, binary=mongod)
+    raise ConfigurationError(
+        "a store's URI starts with mongomock://, mongodb://, mongodb+srv:// or mongod:///folder"
+    )

@@ -1,0 +1,249 @@
+"""A MongoDB server, replica set or Atlas cluster, through PyMongo's own async client."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import pymongo
+from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
+from bson.int64 import Int64
+from pymongo import AsyncMongoClient
+from pymongo.errors import (
+    ConfigurationError as DriverConfigurationError,
+)
+from pymongo.errors import (
+    ConnectionFailure,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.read_preferences import ReadPreference
+from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
+
+from mongostore.engines.faults import translate
+from mongostore.engines.mongod import Mongod
+from mongostore.engines.protocol import Capability, Database
+from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
+
+Transactions = Literal["required", "off"]
+
+DEFAULT_DATABASE = "mongostore"
+OPEN_SECONDS = 4.5
+_DEFAULTS: dict[str, Any] = {
+    "appname": "mongostore",
+    "maxPoolSize": 20,
+    "serverSelectionTimeoutMS": int(OPEN_SECONDS * 1000),
+    "connectTimeoutMS": 4000,
+}
+# What a server without Atlas Search answers to its listing: unknown stage, or not configured.
+_NO_SEARCH = {59, 31082, 40324}
+_REASONS = (
+    ("certificate verify failed", "its TLS certificate is not trusted: name the right CA with tlsCAFile="),
+    ("hostname mismatch", "its TLS certificate is for another host name"),
+    ("ssl", "it does not speak TLS, or another version: leave out tls=true, or mend the server"),
+    ("connection closed", "it closes the connection: if it wants TLS, say tls=true"),
+    ("refused", "nothing listens there: is the server running?"),
+    ("not known", "there is no such host"),
+    ("nodename", "there is no such host"),
+    ("name resolution", "the host's name cannot be looked up"),
+    ("no replica set members match", "it is not a member of the replica set that the URI names"),
+    ("timed out", "it does not answer"),
+)
+
+
+class _PlainInt(TypeDecoder):
+    bson_type = Int64
+
+    def transform_bson(self, value: Int64) -> int:
+        return int(value)
+
+
+CODEC = CodecOptions[dict[str, Any]](document_class=dict, type_registry=TypeRegistry([_PlainInt()]))
+
+
+class MongoEngine:
+    """The engine of `mongodb://` and `mongodb+srv://`.
+
+    Args:
+        uri: The connection string; its options win over our defaults, such as `maxPoolSize=20`.
+        database: The database; else the one that the URI names, else the default one.
+        transactions: `off` accepts a standalone server, which has none.
+        options: Client options beside the URI's, as `AsyncMongoClient` takes them.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        uri: str,
+        database: str | None = None,
+        default_database: str = DEFAULT_DATABASE,
+        *,
+        transactions: Transactions = "required",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._uri = uri
+        self._options = {**_DEFAULTS, **(options or {})}
+        self._database = database
+        self._default_database = default_database
+        self._transactions = transactions
+        self._client: AsyncMongoClient[dict[str, Any]] | None = None
+        self._capabilities: frozenset[Capability] = frozenset()
+        self.label = label_of(uri)
+
+    @property
+    def database(self) -> Database:
+        """The database, read from the primary and written by the majority unless the URI says otherwise."""
+        assert self._client is not None, "the store checks that it is open"
+        named = self._client.get_default_database(self._default_database).name
+        concern = self._client.write_concern
+        return self._client.get_database(
+            self._database or named,
+            codec_options=CODEC,
+            # A secondary may lag between the two reads that a long session takes.
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=concern if concern.document.get("w") is not None else WriteConcern("majority"),
+        )
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the deployment can do, known once the engine is open."""
+        return self._capabilities
+
+    async def open(self) -> None:
+        """Connect and learn the capabilities, within five seconds.
+
+        Raises:
+            ConfigurationError: The URI cannot work.
+            AccessDeniedError: The credentials are wrong.
+            UnavailableError: Nothing answers there, or not in the way the URI says (TLS, replica set).
+            UnsupportedError: It is a standalone server, and transactions are required.
+        """
+        options = {
+            key: value for key, value in self._options.items() if key.lower() not in _named_options(self._uri)
+        }
+        try:
+            self._client = AsyncMongoClient(self._uri, **options)
+            with pymongo.timeout(OPEN_SECONDS):
+                self._capabilities = await self._discover()
+        except DriverConfigurationError as error:
+            await self.close()
+            raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
+        except PyMongoError as error:
+            diagnosed = self._diagnose(error)
+            await self.close()
+            raise diagnosed from None
+        if Capability.TRANSACTIONS not in self._capabilities and self._transactions == "required":
+            await self.close()
+            raise UnsupportedError(
+                f"{self.label} is a standalone server without transactions: start it with --replSet and run "
+                'rs.initiate(), or open the store with transactions="off"'
+            )
+
+    async def close(self) -> None:
+        """Close every connection; closing twice is harmless."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def revive(self) -> None:
+        """Do nothing: the server is somebody else's."""
+
+    def deadline(self, seconds: float) -> AbstractContextManager[object]:
+        """Bound every command sent inside the `with` block."""
+        return pymongo.timeout(seconds)
+
+    async def _discover(self) -> frozenset[Capability]:
+        assert self._client is not None
+        hello = await self._client.admin.command("hello")
+        # The first command that needs a login: wrong credentials show here and not in the middle of the work.
+        await self.database.command("ping")
+        found = {Capability.TTL}
+        if "setName" in hello or hello.get("msg") == "isdbgrid":
+            found |= {Capability.TRANSACTIONS, Capability.CHANGE_STREAMS}
+        if await self._has_search():
+            found.add(Capability.SEARCH)
+        return frozenset(found)
+
+    async def _has_search(self) -> bool:
+        try:
+            async with await self.database.sessions.aggregate([{"$listSearchIndexes": {}}]) as cursor:
+                await cursor.to_list()
+        except OperationFailure:
+            return False
+        return True
+
+    def _diagnose(self, error: PyMongoError) -> MongoStoreError:
+        if not isinstance(error, ConnectionFailure):
+            return translate(error, self.label)
+        told = [str(error)]
+        if self._client is not None:
+            servers = self._client.topology_description.server_descriptions().values()
+            told += [str(server.error) for server in servers if server.error]
+        text = " ".join(told).lower()
+        reason = next((reason for sign, reason in _REASONS if sign in text), "it does not answer")
+        return UnavailableError(f"{self.label}: {reason}")
+
+
+class MongodEngine(MongoEngine):
+    """The engine of `mongod:///folder`: a server of its own, with its data in that folder.
+
+    Args:
+        directory: The folder; made when missing.
+        database: The database.
+        binary: The server to run; else it is looked for (see `Mongod`).
+    """
+
+    def __init__(self, directory: Path, database: str, *, binary: Path | None = None) -> None:
+        super().__init__("mongodb://127.0.0.1", database)
+        self._server = Mongod(directory, binary)
+        self.label = f"mongod://{directory}"
+
+    async def open(self) -> None:
+        """Start the server, or join the one that runs in that folder, and connect.
+
+        Raises:
+            ConfigurationError: No server can be run, or not in that folder.
+            UnavailableError: It does not answer.
+        """
+        self._uri = await asyncio.to_thread(self._server.start)
+        await super().open()
+
+    async def close(self) -> None:
+        """Disconnect; the last one to leave stops the server."""
+        await super().close()
+        await asyncio.to_thread(self._server.stop)
+
+    async def revive(self) -> None:
+        """Start the server again if it died."""
+        await asyncio.to_thread(self._server.start)
+
+
+def label_of(uri: str) -> str:
+    """Return the scheme and hosts of a URI: no user, password, path or option."""
+    # Greedy to the last @, so that not even a password with an unescaped one shows.
+    found = re.match(r"([a-z+]*://)(?:.*@)?([^/?]*)", uri)
+    return f"{found[1]}{found[2]}" if found else "the URI"
+
+
+def _named_options(uri: str) -> set[str]:
+    """Return the names, in lower case, of the options that a URI sets, having checked them."""
+    # Checked without the DNS look-ups that an SRV address takes.
+    plain = uri.replace("mongodb+srv://", "mongodb://", 1)
+    try:
+        parsed = parse_uri(plain, warn=False)
+    except (InvalidURI, DriverConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"{label_of(uri)}: {_first_line(error)}") from None
+    return {name.lower() for name in parsed["options"]}
+
+
+def _first_line(error: Exception) -> str:
+    # PyMongo quotes a password in one text alone: that of a URI whose user info is not escaped.
+    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return "user name and password must be percent-encoded" if "@" in line or "quote" in line else line

@@ -1,0 +1,59 @@
+"""What every engine offers, and what a deployment may be able to do."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+Database = AsyncDatabase[dict[str, Any]]
+
+
+class Capability(StrEnum):
+    """Something that not every deployment can do."""
+
+    TRANSACTIONS = "transactions"
+    CHANGE_STREAMS = "change streams"
+    TTL = "expiry of documents"
+    SEARCH = "Atlas Search"
+
+
+class Engine(Protocol):
+    """A place where documents are kept, spoken to through PyMongo's async interface.
+
+    Attributes:
+        label: The engine's address as it may be shown: never a password.
+        shared: Whether other processes see the same data.
+    """
+
+    label: str
+    shared: bool
+
+    @property
+    def database(self) -> Database:
+        """The database of an open engine."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the deployment can do, known once the engine is open."""
+
+    async def open(self) -> None:
+        """Connect and learn the capabilities, within five seconds or so.
+
+        Raises:
+            ConfigurationError: The address or the installation cannot work.
+            AccessDeniedError: The credentials are wrong.
+            UnavailableError: Nothing answers there.
+            UnsupportedError: The deployment lacks what the store needs.
+        """
+
+    async def close(self) -> None:
+        """Let go of every connection; closing twice is harmless."""
+
+    async def revive(self) -> None:
+        """Bring back a server that this engine runs itself; nothing to do for the others."""
+
+    def deadline(self, seconds: float) -> AbstractContextManager[object]:
+        """Bound every command sent inside the `with` block."""

@@ -1,0 +1,148 @@
+"""Every error that mongostore raises.
+
+MongoStoreError
++ ConfigurationError    (ValueError)             a URI, a setting or an installation that cannot work
++ AccessDeniedError     (PermissionError)        wrong credentials, or a user without the right
++ NotOpenError          (RuntimeError)           used before open(), after close(), in another loop
++ InvalidValueError     (ValueError, TypeError)  an argument that cannot be stored; names its path
++ NotFoundError         (LookupError)            nothing of that kind has that id
++ AlreadyExistsError                             the id is taken
++ ConflictError                                  a guarded change lost its race, or meets other content
++ DocumentTooLargeError                          more than one MongoDB document can hold
++ InvalidDocumentError                           stored data that does not fit its model
++ IndexConflictError                             an index of that name exists with another definition
++ UnsupportedError                               this deployment cannot do that; says what could
++ UnavailableError      (ConnectionError)        no server, or no answer in time
+
+Messages name things by kind, id and path. They never carry a stored text, a password or a driver's own words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MongoStoreError(Exception):
+    """The base of every error of this package."""
+
+
+class ConfigurationError(MongoStoreError, ValueError):
+    """A URI, a setting or an installation cannot work; the message says what to change."""
+
+
+class AccessDeniedError(MongoStoreError, PermissionError):
+    """The server refused the credentials, or their user lacks a right."""
+
+
+class NotOpenError(MongoStoreError, RuntimeError):
+    """The store is used before `open`, after `close`, or from another event loop."""
+
+
+class InvalidValueError(MongoStoreError, ValueError, TypeError):
+    """An argument cannot be stored or looked up.
+
+    Attributes:
+        path: Where in the arguments, such as `metadata.tags[3]`.
+        reason: What is wrong there, without the value itself.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        """Say that the value at `path` is refused for `reason`."""
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[InvalidValueError], tuple[str, str]]:
+        """Pickle by the two fields, which are not the arguments that `Exception` keeps."""
+        return type(self), (self.path, self.reason)
+
+
+class _NamedError(MongoStoreError):
+    """An error about one thing, named by its kind and id."""
+
+    wording = "{kind} {id!r}"
+
+    def __init__(self, kind: str, id: str) -> None:
+        """Say it of the `kind` of thing with that `id`."""
+        super().__init__(self.wording.format(kind=kind, id=id))
+        self.kind = kind
+        self.id = id
+
+    def __reduce__(self) -> tuple[type[_NamedError], tuple[Any, ...]]:
+        """Pickle by the two fields, which are not the arguments that `Exception` keeps."""
+        return type(self), (self.kind, self.id)
+
+
+class NotFoundError(_NamedError, LookupError):
+    """Nothing of that kind has that id, or it is deleted."""
+
+    wording = "no {kind} has the id {id!r}"
+
+
+class AlreadyExistsError(_NamedError):
+    """The id is taken; nothing was written."""
+
+    wording = "a {kind} with the id {id!r} already exists"
+
+
+class ConflictError(MongoStoreError):
+    """A guarded change lost its race, or an id comes back with other content; nothing was written."""
+
+
+class DocumentTooLargeError(MongoStoreError):
+    """More than a MongoDB document (16 MiB) can hold; refused whole.
+
+    Attributes:
+        what: What is too large, such as `message 'm1'`.
+        size: Its size in bytes, as far as it was counted.
+        limit: The number of bytes allowed.
+    """
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        """Say that `what` takes `size` bytes where `limit` are allowed."""
+        super().__init__(f"{what} takes {size:,} bytes; at most {limit:,} can be stored")
+        self.what = what
+        self.size = size
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[type[DocumentTooLargeError], tuple[str, int, int]]:
+        """Pickle by the fields, which are not the arguments that `Exception` keeps."""
+        return type(self), (self.what, self.size, self.limit)
+
+
+class InvalidDocumentError(_NamedError):
+    """Stored data does not fit its model: written by other hands, or by a newer version."""
+
+    wording = "the stored {kind} {id!r} cannot be read"
+
+    def __init__(self, kind: str, id: str, fields: tuple[str, ...] = ()) -> None:
+        """Say which stored thing it is and which `fields` do not fit."""
+        super().__init__(kind, id)
+        self.fields = fields
+        if fields:
+            self.args = (f"{self.args[0]}: {', '.join(fields)}",)
+
+    def __reduce__(self) -> tuple[type[InvalidDocumentError], tuple[Any, ...]]:
+        """Pickle by the fields, which are not the arguments that `Exception` keeps."""
+        return type(self), (self.kind, self.id, self.fields)
+
+
+class IndexConflictError(MongoStoreError):
+    """An index of that name or those keys exists with another definition; it was left as it is."""
+
+
+class UnsupportedError(MongoStoreError):
+    """This engine or deployment lacks a capability; the message says what would give it."""
+
+
+class UnavailableError(MongoStoreError, ConnectionError):
+    """No server, or no answer in time; what was asked may or may not have been done.
+
+    Attributes:
+        retryable: Whether the same call may succeed in a moment.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        """Say what did not answer, and whether trying again makes sense."""
+        super().__init__(message)
+        self.retryable = retryable

@@ -1,0 +1,133 @@
+"""The index definitions of `indexes/`, compared with a database and applied to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import files
+from typing import Any
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+from mongostore.engines import Database
+from mongostore.engines.faults import translate
+from mongostore.errors import IndexConflictError
+
+IndexKey = list[tuple[str, int | str]]
+
+_NAMESPACE_NOT_FOUND = 26
+_SAME_NAME_OR_KEYS = (85, 86)
+# What a listing adds to the definition that was given.
+_ADDED_BY_SERVER = {"v", "ns", "background"}
+
+
+class IndexState(StrEnum):
+    """How an index of a database compares with its definition."""
+
+    PRESENT = "present"
+    MISSING = "missing"
+    DIFFERS = "differs"
+    UNKNOWN = "not ours"
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """One index of a collection.
+
+    Attributes:
+        defined: The definition in `indexes/`; None for an index that is not ours.
+        found: The definition in the database; None where it is missing.
+    """
+
+    collection: str
+    name: str
+    state: IndexState
+    defined: Mapping[str, Any] | None
+    found: Mapping[str, Any] | None
+
+
+def load_indexes() -> list[dict[str, Any]]:
+    """Return the `createIndexes` commands of `indexes/`, one a collection, by file name."""
+    folder = files("mongostore.indexes")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".json"))
+    return [json.loads(folder.joinpath(name).read_text(encoding="utf-8")) for name in names]
+
+
+async def ensure_indexes(database: Database, label: str) -> None:
+    """Create the indexes that are missing, never dropping one; harmless from many processes at once.
+
+    Raises:
+        IndexConflictError: An index of that name, or of those keys, is there with another definition.
+        MongoStoreError: What else the server refused, by its meaning.
+    """
+
+    async def create(command: dict[str, Any]) -> None:
+        try:
+            await database.command(command)
+        except OperationFailure as error:
+            if error.code not in _SAME_NAME_OR_KEYS:
+                raise translate(error, label) from None
+            raise IndexConflictError(
+                f"{label}: an index of {command['createIndexes']} differs from its definition in "
+                f"indexes/{command['createIndexes']}.json; `mongostore indexes check` shows how"
+            ) from None
+        except PyMongoError as error:
+            raise translate(error, label) from None
+
+    await asyncio.gather(*map(create, load_indexes()))
+
+
+async def diff_indexes(database: Database, label: str) -> list[IndexReport]:
+    """Return every index of our collections, defined or found, with how the two compare.
+
+    Raises:
+        MongoStoreError: What the server refused, by its meaning.
+    """
+    reports = []
+    for command in load_indexes():
+        found = await _listed(database, command["createIndexes"], label)
+        reports += [_compared(command["createIndexes"], defined, found) for defined in command["indexes"]]
+        known = {report.name for report in reports} | {"_id_"}
+        reports += [
+            IndexReport(command["createIndexes"], name, IndexState.UNKNOWN, None, index)
+            for name, index in found.items()
+            if name not in known
+        ]
+    return reports
+
+
+async def _listed(database: Database, collection: str, label: str) -> dict[str, dict[str, Any]]:
+    try:
+        async with await database[collection].list_indexes() as cursor:
+            return {index["name"]: dict(index) async for index in cursor}
+    except OperationFailure as error:
+        if error.code == _NAMESPACE_NOT_FOUND:
+            return {}
+        raise translate(error, label) from None
+    except PyMongoError as error:
+        raise translate(error, label) from None
+
+
+def _compared(collection: str, defined: dict[str, Any], found: dict[str, dict[str, Any]]) -> IndexReport:
+    same_name = found.get(defined["name"])
+    same_keys = next((index for index in found.values() if _keys(index) == _keys(defined)), None)
+    there = same_name or same_keys
+    if there is None:
+        state = IndexState.MISSING
+    elif _definition(there) == _definition(defined):
+        state = IndexState.PRESENT
+    else:
+        state = IndexState.DIFFERS
+    return IndexReport(collection, defined["name"], state, defined, there)
+
+
+def _keys(index: Mapping[str, Any]) -> IndexKey:
+    return [(field, int(way) if isinstance(way, int | float) else way) for field, way in index["key"].items()]
+
+
+def _definition(index: Mapping[str, Any]) -> dict[str, Any]:
+    options = {name: value for name, value in index.items() if name not in _ADDED_BY_SERVER}
+    return {**options, "key": _keys(index)}

@@ -1,0 +1,110 @@
+"""The loop thread through which blocking code calls the async core."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
+
+
+class Portal:
+    """One event loop, run by one daemon thread of this process."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mongostore", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the loop runs, and in this process: a fork copies the loop but not its thread."""
+        return self._pid == os.getpid() and not self._loop.is_closed()
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine on the loop thread and wait for its result.
+
+        From a thread that runs an event loop of its own, this blocks that loop.
+
+        Raises:
+            RuntimeError: It is called on the loop thread itself, which would wait for itself for ever.
+        """
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError("a blocking call from the store's own event loop would never end")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # On Ctrl-C the coroutine would otherwise run on behind the caller's back.
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Stop the loop and join its thread; closing twice, or after a fork, is harmless."""
+        if not self.is_usable:
+            return
+        self.run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Mirrored(Protocol[S_co]):
+    """A blocking object that knows its async core and the portal to it."""
+
+    @property
+    def core(self) -> S_co:
+        """The async twin."""
+
+    @property
+    def portal(self) -> Portal:
+        """The portal to the loop in which the twin lives."""
+
+
+def mirror(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Mirrored[S], P], R]:
+    """Return the blocking twin of a coroutine method."""
+
+    @functools.wraps(method)
+    def call(self: Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        # The portal first: after a fork it renews the core.
+        portal = self.portal
+        return portal.run(method(self.core, *args, **kwargs))
+
+    return call
+
+
+def mirror_iter(
+    method: Callable[Concatenate[S, P], AsyncIterator[R]],
+) -> Callable[Concatenate[Mirrored[S], P], Iterator[R]]:
+    """Return the blocking twin of an async-generator method."""
+
+    @functools.wraps(method)
+    def call(self: Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        portal = self.portal
+        items = cast(AsyncGenerator[R, None], method(self.core, *args, **kwargs))
+        try:
+            while True:
+                try:
+                    item = portal.run(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            portal.run(items.aclose())
+
+    return call
+
+
+async def _next(items: AsyncIterator[R]) -> R:
+    return await anext(items)

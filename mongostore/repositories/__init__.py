@@ -1,0 +1,211 @@
+"""What every repository does around each of its verbs: check, bound, retry and put errors into our words."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+from uuid import uuid4
+
+from pymongo.errors import PyMongoError
+
+from mongostore.documents import Documents
+from mongostore.engines import Capability, Engine
+from mongostore.engines.faults import translate
+from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Short first attempts find the new primary soon after a failover; later ones give slow work its time.
+_ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
+
+
+@dataclass
+class Call:
+    """One call of a public verb, the same object over all of its attempts.
+
+    Attributes:
+        token: Unique; a retried insert knows its own first attempt by it.
+        now: When the call began, in microseconds since 1970.
+        attempt: 0 on the first; after that the outcome of an earlier one is unknown.
+    """
+
+    token: str = field(default_factory=lambda: uuid4().hex)
+    now: int = field(default_factory=lambda: time.time_ns() // 1000)
+    attempt: int = 0
+
+
+_call: ContextVar[Call | None] = ContextVar("mongostore_call", default=None)
+
+
+def current_call() -> Call:
+    """Return the call that this code runs in."""
+    call = _call.get()
+    assert call is not None, "repositories' helpers run inside a public verb"
+    return call
+
+
+class Connection:
+    """An engine as the repositories of one store use it: open or not, in one process and one event loop.
+
+    Args:
+        engine: The engine, opened and closed by the store.
+        timeout: Seconds that one call may take, retries included.
+    """
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self.engine = engine
+        self.timeout = timeout
+        self._documents: Documents | None = None
+        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+
+    async def attach(self) -> None:
+        """Bind document classes to the engine, now open, and the connection to this process and event loop.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        try:
+            with self.engine.deadline(self.timeout):
+                self._documents = await Documents.bind(self.engine.database)
+        except PyMongoError as error:
+            raise translate(error, self.engine.label) from None
+        self._owner = os.getpid(), asyncio.get_running_loop()
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the connection is open, here or in another process or event loop."""
+        return self._owner is not None
+
+    def detach(self) -> None:
+        """Mark the connection as closed."""
+        self._documents = self._owner = None
+
+    @property
+    def documents(self) -> Documents:
+        """The store's document classes.
+
+        Raises:
+            NotOpenError: The store is closed, or belongs to another process or event loop.
+        """
+        if self._documents is None or self._owner is None:
+            raise NotOpenError("the store is not open: use `async with`, or await open() first")
+        pid, loop = self._owner
+        if pid != os.getpid():
+            raise NotOpenError("the store was opened before a fork: open one in this process")
+        if loop is not asyncio.get_running_loop():
+            raise NotOpenError("the store was opened in another event loop: open one in each loop")
+        return self._documents
+
+    def require(self, capability: Capability) -> None:
+        """Check that the deployment can do something.
+
+        Raises:
+            UnsupportedError: It cannot.
+        """
+        if capability not in self.engine.capabilities:
+            raise UnsupportedError(
+                f"{self.engine.label} has no {capability}: use a replica set, Atlas or mongod:///folder"
+            )
+
+
+class Repository:
+    """The verbs of one kind of thing.
+
+    Every public coroutine and async generator of a subclass is wrapped: it runs against an open
+    store, within the store's timeout, is tried again while the server is away, and raises errors of
+    this package alone. So each of them must be safe to run twice; `current_call` tells a second run.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, member in list(vars(cls).items()):
+            if name.startswith("_"):
+                continue
+            if inspect.iscoroutinefunction(member):
+                setattr(cls, name, _guarded(member))
+            elif inspect.isasyncgenfunction(member):
+                setattr(cls, name, _guarded_generator(member))
+
+
+def _guarded(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    @functools.wraps(verb)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
+        connection.documents  # noqa: B018  # raises when the store is not open here
+        if _call.get() is not None:
+            return await verb(*args, **kwargs)
+        with _calling() as call:
+            return await _attempts(connection, call, lambda: verb(*args, **kwargs))
+
+    return run
+
+
+def _guarded_generator(verb: Callable[P, AsyncIterator[R]]) -> Callable[P, AsyncIterator[R]]:
+    # A generator lives as long as its consumer likes: it bounds and retries its own steps with `step`.
+    @functools.wraps(verb)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
+        connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
+        connection.documents  # noqa: B018  # raises when the store is not open here
+        items = verb(*args, **kwargs)
+        try:
+            async for item in items:
+                yield item
+        except PyMongoError as error:
+            raise translate(error, connection.engine.label) from None
+        finally:
+            await items.aclose()  # type: ignore[attr-defined]  # an async generator
+
+    return run
+
+
+async def step(
+    connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run one bounded, retried step of an async generator."""
+    with _calling() as call:
+        return await _attempts(connection, call, lambda: action(*args, **kwargs))
+
+
+@contextmanager
+def _calling() -> Any:
+    call = Call()
+    token = _call.set(call)
+    try:
+        yield call
+    finally:
+        _call.reset(token)
+
+
+async def _attempts(connection: Connection, call: Call, action: Callable[[], Awaitable[R]]) -> R:
+    engine = connection.engine
+    ends = time.monotonic() + connection.timeout
+    while True:
+        seconds = _ATTEMPT_SECONDS[min(call.attempt, len(_ATTEMPT_SECONDS) - 1)]
+        try:
+            with engine.deadline(min(seconds, max(ends - time.monotonic(), 0.05))):
+                return await action()
+        except PyMongoError as error:
+            reported: MongoStoreError = translate(error, engine.label)
+        except UnavailableError as error:
+            reported = error
+        if not (isinstance(reported, UnavailableError) and reported.retryable):
+            raise reported from None
+        pause = min(0.05 * 2**call.attempt, 1.0) * random.uniform(0.5, 1.0)
+        if time.monotonic() + pause >= ends:
+            raise reported from None
+        await asyncio.sleep(pause)
+        await engine.revive()
+        call.attempt += 1

@@ -1,0 +1,139 @@
+"""How messages go: single ones leave a hole, so that no other moves; all at once begin a new generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mongostore.documents import Raw, to_stored_preview
+from mongostore.repositories import current_call
+from mongostore.repositories.overflows import Overflows
+from mongostore.repositories.tail import ATTEMPTS, Place, Tail, contended, pause, unchanged
+
+
+class Eraser:
+    """The messages of sessions, as they are removed."""
+
+    def __init__(self, tail: Tail, overflows: Overflows) -> None:
+        self._tail = tail
+        self._overflows = overflows
+
+    async def delete(self, key: str, message_ids: Sequence[str]) -> int:
+        """Remove messages and return how many of them were there.
+
+        Those in segments are announced in the session's document first: that one write is the
+        deletion, and whoever comes next finishes it if this process dies.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+        """
+        call = current_call()
+        wanted = set(message_ids)
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            document = await self._tail.read(key)
+            if document["deletions"]:
+                await self._tail.finish_deletions(document)
+                continue
+            if _done_before(document):
+                return int(document["erasure"]["count"])
+            here = {
+                i: message
+                for i, message in enumerate(document["messages"])
+                if message and message["id"] in wanted
+            }
+            place = Place(document["generation"], document["base"])
+            sealed = await self._tail.sealed(
+                place, list(wanted - {message["id"] for message in here.values()})
+            )
+            gone = [*here.values(), *sealed]
+            if not gone:
+                return 0
+            sets: Raw = {f"messages.{index}": None for index in here}
+            sets["deletions"] = [message["id"] for message in sealed]
+            sets["erasure"] = {"token": call.token, "count": len(gone)}
+            if document["last"]["id"] in wanted:
+                sets["last"] = await self._newest_but(document, wanted)
+            erased = await self._tail.sessions.update_one(
+                unchanged(document),
+                {
+                    "$set": sets,
+                    "$inc": {"message_count": -len(gone), "edits": 1},
+                    "$max": {"updated_at": call.now},
+                },
+            )
+            if erased.matched_count:
+                if sealed:
+                    await self._tail.finish_deletions({**document, **sets})
+                await self._overflows.delete(message["overflow"] for message in gone)
+                return len(gone)
+        raise contended(key)
+
+    async def clear(self, key: str, sets: Raw) -> int:
+        """Remove all messages, set other fields of the session in the same step, and return how many went.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+        """
+        call = current_call()
+        empty: Raw = {
+            "messages": [],
+            "messages_bytes": 0,
+            "base": 0,
+            "end": 0,
+            "message_count": 0,
+            "last": None,
+            "deletions": [],
+        }
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            document = await self._tail.read(key)
+            if _done_before(document):
+                await self.drop_generations(key, document["stale"])
+                return int(document["erasure"]["count"])
+            count, old = document["message_count"], document["generation"]
+            erasure = {"token": call.token, "count": count}
+            cleared = await self._tail.sessions.update_one(
+                {"_id": key, "state": "open", "generation": old, "message_count": count},
+                {
+                    "$set": {**empty, **sets, "generation": call.token, "erasure": erasure},
+                    "$push": {"stale": old},
+                    "$inc": {"edits": 1},
+                    "$max": {"updated_at": call.now},
+                },
+            )
+            if cleared.matched_count:
+                await self.drop_generations(key, [*document["stale"], old])
+                return int(count)
+        raise contended(key)
+
+    async def drop_generations(self, key: str, generations: Sequence[str]) -> None:
+        """Remove the segments and large values of generations that nothing names any more."""
+        if generations:
+            await self._tail.segments.delete_many({"generation": {"$in": list(generations)}})
+            await self._overflows.delete_generations(generations)
+            await self._tail.sessions.update_one(
+                {"_id": key}, {"$pull": {"stale": {"$in": list(generations)}}}
+            )
+
+    async def _newest_but(self, document: Raw, gone: set[str]) -> Any:
+        """Return the preview of the newest message that stays, None where none does."""
+        messages, base = document["messages"], document["base"]
+        while True:
+            for message in reversed(messages):
+                if message and message["id"] not in gone:
+                    filled = await self._overflows.fill([message])
+                    return to_stored_preview(filled[0] if filled else message)
+            segment = base and await self._tail.segments.find_one(
+                {"generation": document["generation"], "start": {"$lt": base}}, sort=[("start", -1)]
+            )
+            if not segment:
+                return None
+            messages, base = segment["messages"], segment["start"]
+
+
+def _done_before(document: Raw) -> bool:
+    """Return whether an earlier attempt of this very call, of unknown outcome, has done it."""
+    return bool(document["erasure"] and document["erasure"]["token"] == current_call().token)

@@ -1,0 +1,65 @@
+"""Values too large to be embedded: each in a document of its own, written once under a key of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import uuid4
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from mongostore.documents import Raw, check_size, size_of
+from mongostore.repositories import Connection
+
+
+class Overflows:
+    """The collection of large values.
+
+    A value is never changed in place: a new one gets a new key, then whatever named the old key is
+    pointed to the new one, then the old value goes. So a reader, or a crash in between, finds either.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def _collection(self) -> AsyncCollection[Raw]:
+        return self._connection.documents.overflows.get_pymongo_collection()
+
+    async def put(self, key: str, generation: str, what: str, value: Any) -> str:
+        """Store a value of the session with that `_id` and return the value's own key.
+
+        Raises:
+            DocumentTooLargeError: No document can hold `what` it is.
+        """
+        check_size(what, size_of(what, {"value": value}))
+        overflow = uuid4().hex
+        await self._collection.insert_one(
+            {"_id": overflow, "session": key, "generation": generation, "value": value}
+        )
+        return overflow
+
+    async def find(self, overflow: str) -> Raw | None:
+        """Return the document with a value, None when it has just been replaced."""
+        return await self._collection.find_one({"_id": overflow})
+
+    async def delete(self, overflows: Iterable[str | None]) -> None:
+        """Remove values that nothing names any more."""
+        if gone := [overflow for overflow in overflows if overflow is not None]:
+            await self._collection.delete_many({"_id": {"$in": gone}})
+
+    async def delete_generations(self, generations: Sequence[str]) -> None:
+        """Remove all values of generations that nothing names any more."""
+        await self._collection.delete_many({"generation": {"$in": list(generations)}})
+
+    async def fill(self, messages: Iterable[Raw]) -> list[Raw] | None:
+        """Return stored messages with their content in place, None when one has just moved elsewhere."""
+        filled = []
+        for message in messages:
+            if message.get("overflow") is None:
+                filled.append(message)
+            elif body := await self.find(message["overflow"]):
+                filled.append({**message, **body["value"]})
+            else:
+                return None
+        return filled

@@ -1,0 +1,379 @@
+"""The messages and context messages of sessions: half of the verbs of `store.sessions`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Unpack
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from mongostore.documents import Raw, size_of, to_messages, to_stored, to_stored_preview
+from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.models import Change, Conversation, Message, MessageMembers, Page, Preview
+from mongostore.repositories import Connection, Repository, current_call
+from mongostore.repositories.erasing import Eraser
+from mongostore.repositories.history import History
+from mongostore.repositories.overflows import Overflows
+from mongostore.repositories.tail import Tail
+from mongostore.repositories.watching import Watcher
+from mongostore.repositories.writing import Patch, Writer
+from mongostore.values import (
+    check_id,
+    check_limit,
+    check_members,
+    check_position,
+    check_text,
+    escape_key,
+    from_micros,
+    pack,
+    pack_members,
+    unpack,
+)
+
+CONTEXT_EMBED_BYTES = 64 * 1024
+
+
+class SessionMessages(Repository):
+    """Messages of sessions, by session id and message id."""
+
+    def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
+        super().__init__(connection)
+        self.namespace = namespace
+        self._tail = tail
+        self._overflows = Overflows(connection)
+        self._writer = Writer(tail, self._overflows)
+        self._eraser = Eraser(tail, self._overflows)
+        self._history = History(connection, tail, self._overflows)
+
+    async def append_message(self, session_id: str, message: Message) -> Message:
+        """Append a message, exactly once however often the call is repeated.
+
+        A message whose id is there with the same content is left as it is.
+
+        Returns:
+            The message as it is stored, with its times; its position is known once it is read.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: The id is there with other content.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: The message takes more than 16 MiB.
+        """
+        return (await self.append_messages(session_id, [message]))[0]
+
+    async def append_messages(self, session_id: str, messages: Sequence[Message]) -> list[Message]:
+        """Append messages so that readers see all or none of them, in the order given.
+
+        Args:
+            session_id: The session.
+            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+
+        Returns:
+            The messages as they are stored.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: An id is there with other content; nothing was appended.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: A message, or all of them together, take too much.
+        """
+        key = self._key(session_id)
+        stored = [to_stored(message, current_call().now) for message in messages]
+        if not stored:
+            await self._tail.read(key)
+            return []
+        fresh = current_call().attempt == 0 and all(
+            "id" not in message.model_fields_set for message in messages
+        )
+        for message in messages:
+            # A minted id is new once: appended again, the same object is looked for first.
+            message.model_fields_set.add("id")
+        there = await self._writer.append(key, stored, fresh=fresh)
+        return to_messages([(None, message) for message in there])[0]
+
+    async def update_message(
+        self, session_id: str, message_id: str, **members: Unpack[MessageMembers]
+    ) -> None:
+        """Change the given members of a message; the others stay.
+
+        Args:
+            session_id: The session.
+            message_id: The message, in whichever conversation.
+            **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
+                key by key, None removing a key.
+
+        Raises:
+            NotFoundError: There is no such session or message.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: The message would take more than 16 MiB; it is left as it was.
+        """
+        key = self._key(session_id)
+        patch = _patch_of(check_members(members, MessageMembers))
+        patch.members["updated_at"] = current_call().now
+        if not await self._writer.change(key, check_id("message_id", message_id), patch):
+            raise NotFoundError("message", message_id)
+
+    async def upsert_message(self, session_id: str, message: Message) -> bool:
+        """Put a message in the place of the one with its id, or append it; return whether it was new.
+
+        A message that is replaced keeps its position and its `created_at`; everything else is that
+        of the new one.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: The message takes more than 16 MiB.
+        """
+        key = self._key(session_id)
+        stored = to_stored(message, current_call().now)
+        replaced = {name: value for name, value in stored.items() if name not in ("id", "created_at")}
+        if message.updated_at is None:
+            replaced["updated_at"] = current_call().now
+        return await self._writer.upsert(key, stored, Patch(replaced))
+
+    async def get_message(self, session_id: str, message_id: str) -> Message:
+        """Return a message.
+
+        Raises:
+            NotFoundError: There is no such session or message.
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        message = await self._history.find(self._key(session_id), check_id("message_id", message_id))
+        if message is None:
+            raise NotFoundError("message", message_id)
+        return message
+
+    async def delete_message(self, session_id: str, message_id: str) -> bool:
+        """Remove a message and return whether it was there; the others keep their positions.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: An id is no plain string.
+        """
+        return await self.delete_messages(session_id, [message_id]) == 1
+
+    async def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
+        """Remove messages, or all of them when none is named, in one step; return how many were there.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: An id is no plain string.
+        """
+        key = self._key(session_id)
+        if message_ids is None:
+            return await self._eraser.clear(key, {})
+        if isinstance(message_ids, str):
+            raise InvalidValueError("message_ids", "must be a list of ids")
+        return await self._eraser.delete(
+            key, [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
+        )
+
+    async def list_messages(
+        self,
+        session_id: str,
+        *,
+        limit: int = 50,
+        newest: bool = False,
+        before: int | str | None = None,
+        after: int | str | None = None,
+        conversation_id: str | None = None,
+    ) -> Page[Message]:
+        """Return a page of messages, always in ascending order.
+
+        Args:
+            session_id: The session.
+            limit: How many at most, 1 to 1000.
+            newest: The last messages, not the first.
+            before: The last messages before this position.
+            after: The first messages behind this position.
+            conversation_id: Only those of one conversation.
+
+        Returns:
+            The page. Its `next_cursor` goes on in the same direction: hand it back as `after`, or as
+            `before` when the page was read backwards.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: An argument is of the wrong type or out of range, or two directions are given.
+        """
+        key, limit = self._key(session_id), check_limit("limit", limit)
+        if conversation_id is not None:
+            check_id("conversation_id", conversation_id)
+        if sum((bool(newest), before is not None, after is not None)) > 1:
+            raise InvalidValueError("newest, before, after", "at most one of them can be given")
+        if newest:
+            return await self._history.page_before(key, None, limit, conversation_id)
+        if before is not None:
+            return await self._history.page_before(
+                key, check_position("before", before), limit, conversation_id
+            )
+        start = None if after is None else check_position("after", after)
+        return await self._history.page_after(key, start, limit, conversation_id)
+
+    async def iter_messages(
+        self, session_id: str, *, conversation_id: str | None = None
+    ) -> AsyncIterator[Message]:
+        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: All messages were removed meanwhile.
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: A message cannot be read; `list_messages` passes over it.
+        """
+        key = self._key(session_id)
+        if conversation_id is not None:
+            check_id("conversation_id", conversation_id)
+        async for message in self._history.iterate(key, conversation_id):
+            yield message
+
+    async def count_messages(self, session_id: str) -> int:
+        """Return the number of messages.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+        """
+        return int((await self._part(self._key(session_id), "message_count"))["message_count"])
+
+    async def conversations(self, session_id: str) -> list[Conversation]:
+        """Return the conversations of a session in the order in which they began; reads all its messages.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: A message cannot be read.
+        """
+        found: dict[str, Conversation] = {}
+        async for message in self._history.iterate(self._key(session_id), None):
+            assert message.position is not None
+            last = _preview(message)
+            if known := found.get(message.conversation_id):
+                known.count, known.last_position, known.last = known.count + 1, message.position, last
+            else:
+                found[message.conversation_id] = Conversation(
+                    id=message.conversation_id,
+                    count=1,
+                    first_position=message.position,
+                    last_position=message.position,
+                    last=last,
+                )
+        return list(found.values())
+
+    async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[Change]:
+        """Yield what happens to a session's messages from now on, or from a token on, until it is deleted.
+
+        Break off with `aclose()` (or `contextlib.aclosing`) to let go of the server's stream at once.
+
+        Args:
+            session_id: The session.
+            after: The `token` of the last change seen; nothing since then is left out.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            UnsupportedError: The deployment has no change streams.
+            InvalidValueError: The token is none of ours.
+            ConflictError: The token is older than the server's history.
+        """
+        watcher = Watcher(self._connection, self._tail, self._overflows, self._history)
+        async for change in watcher.watch(self._key(session_id), after):
+            yield change
+
+    async def get_context(self, session_id: str) -> Any:
+        """Return the context messages, in the shape in which they were set.
+
+        Raises:
+            NotFoundError: There is no such session, or nothing was set.
+            InvalidValueError: The id is no plain string.
+        """
+        key = self._key(session_id)
+        while True:
+            context = (await self._part(key, "context"))["context"]
+            if context is None:
+                raise NotFoundError("context of session", session_id)
+            if context["overflow"] is None:
+                return unpack(context["value"])
+            if stored := await self._overflows.find(context["overflow"]):
+                return unpack(stored["value"])
+
+    async def set_context(self, session_id: str, context: Any) -> None:
+        """Put context messages, any JSON value of up to 16 MiB, in the place of those that are there.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: It is no JSON value; names its path.
+            DocumentTooLargeError: It is larger; what was there stays.
+        """
+        key, value = self._key(session_id), pack("context", context)
+        overflow: str | None = None
+        if size_of("context", {"value": value}) > CONTEXT_EMBED_BYTES:
+            origin = (await self._part(key, "origin"))["origin"]
+            overflow = await self._overflows.put(key, origin, f"the context of session {session_id!r}", value)
+            value = None
+        if not await self._swap_context(key, {"value": value, "overflow": overflow}):
+            await self._overflows.delete([overflow])
+            raise NotFoundError("session", session_id)
+
+    async def delete_context(self, session_id: str) -> bool:
+        """Remove the context messages and return whether there were any.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+        """
+        before = await self._swap_context(self._key(session_id), None)
+        if before is None:
+            raise NotFoundError("session", session_id)
+        return before.get("context") is not None
+
+    async def _swap_context(self, key: str, context: Raw | None) -> Raw | None:
+        """Set a session's context and drop the large one it had; return what there was of the session."""
+        before = await self._sessions.find_one_and_update(
+            {"_id": key, "state": "open"},
+            {"$set": {"context": context}, "$max": {"updated_at": current_call().now}},
+            projection={"context.overflow": 1},
+        )
+        if before and before.get("context"):
+            await self._overflows.delete([before["context"]["overflow"]])
+        return before
+
+    async def _part(self, key: str, name: str) -> Raw:
+        """Return one field of an open session."""
+        found = await self._sessions.find_one({"_id": key, "state": "open"}, {name: 1})
+        if found is None:
+            raise NotFoundError("session", key.partition("/")[2])
+        return found
+
+    @property
+    def _sessions(self) -> AsyncCollection[Raw]:
+        return self._tail.sessions
+
+    def _key(self, session_id: str) -> str:
+        """Return the `_id` of a session of this namespace."""
+        return f"{self.namespace}/{check_id('session_id', session_id)}"
+
+
+def _patch_of(members: Raw) -> Patch:
+    packed: Raw = {}
+    notes, dropped = members.pop("metadata", {}), []
+    for name, value in members.items():
+        if name == "conversation_id":
+            packed[name] = check_id(name, value)
+        elif name == "role":
+            packed[name] = check_text(name, value)
+        else:
+            packed[name] = pack(name, value)
+    if isinstance(notes, dict):
+        dropped = [escape_key(key) for key, value in notes.items() if value is None and type(key) is str]
+    kept = {key: value for key, value in pack_members("metadata", notes).items() if key not in dropped}
+    return Patch(packed, kept, dropped)
+
+
+def _preview(message: Message) -> Preview:
+    stored = to_stored_preview(to_stored(message, 0))
+    return Preview(**{**stored, "created_at": from_micros(stored["created_at"])})

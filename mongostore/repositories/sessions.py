@@ -1,0 +1,387 @@
+"""Sessions: created, listed, changed, deleted and purged; `store.sessions` adds the messages' verbs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Unpack
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents import Raw, size_of, to_session
+from mongostore.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DocumentTooLargeError,
+    InvalidDocumentError,
+    InvalidValueError,
+    NotFoundError,
+)
+from mongostore.models import Page, Session, SessionMembers
+from mongostore.repositories import Connection, current_call, step
+from mongostore.repositories.session_messages import SessionMessages
+from mongostore.repositories.tail import Tail
+from mongostore.values import check_id, check_limit, check_members, check_text, pack, pack_members
+
+DATA_BYTES = 4 * 1024 * 1024
+_HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
+_STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
+
+
+class SessionRepository(SessionMessages):
+    """Sessions, their messages and their context messages, of one namespace.
+
+    Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
+    `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
+    when the user lacks the right, and `NotOpenError` on a store that is not open.
+    """
+
+    def __init__(self, connection: Connection, namespace: str = "default", tail: Tail | None = None) -> None:
+        super().__init__(connection, namespace, tail or Tail(connection))
+
+    def in_namespace(self, namespace: str) -> SessionRepository:
+        """Return the same verbs for another namespace, whose sessions are apart from all others.
+
+        Raises:
+            InvalidValueError: The name is no plain string, is empty or has a slash.
+        """
+        if not check_id("namespace", namespace) or "/" in namespace:
+            raise InvalidValueError("namespace", "must not be empty and has no slash")
+        return SessionRepository(self._connection, namespace, self._tail)
+
+    async def create(
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        data: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Session:
+        """Create a session, with an id of its own when none is given.
+
+        Raises:
+            AlreadyExistsError: The id is taken, if only by a deleted session.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: `data` or `metadata` take more than 4 MiB.
+        """
+        call = current_call()
+        key = self._key(call.token if session_id is None else session_id)
+        given: SessionMembers = {
+            "user_id": user_id,
+            "name": name,
+            "description": description,
+            "data": data or {},
+        }
+        sets = _packed(given)
+        document = self._connection.documents.sessions(
+            id=key,
+            namespace=self.namespace,
+            session_id=key.partition("/")[2],
+            **sets,
+            metadata=_sized("metadata", pack_members("metadata", metadata or {})),
+            created_at=call.now,
+            updated_at=call.now,
+            generation=call.token,
+            origin=call.token,
+        )
+        while True:
+            try:
+                await document.insert()
+            except DuplicateKeyError:
+                there = await self._sessions.find_one({"_id": key}, _HEAD)
+                if there is None:
+                    continue
+                if there["state"] == "purging":
+                    await self._finish_purge(there)
+                    continue
+                if there["origin"] != call.token:
+                    raise AlreadyExistsError("session", key.partition("/")[2]) from None
+            return to_session({**document.model_dump(), "_id": key})
+
+    async def get(self, session_id: str) -> Session:
+        """Return a session.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        session = await self.find(session_id)
+        if session is None:
+            raise NotFoundError("session", session_id)
+        return session
+
+    async def find(self, session_id: str) -> Session | None:
+        """Return a session, None where there is none or it is deleted.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        raw = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, _HEAD)
+        return None if raw is None else to_session(raw)
+
+    async def exists(self, session_id: str) -> bool:
+        """Return whether there is such a session, not deleted.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        return (
+            await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, {"_id": 1})
+            is not None
+        )
+
+    async def list(
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Session]:
+        """Return a page of the namespace's sessions, each with its last message, newest activity first.
+
+        Args:
+            user_id: Only those of one user.
+            deleted: False for the open ones, True for the deleted ones, None for both.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; sessions that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+        where = self._scope(user_id, deleted)
+        limit = check_limit("limit", limit)
+        if cursor is not None:
+            updated_at, key = _decode_cursor(cursor)
+            # The first condition bounds the scan of the index, the second decides among equal times.
+            where["updated_at"] = {"$lte": updated_at}
+            where["$or"] = [{"updated_at": {"$lt": updated_at}}, {"_id": {"$lt": key}}]
+        newest_first = [("updated_at", -1), ("_id", -1)]
+        async with self._sessions.find(
+            where, _HEAD, sort=newest_first, limit=limit + 1, batch_size=limit + 2
+        ) as found:
+            documents = await found.to_list()
+        page: Page[Session] = Page(
+            [], _encode_cursor(documents[limit - 1]) if len(documents) > limit else None
+        )
+        for document in documents[:limit]:
+            try:
+                page.items.append(to_session(document))
+            except InvalidDocumentError as error:
+                page.errors.append(error)
+        return page
+
+    async def iter(
+        self, *, user_id: str | None = None, deleted: bool | None = False
+    ) -> AsyncIterator[Session]:
+        """Yield the namespace's sessions, newest activity first, passing over those that cannot be read.
+
+        Args:
+            user_id: Only those of one user.
+            deleted: False for the open ones, True for the deleted ones, None for both.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+        cursor: str | None = None
+        while True:
+            page = await step(
+                self._connection, self.list, user_id=user_id, deleted=deleted, limit=200, cursor=cursor
+            )
+            for session in page.items:
+                yield session
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
+        """Return how many sessions `iter` would yield.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+        return await self._sessions.count_documents(self._scope(user_id, deleted))
+
+    async def update(
+        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionMembers]
+    ) -> Session:
+        """Change the given members of a session; the others stay.
+
+        Args:
+            session_id: The session.
+            revision: Change it only if it still has this revision.
+            **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
+                by key, None removing a key.
+
+        Returns:
+            The session as it now is.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: It has another revision; nothing was changed.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+        call, key = current_call(), self._key(session_id)
+        given = check_members(members, SessionMembers)
+        notes = given.pop("metadata", {})
+        packed = _sized("metadata", pack_members("metadata", notes))
+        sets = _packed(given) | {"revised_by": call.token}
+        sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
+        update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
+        if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
+            update["$unset"] = dropped
+        guard: Raw = {"_id": key, "state": "open"}
+        if revision is not None:
+            if type(revision) is not int:
+                raise InvalidValueError("revision", "must be an integer")
+            guard["revision"] = revision
+        raw = await self._sessions.find_one_and_update(
+            guard, update, projection=_HEAD, return_document=ReturnDocument.AFTER
+        )
+        if raw is None:
+            raw = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD)
+            if raw is None:
+                raise NotFoundError("session", session_id)
+            if raw.get("revised_by") != call.token:
+                raise ConflictError(f"session {session_id!r} has another revision by now")
+        return to_session(raw)
+
+    async def truncate(self, session_id: str) -> Session:
+        """Clear the session's `data` and remove all its messages in one step; all else stays.
+
+        Positions start from 0 again.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: The id is no plain string.
+        """
+        await self._eraser.clear(self._key(session_id), {"data": {}})
+        return await self.get(session_id)
+
+    async def delete(self, session_id: str) -> bool:
+        """Delete a session softly and return whether it was there; `restore` brings it back whole.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        call, key = current_call(), self._key(session_id)
+        deleted = await self._sessions.update_one(
+            {"_id": key, "state": "open"}, {"$set": {"state": "deleted", "deleted_at": call.now}}
+        )
+        if deleted.matched_count or call.attempt == 0:
+            return bool(deleted.matched_count)
+        # An earlier attempt of this call may have been the one that did it.
+        done = await self._sessions.find_one(
+            {"_id": key, "state": "deleted", "deleted_at": call.now}, {"_id": 1}
+        )
+        return done is not None
+
+    async def restore(self, session_id: str) -> Session:
+        """Bring back a softly deleted session with everything it had.
+
+        Raises:
+            NotFoundError: There is no such session.
+            ConflictError: It is not deleted.
+            InvalidValueError: The id is no plain string.
+        """
+        key = self._key(session_id)
+        raw = await self._sessions.find_one_and_update(
+            {"_id": key, "state": "deleted"},
+            {"$set": {"state": "open", "deleted_at": None}},
+            projection=_HEAD,
+            return_document=ReturnDocument.AFTER,
+        )
+        if raw is None:
+            raw = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD)
+            if raw is None:
+                raise NotFoundError("session", session_id)
+            if current_call().attempt == 0:
+                raise ConflictError(f"session {session_id!r} is not deleted")
+        return to_session(raw)
+
+    async def purge(self, session_id: str) -> Session | None:
+        """Remove a session, deleted or not, with everything that hangs on it, for good.
+
+        Returns:
+            The session as it last was; None where there was none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It is removed, but cannot be read for the answer.
+        """
+        call, key = current_call(), self._key(session_id)
+        raw = await self._sessions.find_one_and_update(
+            {"_id": key, "state": _STATES[None]},
+            {"$set": {"state": "purging", "purged_by": call.token}},
+            projection=_HEAD,
+        )
+        mine = raw is not None
+        if raw is None:
+            raw = await self._sessions.find_one({"_id": key}, _HEAD)
+            mine = raw is not None and raw.get("purged_by") == call.token
+        if raw is None:
+            return None
+        await self._finish_purge(raw)
+        return to_session(raw) if mine else None
+
+    async def _finish_purge(self, raw: Raw) -> None:
+        """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
+        await self._eraser.drop_generations(raw["_id"], [*raw["stale"], raw["generation"], raw["origin"]])
+        await self._sessions.delete_one({"_id": raw["_id"], "state": "purging", "origin": raw["origin"]})
+
+    def _scope(self, user_id: str | None, deleted: bool | None) -> Raw:
+        """Return the filter of this namespace's sessions: the one place where such a filter begins."""
+        if deleted not in (True, False, None):
+            raise InvalidValueError("deleted", "must be True, False or None")
+        where: Raw = {"namespace": self.namespace, "state": _STATES[deleted]}
+        if user_id is not None:
+            where["user_id"] = check_id("user_id", user_id)
+        return where
+
+
+def _packed(members: Mapping[str, Any]) -> Raw:
+    """Return members of a session in their stored form."""
+    packed: Raw = {}
+    for name, value in members.items():
+        if name == "data":
+            if not isinstance(value, dict):
+                raise InvalidValueError("data", f"must be a dict, not {type(value).__name__}")
+            packed[name] = _sized(name, pack(name, value))
+        elif value is None:
+            packed[name] = None
+        else:
+            packed[name] = check_id(name, value) if name == "user_id" else check_text(name, value)
+    return packed
+
+
+def _sized(name: str, packed: Any) -> Any:
+    size = size_of(name, packed)
+    if size > DATA_BYTES:
+        raise DocumentTooLargeError(f"the session's {name}", size, DATA_BYTES)
+    return packed
+
+
+def _encode_cursor(document: Raw) -> str:
+    return base64.urlsafe_b64encode(json.dumps([document["updated_at"], document["_id"]]).encode()).decode()
+
+
+def _decode_cursor(cursor: object) -> tuple[int, str]:
+    try:
+        decoded = json.loads(base64.urlsafe_b64decode(check_text("cursor", cursor).encode("ascii")))
+    except ValueError:
+        decoded = None
+    match decoded:
+        case [int(updated_at), str(key)] if 0 <= updated_at < 2**63 and check_text("cursor", key):
+            return updated_at, key
+    raise InvalidValueError("cursor", "is not one that a page gave")

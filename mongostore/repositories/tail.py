@@ -1,0 +1,214 @@
+"""How a session's messages lie: a bounded tail in its document, the older ones sealed in segments.
+
+An array that grows without bound is rewritten whole at each append and ends at 16 MiB. So the document
+embeds the newest messages alone. When they are `FULL`, a roll copies the oldest of them into a segment,
+which the majority acknowledges, and then trims them off, guarded by `base`, `edits` and the array's size.
+Between the two steps, and after a crash there, the messages stand in both places, and readers look in
+segments below `base` alone. Nothing here needs a transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError
+from pymongo.write_concern import WriteConcern
+
+from mongostore.documents import Raw, size_of
+from mongostore.errors import ConflictError, NotFoundError
+from mongostore.repositories import Connection
+
+KEEP = 64
+FULL = 128
+FULL_BYTES = 256 * 1024
+ATTEMPTS = 60
+_PLACES = 4096
+
+
+class Place(NamedTuple):
+    """Where the tail of a session begins: it moves on, and begins anew with each generation."""
+
+    generation: str
+    base: int
+
+
+class Tail:
+    """The documents that hold the messages of sessions, and the roll from one to the next."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # Where each tail began when last seen; a wrong guess costs one more read.
+        self._places: OrderedDict[str, Place] = OrderedDict()
+
+    @property
+    def sessions(self) -> AsyncCollection[Raw]:
+        """The collection of sessions."""
+        return self._connection.documents.sessions.get_pymongo_collection()
+
+    @property
+    def segments(self) -> AsyncCollection[Raw]:
+        """The collection of sealed messages."""
+        return self._connection.documents.segments.get_pymongo_collection()
+
+    def place(self, key: str) -> Place:
+        """Return where the tail of a session began when last seen."""
+        return self._places.get(key, Place("", 0))
+
+    async def read(self, key: str) -> Raw:
+        """Return the document of an open session, with its tail.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+        """
+        document = await self.sessions.find_one({"_id": key})
+        if document is None or document["state"] != "open":
+            self._places.pop(key, None)
+            raise NotFoundError("session", session_id_of(key))
+        self._remember(key, Place(document["generation"], document["base"]))
+        return document
+
+    async def sealed(self, place: Place, message_ids: Sequence[str]) -> list[Raw]:
+        """Return those of the messages that are in segments below a base."""
+        if not place.base or not message_ids:
+            return []
+        where = {
+            "generation": place.generation,
+            "messages.id": {"$in": list(message_ids)},
+            "start": {"$lt": place.base},
+        }
+        async with self.segments.find(where) as cursor:
+            segments = await cursor.to_list()
+        wanted = set(message_ids)
+        return [
+            message
+            for segment in segments
+            for message in segment["messages"]
+            if message and message["id"] in wanted
+        ]
+
+    async def finish_deletions(self, document: Raw) -> None:
+        """Make the holes in segments that a deletion has announced; safe to do twice."""
+        for message_id in document["deletions"]:
+            await self.segments.update_one(
+                {
+                    "generation": document["generation"],
+                    "messages.id": message_id,
+                    "start": {"$lt": document["base"]},
+                },
+                {"$set": {"messages.$": None}, "$inc": {"edits": 1}},
+            )
+        await self.sessions.update_one(
+            {"_id": document["_id"], "generation": document["generation"]},
+            {"$pull": {"deletions": {"$in": document["deletions"]}}},
+        )
+
+    async def make_room(self, document: Raw) -> bool:
+        """Finish what a crashed deletion left and roll if the tail is full; return whether there was need."""
+        if document["deletions"]:
+            await self.finish_deletions(document)
+        elif len(document["messages"]) >= FULL or document["messages_bytes"] >= FULL_BYTES:
+            await self._roll(document)
+        else:
+            return False
+        return True
+
+    async def shrink(self, key: str) -> None:
+        """Roll until the tail is no longer full."""
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            if not await self.make_room(await self.read(key)):
+                return
+
+    async def _roll(self, document: Raw) -> None:
+        """Move the oldest messages into a segment, or only count the bytes anew where that suffices."""
+        base, messages = document["base"], document["messages"]
+        sizes = [size_of("message", message) if message else 0 for message in messages]
+        moving = _how_many(sizes)
+        if moving:
+            moving = await self._seal(document, moving, sum(sizes[:moving])) - base
+        trimmed = await self.sessions.update_one(
+            unchanged(document),
+            {
+                "$set": {
+                    "messages": messages[moving:],
+                    "messages_bytes": sum(sizes[moving:]),
+                    "base": base + moving,
+                },
+                "$inc": {"edits": 1},
+            },
+        )
+        if trimmed.matched_count:
+            self._remember(document["_id"], Place(document["generation"], base + moving))
+
+    async def _seal(self, document: Raw, moving: int, size: int) -> int:
+        """Write the first messages of a tail as a segment; return where the stored one ends."""
+        base, edits = document["base"], document["edits"]
+        segment = {
+            "_id": f"{document['_id']}/{document['generation']}/{base:012}",
+            "session": document["_id"],
+            "generation": document["generation"],
+            "start": base,
+            "end": base + moving,
+            "edits": edits,
+            "bytes": size,
+            "messages": document["messages"][:moving],
+        }
+        # What is trimmed next must never be lost, whatever write concern the URI asks for.
+        segments = self.segments.with_options(write_concern=WriteConcern("majority"))
+        try:
+            # Only by strictly newer: a late roller must not undo what was changed in the segment since.
+            await segments.replace_one({"_id": segment["_id"], "edits": {"$lt": edits}}, segment, upsert=True)
+        except DuplicateKeyError:
+            # Another roll sealed the same messages, though perhaps not as many of them.
+            stored = await segments.find_one({"_id": segment["_id"]}, {"end": 1})
+            return int(stored["end"]) if stored else base
+        return int(base) + moving
+
+    def _remember(self, key: str, place: Place) -> None:
+        self._places[key] = place
+        self._places.move_to_end(key)
+        if len(self._places) > _PLACES:
+            self._places.popitem(last=False)
+
+
+def unchanged(document: Raw) -> Raw:
+    """Return the filter of a session whose messages are still those of `document`."""
+    return {
+        "_id": document["_id"],
+        "state": "open",
+        "generation": document["generation"],
+        "base": document["base"],
+        "edits": document["edits"],
+        "messages": {"$size": len(document["messages"])},
+    }
+
+
+def session_id_of(key: str) -> str:
+    """Return the session id in the `_id` of a session's document."""
+    return key.partition("/")[2]
+
+
+async def pause(attempt: int) -> None:
+    """Wait a moment, jittered, before an attempt after the second."""
+    if attempt > 1:
+        await asyncio.sleep(random.random() * 0.002 * min(attempt, 20))
+
+
+def contended(key: str) -> ConflictError:
+    """Return the error of a change that others overtook at every attempt."""
+    return ConflictError(f"session {session_id_of(key)!r}: others changed it at each of {ATTEMPTS} attempts")
+
+
+def _how_many(sizes: Sequence[int]) -> int:
+    """Return how many of the oldest messages have to leave a full tail: as a rule `KEEP`."""
+    moving = min(len(sizes) - KEEP, KEEP) if len(sizes) >= FULL else 0
+    left = sum(sizes[moving:])
+    while left >= FULL_BYTES // 2 and moving < min(len(sizes), KEEP):
+        left -= sizes[moving]
+        moving += 1
+    return moving

@@ -1,0 +1,191 @@
+"""The live tail of a session: its change stream, put into terms of messages and positions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from mongostore.documents import Raw, to_messages
+from mongostore.engines import Capability
+from mongostore.engines.faults import translate
+from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
+from mongostore.models import Change, ChangeKind, Message
+from mongostore.repositories import Connection, step
+from mongostore.repositories.history import History
+from mongostore.repositories.overflows import Overflows
+from mongostore.repositories.tail import Tail
+
+_ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How far a watcher has come.
+
+    Attributes:
+        token: The stream's own token, behind which it goes on.
+        base: The position at which the session's tail begins there.
+        end: The position of the next message there.
+        done: How many changes of the next event were yielded already.
+    """
+
+    token: Mapping[str, Any] | None
+    base: int
+    end: int
+    done: int = 0
+
+    def encode(self) -> str:
+        """Return the text that callers keep."""
+        fields = [self.token, self.base, self.end, self.done]
+        return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+
+    @classmethod
+    def decode(cls, text: object) -> Seen:
+        """Return what `encode` was given.
+
+        Raises:
+            InvalidValueError: It is no such text.
+        """
+        try:
+            decoded = (
+                json.loads(base64.urlsafe_b64decode(text.encode("ascii"))) if isinstance(text, str) else None
+            )
+        except ValueError:
+            decoded = None
+        match decoded:
+            case [{"_data": str()} as token, int(base), int(end), int(done)] if len(token) == 1:
+                return cls(token, base, end, done)
+        raise InvalidValueError("after", "is not the token of a change")
+
+
+class Watcher:
+    """Watches one session."""
+
+    def __init__(self, connection: Connection, tail: Tail, overflows: Overflows, history: History) -> None:
+        self._connection = connection
+        self._tail = tail
+        self._overflows = overflows
+        self._history = history
+
+    async def watch(self, key: str, after: str | None) -> AsyncIterator[Change]:
+        """Yield changes until the session is gone; see `SessionRepository.watch`."""
+        self._connection.require(Capability.CHANGE_STREAMS)
+        seen = None if after is None else Seen.decode(after)
+        lost_since: float | None = None
+        while True:
+            try:
+                stream = await step(self._connection, self._open, key, seen.token if seen else None)
+                async with stream:
+                    if seen is None:
+                        known = await step(self._connection, self._tail.read, key)
+                        seen = Seen(stream.resume_token, known["base"], known["end"])
+                    else:
+                        known = None
+                    lost_since = None
+                    async for event in stream:
+                        old = _is_old(event, known) if known else None
+                        if old:
+                            continue
+                        if old is False:
+                            known = None
+                        after_event, changes = await self._changes(key, event, seen)
+                        for index, change in enumerate(changes[seen.done :], seen.done + 1):
+                            last = index == len(changes)
+                            yield change.model_copy(
+                                update={
+                                    "token": (after_event if last else replace(seen, done=index)).encode()
+                                }
+                            )
+                            if change.kind is ChangeKind.CLOSE:
+                                return
+                        seen = after_event
+            except PyMongoError as error:
+                reported = translate(error, self._connection.engine.label)
+                lost_since = lost_since or time.monotonic()
+                if (
+                    not isinstance(reported, UnavailableError)
+                    or time.monotonic() - lost_since > self._connection.timeout
+                ):
+                    raise reported from None
+
+    async def _open(self, key: str, token: Mapping[str, Any] | None) -> Any:
+        segment_id = f"^{re.escape(key)}/[0-9a-f]{{32}}/[0-9]{{12}}$"
+        of_session = {"ns.coll": self._tail.sessions.name, "documentKey._id": key}
+        of_segments = {"ns.coll": self._tail.segments.name, "documentKey._id": {"$regex": segment_id}}
+        pipeline = [{"$match": {"$or": [of_session, of_segments]}}]
+        return await self._tail.sessions.database.watch(pipeline, resume_after=token)
+
+    async def _changes(self, key: str, event: Raw, seen: Seen) -> tuple[Seen, list[Change]]:
+        """Return what an event means, and how far it brings the watcher."""
+        now = replace(seen, token=event["_id"], done=0)
+        in_tail = event["ns"]["coll"] == self._tail.sessions.name
+        if in_tail and event["operationType"] == "delete":
+            return now, [Change(kind=ChangeKind.CLOSE, token="")]
+        if event["operationType"] != "update":
+            return now, []
+        fields = event["updateDescription"]["updatedFields"]
+        if not in_tail:
+            start = int(event["documentKey"]["_id"].rpartition("/")[2])
+            return now, await self._elements(key, fields, start, known_end=start + len(fields) + seen.end)
+        if fields.get("state", "open") != "open":
+            return now, [Change(kind=ChangeKind.CLOSE, token="")]
+        if "generation" in fields:
+            return replace(now, base=0, end=0), [Change(kind=ChangeKind.TRUNCATE, token="")]
+        if "base" in fields:
+            return replace(now, base=fields["base"]), []
+        if "end" in fields and "messages" in fields:
+            # The first messages of an empty array are told as the whole array.
+            fields = {
+                f"messages.{index}": message for index, message in enumerate(fields["messages"])
+            } | fields
+        changes = await self._elements(key, fields, seen.base, known_end=seen.end)
+        return replace(now, end=fields.get("end", seen.end)), changes
+
+    async def _elements(self, key: str, fields: Raw, start: int, known_end: int) -> list[Change]:
+        """Return the changes of the messages that an update touched."""
+        touched = sorted({int(match[1]) for name in fields if (match := _ELEMENT.fullmatch(name))})
+        changes = []
+        for index in touched:
+            position, whole = start + index, fields.get(f"messages.{index}")
+            if whole is None and f"messages.{index}" in fields:
+                changes.append(Change(kind=ChangeKind.DELETE, position=position, token=""))
+                continue
+            kind = ChangeKind.APPEND if position >= known_end else ChangeKind.UPDATE
+            message = await self._message(key, whole, position)
+            changes.append(Change(kind=kind, position=position, message=message, token=""))
+        return changes
+
+    async def _message(self, key: str, stored: Raw | None, position: int) -> Message | None:
+        if stored is not None and stored["overflow"] is None:
+            found, _ = to_messages([(position, stored)])
+            return found[0] if found else None
+        try:
+            page = await step(
+                self._connection,
+                self._history.page_after,
+                key,
+                position - 1 if position else None,
+                1,
+                None,
+            )
+        except NotFoundError:
+            return None
+        return page.items[0] if page.items and page.items[0].position == position else None
+
+
+def _is_old(event: Raw, document: Raw) -> bool | None:
+    """Return whether a document that was read after the stream was opened shows this event already.
+
+    None where the event tells nothing about that.
+    """
+    fields = event.get("updateDescription", {}).get("updatedFields", {})
+    if "edits" in fields:
+        return bool(fields["edits"] <= document["edits"])
+    return bool(fields["end"] <= document["end"]) if "end" in fields else None

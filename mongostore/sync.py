@@ -1,0 +1,237 @@
+"""The blocking twin of the store: each verb is mirrored from the async core and has no logic of its own."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from mongostore.engines import Capability, Transactions
+from mongostore.errors import NotOpenError
+from mongostore.indexing import IndexReport
+from mongostore.portal import Portal, mirror, mirror_iter
+from mongostore.repositories.sessions import SessionRepository
+from mongostore.settings import Settings
+from mongostore.store import AsyncMongoStore
+
+C = TypeVar("C")
+
+
+class MongoStore:
+    """Conversations in MongoDB, for blocking code: scripts, threads, Flask, also inside a running event loop.
+
+    May be used from many threads at once. In a forked child it opens anew by itself, but for
+    `mongomock://`, whose data belongs to the process that made it.
+
+    Args:
+        target: As for `AsyncMongoStore`.
+        database: Likewise.
+        transactions: Likewise.
+
+    Raises:
+        ConfigurationError: The target cannot work.
+    """
+
+    def __init__(
+        self, target: object = None, database: str | None = None, *, transactions: Transactions = "required"
+    ) -> None:
+        self._make = functools.partial(AsyncMongoStore, target, database, transactions=transactions)
+        self._core = self._make()
+        self._portal: Portal | None = None
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self.sessions = SyncSessionRepository(self, lambda core: core.sessions)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._core.engine.label}>"
+
+    @property
+    def core(self) -> AsyncMongoStore:
+        """The async store behind this one."""
+        return self._core
+
+    @property
+    def portal(self) -> Portal:
+        """The portal to the core's event loop.
+
+        Raises:
+            NotOpenError: The store is not open.
+        """
+        if self._pid != os.getpid():
+            self._renew()
+        if self._portal is None:
+            raise NotOpenError("the store is not open: use `with`, or call open() first")
+        return self._portal
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the deployment can do, known once the store is open."""
+        return self._core.capabilities
+
+    def open(self) -> None:
+        """Connect, create missing indexes and bind the documents; on an open store, do nothing.
+
+        Raises:
+            ConfigurationError: The address or the installation cannot work.
+            AccessDeniedError: The credentials are wrong, or the user may not create indexes.
+            UnavailableError: Nothing answers there, within five seconds.
+            UnsupportedError: It is a standalone server, and transactions are required.
+            IndexConflictError: An index is there with another definition.
+        """
+        with self._lock:
+            if self._portal is not None:
+                return
+            portal = Portal()
+            try:
+                portal.run(self._core.open())
+            except BaseException:
+                portal.close()
+                raise
+            self._portal = portal
+            _open_stores.add(self)
+
+    def close(self) -> None:
+        """Close every connection and end the loop thread; closing twice is harmless."""
+        with self._lock:
+            portal, self._portal = self._portal, None
+            _open_stores.discard(self)
+            if portal is not None and portal.is_usable:
+                portal.run(self._core.close())
+                portal.close()
+
+    def check_indexes(self) -> list[IndexReport]:
+        """Return every index of the store's collections, defined or found, with how the two compare.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        return self.portal.run(self._core.check_indexes())
+
+    def _renew(self) -> None:
+        """Begin anew in a forked child: its copies of the loop and of the connections are dead."""
+        was_open, shared = self._portal is not None, self._core.engine.shared
+        self._pid, self._portal, self._lock = os.getpid(), None, threading.Lock()
+        if was_open and not shared:
+            raise NotOpenError(
+                "the embedded engine's data is in the process that forked: use a server between processes"
+            )
+        self._core = self._make()
+        if was_open:
+            self.open()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Mirror(Generic[C]):
+    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
+
+    def __init__(self, store: MongoStore, find: Callable[[AsyncMongoStore], C]) -> None:
+        self._store = store
+        self._find = find
+        self._found: tuple[AsyncMongoStore, C] | None = None
+
+    @property
+    def core(self) -> C:
+        """The async repository."""
+        if self._found is None or self._found[0] is not self._store.core:
+            self._found = self._store.core, self._find(self._store.core)
+        return self._found[1]
+
+    @property
+    def portal(self) -> Portal:
+        """The portal to the repository's event loop."""
+        return self._store.portal
+
+
+class SyncSessionRepository(_Mirror[SessionRepository]):
+    """Blocking twin of `SessionRepository`."""
+
+    def in_namespace(self, namespace: str) -> SyncSessionRepository:
+        """Return the same verbs for another namespace, whose sessions are apart from all others.
+
+        Raises:
+            InvalidValueError: The name is no plain string, is empty or has a slash.
+        """
+        self.core.in_namespace(namespace)
+        return SyncSessionRepository(self._store, lambda core: self._find(core).in_namespace(namespace))
+
+    create = mirror(SessionRepository.create)
+    get = mirror(SessionRepository.get)
+    find = mirror(SessionRepository.find)
+    exists = mirror(SessionRepository.exists)
+    list = mirror(SessionRepository.list)
+    iter = mirror_iter(SessionRepository.iter)
+    count = mirror(SessionRepository.count)
+    update = mirror(SessionRepository.update)
+    truncate = mirror(SessionRepository.truncate)
+    delete = mirror(SessionRepository.delete)
+    restore = mirror(SessionRepository.restore)
+    purge = mirror(SessionRepository.purge)
+    append_message = mirror(SessionRepository.append_message)
+    append_messages = mirror(SessionRepository.append_messages)
+    update_message = mirror(SessionRepository.update_message)
+    upsert_message = mirror(SessionRepository.upsert_message)
+    get_message = mirror(SessionRepository.get_message)
+    delete_message = mirror(SessionRepository.delete_message)
+    delete_messages = mirror(SessionRepository.delete_messages)
+    list_messages = mirror(SessionRepository.list_messages)
+    iter_messages = mirror_iter(SessionRepository.iter_messages)
+    count_messages = mirror(SessionRepository.count_messages)
+    conversations = mirror(SessionRepository.conversations)
+    watch = mirror_iter(SessionRepository.watch)
+    get_context = mirror(SessionRepository.get_context)
+    set_context = mirror(SessionRepository.set_context)
+    delete_context = mirror(SessionRepository.delete_context)
+
+
+_open_stores: weakref.WeakSet[MongoStore] = weakref.WeakSet()
+_shared_stores: dict[tuple[int, str, str | None], MongoStore] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_store(uri: str | None = None, database: str | None = None) -> MongoStore:
+    """Return the open store of this process for a URI and database, the same one at every call.
+
+    Args:
+        uri: As for `MongoStore`; else `MONGOSTORE_URI`.
+        database: Likewise.
+
+    Raises:
+        MongoStoreError: It cannot be opened, as `MongoStore.open` says; the next call tries again.
+    """
+    key = os.getpid(), uri or Settings().uri, database
+    with _shared_lock:
+        store = _shared_stores.get(key)
+        if store is None:
+            store = MongoStore(key[1], database)
+            store.open()
+            _shared_stores[key] = store
+    return store
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in list(_open_stores):
+        store.close()
+
+
+def _forget_after_fork() -> None:
+    global _shared_lock, _open_stores
+    # The parent's stores are the parent's to close, and its lock may have been held.
+    _shared_lock, _open_stores = threading.Lock(), weakref.WeakSet()
+    _shared_stores.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

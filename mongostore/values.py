@@ -1,0 +1,241 @@
+"""What may be stored and how: ids and limits are checked, JSON values packed so that they come back equal."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mongostore.errors import InvalidValueError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_ID_BYTES = 512
+MAX_LIMIT = 1000
+# MongoDB refuses documents nested deeper than 180 levels; the message around a value takes a few of them.
+NATIVE_DEPTH = 100
+MAX_DEPTH = 400
+JSON_MARK = "__json__"
+PREVIEW_CHARACTERS = 200
+
+_UNSAFE_IN_KEY = re.compile("[%.$\0\ud800-\udfff]")
+_ESCAPE = re.compile("%([0-9A-F]*);")
+
+
+def check_text(path: str, value: object) -> str:
+    """Return `value`, a plain string that can be stored.
+
+    Raises:
+        InvalidValueError: It is no plain `str`, or holds half a surrogate pair.
+    """
+    if type(value) is not str:
+        raise InvalidValueError(path, f"must be a plain string, not {type(value).__name__}")
+    if not _encodable(value):
+        raise InvalidValueError(path, "holds half a surrogate pair, which no UTF-8 text can")
+    return value
+
+
+def check_id(path: str, value: object) -> str:
+    """Return `value`, an id: a plain string of at most 512 bytes of UTF-8.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    text = check_text(path, value)
+    if len(text.encode()) > MAX_ID_BYTES:
+        raise InvalidValueError(path, f"is longer than {MAX_ID_BYTES} bytes")
+    return text
+
+
+def check_limit(path: str, value: object) -> int:
+    """Return `value`, a number of items to return: an integer from 1 to 1000.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not int or not 1 <= value <= MAX_LIMIT:
+        raise InvalidValueError(path, f"must be an integer from 1 to {MAX_LIMIT}")
+    return value
+
+
+def check_position(path: str, value: object) -> int:
+    """Return `value`, a message's position: an integer from 0, or the `next_cursor` that says one.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise InvalidValueError(path, "must be a position, an integer from 0, or a page's next_cursor")
+    return value
+
+
+def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:
+    """Return a copy of `members`, whose names are those of a TypedDict.
+
+    Raises:
+        InvalidValueError: There is no such member.
+    """
+    for name in members:
+        if name not in allowed.__annotations__:
+            raise InvalidValueError(name, f"is none of {', '.join(allowed.__annotations__)}")
+    return dict(members)
+
+
+def to_micros(path: str, value: object) -> int:
+    """Return an aware datetime as microseconds since 1970, the form in which times are stored.
+
+    Raises:
+        InvalidValueError: It is no datetime, or one without a time zone.
+    """
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidValueError(path, "must be a datetime with a time zone")
+    return (value - EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(value: int) -> datetime:
+    """Return the aware UTC datetime of `value` microseconds since 1970."""
+    return EPOCH + timedelta(0, 0, value)
+
+
+def from_seconds(path: str, value: object) -> datetime:
+    """Return the aware UTC datetime of whole seconds since 1970.
+
+    Raises:
+        InvalidValueError: It is no integer, or no time between the years 1 and 9999.
+    """
+    if type(value) is not int:
+        raise InvalidValueError(path, "must be an integer of seconds since 1970")
+    try:
+        return EPOCH + timedelta(seconds=value)
+    except OverflowError:
+        raise InvalidValueError(path, "is no time in seconds between the years 1 and 9999") from None
+
+
+def pack(path: str, value: object) -> Any:
+    """Return `value` in the form that is stored: itself where BSON can hold it, else as JSON text.
+
+    Raises:
+        InvalidValueError: It is no JSON value, or a dict's keys are no plain strings.
+    """
+    try:
+        native = _scan(value, 0)
+        if native and not (type(value) is dict and JSON_MARK in value):
+            return value
+        return {JSON_MARK: json.dumps(value)}
+    except _RefusedError as refused:
+        raise InvalidValueError(path + "".join(reversed(refused.trail)), refused.reason) from None
+    except (RecursionError, ValueError) as error:
+        reason = (
+            "is nested too deep" if isinstance(error, RecursionError) else "holds a number of too many digits"
+        )
+        raise InvalidValueError(path, reason) from None
+
+
+def unpack(stored: Any) -> Any:
+    """Return the value that `pack` was given."""
+    if type(stored) is dict and JSON_MARK in stored:
+        return json.loads(stored[JSON_MARK])
+    return stored
+
+
+def pack_members(path: str, members: object) -> dict[str, Any]:
+    """Return a dict ready to be stored key by key: keys escaped so that any can stand in an update path.
+
+    Raises:
+        InvalidValueError: It is no dict with string keys and JSON values.
+    """
+    if not isinstance(members, dict):
+        raise InvalidValueError(path, f"must be a dict, not {type(members).__name__}")
+    packed = {}
+    for key, value in members.items():
+        if type(key) is not str:
+            raise InvalidValueError(path, f"has a key that is no plain string but {type(key).__name__}")
+        packed[escape_key(key)] = pack(f"{path}.{_shown(key)}", value)
+    return packed
+
+
+def unpack_members(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the dict that `pack_members` was given."""
+    return {unescape_key(key): unpack(value) for key, value in stored.items()}
+
+
+def escape_key(key: str) -> str:
+    """Return `key` in a form that is one step of a MongoDB path."""
+    return _UNSAFE_IN_KEY.sub(lambda match: f"%{ord(match[0]):X};", key) or "%;"
+
+
+def unescape_key(key: str) -> str:
+    """Return the key that `escape_key` was given."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else "", key) if "%" in key else key
+
+
+def preview_text(content: object) -> str:
+    """Return the first 200 characters that a person would read in a message's content."""
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        content = " ".join(text for text in parts if isinstance(text, str))
+    if not isinstance(content, str):
+        return ""
+    return content[:PREVIEW_CHARACTERS].encode(errors="replace").decode()
+
+
+class _RefusedError(Exception):
+    # The path grows while the walk unwinds: building it on the way down would cost every good value.
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.trail: list[str] = []
+
+
+def _scan(value: object, depth: int) -> bool:
+    """Return whether BSON holds `value` as it is, refusing what JSON cannot say."""
+    kind = type(value)
+    if kind is str:
+        return _encodable(value)  # type: ignore[arg-type]  # `kind` says it
+    if kind is int:
+        return -(2**63) <= value < 2**63  # type: ignore[operator]  # `kind` says it
+    if value is None or kind is bool or kind is float:
+        return True
+    if isinstance(value, dict | list):
+        return _scan_members(value, depth) and kind in (dict, list)
+    if isinstance(value, str | int | float):
+        return False
+    raise _RefusedError(f"{kind.__name__} is not a JSON value")
+
+
+def _scan_members(value: dict[Any, Any] | list[Any], depth: int) -> bool:
+    if depth >= MAX_DEPTH:
+        raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
+    native = depth < NATIVE_DEPTH
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(value, dict) and not _is_plain_key(key):
+            native = False
+        try:
+            native = _scan(item, depth + 1) and native
+        except _RefusedError as refused:
+            refused.trail.append(f".{_shown(key)}" if isinstance(key, str) else f"[{key}]")
+            raise
+    return native
+
+
+def _is_plain_key(key: object) -> bool:
+    if type(key) is not str:
+        raise _RefusedError(f"has a key that is no plain string but {type(key).__name__}")
+    return key != "" and _UNSAFE_IN_KEY.search(key) is None
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(key: str) -> str:
+    return (key if len(key) <= 40 else key[:40] + "…").encode(errors="replace").decode()
