@@ -81,31 +81,12 @@ class Watcher:
         lost_since: float | None = None
         while True:
             try:
-                stream = await step(self._connection, self._open, key, seen.token if seen else None)
-                async with stream:
-                    if seen is None:
-                        known = await step(self._connection, self._tail.read, key)
-                        seen = Seen(stream.resume_token, known["base"], known["end"])
-                    else:
-                        known = None
+                async for seen, change in self._follow(key, seen):
                     lost_since = None
-                    async for event in stream:
-                        old = _is_old(event, known) if known else None
-                        if old:
-                            continue
-                        if old is False:
-                            known = None
-                        after_event, changes = await self._changes(key, event, seen)
-                        for index, change in enumerate(changes[seen.done :], seen.done + 1):
-                            last = index == len(changes)
-                            yield change.model_copy(
-                                update={
-                                    "token": (after_event if last else replace(seen, done=index)).encode()
-                                }
-                            )
-                            if change.kind is ChangeKind.CLOSE:
-                                return
-                        seen = after_event
+                    if change:
+                        yield change
+                        if change.kind is ChangeKind.CLOSE:
+                            return
             except PyMongoError as error:
                 reported = translate(error, self._connection.engine.label)
                 lost_since = lost_since or time.monotonic()
@@ -114,6 +95,27 @@ class Watcher:
                     or time.monotonic() - lost_since > self._connection.timeout
                 ):
                     raise reported from None
+
+    async def _follow(self, key: str, seen: Seen | None) -> AsyncIterator[tuple[Seen, Change | None]]:
+        """Yield what one stream tells, with how far it has come; it ends when the connection does."""
+        stream = await step(self._connection, self._open, key, seen.token if seen else None)
+        async with stream:
+            known: Raw | None = None
+            if seen is None:
+                known = await step(self._connection, self._tail.read, key)
+                seen = Seen(stream.resume_token, known["base"], known["end"])
+            async for event in stream:
+                if known and event["ns"]["coll"] == self._tail.sessions.name:
+                    old = _is_old(event, known)
+                    if old:
+                        continue
+                    known = known if old is None else None
+                behind, changes = await self._changes(key, event, seen)
+                for done, change in enumerate(changes[seen.done :], seen.done + 1):
+                    here = behind if done == len(changes) else replace(seen, done=done)
+                    yield here, change.model_copy(update={"token": here.encode()})
+                seen = behind
+                yield seen, None
 
     async def _open(self, key: str, token: Mapping[str, Any] | None) -> Any:
         segment_id = f"^{re.escape(key)}/[0-9a-f]{{32}}/[0-9]{{12}}$"

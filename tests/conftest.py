@@ -1,0 +1,97 @@
+"""Stores to test on: the embedded engine, and a real server that the tests start or are pointed at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pymongo import MongoClient
+
+from mongostore import AsyncMongoStore, ConfigurationError
+from mongostore.engines.mongod import Mongod
+from mongostore.settings import Settings
+
+NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MONGOSTORE_MONGOD"
+
+
+def absent(reason: str) -> None:
+    """Skip at home what fails where everything has to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MONGOSTORE_URI", "MONGOSTORE_DATABASE", "MONGOSTORE_ENSURE_INDEXES", "MONGOSTORE_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def mongod_binary() -> Path:
+    """The server that tests may start by themselves."""
+    try:
+        return Mongod.find_binary(Settings().mongod)
+    except ConfigurationError:
+        absent(NO_SERVER)
+        raise
+
+
+@pytest.fixture(scope="session")
+def databases() -> list[str]:
+    """The names of the databases that tests have used."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def server_uri(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, databases: list[str]
+) -> Iterator[str]:
+    """The URI of a real replica set."""
+    if given := os.environ.get("MONGOSTORE_TEST_URI"):
+        yield given
+        with MongoClient[dict[str, Any]](given) as client:
+            for name in databases:
+                client.drop_database(name)
+        return
+    binary = request.getfixturevalue("mongod_binary")
+    server = Mongod(tmp_path_factory.mktemp("mongod"), binary, ["--setParameter", "enableTestCommands=1"])
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture(
+    params=[pytest.param("embedded"), pytest.param("server", marks=pytest.mark.server)],
+)
+def store_uri(request: pytest.FixtureRequest) -> str:
+    """The URI of each engine in turn."""
+    if request.param == "embedded":
+        return f"mongomock://{uuid4().hex}"
+    return str(request.getfixturevalue("server_uri"))
+
+
+@pytest.fixture
+def database(databases: list[str]) -> str:
+    """The name of a database of this test's own."""
+    databases.append(f"test_{uuid4().hex[:16]}")
+    return databases[-1]
+
+
+@pytest.fixture
+async def store(store_uri: str, database: str) -> AsyncIterator[AsyncMongoStore]:
+    """An open store on each engine in turn."""
+    async with AsyncMongoStore(store_uri, database) as opened:
+        yield opened
+        await opened.engine.database.client.drop_database(database)
+
+
+@pytest.fixture
+async def server_store(server_uri: str, database: str) -> AsyncIterator[AsyncMongoStore]:
+    """An open store on the real server."""
+    async with AsyncMongoStore(server_uri, database) as opened:
+        yield opened
+        await opened.engine.database.client.drop_database(database)
