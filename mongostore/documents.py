@@ -38,6 +38,7 @@ Raw = dict[str, Any]
 SCHEMA_VERSION = 1
 # Room for the envelope around a value in a document of 16 MiB.
 MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
+MAX_NOTES_BYTES = 1024 * 1024
 
 
 class StoredPreview(BaseModel):
@@ -220,6 +221,7 @@ def to_stored(message: Message, now: int) -> Raw:
 
     Raises:
         InvalidValueError: One of its members cannot be stored.
+        DocumentTooLargeError: Its metadata take more than 1 MiB.
     """
     if not isinstance(message, Message):
         raise InvalidValueError("message", f"must be a Message, not {type(message).__name__}")
@@ -230,7 +232,7 @@ def to_stored(message: Message, now: int) -> Raw:
         "role": check_text("role", message.role),
         "content": pack("content", message.content),
         "data": pack("data", message.data),
-        "metadata": pack_members("metadata", message.metadata),
+        "metadata": to_notes(message.id, message.metadata),
         "created_at": created,
         "updated_at": created if message.updated_at is None else to_micros("updated_at", message.updated_at),
         "overflow": None,
@@ -327,11 +329,25 @@ def size_of(path: str, document: Mapping[str, Any]) -> int:
         raise InvalidValueError(path, f"cannot be stored ({type(error).__name__})") from None
 
 
-def check_size(what: str, size: int) -> None:
-    """Refuse a value that no single document can hold.
+def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BYTES) -> None:
+    """Refuse what takes more bytes than a limit, by default those of a document of its own.
 
     Raises:
-        DocumentTooLargeError: It is larger.
+        DocumentTooLargeError: It does.
+        InvalidValueError: It cannot be BSON at all.
     """
-    if size > MAX_VALUE_BYTES:
-        raise DocumentTooLargeError(what, size, MAX_VALUE_BYTES)
+    if (size := size_of(what, document)) > limit:
+        raise DocumentTooLargeError(what, size, limit)
+
+
+def to_notes(message_id: str, metadata: object) -> Raw:
+    """Return the metadata of a message in its stored form.
+
+    Raises:
+        InvalidValueError: It cannot be stored.
+        DocumentTooLargeError: It takes more than 1 MiB.
+    """
+    notes = pack_members("metadata", metadata)
+    if notes:
+        check_size(f"the metadata of message {message_id!r}", notes, MAX_NOTES_BYTES)
+    return notes

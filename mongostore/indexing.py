@@ -63,21 +63,25 @@ async def ensure_indexes(database: Database, label: str) -> None:
         IndexConflictError: An index of that name, or of those keys, is there with another definition.
         MongoStoreError: What else the server refused, by its meaning.
     """
+    await asyncio.gather(*(_create(database, label, command) for command in load_indexes()))
 
-    async def create(command: dict[str, Any]) -> None:
-        try:
-            await database.command(command)
-        except OperationFailure as error:
-            if error.code not in _SAME_NAME_OR_KEYS:
-                raise translate(error, label) from None
-            raise IndexConflictError(
-                f"{label}: an index of {command['createIndexes']} differs from its definition in "
-                f"indexes/{command['createIndexes']}.json; `mongostore indexes check` shows how"
-            ) from None
-        except PyMongoError as error:
-            raise translate(error, label) from None
 
-    await asyncio.gather(*map(create, load_indexes()))
+async def apply_indexes(database: Database, label: str) -> list[IndexReport]:
+    """Create the indexes that are missing beside those that differ, which stay as they are.
+
+    Returns:
+        What `diff_indexes` finds after that.
+
+    Raises:
+        MongoStoreError: What the server refused, by its meaning.
+    """
+    missing: dict[str, list[Any]] = {}
+    for report in await diff_indexes(database, label):
+        if report.state is IndexState.MISSING:
+            missing.setdefault(report.collection, []).append(report.defined)
+    for collection, definitions in missing.items():
+        await _create(database, label, {"createIndexes": collection, "indexes": definitions})
+    return await diff_indexes(database, label)
 
 
 async def diff_indexes(database: Database, label: str) -> list[IndexReport]:
@@ -97,6 +101,20 @@ async def diff_indexes(database: Database, label: str) -> list[IndexReport]:
             if name not in known
         ]
     return reports
+
+
+async def _create(database: Database, label: str, command: dict[str, Any]) -> None:
+    try:
+        await database.command(command)
+    except OperationFailure as error:
+        if error.code not in _SAME_NAME_OR_KEYS:
+            raise translate(error, label) from None
+        raise IndexConflictError(
+            f"{label}: an index of {command['createIndexes']} differs from its definition in "
+            f"indexes/{command['createIndexes']}.json; `mongostore indexes check` shows how"
+        ) from None
+    except PyMongoError as error:
+        raise translate(error, label) from None
 
 
 async def _listed(database: Database, collection: str, label: str) -> dict[str, dict[str, Any]]:

@@ -108,6 +108,20 @@ class Conversation(_Value):
     last: Preview
 
 
+class Layout(_Value):
+    """Where the messages of a session lie; the place of a deleted one counts as long as it is kept.
+
+    Attributes:
+        embedded: How many of them, the newest, are in the session's own document.
+        sealed: How many older ones have moved to segments.
+        segments: How many segments there are.
+    """
+
+    embedded: int
+    sealed: int
+    segments: int
+
+
 class SessionMembers(TypedDict, total=False):
     """What an update of a session may be given; what is left out stays as it is."""
 

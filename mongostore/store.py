@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from mongostore.engines import Capability, Engine, Transactions, engine_for
-from mongostore.indexing import IndexReport, diff_indexes, ensure_indexes
+from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
+from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes, load_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.settings import Settings
@@ -27,15 +29,22 @@ class AsyncMongoStore:
             `MONGOSTORE_URI`, else `mongomock://`.
         database: Its name; else what the target names, else `MONGOSTORE_DATABASE`, else `mongostore`.
         transactions: `off` accepts a standalone server, which cannot do them.
+        ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
 
     Raises:
         ConfigurationError: The target is none of these.
     """
 
     def __init__(
-        self, target: object = None, database: str | None = None, *, transactions: Transactions = "required"
+        self,
+        target: object = None,
+        database: str | None = None,
+        *,
+        transactions: Transactions = "required",
+        ensure_indexes: bool | None = None,
     ) -> None:
         self._settings = Settings()
+        self._ensures_indexes = self._settings.ensure_indexes if ensure_indexes is None else ensure_indexes
         self._engine = engine_for(
             self._settings.uri if target is None else target,
             database,
@@ -73,7 +82,7 @@ class AsyncMongoStore:
             return
         await self._engine.open()
         try:
-            if self._settings.ensure_indexes:
+            if self._ensures_indexes:
                 with self._engine.deadline(_INDEX_SECONDS):
                     await ensure_indexes(self._engine.database, self._engine.label)
             await self._connection.attach()
@@ -92,7 +101,45 @@ class AsyncMongoStore:
         Raises:
             MongoStoreError: What the server refused, by its meaning.
         """
-        return await diff_indexes(self._engine.database, self._engine.label)
+        with self._asking():
+            return await diff_indexes(self._engine.database, self._engine.label)
+
+    async def apply_indexes(self) -> list[IndexReport]:
+        """Create the indexes that are missing, also beside some that differ; those stay as they are.
+
+        Returns:
+            What `check_indexes` finds after that.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        with self._asking(_INDEX_SECONDS):
+            return await apply_indexes(self._engine.database, self._engine.label)
+
+    async def describe(self) -> Deployment:
+        """Return what the deployment is, how fast it answers and how many connections it has.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        with self._asking():
+            return await self._engine.describe()
+
+    async def usage(self) -> list[Usage]:
+        """Return how much each of the store's collections holds.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        with self._asking():
+            return await self._engine.usage([command["createIndexes"] for command in load_indexes()])
+
+    @contextmanager
+    def _asking(self, seconds: float | None = None) -> Iterator[None]:
+        """Check that the store is open, and bound what is asked of its engine."""
+        self._connection.documents  # noqa: B018  # raises when the store is not open here
+        with self._engine.deadline(seconds or self._settings.timeout):
+            yield
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -13,7 +13,6 @@ from typing import Generic, Self, TypeVar
 
 from mongostore.engines import Capability, Transactions
 from mongostore.errors import NotOpenError
-from mongostore.indexing import IndexReport
 from mongostore.portal import Portal, mirror, mirror_iter
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.settings import Settings
@@ -32,15 +31,23 @@ class MongoStore:
         target: As for `AsyncMongoStore`.
         database: Likewise.
         transactions: Likewise.
+        ensure_indexes: Likewise.
 
     Raises:
         ConfigurationError: The target cannot work.
     """
 
     def __init__(
-        self, target: object = None, database: str | None = None, *, transactions: Transactions = "required"
+        self,
+        target: object = None,
+        database: str | None = None,
+        *,
+        transactions: Transactions = "required",
+        ensure_indexes: bool | None = None,
     ) -> None:
-        self._make = functools.partial(AsyncMongoStore, target, database, transactions=transactions)
+        self._make = functools.partial(
+            AsyncMongoStore, target, database, transactions=transactions, ensure_indexes=ensure_indexes
+        )
         self._core = self._make()
         self._portal: Portal | None = None
         self._pid = os.getpid()
@@ -104,13 +111,10 @@ class MongoStore:
                 portal.run(self._core.close())
                 portal.close()
 
-    def check_indexes(self) -> list[IndexReport]:
-        """Return every index of the store's collections, defined or found, with how the two compare.
-
-        Raises:
-            MongoStoreError: What the server refused, by its meaning.
-        """
-        return self.portal.run(self._core.check_indexes())
+    check_indexes = mirror(AsyncMongoStore.check_indexes)
+    apply_indexes = mirror(AsyncMongoStore.apply_indexes)
+    describe = mirror(AsyncMongoStore.describe)
+    usage = mirror(AsyncMongoStore.usage)
 
     def _renew(self) -> None:
         """Begin anew in a forked child: its copies of the loop and of the connections are dead."""
@@ -190,6 +194,7 @@ class SyncSessionRepository(_Mirror[SessionRepository]):
     iter_messages = mirror_iter(SessionRepository.iter_messages)
     count_messages = mirror(SessionRepository.count_messages)
     conversations = mirror(SessionRepository.conversations)
+    layout = mirror(SessionRepository.layout)
     watch = mirror_iter(SessionRepository.watch)
     get_context = mirror(SessionRepository.get_context)
     set_context = mirror(SessionRepository.set_context)

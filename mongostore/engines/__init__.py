@@ -6,12 +6,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.facts import Deployment, Usage
 from mongostore.engines.mongo import DEFAULT_DATABASE, MongodEngine, MongoEngine, Transactions
 from mongostore.engines.motor import engine_from_motor, is_motor
 from mongostore.engines.protocol import Capability, Database, Engine
 from mongostore.errors import ConfigurationError
 
-__all__ = ["Capability", "Database", "Engine", "Transactions", "engine_for"]
+__all__ = ["Capability", "Database", "Deployment", "Engine", "Transactions", "Usage", "engine_for"]
 
 
 def engine_for(

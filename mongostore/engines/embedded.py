@@ -12,16 +12,18 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from importlib.metadata import version
 from typing import Any, TypeVar, cast
 
 import mongomock
-from bson import ObjectId
+from bson import ObjectId, encode
 from mongomock.store import ServerStore
 from pymongo import IndexModel, ReturnDocument
 from pymongo.common import validate_ok_for_replace, validate_ok_for_update
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
+from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.feed import LOCK, ChangeStream, Feed
 from mongostore.engines.protocol import Capability, Database
 from mongostore.engines.records import Filter, Records, Sort, refusing
@@ -78,6 +80,21 @@ class EmbeddedEngine:
 
     async def revive(self) -> None:
         """Do nothing: there is no server to bring back."""
+
+    async def describe(self) -> Deployment:
+        """Return what the engine is made of and how fast it answers."""
+        server = f"mongomock {version('mongomock')}"
+        return Deployment(server, "embedded", members=(), pings=await ping_times(self.database))
+
+    async def usage(self, collections: Iterable[str]) -> list[Usage]:
+        """Return what those of the collections hold that are there."""
+        with LOCK:
+            there = [name for name in collections if self._database[name].records.exists]
+            stored = {name: self._database[name].records.select(None) for name in there}
+        return [
+            Usage(name, len(documents), sum(len(encode(document)) for document in documents))
+            for name, documents in stored.items()
+        ]
 
     def deadline(self, seconds: float) -> contextlib.AbstractContextManager[object]:
         """Bound nothing: no command waits for anything."""

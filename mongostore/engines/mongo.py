@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
+from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.faults import translate
 from mongostore.engines.mongod import Mongod
 from mongostore.engines.protocol import Capability, Database
@@ -155,6 +156,48 @@ class MongoEngine:
     async def revive(self) -> None:
         """Do nothing: the server is somebody else's."""
 
+    async def describe(self) -> Deployment:
+        """Return what the deployment is and how fast it answers.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        try:
+            hello = await self.database.command("hello")
+            build = await self.database.command("buildInfo")
+            pings = await ping_times(self.database)
+            connections = await self._connections()
+        except PyMongoError as error:
+            raise translate(error, self.label) from None
+        return Deployment(
+            server=f"MongoDB {build['version']}",
+            topology=_topology(hello),
+            members=tuple(hello.get("hosts", ())),
+            pings=pings,
+            connections=connections.get("current"),
+            connections_available=connections.get("available"),
+        )
+
+    async def usage(self, collections: Iterable[str]) -> list[Usage]:
+        """Return what those of the collections hold that are there.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        found = []
+        try:
+            there = set(await self.database.list_collection_names())
+            for name in filter(there.__contains__, collections):
+                # One answer a shard.
+                cursor = await self.database[name].aggregate([{"$collStats": {"storageStats": {}}}])
+                stats = [part["storageStats"] for part in await cursor.to_list()]
+                found.append(
+                    Usage(name, sum(part["count"] for part in stats), sum(part["size"] for part in stats))
+                )
+        except PyMongoError as error:
+            raise translate(error, self.label) from None
+        return found
+
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""
         return pymongo.timeout(seconds)
@@ -178,6 +221,15 @@ class MongoEngine:
         except OperationFailure:
             return False
         return True
+
+    async def _connections(self) -> Mapping[str, int]:
+        assert self._client is not None
+        try:
+            status = await self._client.admin.command("serverStatus")
+        except OperationFailure:
+            # Only those who may monitor the whole server are told.
+            return {}
+        return dict(status["connections"])
 
     def _diagnose(self, error: PyMongoError) -> MongoStoreError:
         if not isinstance(error, ConnectionFailure):
@@ -230,6 +282,12 @@ def label_of(uri: str) -> str:
     # Greedy to the last @, so that not even a password with an unescaped one shows.
     found = re.match(r"([a-z+]*://)(?:.*@)?([^/?]*)", uri)
     return f"{found[1]}{found[2]}" if found else "the URI"
+
+
+def _topology(hello: Mapping[str, Any]) -> str:
+    if hello.get("msg") == "isdbgrid":
+        return "sharded"
+    return f"replica set {hello['setName']}" if "setName" in hello else "standalone"
 
 
 def _named_options(uri: str) -> set[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, Protocol
 
 from pymongo.asynchronous.database import AsyncDatabase
+
+from mongostore.engines.facts import Deployment, Usage
 
 Database = AsyncDatabase[dict[str, Any]]
 
@@ -54,6 +57,20 @@ class Engine(Protocol):
 
     async def revive(self) -> None:
         """Bring back a server that this engine runs itself; nothing to do for the others."""
+
+    async def describe(self) -> Deployment:
+        """Return what the deployment is and how fast it answers.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    async def usage(self, collections: Iterable[str]) -> list[Usage]:
+        """Return what those of the collections hold that are there.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents import Raw, check_size, size_of
+from mongostore.documents import Raw, check_size
 from mongostore.repositories import Connection
 
 
@@ -32,7 +32,7 @@ class Overflows:
         Raises:
             DocumentTooLargeError: No document can hold `what` it is.
         """
-        check_size(what, size_of(what, {"value": value}))
+        check_size(what, {"value": value})
         overflow = uuid4().hex
         await self._collection.insert_one(
             {"_id": overflow, "session": key, "generation": generation, "value": value}

@@ -7,9 +7,9 @@ from typing import Any, Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents import Raw, size_of, to_messages, to_stored, to_stored_preview
+from mongostore.documents import Raw, size_of, to_messages, to_notes, to_stored, to_stored_preview
 from mongostore.errors import InvalidValueError, NotFoundError
-from mongostore.models import Change, Conversation, Message, MessageMembers, Page, Preview
+from mongostore.models import Change, Conversation, Layout, Message, MessageMembers, Page, Preview
 from mongostore.repositories import Connection, Repository, current_call
 from mongostore.repositories.erasing import Eraser
 from mongostore.repositories.history import History
@@ -26,7 +26,6 @@ from mongostore.values import (
     escape_key,
     from_micros,
     pack,
-    pack_members,
     unpack,
 )
 
@@ -109,9 +108,10 @@ class SessionMessages(Repository):
             DocumentTooLargeError: The message would take more than 16 MiB; it is left as it was.
         """
         key = self._key(session_id)
-        patch = _patch_of(check_members(members, MessageMembers))
+        check_id("message_id", message_id)
+        patch = _patch_of(message_id, check_members(members, MessageMembers))
         patch.members["updated_at"] = current_call().now
-        if not await self._writer.change(key, check_id("message_id", message_id), patch):
+        if not await self._writer.change(key, message_id, patch):
             raise NotFoundError("message", message_id)
 
     async def upsert_message(self, session_id: str, message: Message) -> bool:
@@ -265,6 +265,18 @@ class SessionMessages(Repository):
                 )
         return list(found.values())
 
+    async def layout(self, session_id: str) -> Layout:
+        """Return where the session's messages lie: in its own document, and in how many segments.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+        """
+        document = await self._tail.read(self._key(session_id))
+        below = {"generation": document["generation"], "start": {"$lt": document["base"]}}
+        segments = await self._tail.segments.count_documents(below)
+        return Layout(embedded=len(document["messages"]), sealed=document["base"], segments=segments)
+
     async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[Change]:
         """Yield what happens to a session's messages from now on, or from a token on, until it is deleted.
 
@@ -358,7 +370,7 @@ class SessionMessages(Repository):
         return f"{self.namespace}/{check_id('session_id', session_id)}"
 
 
-def _patch_of(members: Raw) -> Patch:
+def _patch_of(message_id: str, members: Raw) -> Patch:
     packed: Raw = {}
     notes, dropped = members.pop("metadata", {}), []
     for name, value in members.items():
@@ -370,7 +382,7 @@ def _patch_of(members: Raw) -> Patch:
             packed[name] = pack(name, value)
     if isinstance(notes, dict):
         dropped = [escape_key(key) for key, value in notes.items() if value is None and type(key) is str]
-    kept = {key: value for key, value in pack_members("metadata", notes).items() if key not in dropped}
+    kept = {key: value for key, value in to_notes(message_id, notes).items() if key not in dropped}
     return Patch(packed, kept, dropped)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Any, Unpack
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents import Raw, size_of, to_session
+from mongostore.documents import Raw, check_size, to_session
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
-    DocumentTooLargeError,
     InvalidDocumentError,
     InvalidValueError,
     NotFoundError,
@@ -23,7 +23,7 @@ from mongostore.models import Page, Session, SessionMembers
 from mongostore.repositories import Connection, current_call, step
 from mongostore.repositories.session_messages import SessionMessages
 from mongostore.repositories.tail import Tail
-from mongostore.values import check_id, check_limit, check_members, check_text, pack, pack_members
+from mongostore.values import check_id, check_limit, check_members, check_text, pack, pack_members, to_micros
 
 DATA_BYTES = 4 * 1024 * 1024
 _HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
@@ -60,8 +60,9 @@ class SessionRepository(SessionMessages):
         description: str | None = None,
         data: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
+        created_at: datetime | None = None,
     ) -> Session:
-        """Create a session, with an id of its own when none is given.
+        """Create a session, with an id of its own when none is given, and as of now unless a time is given.
 
         Raises:
             AlreadyExistsError: The id is taken, if only by a deleted session.
@@ -83,7 +84,7 @@ class SessionRepository(SessionMessages):
             session_id=key.partition("/")[2],
             **sets,
             metadata=_sized("metadata", pack_members("metadata", metadata or {})),
-            created_at=call.now,
+            created_at=call.now if created_at is None else to_micros("created_at", created_at),
             updated_at=call.now,
             generation=call.token,
             origin=call.token,
@@ -366,9 +367,7 @@ def _packed(members: Mapping[str, Any]) -> Raw:
 
 
 def _sized(name: str, packed: Any) -> Any:
-    size = size_of(name, packed)
-    if size > DATA_BYTES:
-        raise DocumentTooLargeError(f"the session's {name}", size, DATA_BYTES)
+    check_size(f"the session's {name}", packed, DATA_BYTES)
     return packed
 
 

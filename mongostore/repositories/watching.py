@@ -81,8 +81,8 @@ class Watcher:
         lost_since: float | None = None
         while True:
             try:
-                async for seen, change in self._follow(key, seen):
-                    lost_since = None
+                async for here, change in self._follow(key, seen):
+                    seen, lost_since = here, None
                     if change:
                         yield change
                         if change.kind is ChangeKind.CLOSE:
@@ -103,7 +103,7 @@ class Watcher:
             known: Raw | None = None
             if seen is None:
                 known = await step(self._connection, self._tail.read, key)
-                seen = Seen(stream.resume_token, known["base"], known["end"])
+                seen = Seen(dict(stream.resume_token), known["base"], known["end"])
             async for event in stream:
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
                     old = _is_old(event, known)
@@ -126,7 +126,7 @@ class Watcher:
 
     async def _changes(self, key: str, event: Raw, seen: Seen) -> tuple[Seen, list[Change]]:
         """Return what an event means, and how far it brings the watcher."""
-        now = replace(seen, token=event["_id"], done=0)
+        now = replace(seen, token=dict(event["_id"]), done=0)
         in_tail = event["ns"]["coll"] == self._tail.sessions.name
         if in_tail and event["operationType"] == "delete":
             return now, [Change(kind=ChangeKind.CLOSE, token="")]

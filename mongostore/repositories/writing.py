@@ -178,12 +178,6 @@ class Writer:
         embedded = {}
         for message in messages:
             if size_of("message", message) > EMBED_BYTES:
-                if size_of("metadata", message["metadata"]) > EMBED_BYTES:
-                    raise DocumentTooLargeError(
-                        f"the metadata of message {message['id']!r}",
-                        size_of("metadata", message["metadata"]),
-                        EMBED_BYTES,
-                    )
                 message = await self._moved_out(key, message, message)
             embedded[message["id"]] = message
         return embedded
