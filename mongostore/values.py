@@ -16,10 +16,13 @@ MAX_LIMIT = 1000
 # MongoDB refuses documents nested deeper than 180 levels; the message around a value takes a few of them.
 NATIVE_DEPTH = 100
 MAX_DEPTH = 400
+# Python reads and writes integers of at most 4,300 digits.
+MAX_INT_BITS = 14_000
 JSON_MARK = "__json__"
 PREVIEW_CHARACTERS = 200
 
-_UNSAFE_IN_KEY = re.compile("[%.$\0\ud800-\udfff]")
+_UNSAFE_IN_KEY = re.compile("[.$\0\ud800-\udfff]")
+_UNSAFE_IN_PATH = re.compile("[%.$\0\ud800-\udfff]")
 _ESCAPE = re.compile("%([0-9A-F]*);")
 
 
@@ -57,6 +60,16 @@ def check_limit(path: str, value: object) -> int:
     if type(value) is not int or not 1 <= value <= MAX_LIMIT:
         raise InvalidValueError(path, f"must be an integer from 1 to {MAX_LIMIT}")
     return value
+
+
+def check_list(path: str, value: object) -> None:
+    """Refuse what is no list (or tuple) where several things are asked for.
+
+    Raises:
+        InvalidValueError: It is anything else, a single string above all.
+    """
+    if not isinstance(value, list | tuple):
+        raise InvalidValueError(path, f"must be a list, not {type(value).__name__}")
 
 
 def check_position(path: str, value: object) -> int:
@@ -126,12 +139,10 @@ def pack(path: str, value: object) -> Any:
             return value
         return {JSON_MARK: json.dumps(value)}
     except _RefusedError as refused:
-        raise InvalidValueError(path + "".join(reversed(refused.trail)), refused.reason) from None
-    except (RecursionError, ValueError) as error:
-        reason = (
-            "is nested too deep" if isinstance(error, RecursionError) else "holds a number of too many digits"
-        )
-        raise InvalidValueError(path, reason) from None
+        trail = "".join([*reversed(refused.trail[-20:]), "…" if len(refused.trail) > 20 else ""])
+        raise InvalidValueError(path + trail, refused.reason) from None
+    except RecursionError:
+        raise InvalidValueError(path, "is nested too deep for so deep a call") from None
 
 
 def unpack(stored: Any) -> Any:
@@ -164,7 +175,7 @@ def unpack_members(stored: dict[str, Any]) -> dict[str, Any]:
 
 def escape_key(key: str) -> str:
     """Return `key` in a form that is one step of a MongoDB path."""
-    return _UNSAFE_IN_KEY.sub(lambda match: f"%{ord(match[0]):X};", key) or "%;"
+    return _UNSAFE_IN_PATH.sub(lambda match: f"%{ord(match[0]):X};", key) or "%;"
 
 
 def unescape_key(key: str) -> str:
@@ -190,26 +201,23 @@ class _RefusedError(Exception):
         self.trail: list[str] = []
 
 
-def _scan(value: object, depth: int) -> bool:
+def _scan(value: Any, depth: int) -> bool:
     """Return whether BSON holds `value` as it is, refusing what JSON cannot say."""
     kind = type(value)
     if kind is str:
-        return _encodable(value)  # type: ignore[arg-type]  # `kind` says it
+        return _encodable(value)
     if kind is int:
-        return -(2**63) <= value < 2**63  # type: ignore[operator]  # `kind` says it
+        return _is_native_int(value)
     if value is None or kind is bool or kind is float:
         return True
-    if isinstance(value, dict | list):
-        return _scan_members(value, depth) and kind in (dict, list)
-    if isinstance(value, str | int | float):
-        return False
-    raise _RefusedError(f"{kind.__name__} is not a JSON value")
-
-
-def _scan_members(value: dict[Any, Any] | list[Any], depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        if isinstance(value, str | int | float):
+            # A subclass, which JSON text reduces to the plain value.
+            return False
+        raise _RefusedError(f"{kind.__name__} is not a JSON value")
     if depth >= MAX_DEPTH:
         raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
-    native = depth < NATIVE_DEPTH
+    native = depth < NATIVE_DEPTH and kind in (dict, list)
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(value, dict) and not _is_plain_key(key):
             native = False
@@ -219,6 +227,12 @@ def _scan_members(value: dict[Any, Any] | list[Any], depth: int) -> bool:
             refused.trail.append(f".{_shown(key)}" if isinstance(key, str) else f"[{key}]")
             raise
     return native
+
+
+def _is_native_int(value: int) -> bool:
+    if value.bit_length() > MAX_INT_BITS:
+        raise _RefusedError("is an integer of more than 4,200 digits")
+    return -(2**63) <= value < 2**63
 
 
 def _is_plain_key(key: object) -> bool:

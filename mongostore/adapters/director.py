@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from director.constants import DBType
@@ -30,21 +33,16 @@ logger = logging.getLogger(__name__)
 
 NAMESPACE = "director"
 DB_TYPE = "mongodb"
+# Each one is lost only to another process that deletes the session just then.
+_ATTEMPTS = 10
 # Never changed: what is stored goes through JSON text first.
 _NOTHING: dict[str, Any] = {}
 
 
 def register() -> None:
-    """Make Director know the database type `mongodb`; calling it again changes nothing.
-
-    Director looks types up in an enum and in a dict, under names that its modules have imported
-    already: so both are added to in place.
-    """
-    if DB_TYPE not in DBType._value2member_map_:
-        member = str.__new__(DBType, DB_TYPE)
-        member._name_, member._value_ = DB_TYPE.upper(), DB_TYPE
-        DBType._value2member_map_[DB_TYPE] = DBType._member_map_[DB_TYPE.upper()] = member
-    db_types[DBType(DB_TYPE)] = MongoDB
+    """Make Director know the database type `mongodb`; calling it again changes nothing."""
+    # In place, since Director's modules have imported the dict and the function that reads it by name.
+    db_types[_db_type()] = MongoDB
 
 
 class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
@@ -61,8 +59,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
     def __init__(
         self, uri: str | None = None, database: str | None = None, *, store: MongoStore | None = None
     ) -> None:
-        register()
-        self.db_type = DBType(DB_TYPE)
+        self.db_type = _db_type()
         self._uri = uri
         self._database = database
         self._store = store
@@ -84,16 +81,20 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
     ) -> None:
         """Create a new session; one that is there is left entirely as it is."""
         row = {
-            "video_id": video_id,
-            "collection_id": collection_id,
-            "created_at": _seconds(created_at),
-            "updated_at": _seconds(updated_at),
+            "video_id": _plain("video_id", video_id),
+            "collection_id": _plain("collection_id", collection_id),
+            "created_at": _seconds(_moment("created_at", created_at)),
+            "updated_at": _seconds(_moment("updated_at", updated_at)),
             "metadata": _plain("metadata", metadata),
         }
         try:
             self._sessions.create(session_id, data=row)
         except AlreadyExistsError:
-            self._fill_shell(session_id, row)
+            there = self._sessions.find(session_id)
+            if there and not there.data:
+                # Only its messages came first. Who changes it meanwhile has created it, or deleted it after us.
+                with suppress(ConflictError, NotFoundError):
+                    self._sessions.update(session_id, revision=there.revision, data=row)
 
     def get_session(self, session_id: str) -> dict[str, Any]:
         """Return a session's row, a new `{}` where there is none."""
@@ -102,7 +103,8 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def get_sessions(self) -> list[dict[str, Any]]:
         """Return the rows of all sessions, the newest `updated_at` first."""
-        rows = [_row(session) for session in self._sessions.iter() if session.data]
+        newest = sorted(self._sessions.iter(), key=lambda session: session.created_at, reverse=True)
+        rows = [_row(session) for session in newest if session.data]
         return sorted(rows, key=lambda row: row["updated_at"], reverse=True)
 
     def add_or_update_msg_to_conv(
@@ -121,33 +123,29 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         **kwargs: Any,
     ) -> None:
         """Add a message, or put it in the place of the one with its id, which keeps its `created_at`."""
-        members = {
-            "agents": agents,
-            "actions": actions,
-            "status": status,
-            "metadata": metadata,
-        }
         message = Message(
             id=check_id("msg_id", msg_id),
             conversation_id=check_id("conv_id", conv_id),
             role=check_text("msg_type", _plain("msg_type", msg_type)),
             content=_plain("content", content),
-            data=_plain("data", members),
-            created_at=from_seconds("created_at", _seconds(created_at)),
-            updated_at=from_seconds("updated_at", _seconds(updated_at)),
+            data={
+                "agents": _plain("agents", agents),
+                "actions": _plain("actions", actions),
+                "status": _plain("status", status),
+                "metadata": _plain("metadata", metadata),
+            },
+            created_at=_moment("created_at", created_at),
+            updated_at=_moment("updated_at", updated_at),
         )
-        try:
-            self._sessions.upsert_message(session_id, message)
-        except NotFoundError:
-            self._create_shell(session_id)
-            self._sessions.upsert_message(session_id, message)
+        self._write(session_id, lambda: self._sessions.upsert_message(session_id, message))
 
     def get_conversations(self, session_id: str) -> list[dict[str, Any]]:
         """Return the messages of a session in the order in which they were first added."""
         try:
-            return [_message_row(session_id, message) for message in self._sessions.iter_messages(session_id)]
-        except NotFoundError:
-            return []
+            return self._message_rows(session_id)
+        except ConflictError:
+            # They were all removed while they were read: what is there now is the answer.
+            return self._message_rows(session_id)
 
     def get_context_messages(self, session_id: str) -> Any:
         """Return what was stored as context messages, a new `{}` where nothing was."""
@@ -167,11 +165,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
     ) -> None:
         """Put context messages in the place of those that are stored."""
         context = _plain("context_messages", context_messages)
-        try:
-            self._sessions.set_context(session_id, context)
-        except NotFoundError:
-            self._create_shell(session_id)
-            self._sessions.set_context(session_id, context)
+        self._write(session_id, lambda: self._sessions.set_context(session_id, context))
 
     def delete_conversation(self, session_id: str) -> bool:
         """Remove all messages of a session and return whether there were any."""
@@ -198,7 +192,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         return any(there.values()), [name for name, was_there in there.items() if not was_there]
 
     def health_check(self) -> bool:
-        """Return whether the database answers, with its indexes in place; a failure is logged."""
+        """Return whether the database answers, its indexes made if they were not; a failure is logged."""
         try:
             self._sessions.exists("")
         except MongoStoreError as error:
@@ -206,56 +200,66 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
             return False
         return True
 
-    def _create_shell(self, session_id: str) -> None:
-        """Create a session that has no row yet: Director stores messages before sessions, or without."""
-        try:
-            self._sessions.create(session_id)
-        except AlreadyExistsError:
-            return
+    def _write(self, session_id: str, write: Callable[[], object]) -> None:
+        """Write to a session, which Director may not have created yet: then to one without a row."""
+        for _ in range(_ATTEMPTS):
+            with suppress(NotFoundError):
+                write()
+                return
+            with suppress(AlreadyExistsError):
+                self._sessions.create(session_id)
+        write()
 
-    def _fill_shell(self, session_id: str, row: dict[str, Any]) -> None:
-        session = self._sessions.find(session_id)
-        if session is None or session.data:
-            return
+    def _message_rows(self, session_id: str) -> list[dict[str, Any]]:
         try:
-            self._sessions.update(session_id, revision=session.revision, data=row)
-        except (ConflictError, NotFoundError):
-            # Another process has just filled or removed it: either way it is not ours to change.
-            return
+            return [_message_row(session_id, message) for message in self._sessions.iter_messages(session_id)]
+        except NotFoundError:
+            return []
+
+
+def _db_type() -> DBType:
+    if DB_TYPE not in DBType._value2member_map_:
+        member = str.__new__(DBType, DB_TYPE)
+        member._name_, member._value_ = DB_TYPE.upper(), DB_TYPE
+        DBType._value2member_map_[DB_TYPE] = DBType._member_map_[DB_TYPE.upper()] = member
+    return DBType(DB_TYPE)
 
 
 def _row(session: Session) -> dict[str, Any]:
     row = session.data
     return {
         "session_id": session.id,
-        "video_id": row["video_id"],
-        "collection_id": row["collection_id"],
-        "created_at": row["created_at"],
-        "updated_at": row["updated_at"],
-        "metadata": row["metadata"],
+        "video_id": row.get("video_id"),
+        "collection_id": row.get("collection_id"),
+        "created_at": row.get("created_at", _seconds(session.created_at)),
+        "updated_at": row.get("updated_at", _seconds(session.updated_at)),
+        "metadata": row.get("metadata", {}),
     }
 
 
 def _message_row(session_id: str, message: Message) -> dict[str, Any]:
-    assert message.created_at is not None
-    assert message.updated_at is not None
     return {
         "session_id": session_id,
         "conv_id": message.conversation_id,
         "msg_id": message.id,
         "msg_type": message.role,
-        "agents": message.data["agents"],
-        "actions": message.data["actions"],
+        "agents": message.data.get("agents", []),
+        "actions": message.data.get("actions", []),
         "content": message.content,
-        "status": message.data["status"],
-        "created_at": int(message.created_at.timestamp()),
-        "updated_at": int(message.updated_at.timestamp()),
-        "metadata": message.data["metadata"],
+        "status": message.data.get("status"),
+        "created_at": _seconds(message.created_at),
+        "updated_at": _seconds(message.updated_at),
+        "metadata": message.data.get("metadata", {}),
     }
 
 
-def _seconds(given: int | None) -> int:
-    return int(time.time()) if given is None else given
+def _moment(path: str, given: int | None) -> datetime:
+    return from_seconds(path, int(time.time()) if given is None else given)
+
+
+def _seconds(moment: datetime | None) -> int:
+    assert moment is not None, "whatever is stored has its times"
+    return int(moment.timestamp())
 
 
 def _plain(path: str, value: Any) -> Any:

@@ -20,6 +20,7 @@ from mongostore.repositories.writing import Patch, Writer
 from mongostore.values import (
     check_id,
     check_limit,
+    check_list,
     check_members,
     check_position,
     check_text,
@@ -77,6 +78,7 @@ class SessionMessages(Repository):
             DocumentTooLargeError: A message, or all of them together, take too much.
         """
         key = self._key(session_id)
+        check_list("messages", messages)
         stored = [to_stored(message, current_call().now) for message in messages]
         if not stored:
             await self._tail.read(key)
@@ -167,8 +169,7 @@ class SessionMessages(Repository):
         key = self._key(session_id)
         if message_ids is None:
             return await self._eraser.clear(key, {})
-        if isinstance(message_ids, str):
-            raise InvalidValueError("message_ids", "must be a list of ids")
+        check_list("message_ids", message_ids)
         return await self._eraser.delete(
             key, [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
         )
@@ -204,7 +205,9 @@ class SessionMessages(Repository):
         key, limit = self._key(session_id), check_limit("limit", limit)
         if conversation_id is not None:
             check_id("conversation_id", conversation_id)
-        if sum((bool(newest), before is not None, after is not None)) > 1:
+        if type(newest) is not bool:
+            raise InvalidValueError("newest", "must be True or False")
+        if sum((newest, before is not None, after is not None)) > 1:
             raise InvalidValueError("newest, before, after", "at most one of them can be given")
         if newest:
             return await self._history.page_before(key, None, limit, conversation_id)

@@ -22,7 +22,7 @@ BIG = "x" * 2_000_000
 
 
 @pytest.fixture
-async def sessions(store: AsyncMongoStore):  # noqa: ANN201
+async def sessions(store: AsyncMongoStore):
     await store.sessions.create("s")
     return store.sessions
 
@@ -330,7 +330,7 @@ async def test_a_tail_of_large_messages_stays_small(store: AsyncMongoStore, sess
 async def test_streaming_into_a_message_does_not_move_it(store: AsyncMongoStore, sessions) -> None:
     await fill(sessions, 3)
     text = ""
-    for n in range(300):
+    for _ in range(300):
         text += "0123456789" * 20
         await sessions.update_message("s", "m2", content=text)
     read = await sessions.get_message("s", "m2")

@@ -1,0 +1,5 @@
+"""`python -m mongostore`: the command line."""
+
+from mongostore.cli import main
+
+main()

@@ -1,0 +1,26 @@
+"""The command line: `mongostore demo | import | export | ping | indexes`."""
+
+from __future__ import annotations
+
+import typer
+
+from mongostore.cli.demo import demo
+from mongostore.cli.inspect import indexes, ping
+from mongostore.cli.transfer import export_lines, import_lines
+
+app = typer.Typer(
+    help="Conversations in MongoDB.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(demo)
+app.command("import")(import_lines)
+app.command("export")(export_lines)
+app.command()(ping)
+app.add_typer(indexes, name="indexes")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="mongostore")

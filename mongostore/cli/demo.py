@@ -1,0 +1,262 @@
+"""`mongostore demo`: real dialogues stored, resumed and watched, with what it does told step by step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.live import Live
+from rich.progress import track
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from mongostore.cli.importer import Importer
+from mongostore.cli.lines import digest_of
+from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, warn
+from mongostore.engines import Capability
+from mongostore.errors import ConfigurationError
+from mongostore.indexing import IndexState
+from mongostore.models import ChangeKind, Message
+from mongostore.repositories.sessions import SessionRepository
+from mongostore.settings import Settings
+from mongostore.store import AsyncMongoStore
+from mongostore.values import preview_text
+
+NAMESPACE = "demo"
+_LONG = "demo:all-in-one"
+_LIVE = "demo:live"
+_LONG_MESSAGES = 400
+_WORDS = 40
+_WORD_SECONDS = 0.03
+_SHOWN_SESSIONS = 12
+_SHOWN_MESSAGES = 4
+
+
+def demo(
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False, help="Dialogues of yours, as `import` takes them."
+        ),
+    ] = None,
+    uri: Uri = None,
+    database: Database = None,
+) -> None:
+    """Store real dialogues, resume one, and watch another grow.
+
+    Everything goes to the namespace "demo", and may be done again and again.
+    Without a URI it happens inside this process, with nothing to install.
+
+    Examples:
+      mongostore demo
+      mongostore demo --uri mongodb://localhost:27017 --file chats.jsonl
+    """
+    target = uri or Settings().uri
+    if target == "mongomock://":
+        # Nameless data belong to one store; the demo opens a second.
+        target = "mongomock://demo"
+    run(_tell(target, database, _dialogues(file)))
+
+
+async def _tell(uri: str, database: str | None, dialogues: Sequence[tuple[str, bytes]]) -> None:
+    async with open_store(uri, database, ensure_indexes=False) as store:
+        await _open(store)
+        ids = await _store(store.sessions.in_namespace(NAMESPACE), dialogues)
+    async with open_store(uri, database) as store:
+        sessions = store.sessions.in_namespace(NAMESPACE)
+        await _resume(sessions, ids[0])
+        await _list(sessions)
+        await _watch(store, ids[0])
+        await _measure(store)
+        _show_code(store, database, ids[0])
+
+
+def _dialogues(file: Path | None) -> list[tuple[str, bytes]]:
+    """Return the lines of a file, or of those that come with the package, each with its place."""
+    sources = (
+        [file]
+        if file
+        else sorted(
+            (entry for entry in files("mongostore.dialogues").iterdir() if entry.name.endswith(".jsonl")),
+            key=lambda entry: entry.name,
+        )
+    )
+    return [
+        (f"{source.name}:{number}", line)
+        for source in sources
+        for number, line in enumerate(source.read_bytes().splitlines(), 1)
+        if line.strip()
+    ]
+
+
+async def _open(store: AsyncMongoStore) -> None:
+    _title(1, "Open a store")
+    deployment = await store.describe()
+    missing = [report for report in await store.check_indexes() if report.state is IndexState.MISSING]
+    reports = await store.apply_indexes()
+    lacking = [capability for capability in Capability if capability not in store.capabilities]
+    out.print(Text(f"{store.engine.label}: {deployment.server}, {deployment.topology}"))
+    if not store.engine.shared:
+        out.print("This is the embedded engine: it lives in this process and forgets when it ends.")
+    out.print(f"It can do {', '.join(sorted(store.capabilities))}; not {', '.join(lacking) or 'nothing'}.")
+    out.print(f"Indexes: {len(missing)} created, {len(reports) - len(missing)} there already.")
+
+
+async def _store(sessions: SessionRepository, dialogues: Sequence[tuple[str, bytes]]) -> list[str]:
+    _title(2, "Store dialogues")
+    importer = Importer(sessions, warn)
+    for place, line in track(dialogues, "storing", console=err, transient=True, disable=not err.is_terminal):
+        await importer.add(place, line, place.partition(":")[0])
+    await importer.finish()
+    tally, ids = importer.tally, importer.session_ids
+    if not ids:
+        raise ConfigurationError("the file holds no dialogue: see `mongostore import --help`")
+    out.print(f"Sessions: {tally.new_sessions} stored, {tally.known_sessions} there already.")
+    out.print(f"Messages: {tally.new_messages} stored, {tally.messages - tally.new_messages} there already.")
+    count = await _store_in_one(sessions, ids)
+    out.print(f"And {count} of them once more in one long session, a conversation each dialogue.")
+    return ids
+
+
+async def _store_in_one(sessions: SessionRepository, ids: Sequence[str]) -> int:
+    await sessions.purge(_LONG)
+    await sessions.create(_LONG, name="All in one")
+    count = 0
+    for session_id in ids:
+        page = await sessions.list_messages(session_id, limit=64)
+        copies = [
+            message.model_copy(
+                update={"id": digest_of(session_id, message.id), "conversation_id": session_id}
+            )
+            for message in page.items
+        ]
+        count += len(await sessions.append_messages(_LONG, copies))
+        if count >= _LONG_MESSAGES:
+            break
+    return count
+
+
+async def _resume(sessions: SessionRepository, session_id: str) -> None:
+    _title(3, "Close the store, open it again, resume a dialogue")
+    session = await sessions.get(session_id)
+    out.print(
+        Text.assemble(
+            (plain(session.name or session.id).plain, "bold"), f", {session.count} messages, the last:"
+        )
+    )
+    page = await sessions.list_messages(session_id, limit=_SHOWN_MESSAGES, newest=True)
+    out.print(_chat(page.items))
+
+
+async def _list(sessions: SessionRepository) -> None:
+    _title(4, "List the sessions, newest activity first")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("session", no_wrap=True)
+    table.add_column("messages", justify="right", no_wrap=True)
+    table.add_column("last message")
+    page = await sessions.list(limit=_SHOWN_SESSIONS)
+    for session in page.items:
+        last = plain(session.last.text if session.last else "", "dim")
+        last.no_wrap, last.overflow = True, "ellipsis"
+        table.add_row(plain(session.name or session.id), f"{session.count:,}", last)
+    out.print(table)
+    if page.next_cursor:
+        out.print(f"… and {await sessions.count() - len(page.items):,} more.")
+
+
+async def _watch(store: AsyncMongoStore, session_id: str) -> None:
+    _title(5, "Watch a message grow")
+    if Capability.CHANGE_STREAMS not in store.capabilities:
+        out.print("Left out: a standalone server has no change streams, a replica set of one has.")
+        return
+    sessions = store.sessions.in_namespace(NAMESPACE)
+    script = (await sessions.list_messages(session_id, limit=2, newest=True)).items
+    await sessions.purge(_LIVE)
+    await sessions.create(_LIVE, name="Live")
+    seen = asyncio.Event()
+    with Live(console=out, refresh_per_second=20) as live:
+        kinds, _ = await asyncio.gather(_tail(sessions, live, seen), _speak(sessions, script, seen))
+    if not out.is_terminal:
+        out.print()
+    changes = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+    out.print(f"One task wrote, another was told: {changes}.")
+
+
+async def _tail(sessions: SessionRepository, live: Live, seen: asyncio.Event) -> Counter[ChangeKind]:
+    """Show what arrives until the session is gone, and return how many changes of each kind there were."""
+    kinds: Counter[ChangeKind] = Counter()
+    shown: dict[str, Message] = {}
+    async for change in sessions.watch(_LIVE):
+        seen.set()
+        kinds[change.kind] += 1
+        if change.message:
+            shown[change.message.id] = change.message
+            live.update(_chat(list(shown.values())))
+    return kinds
+
+
+async def _speak(sessions: SessionRepository, script: Sequence[Message], seen: asyncio.Event) -> None:
+    """Say the messages word by word, as a model streams them, and remove the session."""
+    for message in script:
+        words = preview_text(message.content).split()[:_WORDS]
+        spoken = Message(role=message.role, data=message.data, content="")
+        await sessions.append_message(_LIVE, spoken)
+        # A tail begins when its stream is open, of which its first change is the only sign.
+        while not seen.is_set():
+            await sessions.update_message(_LIVE, spoken.id, content="")
+            await asyncio.sleep(_WORD_SECONDS)
+        for number in range(1, len(words) + 1):
+            await sessions.update_message(_LIVE, spoken.id, content=" ".join(words[:number]))
+            await asyncio.sleep(_WORD_SECONDS)
+    await sessions.purge(_LIVE)
+
+
+async def _measure(store: AsyncMongoStore) -> None:
+    _title(6, "See what was written where")
+    table = Table("collection", box=box.SIMPLE_HEAD)
+    table.add_column("documents", justify="right")
+    table.add_column("bytes", justify="right")
+    for usage in await store.usage():
+        table.add_row(usage.collection, f"{usage.documents:,}", f"{usage.bytes:,}")
+    out.print(table)
+    layout = await store.sessions.in_namespace(NAMESPACE).layout(_LONG)
+    out.print(
+        f"The long session keeps its newest {layout.embedded} messages in its own document and "
+        f"{layout.sealed} older ones in {layout.segments} segments."
+    )
+
+
+def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) -> None:
+    _title(7, "Read the same in Python")
+    arguments = ", ".join(repr(value) for value in (store.engine.label, database) if value)
+    code = (
+        f"with mongostore.MongoStore({arguments}) as store:\n"
+        f"    sessions = store.sessions.in_namespace({NAMESPACE!r})\n"
+        f"    for message in sessions.iter_messages({session_id!r}):\n"
+        f"        print(message.role, message.content)"
+    )
+    out.print(Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True))
+    if not store.engine.shared:
+        out.print("To keep it all: mongostore demo --uri mongodb://localhost:27017")
+
+
+def _title(number: int, text: str) -> None:
+    out.print(f"\n[bold cyan]{number}[/]  [bold]{text}[/]")
+
+
+def _chat(messages: Sequence[Message]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", no_wrap=True)
+    for message in messages:
+        name = message.data.get("name")
+        speaker = plain(name if isinstance(name, str) else message.role)
+        speaker.stylize("cyan" if message.role == "user" else "green")
+        table.add_row(speaker, plain(preview_text(message.content)))
+    return table

@@ -1,0 +1,149 @@
+"""What an import does with each line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mongostore.cli.lines import LineError, MessageLine, SessionLine, digest_of, read_line
+from mongostore.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DocumentTooLargeError,
+    InvalidValueError,
+    NotFoundError,
+)
+from mongostore.models import Message
+from mongostore.repositories.sessions import SessionRepository
+
+_BATCH = 64
+# Files may interleave their sessions; of so many at a time are messages put by.
+_OPEN_SESSIONS = 16
+_REFUSALS = (ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError)
+
+
+@dataclass
+class Tally:
+    """What an import came to."""
+
+    lines: int = 0
+    refused_lines: int = 0
+    new_sessions: int = 0
+    known_sessions: int = 0
+    messages: int = 0
+    new_messages: int = 0
+    refused_messages: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was refused."""
+        return not (self.refused_lines or self.refused_messages)
+
+
+class Importer:
+    """Stores lines in the sessions of a namespace; what is there already is left as it is.
+
+    Args:
+        sessions: Where to.
+        refuse: Told of every line and message that is not stored: where it stands, and why.
+    """
+
+    def __init__(self, sessions: SessionRepository, refuse: Callable[[str], None]) -> None:
+        self.tally = Tally()
+        self._sessions = sessions
+        self._refuse = refuse
+        self._pending: dict[str, list[tuple[str, Message]]] = {}
+        self._counts: dict[str, int] = {}
+        self._occurrences: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def session_ids(self) -> list[str]:
+        """The sessions that lines went to, in the order in which they came."""
+        return list(self._counts)
+
+    async def add(self, place: str, text: bytes, session_id: str) -> None:
+        """Store a line, or put it by to be stored with those that follow.
+
+        Args:
+            place: Where the line stands, such as `chats.jsonl:7`.
+            text: The line.
+            session_id: The session of a message that names none.
+        """
+        self.tally.lines += 1
+        try:
+            line = read_line(text)
+            if isinstance(line, SessionLine):
+                await self._add_session(place, line)
+            else:
+                await self._add_message(place, line, session_id)
+        except (LineError, *_REFUSALS) as error:
+            self.tally.refused_lines += 1
+            self._refuse(f"{place}: {error}")
+
+    async def finish(self) -> None:
+        """Store what is put by."""
+        for session_id in list(self._pending):
+            await self._flush(session_id)
+
+    async def _add_session(self, place: str, line: SessionLine) -> None:
+        await self._flush(line.id)
+        await self._ensure(line.id, line.members)
+        if line.context and not (await self._sessions.get(line.id)).has_context:
+            await self._sessions.set_context(line.id, line.context[0])
+        await self._append(
+            line.id, [(f"{place}: messages[{i}]", message) for i, message in enumerate(line.messages)]
+        )
+
+    async def _add_message(self, place: str, line: MessageLine, default: str) -> None:
+        session_id = default if line.session_id is None else line.session_id
+        await self._ensure(session_id, {})
+        if line.digest:
+            # The same words said twice are two messages; their file imported twice has them once.
+            occurrence = session_id, line.digest
+            line.message.id = digest_of(line.digest, self._occurrences[occurrence])
+            self._occurrences[occurrence] += 1
+        self._pending.setdefault(session_id, []).append((place, line.message))
+        if len(self._pending[session_id]) == _BATCH:
+            await self._flush(session_id)
+        elif len(self._pending) > _OPEN_SESSIONS:
+            await self._flush(next(iter(self._pending)))
+
+    async def _ensure(self, session_id: str, members: dict[str, Any]) -> None:
+        if session_id in self._counts:
+            return
+        try:
+            await self._sessions.create(session_id, **members)
+        except AlreadyExistsError:
+            known = await self._sessions.find(session_id)
+            if known is None:
+                raise LineError(f"session {session_id!r} is deleted: restore or purge it first") from None
+            self._counts[session_id] = known.count
+            self.tally.known_sessions += 1
+        else:
+            self._counts[session_id] = 0
+            self.tally.new_sessions += 1
+
+    async def _flush(self, session_id: str) -> None:
+        await self._append(session_id, self._pending.pop(session_id, []))
+
+    async def _append(self, session_id: str, placed: Sequence[tuple[str, Message]]) -> None:
+        for start in range(0, len(placed), _BATCH):
+            batch = placed[start : start + _BATCH]
+            try:
+                await self._sessions.append_messages(session_id, [message for _, message in batch])
+            except _REFUSALS:
+                await self._append_each(session_id, batch)
+        self.tally.messages += len(placed)
+        if placed and (session := await self._sessions.find(session_id)):
+            self.tally.new_messages += session.count - self._counts[session_id]
+            self._counts[session_id] = session.count
+
+    async def _append_each(self, session_id: str, placed: Sequence[tuple[str, Message]]) -> None:
+        for place, message in placed:
+            try:
+                await self._sessions.append_message(session_id, message)
+            except _REFUSALS as error:
+                self.tally.refused_messages += 1
+                self._refuse(f"{place}: {error}")

@@ -1,0 +1,197 @@
+"""`mongostore ping` and `mongostore indexes`: how the server is, and whether the indexes are in order."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
+from mongostore.engines import Capability, Deployment
+from mongostore.indexing import IndexReport, IndexState, load_indexes
+
+_OURS = (IndexState.PRESENT, IndexState.MISSING, IndexState.DIFFERS)
+_WRONG = (IndexState.MISSING, IndexState.DIFFERS)
+_STYLES = {IndexState.PRESENT: "green", IndexState.UNKNOWN: "dim"}
+_NO_OPTIONS = {"v", "ns", "key", "name"}
+
+indexes = typer.Typer(
+    no_args_is_help=True, help="Show the index definitions, check a database, or apply them."
+)
+
+
+def ping(
+    uri: Uri = None,
+    database: Database = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what answers, how fast, and whether its indexes are in order.
+
+    Nothing is written. The exit code is 1 when nothing answers, and when
+    indexes are missing or differ.
+
+    Examples:
+      mongostore ping --uri mongodb://localhost:27017
+      mongostore ping --json
+    """
+    report = run(_ping(uri, database))
+    if as_json:
+        out.print_json(json.dumps(report))
+    else:
+        _show(report)
+    if not report["ok"]:
+        raise typer.Exit(1)
+
+
+@indexes.command()
+def show() -> None:
+    """Show the definitions; no server is asked.
+
+    Example:
+      mongostore indexes show
+    """
+    table = _table("collection", "name", "keys", "options")
+    for command in load_indexes():
+        for index in command["indexes"]:
+            table.add_row(command["createIndexes"], index["name"], _keys(index), _options(index))
+    out.print(table)
+
+
+@indexes.command()
+def check(uri: Uri = None, database: Database = None) -> None:
+    """Compare a database with the definitions.
+
+    The exit code is 1 when indexes are missing or differ. Indexes that are
+    not ours do no harm.
+
+    Example:
+      mongostore indexes check --uri mongodb://localhost:27017
+    """
+    _report(run(_check(uri, database)))
+
+
+@indexes.command()
+def apply(uri: Uri = None, database: Database = None) -> None:
+    """Create the indexes that are missing.
+
+    Those that differ stay as they are, and the exit code is 1: drop them in
+    mongosh and apply anew, at an hour when queries can do without them.
+
+    Example:
+      mongostore indexes apply --uri mongodb://localhost:27017
+    """
+    before, after = run(_apply(uri, database))
+    _report(after, [report.name for report in before if report.state is IndexState.MISSING])
+
+
+async def _ping(uri: str | None, database: str | None) -> dict[str, Any]:
+    async with open_store(uri, database, ensure_indexes=False) as store:
+        deployment = await store.describe()
+        states = Counter(report.state for report in await store.check_indexes())
+        # An embedded store has nothing before it opens, and then makes its indexes at once.
+        healthy = not store.engine.shared or not any(states[state] for state in _WRONG)
+        return {
+            "ok": healthy,
+            "target": store.engine.label,
+            **_facts(deployment),
+            "capabilities": [capability for capability in Capability if capability in store.capabilities],
+            "indexes": {state: states[state] for state in _OURS},
+        }
+
+
+async def _check(uri: str | None, database: str | None) -> list[IndexReport]:
+    async with open_store(uri, database, ensure_indexes=False) as store:
+        return await store.check_indexes()
+
+
+async def _apply(uri: str | None, database: str | None) -> tuple[list[IndexReport], list[IndexReport]]:
+    async with open_store(uri, database, ensure_indexes=False) as store:
+        return await store.check_indexes(), await store.apply_indexes()
+
+
+def _facts(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "server": deployment.server,
+        "topology": deployment.topology,
+        "members": deployment.members,
+        "round_trip_ms": {
+            "median": round(median(deployment.pings) * 1000, 3),
+            "worst": round(max(deployment.pings) * 1000, 3),
+        },
+        "connections": {
+            "current": deployment.connections,
+            "available": deployment.connections_available,
+        },
+    }
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    lacking = [capability for capability in Capability if capability not in report["capabilities"]]
+    connections, times = report["connections"], report["round_trip_ms"]
+    known = connections["current"] is not None
+    table = Table.grid("", "", padding=(0, 2, 0, 0))
+    for name, value in (
+        ("answers", report["target"]),
+        ("server", report["server"]),
+        ("topology", report["topology"]),
+        ("members", ", ".join(report["members"])),
+        ("round trip", f"{times['median']:.2f} ms, the worst of ten {times['worst']:.2f} ms"),
+        ("connections", "{current:,} open, {available:,} available".format(**connections) if known else ""),
+        ("can do", ", ".join(report["capabilities"])),
+        ("cannot do", ", ".join(lacking)),
+    ):
+        if value:
+            table.add_row(name, Text(value))
+    counts = ", ".join(f"{count} {state}" for state, count in report["indexes"].items())
+    table.add_row("indexes", Text(counts, "green" if report["ok"] else "red"))
+    out.print(table)
+
+
+def _report(reports: Collection[IndexReport], created: Collection[str] = ()) -> None:
+    """Print how indexes compare, and end the command with exit code 1 unless all of ours are in order."""
+    table = _table("collection", "name", "state")
+    for report in reports:
+        state = "created" if report.name in created and report.state is IndexState.PRESENT else report.state
+        table.add_row(report.collection, plain(report.name), Text(state, _STYLES.get(report.state, "red")))
+    out.print(table)
+    differing = [report for report in reports if report.state is IndexState.DIFFERS]
+    if differing:
+        out.print(_differences(differing))
+    if any(report.state in _WRONG for report in reports):
+        raise typer.Exit(1)
+
+
+def _differences(reports: Collection[IndexReport]) -> Table:
+    table = _table("differs", "defined", "found")
+    table.show_lines = True
+    for report in reports:
+        sides = [
+            f"{plain(side['name'])}\n{_keys(side)}\n{_options(side)}".rstrip()
+            for side in (report.defined, report.found)
+            if side
+        ]
+        table.add_row(report.collection, *map(Text, sides))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=box.SIMPLE_HEAD)
+
+
+def _keys(index: Mapping[str, Any]) -> str:
+    return ", ".join(f"{plain(field)} {way}" for field, way in index["key"].items())
+
+
+def _options(index: Mapping[str, Any]) -> str:
+    return "\n".join(
+        f"{name}: {json.dumps(value, default=str)}"
+        for name, value in index.items()
+        if name not in _NO_OPTIONS
+    )

@@ -1,0 +1,71 @@
+"""What the commands share: their options, the consoles, and how a command ends in an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from mongostore.errors import MongoStoreError
+from mongostore.store import AsyncMongoStore
+
+R = TypeVar("R")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Uri = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI", help="Where conversations are kept; else MONGOSTORE_URI.", show_default="mongomock://"
+    ),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The database; else the one that the URI names, else MONGOSTORE_DATABASE.",
+        show_default="mongostore",
+    ),
+]
+Namespace = Annotated[str, typer.Option(metavar="NAME", help="The namespace of the sessions.")]
+
+
+def run(work: Coroutine[Any, Any, R]) -> R:
+    """Do a command's work; an error of ours becomes one line, and exit code 1."""
+    try:
+        return asyncio.run(work)
+    except MongoStoreError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        # Whoever read the output has had enough, which is no error.
+        raise
+    except OSError as error:
+        fail(f"{error.filename or 'the output'}: {error.strerror}")
+
+
+def open_store(
+    uri: str | None, database: str | None, *, ensure_indexes: bool | None = None
+) -> AsyncMongoStore:
+    """Return a store to open; no command needs a transaction, so a standalone server will do."""
+    return AsyncMongoStore(uri, database, transactions="off", ensure_indexes=ensure_indexes)
+
+
+def warn(text: str) -> None:
+    """Print one line on stderr."""
+    err.print(plain(text, "yellow"), soft_wrap=True)
+
+
+def fail(text: str) -> NoReturn:
+    """Print an error and end the command with exit code 1."""
+    err.print(plain(f"error: {text}", "red"), soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Return text that came from elsewhere in one line, free of what would steer the terminal."""
+    return Text("".join(char if char.isprintable() else " " for char in text), style)

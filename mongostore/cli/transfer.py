@@ -1,0 +1,178 @@
+"""`mongostore import` and `mongostore export`: conversations from JSON lines and back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich import box
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mongostore.cli.importer import Importer, Tally
+from mongostore.cli.lines import message_members, session_members, write_line
+from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
+from mongostore.models import Session
+from mongostore.repositories.sessions import SessionRepository
+
+_STDIO = Path("-")
+
+
+def import_lines(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", exists=True, dir_okay=False, allow_dash=True, help="JSON lines; - is stdin."
+        ),
+    ],
+    namespace: Namespace = "default",
+    session: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The session of messages that name none; else the file's name."),
+    ] = None,
+    uri: Uri = None,
+    database: Database = None,
+) -> None:
+    """Import conversations from JSON lines, as OpenAI's tools write them.
+
+    A line is a conversation, {"id", "name", "messages": [{"role", "content", …}], …}, or one message,
+    {"session_id", "role", "content", …}. Ids are optional: what was imported before is known again by
+    its content, so a file can be imported twice, or once more after lines were added to it. Members
+    that are not ours go into the data of the message or session.
+
+    A session that is there keeps its name and other members. Bad lines, and messages whose id is there
+    with other content, are named on stderr and the rest goes on; the exit code is then 1.
+    """
+    tally = run(_import(files, namespace, session, uri, database))
+    out.print(_table(tally))
+    if not tally.complete:
+        raise typer.Exit(1)
+
+
+def export_lines(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="[FILE]", dir_okay=False, writable=True, allow_dash=True, help="- is stdout."),
+    ] = _STDIO,
+    namespace: Namespace = "default",
+    session: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Only this session; may be given many times."),
+    ] = None,
+    messages: Annotated[
+        bool,
+        typer.Option("--messages", help="One line a message: for sessions that are larger than the memory."),
+    ] = False,
+    uri: Uri = None,
+    database: Database = None,
+) -> None:
+    """Export conversations as JSON lines, one session a line, oldest activity first.
+
+    What is exported imports equal: messages with their order, ids, times, data and metadata, and the
+    session with its context and created_at; its updated_at is when the import was. Deleted sessions are
+    left out.
+    """
+    counts = run(_export(file, namespace, session or [], messages, uri, database))
+    err.print(plain("exported {:,} sessions, {:,} messages".format(*counts)))
+
+
+async def _import(
+    files: Sequence[Path], namespace: str, session: str | None, uri: str | None, database: str | None
+) -> Tally:
+    async with open_store(uri, database) as store:
+        importer = Importer(store.sessions.in_namespace(namespace), warn)
+        with _progress() as progress:
+            for file in files:
+                name, default = ("stdin", "stdin") if file == _STDIO else (str(file), file.stem)
+                for number, text in enumerate(_read(file, progress), 1):
+                    if text.strip():
+                        await importer.add(f"{name}:{number}", text, default if session is None else session)
+            await importer.finish()
+    return importer.tally
+
+
+async def _export(
+    file: Path,
+    namespace: str,
+    session_ids: Sequence[str],
+    one_a_line: bool,
+    uri: str | None,
+    database: str | None,
+) -> tuple[int, int]:
+    count = message_count = 0
+    async with open_store(uri, database) as store:
+        sessions = store.sessions.in_namespace(namespace)
+        # The ids first: a session that changes meanwhile would move within the list, unseen.
+        wanted = session_ids or [session.id async for session in sessions.iter()][::-1]
+        with _written(file) as target:
+            for session_id in wanted:
+                session = await (sessions.get if session_ids else sessions.find)(session_id)
+                if session is None:
+                    continue
+                count += 1
+                async for line, messages in _lines_of(sessions, session, one_a_line):
+                    target.write(line)
+                    message_count += messages
+    return count, message_count
+
+
+async def _lines_of(
+    sessions: SessionRepository, session: Session, one_a_line: bool
+) -> AsyncIterator[tuple[bytes, int]]:
+    """Yield the lines of a session, each with the number of messages in it."""
+    head = session_members(session)
+    if session.has_context:
+        head["context"] = await sessions.get_context(session.id)
+    messages = sessions.iter_messages(session.id)
+    if not one_a_line:
+        members = [message_members(message) async for message in messages]
+        yield write_line({**head, "messages": members}), len(members)
+        return
+    yield write_line({**head, "messages": []}), 0
+    async for message in messages:
+        yield write_line({"session_id": session.id, **message_members(message)}), 1
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[BinaryIO]:
+    if file == _STDIO:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with file.open("wb") as target:
+        yield target
+
+
+def _progress() -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
+def _read(file: Path, progress: Progress) -> Iterator[bytes]:
+    """Yield the lines of a file, showing how far it is read."""
+    with nullcontext(sys.stdin.buffer) if file == _STDIO else file.open("rb") as source:
+        total = file.stat().st_size if file.is_file() else None
+        task = progress.add_task(plain(file.name).plain, total=total)
+        for line in source:
+            yield line
+            progress.advance(task, len(line))
+
+
+def _table(tally: Tally) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for title in ("read", "new", "already there", "refused"):
+        table.add_column(title, justify="right")
+    known_messages = tally.messages - tally.new_messages - tally.refused_messages
+    sessions = tally.new_sessions + tally.known_sessions
+    for name, *numbers in (
+        ("lines", tally.lines, None, None, tally.refused_lines),
+        ("sessions", sessions, tally.new_sessions, tally.known_sessions, None),
+        ("messages", tally.messages, tally.new_messages, known_messages, tally.refused_messages),
+    ):
+        table.add_row(name, *("" if number is None else f"{number:,}" for number in numbers))
+    return table

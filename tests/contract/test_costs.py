@@ -1,0 +1,413 @@
+"""What the verbs of sessions cost on a real server, counted: commands, documents, bytes and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import bson
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from mongostore import AsyncMongoStore, Message
+from mongostore.engines.mongo import MongoEngine
+from mongostore.indexing import load_indexes
+from mongostore.repositories import tail
+from mongostore.repositories.sessions import SessionRepository
+
+pytestmark = pytest.mark.server
+
+MiB = 1024 * 1024
+TEXT = "x" * 600
+LONG = 10_000
+# What a session may lay round a message in an append: guards, preview, counters and the driver's envelope.
+ENVELOPE_BYTES = 2048
+
+QUERIES = {"find", "aggregate", "count", "distinct", "update", "delete", "findAndModify"}
+UNEXPLAINED = {"$changeStream", "$listSearchIndexes"}
+ENVELOPE = {"lsid", "txnNumber", "writeConcern", "readConcern", "maxTimeMS"}
+INDEXES = {"_id_"} | {index["name"] for command in load_indexes() for index in command["indexes"]}
+
+
+@dataclass
+class Sent:
+    """A command on its way to the server; the plan is that of the very moment at which it was sent."""
+
+    name: str
+    command: Mapping[str, Any]
+    bytes: int
+    plan: dict[str, Any] | None = None
+
+    @property
+    def is_query(self) -> bool:
+        stages = self.command["pipeline"] if self.name == "aggregate" else []
+        return self.name in QUERIES and not any(stage.keys() & UNEXPLAINED for stage in stages)
+
+    def __repr__(self) -> str:
+        return f"{self.name} of {self.command.get(self.name)}"
+
+
+class Wire(CommandListener):
+    """Notes every command, and asks the server to explain it when given a client to ask with."""
+
+    def __init__(self, explainer: MongoClient[dict[str, Any]] | None = None) -> None:
+        self.sent: list[Sent] = []
+        self._explainer = explainer
+
+    def started(self, event: CommandStartedEvent) -> None:
+        sent = Sent(event.command_name, event.command, len(bson.encode(event.command)))
+        self.sent.append(sent)
+        if self._explainer and sent.is_query:
+            command = {
+                name: value
+                for name, value in event.command.items()
+                if name not in ENVELOPE and not name.startswith("$")
+            }
+            sent.plan = self._explainer[event.database_name].command(
+                {"explain": command, "verbosity": "executionStats"}
+            )
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
+
+
+@asynccontextmanager
+async def wired_store(uri: str, database: str, wire: Wire) -> AsyncIterator[AsyncMongoStore]:
+    """An open store whose commands go past the wire."""
+    with pytest.MonkeyPatch.context() as patch:
+        engine = MongoEngine(uri, database, options={"event_listeners": [wire]})
+        patch.setattr("mongostore.store.engine_for", lambda *_, **__: engine)
+        store = AsyncMongoStore(uri, database)
+    async with store:
+        yield store
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of a verb, and how many commands it may send."""
+
+    claim: str
+    most: int
+    call: Callable[[Any], Awaitable[object]]
+
+
+def said(number: int) -> Message:
+    return Message(id=f"m{number}", conversation_id=f"c{number // 1000}", role="user", content=TEXT)
+
+
+async def second_page(sessions: SessionRepository) -> None:
+    page = await sessions.list(user_id="u1", limit=20)
+    assert len((await sessions.list(user_id="u1", limit=20, cursor=page.next_cursor)).items) == 20
+
+
+async def every_session(sessions: SessionRepository) -> None:
+    assert len([session async for session in sessions.iter(user_id="u1")]) > 20
+
+
+async def every_message(sessions: SessionRepository) -> None:
+    assert len([message async for message in sessions.iter_messages("long")]) >= LONG
+
+
+async def one_conversation(sessions: SessionRepository) -> None:
+    found = [message async for message in sessions.iter_messages("long", conversation_id="c3")]
+    assert len(found) == 1000
+
+
+async def watched(sessions: SessionRepository) -> None:
+    async with aclosing(sessions.watch("watched")) as changes:  # type: ignore[type-var]
+        first = asyncio.ensure_future(anext(changes))
+        while not first.done():
+            await sessions.append_message("watched", Message(role="user"))
+            await asyncio.wait([first], timeout=0.3)
+        assert (await first).message
+
+
+BIG = Message(id="big", role="tool", content="x" * (MiB + 1))
+
+# In this order, on one database: later cases find what earlier ones left.
+CASES = [
+    Case("create", 1, lambda s: s.create("new", user_id="u1")),
+    Case("create with a minted id", 1, lambda s: s.create()),
+    Case("get", 1, lambda s: s.get("long")),
+    Case("find", 1, lambda s: s.find("long")),
+    Case("find nothing", 1, lambda s: s.find("unknown")),
+    Case("exists", 1, lambda s: s.exists("long")),
+    Case("list 20 sessions with previews", 1, lambda s: s.list(limit=20)),
+    Case("list 20 sessions of a user", 1, lambda s: s.list(user_id="u1", limit=20)),
+    Case("list 20 sessions of a user without any", 1, lambda s: s.list(user_id="unknown", limit=20)),
+    Case("list 20 sessions, deleted or not", 1, lambda s: s.list(deleted=None, limit=20)),
+    Case("list 20 sessions of a user, deleted or not", 1, lambda s: s.list(user_id="u1", deleted=None)),
+    Case("list two pages of 20", 2, second_page),
+    Case("iterate over the sessions of a user", 1, every_session),
+    Case("count sessions", 1, lambda s: s.count()),
+    Case("count sessions of a user", 1, lambda s: s.count(user_id="u1")),
+    Case("count sessions, deleted or not", 1, lambda s: s.count(deleted=None)),
+    Case("update a session", 1, lambda s: s.update("long", name="n", metadata={"k": 1, "gone": None})),
+    Case("update a session at a revision", 1, lambda s: s.update("long", revision=1, data={"k": 1})),
+    Case("append the first message", 1, lambda s: s.append_message("new", Message(role="user"))),
+    Case("append at message 100", 1, lambda s: s.append_message("short", Message(role="user"))),
+    Case("append at message 10,000", 1, lambda s: s.append_message("long", Message(role="user"))),
+    Case("append an id of one's own, nothing rolled yet", 1, lambda s: s.append_message("short", said(100))),
+    Case("append an id of one's own, after a roll", 2, lambda s: s.append_message("long", said(LONG))),
+    Case("append a message of the tail again", 4, lambda s: s.append_message("long", said(LONG))),
+    Case("append a message of a segment again", 3, lambda s: s.append_message("long", said(77))),
+    Case("append 20 messages in one step", 1, lambda s: s.append_messages("new", [*map(said, range(20))])),
+    Case("append nothing", 1, lambda s: s.append_messages("new", [])),
+    Case("append a message of over 1 MiB", 3, lambda s: s.append_message("new", BIG)),
+    Case("change a message of over 1 MiB", 7, lambda s: s.update_message("new", "big", role="assistant")),
+    Case("shrink a message of over 1 MiB", 5, lambda s: s.update_message("new", "big", content="small")),
+    Case("change the newest message", 1, lambda s: s.update_message("long", f"m{LONG}", content="y")),
+    Case("change a message of the tail", 3, lambda s: s.update_message("short", "m50", content="y")),
+    Case("change a message of a segment", 5, lambda s: s.update_message("long", "m50", metadata={"k": 1})),
+    Case("upsert the newest message", 1, lambda s: s.upsert_message("long", said(LONG))),
+    Case("upsert a message of a segment", 5, lambda s: s.upsert_message("long", said(51))),
+    Case("upsert a new message", 5, lambda s: s.upsert_message("long", said(LONG + 1))),
+    Case("get a message of the tail", 1, lambda s: s.get_message("long", f"m{LONG}")),
+    Case("get a message of a segment", 2, lambda s: s.get_message("long", "m50")),
+    Case("read a session of up to 128 messages", 1, lambda s: s.list_messages("short", limit=128)),
+    Case("read the newest 20 messages", 1, lambda s: s.list_messages("long", newest=True, limit=20)),
+    Case("read the newest 200 messages", 2, lambda s: s.list_messages("long", newest=True, limit=200)),
+    Case("read the first 20 messages", 2, lambda s: s.list_messages("long", limit=20)),
+    Case("read 20 messages before one", 3, lambda s: s.list_messages("long", before=5000, limit=20)),
+    Case("read 20 messages behind one", 3, lambda s: s.list_messages("long", after=4990, limit=20)),
+    Case("read the newest 20 of a conversation", 2, lambda s: last_of(s, "c3")),
+    Case("read the first 20 of a conversation", 3, lambda s: first_of(s, "c3")),
+    Case("iterate over 10,000 messages", 11, every_message),
+    Case("iterate over a conversation", 4, one_conversation),
+    Case("sum up the conversations", 11, lambda s: s.conversations("long")),
+    Case("count messages", 1, lambda s: s.count_messages("long")),
+    Case("tell where messages lie", 2, lambda s: s.layout("long")),
+    Case("set a small context", 1, lambda s: s.set_context("long", [1])),
+    Case("get a small context", 1, lambda s: s.get_context("long")),
+    Case("set a large context", 3, lambda s: s.set_context("long", "x" * 100_000)),
+    Case("get a large context", 2, lambda s: s.get_context("long")),
+    Case("set a small context in place of a large one", 2, lambda s: s.set_context("long", [1])),
+    Case("delete the context", 1, lambda s: s.delete_context("long")),
+    Case("delete a message of the tail", 2, lambda s: s.delete_message("short", "m50")),
+    Case("delete the newest message", 2, lambda s: s.delete_message("long", f"m{LONG + 1}")),
+    Case("delete a message of a segment", 5, lambda s: s.delete_message("long", "m52")),
+    Case("delete messages of two segments", 6, lambda s: s.delete_messages("long", ["m53", "m4000"])),
+    Case("delete a session", 1, lambda s: s.delete("short")),
+    Case("list the deleted sessions", 1, lambda s: s.list(deleted=True)),
+    Case("restore a session", 1, lambda s: s.restore("short")),
+    Case("truncate a session", 6, lambda s: s.truncate("long")),
+    Case("delete all messages", 5, lambda s: s.delete_messages("short")),
+    Case("purge a session", 5, lambda s: s.purge("doomed")),
+    Case("purge nothing", 2, lambda s: s.purge("unknown")),
+    Case("watch", 12, watched),
+]
+
+
+async def last_of(sessions: SessionRepository, conversation_id: str) -> None:
+    page = await sessions.list_messages("long", newest=True, limit=20, conversation_id=conversation_id)
+    assert len(page.items) == 20
+
+
+async def first_of(sessions: SessionRepository, conversation_id: str) -> None:
+    page = await sessions.list_messages("long", limit=20, conversation_id=conversation_id)
+    assert len(page.items) == 20
+
+
+@dataclass
+class Verbs:
+    """Passes calls on to a repository and notes the verbs that were asked for."""
+
+    sessions: SessionRepository
+    names: set[str] = field(default_factory=set)
+
+    def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+        return getattr(self.sessions, name)
+
+
+@dataclass
+class Observation:
+    """What each case sent, and the verbs that the cases called."""
+
+    sent: dict[str, list[Sent]]
+    verbs: set[str]
+
+
+async def fill(sessions: SessionRepository, session_id: str, count: int) -> None:
+    await sessions.create(session_id, user_id="u1")
+    for start in range(0, count, 100):
+        await sessions.append_messages(session_id, [*map(said, range(start, min(start + 100, count)))])
+
+
+async def populate(store: AsyncMongoStore) -> None:
+    """Make a thousand sessions of many users in three namespaces, one of them long."""
+    for namespace in ("default", "acme", "other"):
+        sessions = store.sessions.in_namespace(namespace)
+        await asyncio.gather(*(sessions.create(f"s{i}", user_id=f"u{i % 7}") for i in range(333)))
+        await asyncio.gather(*(sessions.append_message(f"s{i}", said(i)) for i in range(333)))
+        await asyncio.gather(*(sessions.delete(f"s{i}") for i in range(0, 333, 5)))
+        await fill(sessions, "doomed", 300)
+    await asyncio.gather(
+        fill(store.sessions, "long", LONG),
+        fill(store.sessions, "short", 100),
+        store.sessions.create("watched"),
+    )
+
+
+async def observe(uri: str, database: str, wire: Wire) -> Observation:
+    async with AsyncMongoStore(uri, database) as store:
+        await populate(store)
+    sent = {}
+    async with wired_store(uri, database, wire) as store:
+        # The store learns where the tail of a session begins when it first reads it.
+        await store.sessions.list_messages("long", limit=1)
+        verbs = Verbs(store.sessions)
+        for case in CASES:
+            wire.sent.clear()
+            await case.call(verbs)
+            sent[case.claim] = wire.sent.copy()
+    return Observation(sent, verbs.names)
+
+
+@pytest.fixture(scope="module")
+def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
+    databases.append(database := f"test_{bson.ObjectId()}")
+    with pytest.MonkeyPatch.context() as patch, MongoClient[dict[str, Any]](server_uri) as explainer:
+        patch.setenv("MONGOSTORE_ENSURE_INDEXES", "true")
+        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        explainer.drop_database(database)
+
+
+def test_the_cases_call_every_verb(observation: Observation) -> None:
+    verbs = {
+        name
+        for name, member in inspect.getmembers(SessionRepository)
+        if not name.startswith("_")
+        and (inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member))
+    }
+    assert observation.verbs == verbs
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
+def test_a_verb_sends_no_more_commands_than_promised(observation: Observation, case: Case) -> None:
+    sent = observation.sent[case.claim]
+    assert 1 <= len(sent) <= case.most, sent
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
+def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, case: Case) -> None:
+    for sent in observation.sent[case.claim]:
+        if sent.is_query:
+            assert sent.plan, f"{sent} was not explained"
+            stages = [stage for plan in nested(sent.plan, "winningPlan") for stage in stages_of(plan)]
+            names = {stage["stage"] for stage in stages}
+            assert not names & {"COLLSCAN", "SORT"}, (sent, stages)
+            used = {stage["indexName"] for stage in stages if "indexName" in stage}
+            assert used <= INDEXES, (sent, stages)
+            assert used or names & {"IDHACK", "EOF"}, (sent, stages)
+            [stats] = nested(sent.plan, "executionStats")
+            assert stats["totalDocsExamined"] <= concerned(stats) + 1, (sent.command, stats)
+            assert stats["totalKeysExamined"] <= 2 * concerned(stats) + 2, (sent.command, stats)
+
+
+def nested(plan: Any, name: str) -> Iterator[Any]:
+    """Yield the outermost members of that name."""
+    if isinstance(plan, dict):
+        for key, value in plan.items():
+            if key == name:
+                yield value
+            else:
+                yield from nested(value, name)
+    elif isinstance(plan, list):
+        for value in plan:
+            yield from nested(value, name)
+
+
+def stages_of(plan: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(plan, dict):
+        if "stage" in plan:
+            yield plan
+        for value in plan.values():
+            yield from stages_of(value)
+    elif isinstance(plan, list):
+        for value in plan:
+            yield from stages_of(value)
+
+
+def concerned(stats: dict[str, Any]) -> int:
+    """Return how many documents a command returns, matches or deletes."""
+    counts = (
+        stage.get(name, 0)
+        for stage in stages_of(stats["executionStages"])
+        for name in ("nMatched", "nWouldDelete")
+    )
+    return max(stats["nReturned"], *counts)
+
+
+async def test_rolling_costs_a_tenth_of_a_command_an_append(server_uri: str, database: str) -> None:
+    wire = Wire()
+    async with wired_store(server_uri, database, wire) as store:
+        await store.sessions.create("s")
+        counts = []
+        for _ in range(1000):
+            wire.sent.clear()
+            await store.sessions.append_message("s", Message(role="user", content=TEXT))
+            counts.append(len(wire.sent))
+        rolls = [number for number, count in enumerate(counts) if count > 1]
+        assert max(counts) <= 6
+        assert len(rolls) <= 1000 // 64
+        assert sum(counts) / 1000 <= 1.1
+
+
+async def test_an_append_sends_little_beside_the_message(server_uri: str, database: str) -> None:
+    wire = Wire()
+    async with wired_store(server_uri, database, wire) as store:
+        await fill(store.sessions, "s", 300)
+        for text in ("", TEXT, "x" * 100_000):
+            wire.sent.clear()
+            message = Message(role="assistant", content=text)
+            await store.sessions.append_message("s", message)
+            assert wire.sent[0].bytes <= len(message.model_dump_json()) + ENVELOPE_BYTES
+
+
+async def test_the_document_of_a_session_stays_small(server_store: AsyncMongoStore) -> None:
+    await server_store.sessions.create("s")
+    sessions = server_store.engine.database.sessions
+    size = [{"$match": {"_id": "default/s"}}, {"$project": {"size": {"$bsonSize": "$$ROOT"}}}]
+    for number in range(2000):
+        await server_store.sessions.append_message("s", Message(role="user", content=TEXT))
+        if number % 8 == 0:
+            async with await sessions.aggregate(size) as cursor:
+                [document] = await cursor.to_list()
+            assert document["size"] < MiB
+    assert await server_store.sessions.count_messages("s") == 2000
+
+
+async def test_memory_stays_flat_over_10_000_operations(
+    server_store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So few that the cache is full before the measuring begins.
+    monkeypatch.setattr(tail, "_PLACES", 100)
+    sessions = server_store.sessions
+
+    async def live_through(name: str) -> None:
+        await sessions.create(name)
+        message = await sessions.append_message(name, Message(role="user", content=TEXT))
+        await sessions.update_message(name, message.id, content="y")
+        await sessions.list_messages(name)
+        await sessions.list(limit=5)
+
+    async def blocks_after(rounds: range) -> int:
+        for start in rounds[::10]:
+            await asyncio.gather(*(live_through(f"s{number}") for number in range(start, start + 10)))
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = await blocks_after(range(300))
+    after = await blocks_after(range(300, 2300))
+    assert after - before < 2000

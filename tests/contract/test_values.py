@@ -1,0 +1,326 @@
+"""What callers give comes back equal, or is refused with the path of what cannot be stored."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mongostore import AsyncMongoStore, InvalidValueError, Message, MongoStore
+
+ODD_KEYS = ["a.b", "$set", "$ref", "$id", "_id", "", "\0", "é", "0", "__json__", "%2E;", "%", "\ud800"]
+KEYS = st.one_of(st.sampled_from(ODD_KEYS), st.text(st.characters(), max_size=8))
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=-(2**70), max_value=2**70),
+    st.floats(allow_nan=False),
+    st.text(st.characters(), max_size=20),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(KEYS, VALUES, max_size=4)
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"k": [value]}
+    return value
+
+
+NASTY = [
+    {"$ref": "c", "$id": 1},
+    {"$where": "1", "a.b": {"$set": {}}},
+    {"__json__": "1"},
+    {"__json__": 1, "other": 2},
+    "$_id",
+    "$$NOW",
+    2**63,
+    -(2**63) - 1,
+    10**400,
+    [1, 1.0, True, -0.0],
+    "half \ud800 pair",
+    "\0",
+    deep(40),
+    deep(150),
+    {"nan": math.inf},
+    [[], {}, [[]], ""],
+    {str(n): n for n in range(500)},
+]
+
+
+async def refused(*calls: Awaitable[object]) -> list[InvalidValueError]:
+    """Await every call and return its error, which has to be that of a refused value."""
+    outcomes = [outcome for call in calls for outcome in await asyncio.gather(call, return_exceptions=True)]
+    assert [type(outcome) for outcome in outcomes] == [InvalidValueError] * len(calls)
+    return outcomes  # type: ignore[return-value]
+
+
+def same(one: object, other: object) -> bool:
+    """Equal in value and in type, so that 1, 1.0 and True are three things."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and one == other
+
+
+@pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
+async def test_odd_values_come_back_equal(store: AsyncMongoStore, value: Any) -> None:
+    sessions = store.sessions
+    await sessions.create("s", data={"k": value}, metadata={"k": value})
+    session = await sessions.get("s")
+    assert same(session.data, {"k": value})
+    assert same(session.metadata, {"k": value})
+    await sessions.append_message(
+        "s", Message(id="m", role="user", content=value, data={"k": value}, metadata={"k": value})
+    )
+    await sessions.set_context("s", value)
+    for _ in range(2):
+        message = await sessions.get_message("s", "m")
+        assert same(message.content, value)
+        assert same(message.data, {"k": value})
+        assert same(message.metadata, {"k": value})
+        assert same(await sessions.get_context("s"), value)
+        await sessions.update_message("s", "m", content=value, data={"k": value}, metadata={"k": value})
+        await sessions.update("s", data={"k": value}, metadata={"k": value})
+
+
+def round_trips(uri: str, database: str, examples: int) -> None:
+    with MongoStore(uri, database) as store:
+        store.sessions.create("s")
+
+        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(content=VALUES, data=OBJECTS, metadata=OBJECTS)
+        def check(content: Any, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+            session_id = uuid4().hex
+            store.sessions.create(session_id, data=data, metadata=metadata)
+            store.sessions.append_message(
+                session_id, Message(id="m", role="user", content=content, data=data, metadata=metadata)
+            )
+            store.sessions.set_context(session_id, content)
+            message, session = store.sessions.get_message(session_id, "m"), store.sessions.get(session_id)
+            assert same(message.content, content)
+            assert same(message.data, data)
+            assert same(message.metadata, metadata)
+            assert same(session.data, data)
+            assert same(session.metadata, metadata)
+            assert same(store.sessions.get_context(session_id), content)
+            store.sessions.purge(session_id)
+
+        check()
+
+
+def test_thousands_of_values_come_back_equal_from_the_embedded_engine() -> None:
+    round_trips("mongomock://", "values", 1500)
+
+
+@pytest.mark.server
+def test_thousands_of_values_come_back_equal_from_a_server(server_uri: str, database: str) -> None:
+    round_trips(server_uri, database, 1500)
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Loud(str):
+    __slots__ = ()
+
+
+circle: list[Any] = []
+circle.append(circle)
+
+REFUSED = [
+    (object(), ""),
+    ((1, 2), ""),
+    ({"a": [1, {"b": b"bytes"}]}, ".a[1].b"),
+    ({"a": {1: 2}}, ".a"),
+    ([datetime(2020, 1, 1)], "[0]"),
+    ({"a": {1, 2}}, ".a"),
+    ([1j], "[0]"),
+    (deep(300), None),
+    (circle, None),
+    (10**5000, ""),
+]
+
+
+@pytest.mark.parametrize(("value", "path"), REFUSED, ids=range(len(REFUSED)))
+async def test_what_is_no_json_is_refused_with_its_path_and_nothing_is_written(
+    store: AsyncMongoStore, value: Any, path: str | None
+) -> None:
+    sessions = store.sessions
+    await sessions.create("s", data={"k": 1})
+    await sessions.append_message("s", Message(id="m", role="user", content="kept"))
+    before = await sessions.get("s"), await sessions.get_message("s", "m")
+    for call, root in (
+        (sessions.append_message("s", Message(role="user", content=value)), "content"),
+        (sessions.append_messages("s", [Message(role="user"), Message(role="u", content=value)]), "content"),
+        (sessions.append_message("s", Message(role="user", data={"k": value})), "data.k"),
+        (sessions.append_message("s", Message(role="user", metadata={"k": value})), "metadata.k"),
+        (sessions.upsert_message("s", Message(id="m", role="user", content=value)), "content"),
+        (sessions.update_message("s", "m", content=value), "content"),
+        (sessions.update_message("s", "m", metadata={"k": value}), "metadata.k"),
+        (sessions.set_context("s", value), "context"),
+        (sessions.update("s", data={"k": value}), "data.k"),
+        (sessions.update("s", metadata={"k": value}), "metadata.k"),
+        (sessions.create("t", data={"k": value}), "data.k"),
+        (sessions.create("t", metadata={"k": value}), "metadata.k"),
+    ):
+        [error] = await refused(call)
+        assert error.path == root + path if path is not None else error.path.startswith(root)
+    assert before == (await sessions.get("s"), await sessions.get_message("s", "m"))
+    assert not await sessions.exists("t")
+
+
+async def test_subclasses_of_plain_values_come_back_as_plain_values(store: AsyncMongoStore) -> None:
+    await store.sessions.create("s")
+    await store.sessions.append_message("s", Message(id="m", role="user", content=[Colour.RED, Loud("loud")]))
+    message = await store.sessions.get_message("s", "m")
+    assert same(message.content, ["red", "loud"])
+
+
+NO_IDS: list[Any] = [{"$ne": None}, None, 5, b"s", ["s"], Colour.RED, Loud("s"), "\ud800", "x" * 513, True]
+
+
+@pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
+async def test_ids_that_are_no_plain_strings_never_reach_a_query(store: AsyncMongoStore, bad: Any) -> None:
+    sessions = store.sessions
+    await sessions.create("s", user_id="u")
+    await sessions.append_message("s", Message(id="m", role="user", content="kept"))
+    calls: list[Any] = [
+        sessions.get(bad),
+        sessions.find(bad),
+        sessions.exists(bad),
+        sessions.update(bad, name="x"),
+        sessions.truncate(bad),
+        sessions.delete(bad),
+        sessions.restore(bad),
+        sessions.purge(bad),
+        sessions.append_message(bad, Message(role="user")),
+        sessions.append_messages(bad, []),
+        sessions.update_message(bad, "m", content=1),
+        sessions.update_message("s", bad, content=1),
+        sessions.update_message("s", "m", conversation_id=bad),
+        sessions.upsert_message(bad, Message(role="user")),
+        sessions.upsert_message("s", Message.model_construct(id=bad, role="user")),
+        sessions.append_message("s", Message.model_construct(id="x", role="u", conversation_id=bad)),
+        sessions.get_message(bad, "m"),
+        sessions.get_message("s", bad),
+        sessions.delete_message(bad, "m"),
+        sessions.delete_message("s", bad),
+        sessions.delete_messages("s", [bad]),
+        sessions.list_messages(bad),
+        sessions.count_messages(bad),
+        sessions.conversations(bad),
+        sessions.get_context(bad),
+        sessions.set_context(bad, []),
+        sessions.delete_context(bad),
+        anext(sessions.iter_messages(bad)),
+        anext(sessions.watch(bad)),
+    ]
+    if bad is not None:
+        calls += [
+            sessions.create(bad),
+            sessions.create("t", user_id=bad),
+            sessions.list(user_id=bad),
+            sessions.count(user_id=bad),
+            anext(sessions.iter(user_id=bad)),
+            sessions.list_messages("s", conversation_id=bad),
+            anext(sessions.iter_messages("s", conversation_id=bad)),
+        ]
+    await refused(*calls)
+    assert await sessions.count() == 1
+    assert (await sessions.get_message("s", "m")).content == "kept"
+
+
+@pytest.mark.parametrize("bad", [0, -5, 1001, 2**70, "5", 1.0, True, None, {"$gt": 0}], ids=str)
+async def test_limits_and_positions_are_checked_integers(store: AsyncMongoStore, bad: Any) -> None:
+    await store.sessions.create("s")
+    await refused(store.sessions.list(limit=bad), store.sessions.list_messages("s", limit=bad))
+    if bad not in (0, 1001, None) and bad != "5":
+        for where in ({"before": bad}, {"after": bad}):
+            with pytest.raises(InvalidValueError):
+                await store.sessions.list_messages("s", **where)
+
+
+CURSORS = ["", "x", "e30=", "WzEsMl0=", "ÿ", "\ud800", 5, {"$gt": ""}, "bnVsbA==", "WzEsICJhIiwgMl0="]
+
+
+@pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
+async def test_cursors_of_others_are_refused(store: AsyncMongoStore, bad: Any) -> None:
+    with pytest.raises(InvalidValueError):
+        await store.sessions.list(cursor=bad)
+
+
+async def test_names_and_roles_are_plain_strings(store: AsyncMongoStore) -> None:
+    sessions = store.sessions
+    await sessions.create("s")
+    for bad in (5, "\ud800", b"x", {"$gt": ""}):
+        await refused(
+            sessions.create("t", name=bad),  # type: ignore[arg-type]
+            sessions.create("t", description=bad),  # type: ignore[arg-type]
+            sessions.update("s", name=bad),  # type: ignore[typeddict-item]
+            sessions.append_message("s", Message.model_construct(id="m", role=bad)),
+            sessions.update_message("s", "m", role=bad),  # type: ignore[typeddict-item]
+        )
+
+
+async def test_wrong_shapes_are_refused(store: AsyncMongoStore) -> None:
+    sessions = store.sessions
+    await sessions.create("s")
+    await sessions.append_message("s", Message(id="m", role="user"))
+    calls: list[Any] = [
+        sessions.update("s", unknown=1),
+        sessions.update("s", revision="1"),
+        sessions.update("s", data=[1]),
+        sessions.update("s", data=None),
+        sessions.update("s", metadata=[1]),
+        sessions.update("s", metadata={1: 2}),
+        sessions.create("t", data=[1]),
+        sessions.create("t", metadata="x"),
+        sessions.append_message("s", {"role": "user"}),
+        sessions.append_messages("s", "text"),
+        sessions.append_messages("s", None),
+        sessions.upsert_message("s", None),
+        sessions.update_message("s", "m", id="other"),
+        sessions.update_message("s", "m", metadata=5),
+        sessions.update_message("s", "m", data=[1]),
+        sessions.append_message("s", Message.model_construct(id="x", role="u", data=5)),
+        sessions.append_message("s", Message.model_construct(id="x", role="u", metadata=5)),
+        sessions.append_message("s", Message.model_construct(id="x")),
+        sessions.append_message("s", Message(role="u", created_at=datetime(2020, 1, 1))),
+        sessions.delete_messages("s", "m"),
+        sessions.delete_messages("s", 5),
+        sessions.list(deleted="yes"),
+        sessions.list_messages("s", newest="no"),
+    ]
+    await refused(*calls)
+    assert await sessions.count_messages("s") == 1
+
+
+async def test_errors_never_tell_what_was_said(store: AsyncMongoStore) -> None:
+    canary = "canary-secret"
+    await store.sessions.create("s")
+    errors = await refused(
+        store.sessions.append_message("s", Message(role="user", content=[canary, {canary, "set"}])),
+        store.sessions.set_context("s", {"k": (canary,)}),
+        store.sessions.list(cursor=canary),
+    )
+    assert all(canary not in str(error) for error in errors)
+    with pytest.raises(ValueError, match="role") as invalid:
+        Message(role=[canary])  # type: ignore[arg-type]
+    assert canary not in str(invalid.value)

@@ -1,0 +1,143 @@
+"""Plays one scenario again and again, each time killed before a later one of its writes.
+
+The first time it is killed before its first write, then before its second one, which is right after the
+first one was answered, and so on until it comes to its end. Sessions are named by the number of the fatal
+write. Says for each of them which steps were begun; all but the last one of them were acknowledged.
+
+Arguments: URI, database.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+
+import pymongo.monitoring
+from common import roll_at
+
+from mongostore import AsyncMongoStore, Message
+from mongostore.repositories import session_messages, tail, writing
+
+WRITES = {"insert", "update", "delete", "findAndModify"}
+BIG = 3000
+
+# Verbs with their arguments; messages are written as (id, content).
+STEPS = [
+    ["create"],
+    *(["append", [[f"m{n}", f"text {n}"]]] for n in range(9)),
+    ["append", [[f"m{n}", f"text {n}"] for n in range(9, 16)]],
+    ["edit", "m1", "edited in a segment"],
+    ["edit", "m15", "edited as the newest"],
+    ["edit", "m14", "edited in the tail"],
+    ["delete", ["m2"]],
+    ["delete", ["m3", "m13"]],
+    ["delete", ["m15"]],
+    ["upsert", "m0", "put in its place"],
+    ["upsert", "m16", "put at the end"],
+    ["append", [["m17", "b" * BIG]]],
+    ["edit", "m17", "c" * BIG],
+    ["edit", "m17", "small by now"],
+    ["edit", "m4", "d" * BIG],
+    ["append", [["m18", "e" * BIG], ["m19", "small"], ["m20", "f" * BIG]]],
+    ["delete", ["m4", "m20"]],
+    ["context", "small"],
+    ["context", "g" * BIG],
+    ["context", "h" * BIG],
+    ["drop_context"],
+    ["context", "i" * BIG],
+    ["remove"],
+    ["restore"],
+    ["truncate"],
+    *(["append", [[f"n{n}", f"text {n}"]]] for n in range(9)),
+    ["clear"],
+    ["append", [[f"o{n}", "j" * BIG if n == 2 else f"text {n}"] for n in range(9)]],
+    ["purge"],
+    ["create"],
+    ["append", [["p", "text"]]],
+    ["remove"],
+    ["purge"],
+]
+
+
+class Killer(pymongo.monitoring.CommandListener):
+    """Ends the process before its n-th write, once it is told which."""
+
+    countdown = 0
+
+    def started(self, event: pymongo.monitoring.CommandStartedEvent) -> None:
+        if event.command_name in WRITES:
+            self.countdown -= 1
+            if self.countdown == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: pymongo.monitoring.CommandFailedEvent) -> None:
+        pass
+
+
+async def do(store: AsyncMongoStore, session_id: str, verb: str, *rest: object) -> None:
+    """Run one step."""
+    sessions = store.sessions
+    match verb, *rest:
+        case ("create",):
+            await sessions.create(session_id)
+        case "append", pairs:
+            messages = [Message(id=id, role="user", content=content) for id, content in pairs]
+            await sessions.append_messages(session_id, messages)
+        case "edit", id, content:
+            await sessions.update_message(session_id, id, content=content)
+        case "upsert", id, content:
+            await sessions.upsert_message(session_id, Message(id=id, role="user", content=content))
+        case "delete", ids:
+            assert await sessions.delete_messages(session_id, ids) == len(ids)
+        case ("clear",):
+            assert await sessions.delete_messages(session_id)
+        case "context", value:
+            await sessions.set_context(session_id, value)
+        case ("drop_context",):
+            assert await sessions.delete_context(session_id)
+        case ("remove",):
+            assert await sessions.delete(session_id)
+        case ("restore",):
+            await sessions.restore(session_id)
+        case ("truncate",):
+            await sessions.truncate(session_id)
+        case ("purge",):
+            assert await sessions.purge(session_id)
+
+
+async def play(uri: str, database: str, fatal: int, log: int) -> None:
+    """Run the scenario until the fatal write."""
+    killer = Killer()
+    pymongo.monitoring.register(killer)
+    async with AsyncMongoStore(uri, database) as store:
+        killer.countdown = fatal
+        for step in STEPS:
+            os.write(log, b".")
+            await do(store, str(fatal), *step)
+
+
+def main() -> None:
+    """Run it to the end, one more write each time."""
+    uri, database = sys.argv[1:]
+    roll_at(4, 8)
+    writing.EMBED_BYTES = session_messages.CONTEXT_EMBED_BYTES = BIG // 2
+    tail.FULL_BYTES = writing.FULL_BYTES = 16 * 1024
+    status = fatal = 0
+    while fatal == 0 or os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
+        fatal += 1
+        with tempfile.TemporaryFile() as log:
+            if not (pid := os.fork()):
+                asyncio.run(play(uri, database, fatal, log.fileno()))
+                os._exit(0)
+            status = os.waitpid(pid, 0)[1]
+            begun = os.fstat(log.fileno()).st_size
+        sys.stdout.write(json.dumps({"session": str(fatal), "steps": STEPS[:begun]}) + "\n")
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+main()

@@ -1,0 +1,109 @@
+"""What the fault tests share: processes of their own, failing commands, and ways to read a whole session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pymongo import AsyncMongoClient
+
+from mongostore import AsyncMongoStore, Message
+
+Child = Callable[..., subprocess.Popen[str]]
+Read = Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """Start a script of `children/` with arguments; its output is captured, what is left of it is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(script: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+        path = Path(__file__).with_name("children") / script
+        started.append(
+            subprocess.Popen(
+                [sys.executable, str(path), *map(str, arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **environment},
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+async def iterated(store: AsyncMongoStore, session_id: str) -> list[Message]:
+    """Read all messages as one iteration."""
+    return [message async for message in store.sessions.iter_messages(session_id)]
+
+
+async def paged_forwards(store: AsyncMongoStore, session_id: str) -> list[Message]:
+    """Read all messages by pages from the first one on."""
+    page = await store.sessions.list_messages(session_id, limit=37)
+    messages = page.items
+    while page.next_cursor:
+        page = await store.sessions.list_messages(session_id, limit=37, after=page.next_cursor)
+        messages += page.items
+    return messages
+
+
+async def paged_backwards(store: AsyncMongoStore, session_id: str) -> list[Message]:
+    """Read all messages by pages from the newest one back."""
+    page = await store.sessions.list_messages(session_id, limit=37, newest=True)
+    messages = page.items
+    while page.next_cursor:
+        page = await store.sessions.list_messages(session_id, limit=37, before=page.next_cursor)
+        messages = page.items + messages
+    return messages
+
+
+@pytest.fixture
+def readers() -> list[Read]:
+    """Every way to read a whole session."""
+    return [iterated, paged_forwards, paged_backwards]
+
+
+class Faults(NamedTuple):
+    """A store whose commands can be made to fail."""
+
+    store: AsyncMongoStore
+    app: str
+    admin: AsyncMongoClient[dict[str, Any]]
+
+    async def fail(self, commands: list[str], times: int = 1, **how: Any) -> None:
+        """Make the store's next commands of these names fail; `how` is as for the server's failCommand."""
+        data = {"failCommands": commands, "appName": self.app, **how}
+        await self.admin.admin.command(
+            {"configureFailPoint": "failCommand", "mode": {"times": times}, "data": data}
+        )
+
+
+def with_options(uri: str, **options: object) -> str:
+    """Return a URI with more options."""
+    given = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"{uri}{'&' if '?' in uri else '/?'}{given}"
+
+
+@pytest.fixture
+async def faults(server_uri: str, database: str) -> AsyncIterator[Faults]:
+    """A store on the real server, and the means to make its commands fail."""
+    async with (
+        AsyncMongoClient(server_uri) as admin,
+        AsyncMongoStore(with_options(server_uri, appName=database), database) as store,
+    ):
+        try:
+            yield Faults(store, database, admin)
+        finally:
+            await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+            await admin.drop_database(database)

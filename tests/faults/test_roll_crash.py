@@ -1,0 +1,127 @@
+"""A writer that dies at any moment leaves a session that is whole, and that others go on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from mongostore import AsyncMongoStore, Message
+
+Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
+Content = tuple[str, str]
+
+COLLECTIONS = {"sessions": "_id", "session_segments": "session", "session_overflows": "session"}
+
+
+class Model:
+    """What a session must be after some steps of the scenario."""
+
+    def __init__(self) -> None:
+        self.state = "absent"
+        self.messages: list[Content | None] = []
+        self.context: str | None = None
+
+    def do(self, verb: str, *rest: Any) -> None:
+        match verb, *rest:
+            case ["create"]:
+                self.__init__()
+                self.state = "open"
+            case "append", pairs:
+                self.messages += map(tuple, pairs)
+            case (("edit" | "upsert"), id, content):
+                places = [i for i, message in enumerate(self.messages) if message and message[0] == id]
+                if places:
+                    self.messages[places[0]] = id, content
+                else:
+                    self.messages.append((id, content))
+            case "delete", ids:
+                self.messages = [
+                    message if message and message[0] not in ids else None for message in self.messages
+                ]
+            case ["clear" | "truncate"]:
+                self.messages = []
+            case "context", value:
+                self.context = value
+            case ["drop_context"]:
+                self.context = None
+            case ["remove"]:
+                self.state = "deleted"
+            case ["restore"]:
+                self.state = "open"
+            case ["purge"]:
+                self.__init__()
+
+    @property
+    def placed(self) -> list[tuple[int, str, str]]:
+        return [(position, *message) for position, message in enumerate(self.messages) if message]
+
+
+async def observe(store: AsyncMongoStore, session_id: str, readers: Readers) -> dict[str, Any]:
+    """Look at a session in every way; soft deletion is undone for it."""
+    session = await store.sessions.find(session_id)
+    state = "open" if session else "absent"
+    if not session and session_id in [one.id for one in (await store.sessions.list(deleted=True)).items]:
+        state, session = "deleted", await store.sessions.restore(session_id)
+    if session is None:
+        return {"state": state, "messages": [], "context": None}
+    views = [
+        [(message.position, message.id, message.content) for message in await read(store, session_id)]
+        for read in readers
+    ]
+    assert views[0] == views[1] == views[2]
+    assert session.count == len(views[0])
+    assert (session.last and session.last.id) == (views[0][-1][1] if views[0] else None)
+    context = await store.sessions.get_context(session_id) if session.has_context else None
+    return {"state": state, "messages": views[0], "context": context}
+
+
+def expected(model: Model) -> dict[str, Any]:
+    return {"state": model.state, "messages": model.placed, "context": model.context}
+
+
+@pytest.mark.server
+async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_nobody(
+    child: Callable[..., Popen[str]],
+    readers: Readers,
+    server_uri: str,
+    server_store: AsyncMongoStore,
+    database: str,
+) -> None:
+    sessions = server_store.sessions
+    scenario = child("scenario.py", server_uri, database)
+    crashes = 0
+    for line in scenario.stdout or ():
+        told = json.loads(line)
+        id, steps = told["session"], told["steps"]
+        done = Model()
+        for step in steps[:-1]:
+            done.do(*step)
+        seen = await observe(server_store, id, readers)
+        if seen != expected(done):
+            done.do(*steps[-1])
+            assert seen == expected(done), f"killed before write {id}, in {steps[-1]}"
+        crashes += 1
+
+        if done.state == "absent":
+            await sessions.create(id)
+        for n in range(9):
+            await sessions.append_message(id, Message(id=f"after {n}", role="user", content="more"))
+            done.messages.append((f"after {n}", "more"))
+        first = next(message[0] for message in done.messages if message)
+        await sessions.update_message(id, first, content="changed")
+        done.do("edit", first, "changed")
+        assert await sessions.delete_message(id, "after 0")
+        done.do("delete", ["after 0"])
+        assert (await observe(server_store, id, readers))["messages"] == done.placed
+        assert await sessions.purge(id)
+        for collection, field in COLLECTIONS.items():
+            left = await server_store.engine.database[collection].count_documents({field: f"default/{id}"})
+            assert left == 0, (
+                f"{left} documents left in {collection}, killed before write {id}, in {steps[-1]}"
+            )
+    assert scenario.wait() == 0, scenario.stderr and scenario.stderr.read()
+    assert crashes > len(steps)

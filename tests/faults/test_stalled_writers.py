@@ -1,0 +1,158 @@
+"""A writer that stalls between two steps, while others go on, neither undoes their work nor leaves waste."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from mongostore import AsyncMongoStore, Message
+from mongostore.repositories.overflows import Overflows
+from mongostore.repositories.tail import FULL
+
+Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
+
+
+def messages(first: int, end: int) -> list[Message]:
+    return [Message(id=f"m{n}", role="user", content=f"text {n}") for n in range(first, end)]
+
+
+async def edit(store: AsyncMongoStore) -> None:
+    await store.sessions.update_message("s", "m5", content="edited")
+
+
+async def roll(store: AsyncMongoStore) -> None:
+    await store.sessions.append_messages("s", messages(FULL, FULL + 1))
+
+
+async def delete(store: AsyncMongoStore) -> None:
+    await store.sessions.delete_message("s", "m5")
+
+
+async def truncate(store: AsyncMongoStore) -> None:
+    await store.sessions.truncate("s")
+
+
+async def fill(store: AsyncMongoStore) -> None:
+    await store.sessions.append_messages("s", messages(1000, 1000 + FULL))
+
+
+async def purge(store: AsyncMongoStore) -> None:
+    await store.sessions.purge("s")
+    await store.sessions.create("s")
+
+
+MEANWHILE = [
+    [edit],
+    [delete],
+    [roll],
+    [roll, edit],
+    [roll, delete],
+    [edit, roll, delete],
+    [truncate],
+    [truncate, fill],
+    [purge],
+    [purge, fill],
+]
+
+
+@pytest.fixture
+async def stalled(store_uri: str, database: str) -> AsyncIterator[AsyncMongoStore]:
+    """A second store on the same data."""
+    async with AsyncMongoStore(store_uri, database) as opened:
+        yield opened
+
+
+async def everything(store: AsyncMongoStore, readers: Readers) -> list[tuple[str, Any]]:
+    views = [[(message.id, message.content) for message in await read(store, "s")] for read in readers]
+    assert views[0] == views[1] == views[2]
+    return views[0]
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE, ids=lambda steps: "-".join(step.__name__ for step in steps))
+@pytest.mark.parametrize("sealed", [False, True], ids=["before-sealing", "before-trimming"])
+async def test_a_roll_that_stalls_harms_nothing(
+    store: AsyncMongoStore,
+    stalled: AsyncMongoStore,
+    readers: Readers,
+    monkeypatch: pytest.MonkeyPatch,
+    sealed: bool,
+    meanwhile: list[Callable[[AsyncMongoStore], Awaitable[None]]],
+) -> None:
+    await store.sessions.create("s")
+    for first in range(0, FULL, 32):
+        await store.sessions.append_messages("s", messages(first, first + 32))
+    reached, go = asyncio.Event(), asyncio.Event()
+    seal = stalled.sessions._tail._seal
+
+    async def sealing(*arguments: Any) -> int:
+        if sealed:
+            end = await seal(*arguments)
+        reached.set()
+        await go.wait()
+        return end if sealed else await seal(*arguments)
+
+    monkeypatch.setattr(stalled.sessions._tail, "_seal", sealing)
+    late = asyncio.create_task(stalled.sessions.append_message("s", Message(id="late", role="user")))
+    await reached.wait()
+    for step in meanwhile:
+        await step(store)
+    before = await everything(store, readers)
+    go.set()
+    await late
+    assert await everything(store, readers) == [*before, ("late", None)]
+    assert await store.sessions.count_messages("s") == len(before) + 1
+
+    await purge_all(store)
+
+
+@pytest.mark.parametrize("meanwhile", [truncate, purge])
+@pytest.mark.parametrize("way", ["append", "upsert", "context"])
+async def test_a_large_value_that_is_stored_while_all_is_removed_is_there_or_refused(
+    store: AsyncMongoStore,
+    stalled: AsyncMongoStore,
+    readers: Readers,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    meanwhile: Callable[[AsyncMongoStore], Awaitable[None]],
+) -> None:
+    await store.sessions.create("s")
+    large = Message(id="large", role="user", content="x" * 1_100_000)
+    reached, go = asyncio.Event(), asyncio.Event()
+    put = Overflows.put
+
+    async def putting(self: Overflows, *arguments: Any) -> str:
+        key = await put(self, *arguments)
+        reached.set()
+        await go.wait()
+        return key
+
+    monkeypatch.setattr(Overflows, "put", putting)
+    match way:
+        case "append":
+            work = stalled.sessions.append_message("s", large)
+        case "upsert":
+            work = stalled.sessions.upsert_message("s", large)
+        case _:
+            work = stalled.sessions.set_context("s", large.content)
+    late = asyncio.create_task(work)
+    await reached.wait()
+    await meanwhile(store)
+    go.set()
+    await late
+
+    async with asyncio.timeout(5):
+        if way == "context":
+            assert await store.sessions.get_context("s") == large.content
+        else:
+            assert await everything(store, readers) == [("large", large.content)]
+    await purge_all(store)
+
+
+async def purge_all(store: AsyncMongoStore) -> None:
+    """Purge the session and check that nothing is left of it."""
+    await store.sessions.purge("s")
+    for collection in ("session_segments", "session_overflows"):
+        assert await store.engine.database[collection].count_documents({}) == 0
