@@ -152,6 +152,17 @@ def unpack(stored: Any) -> Any:
     return stored
 
 
+def pack_object(path: str, value: object) -> Any:
+    """Return a dict in the form that is stored, as `pack` does.
+
+    Raises:
+        InvalidValueError: It is no dict, or holds what is no JSON value.
+    """
+    if not isinstance(value, dict):
+        raise InvalidValueError(path, f"must be a dict, not {type(value).__name__}")
+    return pack(path, value)
+
+
 def pack_members(path: str, members: object) -> dict[str, Any]:
     """Return a dict ready to be stored key by key: keys escaped so that any can stand in an update path.
 

@@ -92,7 +92,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         except AlreadyExistsError:
             there = self._sessions.find(session_id)
             if there and not there.data:
-                # Only its messages came first. Who changes it meanwhile has created it, or deleted it after us.
+                # Its messages came first. Who changes it meanwhile has created it, or deletes it after us.
                 with suppress(ConflictError, NotFoundError):
                     self._sessions.update(session_id, revision=there.revision, data=row)
 

@@ -18,7 +18,7 @@ from mongostore.errors import (
 from mongostore.models import Message
 from mongostore.repositories.sessions import SessionRepository
 
-_BATCH = 64
+_BATCH = 128
 # Files may interleave their sessions; of so many at a time are messages put by.
 _OPEN_SESSIONS = 16
 _REFUSALS = (ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError)

@@ -17,7 +17,6 @@ from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
 from mongostore.engines import Capability, Deployment
 from mongostore.indexing import IndexReport, IndexState, load_indexes
 
-_OURS = (IndexState.PRESENT, IndexState.MISSING, IndexState.DIFFERS)
 _WRONG = (IndexState.MISSING, IndexState.DIFFERS)
 _STYLES = {IndexState.PRESENT: "green", IndexState.UNKNOWN: "dim"}
 _NO_OPTIONS = {"v", "ns", "key", "name"}
@@ -57,10 +56,10 @@ def show() -> None:
     Example:
       mongostore indexes show
     """
-    table = _table("collection", "name", "keys", "options")
+    table = _table("collection", "name", "definition")
     for command in load_indexes():
         for index in command["indexes"]:
-            table.add_row(command["createIndexes"], index["name"], _keys(index), _options(index))
+            table.add_row(command["createIndexes"], index["name"], _definition(index))
     out.print(table)
 
 
@@ -102,7 +101,11 @@ async def _ping(uri: str | None, database: str | None) -> dict[str, Any]:
             "target": store.engine.label,
             **_facts(deployment),
             "capabilities": [capability for capability in Capability if capability in store.capabilities],
-            "indexes": {state: states[state] for state in _OURS},
+            "indexes": {
+                "present": states[IndexState.PRESENT],
+                "missing": states[IndexState.MISSING],
+                "differing": states[IndexState.DIFFERS],
+            },
         }
 
 
@@ -150,6 +153,8 @@ def _show(report: Mapping[str, Any]) -> None:
         if value:
             table.add_row(name, Text(value))
     counts = ", ".join(f"{count} {state}" for state, count in report["indexes"].items())
+    if report["ok"] and report["indexes"]["missing"]:
+        counts = "made when a store opens"
     table.add_row("indexes", Text(counts, "green" if report["ok"] else "red"))
     out.print(table)
 
@@ -172,26 +177,24 @@ def _differences(reports: Collection[IndexReport]) -> Table:
     table = _table("differs", "defined", "found")
     table.show_lines = True
     for report in reports:
-        sides = [
-            f"{plain(side['name'])}\n{_keys(side)}\n{_options(side)}".rstrip()
-            for side in (report.defined, report.found)
-            if side
-        ]
-        table.add_row(report.collection, *map(Text, sides))
+        sides = [side for side in (report.defined, report.found) if side]
+        table.add_row(
+            report.collection, *(Text("\n").join([plain(side["name"]), _definition(side)]) for side in sides)
+        )
     return table
 
 
 def _table(*columns: str) -> Table:
-    return Table(*columns, box=box.SIMPLE_HEAD)
+    *names, last = columns
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    table.add_column(last)
+    return table
 
 
-def _keys(index: Mapping[str, Any]) -> str:
-    return ", ".join(f"{plain(field)} {way}" for field, way in index["key"].items())
-
-
-def _options(index: Mapping[str, Any]) -> str:
-    return "\n".join(
-        f"{name}: {json.dumps(value, default=str)}"
-        for name, value in index.items()
-        if name not in _NO_OPTIONS
-    )
+def _definition(index: Mapping[str, Any]) -> Text:
+    """Return the keys of an index, and below them its options."""
+    keys = ", ".join(f"{field} {way}" for field, way in index["key"].items())
+    options = [f"{name}: {value}" for name, value in index.items() if name not in _NO_OPTIONS]
+    return Text("\n").join(map(plain, [keys, *options]))

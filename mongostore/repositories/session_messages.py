@@ -27,6 +27,7 @@ from mongostore.values import (
     escape_key,
     from_micros,
     pack,
+    pack_object,
     unpack,
 )
 
@@ -382,7 +383,7 @@ def _patch_of(message_id: str, members: Raw) -> Patch:
         elif name == "role":
             packed[name] = check_text(name, value)
         else:
-            packed[name] = pack(name, value)
+            packed[name] = pack_object(name, value) if name == "data" else pack(name, value)
     if isinstance(notes, dict):
         dropped = [escape_key(key) for key, value in notes.items() if value is None and type(key) is str]
     kept = {key: value for key, value in to_notes(message_id, notes).items() if key not in dropped}

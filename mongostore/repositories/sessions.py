@@ -23,7 +23,15 @@ from mongostore.models import Page, Session, SessionMembers
 from mongostore.repositories import Connection, current_call, step
 from mongostore.repositories.session_messages import SessionMessages
 from mongostore.repositories.tail import Tail
-from mongostore.values import check_id, check_limit, check_members, check_text, pack, pack_members, to_micros
+from mongostore.values import (
+    check_id,
+    check_limit,
+    check_members,
+    check_text,
+    pack_members,
+    pack_object,
+    to_micros,
+)
 
 DATA_BYTES = 4 * 1024 * 1024
 _HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
@@ -356,9 +364,7 @@ def _packed(members: Mapping[str, Any]) -> Raw:
     packed: Raw = {}
     for name, value in members.items():
         if name == "data":
-            if not isinstance(value, dict):
-                raise InvalidValueError("data", f"must be a dict, not {type(value).__name__}")
-            packed[name] = _sized(name, pack(name, value))
+            packed[name] = _sized(name, pack_object(name, value))
         elif value is None:
             packed[name] = None
         else:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,12 +82,20 @@ class Faults(NamedTuple):
     app: str
     admin: AsyncMongoClient[dict[str, Any]]
 
-    async def fail(self, commands: list[str], times: int = 1, **how: Any) -> None:
-        """Make the store's next commands of these names fail; `how` is as for the server's failCommand."""
+    async def fail(self, commands: list[str], mode: str | int, **how: Any) -> None:
+        """Make the store's commands of these names fail, always or so many times, as failCommand says."""
         data = {"failCommands": commands, "appName": self.app, **how}
-        await self.admin.admin.command(
-            {"configureFailPoint": "failCommand", "mode": {"times": times}, "data": data}
-        )
+        wanted = mode if isinstance(mode, str) else {"times": mode}
+        await self.admin.admin.command({"configureFailPoint": "failCommand", "mode": wanted, "data": data})
+
+    @asynccontextmanager
+    async def failing(self, commands: list[str], **how: Any) -> AsyncIterator[None]:
+        """Make the store's commands of these names fail inside the `with` block."""
+        await self.fail(commands, "alwaysOn", **how)
+        try:
+            yield
+        finally:
+            await self.admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
 def with_options(uri: str, **options: object) -> str:

@@ -1,0 +1,1 @@
+"""Benches: the store against the bare driver, on one server, in one run."""

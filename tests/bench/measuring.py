@@ -1,0 +1,67 @@
+"""Times pieces of work against each other, so that whatever else the machine does troubles them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any, Literal
+
+Work = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a piece of work took, and what it may take.
+
+    Attributes:
+        work: What was done.
+        ours: How much it took through the store.
+        raw: How much the work that it is compared with took.
+        budget: How many times as much, or how much more, it may take; None where nothing is promised.
+        unit: Of `ours` and `raw`.
+        compare: Whether the budget is a ratio or a difference.
+    """
+
+    work: str
+    ours: float
+    raw: float
+    budget: float | None
+    unit: Literal["µs", "KiB"] = "µs"
+    compare: Literal["ratio", "difference"] = "ratio"
+
+    @property
+    def result(self) -> float:
+        """What the budget bounds."""
+        return self.ours / self.raw if self.compare == "ratio" else self.ours - self.raw
+
+    @property
+    def ok(self) -> bool:
+        """Whether the work keeps within its budget."""
+        return self.budget is None or self.result <= self.budget
+
+    def shown(self, value: float | None) -> str:
+        """Return a result or a budget as a person reads it."""
+        if value is None:
+            return "–"
+        return f"{value:.2f}×" if self.compare == "ratio" else f"{value:+.0f} {self.unit}"
+
+    def members(self) -> dict[str, Any]:
+        """Return the row as a program reads it."""
+        return {**asdict(self), "result": self.result, "ok": self.ok}
+
+
+async def interleave(rounds: int, *works: Work) -> list[float]:
+    """Return the median of each piece of work in µs: they take turns, each round begun by another one."""
+    times: list[list[int]] = [[] for _ in works]
+    turns = list(range(len(works)))
+    for number in range(-max(rounds // 10, 5), rounds):
+        for turn in turns:
+            began = time.perf_counter_ns()
+            await works[turn]()
+            took = time.perf_counter_ns() - began
+            if number >= 0:
+                times[turn].append(took)
+        turns.append(turns.pop(0))
+    return [median(each) / 1000 for each in times]

@@ -1,0 +1,235 @@
+"""What sessions cost beside the bare driver doing as much with the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import count, cycle
+from typing import Any, Self
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psutil
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.write_concern import WriteConcern
+
+from mongostore import AsyncMongoStore, Message, MongoStore
+from mongostore.documents import to_stored
+from tests.bench.measuring import Row, Work, interleave
+
+LONG = 100_000
+LONGER = 1_000_000
+TEXT = "x" * 600
+BATCH = 100
+CONCERNS: list[tuple[int | str, float]] = [("majority", 1.7), (1, 2.2)]
+# Told how many messages of how many are stored.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The same server, spoken to through stores and bare.
+
+    Attributes:
+        stores: By write concern.
+        blocking: The façade.
+        raw: The same database, by a client of its own.
+        rounds: How often each piece of work is done.
+        full: Whether to take the time for a million messages.
+        progress: Called while a long session is filled.
+    """
+
+    stores: dict[int | str, AsyncMongoStore]
+    blocking: MongoStore
+    raw: AsyncDatabase[dict[str, Any]]
+    rounds: int
+    full: bool
+    progress: Progress
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, uri: str, *, rounds: int, full: bool, progress: Progress) -> AsyncIterator[Self]:
+        """Open everything on a database that lives as long as the bench."""
+        name = f"bench_{uuid4().hex[:16]}"
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(AsyncMongoClient[dict[str, Any]](uri))
+            stack.push_async_callback(client.drop_database, name)
+            stores: dict[int | str, AsyncMongoStore] = {}
+            for concern, _ in CONCERNS:
+                store = AsyncMongoStore(_with_option(uri, f"w={concern}"), name)
+                stores[concern] = await stack.enter_async_context(store)
+            blocking = stack.enter_context(MongoStore(uri, name))
+            yield cls(stores, blocking, client[name], rounds, full, progress)
+
+    @property
+    def store(self) -> AsyncMongoStore:
+        """The store whose writes the majority acknowledges."""
+        return self.stores["majority"]
+
+    def raw_messages(self, concern: int | str) -> AsyncCollection[dict[str, Any]]:
+        """Return the collection for messages by the bare driver, one document each."""
+        return self.raw.get_collection("raw", write_concern=WriteConcern(concern))
+
+    async def fill(self, session_id: str, start: int, end: int) -> None:
+        """Append messages to a session, whose number so far is `start`, until there are `end`."""
+        sessions = self.stores[1].sessions
+        for done in range(start, end, BATCH):
+            await sessions.append_messages(session_id, _messages(min(BATCH, end - done)))
+            if done % 1000 == 0:
+                self.progress(done, end)
+
+    async def created(self, session_id: str, messages: int, *, user_id: str | None = None) -> str:
+        """Create a session with messages."""
+        await self.store.sessions.create(session_id, user_id=user_id)
+        await self.fill(session_id, 0, messages)
+        return session_id
+
+
+async def rows(bench: Bench) -> AsyncIterator[Row]:
+    """Yield what each piece of work takes, as soon as it is known."""
+    for part in (_changes, _reads, _lists, _facade, _appends, _newest, _memory):
+        async for row in part(bench):
+            yield row
+
+
+async def _changes(bench: Bench) -> AsyncIterator[Row]:
+    session = await bench.created("streamed", 99)
+    message = await bench.store.sessions.append_message(session, Message(role="assistant", content=TEXT))
+    raw, numbers = bench.raw_messages("majority"), count()
+    await raw.insert_one(_raw_message() | {"_id": "streamed"})
+
+    async def ours() -> None:
+        await bench.store.sessions.update_message(session, message.id, content=f"{next(numbers)}{TEXT}")
+
+    async def bare() -> None:
+        content = f"{next(numbers)}{TEXT}"
+        await raw.update_one({"_id": "streamed"}, {"$set": {"content": content, "updated_at": next(numbers)}})
+
+    took = await interleave(bench.rounds, ours, bare)
+    yield Row("change of one message (streaming), w:majority", *took, budget=1.8)
+
+
+async def _reads(bench: Bench) -> AsyncIterator[Row]:
+    sessions = bench.store.sessions
+    for messages in (20, 128):
+        session = await bench.created(f"read{messages}", messages)
+
+        async def ours(session: str = session) -> None:
+            await sessions.list_messages(session, limit=128)
+
+        async def bare(session: str = session) -> None:
+            await bench.raw.sessions.find_one({"_id": f"default/{session}"})
+
+        took = await interleave(bench.rounds, ours, bare)
+        yield Row(f"read a session of {messages} messages, with models", *took, budget=1.5)
+
+
+async def _lists(bench: Bench) -> AsyncIterator[Row]:
+    for number in range(60):
+        await bench.created(f"listed{number}", 40, user_id="u")
+
+    async def ours() -> None:
+        await bench.store.sessions.list(user_id="u", limit=20)
+
+    async def bare() -> None:
+        newest = bench.raw.sessions.find(
+            {"namespace": "default", "user_id": "u", "state": "open"},
+            {"messages": 0},
+            sort=[("updated_at", -1), ("_id", -1)],
+            limit=20,
+        )
+        await newest.to_list()
+
+    took = await interleave(bench.rounds, ours, bare)
+    yield Row("newest 20 sessions of a user, with previews", *took, budget=1.3)
+
+
+async def _facade(bench: Bench) -> AsyncIterator[Row]:
+    await bench.created("faced", 1)
+
+    async def blocking() -> None:
+        bench.blocking.sessions.get("faced")
+
+    async def asynchronous() -> None:
+        await bench.store.sessions.get("faced")
+
+    took = await interleave(4 * bench.rounds, blocking, asynchronous)
+    yield Row("blocking façade against async, one get", *took, budget=60, compare="difference")
+
+
+async def _appends(bench: Bench) -> AsyncIterator[Row]:
+    short = [await bench.created(f"short{number}", 90) for number in range(max(bench.rounds // 10, 1))]
+    await bench.created("long", LONG)
+    for concern, budget in CONCERNS:
+        raw = bench.raw_messages(concern)
+        at_100, at_100_000, inserted = await interleave(
+            bench.rounds,
+            _append(bench.stores[concern], short),
+            _append(bench.stores[concern], ["long"]),
+            lambda raw=raw: raw.insert_one(_raw_message()),
+        )
+        yield Row(f"append 600 B at message 100, w:{concern}", at_100, inserted, budget)
+        yield Row(f"append 600 B at message {LONG:,}, w:{concern}", at_100_000, inserted, budget)
+        yield Row(f"append at {LONG:,} against at 100, w:{concern}", at_100_000, at_100, 1.2)
+
+
+async def _newest(bench: Bench) -> AsyncIterator[Row]:
+    length = LONG
+    if bench.full:
+        await bench.fill("long", LONG, length := LONGER)
+    await bench.created("hundred", 100)
+    took = await interleave(bench.rounds, _last_20(bench.store, "long"), _last_20(bench.store, "hundred"))
+    yield Row(f"last 20 of {length:,} messages against of 100", *took, budget=1.2)
+
+
+async def _memory(bench: Bench) -> AsyncIterator[Row]:
+    sessions, process = bench.store.sessions, psutil.Process()
+
+    async def live_through(name: str) -> None:
+        await sessions.create(name)
+        message = await sessions.append_message(name, Message(role="user", content=TEXT))
+        await sessions.update_message(name, message.id, content="y")
+        await sessions.list_messages(name)
+        await sessions.list(limit=5)
+
+    async def memory_after(rounds: Iterable[int]) -> float:
+        for number in rounds:
+            await asyncio.gather(*(live_through(f"lived{number}-{i}") for i in range(10)))
+        gc.collect()
+        return process.memory_info().rss / 1024
+
+    # The store remembers where 4,096 sessions stand, so so many go first.
+    before = await memory_after(range(500))
+    after = await memory_after(range(500, 700))
+    yield Row("memory after 10,000 more operations", after, before, 1024, unit="KiB", compare="difference")
+
+
+def _append(store: AsyncMongoStore, session_ids: list[str]) -> Work:
+    names = cycle(session_ids)
+    return lambda: store.sessions.append_message(next(names), Message(role="user", content=TEXT))
+
+
+def _last_20(store: AsyncMongoStore, session_id: str) -> Callable[[], Awaitable[object]]:
+    return lambda: store.sessions.list_messages(session_id, newest=True, limit=20)
+
+
+def _messages(number: int) -> list[Message]:
+    return [Message(role="user", content=TEXT) for _ in range(number)]
+
+
+def _raw_message() -> dict[str, Any]:
+    return {**_STORED, "_id": uuid4().hex, "session": "default/long"}
+
+
+_STORED = {name: value for name, value in to_stored(_messages(1)[0], 1).items() if name != "id"}
+
+
+def _with_option(uri: str, option: str) -> str:
+    parts = urlsplit(uri)
+    query = f"{parts.query}&{option}" if parts.query else option
+    return parts._replace(path=parts.path or "/", query=query).geturl()

@@ -1,0 +1,96 @@
+"""The public surface: names, errors and twins."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import types
+
+import pytest
+
+import mongostore
+from mongostore import errors
+from mongostore.repositories import Repository
+from mongostore.repositories.sessions import SessionRepository
+from mongostore.sync import SyncSessionRepository
+
+
+def test_all_names_every_public_name() -> None:
+    public = [
+        name
+        for name, value in vars(mongostore).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    ]
+    assert mongostore.__all__ == sorted(public)
+
+
+def public_errors() -> list[type[errors.MongoStoreError]]:
+    found = [errors.MongoStoreError]
+    for error in found:
+        found += [child for child in error.__subclasses__() if child.__module__ == errors.__name__]
+    return [error for error in found if not error.__name__.startswith("_")]
+
+
+def test_every_error_is_exported_and_drawn_in_the_tree() -> None:
+    for error in public_errors():
+        assert error.__name__ in mongostore.__all__
+        assert f"{error.__name__} " in errors.__doc__.replace("\n", " ")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidValueError("a.b", "is odd"),
+        errors.NotFoundError("session", "s"),
+        errors.AlreadyExistsError("session", "s"),
+        errors.DocumentTooLargeError("a message", 2, 1),
+        errors.InvalidDocumentError("session", "s", ("a", "b")),
+        errors.UnavailableError("gone", retryable=False),
+        errors.ConflictError("lost"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_survive_the_way_between_processes(error: errors.MongoStoreError) -> None:
+    twin = pickle.loads(pickle.dumps(error))
+    assert type(twin) is type(error)
+    assert str(twin) == str(error)
+    assert vars(twin) == vars(error)
+
+
+def verbs(repository: type) -> dict[str, object]:
+    return {
+        name: getattr(repository, name)
+        for name in dir(repository)
+        if not name.startswith("_")
+        and (
+            inspect.iscoroutinefunction(getattr(repository, name))
+            or inspect.isasyncgenfunction(getattr(repository, name))
+        )
+    }
+
+
+def test_the_blocking_twin_has_every_verb_with_its_signature_and_help() -> None:
+    mirrored = verbs(SessionRepository)
+    assert mirrored
+    for name, verb in mirrored.items():
+        twin = getattr(SyncSessionRepository, name)
+        assert inspect.signature(twin) == inspect.signature(verb), name
+        assert twin.__doc__ == verb.__doc__, name
+    public = {name for name in dir(SyncSessionRepository) if not name.startswith("_")}
+    assert public == mirrored.keys() | {"in_namespace", "core", "portal"}
+
+
+def test_every_verb_is_guarded_and_documented() -> None:
+    for name, verb in verbs(SessionRepository).items():
+        assert hasattr(verb, "__wrapped__"), name
+        assert "Raises:" in (verb.__doc__ or ""), name
+
+
+def test_guards_keep_what_inspection_sees() -> None:
+    class Probe(Repository):
+        async def ask(self, question: str) -> str:
+            """Ask."""
+            return question
+
+    assert inspect.iscoroutinefunction(Probe.ask)
+    assert list(inspect.signature(Probe.ask).parameters) == ["self", "question"]

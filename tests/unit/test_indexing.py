@@ -1,0 +1,83 @@
+"""Index definitions: what the files say, what a database has, and how the two are brought together."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+
+from mongostore import AsyncMongoStore, IndexConflictError
+from mongostore.documents import OverflowFields, SegmentFields, SessionFields, StoredMessage
+from mongostore.indexing import IndexState, load_indexes
+
+FIELDS = {"sessions": SessionFields, "session_segments": SegmentFields, "session_overflows": OverflowFields}
+
+
+def test_every_file_defines_one_collection_of_ours_by_its_name() -> None:
+    names = sorted(
+        entry.name for entry in files("mongostore.indexes").iterdir() if entry.name.endswith(".json")
+    )
+    assert names == sorted(f"{collection}.json" for collection in FIELDS)
+    assert [command["createIndexes"] for command in load_indexes()] == [name[:-5] for name in names]
+
+
+def test_every_indexed_field_is_one_that_documents_have() -> None:
+    for command in load_indexes():
+        fields = FIELDS[command["createIndexes"]].model_fields
+        names = [index["name"] for index in command["indexes"]]
+        assert len(set(names)) == len(names)
+        for index in command["indexes"]:
+            for path in index["key"]:
+                field, _, member = path.partition(".")
+                assert field == "_id" or field in fields
+                assert not member or member in StoredMessage.model_fields
+
+
+async def test_opening_creates_what_is_missing_and_again_changes_nothing(
+    store_uri: str, database: str
+) -> None:
+    for _ in range(2):
+        async with AsyncMongoStore(store_uri, database) as store:
+            reports = await store.check_indexes()
+            assert {report.state for report in reports} == {IndexState.PRESENT}
+            assert len(reports) == sum(len(command["indexes"]) for command in load_indexes())
+
+
+async def test_drift_is_reported_and_left_alone(store_uri: str, database: str) -> None:
+    async with AsyncMongoStore(store_uri, database) as store:
+        sessions = store.engine.database["sessions"]
+        await sessions.drop()
+        await store.engine.database.command(
+            {
+                "createIndexes": "sessions",
+                "indexes": [
+                    {"key": {"name": 1}, "name": "newest_sessions_of_namespace"},
+                    {"key": {"name": 1, "user_id": 1}, "name": "somebody_elses"},
+                ],
+            }
+        )
+    with pytest.raises(IndexConflictError) as caught:
+        await AsyncMongoStore(store_uri, database).open()
+    assert "sessions.json" in str(caught.value)
+    assert "indexes check" in str(caught.value)
+
+
+async def test_check_tells_missing_differing_and_foreign_indexes_apart(
+    store_uri: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONGOSTORE_ENSURE_INDEXES", "false")
+    async with AsyncMongoStore(store_uri, database) as store:
+        assert {report.state for report in await store.check_indexes()} == {IndexState.MISSING}
+        await store.engine.database.command(
+            {
+                "createIndexes": "sessions",
+                "indexes": [
+                    {"key": {"name": 1}, "name": "newest_sessions_of_namespace"},
+                    {"key": {"name": 1, "user_id": 1}, "name": "somebody_elses"},
+                ],
+            }
+        )
+        states = {report.name: report.state for report in await store.check_indexes()}
+    assert states["newest_sessions_of_namespace"] is IndexState.DIFFERS
+    assert states["somebody_elses"] is IndexState.UNKNOWN
+    assert states["newest_sessions_of_user"] is IndexState.MISSING

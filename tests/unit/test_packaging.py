@@ -1,0 +1,74 @@
+"""What is shipped: the wheel and the sdist build, and the wheel works in an empty environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+USE = """
+from importlib.resources import files
+from mongostore import Message, MongoStore
+from mongostore.indexing import load_indexes
+assert "site-packages" in __import__("mongostore").__file__
+assert files("mongostore").joinpath("py.typed").is_file()
+assert [command["createIndexes"] for command in load_indexes()]
+with MongoStore("mongomock://") as store:
+    store.sessions.create("s")
+    store.sessions.append_message("s", Message(role="user", content="hi"))
+    print(store.sessions.get("s").last.text)
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, stdout=sys.stderr
+    )
+    return folder
+
+
+def test_the_wheel_holds_the_package_its_indexes_and_its_dialogues(built: Path) -> None:
+    [wheel] = built.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"mongostore"}
+    for folder, pattern in (
+        ("indexes", "*.json"),
+        ("mongostore/dialogues", "*.jsonl"),
+        ("mongostore", "**/*.py"),
+    ):
+        for path in (ROOT / folder).glob(pattern):
+            inside = path.relative_to(ROOT).as_posix()
+            assert (inside if inside.startswith("mongostore/") else f"mongostore/{inside}") in names
+
+
+def test_the_sdist_holds_what_builds_it(built: Path) -> None:
+    [sdist] = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "indexes/sessions.json", "mongostore/py.typed"} <= names
+
+
+def test_the_wheel_works_in_an_empty_environment(built: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    [wheel] = built.glob("*.whl")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True)
+    used = subprocess.run([python, "-c", USE], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert used.stdout == "hi\n"
+    shown = subprocess.run(
+        [tmp_path / "env" / "bin" / "mongostore", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert "demo" in shown.stdout
