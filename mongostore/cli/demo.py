@@ -32,7 +32,7 @@ from mongostore.values import preview_text
 NAMESPACE = "demo"
 _LONG = "demo:all-in-one"
 _LIVE = "demo:live"
-_LONG_MESSAGES = 400
+_LONG_MESSAGES = 300
 _WORDS = 40
 _WORD_SECONDS = 0.03
 _SHOWN_SESSIONS = 12
@@ -69,7 +69,7 @@ async def _tell(uri: str, database: str | None, dialogues: Sequence[tuple[str, b
     async with open_store(uri, database, ensure_indexes=False) as store:
         await _open(store)
         ids = await _store(store.sessions.in_namespace(NAMESPACE), dialogues)
-    async with open_store(uri, database) as store:
+    async with open_store(uri, database, ensure_indexes=False) as store:
         sessions = store.sessions.in_namespace(NAMESPACE)
         await _resume(sessions, ids[0])
         await _list(sessions)
@@ -100,26 +100,28 @@ async def _open(store: AsyncMongoStore) -> None:
     _title(1, "Open a store")
     deployment = await store.describe()
     missing = [report for report in await store.check_indexes() if report.state is IndexState.MISSING]
-    reports = await store.apply_indexes()
+    present = sum(report.state is IndexState.PRESENT for report in await store.apply_indexes())
     lacking = [capability for capability in Capability if capability not in store.capabilities]
     out.print(Text(f"{store.engine.label}: {deployment.server}, {deployment.topology}"))
     if not store.engine.shared:
         out.print("This is the embedded engine: it lives in this process and forgets when it ends.")
-    out.print(f"It can do {', '.join(sorted(store.capabilities))}; not {', '.join(lacking) or 'nothing'}.")
-    out.print(f"Indexes: {len(missing)} created, {len(reports) - len(missing)} there already.")
+    out.print(f"It has {', '.join(sorted(store.capabilities))}.")
+    if lacking:
+        out.print(f"It lacks {', '.join(lacking)}.")
+    out.print(f"Indexes: {len(missing)} created, {present - len(missing)} there already.")
 
 
 async def _store(sessions: SessionRepository, dialogues: Sequence[tuple[str, bytes]]) -> list[str]:
     _title(2, "Store dialogues")
     importer = Importer(sessions, warn)
     for place, line in track(dialogues, "storing", console=err, transient=True, disable=not err.is_terminal):
-        await importer.add(place, line, place.partition(":")[0])
+        await importer.add(place, line, Path(place.rpartition(":")[0]).stem)
     await importer.finish()
     tally, ids = importer.tally, importer.session_ids
     if not ids:
-        raise ConfigurationError("the file holds no dialogue: see `mongostore import --help`")
+        raise ConfigurationError("the file holds no messages; `mongostore import --help` shows its format")
     out.print(f"Sessions: {tally.new_sessions} stored, {tally.known_sessions} there already.")
-    out.print(f"Messages: {tally.new_messages} stored, {tally.messages - tally.new_messages} there already.")
+    out.print(f"Messages: {tally.new_messages} stored, {tally.known_messages} there already.")
     count = await _store_in_one(sessions, ids)
     out.print(f"And {count} of them once more in one long session, a conversation each dialogue.")
     return ids
@@ -130,16 +132,13 @@ async def _store_in_one(sessions: SessionRepository, ids: Sequence[str]) -> int:
     await sessions.create(_LONG, name="All in one")
     count = 0
     for session_id in ids:
-        page = await sessions.list_messages(session_id, limit=64)
-        copies = [
-            message.model_copy(
-                update={"id": digest_of(session_id, message.id), "conversation_id": session_id}
-            )
-            for message in page.items
-        ]
-        count += len(await sessions.append_messages(_LONG, copies))
-        if count >= _LONG_MESSAGES:
-            break
+        page = await sessions.list_messages(session_id)
+        for message in page.items:
+            copy = {"id": digest_of(session_id, message.id), "conversation_id": session_id}
+            await sessions.append_message(_LONG, message.model_copy(update=copy))
+            count += 1
+            if count == _LONG_MESSAGES:
+                return count
     return count
 
 

@@ -37,6 +37,11 @@ class Tally:
     refused_messages: int = 0
 
     @property
+    def known_messages(self) -> int:
+        """How many messages were there already."""
+        return self.messages - self.new_messages - self.refused_messages
+
+    @property
     def complete(self) -> bool:
         """Whether nothing was refused."""
         return not (self.refused_lines or self.refused_messages)
@@ -60,8 +65,8 @@ class Importer:
 
     @property
     def session_ids(self) -> list[str]:
-        """The sessions that lines went to, in the order in which they came."""
-        return list(self._counts)
+        """The sessions that lines went to and that hold messages, in the order in which they came."""
+        return [session_id for session_id, count in self._counts.items() if count]
 
     async def add(self, place: str, text: bytes, session_id: str) -> None:
         """Store a line, or put it by to be stored with those that follow.

@@ -147,8 +147,8 @@ def _show(report: Mapping[str, Any]) -> None:
         ("members", ", ".join(report["members"])),
         ("round trip", f"{times['median']:.2f} ms, the worst of ten {times['worst']:.2f} ms"),
         ("connections", "{current:,} open, {available:,} available".format(**connections) if known else ""),
-        ("can do", ", ".join(report["capabilities"])),
-        ("cannot do", ", ".join(lacking)),
+        ("has", ", ".join(report["capabilities"])),
+        ("lacks", ", ".join(lacking)),
     ):
         if value:
             table.add_row(name, Text(value))

@@ -26,7 +26,7 @@ def import_lines(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", exists=True, dir_okay=False, allow_dash=True, help="JSON lines; - is stdin."
+            metavar="FILE", exists=True, dir_okay=False, allow_dash=True, help="JSON lines; - is stdin."
         ),
     ],
     namespace: Namespace = "default",
@@ -37,15 +37,23 @@ def import_lines(
     uri: Uri = None,
     database: Database = None,
 ) -> None:
-    """Import conversations from JSON lines, as OpenAI's tools write them.
+    """Import conversations from JSON lines.
 
-    A line is a conversation, {"id", "name", "messages": [{"role", "content", …}], …}, or one message,
-    {"session_id", "role", "content", …}. Ids are optional: what was imported before is known again by
-    its content, so a file can be imported twice, or once more after lines were added to it. Members
-    that are not ours go into the data of the message or session.
+    A line is a conversation, as OpenAI's files have it, or one message:
+      {"id": …, "name": …, "messages": [{"role": …, "content": …}, …]}
+      {"session_id": …, "role": …, "content": …}
 
-    A session that is there keeps its name and other members. Bad lines, and messages whose id is there
-    with other content, are named on stderr and the rest goes on; the exit code is then 1.
+    Ids may be left out: what was imported before is known again by its
+    content, so a file may be imported twice, or anew when it has grown.
+    Members that are not ours go into the data of the message or session.
+
+    A session that is there keeps its name and other members. Bad lines, and
+    messages whose id is there with other content, are named on stderr, and
+    the rest goes on; the exit code is then 1.
+
+    Examples:
+      mongostore import chats.jsonl --uri mongodb://localhost:27017
+      gunzip -c log.jsonl.gz | mongostore import - --session support
     """
     tally = run(_import(files, namespace, session, uri, database))
     out.print(_table(tally))
@@ -56,7 +64,14 @@ def import_lines(
 def export_lines(
     file: Annotated[
         Path,
-        typer.Argument(metavar="[FILE]", dir_okay=False, writable=True, allow_dash=True, help="- is stdout."),
+        typer.Argument(
+            metavar="FILE",
+            dir_okay=False,
+            writable=True,
+            allow_dash=True,
+            help="- is stdout.",
+            show_default="-",
+        ),
     ] = _STDIO,
     namespace: Namespace = "default",
     session: Annotated[
@@ -70,11 +85,17 @@ def export_lines(
     uri: Uri = None,
     database: Database = None,
 ) -> None:
-    """Export conversations as JSON lines, one session a line, oldest activity first.
+    """Export conversations as JSON lines, one a session.
 
-    What is exported imports equal: messages with their order, ids, times, data and metadata, and the
-    session with its context and created_at; its updated_at is when the import was. Deleted sessions are
-    left out.
+    The sessions come oldest activity first, so that an import keeps their
+    order; deleted ones are left out. What is exported imports equal: messages
+    with their order, ids, times, data and metadata; sessions with their names,
+    data, metadata, context and created_at. A session's updated_at, its newest
+    activity, becomes the time of the import.
+
+    Examples:
+      mongostore export backup.jsonl --uri mongodb://localhost:27017
+      mongostore export --session s1 --messages | head
     """
     counts = run(_export(file, namespace, session or [], messages, uri, database))
     err.print(plain("exported {:,} sessions, {:,} messages".format(*counts)))
@@ -84,6 +105,8 @@ async def _import(
     files: Sequence[Path], namespace: str, session: str | None, uri: str | None, database: str | None
 ) -> Tally:
     async with open_store(uri, database) as store:
+        if not store.engine.shared:
+            warn(f"{store.engine.label} forgets it all when this command ends: name a server with --uri")
         importer = Importer(store.sessions.in_namespace(namespace), warn)
         with _progress() as progress:
             for file in files:
@@ -167,12 +190,11 @@ def _table(tally: Tally) -> Table:
     table.add_column("")
     for title in ("read", "new", "already there", "refused"):
         table.add_column(title, justify="right")
-    known_messages = tally.messages - tally.new_messages - tally.refused_messages
     sessions = tally.new_sessions + tally.known_sessions
     for name, *numbers in (
         ("lines", tally.lines, None, None, tally.refused_lines),
         ("sessions", sessions, tally.new_sessions, tally.known_sessions, None),
-        ("messages", tally.messages, tally.new_messages, known_messages, tally.refused_messages),
+        ("messages", tally.messages, tally.new_messages, tally.known_messages, tally.refused_messages),
     ):
         table.add_row(name, *("" if number is None else f"{number:,}" for number in numbers))
     return table

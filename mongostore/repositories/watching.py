@@ -118,9 +118,8 @@ class Watcher:
                 yield seen, None
 
     async def _open(self, key: str, token: Mapping[str, Any] | None) -> Any:
-        segment_id = f"^{re.escape(key)}/[0-9a-f]{{32}}/[0-9]{{12}}$"
         of_session = {"ns.coll": self._tail.sessions.name, "documentKey._id": key}
-        of_segments = {"ns.coll": self._tail.segments.name, "documentKey._id": {"$regex": segment_id}}
+        of_segments = {"ns.coll": self._tail.segments.name, "documentKey._id": {"$gte": f"{key}/", "$lt": f"{key}0"}}
         pipeline = [{"$match": {"$or": [of_session, of_segments]}}]
         return await self._tail.sessions.database.watch(pipeline, resume_after=token)
 
@@ -134,8 +133,11 @@ class Watcher:
             return now, []
         fields = event["updateDescription"]["updatedFields"]
         if not in_tail:
-            start = int(event["documentKey"]["_id"].rpartition("/")[2])
-            return now, await self._elements(key, fields, start, known_end=start + len(fields) + seen.end)
+            session, _, start = event["documentKey"]["_id"].rsplit("/", 2)
+            if session != key:
+                # The range of this session's segments holds those of sessions whose ids go on with a slash.
+                return now, []
+            return now, await self._elements(key, fields, int(start), known_end=seen.end)
         if fields.get("state", "open") != "open":
             return now, [Change(kind=ChangeKind.CLOSE, token="")]
         if "generation" in fields:

@@ -44,8 +44,8 @@ class Row:
     def shown(self, value: float | None) -> str:
         """Return a result or a budget as a person reads it."""
         if value is None:
-            return "–"
-        return f"{value:.2f}×" if self.compare == "ratio" else f"{value:+.0f} {self.unit}"
+            return "-"
+        return f"{value:.2f}x" if self.compare == "ratio" else f"{value:+.0f} {self.unit}"
 
     def members(self) -> dict[str, Any]:
         """Return the row as a program reads it."""

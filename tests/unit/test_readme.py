@@ -1,0 +1,101 @@
+"""Every block of the README does what it shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mongostore.cli import app
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+SHELL = [text for kind, text in BLOCKS if kind == "sh"]
+SERVER = "mongodb://localhost:27017/?replicaSet=rs0"
+
+
+def python_blocks() -> list[tuple[str, str | None]]:
+    """Each Python block, with the output that follows it, if one does."""
+    following = [*BLOCKS[1:], ("", "")]
+    return [
+        (text, after if kind == "text" and after.count("{") == 0 else None)
+        for (language, text), (kind, after) in zip(BLOCKS, following, strict=True)
+        if language == "python"
+    ]
+
+
+@pytest.mark.parametrize(("code", "shown"), python_blocks(), ids=range(len(python_blocks())))
+def test_python_blocks_print_what_they_show(
+    request: pytest.FixtureRequest, code: str, shown: str | None
+) -> None:
+    stand_in = ROOT / "tests" / "adapters" / "stand_in"
+    environment = os.environ | {"PYTHONPATH": str(stand_in)}
+    if SERVER in code:
+        code = code.replace(SERVER, request.getfixturevalue("server_uri"))
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert shown is None or ran.stdout == shown
+
+
+def test_the_first_command_sets_everything_up_and_runs_the_demo(tmp_path: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MONGOSTORE_")}
+    ran = subprocess.run(
+        ["sh", "-ec", SHELL[0]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "Seventeen Steps" in ran.stdout
+
+
+def test_the_second_command_is_what_ci_runs() -> None:
+    assert SHELL[1] == "tests/run\n"
+    assert "exec tests/run\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_docker_command_starts_the_file_that_is_there() -> None:
+    assert SHELL[2] == "docker compose up -d --wait\n"
+    assert (ROOT / "docker-compose.yml").is_file()
+
+
+@pytest.mark.server
+def test_the_commands_run_as_printed(server_uri: str, database: str, tmp_path: Path) -> None:
+    environment = os.environ | {"MONGOSTORE_URI": server_uri, "MONGOSTORE_DATABASE": database}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    ran = subprocess.run(
+        ["sh", "-ec", SHELL[3]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "talks.jsonl").stat().st_size > 30_000
+
+
+def test_no_other_command_is_shown_without_a_test() -> None:
+    assert len(SHELL) == 4
+    assert {kind for kind, _ in BLOCKS} == {"sh", "python", "text"}
+
+
+def test_every_command_is_named_and_has_help() -> None:
+    commands = {command.name or command.callback.__name__: command for command in app.registered_commands}  # type: ignore[union-attr]
+    for name, command in commands.items():
+        assert f"mongostore {name.removesuffix('_')}" in README
+        assert command.help or command.callback.__doc__  # type: ignore[union-attr]
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:  # type: ignore[union-attr]
+            assert f"mongostore {group.name} {command.name or command.callback.__name__}" in README  # type: ignore[union-attr]
