@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 NAMESPACE = "director"
 DB_TYPE = "mongodb"
-# Each one is lost only to another process that deletes the session just then.
-_ATTEMPTS = 10
+# An attempt fails only if others delete the session within it.
+_ATTEMPTS = 60
 # Never changed: what is stored goes through JSON text first.
 _NOTHING: dict[str, Any] = {}
 
@@ -88,7 +88,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
             "metadata": _plain("metadata", metadata),
         }
         try:
-            self._sessions.create(session_id, data=row)
+            self._sessions.create(check_id("session_id", session_id), data=row)
         except AlreadyExistsError:
             there = self._sessions.find(session_id)
             if there and not there.data:

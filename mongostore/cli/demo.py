@@ -29,7 +29,7 @@ from mongostore.settings import Settings
 from mongostore.store import AsyncMongoStore
 from mongostore.values import preview_text
 
-NAMESPACE = "demo"
+_NAMESPACE = "demo"
 _LONG = "demo:all-in-one"
 _LIVE = "demo:live"
 _LONG_MESSAGES = 300
@@ -58,19 +58,20 @@ def demo(
       mongostore demo
       mongostore demo --uri mongodb://localhost:27017 --file chats.jsonl
     """
-    target = uri or Settings().uri
-    if target == "mongomock://":
+    run(_tell(file, uri, database))
+
+
+async def _tell(file: Path | None, uri: str | None, database: str | None) -> None:
+    uri = uri or Settings().uri
+    if uri == "mongomock://":
         # Nameless data belong to one store; the demo opens a second.
-        target = "mongomock://demo"
-    run(_tell(target, database, _dialogues(file)))
-
-
-async def _tell(uri: str, database: str | None, dialogues: Sequence[tuple[str, bytes]]) -> None:
+        uri = "mongomock://demo"
+    dialogues = _dialogues(file)
     async with open_store(uri, database, ensure_indexes=False) as store:
         await _open(store)
-        ids = await _store(store.sessions.in_namespace(NAMESPACE), dialogues)
+        ids = await _store(store.sessions.in_namespace(_NAMESPACE), dialogues)
     async with open_store(uri, database, ensure_indexes=False) as store:
-        sessions = store.sessions.in_namespace(NAMESPACE)
+        sessions = store.sessions.in_namespace(_NAMESPACE)
         await _resume(sessions, ids[0])
         await _list(sessions)
         await _watch(store, ids[0])
@@ -80,14 +81,8 @@ async def _tell(uri: str, database: str | None, dialogues: Sequence[tuple[str, b
 
 def _dialogues(file: Path | None) -> list[tuple[str, bytes]]:
     """Return the lines of a file, or of those that come with the package, each with its place."""
-    sources = (
-        [file]
-        if file
-        else sorted(
-            (entry for entry in files("mongostore.dialogues").iterdir() if entry.name.endswith(".jsonl")),
-            key=lambda entry: entry.name,
-        )
-    )
+    shipped = (entry for entry in files("mongostore.dialogues").iterdir() if entry.name.endswith(".jsonl"))
+    sources = [file] if file else sorted(shipped, key=lambda entry: entry.name)
     return [
         (f"{source.name}:{number}", line)
         for source in sources
@@ -145,11 +140,8 @@ async def _store_in_one(sessions: SessionRepository, ids: Sequence[str]) -> int:
 async def _resume(sessions: SessionRepository, session_id: str) -> None:
     _title(3, "Close the store, open it again, resume a dialogue")
     session = await sessions.get(session_id)
-    out.print(
-        Text.assemble(
-            (plain(session.name or session.id).plain, "bold"), f", {session.count} messages, the last:"
-        )
-    )
+    name = plain(session.name or session.id, "bold")
+    out.print(Text.assemble(name, f", {session.count:,} messages, the last:"))
     page = await sessions.list_messages(session_id, limit=_SHOWN_MESSAGES, newest=True)
     out.print(_chat(page.items))
 
@@ -175,7 +167,7 @@ async def _watch(store: AsyncMongoStore, session_id: str) -> None:
     if Capability.CHANGE_STREAMS not in store.capabilities:
         out.print("Left out: a standalone server has no change streams, a replica set of one has.")
         return
-    sessions = store.sessions.in_namespace(NAMESPACE)
+    sessions = store.sessions.in_namespace(_NAMESPACE)
     script = (await sessions.list_messages(session_id, limit=2, newest=True)).items
     await sessions.purge(_LIVE)
     await sessions.create(_LIVE, name="Live")
@@ -225,7 +217,7 @@ async def _measure(store: AsyncMongoStore) -> None:
     for usage in await store.usage():
         table.add_row(usage.collection, f"{usage.documents:,}", f"{usage.bytes:,}")
     out.print(table)
-    layout = await store.sessions.in_namespace(NAMESPACE).layout(_LONG)
+    layout = await store.sessions.in_namespace(_NAMESPACE).layout(_LONG)
     out.print(
         f"The long session keeps its newest {layout.embedded} messages in its own document and "
         f"{layout.sealed} older ones in {layout.segments} segments."
@@ -235,9 +227,11 @@ async def _measure(store: AsyncMongoStore) -> None:
 def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) -> None:
     _title(7, "Read the same in Python")
     arguments = ", ".join(repr(value) for value in (store.engine.label, database) if value)
+    if store.engine.shared and Capability.TRANSACTIONS not in store.capabilities:
+        arguments += ", transactions='off'"
     code = (
         f"with mongostore.MongoStore({arguments}) as store:\n"
-        f"    sessions = store.sessions.in_namespace({NAMESPACE!r})\n"
+        f"    sessions = store.sessions.in_namespace({_NAMESPACE!r})\n"
         f"    for message in sessions.iter_messages({session_id!r}):\n"
         f"        print(message.role, message.content)"
     )

@@ -51,7 +51,9 @@ def ping(
 
 @indexes.command()
 def show() -> None:
-    """Show the definitions; no server is asked.
+    """Show the definitions.
+
+    No server is asked.
 
     Example:
       mongostore indexes show
@@ -176,6 +178,8 @@ def _report(reports: Collection[IndexReport], created: Collection[str] = ()) -> 
 def _differences(reports: Collection[IndexReport]) -> Table:
     table = _table("differs", "defined", "found")
     table.show_lines = True
+    for column in table.columns[1:]:
+        column.no_wrap, column.ratio = False, 1
     for report in reports:
         sides = [side for side in (report.defined, report.found) if side]
         table.add_row(

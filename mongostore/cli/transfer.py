@@ -25,9 +25,7 @@ _STDIO = Path("-")
 def import_lines(
     files: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="FILE", exists=True, dir_okay=False, allow_dash=True, help="JSON lines; - is stdin."
-        ),
+        typer.Argument(metavar="FILE", callback=_existing, help="JSON lines; - is stdin."),
     ],
     namespace: Namespace = "default",
     session: Annotated[
@@ -64,14 +62,7 @@ def import_lines(
 def export_lines(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE",
-            dir_okay=False,
-            writable=True,
-            allow_dash=True,
-            help="- is stdout.",
-            show_default="-",
-        ),
+        typer.Argument(metavar="FILE", dir_okay=False, help="- is stdout.", show_default="-"),
     ] = _STDIO,
     namespace: Namespace = "default",
     session: Annotated[
@@ -98,7 +89,14 @@ def export_lines(
       mongostore export --session s1 --messages | head
     """
     counts = run(_export(file, namespace, session or [], messages, uri, database))
-    err.print(plain("exported {:,} sessions, {:,} messages".format(*counts)))
+    err.print("exported sessions: {:,}, messages: {:,}".format(*counts))
+
+
+def _existing(files: list[Path]) -> list[Path]:
+    for file in files:
+        if file != _STDIO and (file.is_dir() or not file.exists()):
+            raise typer.BadParameter(f"there is no file {str(file)!r}")
+    return files
 
 
 async def _import(
@@ -171,7 +169,8 @@ def _written(file: Path) -> Iterator[BinaryIO]:
 
 
 def _progress() -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    name = TextColumn("{task.description}", markup=False)
+    columns = name, BarColumn(), DownloadColumn(), TimeRemainingColumn()
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 

@@ -29,7 +29,7 @@ from mongostore.engines.mongod import Mongod
 from tests.bench import sessions
 from tests.bench.measuring import Row
 
-COLUMNS = [("work", 52), ("ours", 10), ("raw", 10), ("result", 10), ("budget", 10), ("ok", 4)]
+COLUMNS = [("work", 46), ("ours", 10), ("raw", 10), ("result", 11), ("budget", 12), ("ok", 4)]
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ class Row:
         work: What was done.
         ours: How much it took through the store.
         raw: How much the work that it is compared with took.
-        budget: How many times as much, or how much more, it may take; None where nothing is promised.
+        budget: How many times as much, or how much more, it may take.
         unit: Of `ours` and `raw`.
         compare: Whether the budget is a ratio or a difference.
     """
@@ -27,7 +27,7 @@ class Row:
     work: str
     ours: float
     raw: float
-    budget: float | None
+    budget: float
     unit: Literal["µs", "KiB"] = "µs"
     compare: Literal["ratio", "difference"] = "ratio"
 
@@ -39,12 +39,10 @@ class Row:
     @property
     def ok(self) -> bool:
         """Whether the work keeps within its budget."""
-        return self.budget is None or self.result <= self.budget
+        return self.result <= self.budget
 
-    def shown(self, value: float | None) -> str:
+    def shown(self, value: float) -> str:
         """Return a result or a budget as a person reads it."""
-        if value is None:
-            return "-"
         return f"{value:.2f}x" if self.compare == "ratio" else f"{value:+.0f} {self.unit}"
 
     def members(self) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Bench:
 
 async def rows(bench: Bench) -> AsyncIterator[Row]:
     """Yield what each piece of work takes, as soon as it is known."""
-    for part in (_changes, _reads, _lists, _facade, _appends, _newest, _memory):
+    for part in (_memory, _changes, _reads, _lists, _facade, _appends, _newest):
         async for row in part(bench):
             yield row
 

@@ -126,9 +126,8 @@ async def one_conversation(sessions: SessionRepository) -> None:
 async def watched(sessions: SessionRepository) -> None:
     async with aclosing(sessions.watch("watched")) as changes:  # type: ignore[type-var]
         first = asyncio.ensure_future(anext(changes))
-        while not first.done():
+        while not (await asyncio.wait([first], timeout=0.3))[0]:
             await sessions.append_message("watched", Message(role="user"))
-            await asyncio.wait([first], timeout=0.3)
         assert (await first).message
 
 

@@ -14,6 +14,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Message
+from mongostore.repositories import history, session_messages, tail, writing
 
 Child = Callable[..., subprocess.Popen[str]]
 Read = Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]
@@ -107,12 +108,24 @@ def with_options(uri: str, **options: object) -> str:
 @pytest.fixture
 async def faults(server_uri: str, database: str) -> AsyncIterator[Faults]:
     """A store on the real server, and the means to make its commands fail."""
+    # A server that says it is going is asked again soon.
+    uri = with_options(server_uri, appName=database, heartbeatFrequencyMS=500)
     async with (
         AsyncMongoClient(server_uri) as admin,
-        AsyncMongoStore(with_options(server_uri, appName=database), database) as store,
+        AsyncMongoStore(uri, database) as store,
     ):
         try:
             yield Faults(store, database, admin)
         finally:
             await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
             await admin.drop_database(database)
+
+
+@pytest.fixture
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have tails roll at 8 messages, by 4, and values of 1,000 bytes be too large to be embedded."""
+    sizes = {"KEEP": 4, "FULL": 8, "EMBED_BYTES": 1000, "CONTEXT_EMBED_BYTES": 1000}
+    for module in (history, tail, writing, session_messages):
+        for name, size in sizes.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, size)

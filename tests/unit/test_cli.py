@@ -1,0 +1,152 @@
+import json
+import os
+import subprocess
+import sys
+from uuid import uuid4
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mongostore import MongoStore
+from mongostore.cli import app
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+
+
+def process(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "mongostore", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def commands(group, *path):
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield [*path, name]
+
+
+COMMANDS = list(commands(typer.main.get_command(app)))
+
+
+def test_these_are_the_commands():
+    assert [" ".join(command) for command in COMMANDS] == [
+        "demo",
+        "export",
+        "import",
+        "indexes apply",
+        "indexes check",
+        "indexes show",
+        "ping",
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert f"  mongostore {' '.join(command)}" in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+def test_demo_tells_its_seven_steps_on_the_embedded_engine():
+    result = run("demo", "--uri", f"mongomock://{uuid4().hex}")
+    assert result.exit_code == 0, result.output
+    steps = [line[0] for line in result.stdout.splitlines() if line[1:3] == "  " and line[0].isdigit()]
+    assert steps == list("1234567")
+    assert "embedded engine" in result.stdout
+    assert "append 2" in result.stdout
+    assert "segments" in result.stdout
+
+
+@pytest.mark.server
+def test_demo_may_be_given_again_and_says_what_was_there(server_uri, database):
+    target = ("--uri", server_uri, "--database", database)
+    first, second = run("demo", *target), run("demo", *target)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "Sessions: 10 stored, 0 there already." in first.stdout
+    assert "Sessions: 0 stored, 10 there already." in second.stdout
+    with MongoStore(server_uri, database) as store:
+        assert store.sessions.in_namespace("demo").count() == 11
+        assert store.sessions.count() == 0
+
+
+def test_demo_takes_a_file_whose_texts_cannot_steer_the_terminal(tmp_path):
+    nasty = "\x1b[31mred\x07 [bold]half \ud800"
+    messages = [{"role": "user", "content": nasty, "name": nasty}, {"role": "assistant"}]
+    lines = [{"id": "empty", "messages": []}, {"id": "s", "name": "[/]\x1b[2J", "messages": messages}]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    result = run("demo", "--file", path, "--uri", f"mongomock://{uuid4().hex}")
+    assert result.exit_code == 0, result.output
+    assert "red  [bold]half" in result.stdout
+    assert not {"\x1b", "\x07"} & set(result.stdout)
+
+
+def test_demo_of_a_file_without_messages_is_an_error(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"id": "empty", "messages": []}')
+    result = run("demo", "--file", path, "--uri", f"mongomock://{uuid4().hex}")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: the file holds no messages")
+
+
+def test_an_import_that_nobody_will_ever_see_is_warned_of(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"role": "user"}')
+    assert "name a server with --uri" in run("import", path).stderr
+
+
+def test_a_process_ends_with_0_and_prints_no_colour_into_a_pipe():
+    result = process("demo")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "reason"),
+    [
+        (["ping", "--uri", "nonsense://user:secret@x"], {}, "error: a store's URI starts with"),
+        (["ping"], {"MONGOSTORE_TIMEOUT": "secret"}, "error: MONGOSTORE_TIMEOUT: "),
+        (["demo"], {"MONGOSTORE_TIMEOUT": "secret"}, "error: MONGOSTORE_TIMEOUT: "),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_1(arguments, environment, reason):
+    result = process(*arguments, **environment)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(reason)
+    assert len(result.stderr.splitlines()) == 1
+    assert "secret" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["import", "no-such-file"], ["ping", "--nonsense"], ["import"]])
+def test_wrong_usage_is_exit_code_2(arguments):
+    result = process(*arguments)
+    assert result.returncode == 2
+    assert "Usage: mongostore" in result.stderr
+
+
+@pytest.mark.server
+def test_export_ends_quietly_when_its_reader_has_had_enough(server_uri, database, tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(
+        "".join(json.dumps({"role": "user", "content": f"{i} {'x' * 1000}"}) + "\n" for i in range(500))
+    )
+    target = ("--uri", server_uri, "--database", database)
+    assert run("import", path, *target).exit_code == 0
+    with subprocess.Popen(
+        [sys.executable, "-m", "mongostore", "export", "--messages", *target],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as export:
+        export.stdout.read(10)
+        export.stdout.close()
+        assert b"Traceback" not in export.stderr.read()
