@@ -94,8 +94,8 @@ class SessionFields(BaseModel):
     for those of after; `origin` is the first one, and `stale` lists those whose parts still have to go.
 
     `state` is `open`, `deleted` (softly) or `purging` (its parts are being removed). `revised_by`,
-    `purged_by` and `erasure` name the calls that last did these, by which a retried call knows its
-    own doing. Times are microseconds since 1970.
+    `context_by`, `purged_by` and `erasure` name the calls that last did these, by which a retried
+    call knows its own doing. Times are microseconds since 1970.
     """
 
     id: str
@@ -125,6 +125,7 @@ class SessionFields(BaseModel):
     deletions: list[str] = []
     erasure: StoredErasure | None = None
     revised_by: str | None = None
+    context_by: str | None = None
     purged_by: str | None = None
     schema_version: int = SCHEMA_VERSION
 

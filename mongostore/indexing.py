@@ -93,8 +93,9 @@ async def diff_indexes(database: Database, label: str) -> list[IndexReport]:
     reports = []
     for command in load_indexes():
         found = await _listed(database, command["createIndexes"], label)
-        reports += [_compared(command["createIndexes"], defined, found) for defined in command["indexes"]]
-        known = {report.name for report in reports} | {"_id_"}
+        compared = [_compared(command["createIndexes"], defined, found) for defined in command["indexes"]]
+        known = {"_id_", *(report.found["name"] for report in compared if report.found)}
+        reports += compared
         reports += [
             IndexReport(command["createIndexes"], name, IndexState.UNKNOWN, None, index)
             for name, index in found.items()

@@ -9,6 +9,8 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from mongostore.errors import MongoStoreError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
@@ -85,9 +87,14 @@ def mirror(
 
 
 def mirror_iter(
-    method: Callable[Concatenate[S, P], AsyncIterator[R]],
+    method: Callable[Concatenate[S, P], AsyncIterator[R]], *, ahead: int
 ) -> Callable[Concatenate[Mirrored[S], P], Iterator[R]]:
-    """Return the blocking twin of an async-generator method."""
+    """Return the blocking twin of an async-generator method.
+
+    Args:
+        method: The async twin.
+        ahead: How many items are fetched at a time: 1 where each has to be seen as soon as it comes.
+    """
 
     @functools.wraps(method)
     def call(self: Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
@@ -95,16 +102,27 @@ def mirror_iter(
         items = cast(AsyncGenerator[R, None], method(self.core, *args, **kwargs))
         try:
             while True:
-                try:
-                    item = portal.run(_next(items))
-                except StopAsyncIteration:
+                fetched, error = portal.run(_fetch(items, ahead))
+                yield from fetched
+                if error is not None:
+                    raise error
+                if len(fetched) < ahead:
                     return
-                yield item
         finally:
             portal.run(items.aclose())
 
     return call
 
 
-async def _next(items: AsyncIterator[R]) -> R:
-    return await anext(items)
+async def _fetch(items: AsyncIterator[R], count: int) -> tuple[list[R], MongoStoreError | None]:
+    """Return the next items, fewer at the end, with the error that came after them if one did."""
+    fetched: list[R] = []
+    try:
+        async for item in items:
+            fetched.append(item)
+            if len(fetched) == count:
+                break
+    except MongoStoreError as error:
+        # Raised again behind the items that came before it.
+        return fetched, error
+    return fetched, None

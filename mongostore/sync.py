@@ -15,7 +15,6 @@ from mongostore.engines import Capability, Transactions
 from mongostore.errors import NotOpenError
 from mongostore.portal import Portal, mirror, mirror_iter
 from mongostore.repositories.sessions import SessionRepository
-from mongostore.settings import Settings
 from mongostore.store import AsyncMongoStore
 
 C = TypeVar("C")
@@ -50,8 +49,9 @@ class MongoStore:
         )
         self._core = self._make()
         self._portal: Portal | None = None
-        self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._is_forked = False
+        _stores.add(self)
         self.sessions = SyncSessionRepository(self, lambda core: core.sessions)
 
     def __repr__(self) -> str:
@@ -69,11 +69,11 @@ class MongoStore:
         Raises:
             NotOpenError: The store is not open.
         """
-        if self._pid != os.getpid():
+        if self._is_forked:
             self._renew()
-        if self._portal is None:
+        if (portal := self._portal) is None:
             raise NotOpenError("the store is not open: use `with`, or call open() first")
-        return self._portal
+        return portal
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -90,23 +90,15 @@ class MongoStore:
             UnsupportedError: It is a standalone server, and transactions are required.
             IndexConflictError: An index is there with another definition.
         """
+        if self._is_forked:
+            self._renew()
         with self._lock:
-            if self._portal is not None:
-                return
-            portal = Portal()
-            try:
-                portal.run(self._core.open())
-            except BaseException:
-                portal.close()
-                raise
-            self._portal = portal
-            _open_stores.add(self)
+            self._open()
 
     def close(self) -> None:
         """Close every connection and end the loop thread; closing twice is harmless."""
         with self._lock:
             portal, self._portal = self._portal, None
-            _open_stores.discard(self)
             if portal is not None and portal.is_usable:
                 portal.run(self._core.close())
                 portal.close()
@@ -116,17 +108,35 @@ class MongoStore:
     describe = mirror(AsyncMongoStore.describe)
     usage = mirror(AsyncMongoStore.usage)
 
+    def _open(self) -> None:
+        if self._portal is not None:
+            return
+        portal = Portal()
+        try:
+            portal.run(self._core.open())
+        except BaseException:
+            portal.close()
+            raise
+        self._portal = portal
+
     def _renew(self) -> None:
         """Begin anew in a forked child: its copies of the loop and of the connections are dead."""
-        was_open, shared = self._portal is not None, self._core.engine.shared
-        self._pid, self._portal, self._lock = os.getpid(), None, threading.Lock()
-        if was_open and not shared:
-            raise NotOpenError(
-                "the embedded engine's data is in the process that forked: use a server between processes"
-            )
-        self._core = self._make()
-        if was_open:
-            self.open()
+        with self._lock:
+            if not self._is_forked:
+                return
+            was_open = self._portal is not None
+            if was_open and not self._core.engine.shared:
+                raise NotOpenError(
+                    "the embedded engine's data is in the process that forked: use a server between processes"
+                )
+            self._core, self._portal = self._make(), None
+            if was_open:
+                self._open()
+            self._is_forked = False
+
+    def _mark_forked(self) -> None:
+        """Note, first thing in a forked child, that nothing here may be used as it is."""
+        self._lock, self._is_forked = threading.Lock(), True
 
     def __enter__(self) -> Self:
         self.open()
@@ -176,7 +186,7 @@ class SyncSessionRepository(_Mirror[SessionRepository]):
     find = mirror(SessionRepository.find)
     exists = mirror(SessionRepository.exists)
     list = mirror(SessionRepository.list)
-    iter = mirror_iter(SessionRepository.iter)
+    iter = mirror_iter(SessionRepository.iter, ahead=100)
     count = mirror(SessionRepository.count)
     update = mirror(SessionRepository.update)
     truncate = mirror(SessionRepository.truncate)
@@ -191,18 +201,18 @@ class SyncSessionRepository(_Mirror[SessionRepository]):
     delete_message = mirror(SessionRepository.delete_message)
     delete_messages = mirror(SessionRepository.delete_messages)
     list_messages = mirror(SessionRepository.list_messages)
-    iter_messages = mirror_iter(SessionRepository.iter_messages)
+    iter_messages = mirror_iter(SessionRepository.iter_messages, ahead=100)
     count_messages = mirror(SessionRepository.count_messages)
     conversations = mirror(SessionRepository.conversations)
     layout = mirror(SessionRepository.layout)
-    watch = mirror_iter(SessionRepository.watch)
+    watch = mirror_iter(SessionRepository.watch, ahead=1)
     get_context = mirror(SessionRepository.get_context)
     set_context = mirror(SessionRepository.set_context)
     delete_context = mirror(SessionRepository.delete_context)
 
 
-_open_stores: weakref.WeakSet[MongoStore] = weakref.WeakSet()
-_shared_stores: dict[tuple[int, str, str | None], MongoStore] = {}
+_stores: weakref.WeakSet[MongoStore] = weakref.WeakSet()
+_shared_stores: dict[tuple[str | None, ...], MongoStore] = {}
 _shared_lock = threading.Lock()
 
 
@@ -216,27 +226,31 @@ def shared_store(uri: str | None = None, database: str | None = None) -> MongoSt
     Raises:
         MongoStoreError: It cannot be opened, as `MongoStore.open` says; the next call tries again.
     """
-    key = os.getpid(), uri or Settings().uri, database
+    # What the environment says decides too, and reading it whole takes longer than a call may cost.
+    key = uri or os.environ.get("MONGOSTORE_URI"), database, os.environ.get("MONGOSTORE_DATABASE")
     with _shared_lock:
         store = _shared_stores.get(key)
         if store is None:
-            store = MongoStore(key[1], database)
-            store.open()
-            _shared_stores[key] = store
+            store = _shared_stores[key] = MongoStore(key[0], database)
+    # Anew if somebody has closed it.
+    store.open()
     return store
 
 
 @atexit.register
 def _close_all() -> None:
-    for store in list(_open_stores):
-        store.close()
+    for store in list(_stores):
+        if not store._is_forked:
+            store.close()
 
 
-def _forget_after_fork() -> None:
-    global _shared_lock, _open_stores
-    # The parent's stores are the parent's to close, and its lock may have been held.
-    _shared_lock, _open_stores = threading.Lock(), weakref.WeakSet()
+def _after_fork() -> None:
+    global _shared_lock
+    # It may have been held by a thread that is not here; and what is shared is the parent's.
+    _shared_lock = threading.Lock()
     _shared_stores.clear()
+    for store in list(_stores):
+        store._mark_forked()
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+os.register_at_fork(after_in_child=_after_fork)

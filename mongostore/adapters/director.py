@@ -66,8 +66,9 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     @property
     def _sessions(self) -> SyncSessionRepository:
-        store = self._store or shared_store(self._uri, self._database)
-        return store.sessions.in_namespace(NAMESPACE)
+        if self._store is None:
+            self._store = shared_store(self._uri, self._database)
+        return self._store.sessions.in_namespace(NAMESPACE)
 
     def create_session(
         self,

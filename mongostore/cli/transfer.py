@@ -127,8 +127,9 @@ async def _export(
     count = message_count = 0
     async with open_store(uri, database) as store:
         sessions = store.sessions.in_namespace(namespace)
-        # The ids first: a session that changes meanwhile would move within the list, unseen.
-        wanted = session_ids or [session.id async for session in sessions.iter()][::-1]
+        # Oldest activity first, so that those who import it list the sessions in the same order.
+        known = sorted([(one.updated_at, one.id) async for one in sessions.iter()]) if not session_ids else []
+        wanted = session_ids or [session_id for _, session_id in known]
         with _written(file) as target:
             for session_id in wanted:
                 session = await (sessions.get if session_ids else sessions.find)(session_id)

@@ -50,6 +50,7 @@ _REASONS = (
     ("ssl", "it does not speak TLS, or another version: leave out tls=true, or mend the server"),
     ("connection closed", "it closes the connection: if it wants TLS, say tls=true"),
     ("refused", "nothing listens there: is the server running?"),
+    ("connect call failed", "nothing listens there: is the server running?"),
     ("not known", "there is no such host"),
     ("nodename", "there is no such host"),
     ("name resolution", "the host's name cannot be looked up"),

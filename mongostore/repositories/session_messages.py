@@ -7,14 +7,14 @@ from typing import Any, Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents import Raw, size_of, to_messages, to_notes, to_stored, to_stored_preview
+from mongostore.documents import Raw, size_of, to_messages, to_stored, to_stored_preview
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Change, Conversation, Layout, Message, MessageMembers, Page, Preview
 from mongostore.repositories import Connection, Repository, current_call
 from mongostore.repositories.erasing import Eraser
 from mongostore.repositories.history import History
 from mongostore.repositories.overflows import Overflows
-from mongostore.repositories.tail import Tail
+from mongostore.repositories.tail import ATTEMPTS, Tail, contended, pause
 from mongostore.repositories.watching import Watcher
 from mongostore.repositories.writing import Patch, Writer
 from mongostore.values import (
@@ -23,11 +23,8 @@ from mongostore.values import (
     check_list,
     check_members,
     check_position,
-    check_text,
-    escape_key,
     from_micros,
     pack,
-    pack_object,
     unpack,
 )
 
@@ -112,7 +109,7 @@ class SessionMessages(Repository):
         """
         key = self._key(session_id)
         check_id("message_id", message_id)
-        patch = _patch_of(message_id, check_members(members, MessageMembers))
+        patch = Patch.of(message_id, check_members(members, MessageMembers))
         patch.members["updated_at"] = current_call().now
         if not await self._writer.change(key, message_id, patch):
             raise NotFoundError("message", message_id)
@@ -308,7 +305,8 @@ class SessionMessages(Repository):
             InvalidValueError: The id is no plain string.
         """
         key = self._key(session_id)
-        while True:
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
             context = (await self._part(key, "context"))["context"]
             if context is None:
                 raise NotFoundError("context of session", session_id)
@@ -316,6 +314,7 @@ class SessionMessages(Repository):
                 return unpack(context["value"])
             if stored := await self._overflows.find(context["overflow"]):
                 return unpack(stored["value"])
+        raise contended(key)
 
     async def set_context(self, session_id: str, context: Any) -> None:
         """Put context messages, any JSON value of up to 16 MiB, in the place of those that are there.
@@ -326,14 +325,19 @@ class SessionMessages(Repository):
             DocumentTooLargeError: It is larger; what was there stays.
         """
         key, value = self._key(session_id), pack("context", context)
-        overflow: str | None = None
-        if size_of("context", {"value": value}) > CONTEXT_EMBED_BYTES:
+        if size_of("context", {"value": value}) <= CONTEXT_EMBED_BYTES:
+            if await self._swap_context(key, {"value": value, "overflow": None}) is None:
+                raise NotFoundError("session", session_id)
+            return
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
             origin = (await self._part(key, "origin"))["origin"]
             overflow = await self._overflows.put(key, origin, f"the context of session {session_id!r}", value)
-            value = None
-        if not await self._swap_context(key, {"value": value, "overflow": overflow}):
+            # Of this very session: one made anew under the same id must not name what goes with the old one.
+            if await self._swap_context(key, {"value": None, "overflow": overflow}, origin=origin):
+                return
             await self._overflows.delete([overflow])
-            raise NotFoundError("session", session_id)
+        raise contended(key)
 
     async def delete_context(self, session_id: str) -> bool:
         """Remove the context messages and return whether there were any.
@@ -345,14 +349,16 @@ class SessionMessages(Repository):
         before = await self._swap_context(self._key(session_id), None)
         if before is None:
             raise NotFoundError("session", session_id)
-        return before.get("context") is not None
+        # The second sign is that an earlier attempt of this call did it.
+        return before.get("context") is not None or before.get("context_by") == current_call().token
 
-    async def _swap_context(self, key: str, context: Raw | None) -> Raw | None:
+    async def _swap_context(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
         """Set a session's context and drop the large one it had; return what there was of the session."""
+        call = current_call()
         before = await self._sessions.find_one_and_update(
-            {"_id": key, "state": "open"},
-            {"$set": {"context": context}, "$max": {"updated_at": current_call().now}},
-            projection={"context.overflow": 1},
+            {"_id": key, "state": "open", **guard},
+            {"$set": {"context": context, "context_by": call.token}, "$max": {"updated_at": call.now}},
+            projection={"context.overflow": 1, "context_by": 1},
         )
         if before and before.get("context"):
             await self._overflows.delete([before["context"]["overflow"]])
@@ -372,22 +378,6 @@ class SessionMessages(Repository):
     def _key(self, session_id: str) -> str:
         """Return the `_id` of a session of this namespace."""
         return f"{self.namespace}/{check_id('session_id', session_id)}"
-
-
-def _patch_of(message_id: str, members: Raw) -> Patch:
-    packed: Raw = {}
-    notes, dropped = members.pop("metadata", {}), []
-    for name, value in members.items():
-        if name == "conversation_id":
-            packed[name] = check_id(name, value)
-        elif name == "role":
-            packed[name] = check_text(name, value)
-        else:
-            packed[name] = pack_object(name, value) if name == "data" else pack(name, value)
-    if isinstance(notes, dict):
-        dropped = [escape_key(key) for key, value in notes.items() if value is None and type(key) is str]
-    kept = {key: value for key, value in to_notes(message_id, notes).items() if key not in dropped}
-    return Patch(packed, kept, dropped)
 
 
 def _preview(message: Message) -> Preview:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -34,6 +35,7 @@ from mongostore.values import (
 )
 
 DATA_BYTES = 4 * 1024 * 1024
+_ITER_PAGE = 200
 _HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
 _STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
 
@@ -174,11 +176,7 @@ class SessionRepository(SessionMessages):
             # The first condition bounds the scan of the index, the second decides among equal times.
             where["updated_at"] = {"$lte": updated_at}
             where["$or"] = [{"updated_at": {"$lt": updated_at}}, {"_id": {"$lt": key}}]
-        newest_first = [("updated_at", -1), ("_id", -1)]
-        async with self._sessions.find(
-            where, _HEAD, sort=newest_first, limit=limit + 1, batch_size=limit + 2
-        ) as found:
-            documents = await found.to_list()
+        documents = await self._page(where, [("updated_at", -1), ("_id", -1)], limit + 1)
         page: Page[Session] = Page(
             [], _encode_cursor(documents[limit - 1]) if len(documents) > limit else None
         )
@@ -192,7 +190,9 @@ class SessionRepository(SessionMessages):
     async def iter(
         self, *, user_id: str | None = None, deleted: bool | None = False
     ) -> AsyncIterator[Session]:
-        """Yield the namespace's sessions, newest activity first, passing over those that cannot be read.
+        """Yield the namespace's sessions by id, passing over those that cannot be read.
+
+        The order of ids stands still while sessions become active, so that none is missed or met twice.
 
         Args:
             user_id: Only those of one user.
@@ -201,19 +201,18 @@ class SessionRepository(SessionMessages):
         Raises:
             InvalidValueError: An argument is of the wrong type.
         """
-        cursor: str | None = None
+        where = self._scope(user_id, deleted)
         while True:
-            page = await step(
-                self._connection, self.list, user_id=user_id, deleted=deleted, limit=200, cursor=cursor
-            )
-            for session in page.items:
-                yield session
-            cursor = page.next_cursor
-            if cursor is None:
+            documents = await step(self._connection, self._page, where, [("_id", 1)], _ITER_PAGE)
+            for document in documents:
+                with suppress(InvalidDocumentError):
+                    yield to_session(document)
+            if len(documents) < _ITER_PAGE:
                 return
+            where["_id"] = {"$gt": documents[-1]["_id"]}
 
     async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
-        """Return how many sessions `iter` would yield.
+        """Return how many sessions there are.
 
         Raises:
             InvalidValueError: An argument is of the wrong type.
@@ -343,6 +342,10 @@ class SessionRepository(SessionMessages):
             return None
         await self._finish_purge(raw)
         return to_session(raw) if mine else None
+
+    async def _page(self, where: Raw, sort: Sequence[tuple[str, int]], limit: int) -> Sequence[Raw]:
+        async with self._sessions.find(where, _HEAD, sort=sort, limit=limit, batch_size=limit + 1) as found:
+            return await found.to_list()
 
     async def _finish_purge(self, raw: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""

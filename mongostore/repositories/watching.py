@@ -119,7 +119,10 @@ class Watcher:
 
     async def _open(self, key: str, token: Mapping[str, Any] | None) -> Any:
         of_session = {"ns.coll": self._tail.sessions.name, "documentKey._id": key}
-        of_segments = {"ns.coll": self._tail.segments.name, "documentKey._id": {"$gte": f"{key}/", "$lt": f"{key}0"}}
+        of_segments = {
+            "ns.coll": self._tail.segments.name,
+            "documentKey._id": {"$gte": f"{key}/", "$lt": f"{key}0"},
+        }
         pipeline = [{"$match": {"$or": [of_session, of_segments]}}]
         return await self._tail.sessions.database.watch(pipeline, resume_after=token)
 

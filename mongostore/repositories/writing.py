@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import bson
 
-from mongostore.documents import Raw, size_of, to_stored_preview
+from mongostore.documents import Raw, size_of, to_notes, to_stored_preview
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_call
 from mongostore.repositories.overflows import Overflows
@@ -21,12 +21,18 @@ from mongostore.repositories.tail import (
     contended,
     pause,
 )
-from mongostore.values import preview_text, unpack
+from mongostore.values import check_id, check_text, pack, pack_object, preview_text, unpack
 
 EMBED_BYTES = 1024 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
 BATCH_MESSAGES = 1000
 BATCH_BYTES = 8 * 1024 * 1024
+_PACKERS = {
+    "conversation_id": check_id,
+    "role": check_text,
+    "content": pack,
+    "data": pack_object,
+}
 _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 
 
@@ -43,6 +49,21 @@ class Patch:
     members: Raw
     notes: Raw = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, message_id: str, members: Raw) -> Patch:
+        """Return the patch that changes the given members of a message as callers name them.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: The metadata take more than 1 MiB.
+        """
+        notes = to_notes(message_id, members.get("metadata", {}))
+        return cls(
+            {name: _PACKERS[name](name, value) for name, value in members.items() if name != "metadata"},
+            {key: value for key, value in notes.items() if value is not None},
+            [key for key, value in notes.items() if value is None],
+        )
 
     @property
     def size(self) -> int:
@@ -93,37 +114,53 @@ class Writer:
         """
         _check_batch(messages)
         whole = {message["id"]: message for message in messages}
-        embedded = await self._embed(key, messages)
-        there: dict[str, Raw] = {}
-        try:
-            await self._append(key, whole, embedded, there, fresh=fresh)
-        except (ConflictError, NotFoundError):
-            # Certainly not in use, which after an error of the driver nobody knows.
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            embedded, generation = await self._embed(key, messages)
+            try:
+                there = await self._append(key, whole, embedded, generation, fresh=fresh)
+            except (ConflictError, NotFoundError):
+                # Certainly not in use, which after an error of the driver nobody knows.
+                await self._overflows.delete(message["overflow"] for message in embedded.values())
+                raise
+            if there is not None:
+                await self._overflows.delete(embedded[message_id]["overflow"] for message_id in there)
+                return [there.get(message["id"], message) for message in messages]
             await self._overflows.delete(message["overflow"] for message in embedded.values())
-            raise
-        await self._overflows.delete(embedded[message_id]["overflow"] for message_id in there)
-        return [there.get(message["id"], message) for message in messages]
+        raise contended(key)
 
     async def _append(
-        self, key: str, whole: dict[str, Raw], embedded: dict[str, Raw], there: dict[str, Raw], *, fresh: bool
-    ) -> None:
+        self,
+        key: str,
+        whole: dict[str, Raw],
+        embedded: dict[str, Raw],
+        generation: str | None,
+        *,
+        fresh: bool,
+    ) -> dict[str, Raw] | None:
+        """Append what is not there yet; return what is, None if large values are of a past generation."""
+        there: dict[str, Raw] = {}
         checked: Place | None = None
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             place = self._tail.place(key)
             pending = [message_id for message_id in whole if message_id not in there]
             if not pending:
-                return
+                return there
             if fresh or not place.base or checked == place:
-                if await self._push(key, place, [embedded[id] for id in pending], whole[pending[-1]]):
+                guard = {"generation": generation or place.generation} if generation or place.base else {}
+                new = [embedded[message_id] for message_id in pending]
+                if await self._push(key, place.base, guard, new, whole[pending[-1]]):
                     if len(pending) > KEEP:
                         await self._tail.shrink(key)
-                    return
+                    return there
             elif not await self._tail.sealed(place, pending):
                 checked = place
                 continue
             fresh = False
             document = await self._tail.read(key)
+            if generation and document["generation"] != generation:
+                return None
             if not await self._tail.make_room(document):
                 place = Place(document["generation"], document["base"])
                 found = [message for message in document["messages"] if message]
@@ -173,33 +210,35 @@ class Writer:
             return True
         raise contended(key)
 
-    async def _embed(self, key: str, messages: Sequence[Raw]) -> dict[str, Raw]:
-        """Return messages as they are embedded, by id: the large ones without their content."""
-        embedded = {}
-        for message in messages:
-            if size_of("message", message) > EMBED_BYTES:
-                message = await self._moved_out(key, message, message)
-            embedded[message["id"]] = message
-        return embedded
+    async def _embed(self, key: str, messages: Sequence[Raw]) -> tuple[dict[str, Raw], str | None]:
+        """Return messages as they are embedded, by id: the large ones without their content.
 
-    async def _moved_out(self, key: str, message: Raw, body: Raw) -> Raw:
+        Also the generation to which the large values belong, None where there are none.
+        """
+        embedded = {message["id"]: message for message in messages}
+        large = [message for message in messages if size_of("message", message) > EMBED_BYTES]
+        if not large:
+            return embedded, None
         generation = (await self._tail.read(key))["generation"]
+        for message in large:
+            embedded[message["id"]] = await self._moved_out(key, generation, message, message)
+        return embedded, generation
+
+    async def _moved_out(self, key: str, generation: str, message: Raw, body: Raw) -> Raw:
         value = {"content": body["content"], "data": body["data"]}
         overflow = await self._overflows.put(key, generation, f"message {message['id']!r}", value)
         return {**message, "content": None, "data": {}, "overflow": overflow}
 
-    async def _push(self, key: str, place: Place, messages: list[Raw], newest: Raw) -> bool:
+    async def _push(self, key: str, base: int, guard: Raw, messages: list[Raw], newest: Raw) -> bool:
         ids = [message["id"] for message in messages]
-        guard: Raw = {
+        guard = guard | {
             "_id": key,
             "state": "open",
-            "base": place.base,
+            "base": base,
             "messages.id": {"$nin": ids} if len(ids) > 1 else {"$ne": ids[0]},
             f"messages.{FULL - 1}": {"$exists": False},
             "messages_bytes": {"$lt": FULL_BYTES},
         }
-        if place.base:
-            guard["generation"] = place.generation
         size = sum(size_of("message", message) for message in messages)
         pushed = await self._tail.sessions.update_one(
             guard,
@@ -261,7 +300,7 @@ class Writer:
         if crowded or old["overflow"] or patch.size > EMBED_BYTES:
             # The body is read and written back, so nothing may change in between.
             guard["edits"] = home["edits"]
-            moved = await self._moved(document["_id"], old, patch, out=crowded)
+            moved = await self._moved(document, old, patch, out=crowded)
             if moved is None:
                 return False
             patch = moved
@@ -272,7 +311,7 @@ class Writer:
         await self._overflows.delete([old["overflow"] if changed else patch.members.get("overflow")])
         return changed
 
-    async def _moved(self, key: str, old: Raw, patch: Patch, *, out: bool) -> Patch | None:
+    async def _moved(self, document: Raw, old: Raw, patch: Patch, *, out: bool) -> Patch | None:
         """Return a patch that also takes the message's body out of its home, or back into it."""
         filled = await self._overflows.fill([old])
         if filled is None:
@@ -280,7 +319,7 @@ class Writer:
         body = {name: patch.members.get(name, filled[0][name]) for name in ("content", "data")}
         place = {"overflow": None, **body}
         if out or size_of("message", body) > EMBED_BYTES:
-            outside = await self._moved_out(key, old, body)
+            outside = await self._moved_out(document["_id"], document["generation"], old, body)
             place = {name: outside[name] for name in ("content", "data", "overflow")}
         return Patch({**patch.members, **place}, patch.notes, patch.dropped)
 

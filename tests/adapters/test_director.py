@@ -557,11 +557,14 @@ def test_parallel_processes_stream_into_one_session(server_db: Any, server_uri: 
 
 
 def test_writing_and_reading_stand_parallel_deletion(db: Any) -> None:
+    # Large enough for a document of its own.
+    context = {"reasoning": ["x" * 70_000]}
+
     def write(thread: int) -> None:
         for step in range(40):
             say(db, f"{thread} {step}", content="x" * 3000)
             db.create_session("s")
-            db.add_or_update_context_msg("s", {"reasoning": [1]})
+            db.add_or_update_context_msg("s", context)
 
     def delete(_: int) -> None:
         while not done.wait(0.02):
@@ -572,7 +575,7 @@ def test_writing_and_reading_stand_parallel_deletion(db: Any) -> None:
         while not done.is_set():
             rows = db.get_conversations("s")
             assert len(rows) == len({row["msg_id"] for row in rows})
-            assert db.get_context_messages("s") in ({}, {"reasoning": [1]})
+            assert db.get_context_messages("s") in ({}, context)
             assert db.get_session("s").keys() in ({}.keys(), set(ROW))
 
     done = threading.Event()

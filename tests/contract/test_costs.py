@@ -340,12 +340,9 @@ def stages_of(plan: Any) -> Iterator[dict[str, Any]]:
 
 def concerned(stats: dict[str, Any]) -> int:
     """Return how many documents a command returns, matches or deletes."""
-    counts = (
-        stage.get(name, 0)
-        for stage in stages_of(stats["executionStages"])
-        for name in ("nMatched", "nWouldDelete")
-    )
-    return max(stats["nReturned"], *counts)
+    stages = stages_of(stats["executionStages"])
+    matched = [stage.get(name, 0) for stage in stages for name in ("nMatched", "nWouldDelete")]
+    return int(max(stats["nReturned"], *matched))
 
 
 async def test_rolling_costs_a_tenth_of_a_command_an_append(server_uri: str, database: str) -> None:
@@ -377,7 +374,10 @@ async def test_an_append_sends_little_beside_the_message(server_uri: str, databa
 async def test_the_document_of_a_session_stays_small(server_store: AsyncMongoStore) -> None:
     await server_store.sessions.create("s")
     sessions = server_store.engine.database.sessions
-    size = [{"$match": {"_id": "default/s"}}, {"$project": {"size": {"$bsonSize": "$$ROOT"}}}]
+    size: list[dict[str, Any]] = [
+        {"$match": {"_id": "default/s"}},
+        {"$project": {"size": {"$bsonSize": "$$ROOT"}}},
+    ]
     for number in range(2000):
         await server_store.sessions.append_message("s", Message(role="user", content=TEXT))
         if number % 8 == 0:

@@ -233,10 +233,21 @@ async def test_pages_of_a_list_meet_every_session_once(store: AsyncMongoStore) -
             break
         await store.sessions.create(user_id="u9")
     assert sorted(seen) == sorted(f"s{n}" for n in range(25))
-    assert [session.id async for session in store.sessions.iter(user_id="u1")] == [
+    assert [session.id async for session in store.sessions.iter(user_id="u1")] == sorted(
         name for name in seen if int(name[1:]) % 2
-    ]
+    )
     assert await store.sessions.count(user_id="u0") == 13
+
+
+async def test_iter_meets_sessions_that_become_active_meanwhile(store: AsyncMongoStore) -> None:
+    names = [f"s{n:03}" for n in range(450)]
+    for name in names:
+        await store.sessions.create(name)
+    seen = []
+    async for session in store.sessions.iter():
+        seen.append(session.id)
+        await store.sessions.update(names[-len(seen)], name="active")
+    assert seen == names
 
 
 async def test_lists_by_user_and_deletion(store: AsyncMongoStore) -> None:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from typing import assert_type
+
 from mongostore import AsyncMongoStore, Change, Conversation, Message, MongoStore, Page, Session
 
 
 async def async_use(store: AsyncMongoStore) -> None:
-    session: Session = await store.sessions.create("s", metadata={"k": 1})
-    found: Session | None = await store.sessions.find(session.id)
-    message: Message = await store.sessions.append_message("s", Message(role="user", content="hi"))
-    page: Page[Message] = await store.sessions.list_messages("s", newest=True, limit=20)
-    sessions: Page[Session] = await store.sessions.list(user_id="u", cursor=page.next_cursor)
-    await store.sessions.update("s", name="n", metadata={"k": None})
-    await store.sessions.update_message("s", message.id, content=[1])
-    talks: list[Conversation] = await store.sessions.conversations("s")
-    async for one in store.sessions.iter_messages("s"):
-        content: object = one.content
-        print(found, sessions, talks, content)
-    async for change in store.sessions.watch("s"):
-        token: str = change.token
-        print(token)
+    sessions = store.sessions.in_namespace("acme")
+    assert_type(await sessions.create("s", metadata={"k": 1}), Session)
+    assert_type(await sessions.find("s"), Session | None)
+    assert_type(await sessions.update("s", name="n", metadata={"k": None}, revision=3), Session)
+    message = await sessions.append_message("s", Message(role="user", content="hi"))
+    assert_type(message, Message)
+    assert_type(await sessions.update_message("s", message.id, content=[1]), None)
+    assert_type(await sessions.upsert_message("s", message), bool)
+    page = await sessions.list_messages("s", newest=True, limit=20)
+    assert_type(page, Page[Message])
+    assert_type(page.items[0].position, int | None)
+    assert_type(await sessions.list(user_id="u", cursor=page.next_cursor), Page[Session])
+    assert_type(await sessions.conversations("s"), list[Conversation])
+    async for one in sessions.iter_messages("s"):
+        assert_type(one, Message)
+    async for change in sessions.watch("s"):
+        assert_type(change, Change)
 
 
 def blocking_use(store: MongoStore) -> None:
-    session: Session = store.sessions.create("s", metadata={"k": 1})
-    page: Page[Message] = store.sessions.list_messages(session.id, newest=True, limit=20)
-    store.sessions.in_namespace("acme").update("s", name="n", revision=session.revision)
-    for message in store.sessions.iter_messages("s"):
-        position: int | None = message.position
-        print(page, position)
-    for change in store.sessions.watch("s"):
-        seen: Change = change
-        print(seen)
+    sessions = store.sessions.in_namespace("acme")
+    assert_type(sessions.create("s", metadata={"k": 1}), Session)
+    assert_type(sessions.update("s", name="n", revision=3), Session)
+    assert_type(sessions.list_messages("s", newest=True, limit=20), Page[Message])
+    assert_type(sessions.delete_messages("s"), int)
+    for message in sessions.iter_messages("s"):
+        assert_type(message, Message)
+    for change in sessions.watch("s"):
+        assert_type(change, Change)

@@ -1,0 +1,283 @@
+"""A store that cannot be opened says why within seconds, in one line of ours that gives nothing away."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pymongo.errors
+import pytest
+from pymongo import MongoClient
+
+from mongostore import (
+    AccessDeniedError,
+    AsyncMongoStore,
+    ConfigurationError,
+    Message,
+    MongoStoreError,
+    UnavailableError,
+    UnsupportedError,
+)
+
+SECRET = "open-sesame"
+DRIVERS_NAMES = [name for name in vars(pymongo.errors) if name.endswith(("Error", "Failure", "Timeout"))]
+
+
+async def refused(target: Any, kind: type[MongoStoreError], *words: str, **options: Any) -> None:
+    """Check that a store cannot be opened, and that its error is as errors should be."""
+    began = time.monotonic()
+    with pytest.raises(MongoStoreError) as caught:
+        async with AsyncMongoStore(target, **options):
+            pass
+    assert time.monotonic() - began < 5.5
+    text = str(caught.value)
+    assert type(caught.value) is kind, text
+    assert len(text.splitlines()) == 1
+    for word in words:
+        assert word in text
+    assert not [name for name in DRIVERS_NAMES if name in text and not hasattr(__import__("builtins"), name)]
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def standalone(binary: Path, folder: Path, *arguments: str) -> Iterator[str]:
+    """Run a server that is no replica set, and give its address."""
+    port = free_port()
+    folder.mkdir(exist_ok=True)
+    command = [str(binary), f"--port={port}", f"--dbpath={folder}", "--bind_ip=127.0.0.1", "--nounixsocket"]
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen([*command, *arguments], stdout=output, stderr=output)
+    try:
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, (folder / "output").read_text()
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def certificate(folder: Path, name: str, address: str = "IP:127.0.0.1") -> Path:
+    """Make a certificate that vouches for itself, and the same with its key in `….pem`."""
+    if not (openssl := shutil.which("openssl")):
+        pytest.skip("openssl is not installed")
+    subject = ["-subj", f"/CN={name}", "-addext", f"subjectAltName={address}", "-days", "2"]
+    files = ["-keyout", f"{folder / name}.key", "-out", f"{folder / name}.crt"]
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    both = folder / f"{name}.pem"
+    both.write_text("".join((folder / f"{name}.{kind}").read_text() for kind in ("key", "crt")))
+    return folder / f"{name}.crt"
+
+
+@pytest.fixture(scope="module")
+def guarded(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a standalone server that wants a login; it has users for each right."""
+    with standalone(mongod_binary, tmp_path_factory.mktemp("guarded"), "--auth") as address:
+        with MongoClient[dict[str, Any]](f"mongodb://{address}") as client:
+            client.admin.command("createUser", "root", pwd=SECRET, roles=["root"])
+        with MongoClient[dict[str, Any]](f"mongodb://root:{SECRET}@{address}") as client:
+            actions = ["find", "insert", "update", "remove"]
+            privileges = [{"resource": {"db": "chat", "collection": ""}, "actions": actions}]
+            client.chat.command("createRole", "crud", privileges=privileges, roles=[])
+            for user, roles in {"reader": ["read"], "crud": ["crud"], "owner": ["readWrite"]}.items():
+                client.chat.command("createUser", user, pwd=SECRET, roles=roles)
+        yield address
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    certificate(folder, "server")
+    certificate(folder, "other")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encrypted(
+    mongod_binary: Path, certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a standalone server that speaks TLS alone."""
+    keys = f"--tlsCertificateKeyFile={certificates / 'server.pem'}"
+    allowed = f"--tlsCAFile={certificates / 'server.crt'}", "--tlsAllowConnectionsWithoutCertificates"
+    folder = tmp_path_factory.mktemp("encrypted")
+    with standalone(mongod_binary, folder, "--tlsMode=requireTLS", keys, *allowed) as address:
+        yield address
+
+
+@pytest.fixture
+async def answering() -> AsyncIterator[Callable[[bytes | None], Any]]:
+    """Start a server that is no MongoDB: it says what it is given and hangs up, or with None says nothing."""
+    servers = []
+
+    async def start(answer: bytes | None) -> str:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if answer is None:
+                await reader.read()
+            else:
+                writer.write(answer)
+            writer.close()
+
+        servers.append(await asyncio.start_server(serve, "127.0.0.1", 0))
+        return f"127.0.0.1:{servers[-1].sockets[0].getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+async def test_a_port_where_nothing_listens() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    await refused(f"mongodb://u:{SECRET}@{address}", UnavailableError, address, "nothing listens", "running")
+
+
+# The names hold what is looked for in the driver's words about other faults.
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "ssl-refused.timed-out.invalid"])
+async def test_a_host_that_does_not_exist(host: str) -> None:
+    await refused(f"mongodb://u:{SECRET}@{host}", UnavailableError, host, "host")
+    await refused(f"mongodb+srv://u:{SECRET}@{host}", ConfigurationError, host, "DNS")
+
+
+@pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 9])
+async def test_a_port_where_something_else_listens(
+    answering: Callable[[bytes | None], Any], answer: bytes | None
+) -> None:
+    address = await answering(answer)
+    await refused(f"mongodb://u:{SECRET}@{address}", UnavailableError, address)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (f"mongodb://u:{SECRET}@localhost/?nonsense=1", ["localhost", "nonsense"]),
+        (f"mongodb://u:{SECRET}@localhost/?maxPoolSize=many", ["localhost", "maxpoolsize"]),
+        (f"mongodb://u:{SECRET}@localhost/?tls=true&tlsCAFile=/no/such/file", ["localhost", "/no/such/file"]),
+        (f"mongodb://u:{SECRET}@localhost/?directConnection=true&loadBalanced=true", ["localhost"]),
+        (f"mongodb://u:{SECRET}@localhost:port", ["localhost", "port"]),
+        (f"mongodb://u:{SECRET}/@localhost", ["percent-encoded"]),
+        (f"mongodb://u:{SECRET}@home@localhost", ["localhost", "percent-encoded"]),
+        (f"mongodb://u:{SECRET}%@localhost", ["localhost"]),
+        (f"mongodb+srv://u:{SECRET}@localhost", ["localhost"]),
+        ("mongodb://", []),
+        (f"postgres://u:{SECRET}@localhost", ["mongodb://"]),
+        ("mongod://srv/chat", ["mongod:///"]),
+        (27017, ["int"]),
+    ],
+)
+async def test_a_target_that_cannot_work(target: Any, words: list[str]) -> None:
+    await refused(target, ConfigurationError, *words)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("user", ["owner", "nobody"])
+async def test_a_wrong_password(guarded: str, user: str) -> None:
+    uri = f"mongodb://{user}:not-{SECRET}@{guarded}/chat"
+    await refused(uri, AccessDeniedError, guarded, "password", transactions="off")
+
+
+@pytest.mark.server
+async def test_no_login_where_one_is_wanted(guarded: str) -> None:
+    await refused(f"mongodb://{guarded}/chat", AccessDeniedError, guarded, "right", transactions="off")
+
+
+@pytest.mark.server
+async def test_a_user_who_may_not_create_indexes(guarded: str) -> None:
+    uri = f"mongodb://crud:{SECRET}@{guarded}/chat"
+    await refused(uri, AccessDeniedError, guarded, "right", transactions="off")
+
+
+@pytest.mark.server
+async def test_a_reader_is_told_at_the_first_write(guarded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"mongodb://reader:{SECRET}@{guarded}/chat"
+    await refused(uri, AccessDeniedError, guarded, "right", transactions="off")
+    monkeypatch.setenv("MONGOSTORE_ENSURE_INDEXES", "false")
+    async with AsyncMongoStore(uri, transactions="off") as store:
+        assert await store.sessions.find("s") is None
+        with pytest.raises(AccessDeniedError, match=r"^\S+: the user lacks a right \(code 13\)$"):
+            await store.sessions.create("s")
+
+
+@pytest.mark.server
+async def test_a_user_with_crud_alone_works_once_an_operator_has_made_the_indexes(
+    guarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with AsyncMongoStore(f"mongodb://owner:{SECRET}@{guarded}/chat", transactions="off"):
+        pass
+    monkeypatch.setenv("MONGOSTORE_ENSURE_INDEXES", "false")
+    async with AsyncMongoStore(f"mongodb://crud:{SECRET}@{guarded}/chat", transactions="off") as store:
+        await store.sessions.create("crud")
+        await store.sessions.append_messages("crud", [Message(id=f"{n}", role="user") for n in range(300)])
+        assert await store.sessions.delete_message("crud", "3")
+        await store.sessions.set_context("crud", "x" * 100_000)
+        assert await store.sessions.count_messages("crud") == 299
+        assert await store.sessions.purge("crud")
+
+
+@pytest.mark.server
+async def test_a_standalone_server_unless_transactions_are_off(guarded: str) -> None:
+    uri = f"mongodb://owner:{SECRET}@{guarded}/chat"
+    await refused(uri, UnsupportedError, guarded, "standalone", "--replSet", 'transactions="off"')
+    async with AsyncMongoStore(uri, transactions="off") as store:
+        assert not await store.sessions.exists("s")
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("directly", ["true", "false"])
+async def test_another_replica_set(server_uri: str, directly: str) -> None:
+    address = server_uri.partition("://")[2].partition("/")[0]
+    uri = f"mongodb://u:{SECRET}@{address}/?replicaSet=other&directConnection={directly}"
+    await refused(uri, UnavailableError, address, "replica set")
+
+
+@pytest.mark.server
+async def test_no_tls_where_it_is_wanted(encrypted: str) -> None:
+    await refused(f"mongodb://u:{SECRET}@{encrypted}", UnavailableError, encrypted, "tls=true")
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("ca", ["other.crt", None], ids=["another-ca", "the-systems-cas"])
+async def test_a_certificate_that_is_not_trusted(encrypted: str, certificates: Path, ca: str | None) -> None:
+    trusted = f"&tlsCAFile={certificates / ca}" if ca else ""
+    uri = f"mongodb://u:{SECRET}@{encrypted}/?tls=true{trusted}"
+    await refused(uri, UnavailableError, encrypted, "trusted", "tlsCAFile")
+
+
+@pytest.mark.server
+async def test_a_certificate_for_another_host(encrypted: str, certificates: Path) -> None:
+    named = encrypted.replace("127.0.0.1", "localhost")
+    uri = f"mongodb://u:{SECRET}@{named}/?tls=true&tlsCAFile={certificates / 'server.crt'}"
+    await refused(uri, UnavailableError, named, "another host name")
+
+
+async def test_a_certificate_file_that_holds_none(tmp_path: Path) -> None:
+    (tmp_path / "ca").write_text("garbage")
+    uri = f"mongodb://u:{SECRET}@localhost/?tls=true&tlsCAFile={tmp_path / 'ca'}"
+    await refused(uri, ConfigurationError, "localhost", "certificate")
+
+
+@pytest.mark.server
+async def test_the_right_certificate_opens(encrypted: str, certificates: Path) -> None:
+    uri = f"mongodb://{encrypted}/?tls=true&tlsCAFile={certificates / 'server.crt'}"
+    async with AsyncMongoStore(uri, transactions="off") as store:
+        assert not await store.sessions.exists("s")
+
+
+@pytest.mark.server
+async def test_tls_where_it_is_not_spoken(server_uri: str) -> None:
+    address = server_uri.partition("://")[2].partition("/")[0]
+    await refused(f"mongodb://u:{SECRET}@{address}/?tls=true", UnavailableError, address, "TLS", "tls=true")
