@@ -91,7 +91,8 @@ class SessionFields(BaseModel):
     but an append. `deletions` are ids that are being removed from segments.
 
     `generation` changes when all messages go at once, so that segments of before can never be taken
-    for those of after; `origin` is the first one, and `stale` lists those whose parts still have to go.
+    for those of after, and `stale` lists those whose parts still have to go. `origin` never changes:
+    a large context belongs to it.
 
     `state` is `open`, `deleted` (softly) or `purging` (its parts are being removed). `revised_by`,
     `context_by`, `purged_by` and `erasure` name the calls that last did these, by which a retried

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Unpack
+from uuid import uuid4
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -96,7 +97,7 @@ class SessionRepository(SessionMessages):
             metadata=_sized("metadata", pack_members("metadata", metadata or {})),
             created_at=call.now if created_at is None else to_micros("created_at", created_at),
             updated_at=call.now,
-            generation=call.token,
+            generation=uuid4().hex,
             origin=call.token,
         )
         while True:

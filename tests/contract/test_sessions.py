@@ -196,13 +196,16 @@ async def test_purge_of_a_crashed_purge_goes_on(store: AsyncMongoStore) -> None:
 
 async def test_truncate_clears_data_and_messages_alone(store: AsyncMongoStore) -> None:
     await store.sessions.create("s", name="n", data={"a": 1}, metadata={"k": 1})
-    await store.sessions.set_context("s", ["kept"])
+    context = ["kept" * 30_000]
+    await store.sessions.set_context("s", context)
     await store.sessions.append_messages("s", [Message(role="user", content=str(n)) for n in range(300)])
+    await store.sessions.append_message("s", Message(role="user", content="x" * 2_000_000))
     truncated = await store.sessions.truncate("s")
     assert (truncated.data, truncated.count, truncated.last) == ({}, 0, None)
     assert (truncated.name, truncated.metadata) == ("n", {"k": 1})
-    assert await store.sessions.get_context("s") == ["kept"]
+    assert await store.sessions.get_context("s") == context
     assert await store.engine.database["session_segments"].count_documents({}) == 0
+    assert await store.engine.database["session_overflows"].count_documents({}) == 1
     await store.sessions.append_message("s", Message(role="user", content="anew"))
     [message] = (await store.sessions.list_messages("s")).items
     assert (message.content, message.position) == ("anew", 0)
