@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import bson
@@ -125,6 +126,10 @@ class Writer:
                 raise
             if there is not None:
                 await self._overflows.delete(embedded[message_id]["overflow"] for message_id in there)
+                if len(messages) > KEEP:
+                    # They are stored, whatever becomes of the session now.
+                    with suppress(NotFoundError):
+                        await self._tail.shrink(key)
                 return [there.get(message["id"], message) for message in messages]
             await self._overflows.delete(message["overflow"] for message in embedded.values())
         raise contended(key)
@@ -151,8 +156,6 @@ class Writer:
                 guard = {"generation": generation or place.generation} if generation or place.base else {}
                 new = [embedded[message_id] for message_id in pending]
                 if await self._push(key, place.base, guard, new, whole[pending[-1]]):
-                    if len(pending) > KEEP:
-                        await self._tail.shrink(key)
                     return there
             elif not await self._tail.sealed(place, pending):
                 checked = place

@@ -164,8 +164,8 @@ async def lossy_store(
 
 LOSSES = [
     *({n: "reply"} for n in range(1, 6)),
-    *({n: "request"} for n in range(1, 6)),
-    *({n: "reply", n + 1: "reply"} for n in range(1, 5)),
+    *({n: "request"} for n in range(1, 3)),
+    *({n: "reply", n + 1: "reply"} for n in range(1, 4)),
 ]
 
 

@@ -1,6 +1,6 @@
 """What a program does with a `MongoStore` that only a process of its own can show: argument 1 says which."""
 
-import _thread
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 
-from mongostore import Message, MongoStore, NotOpenError
+from mongostore import AsyncMongoStore, Message, MongoStore, NotOpenError
 
 
 def wait(pid: int) -> int:
@@ -49,7 +49,8 @@ def interrupted(uri: str, database: str) -> None:
     with MongoStore(uri, database) as store:
         store.sessions.create("s")
         changes = store.sessions.watch("s")
-        threading.Timer(0.5, _thread.interrupt_main, [signal.SIGINT]).start()
+        main = threading.main_thread().ident
+        threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT]).start()
         began = time.monotonic()
         try:
             next(changes)
@@ -57,6 +58,11 @@ def interrupted(uri: str, database: str) -> None:
             assert time.monotonic() - began < 5
         else:
             raise AssertionError("the call went on")
+
+        async def steps() -> list[object]:
+            return [task for task in asyncio.all_tasks() if "_next" in repr(task.get_coro())]
+
+        assert store.portal.run(steps()) == []
         append(store, "after")
         assert contents(store) == ["after"]
 
@@ -147,15 +153,12 @@ def away_at_fork(uri: str, database: str) -> None:
     store.open()
     store.sessions.create("s")
     if not (pid := os.fork()):
-        make, store._make = (
-            store._make,
-            lambda: MongoStore("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200").core,
-        )
+        nowhere = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"
+        make, store._make = store._make, lambda: AsyncMongoStore(nowhere, database)
         try:
             append(store, "while away")
         except ConnectionError:
             store._make = make
-            store._core = make()
             append(store, "when back")
             os._exit(0)
         os._exit(1)
