@@ -292,19 +292,20 @@ def to_session(raw: Raw) -> Session:
 
 def _members_of(stored: Raw, position: int | None) -> Raw:
     created, updated = stored["created_at"], stored["updated_at"]
-    moment = from_micros(created)
-    return {
-        "id": stored["id"],
-        "conversation_id": stored["conversation_id"],
-        "role": stored["role"],
-        "content": unpack(stored["content"]),
-        "data": unpack(stored["data"]),
-        "metadata": stored["metadata"] and unpack_members(stored["metadata"]),
-        "created_at": moment,
-        # Few messages are ever changed, and making a datetime is a fifth of the cost of a message.
-        "updated_at": moment if updated == created else from_micros(updated),
-        "position": position,
-    }
+    # A copy and its few changes take two thirds of the time of a new dict; most texts need no unpacking,
+    # few messages were ever changed, and making a datetime is a fifth of the cost of a message.
+    members = stored.copy()
+    members["position"] = position
+    members["created_at"] = members["updated_at"] = from_micros(created)
+    if updated != created:
+        members["updated_at"] = from_micros(updated)
+    if type(members["content"]) is not str:
+        members["content"] = unpack(members["content"])
+    if members["data"]:
+        members["data"] = unpack(members["data"])
+    if members["metadata"]:
+        members["metadata"] = unpack_members(members["metadata"])
+    return members
 
 
 def _fields_of(error: Exception) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ class History:
                 key, _chosen(_of_segments(segments, document), conversation_id, position)
             ):
                 yield message
-            position = segments[-1]["end"] if segments else base
+            position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
         for message in await self._each(key, _chosen(_of_tail(document), conversation_id)):
             yield message
 
@@ -189,10 +189,12 @@ class History:
 
     async def _decoded(self, placed: Sequence[Placed]) -> Page[Message] | None:
         """Return messages as callers see them, None where a large one has just been replaced."""
-        filled = await self._overflows.fill([message for _, message in placed])
-        if filled is None:
-            return None
-        items, errors = to_messages([(one[0], message) for one, message in zip(placed, filled, strict=True)])
+        if any(message.get("overflow") for _, message in placed):
+            filled = await self._overflows.fill([message for _, message in placed])
+            if filled is None:
+                return None
+            placed = [(one[0], message) for one, message in zip(placed, filled, strict=True)]
+        items, errors = to_messages(placed)
         return Page(items, errors=errors)
 
     async def _each(self, key: str, placed: Sequence[Placed]) -> list[Message]:

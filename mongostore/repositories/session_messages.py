@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -294,8 +295,9 @@ class SessionMessages(Repository):
             ConflictError: The token is older than the server's history.
         """
         watcher = Watcher(self._connection, self._tail, self._overflows, self._history)
-        async for change in watcher.watch(self._key(session_id), after):
-            yield change
+        async with aclosing(watcher.watch(self._key(session_id), after)) as changes:
+            async for change in changes:
+                yield change
 
     async def get_context(self, session_id: str) -> Any:
         """Return the context messages, in the shape in which they were set.

@@ -6,7 +6,8 @@ import base64
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,19 +75,20 @@ class Watcher:
         self._overflows = overflows
         self._history = history
 
-    async def watch(self, key: str, after: str | None) -> AsyncIterator[Change]:
+    async def watch(self, key: str, after: str | None) -> AsyncGenerator[Change, None]:
         """Yield changes until the session is gone; see `SessionRepository.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = None if after is None else Seen.decode(after)
         lost_since: float | None = None
         while True:
             try:
-                async for here, change in self._follow(key, seen):
-                    seen, lost_since = here, None
-                    if change:
-                        yield change
-                        if change.kind is ChangeKind.CLOSE:
-                            return
+                async with aclosing(self._follow(key, seen)) as followed:
+                    async for here, change in followed:
+                        seen, lost_since = here, None
+                        if change:
+                            yield change
+                            if change.kind is ChangeKind.CLOSE:
+                                return
             except PyMongoError as error:
                 reported = translate(error, self._connection.engine.label)
                 lost_since = lost_since or time.monotonic()
@@ -96,18 +98,21 @@ class Watcher:
                 ):
                     raise reported from None
 
-    async def _follow(self, key: str, seen: Seen | None) -> AsyncIterator[tuple[Seen, Change | None]]:
+    async def _follow(self, key: str, seen: Seen | None) -> AsyncGenerator[tuple[Seen, Change | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
         stream = await step(self._connection, self._open, key, seen.token if seen else None)
         async with stream:
             known: Raw | None = None
             if seen is None:
                 known = await step(self._connection, self._tail.read, key)
-                seen = Seen(dict(stream.resume_token), known["base"], known["end"])
+                # None where the opening itself brought changes: they are old, and each has its own.
+                token = stream.resume_token
+                seen = Seen(token and dict(token), known["base"], known["end"])
             async for event in stream:
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
                     old = _is_old(event, known)
                     if old:
+                        seen = replace(seen, token=dict(event["_id"]))
                         continue
                     known = known if old is None else None
                 behind, changes = await self._changes(key, event, seen)
