@@ -1,7 +1,7 @@
 """Measures what sessions cost beside the bare driver, and says which budgets hold.
 
-    python -m tests.bench            a session of 100,000 messages; about two minutes
-    python -m tests.bench --full     one of 1,000,000; about five
+    python -m tests.bench            a session of 100,000 messages; about a minute
+    python -m tests.bench --full     one of 1,000,000; about four
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
 
 Ours and raw take turns on one server, and the medians are compared, so a busy machine troubles both
