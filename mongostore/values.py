@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bson.int64 import Int64
+
 from mongostore.errors import InvalidValueError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -149,7 +151,7 @@ def unpack(stored: Any) -> Any:
     """Return the value that `pack` was given."""
     if type(stored) is dict and JSON_MARK in stored:
         return json.loads(stored[JSON_MARK])
-    return stored
+    return _plain(stored)
 
 
 def pack_object(path: str, value: object) -> Any:
@@ -202,6 +204,16 @@ def preview_text(content: object) -> str:
     if not isinstance(content, str):
         return ""
     return content[:PREVIEW_CHARACTERS].encode(errors="replace").decode()
+
+
+def _plain(value: Any) -> Any:
+    """Return a stored value with the driver's own kind of integer, which it reads 64 bits as, made plain."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    if kind is list:
+        return [_plain(item) for item in value]
+    return int(value) if kind is Int64 else value
 
 
 class _RefusedError(Exception):

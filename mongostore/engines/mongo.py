@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pymongo
-from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
-from bson.int64 import Int64
+from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient
 from pymongo.errors import (
     ConfigurationError as DriverConfigurationError,
@@ -59,14 +58,8 @@ _REASONS = (
 )
 
 
-class _PlainInt(TypeDecoder):
-    bson_type = Int64
-
-    def transform_bson(self, value: Int64) -> int:
-        return int(value)
-
-
-CODEC = CodecOptions[dict[str, Any]](document_class=dict, type_registry=TypeRegistry([_PlainInt()]))
+# No type decoder for Int64: with one, the driver parses every reply twice. `values.unpack` makes them plain.
+CODEC = CodecOptions[dict[str, Any]](document_class=dict)
 
 
 class MongoEngine:

@@ -108,6 +108,8 @@ class Watcher:
                 # None where the opening itself brought changes: they are old, and each has its own.
                 token = stream.resume_token
                 seen = Seen(token and dict(token), known["base"], known["end"])
+                # A connection lost from here on goes on here, and not with what is new by then.
+                yield seen, None
             async for event in stream:
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
                     old = _is_old(event, known)

@@ -75,7 +75,8 @@ async def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(
 
     async def crash() -> None:
         kill(folder)
-        await asyncio.sleep(1)
+        # Longer than one attempt lasts, and the driver's own retry within it.
+        await asyncio.sleep(3.5)
         assert await asyncio.to_thread(crashing.start) == uri
 
     async with AsyncMongoStore(uri) as store:

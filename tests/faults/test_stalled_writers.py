@@ -1,4 +1,4 @@
-"""A writer that stalls between two steps, while others go on, neither undoes their work nor leaves waste."""
+"""Who stalls between two steps while others go on neither undoes nor misses their work, nor leaves waste."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Message
+from mongostore import AsyncMongoStore, ConflictError, Message
+from mongostore.repositories.erasing import Eraser
 from mongostore.repositories.overflows import Overflows
-from mongostore.repositories.tail import FULL
+from mongostore.repositories.tail import FULL, KEEP
 
 Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
 
@@ -108,6 +109,81 @@ async def test_a_roll_that_stalls_harms_nothing(
     await purge_all(store)
 
 
+async def test_a_deletion_that_stalls_keeps_the_preview_of_what_was_appended_meanwhile(
+    store: AsyncMongoStore, stalled: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.sessions.create("s")
+    await store.sessions.append_messages("s", messages(0, 3))
+    reached, go = asyncio.Event(), asyncio.Event()
+    look = Eraser._newest_but
+
+    async def looking(self: Eraser, *arguments: Any) -> Any:
+        newest = await look(self, *arguments)
+        reached.set()
+        await go.wait()
+        return newest
+
+    monkeypatch.setattr(Eraser, "_newest_but", looking)
+    late = asyncio.create_task(stalled.sessions.delete_message("s", "m2"))
+    await reached.wait()
+    await store.sessions.append_message("s", messages(3, 4)[0])
+    go.set()
+    assert await late
+    session = await store.sessions.get("s")
+    assert (session.count, session.last and session.last.id) == (3, "m3")
+
+
+async def iterated(store: AsyncMongoStore) -> list[Message]:
+    return [message async for message in store.sessions.iter_messages("s")]
+
+
+async def first_page(store: AsyncMongoStore) -> list[Message]:
+    return (await store.sessions.list_messages("s", limit=1000)).items
+
+
+async def newest_page(store: AsyncMongoStore) -> list[Message]:
+    return (await store.sessions.list_messages("s", limit=1000, newest=True)).items
+
+
+async def page_before(store: AsyncMongoStore) -> list[Message]:
+    return (await store.sessions.list_messages("s", limit=1000, before=1000)).items
+
+
+@pytest.mark.parametrize("read", [iterated, first_page, newest_page, page_before])
+async def test_a_reader_that_stalls_while_all_is_removed_meets_no_gap(
+    store: AsyncMongoStore,
+    stalled: AsyncMongoStore,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[AsyncMongoStore], Awaitable[list[Message]]],
+) -> None:
+    await store.sessions.create("s")
+    for first in range(0, 2 * FULL, KEEP):
+        await store.sessions.append_messages("s", messages(first, first + KEEP))
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    def stall(reading: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def stalling(*arguments: Any) -> Any:
+            document = await reading(*arguments)
+            reached.set()
+            await go.wait()
+            return document
+
+        return stalling
+
+    monkeypatch.setattr(stalled.sessions._tail, "read", stall(stalled.sessions._tail.read))
+    monkeypatch.setattr(stalled.sessions._history, "_newest", stall(stalled.sessions._history._newest))
+    late = asyncio.create_task(read(stalled))
+    await reached.wait()
+    await truncate(store)
+    await store.sessions.append_message("s", messages(7, 8)[0])
+    go.set()
+    if read is iterated:
+        with pytest.raises(ConflictError, match="removed"):
+            await late
+    else:
+        assert [message.id for message in await late] == ["m7"]
+
+
 @pytest.mark.parametrize("meanwhile", [truncate, purge])
 @pytest.mark.parametrize("way", ["append", "upsert", "context"])
 async def test_a_large_value_that_is_stored_while_all_is_removed_is_there_or_refused(
@@ -148,6 +224,18 @@ async def test_a_large_value_that_is_stored_while_all_is_removed_is_there_or_ref
             assert await store.sessions.get_context("s") == large.content
         else:
             assert await everything(store, readers) == [("large", large.content)]
+    await purge_all(store)
+
+
+@pytest.mark.parametrize("remove", ["truncate", "delete_messages"])
+async def test_a_large_context_outlives_the_messages(store: AsyncMongoStore, remove: str) -> None:
+    await store.sessions.create("s")
+    await store.sessions.set_context("s", "x" * 100_000)
+    for _ in range(2):
+        await store.sessions.append_message("s", messages(0, 1)[0])
+        await getattr(store.sessions, remove)("s")
+        async with asyncio.timeout(5):
+            assert await store.sessions.get_context("s") == "x" * 100_000
     await purge_all(store)
 
 
