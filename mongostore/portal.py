@@ -7,6 +7,7 @@ import functools
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from mongostore.errors import MongoStoreError, NotOpenError
@@ -15,6 +16,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
+
+_CALL = "mongostore call"
 
 
 class Portal:
@@ -44,26 +47,56 @@ class Portal:
             work.close()
             raise RuntimeError("a blocking call from the store's own event loop would never end")
         call = _Call(work)
-        try:
-            self._loop.call_soon_threadsafe(call.begin)
-        except RuntimeError:
-            work.close()
-            raise NotOpenError("the store was closed") from None
+        self._begin(call)
         try:
             return call.wait()
         except BaseException:
             # On Ctrl-C the coroutine would otherwise run on behind the caller's back.
-            self._loop.call_soon_threadsafe(call.cancel)
+            if not call.is_over:
+                self._loop.call_soon_threadsafe(call.cancel)
+                call.wait_over()
             raise
 
-    def close(self) -> None:
-        """Stop the loop and join its thread; closing twice, or after a fork, is harmless."""
-        if not self.is_usable:
-            return
-        self.run(self._loop.shutdown_asyncgens())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def drop(self, items: AsyncGenerator[Any, None]) -> None:
+        """Close a generator, from wherever its last user is: another thread, this one, a fork, the end."""
+        if threading.current_thread() is self._thread:
+            self._loop.create_task(_close(items))
+        elif self.is_usable:
+            with suppress(NotOpenError):
+                self.run(_close(items))
+
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """End every call, run a last coroutine, stop the loop and join its thread."""
+        try:
+            self.run(_end(last))
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _begin(self, call: _Call[Any]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call.begin)
+        except RuntimeError:
+            call.abandon()
+            raise NotOpenError("the store was closed") from None
+
+
+async def _close(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()
+
+
+async def _end(last: Coroutine[Any, Any, None]) -> None:
+    calls = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and _is_call(task)]
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+    await last
+
+
+def _is_call(task: asyncio.Task[Any]) -> bool:
+    return task.get_name() == _CALL
 
 
 class _Call(Generic[R]):
@@ -74,16 +107,28 @@ class _Call(Generic[R]):
         self._ended = threading.Lock()
         self._ended.acquire()
 
+    @property
+    def is_over(self) -> bool:
+        return self._outcome is not None
+
     def begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=_CALL)
 
     def cancel(self) -> None:
         self._task.cancel()
 
-    def wait(self) -> R:
+    def abandon(self) -> None:
+        self._work.close()
+
+    def wait_over(self) -> None:
         self._ended.acquire()
+
+    def wait(self) -> R:
+        self.wait_over()
         assert self._outcome is not None
         result, error = self._outcome
+        if isinstance(error, asyncio.CancelledError):
+            raise NotOpenError("the store was closed during the call")
         if error is not None:
             raise error
         return cast(R, result)
@@ -146,7 +191,7 @@ def mirror_iter(
                 if len(fetched) < ahead:
                     return
         finally:
-            portal.run(items.aclose())
+            portal.drop(items)
 
     return call
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -53,6 +54,7 @@ class AsyncMongoStore:
             mongod=self._settings.mongod,
         )
         self._connection = Connection(self._engine, self._settings.timeout)
+        self._opening = asyncio.Lock()
         self.sessions = SessionRepository(self._connection)
 
     def __repr__(self) -> str:
@@ -78,8 +80,11 @@ class AsyncMongoStore:
             UnsupportedError: It is a standalone server, and transactions are required.
             IndexConflictError: An index is there with another definition.
         """
-        if self._connection.is_attached:
-            return
+        async with self._opening:
+            if not self._connection.is_attached:
+                await self._open()
+
+    async def _open(self) -> None:
         await self._engine.open()
         try:
             if self._ensures_indexes:

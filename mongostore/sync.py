@@ -93,46 +93,33 @@ class MongoStore:
         if self._is_forked:
             self._renew()
         with self._lock:
-            self._open()
+            if self._portal is None:
+                self._portal = _launch(self._core)
 
     def close(self) -> None:
         """Close every connection and end the loop thread; closing twice is harmless."""
         with self._lock:
             portal, self._portal = self._portal, None
             if portal is not None and portal.is_usable:
-                portal.run(self._core.close())
-                portal.close()
+                portal.close(self._core.close())
 
     check_indexes = mirror(AsyncMongoStore.check_indexes)
     apply_indexes = mirror(AsyncMongoStore.apply_indexes)
     describe = mirror(AsyncMongoStore.describe)
     usage = mirror(AsyncMongoStore.usage)
 
-    def _open(self) -> None:
-        if self._portal is not None:
-            return
-        portal = Portal()
-        try:
-            portal.run(self._core.open())
-        except BaseException:
-            portal.close()
-            raise
-        self._portal = portal
-
     def _renew(self) -> None:
         """Begin anew in a forked child: its copies of the loop and of the connections are dead."""
         with self._lock:
             if not self._is_forked:
                 return
-            was_open = self._portal is not None
-            if was_open and not self._core.engine.shared:
+            if self._portal is not None and not self._core.engine.shared:
                 raise NotOpenError(
                     "the embedded engine's data is in the process that forked: use a server between processes"
                 )
-            self._core, self._portal = self._make(), None
-            if was_open:
-                self._open()
-            self._is_forked = False
+            core = self._make()
+            self._portal = None if self._portal is None else _launch(core)
+            self._core, self._is_forked = core, False
 
     def _mark_forked(self) -> None:
         """Note, first thing in a forked child, that nothing here may be used as it is."""
@@ -209,6 +196,17 @@ class SyncSessionRepository(_Mirror[SessionRepository]):
     get_context = mirror(SessionRepository.get_context)
     set_context = mirror(SessionRepository.set_context)
     delete_context = mirror(SessionRepository.delete_context)
+
+
+def _launch(core: AsyncMongoStore) -> Portal:
+    """Open a store in an event loop of its own."""
+    portal = Portal()
+    try:
+        portal.run(core.open())
+    except BaseException:
+        portal.close(core.close())
+        raise
+    return portal
 
 
 _stores: weakref.WeakSet[MongoStore] = weakref.WeakSet()
