@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, Self, TypedDict, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,36 @@ from pydantic import BaseModel, ConfigDict, Field
 from mongostore.errors import InvalidDocumentError
 
 T = TypeVar("T")
+
+
+class MintedId(str):
+    """A new id, which knows whether it was used: an unused one need not be looked for before it is stored.
+
+    All copies of a message share its id and so this knowledge; in another process it counts as used.
+    """
+
+    __slots__ = ("_unused_in",)
+    _unused_in: list[int]
+
+    def __new__(cls) -> Self:
+        """Mint an id."""
+        minted = super().__new__(cls, uuid4().hex)
+        minted._unused_in = [os.getpid()]
+        return minted
+
+    def use(self) -> bool:
+        """Return whether this is the first use; of calls in several threads only one is."""
+        try:
+            return self._unused_in.pop() == os.getpid()
+        except IndexError:
+            return False
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        self.use()
+        return str, (str(self),)
 
 
 class _Value(BaseModel):
@@ -37,7 +68,7 @@ class Message(_Value):
             and never goes to another message until the session is truncated.
     """
 
-    id: str = Field(default_factory=lambda: uuid4().hex)
+    id: str = Field(default_factory=MintedId)
     conversation_id: str = "default"
     role: str
     content: Any = None

@@ -11,6 +11,7 @@ from typing import Any
 from bson.int64 import Int64
 
 from mongostore.errors import InvalidValueError
+from mongostore.models import MintedId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_ID_BYTES = 512
@@ -34,6 +35,8 @@ def check_text(path: str, value: object) -> str:
     Raises:
         InvalidValueError: It is no plain `str`, or holds half a surrogate pair.
     """
+    if type(value) is MintedId:
+        return str(value)
     if type(value) is not str:
         raise InvalidValueError(path, f"must be a plain string, not {type(value).__name__}")
     if not _encodable(value):

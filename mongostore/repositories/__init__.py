@@ -37,11 +37,13 @@ class Call:
         token: Unique; a retried insert knows its own first attempt by it.
         now: When the call began, in microseconds since 1970.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
+        seen: What an earlier attempt has seen for certain, by a name that the verb gives it.
     """
 
     token: str = field(default_factory=lambda: uuid4().hex)
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
+    seen: dict[str, Any] = field(default_factory=dict)
 
 
 _call: ContextVar[Call | None] = ContextVar("mongostore_call", default=None)

@@ -10,7 +10,16 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.documents import Raw, size_of, to_messages, to_stored, to_stored_preview
 from mongostore.errors import InvalidValueError, NotFoundError
-from mongostore.models import Change, Conversation, Layout, Message, MessageMembers, Page, Preview
+from mongostore.models import (
+    Change,
+    Conversation,
+    Layout,
+    Message,
+    MessageMembers,
+    MintedId,
+    Page,
+    Preview,
+)
 from mongostore.repositories import Connection, Repository, current_call
 from mongostore.repositories.erasing import Eraser
 from mongostore.repositories.history import History
@@ -82,12 +91,8 @@ class SessionMessages(Repository):
         if not stored:
             await self._tail.read(key)
             return []
-        fresh = current_call().attempt == 0 and all(
-            "id" not in message.model_fields_set for message in messages
-        )
-        for message in messages:
-            # A minted id is new once: appended again, the same object is looked for first.
-            message.model_fields_set.add("id")
+        # Each of them is used now: only the first attempt of the first call may trust in new ids.
+        fresh = sum(_is_first_use(message) for message in messages) == len(messages)
         there = await self._writer.append(key, stored, fresh=fresh)
         return to_messages([(None, message) for message in there])[0]
 
@@ -129,6 +134,7 @@ class SessionMessages(Repository):
         """
         key = self._key(session_id)
         stored = to_stored(message, current_call().now)
+        _is_first_use(message)
         replaced = {name: value for name, value in stored.items() if name not in ("id", "created_at")}
         if message.updated_at is None:
             replaced["updated_at"] = current_call().now
@@ -380,6 +386,11 @@ class SessionMessages(Repository):
     def _key(self, session_id: str) -> str:
         """Return the `_id` of a session of this namespace."""
         return f"{self.namespace}/{check_id('session_id', session_id)}"
+
+
+def _is_first_use(message: Message) -> bool:
+    """Return whether the message's id is certainly new; from now on it is not."""
+    return isinstance(message.id, MintedId) and message.id.use()
 
 
 def _preview(message: Message) -> Preview:

@@ -342,12 +342,13 @@ class SessionRepository(SessionMessages):
         )
         mine = raw is not None
         if raw is None:
-            raw = await self._sessions.find_one({"_id": key}, _HEAD)
-            mine = raw is not None and raw.get("purged_by") == call.token
-        if raw is None:
-            return None
-        await self._finish_purge(raw)
-        return to_session(raw) if mine else None
+            raw = await self._sessions.find_one({"_id": key, "state": "purging"}, _HEAD)
+            mine = raw is not None and raw["purged_by"] == call.token
+        if raw is not None:
+            if mine:
+                call.seen["purged"] = raw
+            await self._finish_purge(raw)
+        return to_session(call.seen["purged"]) if "purged" in call.seen else None
 
     async def _page(self, where: Raw, sort: Sequence[tuple[str, int]], limit: int) -> Sequence[Raw]:
         async with self._sessions.find(where, _SHOWN, sort=sort, limit=limit, batch_size=limit + 1) as found:

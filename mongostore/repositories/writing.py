@@ -204,11 +204,14 @@ class Writer:
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             if await self.change(key, message["id"], patch):
-                return False
+                # Unless an earlier attempt of this call saw that it was not there, and lost track then.
+                return "absent" in current_call().seen
+            current_call().seen["absent"] = True
             try:
                 await self.append(key, [message], fresh=False)
             except ConflictError:
                 # Somebody else has just appended that id.
+                del current_call().seen["absent"]
                 continue
             return True
         raise contended(key)
