@@ -7,7 +7,7 @@ import functools
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from mongostore.errors import MongoStoreError, NotOpenError
@@ -25,6 +25,8 @@ class Portal:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
+        self._gate = threading.Lock()
+        self._is_closing = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mongostore", daemon=True)
         self._thread.start()
@@ -32,7 +34,7 @@ class Portal:
     @property
     def is_usable(self) -> bool:
         """Whether the loop runs, and in this process: a fork copies the loop but not its thread."""
-        return self._pid == os.getpid() and not self._loop.is_closed()
+        return self._pid == os.getpid() and not self._is_closing
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine on the loop thread and wait for its result.
@@ -47,7 +49,36 @@ class Portal:
             work.close()
             raise RuntimeError("a blocking call from the store's own event loop would never end")
         call = _Call(work)
-        self._begin(call)
+        # Not before the lock: what gets through it before `close` is ended by `close`.
+        with self._gate if self._pid == os.getpid() else nullcontext():
+            if not self.is_usable:
+                work.close()
+                raise NotOpenError("the store was closed")
+            self._loop.call_soon_threadsafe(call.begin)
+        return self._wait(call)
+
+    def drop(self, items: AsyncGenerator[Any, None]) -> None:
+        """Close a generator, from wherever its last user is: another thread, this one, a fork, the end."""
+        if threading.current_thread() is self._thread:
+            self._loop.create_task(_close(items), name=_CALL)
+        elif self.is_usable:
+            with suppress(NotOpenError):
+                self.run(_close(items))
+
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """End every call, run a last coroutine, stop the loop and join its thread."""
+        with self._gate:
+            self._is_closing = True
+        call = _Call(_end(last))
+        self._loop.call_soon_threadsafe(call.begin)
+        try:
+            self._wait(call)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _wait(self, call: _Call[R]) -> R:
         try:
             return call.wait()
         except BaseException:
@@ -57,46 +88,19 @@ class Portal:
                 call.wait_over()
             raise
 
-    def drop(self, items: AsyncGenerator[Any, None]) -> None:
-        """Close a generator, from wherever its last user is: another thread, this one, a fork, the end."""
-        if threading.current_thread() is self._thread:
-            self._loop.create_task(_close(items))
-        elif self.is_usable:
-            with suppress(NotOpenError):
-                self.run(_close(items))
-
-    def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """End every call, run a last coroutine, stop the loop and join its thread."""
-        try:
-            self.run(_end(last))
-        finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-
-    def _begin(self, call: _Call[Any]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call.begin)
-        except RuntimeError:
-            call.abandon()
-            raise NotOpenError("the store was closed") from None
-
 
 async def _close(items: AsyncGenerator[Any, None]) -> None:
     await items.aclose()
 
 
 async def _end(last: Coroutine[Any, Any, None]) -> None:
-    calls = [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and _is_call(task)]
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    calls = [task for task in tasks if task.get_name() == _CALL]
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     await asyncio.get_running_loop().shutdown_asyncgens()
     await last
-
-
-def _is_call(task: asyncio.Task[Any]) -> bool:
-    return task.get_name() == _CALL
 
 
 class _Call(Generic[R]):
@@ -116,9 +120,6 @@ class _Call(Generic[R]):
 
     def cancel(self) -> None:
         self._task.cancel()
-
-    def abandon(self) -> None:
-        self._work.close()
 
     def wait_over(self) -> None:
         self._ended.acquire()

@@ -43,17 +43,21 @@ _DEFAULTS: dict[str, Any] = {
 }
 # What a server without Atlas Search answers to its listing: unknown stage, or not configured.
 _NO_SEARCH = {59, 31082, 40324}
+_CLOSES = "it closes the connection: if it wants TLS, say tls=true"
+_OTHER_SET = "no member of the replica set that the URI names: is its name right?"
 _REASONS = (
-    ("certificate verify failed", "its TLS certificate is not trusted: name the right CA with tlsCAFile="),
     ("hostname mismatch", "its TLS certificate is for another host name"),
+    ("ip address mismatch", "its TLS certificate is for another host name"),
+    ("certificate verify failed", "its TLS certificate is not trusted: name the right CA with tlsCAFile="),
     ("ssl", "it does not speak TLS, or another version: leave out tls=true, or mend the server"),
-    ("connection closed", "it closes the connection: if it wants TLS, say tls=true"),
+    ("connection closed", _CLOSES),
+    ("reset by peer", _CLOSES),
+    ("replica set", _OTHER_SET),
     ("refused", "nothing listens there: is the server running?"),
     ("connect call failed", "nothing listens there: is the server running?"),
     ("not known", "there is no such host"),
     ("nodename", "there is no such host"),
     ("name resolution", "the host's name cannot be looked up"),
-    ("no replica set members match", "it is not a member of the replica set that the URI names"),
     ("timed out", "it does not answer"),
 )
 
@@ -130,6 +134,9 @@ class MongoEngine:
         except DriverConfigurationError as error:
             await self.close()
             raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
+        except OSError as error:
+            # A certificate that holds none, say.
+            raise ConfigurationError(f"{self.label}: a certificate that the URI names: {error.strerror}") from None
         except PyMongoError as error:
             diagnosed = self._diagnose(error)
             await self.close()
@@ -228,12 +235,19 @@ class MongoEngine:
     def _diagnose(self, error: PyMongoError) -> MongoStoreError:
         if not isinstance(error, ConnectionFailure):
             return translate(error, self.label)
-        told = [str(error)]
-        if self._client is not None:
-            servers = self._client.topology_description.server_descriptions().values()
-            told += [str(server.error) for server in servers if server.error]
+        topology = self._client.topology_description if self._client else None
+        servers = topology.server_descriptions() if topology else {}
+        # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
+        told = [
+            str(server.error).replace(host, "").partition("(configured")[0]
+            for (host, _), server in servers.items()
+            if server.error
+        ]
         text = " ".join(told).lower()
         reason = next((reason for sign, reason in _REASONS if sign in text), "it does not answer")
+        if topology and not servers:
+            # Whoever calls itself by another name is struck off the list.
+            reason = _OTHER_SET
         return UnavailableError(f"{self.label}: {reason}")
 
 
@@ -290,6 +304,9 @@ def _named_options(uri: str) -> set[str]:
     plain = uri.replace("mongodb+srv://", "mongodb://", 1)
     try:
         parsed = parse_uri(plain, warn=False)
+    except OSError as error:
+        # The driver opens the certificates that are named.
+        raise ConfigurationError(f"{label_of(uri)}: {error.filename}: {error.strerror}") from None
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
         raise ConfigurationError(f"{label_of(uri)}: {_first_line(error)}") from None
     return {name.lower() for name in parsed["options"]}

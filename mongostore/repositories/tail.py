@@ -144,12 +144,20 @@ class Tail:
         )
         if trimmed.matched_count:
             self._remember(document["_id"], Place(document["generation"], base + moving))
+        elif moving:
+            await self._drop_orphan(document)
+
+    async def _drop_orphan(self, document: Raw) -> None:
+        """Remove the segment just written if all messages of its generation have gone meanwhile."""
+        same = {"_id": document["_id"], "generation": document["generation"], "state": {"$ne": "purging"}}
+        if await self.sessions.find_one(same, {"_id": 1}) is None:
+            await self.segments.delete_one({"_id": _segment_id(document)})
 
     async def _seal(self, document: Raw, moving: int, size: int) -> int:
         """Write the first messages of a tail as a segment; return where the stored one ends."""
         base, edits = document["base"], document["edits"]
         segment = {
-            "_id": f"{document['_id']}/{document['generation']}/{base:012}",
+            "_id": _segment_id(document),
             "session": document["_id"],
             "generation": document["generation"],
             "start": base,
@@ -202,6 +210,11 @@ async def pause(attempt: int) -> None:
 def contended(key: str) -> ConflictError:
     """Return the error of a change that others overtook at every attempt."""
     return ConflictError(f"session {session_id_of(key)!r}: others changed it at each of {ATTEMPTS} attempts")
+
+
+def _segment_id(document: Raw) -> str:
+    """Return the `_id` of the segment into which the head of a tail goes."""
+    return f"{document['_id']}/{document['generation']}/{document['base']:012}"
 
 
 def _how_many(sizes: Sequence[int]) -> int:
