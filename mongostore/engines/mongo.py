@@ -136,7 +136,7 @@ class MongoEngine:
             raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
         except OSError as error:
             # A certificate that holds none, say.
-            raise ConfigurationError(f"{self.label}: a certificate that the URI names: {error.strerror}") from None
+            raise ConfigurationError(f"{self.label}: a certificate it names: {error.strerror}") from None
         except PyMongoError as error:
             diagnosed = self._diagnose(error)
             await self.close()
