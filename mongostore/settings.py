@@ -24,7 +24,9 @@ class Settings(BaseSettings):
         ConfigurationError: A variable has a value that cannot be; names the variable.
     """
 
-    model_config = SettingsConfigDict(env_prefix="MONGOSTORE_", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MONGOSTORE_", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     uri: str = "mongomock://"
     database: str | None = None

@@ -209,5 +209,9 @@ async def _attempts(connection: Connection, call: Call, action: Callable[[], Awa
         if time.monotonic() + pause >= ends:
             raise reported from None
         await asyncio.sleep(pause)
-        await engine.revive()
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - time.monotonic()):
+                await engine.revive()
+        except TimeoutError:
+            raise reported from None
         call.attempt += 1

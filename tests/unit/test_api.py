@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import types
@@ -9,7 +10,7 @@ import types
 import pytest
 
 import mongostore
-from mongostore import errors
+from mongostore import Message, errors, models
 from mongostore.repositories import Repository
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import SyncSessionRepository
@@ -55,6 +56,18 @@ def test_errors_survive_the_way_between_processes(error: errors.MongoStoreError)
     assert type(twin) is type(error)
     assert str(twin) == str(error)
     assert vars(twin) == vars(error)
+
+
+def test_a_minted_id_is_new_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = Message(role="user")
+    copies = [message.model_copy(), message.model_copy(deep=True), copy.deepcopy(message)]
+    assert [one.id.use() for one in (message, *copies)] == [True, False, False, False]  # type: ignore[attr-defined]
+    sent = Message(role="user")
+    assert type(pickle.loads(pickle.dumps(sent)).id) is str
+    assert not sent.id.use()  # type: ignore[attr-defined]
+    old = Message(role="user")
+    monkeypatch.setattr(models, "NEW_SECONDS", 0.0)
+    assert not old.id.use()  # type: ignore[attr-defined]
 
 
 def verbs(repository: type) -> dict[str, object]:
