@@ -142,7 +142,7 @@ class AsyncMongoStore:
     @contextmanager
     def _asking(self, seconds: float | None = None) -> Iterator[None]:
         """Check that the store is open, and bound what is asked of its engine."""
-        self._connection.documents  # noqa: B018  # raises when the store is not open here
+        self._connection.check_open()
         with self._engine.deadline(seconds or self._settings.timeout):
             yield
 

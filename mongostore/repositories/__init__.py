@@ -94,19 +94,23 @@ class Connection:
 
     @property
     def documents(self) -> Documents:
-        """The store's document classes.
+        """The document classes of an open store."""
+        assert self._documents is not None, "every public verb checks that the store is open"
+        return self._documents
+
+    def check_open(self) -> None:
+        """Check that the store is open, here.
 
         Raises:
-            NotOpenError: The store is closed, or belongs to another process or event loop.
+            NotOpenError: It is closed, or belongs to another process or event loop.
         """
-        if self._documents is None or self._owner is None:
+        if self._owner is None:
             raise NotOpenError("the store is not open: use `async with`, or await open() first")
         pid, loop = self._owner
         if pid != os.getpid():
             raise NotOpenError("the store was opened before a fork: open one in this process")
         if loop is not asyncio.get_running_loop():
             raise NotOpenError("the store was opened in another event loop: open one in each loop")
-        return self._documents
 
     def require(self, capability: Capability) -> None:
         """Check that the deployment can do something.
@@ -146,7 +150,7 @@ def _guarded(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
-        connection.documents  # noqa: B018  # raises when the store is not open here
+        connection.check_open()
         if _call.get() is not None:
             return await verb(*args, **kwargs)
         with _calling() as call:
@@ -160,7 +164,7 @@ def _guarded_generator(verb: Callable[P, AsyncIterator[R]]) -> Callable[P, Async
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
-        connection.documents  # noqa: B018  # raises when the store is not open here
+        connection.check_open()
         items = verb(*args, **kwargs)
         try:
             async for item in items:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from mongostore.documents import Raw, to_messages
 from mongostore.errors import ConflictError, NotFoundError
@@ -17,6 +18,7 @@ _SEGMENTS_A_STEP = 16
 
 # A stored message behind its position; no named tuple, which takes five times as long to make.
 Placed = tuple[int, Raw]
+Reader = Callable[[str, Any, int, str | None], Awaitable[list[Placed] | None]]
 
 
 class History:
@@ -36,14 +38,7 @@ class History:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: The session kept changing under the reader for too long.
         """
-        for attempt in range(ATTEMPTS):
-            await pause(attempt)
-            # One more than asked for tells whether there is another page.
-            found = await self._before(key, before, limit + 1, conversation_id)
-            page = found is not None and await self._decoded(found[-limit:])
-            if found is not None and page:
-                return Page(page.items, str(found[-limit][0]) if len(found) > limit else None, page.errors)
-        raise _unsteady(key)
+        return await self._page(key, limit, True, self._before, before, conversation_id)
 
     async def page_after(
         self, key: str, after: int | None, limit: int, conversation_id: str | None
@@ -54,13 +49,8 @@ class History:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: The session kept changing under the reader for too long.
         """
-        for attempt in range(ATTEMPTS):
-            await pause(attempt)
-            found = await self._from(key, 0 if after is None else after + 1, limit + 1, conversation_id)
-            page = found is not None and await self._decoded(found[:limit])
-            if found is not None and page:
-                return Page(page.items, str(found[limit - 1][0]) if len(found) > limit else None, page.errors)
-        raise _unsteady(key)
+        start = 0 if after is None else after + 1
+        return await self._page(key, limit, False, self._from, start, conversation_id)
 
     async def find(self, key: str, message_id: str) -> Message | None:
         """Return one message, None where the session has no such one.
@@ -116,6 +106,22 @@ class History:
             position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
         for message in await self._each(key, _chosen(_of_tail(document), conversation_id)):
             yield message
+
+    async def _page(
+        self, key: str, limit: int, backwards: bool, read: Reader, edge: Any, conversation_id: str | None
+    ) -> Page[Message]:
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            # One more than asked for tells whether there is another page.
+            found = await read(key, edge, limit + 1, conversation_id)
+            if found is None:
+                continue
+            kept = found[-limit:] if backwards else found[:limit]
+            page = await self._decoded(kept)
+            if page is not None:
+                last = kept[0 if backwards else -1][0] if len(found) > limit else None
+                return Page(page.items, None if last is None else str(last), page.errors)
+        raise _unsteady(key)
 
     async def _before(
         self, key: str, before: int | None, wanted: int, conversation_id: str | None
