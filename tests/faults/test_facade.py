@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from motor import motor_asyncio
 
 from mongostore import AsyncMongoStore, Message, MongoStore, NotOpenError
 
@@ -220,7 +221,6 @@ def test_a_program_survives(
 @pytest.fixture
 async def motor(server_uri: str, database: str) -> AsyncIterator[Any]:
     """A Motor client with options of its own."""
-    motor_asyncio = pytest.importorskip("motor.motor_asyncio")
     client = motor_asyncio.AsyncIOMotorClient(server_uri, appname=database, maxPoolSize=7, w=1)
     yield client
     client.close()

@@ -56,17 +56,6 @@ class Stranger(socketserver.TCPServer):
     allow_reuse_address = True
 
 
-@pytest.fixture(scope="session")
-def mongod_binary() -> Path:
-    binary = os.environ.get("MONGOSTORE_MONGOD") or shutil.which("mongod")
-    if binary:
-        return Path(binary)
-    message = "no mongod: set MONGOSTORE_MONGOD, or run tests/run, which brings one"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 @pytest.fixture
 def server(mongod_binary: Path, tmp_path: Path) -> Iterator[Mongod]:
     server = Mongod(tmp_path / "server", mongod_binary)
