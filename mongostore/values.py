@@ -14,6 +14,7 @@ from mongostore.errors import InvalidValueError
 from mongostore.models import MintedId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 MAX_ID_BYTES = 512
 MAX_LIMIT = 1000
 # MongoDB refuses documents nested deeper than 180 levels; the message around a value takes a few of them.
@@ -110,12 +111,12 @@ def to_micros(path: str, value: object) -> int:
     """
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidValueError(path, "must be a datetime with a time zone")
-    return (value - EPOCH) // timedelta(microseconds=1)
+    return (value - EPOCH) // MICROSECOND
 
 
 def from_micros(value: int) -> datetime:
     """Return the aware UTC datetime of `value` microseconds since 1970."""
-    return EPOCH + timedelta(0, 0, value)
+    return EPOCH + MICROSECOND * value
 
 
 def from_seconds(path: str, value: object) -> datetime:
