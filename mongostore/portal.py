@@ -25,7 +25,8 @@ class Portal:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._gate = threading.Lock()
+        # Reentrant, as the garbage collector may drop an iteration in the middle of a call.
+        self._gate = threading.RLock()
         self._is_closing = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mongostore", daemon=True)

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents import Raw, size_of, to_messages, to_stored, to_stored_preview
+from mongostore.documents import Raw, check_size, size_of, to_messages, to_stored, to_stored_preview
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import (
     Change,
@@ -333,6 +333,7 @@ class SessionMessages(Repository):
             DocumentTooLargeError: It is larger; what was there stays.
         """
         key, value = self._key(session_id), pack("context", context)
+        check_size(f"the context of session {session_id!r}", {"value": value})
         if size_of("context", {"value": value}) <= CONTEXT_EMBED_BYTES:
             if await self._swap_context(key, {"value": value, "overflow": None}) is None:
                 raise NotFoundError("session", session_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import bson
 
-from mongostore.documents import Raw, size_of, to_notes, to_stored_preview
+from mongostore.documents import MAX_VALUE_BYTES, Raw, check_size, size_of, to_notes, to_stored_preview
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_call
 from mongostore.repositories.overflows import Overflows
@@ -113,11 +113,11 @@ class Writer:
             ConflictError: An id is there with other content; nothing was appended.
             DocumentTooLargeError: A message, or all together, are too large; nothing was appended.
         """
-        _check_batch(messages)
+        large = _large(messages)
         whole = {message["id"]: message for message in messages}
         for attempt in range(ATTEMPTS):
             await pause(attempt)
-            embedded, generation = await self._embed(key, messages)
+            embedded, generation = await self._embed(key, messages, large)
             try:
                 there = await self._append(key, whole, embedded, generation, fresh=fresh)
             except (ConflictError, NotFoundError):
@@ -179,6 +179,7 @@ class Writer:
             ConflictError: Others kept changing the session for too long.
             DocumentTooLargeError: The message would be too large; it was left as it was.
         """
+        check_size(f"message {message_id!r}", patch.members)
         if patch.size <= EMBED_BYTES and await self._change_newest(key, message_id, patch):
             return True
         for attempt in range(ATTEMPTS):
@@ -216,13 +217,14 @@ class Writer:
             return True
         raise contended(key)
 
-    async def _embed(self, key: str, messages: Sequence[Raw]) -> tuple[dict[str, Raw], str | None]:
+    async def _embed(
+        self, key: str, messages: Sequence[Raw], large: Sequence[Raw]
+    ) -> tuple[dict[str, Raw], str | None]:
         """Return messages as they are embedded, by id: the large ones without their content.
 
         Also the generation to which the large values belong, None where there are none.
         """
         embedded = {message["id"]: message for message in messages}
-        large = [message for message in messages if size_of("message", message) > EMBED_BYTES]
         if not large:
             return embedded, None
         generation = (await self._tail.read(key))["generation"]
@@ -352,16 +354,26 @@ class Writer:
         return True
 
 
-def _check_batch(messages: Sequence[Raw]) -> None:
+def _large(messages: Sequence[Raw]) -> list[Raw]:
+    """Return the messages of a batch that are too large to be embedded, having checked the batch."""
     if len(messages) > BATCH_MESSAGES:
         raise InvalidValueError(
             "messages", f"are {len(messages)}; at most {BATCH_MESSAGES} can be appended in one step"
         )
     if len({message["id"] for message in messages}) < len(messages):
         raise InvalidValueError("messages", "hold the same id twice")
-    sizes = [size_of("message", message) for message in messages]
-    if sum(size for size in sizes if size <= EMBED_BYTES) > BATCH_BYTES:
-        raise DocumentTooLargeError("the batch", sum(sizes), BATCH_BYTES)
+    large, together = [], 0
+    for message in messages:
+        size = size_of("message", message)
+        if size > MAX_VALUE_BYTES:
+            raise DocumentTooLargeError(f"message {message['id']!r}", size, MAX_VALUE_BYTES)
+        if size > EMBED_BYTES:
+            large.append(message)
+        else:
+            together += size
+    if len(messages) > 1 and together > BATCH_BYTES:
+        raise DocumentTooLargeError("the batch", together, BATCH_BYTES)
+    return large
 
 
 def _differs(stored: Raw, new: Raw) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from mongostore import AsyncMongoStore, Message
+from mongostore import AsyncMongoStore, DocumentTooLargeError, Message
 from mongostore.engines.mongo import MongoEngine
 from mongostore.indexing import load_indexes
 from mongostore.repositories import tail
@@ -369,6 +369,30 @@ async def test_an_append_sends_little_beside_the_message(server_uri: str, databa
             message = Message(role="assistant", content=text)
             await store.sessions.append_message("s", message)
             assert wire.sent[0].bytes <= len(message.model_dump_json()) + ENVELOPE_BYTES
+
+
+async def test_what_no_document_can_hold_is_refused_before_anything_is_sent(
+    server_uri: str, database: str
+) -> None:
+    wire, huge = Wire(), "x" * (17 * MiB)
+    async with wired_store(server_uri, database, wire) as store:
+        await store.sessions.create("s")
+        await store.sessions.append_message("s", Message(id="m", role="user", content="kept"))
+        wire.sent.clear()
+        for call in (
+            store.sessions.append_message("s", Message(role="user", content=huge)),
+            store.sessions.append_messages(
+                "s", [Message(role="user"), Message(role="user", data={"k": huge})]
+            ),
+            store.sessions.upsert_message("s", Message(id="m", role="user", content=huge)),
+            store.sessions.update_message("s", "m", content=huge),
+            store.sessions.set_context("s", huge),
+            store.sessions.update("s", data={"k": huge}),
+            store.sessions.create("t", metadata={"k": huge}),
+        ):
+            with pytest.raises(DocumentTooLargeError):
+                await call
+        assert wire.sent == []
 
 
 async def test_the_document_of_a_session_stays_small(server_store: AsyncMongoStore) -> None:
