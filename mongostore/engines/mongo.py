@@ -51,6 +51,7 @@ _REASONS = (
     ("certificate verify failed", "its TLS certificate is not trusted: name the right CA with tlsCAFile="),
     ("ssl", "it does not speak TLS, or another version: leave out tls=true, or mend the server"),
     ("connection closed", _CLOSES),
+    ("connection is closed", _CLOSES),
     ("reset by peer", _CLOSES),
     ("replica set", _OTHER_SET),
     ("refused", "nothing listens there: is the server running?"),

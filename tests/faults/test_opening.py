@@ -143,8 +143,6 @@ async def answering() -> AsyncIterator[Callable[[bytes | None], Any]]:
         server.close()
 
 
-# The driver leaves the socket of a connection that is given up while it is made to the garbage collector.
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 async def test_an_address_where_no_mongodb_answers(answering: Callable[[bytes | None], Any]) -> None:
     # The names hold what is looked for in the driver's words about other faults.
     hosts = ["no-such-host.invalid", "ssl-refused.timed-out.invalid"]
@@ -237,8 +235,6 @@ async def test_a_standalone_server_unless_transactions_are_off(guarded: str) -> 
         assert not await store.sessions.exists("s")
 
 
-# The driver leaves the socket of a connection that is given up while it is made to the garbage collector.
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.server
 async def test_a_server_that_speaks_otherwise_than_the_uri_says(
     server_uri: str, encrypted: str, certificates: Path

@@ -14,8 +14,7 @@ import pytest
 from mongostore import AsyncMongoStore, Message
 from mongostore.engines.mongod import Mongod
 
-# The driver leaves the socket of a connection that is given up while it is made to the garbage collector.
-pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+pytestmark = pytest.mark.server
 
 WRITERS = 8
 

@@ -237,8 +237,6 @@ async def test_connections_closed_in_a_row_are_made_good(faults: Any, command: s
     assert [one.id for one in (await faults.store.sessions.list_messages("s")).items] == ["m1"]
 
 
-# The driver leaves the socket of a connection that is cancelled while it is made to the garbage collector.
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 async def test_an_append_cancelled_at_any_moment_and_repeated_is_there_once(
     server_store: AsyncMongoStore,
 ) -> None:
