@@ -50,8 +50,7 @@ _REASONS = (
     ("ip address mismatch", "its TLS certificate is for another host name"),
     ("certificate verify failed", "its TLS certificate is not trusted: name the right CA with tlsCAFile="),
     ("ssl", "it does not speak TLS, or another version: leave out tls=true, or mend the server"),
-    ("connection closed", _CLOSES),
-    ("connection is closed", _CLOSES),
+    (" closed", _CLOSES),
     ("reset by peer", _CLOSES),
     ("replica set", _OTHER_SET),
     ("refused", "nothing listens there: is the server running?"),
@@ -125,29 +124,31 @@ class MongoEngine:
             UnavailableError: Nothing answers there, or not in the way the URI says (TLS, replica set).
             UnsupportedError: It is a standalone server, and transactions are required.
         """
-        options = {
-            key: value for key, value in self._options.items() if key.lower() not in _named_options(self._uri)
-        }
+        try:
+            await self._connect()
+            if Capability.TRANSACTIONS not in self._capabilities and self._transactions == "required":
+                raise UnsupportedError(
+                    f"{self.label} is a standalone server without transactions: start it with --replSet and "
+                    'run rs.initiate(), or open the store with transactions="off"'
+                )
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _connect(self) -> None:
+        named = _named_options(self._uri)
+        options = {key: value for key, value in self._options.items() if key.lower() not in named}
         try:
             self._client = AsyncMongoClient(self._uri, **options)
             with pymongo.timeout(OPEN_SECONDS):
                 self._capabilities = await self._discover()
         except DriverConfigurationError as error:
-            await self.close()
             raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
         except OSError as error:
             # A certificate that holds none, say.
             raise ConfigurationError(f"{self.label}: a certificate it names: {error.strerror}") from None
         except PyMongoError as error:
-            diagnosed = self._diagnose(error)
-            await self.close()
-            raise diagnosed from None
-        if Capability.TRANSACTIONS not in self._capabilities and self._transactions == "required":
-            await self.close()
-            raise UnsupportedError(
-                f"{self.label} is a standalone server without transactions: start it with --replSet and run "
-                'rs.initiate(), or open the store with transactions="off"'
-            )
+            raise self._diagnose(error) from None
 
     async def close(self) -> None:
         """Close every connection; closing twice is harmless."""
