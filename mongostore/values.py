@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -101,6 +102,21 @@ def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:
         if name not in allowed.__annotations__:
             raise InvalidValueError(name, f"is none of {', '.join(allowed.__annotations__)}")
     return dict(members)
+
+
+def to_token(fields: list[Any]) -> str:
+    """Return JSON values as an opaque text that callers keep and hand back."""
+    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+
+
+def from_token(token: object) -> Any:
+    """Return the fields that `to_token` was given, None for any other text."""
+    if not isinstance(token, str):
+        return None
+    try:
+        return json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+    except ValueError:
+        return None
 
 
 def to_micros(path: str, value: object) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -30,9 +28,11 @@ from mongostore.values import (
     check_limit,
     check_members,
     check_text,
+    from_token,
     pack_members,
     pack_object,
     to_micros,
+    to_token,
 )
 
 DATA_BYTES = 4 * 1024 * 1024
@@ -183,9 +183,7 @@ class SessionRepository(SessionMessages):
             where["updated_at"] = {"$lte": updated_at}
             where["$or"] = [{"updated_at": {"$lt": updated_at}}, {"_id": {"$lt": key}}]
         documents = await self._page(where, [("updated_at", -1), ("_id", -1)], limit + 1)
-        page: Page[Session] = Page(
-            [], _encode_cursor(documents[limit - 1]) if len(documents) > limit else None
-        )
+        page: Page[Session] = Page([], _cursor_of(documents[limit - 1]) if len(documents) > limit else None)
         for document in documents[:limit]:
             try:
                 page.items.append(to_session(document))
@@ -387,16 +385,12 @@ def _sized(name: str, packed: Any) -> Any:
     return packed
 
 
-def _encode_cursor(document: Raw) -> str:
-    return base64.urlsafe_b64encode(json.dumps([document["updated_at"], document["_id"]]).encode()).decode()
+def _cursor_of(document: Raw) -> str:
+    return to_token([document["updated_at"], document["_id"]])
 
 
 def _decode_cursor(cursor: object) -> tuple[int, str]:
-    try:
-        decoded = json.loads(base64.urlsafe_b64decode(check_text("cursor", cursor).encode("ascii")))
-    except ValueError:
-        decoded = None
-    match decoded:
-        case [int(updated_at), str(key)] if 0 <= updated_at < 2**63 and check_text("cursor", key):
-            return updated_at, key
+    match from_token(cursor):
+        case [int(updated_at), str(key)] if 0 <= updated_at < 2**63:
+            return updated_at, check_text("cursor", key)
     raise InvalidValueError("cursor", "is not one that a page gave")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -22,6 +20,7 @@ from mongostore.repositories import Connection, step
 from mongostore.repositories.history import History
 from mongostore.repositories.overflows import Overflows
 from mongostore.repositories.tail import Tail
+from mongostore.values import from_token, to_token
 
 _ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
 
@@ -44,8 +43,7 @@ class Seen:
 
     def encode(self) -> str:
         """Return the text that callers keep."""
-        fields = [self.token, self.base, self.end, self.done]
-        return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+        return to_token([self.token, self.base, self.end, self.done])
 
     @classmethod
     def decode(cls, text: object) -> Seen:
@@ -54,13 +52,7 @@ class Seen:
         Raises:
             InvalidValueError: It is no such text.
         """
-        try:
-            decoded = (
-                json.loads(base64.urlsafe_b64decode(text.encode("ascii"))) if isinstance(text, str) else None
-            )
-        except ValueError:
-            decoded = None
-        match decoded:
+        match from_token(text):
             case [{"_data": str()} as token, int(base), int(end), int(done)] if len(token) == 1:
                 return cls(token, base, end, done)
         raise InvalidValueError("after", "is not the token of a change")
