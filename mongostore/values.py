@@ -115,7 +115,7 @@ def from_token(token: object) -> Any:
         return None
     try:
         return json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import math
 from collections.abc import Awaitable
 from datetime import datetime
@@ -257,7 +258,20 @@ async def test_limits_and_positions_are_checked_integers(store: AsyncMongoStore,
                 await store.sessions.list_messages("s", **where)
 
 
-CURSORS = ["", "x", "e30=", "WzEsMl0=", "ÿ", "\ud800", 5, {"$gt": ""}, "bnVsbA==", "WzEsICJhIiwgMl0="]
+BOTTOMLESS = base64.urlsafe_b64encode(b"[" * 100_000).decode()
+CURSORS = [
+    BOTTOMLESS,
+    "",
+    "x",
+    "e30=",
+    "WzEsMl0=",
+    "ÿ",
+    "\ud800",
+    5,
+    {"$gt": ""},
+    "bnVsbA==",
+    "WzEsICJhIiwgMl0=",
+]
 
 
 @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -135,7 +136,15 @@ async def test_large_messages_are_told_whole(store: AsyncMongoStore) -> None:
 
 async def test_bad_tokens_and_sessions_are_refused(store: AsyncMongoStore) -> None:
     await store.sessions.create("s")
-    for token in ("", "x", "e30=", "W10=", 5, {"_data": "82"}):
+    for token in (
+        base64.urlsafe_b64encode(b"[" * 100_000).decode(),
+        "",
+        "x",
+        "e30=",
+        "W10=",
+        5,
+        {"_data": "82"},
+    ):
         with pytest.raises(InvalidValueError):
             await anext(store.sessions.watch("s", after=token))  # type: ignore[arg-type]
     with pytest.raises(NotFoundError):
