@@ -69,6 +69,7 @@ class Connection:
         self.timeout = timeout
         self._documents: Documents | None = None
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._closed: asyncio.Future[None] | None = None
 
     async def attach(self) -> None:
         """Bind document classes to the engine, now open, and the connection to this process and event loop.
@@ -81,7 +82,8 @@ class Connection:
                 self._documents = await Documents.bind(self.engine.database)
         except PyMongoError as error:
             raise translate(error, self.engine.label) from None
-        self._owner = os.getpid(), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        self._owner, self._closed = (os.getpid(), loop), loop.create_future()
 
     @property
     def is_attached(self) -> bool:
@@ -89,8 +91,30 @@ class Connection:
         return self._owner is not None
 
     def detach(self) -> None:
-        """Mark the connection as closed."""
+        """Mark the connection as closed, for those too who wait without a bound."""
         self._documents = self._owner = None
+        if self._closed and not self._closed.done():
+            self._closed.set_result(None)
+
+    async def wait(self, awaited: Awaitable[R]) -> R | None:
+        """Wait for something without a bound; None when the store is closed or the connection is lost.
+
+        Raises:
+            MongoStoreError: What else the server refused, by its meaning.
+        """
+        assert self._closed is not None, "every public verb checks that the store is open"
+        waiting = asyncio.ensure_future(awaited)
+        try:
+            either: list[asyncio.Future[Any]] = [waiting, self._closed]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else None
+        except PyMongoError as error:
+            reported = translate(error, self.engine.label)
+            if isinstance(reported, UnavailableError) and reported.retryable:
+                return None
+            raise reported from None
+        finally:
+            waiting.cancel()
 
     @property
     def documents(self) -> Documents:
@@ -181,6 +205,7 @@ async def step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run one bounded, retried step of an async generator."""
+    connection.check_open()
     with _calling() as call:
         return await _attempts(connection, call, lambda: action(*args, **kwargs))
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pymongo.errors import PyMongoError
-
 from mongostore.documents import Raw, to_messages
 from mongostore.engines import Capability
-from mongostore.engines.faults import translate
-from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
+from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Change, ChangeKind, Message
 from mongostore.repositories import Connection, step
 from mongostore.repositories.history import History
@@ -22,6 +19,7 @@ from mongostore.repositories.overflows import Overflows
 from mongostore.repositories.tail import Tail
 from mongostore.values import from_token, to_token
 
+_PAUSE_SECONDS = 0.1
 _ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
 
 
@@ -71,24 +69,16 @@ class Watcher:
         """Yield changes until the session is gone; see `SessionRepository.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = None if after is None else Seen.decode(after)
-        lost_since: float | None = None
         while True:
-            try:
-                async with aclosing(self._follow(key, seen)) as followed:
-                    async for here, change in followed:
-                        seen, lost_since = here, None
-                        if change:
-                            yield change
-                            if change.kind is ChangeKind.CLOSE:
-                                return
-            except PyMongoError as error:
-                reported = translate(error, self._connection.engine.label)
-                lost_since = lost_since or time.monotonic()
-                if (
-                    not isinstance(reported, UnavailableError)
-                    or time.monotonic() - lost_since > self._connection.timeout
-                ):
-                    raise reported from None
+            async with aclosing(self._follow(key, seen)) as followed:
+                async for here, change in followed:
+                    seen = here
+                    if change:
+                        yield change
+                        if change.kind is ChangeKind.CLOSE:
+                            return
+            # The next one is tried for as long as any call takes; one that opens but to break must not spin.
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _follow(self, key: str, seen: Seen | None) -> AsyncGenerator[tuple[Seen, Change | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
@@ -102,7 +92,7 @@ class Watcher:
                 seen = Seen(token and dict(token), known["base"], known["end"])
                 # A connection lost from here on goes on here, and not with what is new by then.
                 yield seen, None
-            async for event in stream:
+            while event := await self._connection.wait(anext(stream, None)):
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
                     old = _is_old(event, known)
                     if old:
