@@ -161,12 +161,27 @@ async def _lines_of(
 
 @contextmanager
 def _written(file: Path) -> Iterator[BinaryIO]:
+    """Open what an export goes to; a file that is there is replaced only by a whole one."""
     if file == _STDIO:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    with file.open("wb") as target:
-        yield target
+    if file.exists() and not file.is_file():
+        with file.open("wb") as target:
+            yield target
+        return
+    part = file.with_name(f"{file.name}.part")
+    try:
+        target = part.open("wb")
+    except OSError as error:
+        error.filename = str(file)
+        raise
+    try:
+        with target:
+            yield target
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _progress() -> Progress:

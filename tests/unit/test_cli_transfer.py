@@ -279,3 +279,15 @@ def test_a_file_that_cannot_be_written_is_an_error(uri, tmp_path):
     result = run("export", tmp_path / "none" / "x.jsonl", "--uri", uri)
     assert result.exit_code == 1
     assert result.stderr == f"error: {tmp_path / 'none' / 'x.jsonl'}: No such file or directory\n"
+
+
+def test_an_export_that_fails_leaves_the_file_of_before(uri, tmp_path):
+    imported(
+        uri, tmp_path / "in.jsonl", lines=[{"id": "s1", "messages": [{"role": "user", "content": "hi"}]}]
+    )
+    backup = tmp_path / "backup.jsonl"
+    assert run("export", backup, "--uri", uri).exit_code == 0
+    whole = backup.read_bytes()
+    assert run("export", backup, "--uri", uri, "--session", "s1", "--session", "none").exit_code == 1
+    assert backup.read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.jsonl", "in.jsonl"]
