@@ -82,7 +82,7 @@ class NotFoundError(_NamedError, LookupError):
 class AlreadyExistsError(_NamedError):
     """The id is taken; nothing was written."""
 
-    wording = "a {kind} with the id {id!r} already exists"
+    wording = "the {kind} {id!r} already exists"
 
 
 class ConflictError(MongoStoreError):

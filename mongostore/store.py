@@ -9,8 +9,21 @@ from types import TracebackType
 from typing import Self
 
 from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
-from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes, load_indexes
+from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
+from mongostore.repositories.rooms import (
+    BindingRepository,
+    EventRepository,
+    IdentityRepository,
+    LeaseRepository,
+    ObservationRepository,
+    ParticipantRepository,
+    ReadMarkerRepository,
+    RoomRepository,
+    TaskRepository,
+    VerificationRepository,
+    VoiceDeliveryRepository,
+)
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.settings import Settings
 
@@ -56,6 +69,17 @@ class AsyncMongoStore:
         self._connection = Connection(self._engine, self._settings.timeout)
         self._opening = asyncio.Lock()
         self.sessions = SessionRepository(self._connection)
+        self.rooms = RoomRepository(self._connection)
+        self.events = EventRepository(self._connection)
+        self.bindings = BindingRepository(self._connection)
+        self.participants = ParticipantRepository(self._connection)
+        self.identities = IdentityRepository(self._connection)
+        self.verifications = VerificationRepository(self._connection)
+        self.tasks = TaskRepository(self._connection)
+        self.observations = ObservationRepository(self._connection)
+        self.read_markers = ReadMarkerRepository(self._connection)
+        self.voice_deliveries = VoiceDeliveryRepository(self._connection)
+        self.leases = LeaseRepository(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"
@@ -137,7 +161,7 @@ class AsyncMongoStore:
             MongoStoreError: What the server refused, by its meaning.
         """
         with self._asking():
-            return await self._engine.usage([command["createIndexes"] for command in load_indexes()])
+            return await self._engine.usage(self._connection.documents.collections())
 
     @contextmanager
     def _asking(self, seconds: float | None = None) -> Iterator[None]:

@@ -11,7 +11,16 @@ import asyncio
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from importlib.metadata import version
 from typing import Any, TypeVar, cast
 
@@ -26,8 +35,9 @@ from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, Upd
 from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.feed import LOCK, ChangeStream, Feed
 from mongostore.engines.protocol import Capability, Database
-from mongostore.engines.records import Filter, Records, Sort, refusing
+from mongostore.engines.records import Filter, Records, Sort, Update, refusing
 from mongostore.engines.statements import Document, copied, matches, projected
+from mongostore.engines.transactions import Statements
 
 R = TypeVar("R")
 
@@ -38,9 +48,9 @@ Projection = Mapping[str, Any] | Iterable[str] | None
 _new_store: Callable[[], Any] = ServerStore
 
 # Options that tell a server how to work; they change nothing about the answer.
-_ADVICE = ("session", "comment", "hint", "batch_size", "max_time_ms", "allow_disk_use")
+_ADVICE = ("session", "comment", "hint", "batch_size", "batchSize", "max_time_ms", "allow_disk_use")
 _NAMED: dict[str, _Client] = {}
-_CAPABILITIES = frozenset({Capability.CHANGE_STREAMS, Capability.TTL})
+_CAPABILITIES = frozenset({Capability.TRANSACTIONS, Capability.CHANGE_STREAMS, Capability.TTL})
 
 
 class EmbeddedEngine:
@@ -96,9 +106,27 @@ class EmbeddedEngine:
             for name, documents in stored.items()
         ]
 
+    async def transact(self, statements: Statements[R]) -> R:
+        """Run statements as one: nobody else touches any data meanwhile, and an error undoes them."""
+        await asyncio.sleep(0)
+        with LOCK, self._database.client.feed.transaction():
+            return _run_at_once(statements(None))
+
     def deadline(self, seconds: float) -> contextlib.AbstractContextManager[object]:
         """Bound nothing: no command waits for anything."""
         return contextlib.nullcontext()
+
+
+def _run_at_once(statements: Awaitable[R]) -> R:
+    """Run a coroutine to its end without giving way to the event loop."""
+    steps = statements.__await__()
+    try:
+        while True:
+            # The faces give way by `sleep(0)`, which awaits nothing.
+            assert next(steps) is None, "the statements of a transaction wait for nothing but their answers"
+    except StopIteration as done:
+        result: R = done.value
+        return result
 
 
 def _atomic(method: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
@@ -234,11 +262,19 @@ class _Collection:
 
     @_atomic
     def aggregate(self, pipeline: Pipeline) -> _Cursor:
+        documents = self._aggregated(copied({"pipeline": pipeline})["pipeline"])
+        return _Cursor(lambda: documents)
+
+    def _aggregated(self, pipeline: list[Document]) -> list[Document]:
+        # mongomock has no $unionWith, which is used as the last stage alone.
+        union = pipeline.pop()["$unionWith"] if pipeline and "$unionWith" in pipeline[-1] else None
         self.records.expire()
         with refusing():
-            found = self._mock.aggregate(copied({"pipeline": pipeline})["pipeline"])
+            found = self._aggregated(pipeline) if union else self._mock.aggregate(pipeline)
             documents = [copied(document) for document in found]
-        return _Cursor(lambda: documents)
+        if union:
+            documents += self.database[union["coll"]]._aggregated(union["pipeline"])
+        return documents
 
     @_atomic
     def insert_one(self, document: MutableMapping[str, Any]) -> InsertOneResult:
@@ -270,12 +306,12 @@ class _Collection:
         return InsertManyResult([document["_id"] for document in given], True)
 
     @_atomic
-    def update_one(self, filter: Filter, update: Filter, upsert: bool = False) -> UpdateResult:
+    def update_one(self, filter: Filter, update: Update, upsert: bool = False) -> UpdateResult:
         validate_ok_for_update(update)
         return self.records.update(filter, update, upsert, limit=1)[0]
 
     @_atomic
-    def update_many(self, filter: Filter, update: Filter, upsert: bool = False) -> UpdateResult:
+    def update_many(self, filter: Filter, update: Update, upsert: bool = False) -> UpdateResult:
         validate_ok_for_update(update)
         return self.records.update(filter, update, upsert)[0]
 
@@ -283,7 +319,7 @@ class _Collection:
     def find_one_and_update(
         self,
         filter: Filter,
-        update: Filter,
+        update: Update,
         projection: Projection = None,
         sort: Sort = None,
         upsert: bool = False,

@@ -8,7 +8,7 @@ import copy
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,10 +35,34 @@ class Feed:
         self._events: deque[Document] = deque(maxlen=HISTORY)
         self._waiters: list[asyncio.Future[None]] = []
         self._watched = False
+        self._undoing: list[Callable[[], None]] | None = None
+        self._untold: list[Callable[[], None]] = []
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Hold back what is told inside the `with` block; on an error undo it all and tell nothing."""
+        self._undoing = []
+        try:
+            yield
+        except BaseException:
+            undoing, self._undoing, self._untold = self._undoing, None, []
+            for undo in reversed(undoing):
+                undo()
+            raise
+        told, self._undoing, self._untold = self._untold, None, []
+        for tell in told:
+            tell()
+
+    def changed(self, undo: Callable[[], None]) -> None:
+        """Note how to take back a change that was just made, in case the transaction fails."""
+        if self._undoing is not None:
+            self._undoing.append(undo)
 
     def publish(self, operation: str, namespace: Document, **details: Any) -> None:
         """Tell every stream of a change, whose documents must never be changed in place."""
-        if self._watched:
+        if self._undoing is not None:
+            self._untold.append(lambda: self.publish(operation, namespace, **details))
+        elif self._watched:
             self.last += 1
             self._events.append(
                 {

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions
@@ -29,7 +29,10 @@ from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.faults import translate
 from mongostore.engines.mongod import Mongod
 from mongostore.engines.protocol import Capability, Database
+from mongostore.engines.transactions import Statements, transact
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
+
+R = TypeVar("R")
 
 Transactions = Literal["required", "off"]
 
@@ -200,6 +203,13 @@ class MongoEngine:
         except PyMongoError as error:
             raise translate(error, self.label) from None
         return found
+
+    async def transact(self, statements: Statements[R]) -> R:
+        """Run statements in one transaction, or one after the other on a server that has none."""
+        if Capability.TRANSACTIONS not in self._capabilities:
+            return await statements(None)
+        assert self._client is not None
+        return await transact(self._client, self.database.write_concern, statements)
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore.engines.facts import Deployment, Usage
+from mongostore.engines.transactions import Statements
+
+R = TypeVar("R")
 
 Database = AsyncDatabase[dict[str, Any]]
 
@@ -70,6 +73,14 @@ class Engine(Protocol):
 
         Raises:
             MongoStoreError: What the server refused, by its meaning.
+        """
+
+    async def transact(self, statements: Statements[R]) -> R:
+        """Run statements in one transaction, or one after the other on a server that has none.
+
+        Args:
+            statements: Is given the session that each of its commands must name, None without a
+                transaction; may be called several times.
         """
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:

@@ -20,6 +20,7 @@ from mongostore.engines.feed import Feed
 from mongostore.engines.statements import Change, Document, copied, matches, same, seed
 
 Filter = Mapping[str, Any]
+Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Sort = Sequence[tuple[str, int]] | Mapping[str, int] | None
 
 # mongomock has no types: these are the ones of what is used of it.
@@ -118,10 +119,10 @@ class Records:
         return outcome(matched=1, modified=int(not same(before, after)))
 
     def update(
-        self, filter: Filter, update: Filter, upsert: bool, sort: Sort = None, limit: int = 0
+        self, filter: Filter, update: Update, upsert: bool, sort: Sort = None, limit: int = 0
     ) -> tuple[UpdateResult, Document | None, Document | None]:
         """Update what `filter` finds; return also the last document before and after it."""
-        wanted, orders = copied(filter), copied(update)
+        wanted, orders = copied(filter), copied({"": update})[""]
         before = after = None
         found, modified = self.select(filter, sort, limit=limit), 0
         for before in found:
@@ -204,6 +205,7 @@ class Records:
             self._documents[_hashable(after["_id"])] = after
         elif before is not None:
             del self._documents[_hashable(before["_id"])]
+        self._feed.changed(lambda: self._swap(after, before))
 
     def _check(
         self, index: Document, held: dict[Hashable, Document], before: Document | None, after: Document | None

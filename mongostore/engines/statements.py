@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
-from mongomock import filtering
+from mongomock import aggregate, filtering
 from pymongo.errors import DocumentTooLarge, OperationFailure, WriteError
 
 from mongostore.engines.mongo import CODEC
@@ -20,6 +21,7 @@ MAX_DOCUMENT = 16 * 1024 * 1024
 # mongomock has no types: these are the ones of what is used of it.
 matches: Callable[[Mapping[str, Any], Any], bool] = filtering.filter_applies
 compares: Callable[[Callable[[Any, Any], Any], Any, Any], bool] = filtering.bson_compare
+_Expressions: Any = aggregate._Parser  # the one way to name $$NOW
 
 _MISSING = object()
 
@@ -74,12 +76,37 @@ class Change:
         self.updated: Document = {}
         self.removed: list[str] = []
 
-    def apply(self, update: Document, filter: Document, *, inserting: bool = False) -> None:
-        """Carry out `update` on a document that `filter` has found.
+    def apply(self, update: Document | list[Document], filter: Document, *, inserting: bool = False) -> None:
+        """Carry out `update`, operators or a pipeline, on a document that `filter` has found.
 
         Raises:
             WriteError: A server would refuse it, or this engine does not know an operator.
         """
+        if isinstance(update, list):
+            for stage in update:
+                self._stage(stage)
+        else:
+            self._operators(update, filter, inserting)
+        try:
+            self.document = copied(self.document)
+        except DocumentTooLarge as error:
+            raise WriteError(str(error), 10334) from error
+
+    def _stage(self, stage: Document) -> None:
+        expressions = _Expressions(
+            self.document, user_vars={"NOW": datetime.now(UTC).replace(tzinfo=None)}, ignore_missing_keys=True
+        )
+        match stage:
+            case {"$set": fields}:
+                computed = {path: expressions.parse(expression) for path, expression in fields.items()}
+                for path, value in computed.items():
+                    self.put(path.split("."), value)
+            case {"$unset": str(path)}:
+                self._remove(path.split("."))
+            case _:
+                raise WriteError(f"This engine knows no stage of an update but $set and $unset: {stage!r}", 9)
+
+    def _operators(self, update: Document, filter: Document, inserting: bool) -> None:
         steps = [
             (self._resolved(path, filter), name, value)
             for name, fields in update.items()
@@ -94,10 +121,6 @@ class Change:
                 )
         for path, name, value in steps:
             self._step(name, path, value)
-        try:
-            self.document = copied(self.document)
-        except DocumentTooLarge as error:
-            raise WriteError(str(error), 10334) from error
 
     def put(self, path: list[str], value: Any) -> None:
         """Set the value at `path`, making the documents on the way."""

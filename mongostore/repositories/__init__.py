@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 from pymongo.errors import PyMongoError
+from pymongo.results import DeleteResult, UpdateResult
 
 from mongostore.documents import Documents
 from mongostore.engines import Capability, Engine
@@ -38,12 +39,20 @@ class Call:
         now: When the call began, in microseconds since 1970.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         seen: What an earlier attempt has seen for certain, by a name that the verb gives it.
+        ends: When it must have ended, by the monotonic clock.
     """
+
+    ends: float
 
     token: str = field(default_factory=lambda: uuid4().hex)
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
     seen: dict[str, Any] = field(default_factory=dict)
+
+    def attempt_seconds(self) -> float:
+        """Return how many seconds this attempt may take."""
+        seconds = _ATTEMPT_SECONDS[min(self.attempt, len(_ATTEMPT_SECONDS) - 1)]
+        return min(seconds, max(self.ends - time.monotonic(), 0.05))
 
 
 _call: ContextVar[Call | None] = ContextVar("mongostore_call", default=None)
@@ -54,6 +63,12 @@ def current_call() -> Call:
     call = _call.get()
     assert call is not None, "repositories' helpers run inside a public verb"
     return call
+
+
+def was_there(result: DeleteResult | UpdateResult) -> bool:
+    """Return whether a deletion met something; what is gone when it is tried again, it has met before."""
+    met = result.deleted_count if isinstance(result, DeleteResult) else result.matched_count
+    return bool(met) or current_call().attempt > 0
 
 
 class Connection:
@@ -177,7 +192,7 @@ def _guarded(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         connection.check_open()
         if _call.get() is not None:
             return await verb(*args, **kwargs)
-        with _calling() as call:
+        with _calling(connection) as call:
             return await _attempts(connection, call, lambda: verb(*args, **kwargs))
 
     return run
@@ -206,13 +221,13 @@ async def step(
 ) -> R:
     """Run one bounded, retried step of an async generator."""
     connection.check_open()
-    with _calling() as call:
+    with _calling(connection) as call:
         return await _attempts(connection, call, lambda: action(*args, **kwargs))
 
 
 @contextmanager
-def _calling() -> Any:
-    call = Call()
+def _calling(connection: Connection) -> Any:
+    call = Call(ends=time.monotonic() + connection.timeout)
     token = _call.set(call)
     try:
         yield call
@@ -221,12 +236,10 @@ def _calling() -> Any:
 
 
 async def _attempts(connection: Connection, call: Call, action: Callable[[], Awaitable[R]]) -> R:
-    engine = connection.engine
-    ends = time.monotonic() + connection.timeout
+    engine, ends = connection.engine, call.ends
     while True:
-        seconds = _ATTEMPT_SECONDS[min(call.attempt, len(_ATTEMPT_SECONDS) - 1)]
         try:
-            with engine.deadline(min(seconds, max(ends - time.monotonic(), 0.05))):
+            with engine.deadline(call.attempt_seconds()):
                 return await action()
         except PyMongoError as error:
             reported: MongoStoreError = translate(error, engine.label)

@@ -19,7 +19,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.write_concern import WriteConcern
 
 from mongostore import AsyncMongoStore, Message, MongoStore
-from mongostore.documents import to_stored
+from mongostore.documents.sessions import to_stored
 from tests.bench.measuring import Row, Work, interleave
 
 LONG = 100_000

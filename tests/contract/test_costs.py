@@ -19,8 +19,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Message
 from mongostore.engines.mongo import MongoEngine
 from mongostore.indexing import load_indexes
-from mongostore.repositories import tail
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import SessionRepository, tail
 
 pytestmark = pytest.mark.server
 

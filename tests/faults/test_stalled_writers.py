@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore, ConflictError, Message
-from mongostore.repositories.erasing import Eraser
-from mongostore.repositories.overflows import Overflows
-from mongostore.repositories.tail import FULL, KEEP
+from mongostore.repositories.sessions.erasing import Eraser
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import FULL, KEEP
 
 Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
 

@@ -10,10 +10,11 @@ import types
 import pytest
 
 import mongostore
-from mongostore import Message, errors, models
-from mongostore.repositories import Repository
+from mongostore import Message, errors
+from mongostore.models import value
+from mongostore.repositories import Repository, rooms
 from mongostore.repositories.sessions import SessionRepository
-from mongostore.sync import SyncSessionRepository
+from mongostore.sync import twins
 
 
 def test_all_names_every_public_name() -> None:
@@ -66,7 +67,7 @@ def test_a_minted_id_is_new_once_and_not_for_long(monkeypatch: pytest.MonkeyPatc
     assert type(pickle.loads(pickle.dumps(sent)).id) is str
     assert not sent.id.use()  # type: ignore[attr-defined]
     old = Message(role="user")
-    monkeypatch.setattr(models, "NEW_SECONDS", 0.0)
+    monkeypatch.setattr(value, "NEW_SECONDS", 0.0)
     assert not old.id.use()  # type: ignore[attr-defined]
 
 
@@ -82,21 +83,33 @@ def verbs(repository: type) -> dict[str, object]:
     }
 
 
-def test_the_blocking_twin_has_every_verb_with_its_signature_and_help() -> None:
-    mirrored = verbs(SessionRepository)
+REPOSITORIES = [SessionRepository, *(getattr(rooms, name) for name in rooms.__all__)]
+
+
+@pytest.mark.parametrize("repository", REPOSITORIES)
+def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
+    mirrored, twin = verbs(repository), getattr(twins, f"Sync{repository.__name__}")
     assert mirrored
     for name, verb in mirrored.items():
-        twin = getattr(SyncSessionRepository, name)
-        assert inspect.signature(twin) == inspect.signature(verb), name
-        assert twin.__doc__ == verb.__doc__, name
-    public = {name for name in dir(SyncSessionRepository) if not name.startswith("_")}
-    assert public == mirrored.keys() | {"in_namespace", "core", "portal"}
+        assert inspect.signature(getattr(twin, name)) == inspect.signature(verb), name
+        assert getattr(twin, name).__doc__ == verb.__doc__, name
+    public = {name for name in dir(twin) if not name.startswith("_")}
+    assert public - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
 
 
-def test_every_verb_is_guarded_and_documented() -> None:
-    for name, verb in verbs(SessionRepository).items():
+@pytest.mark.parametrize("repository", REPOSITORIES)
+def test_every_verb_is_guarded_and_documented(repository: type) -> None:
+    for name, verb in verbs(repository).items():
         assert hasattr(verb, "__wrapped__"), name
         assert "Raises:" in (verb.__doc__ or ""), name
+
+
+def test_both_stores_have_every_repository() -> None:
+    blocking, store = mongostore.MongoStore("mongomock://"), mongostore.AsyncMongoStore("mongomock://")
+    for name, repository in vars(store).items():
+        if not name.startswith("_"):
+            assert type(getattr(blocking, name)).__name__ == f"Sync{type(repository).__name__}"
+    assert {type(value) for value in vars(store).values() if isinstance(value, Repository)} == {*REPOSITORIES}
 
 
 def test_guards_keep_what_inspection_sees() -> None:

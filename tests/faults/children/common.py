@@ -1,6 +1,6 @@
 """What the child processes share."""
 
-from mongostore.repositories import history, tail, writing
+from mongostore.repositories.sessions import history, tail, writing
 
 
 def roll_at(keep: int, full: int) -> None:

@@ -1,62 +1,17 @@
-"""Plain values that go in and come out: no document, cursor or driver type among them."""
+"""Sessions, their messages and what happens to them."""
 
 from __future__ import annotations
 
-import os
-import time
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, Self, TypedDict, TypeVar
-from uuid import uuid4
+from typing import Any, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from mongostore.errors import InvalidDocumentError
-
-T = TypeVar("T")
-
-NEW_SECONDS = 3.0
+from mongostore.models.value import MintedId, Value
 
 
-class MintedId(str):
-    """A new id, which knows whether it was used: an unused one need not be looked for before it is stored.
-
-    All copies of a message share its id and so this knowledge. In another process it counts as used,
-    and so it does after a few seconds: it may have gone somewhere as text, and come from there.
-    """
-
-    __slots__ = ("_unused_in",)
-    _unused_in: list[tuple[int, float]]
-
-    def __new__(cls) -> Self:
-        """Mint an id."""
-        minted = super().__new__(cls, uuid4().hex)
-        minted._unused_in = [(os.getpid(), time.monotonic())]
-        return minted
-
-    def use(self) -> bool:
-        """Return whether this is the first use; of calls in several threads only one is."""
-        try:
-            process, minted_at = self._unused_in.pop()
-        except IndexError:
-            return False
-        return process == os.getpid() and time.monotonic() - minted_at < NEW_SECONDS
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        self.use()
-        return str, (str(self),)
-
-
-class _Value(BaseModel):
-    # A validation error must not carry what the user said.
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-
-class Message(_Value):
+class Message(Value):
     """One message of a session.
 
     `content`, `data` and `metadata` hold JSON values of any shape and come back equal. `data` is
@@ -84,7 +39,7 @@ class Message(_Value):
     position: int | None = None
 
 
-class Preview(_Value):
+class Preview(Value):
     """The start of a message, as lists of sessions show it.
 
     Attributes:
@@ -98,7 +53,7 @@ class Preview(_Value):
     created_at: datetime
 
 
-class Session(_Value):
+class Session(Value):
     """A session without its messages; `list_messages` reads those.
 
     Attributes:
@@ -129,7 +84,7 @@ class Session(_Value):
     deleted_at: datetime | None = None
 
 
-class Conversation(_Value):
+class Conversation(Value):
     """The messages of a session that share a conversation id, summed up.
 
     Attributes:
@@ -144,7 +99,7 @@ class Conversation(_Value):
     last: Preview
 
 
-class Layout(_Value):
+class Layout(Value):
     """Where the messages of a session lie; the place of a deleted one counts as long as it is kept.
 
     Attributes:
@@ -188,7 +143,7 @@ class ChangeKind(StrEnum):
     CLOSE = "close"
 
 
-class Change(_Value):
+class Change(Value):
     """One event of a live tail.
 
     Attributes:
@@ -203,18 +158,3 @@ class Change(_Value):
     position: int | None = None
     message: Message | None = None
     token: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Part of a list.
-
-    Attributes:
-        items: What was found, in the order the verb promises.
-        next_cursor: Where the next page starts; None on the last page.
-        errors: Stored documents of this page that could not be read; the others are in `items`.
-    """
-
-    items: list[T]
-    next_cursor: str | None = None
-    errors: list[InvalidDocumentError] = field(default_factory=list)

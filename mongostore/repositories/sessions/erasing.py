@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mongostore.documents import Raw, to_stored_preview
+from mongostore.documents.sessions import to_stored_preview
+from mongostore.documents.stored import Raw
 from mongostore.repositories import current_call
-from mongostore.repositories.overflows import Overflows
-from mongostore.repositories.tail import ATTEMPTS, Place, Tail, contended, pause, unchanged
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import ATTEMPTS, Place, Tail, contended, pause, unchanged
 
 
 class Eraser:

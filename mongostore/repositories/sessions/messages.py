@@ -8,7 +8,8 @@ from typing import Any, Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents import Raw, check_size, size_of, to_messages, to_stored, to_stored_preview
+from mongostore.documents.sessions import to_messages, to_stored, to_stored_preview
+from mongostore.documents.stored import Raw, check_size, size_of
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import (
     Change,
@@ -21,12 +22,12 @@ from mongostore.models import (
     Preview,
 )
 from mongostore.repositories import Connection, Repository, current_call
-from mongostore.repositories.erasing import Eraser
-from mongostore.repositories.history import History
-from mongostore.repositories.overflows import Overflows
-from mongostore.repositories.tail import ATTEMPTS, Tail, contended, pause
-from mongostore.repositories.watching import Watcher
-from mongostore.repositories.writing import Patch, Writer
+from mongostore.repositories.sessions.erasing import Eraser
+from mongostore.repositories.sessions.history import History
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import ATTEMPTS, Tail, contended, pause
+from mongostore.repositories.sessions.watching import Watcher
+from mongostore.repositories.sessions.writing import Patch, Writer
 from mongostore.values import (
     check_id,
     check_limit,

@@ -11,7 +11,8 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents import Raw, check_size, to_session
+from mongostore.documents.sessions import to_session
+from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -21,8 +22,8 @@ from mongostore.errors import (
 )
 from mongostore.models import Page, Session, SessionMembers
 from mongostore.repositories import Connection, current_call, step
-from mongostore.repositories.session_messages import SessionMessages
-from mongostore.repositories.tail import Tail
+from mongostore.repositories.sessions.messages import SessionMessages
+from mongostore.repositories.sessions.tail import Tail
 from mongostore.values import (
     check_id,
     check_limit,

@@ -9,14 +9,15 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mongostore.documents import Raw, to_messages
+from mongostore.documents.sessions import to_messages
+from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Change, ChangeKind, Message
 from mongostore.repositories import Connection, step
-from mongostore.repositories.history import History
-from mongostore.repositories.overflows import Overflows
-from mongostore.repositories.tail import Tail
+from mongostore.repositories.sessions.history import History
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import Tail
 from mongostore.values import from_token, to_token
 
 _PAUSE_SECONDS = 0.1

@@ -7,17 +7,27 @@ import functools
 import os
 import threading
 import weakref
-from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
 from mongostore.engines import Capability, Transactions
 from mongostore.errors import NotOpenError
-from mongostore.portal import Portal, mirror, mirror_iter
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.portal import Portal, mirror
 from mongostore.store import AsyncMongoStore
-
-C = TypeVar("C")
+from mongostore.sync.twins import (
+    SyncBindingRepository,
+    SyncEventRepository,
+    SyncIdentityRepository,
+    SyncLeaseRepository,
+    SyncObservationRepository,
+    SyncParticipantRepository,
+    SyncReadMarkerRepository,
+    SyncRoomRepository,
+    SyncSessionRepository,
+    SyncTaskRepository,
+    SyncVerificationRepository,
+    SyncVoiceDeliveryRepository,
+)
 
 
 class MongoStore:
@@ -53,6 +63,17 @@ class MongoStore:
         self._is_forked = False
         _stores.add(self)
         self.sessions = SyncSessionRepository(self, lambda core: core.sessions)
+        self.rooms = SyncRoomRepository(self, lambda core: core.rooms)
+        self.events = SyncEventRepository(self, lambda core: core.events)
+        self.bindings = SyncBindingRepository(self, lambda core: core.bindings)
+        self.participants = SyncParticipantRepository(self, lambda core: core.participants)
+        self.identities = SyncIdentityRepository(self, lambda core: core.identities)
+        self.verifications = SyncVerificationRepository(self, lambda core: core.verifications)
+        self.tasks = SyncTaskRepository(self, lambda core: core.tasks)
+        self.observations = SyncObservationRepository(self, lambda core: core.observations)
+        self.read_markers = SyncReadMarkerRepository(self, lambda core: core.read_markers)
+        self.voice_deliveries = SyncVoiceDeliveryRepository(self, lambda core: core.voice_deliveries)
+        self.leases = SyncLeaseRepository(self, lambda core: core.leases)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.engine.label}>"
@@ -133,69 +154,6 @@ class MongoStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Mirror(Generic[C]):
-    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
-
-    def __init__(self, store: MongoStore, find: Callable[[AsyncMongoStore], C]) -> None:
-        self._store = store
-        self._find = find
-        self._found: tuple[AsyncMongoStore, C] | None = None
-
-    @property
-    def core(self) -> C:
-        """The async repository."""
-        if self._found is None or self._found[0] is not self._store.core:
-            self._found = self._store.core, self._find(self._store.core)
-        return self._found[1]
-
-    @property
-    def portal(self) -> Portal:
-        """The portal to the repository's event loop."""
-        return self._store.portal
-
-
-class SyncSessionRepository(_Mirror[SessionRepository]):
-    """Blocking twin of `SessionRepository`."""
-
-    def in_namespace(self, namespace: str) -> SyncSessionRepository:
-        """Return the same verbs for another namespace, whose sessions are apart from all others.
-
-        Raises:
-            InvalidValueError: The name is no plain string, is empty or has a slash.
-        """
-        self.core.in_namespace(namespace)
-        return SyncSessionRepository(self._store, lambda core: self._find(core).in_namespace(namespace))
-
-    create = mirror(SessionRepository.create)
-    get = mirror(SessionRepository.get)
-    find = mirror(SessionRepository.find)
-    exists = mirror(SessionRepository.exists)
-    list = mirror(SessionRepository.list)
-    iter = mirror_iter(SessionRepository.iter, ahead=100)
-    count = mirror(SessionRepository.count)
-    update = mirror(SessionRepository.update)
-    truncate = mirror(SessionRepository.truncate)
-    delete = mirror(SessionRepository.delete)
-    restore = mirror(SessionRepository.restore)
-    purge = mirror(SessionRepository.purge)
-    append_message = mirror(SessionRepository.append_message)
-    append_messages = mirror(SessionRepository.append_messages)
-    update_message = mirror(SessionRepository.update_message)
-    upsert_message = mirror(SessionRepository.upsert_message)
-    get_message = mirror(SessionRepository.get_message)
-    delete_message = mirror(SessionRepository.delete_message)
-    delete_messages = mirror(SessionRepository.delete_messages)
-    list_messages = mirror(SessionRepository.list_messages)
-    iter_messages = mirror_iter(SessionRepository.iter_messages, ahead=100)
-    count_messages = mirror(SessionRepository.count_messages)
-    conversations = mirror(SessionRepository.conversations)
-    layout = mirror(SessionRepository.layout)
-    watch = mirror_iter(SessionRepository.watch, ahead=1)
-    get_context = mirror(SessionRepository.get_context)
-    set_context = mirror(SessionRepository.set_context)
-    delete_context = mirror(SessionRepository.delete_context)
 
 
 def _launch(core: AsyncMongoStore) -> Portal:

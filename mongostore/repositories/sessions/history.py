@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from mongostore.documents import Raw, to_messages
+from mongostore.documents.sessions import to_messages
+from mongostore.documents.stored import Raw
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, step
-from mongostore.repositories.overflows import Overflows
-from mongostore.repositories.tail import ATTEMPTS, KEEP, Tail, pause, session_id_of
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import ATTEMPTS, KEEP, Tail, pause, session_id_of
 
 _SEGMENTS_A_STEP = 16
 

@@ -19,7 +19,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from mongostore.documents import Raw, size_of
+from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection
 

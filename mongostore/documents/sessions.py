@@ -1,18 +1,15 @@
-"""How each value is stored: the Beanie documents, and the names of their fields."""
+"""How sessions and their messages are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-import bson
-from beanie import Document, init_beanie
-from bson.errors import BSONError
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from beanie import Document
+from pydantic import BaseModel, TypeAdapter
 
-from mongostore.engines import Database
-from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
+from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of
+from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Message, Session
 from mongostore.values import (
     check_id,
@@ -27,18 +24,7 @@ from mongostore.values import (
     unpack_members,
 )
 
-D = TypeVar("D", bound=Document)
-
 _MESSAGES = TypeAdapter(list[Message])
-# What is raised where a member is missing, or of a type that cannot even be unpacked.
-_UNREADABLE = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
-
-# A document, or a part of one, as the driver gives and takes it.
-Raw = dict[str, Any]
-
-SCHEMA_VERSION = 1
-# Room for the envelope around a value in a document of 16 MiB.
-MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 MAX_NOTES_BYTES = 1024 * 1024
 
 
@@ -181,40 +167,6 @@ class OverflowDocument(OverflowFields, Document):
         name = "session_overflows"
 
 
-@dataclass(frozen=True)
-class Documents:
-    """The document classes of one store, bound to its database."""
-
-    sessions: type[SessionDocument]
-    segments: type[SegmentDocument]
-    overflows: type[OverflowDocument]
-
-    @classmethod
-    async def bind(cls, database: Database) -> Documents:
-        """Return document classes of this database alone.
-
-        Beanie ties a class to one database for the whole process, the last one winning silently. So
-        each store gets classes of its own, made from the bases of the declared ones, which stay unbound.
-        """
-        bound = cls(_unbound(SessionDocument), _unbound(SegmentDocument), _unbound(OverflowDocument))
-        # Index definitions live in `indexes/`; Beanie's own handling loses some of them.
-        await init_beanie(database, document_models=list(vars(bound).values()), skip_indexes=True)
-        return bound
-
-
-def _unbound(declared: type[D]) -> type[D]:
-    """Return a twin of a declared document class, not bound to any database yet."""
-    settings = vars(declared)["Settings"]
-    names = {
-        "__module__": declared.__module__,
-        "__qualname__": declared.__qualname__,
-        "__doc__": declared.__doc__,
-    }
-    make: Any = type(declared)
-    twin: type[D] = make(declared.__name__, declared.__bases__, {**names, "Settings": settings})
-    return twin
-
-
 def to_stored(message: Message, now: int) -> Raw:
     """Return a message in the form of `StoredMessage`, not yet looked at for size.
 
@@ -247,16 +199,16 @@ def to_messages(placed: Sequence[tuple[int | None, Raw]]) -> tuple[list[Message]
     try:
         # All at once: half of the time that it takes one by one.
         return _MESSAGES.validate_python([_members_of(stored, position) for position, stored in placed]), []
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     messages: list[Message] = []
     errors: list[InvalidDocumentError] = []
     for position, stored in placed:
         try:
             messages.append(Message.model_validate(_members_of(stored, position)))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             known = stored.get("id") if isinstance(stored, dict) else None
-            errors.append(InvalidDocumentError("message", str(known), _fields_of(error)))
+            errors.append(InvalidDocumentError("message", str(known), fields_of(error)))
     return messages, errors
 
 
@@ -286,8 +238,8 @@ def to_session(raw: Raw) -> Session:
                 "deleted_at": None if deleted_at is None else from_micros(deleted_at),
             }
         )
-    except _UNREADABLE as error:
-        raise InvalidDocumentError("session", str(raw["_id"]), _fields_of(error)) from None
+    except UNREADABLE as error:
+        raise InvalidDocumentError("session", str(raw["_id"]), fields_of(error)) from None
 
 
 def _members_of(stored: Raw, position: int | None) -> Raw:
@@ -308,40 +260,10 @@ def _members_of(stored: Raw, position: int | None) -> Raw:
     return members
 
 
-def _fields_of(error: Exception) -> tuple[str, ...]:
-    """Return the names of the fields that do not fit, without their values."""
-    if not isinstance(error, ValidationError):
-        return ()
-    return tuple(sorted({".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)}))
-
-
 def to_stored_preview(stored: Raw) -> Raw:
     """Return the start of a stored message, whose content is in place, in the form of `StoredPreview`."""
     preview = {name: stored[name] for name in ("id", "conversation_id", "role", "created_at")}
     return {**preview, "text": preview_text(unpack(stored["content"]))}
-
-
-def size_of(path: str, document: Mapping[str, Any]) -> int:
-    """Return the number of bytes that a document takes as BSON.
-
-    Raises:
-        InvalidValueError: It cannot be BSON at all.
-    """
-    try:
-        return len(bson.encode(document))
-    except (BSONError, OverflowError, RecursionError, UnicodeError) as error:
-        raise InvalidValueError(path, f"cannot be stored ({type(error).__name__})") from None
-
-
-def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BYTES) -> None:
-    """Refuse what takes more bytes than a limit, by default those of a document of its own.
-
-    Raises:
-        DocumentTooLargeError: It does.
-        InvalidValueError: It cannot be BSON at all.
-    """
-    if (size := size_of(what, document)) > limit:
-        raise DocumentTooLargeError(what, size, limit)
 
 
 def to_notes(message_id: str, metadata: object) -> Raw:

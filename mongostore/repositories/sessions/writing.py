@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import bson
 
-from mongostore.documents import MAX_VALUE_BYTES, Raw, check_size, size_of, to_notes, to_stored_preview
+from mongostore.documents.sessions import to_notes, to_stored_preview
+from mongostore.documents.stored import MAX_VALUE_BYTES, Raw, check_size, size_of
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_call
-from mongostore.repositories.overflows import Overflows
-from mongostore.repositories.tail import (
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import (
     ATTEMPTS,
     FULL,
     FULL_BYTES,

@@ -1,0 +1,186 @@
+"""RoomKit's `ConversationStore`, whole: rooms and events are inherited, people and notes are here."""
+
+from __future__ import annotations
+
+from roomkit.core.exceptions import AddressLinkedError, IdentityNotFoundError
+from roomkit.models.enums import VerificationStatus
+from roomkit.models.identity import Identity
+from roomkit.models.task import Observation, Task
+from roomkit.models.verification import Verification, VerificationRequest
+from roomkit.models.voice_delivery import VoiceDeliveryRecord
+from roomkit.store.base import address_linked
+
+from mongostore.adapters.roomkit.events import EventMethods
+from mongostore.adapters.roomkit.records import (
+    from_delivery,
+    from_identity,
+    from_observation,
+    from_request,
+    from_task,
+    from_verification,
+    to_delivery,
+    to_identity,
+    to_verification,
+)
+from mongostore.adapters.roomkit.rooms import readable
+from mongostore.errors import ConflictError, NotFoundError
+
+
+class MongoConversationStore(EventMethods):
+    """RoomKit's conversations in MongoDB, to be shared by any number of processes.
+
+    Connects in `init`, or when it is first used. What a method does is RoomKit's contract; what the
+    database itself refuses is a `MongoStoreError`, such as an `AlreadyExistsError` for an event's id
+    that is taken. Serve rooms from several processes with a `MongoRoomLockManager`.
+
+    Args:
+        uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
+        database: Likewise.
+        store: An open store to use instead; it stays open when this one is closed.
+    """
+
+    async def init(self) -> None:
+        """Connect and create missing indexes.
+
+        Raises:
+            MongoStoreError: The store cannot be opened, as `AsyncMongoStore.open` says.
+        """
+        await self._user.open()
+
+    async def close(self) -> None:
+        """Leave the database; closing twice is harmless, and a later call connects again."""
+        await self._user.close()
+
+    async def create_identity(self, identity: Identity) -> Identity:
+        store = await self._user.open()
+        try:
+            await store.identities.create(from_identity(identity))
+        except ConflictError as error:
+            raise AddressLinkedError(str(error)) from None
+        return identity
+
+    async def get_identity(self, identity_id: str) -> Identity | None:
+        store = await self._user.open()
+        return to_identity(await store.identities.find(identity_id))
+
+    async def resolve_identity(
+        self, channel_type: str, address: str, organization_id: str | None = None
+    ) -> Identity | None:
+        store = await self._user.open()
+        return to_identity(
+            await store.identities.find_by_address(
+                str(channel_type), address, organization_id=organization_id
+            )
+        )
+
+    async def link_address(
+        self, identity_id: str, channel_type: str, address: str, organization_id: str | None = None
+    ) -> None:
+        store = await self._user.open()
+        try:
+            await store.identities.link_address(
+                identity_id, str(channel_type), address, organization_id=organization_id
+            )
+        except NotFoundError:
+            raise _not_found(identity_id) from None
+        except ConflictError:
+            raise address_linked(channel_type) from None
+
+    async def unlink_address(
+        self, identity_id: str, channel_type: str, address: str, organization_id: str | None = None
+    ) -> None:
+        store = await self._user.open()
+        try:
+            await store.identities.unlink_address(
+                identity_id, str(channel_type), address, organization_id=organization_id
+            )
+        except NotFoundError:
+            raise _not_found(identity_id) from None
+
+    async def get_verification(
+        self, identity_id: str, organization_id: str | None = None
+    ) -> Verification | None:
+        store = await self._user.open()
+        found = await store.verifications.find(identity_id, organization_id=organization_id)
+        return None if found is None else to_verification(found)
+
+    async def put_verification(self, verification: Verification) -> Verification:
+        store = await self._user.open()
+        await store.verifications.upsert(from_verification(verification))
+        return verification
+
+    async def list_verifications_in_force(self) -> list[Verification]:
+        store = await self._user.open()
+        expiring = store.verifications.iter_expiring(str(VerificationStatus.VERIFIED))
+        return [to_verification(verification) async for verification in expiring]
+
+    async def create_verification_request(self, request: VerificationRequest) -> VerificationRequest:
+        store = await self._user.open()
+        await store.verifications.create_request(from_request(request))
+        return request
+
+    async def get_verification_request(self, request_id: str) -> VerificationRequest | None:
+        store = await self._user.open()
+        found = await store.verifications.find_request(request_id)
+        return None if found is None else VerificationRequest.model_validate(found.data)
+
+    async def update_verification_request(self, request: VerificationRequest) -> VerificationRequest:
+        store = await self._user.open()
+        await store.verifications.upsert_request(from_request(request))
+        return request
+
+    async def add_task(self, task: Task) -> Task:
+        store = await self._user.open()
+        await store.tasks.create(from_task(task))
+        return task
+
+    async def get_task(self, task_id: str) -> Task | None:
+        store = await self._user.open()
+        task = await store.tasks.find(task_id)
+        return None if task is None else Task.model_validate(task.data)
+
+    async def list_tasks(self, room_id: str, status: str | None = None) -> list[Task]:
+        store = await self._user.open()
+        found: list[Task] = []
+        cursor = None
+        while True:
+            page = await store.tasks.list(
+                room_id, status=None if status is None else str(status), limit=1000, cursor=cursor
+            )
+            found += [Task.model_validate(task.data) for task in readable(page)]
+            if (cursor := page.next_cursor) is None:
+                return found
+
+    async def update_task(self, task: Task) -> Task:
+        store = await self._user.open()
+        await store.tasks.upsert(from_task(task))
+        return task
+
+    async def add_observation(self, observation: Observation) -> Observation:
+        store = await self._user.open()
+        await store.observations.create(from_observation(observation))
+        return observation
+
+    async def list_observations(self, room_id: str) -> list[Observation]:
+        store = await self._user.open()
+        return [Observation.model_validate(found.data) async for found in store.observations.iter(room_id)]
+
+    async def get_voice_delivery(self, room_id: str, key_hash: str) -> VoiceDeliveryRecord | None:
+        store = await self._user.open()
+        found = await store.voice_deliveries.find(room_id, key_hash)
+        return None if found is None else to_delivery(found)
+
+    async def claim_voice_delivery(self, record: VoiceDeliveryRecord) -> VoiceDeliveryRecord:
+        store = await self._user.open()
+        try:
+            return to_delivery(await store.voice_deliveries.claim(from_delivery(record)))
+        except NotFoundError:
+            raise ValueError("Room does not exist") from None
+
+    async def complete_voice_delivery(self, record: VoiceDeliveryRecord) -> bool:
+        store = await self._user.open()
+        return await store.voice_deliveries.complete(from_delivery(record))
+
+
+def _not_found(identity_id: str) -> IdentityNotFoundError:
+    return IdentityNotFoundError(f"Identity {identity_id} not found")

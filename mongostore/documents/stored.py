@@ -1,0 +1,64 @@
+"""What all stored forms have in common: sizes, versions, and what is said of a document that does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import bson
+from bson.errors import BSONError
+from pydantic import BaseModel, ValidationError
+
+from mongostore.errors import DocumentTooLargeError, InvalidValueError
+
+V = TypeVar("V", bound=BaseModel)
+
+# A document, or a part of one, as the driver gives and takes it.
+Raw = dict[str, Any]
+
+SCHEMA_VERSION = 1
+# Room for the envelope around a value in a document of 16 MiB.
+MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
+# What is raised where a member is missing, or of a type that cannot even be unpacked.
+UNREADABLE = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
+
+def size_of(path: str, document: Mapping[str, Any]) -> int:
+    """Return the number of bytes that a document takes as BSON.
+
+    Raises:
+        InvalidValueError: It cannot be BSON at all.
+    """
+    try:
+        return len(bson.encode(document))
+    except (BSONError, OverflowError, RecursionError, UnicodeError) as error:
+        raise InvalidValueError(path, f"cannot be stored ({type(error).__name__})") from None
+
+
+def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BYTES) -> None:
+    """Refuse what takes more bytes than a limit, by default those of a document of its own.
+
+    Raises:
+        DocumentTooLargeError: It does.
+        InvalidValueError: It cannot be BSON at all.
+    """
+    if (size := size_of(what, document)) > limit:
+        raise DocumentTooLargeError(what, size, limit)
+
+
+def fields_of(error: Exception) -> tuple[str, ...]:
+    """Return the names of the fields that do not fit, without their values."""
+    if not isinstance(error, ValidationError):
+        return ()
+    return tuple(sorted({".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)}))
+
+
+def given(path: str, value: Any, model: type[V]) -> V:
+    """Return `value`, which must be one of ours.
+
+    Raises:
+        InvalidValueError: It is of another type.
+    """
+    if not isinstance(value, model):
+        raise InvalidValueError(path, f"must be a {model.__name__}, not {type(value).__name__}")
+    return value

@@ -1,0 +1,313 @@
+"""Rooms, their events and all that hangs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypedDict
+from uuid import uuid4
+
+from pydantic import Field
+
+from mongostore.models.value import Value
+
+
+def new_id() -> str:
+    """Return an id that nothing else has."""
+    return uuid4().hex
+
+
+class Room(Value):
+    """A conversation that several channels and participants share; its events are read by `store.events`.
+
+    Attributes:
+        id: Unique; minted when not given.
+        status: `active`, `paused`, `closed` or what else the service says. An event that counts as
+            activity makes a paused room active.
+        created_at: Set when it is stored, unless given; never changed after that.
+        updated_at: When its members were last changed; likewise.
+        last_activity_at: When the last event that counts as activity was appended.
+        data: The room's own content, replaced whole by an update.
+        metadata: Notes about the room, merged key by key by an update.
+        event_count: How many events were ever appended; a deletion does not lower it.
+        latest_index: The index of the newest one; None before the first.
+        delivered_index: The index up to which all events are delivered; -1 before the first.
+    """
+
+    id: str = Field(default_factory=new_id)
+    organization_id: str | None = None
+    status: str = "active"
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    paused_at: datetime | None = None
+    closed_at: datetime | None = None
+    last_activity_at: datetime | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    event_count: int = 0
+    latest_index: int | None = None
+    delivered_index: int = -1
+
+
+class RoomMembers(TypedDict, total=False):
+    """What an update of a room may be given; what is left out stays as it is."""
+
+    organization_id: str | None
+    status: str
+    paused_at: datetime | None
+    closed_at: datetime | None
+    last_activity_at: datetime | None
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomState:
+    """What a room must still be for a guarded replacement; times are compared to the microsecond."""
+
+    status: str
+    paused_at: datetime | None
+    last_activity_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFilter:
+    """Which rooms a search is about; what is left out does not matter.
+
+    Attributes:
+        statuses: The room's status is one of these.
+        organization_id: It belongs to this organization.
+    """
+
+    statuses: Sequence[str] | None = None
+    organization_id: str | None = None
+
+
+class Event(Value):
+    """One event of a room: a message, an edit, a tool call, anything that takes a place in its timeline.
+
+    `content`, `data`, `metadata` and `delivery_results` hold JSON values of any shape and come back equal.
+
+    Attributes:
+        id: Unique in the store; minted when not given.
+        index: Its place in the room, from 0, given by the room; never given twice.
+        type: Such as `message`, `edit` or `delete`.
+        status: Such as `pending` or `delivered`; lists pass over what is `blocked` unless asked.
+        channel_id: The channel it came from.
+        participant_id: Who sent it there.
+        parent_event_id: The first event of the thread that it replies in.
+        responds_to: The event that it answers.
+        correlation_id: Groups events of one doing.
+        idempotency_key: Taken by one event of a room and channel; nothing with a taken key is stored.
+        change: Whether it edits or deletes another event, and `target_event_id` which one.
+        data: What belongs to the event, replaced whole by an update.
+        metadata: What was noted about it; `deleted` there says that a delete took its content back.
+        delivery_results: What became of its delivery, written by `record_delivery` alone.
+    """
+
+    id: str = Field(default_factory=new_id)
+    room_id: str
+    index: int | None = None
+    type: str = "message"
+    status: str = "delivered"
+    visibility: str = "all"
+    channel_id: str
+    channel_type: str | None = None
+    participant_id: str | None = None
+    content: Any = None
+    parent_event_id: str | None = None
+    responds_to: str | None = None
+    correlation_id: str | None = None
+    idempotency_key: str | None = None
+    change: Literal["edit", "delete"] | None = None
+    target_event_id: str | None = None
+    created_at: datetime | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    delivery_results: dict[str, Any] = Field(default_factory=dict)
+
+
+class EventMembers(TypedDict, total=False):
+    """What an update of an event may be given; what is left out stays as it is."""
+
+    status: str
+    visibility: str
+    content: Any
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events of a room are meant; what is left out does not matter.
+
+    Attributes:
+        types: The event's type is one of these.
+        exclude_types: It is none of these.
+        top_level: It replies to no other event.
+        created_after: It was created later than this; to the microsecond, as `created_before`.
+        blocked: Whether blocked events are meant as well.
+    """
+
+    types: Sequence[str] | None = None
+    exclude_types: Sequence[str] | None = None
+    visibility: str | None = None
+    channel_id: str | None = None
+    channel_type: str | None = None
+    participant_id: str | None = None
+    correlation_id: str | None = None
+    responds_to: str | None = None
+    parent_event_id: str | None = None
+    top_level: bool = False
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """The replies to one event, summed up.
+
+    Attributes:
+        count: How many there are, without the blocked ones.
+        last_reply_at: When the newest was created.
+    """
+
+    root_event_id: str
+    count: int
+    last_reply_at: datetime
+
+
+class Binding(Value):
+    """A channel's attachment to a room.
+
+    Attributes:
+        participant_id: The one correspondent whom the channel reaches in this room.
+        group: Whether several correspondents share it.
+        data: What belongs to the binding.
+        metadata: Notes about it. Where it names no correspondent and is no group, a value here can be the
+            address that it was made for (see `RoomRepository.find_by_binding`).
+    """
+
+    room_id: str
+    channel_id: str
+    channel_type: str | None = None
+    participant_id: str | None = None
+    group: bool = False
+    data: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class Participant(Value):
+    """Somebody in a room.
+
+    Attributes:
+        id: Unique within the room.
+        identity_id: The identity behind it, once it is known.
+        channel_ids: The channels through which the room has reached this participant.
+    """
+
+    room_id: str
+    id: str
+    identity_id: str | None = None
+    channel_ids: list[str] = Field(default_factory=list)
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomContext:
+    """A room with those who are in it, in the order in which they came."""
+
+    room: Room
+    bindings: list[Binding]
+    participants: list[Participant]
+
+
+class Identity(Value):
+    """A person, whatever addresses they write from.
+
+    Attributes:
+        addresses: By the type of channel. Within an organization an address belongs to one identity.
+    """
+
+    id: str = Field(default_factory=new_id)
+    organization_id: str | None = None
+    addresses: dict[str, list[str]] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Verification(Value):
+    """Whether an identity has proved to be who they say, within an organization.
+
+    Attributes:
+        status: Such as `unverified` or `verified`.
+        expires_at: When a proof ends; None for never.
+    """
+
+    identity_id: str
+    organization_id: str | None = None
+    status: str
+    expires_at: datetime | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class VerificationRequest(Value):
+    """An identity that is asked to prove who they are."""
+
+    id: str = Field(default_factory=new_id)
+    identity_id: str
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Task(Value):
+    """Something to be done, noted in a room."""
+
+    id: str = Field(default_factory=new_id)
+    room_id: str
+    status: str = "pending"
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Observation(Value):
+    """Something that was noticed in a room."""
+
+    id: str = Field(default_factory=new_id)
+    room_id: str
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class VoiceDelivery(Value):
+    """One reserved injection of speech, kept until its room is deleted.
+
+    Attributes:
+        key: Names the injection within its room.
+        content_hash: What is to be said; a retry must say the same.
+        attempt_id: Who reserved it; only they may complete it.
+        outcome: What became of it; None while nothing is known.
+        retryable: Whether the outcome allows another attempt.
+    """
+
+    room_id: str
+    key: str
+    content_hash: str
+    attempt_id: str = Field(default_factory=new_id)
+    outcome: dict[str, Any] | None = None
+    retryable: bool = False
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do something alone until it ends.
+
+    Attributes:
+        owner: Who has it.
+        token: Grows with every lease of that name: whoever sees a higher one knows that this one is over.
+        seconds: How long it lasted when it was given or renewed, by the server's clock.
+    """
+
+    name: str
+    owner: str
+    token: int
+    seconds: float

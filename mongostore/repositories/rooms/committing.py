@@ -1,0 +1,289 @@
+"""Events take their places in a room: those that wait for the same room go together, in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+
+from mongostore.documents.stored import Raw, size_of
+from mongostore.engines import Capability
+from mongostore.engines.faults import translate
+from mongostore.errors import (
+    AlreadyExistsError,
+    MongoStoreError,
+    NotFoundError,
+    NotOpenError,
+    UnavailableError,
+)
+from mongostore.repositories import Connection, current_call
+
+_GROUP = 100
+_GROUP_BYTES = 4 * 1024 * 1024
+
+
+@dataclass
+class Rewrite:
+    """The change of an event by another one that edits or deletes it.
+
+    Attributes:
+        event_id: The event that is changed.
+        update: The update document that does it.
+        erases: Whether the event's edits, which hold what it said, are marked as deleted too.
+    """
+
+    event_id: str
+    update: Raw
+    erases: bool
+
+
+@dataclass
+class Entry:
+    """An event on its way into a room.
+
+    Attributes:
+        event: Its stored form, without the index.
+        counted: Whether it moves the room's counters.
+        activity: Whether it is the room's activity, which makes a paused room active.
+        rewrite: What it does to another event.
+    """
+
+    event: Raw
+    counted: bool
+    activity: bool
+    rewrite: Rewrite | None = None
+    bytes: int = 0
+    seconds: float = 0
+    done: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Committer:
+    """Gives events their indexes and stores them, all of them in the order of their indexes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: dict[str, deque[Entry]] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+
+    async def commit(self, entry: Entry) -> int:
+        """Store an event and return the index that it got.
+
+        Raises:
+            NotFoundError: There is no such room, or no such event to rewrite.
+            AlreadyExistsError: The event's id is taken, or its idempotency key.
+        """
+        call, room_id = current_call(), entry.event["room_id"]
+        entry.event["token"] = call.token
+        entry.bytes, entry.seconds = size_of("event", entry.event), call.attempt_seconds()
+        if (waiting := self._waiting.get(room_id)) is not None:
+            waiting.append(entry)
+        else:
+            self._waiting[room_id] = deque([entry])
+            # In a context of its own: neither this call's deadline nor its end may touch the others'.
+            worker = asyncio.create_task(self._work(room_id), context=Context())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        try:
+            async with asyncio.timeout(call.ends - time.monotonic()):
+                return await entry.done
+        except TimeoutError:
+            raise UnavailableError(f"{self._connection.engine.label}: no answer in time") from None
+
+    async def _work(self, room_id: str) -> None:
+        waiting = self._waiting[room_id]
+        try:
+            while waiting:
+                # Whoever got an answer just now may have more to commit: let them join.
+                await asyncio.sleep(0)
+                await self._settle(room_id, _next_group(waiting))
+        finally:
+            del self._waiting[room_id]
+            for entry in waiting:
+                _fail(entry, NotOpenError("the store was closed"))
+
+    async def _settle(self, room_id: str, group: Sequence[Entry]) -> None:
+        """Store a group of events, or one by one if one of them stands in the way of all."""
+        group = [entry for entry in group if not entry.done.done()]
+        if not group:
+            return
+        try:
+            self._connection.check_open()
+            with self._connection.engine.deadline(max(entry.seconds for entry in group)):
+                first = await self._connection.engine.transact(
+                    lambda session: self._store(room_id, group, session)
+                )
+        except (BulkWriteError, DuplicateKeyError, NotFoundError) as error:
+            if len(group) > 1:
+                for entry in group:
+                    await self._settle(room_id, [entry])
+            else:
+                await self._explain(group[0], error)
+        except (PyMongoError, MongoStoreError) as error:
+            if len(group) > 1 and isinstance(error, OperationFailure) and not _is_passing(error):
+                for entry in group:
+                    await self._settle(room_id, [entry])
+                return
+            for entry in group:
+                _fail(entry, self._translated(error))
+        except BaseException:
+            for entry in group:
+                _fail(entry, NotOpenError("the store was closed"))
+            raise
+        else:
+            for index, entry in enumerate(group, first):
+                if not entry.done.done():
+                    entry.done.set_result(index)
+
+    async def _store(self, room_id: str, group: Sequence[Entry], session: Any) -> int:
+        """Store a group of events and return the index of the first one."""
+        documents = self._connection.documents
+        events = documents.events.get_pymongo_collection()
+        if Capability.TRANSACTIONS not in self._connection.engine.capabilities:
+            # Nothing takes the first write back if the last one fails: what can be known is asked beforehand.
+            for entry in group:
+                await self._check(entry)
+        room = await documents.rooms.get_pymongo_collection().find_one_and_update(
+            {"_id": room_id, "state": "open"},
+            _reservation(group, time.time_ns() // 1000),
+            projection={"next_index": 1},
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        if room is None:
+            raise NotFoundError("room", room_id)
+        first: int = room["next_index"] - len(group)
+        for rewrite in (entry.rewrite for entry in group):
+            if rewrite:
+                await self.rewrite(room_id, rewrite, session)
+        placed = [{**entry.event, "index": index} for index, entry in enumerate(group, first)]
+        if len(placed) == 1:
+            await events.insert_one(placed[0], session=session)
+        else:
+            await events.insert_many(placed, session=session)
+        return first
+
+    async def rewrite(self, room_id: str, rewrite: Rewrite, session: Any) -> None:
+        """Change an event in place, and mark its edits as deleted if it is.
+
+        Raises:
+            NotFoundError: The room has no such event.
+        """
+        events = self._connection.documents.events.get_pymongo_collection()
+        changed = await events.update_one(
+            {"_id": rewrite.event_id, "room_id": room_id}, rewrite.update, session=session
+        )
+        if not changed.matched_count:
+            raise NotFoundError("event", rewrite.event_id)
+        if rewrite.erases:
+            await events.update_many(
+                {"room_id": room_id, "target_event_id": rewrite.event_id, "change": "edit"},
+                {"$set": {"metadata.deleted": True}},
+                session=session,
+            )
+
+    async def _check(self, entry: Entry) -> None:
+        """Refuse what a server without transactions could not take back.
+
+        Raises:
+            NotFoundError: The room has no such event to rewrite.
+            DuplicateKeyError: The id or the idempotency key is taken.
+        """
+        events, event = self._connection.documents.events.get_pymongo_collection(), entry.event
+        if await self._holder(event) is not None or await events.find_one({"_id": event["_id"]}, {"_id": 1}):
+            raise DuplicateKeyError("taken")
+        if entry.rewrite:
+            target = {"_id": entry.rewrite.event_id, "room_id": event["room_id"]}
+            if not await events.find_one(target, {"_id": 1}):
+                raise NotFoundError("event", entry.rewrite.event_id)
+
+    async def _explain(self, entry: Entry, error: Exception) -> None:
+        """Tell the one who waits why a single event was not stored, or that it was, by an earlier attempt."""
+        if isinstance(error, NotFoundError):
+            _fail(entry, error)
+            return
+        try:
+            with self._connection.engine.deadline(entry.seconds):
+                held = await self.explain(entry.event)
+        except MongoStoreError as reason:
+            _fail(entry, reason)
+        except PyMongoError as unknown:
+            _fail(entry, self._translated(unknown))
+        else:
+            if not entry.done.done():
+                entry.done.set_result(held)
+
+    async def explain(self, event: Raw) -> int:
+        """Return the index of an event that a unique key refused because the same call had stored it.
+
+        Raises:
+            AlreadyExistsError: Another event has its id, its idempotency key or its index.
+            UnavailableError: Nothing has them by now.
+        """
+        events = self._connection.documents.events.get_pymongo_collection()
+        held = await events.find_one({"_id": event["_id"]}, {"token": 1, "index": 1})
+        if held is not None:
+            if held["token"] == event["token"]:
+                return int(held["index"])
+            raise AlreadyExistsError("event", event["_id"])
+        if await self._holder(event) is not None:
+            raise key_taken(event["idempotency_key"])
+        if "index" in event:
+            raise AlreadyExistsError("event of the room with the index", str(event["index"]))
+        raise UnavailableError(f"{self._connection.engine.label}: the room is contended")
+
+    async def _holder(self, event: Raw) -> Raw | None:
+        if "idempotency_key" not in event:
+            return None
+        of_key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
+        found: Raw | None = await self._connection.documents.events.get_pymongo_collection().find_one(
+            of_key, {"_id": 1}
+        )
+        return found
+
+    def _translated(self, error: PyMongoError | MongoStoreError) -> MongoStoreError:
+        return translate(error, self._connection.engine.label) if isinstance(error, PyMongoError) else error
+
+
+def key_taken(key: str) -> AlreadyExistsError:
+    """Return the refusal of an event whose idempotency key another one has."""
+    return AlreadyExistsError("idempotency key", key)
+
+
+def _next_group(waiting: deque[Entry]) -> list[Entry]:
+    group = [waiting.popleft()]
+    size = group[0].bytes
+    while waiting and len(group) < _GROUP and size + waiting[0].bytes <= _GROUP_BYTES:
+        group.append(waiting.popleft())
+        size += group[-1].bytes
+    return group
+
+
+def _reservation(group: Sequence[Entry], now: int) -> list[Raw]:
+    """Return the update of a room that takes the next indexes and counts the events."""
+    fields: Raw = {"next_index": {"$add": ["$next_index", len(group)]}}
+    if counted := [place for place, entry in enumerate(group) if entry.counted]:
+        fields["event_count"] = {"$add": ["$event_count", len(counted)]}
+        fields["latest_index"] = {"$add": ["$next_index", counted[-1]]}
+    if any(entry.activity for entry in group):
+        paused = {"$eq": ["$status", "paused"]}
+        fields["last_activity_at"] = now
+        fields["status"] = {"$cond": [paused, "active", "$status"]}
+        fields["paused_at"] = {"$cond": [paused, None, "$paused_at"]}
+        fields["updated_at"] = {"$cond": [paused, now, "$updated_at"]}
+    return [{"$set": fields}]
+
+
+def _is_passing(error: PyMongoError) -> bool:
+    return isinstance(translate(error, ""), UnavailableError)
+
+
+def _fail(entry: Entry, error: Exception) -> None:
+    if not entry.done.done():
+        entry.done.set_exception(error)

@@ -1,0 +1,96 @@
+"""The right to do something alone, for a while: `store.leases`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidValueError
+from mongostore.models import Lease
+from mongostore.repositories import Repository, was_there
+from mongostore.values import EPOCH, check_id
+
+_LONGEST = 24 * 3600.0
+
+
+class LeaseRepository(Repository):
+    """Leases by their names. They end by the server's clock, whatever the callers' clocks say."""
+
+    async def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
+        """Take a lease that nobody has; None while somebody has it.
+
+        Args:
+            name: What may be done.
+            owner: Who wants it; unique to this wish. Asked again, the one who has it gets the same lease.
+            seconds: How long it lasts unless renewed.
+
+        Raises:
+            InvalidValueError: A name is no plain string, or no such time makes sense.
+        """
+        milliseconds = _milliseconds(seconds)
+        # Times are subtracted, since mongomock adds none to a date.
+        free = {"$lte": [{"$ifNull": ["$expires_at", EPOCH]}, "$$NOW"]}
+        taken = {
+            "owner": {"$cond": ["$free", {"$literal": check_id("owner", owner)}, "$owner"]},
+            "token": {"$cond": ["$free", {"$add": [{"$ifNull": ["$token", 0]}, 1]}, "$token"]},
+            "expires_at": {"$cond": ["$free", {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
+        }
+        steps: list[Raw] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
+        try:
+            raw = await self._leases.find_one_and_update(
+                {"_id": check_id("name", name)}, steps, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError:
+            # Somebody else has made it this very moment.
+            return None
+        return Lease(name, owner, raw["token"], seconds) if raw["owner"] == owner else None
+
+    async def renew(self, lease: Lease, seconds: float | None = None) -> bool:
+        """Begin a lease anew from now, and return whether it was still there.
+
+        Args:
+            lease: As it was given.
+            seconds: How long it is to last; else as long as before.
+
+        Raises:
+            InvalidValueError: No such time makes sense.
+        """
+        milliseconds = _milliseconds(lease.seconds if seconds is None else seconds)
+        steps = [
+            {
+                "$set": {
+                    "expires_at": {
+                        "$cond": [
+                            {"$gt": ["$expires_at", "$$NOW"]},
+                            {"$subtract": ["$$NOW", -milliseconds]},
+                            "$expires_at",
+                        ]
+                    }
+                }
+            }
+        ]
+        held = {"_id": lease.name, "owner": lease.owner, "token": lease.token}
+        return bool((await self._leases.update_one(held, steps)).modified_count)
+
+    async def release(self, name: str, owner: str) -> bool:
+        """Give a lease back before its end, and return whether its owner still had it.
+
+        Raises:
+            InvalidValueError: A name is no plain string.
+        """
+        held = {"_id": check_id("name", name), "owner": check_id("owner", owner)}
+        released = await self._leases.update_one(held, [{"$set": {"owner": "", "expires_at": "$$NOW"}}])
+        return was_there(released)
+
+    @property
+    def _leases(self) -> Any:
+        return self._connection.documents.leases.get_pymongo_collection()
+
+
+def _milliseconds(seconds: float) -> int:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= _LONGEST:
+        raise InvalidValueError("seconds", "must be more than 0 and at most a day")
+    return max(int(seconds * 1000), 1)

@@ -1,0 +1,154 @@
+"""What keeps a place in a room: the order in which things came, given by the room and never by a clock."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.stored import Raw
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Page
+from mongostore.repositories import Repository, current_call, step
+from mongostore.values import check_id, check_limit, from_token, to_token
+
+V = TypeVar("V")
+
+_ITER_PAGE = 500
+_ORDER = [("position", 1), ("_id", 1)]
+
+
+class Places(Repository, Generic[V]):
+    """One kind of thing of which a room can have many, each with its place."""
+
+    async def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[V]:
+        """Return a page of those of a room, in the order in which they came.
+
+        Args:
+            room_id: The room.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; what cannot be read is in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+        return await self._listed({"room_id": check_id("room_id", room_id)}, limit, cursor)
+
+    async def iter(self, room_id: str) -> AsyncIterator[V]:
+        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        conditions: Raw = {"room_id": check_id("room_id", room_id)}
+        while True:
+            raws = await step(self._connection, self._page, conditions, _ITER_PAGE)
+            for raw in raws:
+                with suppress(InvalidDocumentError):
+                    yield self._value(raw)
+            if len(raws) < _ITER_PAGE:
+                return
+            _go_on(conditions, raws[-1]["position"], raws[-1]["_id"])
+
+    @property
+    @abstractmethod
+    def _collection(self) -> Any:
+        """Where they are stored."""
+
+    @staticmethod
+    @abstractmethod
+    def _value(raw: Raw) -> V:
+        """Return what is stored as callers see it."""
+
+    async def _listed(self, conditions: Raw, limit: int, cursor: str | None) -> Page[V]:
+        limit = check_limit("limit", limit)
+        if cursor is not None:
+            _go_on(conditions, *_decode_cursor(cursor))
+        raws = await self._page(conditions, limit + 1)
+        page: Page[V] = Page([])
+        if len(raws) > limit:
+            last = raws[limit - 1]
+            page = Page([], to_token([last["position"], last["_id"]]))
+        for raw in raws[:limit]:
+            try:
+                page.items.append(self._value(raw))
+            except InvalidDocumentError as error:
+                page.errors.append(error)
+        return page
+
+    async def _page(self, conditions: Raw, limit: int) -> Any:
+        async with self._collection.find(conditions, sort=_ORDER, limit=limit, batch_size=limit + 1) as found:
+            return await found.to_list()
+
+    async def _take_place(self, room_id: str, session: Any) -> Raw | None:
+        """Return the next place in a room and the time of its creation; None where there is no such room."""
+        room = await self._connection.documents.rooms.get_pymongo_collection().find_one_and_update(
+            {"_id": room_id, "state": "open"},
+            {"$inc": {"next_position": 1}},
+            projection={"next_position": 1, "created_at": 1},
+            session=session,
+        )
+        return room and {"position": room["next_position"], "room_created_at": room["created_at"]}
+
+    async def _put(self, key: Any, stored: Raw) -> None:
+        """Store something under its key, in the place that it has or in the next one.
+
+        Raises:
+            NotFoundError: There is no such room.
+        """
+
+        async def place(session: Any) -> None:
+            taken = await self._take_place(stored["room_id"], session)
+            if taken is None:
+                raise NotFoundError("room", stored["room_id"])
+            await self._collection.update_one(
+                {"_id": key}, {"$set": stored, "$setOnInsert": taken}, upsert=True, session=session
+            )
+
+        while not (await self._collection.update_one({"_id": key}, {"$set": stored})).matched_count:
+            # Somebody else may be just about to put it there.
+            with suppress(DuplicateKeyError):
+                await self._connection.engine.transact(place)
+                break
+
+    async def _create(self, kind: str, stored: Raw) -> None:
+        """Store something that has an id of its own in the next place of its room, if there is such a room.
+
+        Raises:
+            AlreadyExistsError: The id is taken.
+        """
+        call = current_call()
+
+        async def place(session: Any) -> None:
+            taken = await self._take_place(stored["room_id"], session)
+            position = taken["position"] if taken else 0
+            document = {**stored, "position": position, "token": call.token}
+            await self._collection.insert_one(document, session=session)
+
+        try:
+            await self._connection.engine.transact(place)
+        except DuplicateKeyError:
+            held = await self._collection.find_one({"_id": stored["_id"]}, {"token": 1})
+            if held is None or held.get("token") != call.token:
+                raise AlreadyExistsError(kind, stored["_id"]) from None
+
+
+def _go_on(conditions: Raw, position: int, key: Any) -> None:
+    # The first condition bounds the scan of the index, the second decides among equal places.
+    conditions["position"] = {"$gte": position}
+    conditions["$or"] = [{"position": {"$gt": position}}, {"_id": {"$gt": key}}]
+
+
+def _decode_cursor(cursor: object) -> tuple[int, Any]:
+    match from_token(cursor):
+        case [int(position), str(key)] if 0 <= position < 2**63:
+            return position, check_id("cursor", key)
+        case [int(position), {"a": str(first), "b": str(second)}] if 0 <= position < 2**63:
+            return position, {"a": check_id("cursor", first), "b": check_id("cursor", second)}
+    raise InvalidValueError("cursor", "is not one that a page gave")

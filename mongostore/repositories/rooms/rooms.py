@@ -1,0 +1,316 @@
+"""Rooms: created, listed, changed and deleted with all that hangs on them; `store.rooms`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from mongostore.documents.rooms import (
+    time_of,
+    to_binding,
+    to_participant,
+    to_room,
+    to_stored_room,
+)
+from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.errors import (
+    AlreadyExistsError,
+    InvalidDocumentError,
+    InvalidValueError,
+    NotFoundError,
+)
+from mongostore.models import Page, Room, RoomContext, RoomFilter
+from mongostore.repositories import current_call, step
+from mongostore.repositories.rooms.changing import SHOWN, RoomChanges, open_room
+from mongostore.repositories.rooms.routing import room_conditions
+from mongostore.values import (
+    check_id,
+    check_limit,
+    check_text,
+    escape_key,
+    from_token,
+    pack,
+    to_token,
+)
+
+_ITER_PAGE = 200
+_ORDER = [("created_at", 1), ("_id", 1)]
+
+
+class RoomRepository(RoomChanges):
+    """Rooms, and what the service keeps for itself about them.
+
+    Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
+    `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
+    when the user lacks the right, and `NotOpenError` on a store that is not open.
+    """
+
+    async def create(self, room: Room) -> Room:
+        """Create a room with the counters that it brings; it is never created twice.
+
+        Returns:
+            The room as it is stored.
+
+        Raises:
+            AlreadyExistsError: The id is taken; nothing was written.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+        call = current_call()
+        stored = to_stored_room(room, call.now)
+        latest = room.latest_index
+        stored |= {
+            "private": {},
+            "event_count": room.event_count,
+            "latest_index": latest,
+            "delivered_index": room.delivered_index,
+            "next_index": 0 if latest is None else latest + 1,
+            "next_position": 0,
+            "state": "open",
+            "revised_by": call.token,
+            "delivered_by": None,
+            "schema_version": SCHEMA_VERSION,
+        }
+        key = check_id("id", room.id)
+        while True:
+            there = await self._rooms.find_one_and_update(
+                {"_id": key},
+                {"$setOnInsert": stored},
+                {"state": 1, "revised_by": 1},
+                upsert=True,
+            )
+            if there is None or (call.attempt and there["revised_by"] == call.token):
+                return to_room({"_id": key, **stored})
+            if there["state"] == "open":
+                raise AlreadyExistsError("room", key)
+            await self._finish_deletion(key)
+
+    async def get(self, room_id: str) -> Room:
+        """Return a room.
+
+        Raises:
+            NotFoundError: There is no such room.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        room = await self.find(room_id)
+        if room is None:
+            raise NotFoundError("room", room_id)
+        return room
+
+    async def find(self, room_id: str) -> Room | None:
+        """Return a room, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        raw = await self._rooms.find_one(open_room(room_id), SHOWN)
+        return None if raw is None else to_room(raw)
+
+    async def exists(self, room_id: str) -> bool:
+        """Return whether there is such a room.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        return await self._rooms.find_one(open_room(room_id), {"_id": 1}) is not None
+
+    async def context(self, room_id: str) -> RoomContext | None:
+        """Return a room with its bindings and participants, in one round trip; None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: One of them cannot be read.
+        """
+        pipeline: list[Raw] = [{"$match": open_room(room_id)}, {"$project": SHOWN}]
+        for collection in ("bindings", "participants"):
+            members: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
+            pipeline = [*pipeline, {"$unionWith": {"coll": collection, "pipeline": members}}]
+        async with await self._rooms.aggregate(pipeline, batchSize=_ITER_PAGE) as cursor:
+            found = await cursor.to_list()
+        if not found or "room_id" in found[0]:
+            return None
+        bindings = [to_binding(raw) for raw in found[1:] if "names" in raw]
+        return RoomContext(
+            to_room(found[0]), bindings, [to_participant(raw) for raw in found[1:] if "routes" in raw]
+        )
+
+    async def list(
+        self,
+        *,
+        where: RoomFilter | None = None,
+        metadata: dict[str, Any] | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        cursor: str | None = None,
+    ) -> Page[Room]:
+        """Return a page of rooms, the oldest first: by the time of their creation, then by id.
+
+        Args:
+            where: Which rooms.
+            metadata: Each of these keys has this value, compared as Python compares. They are found by an
+                index of single values; what it finds too much is read and left out.
+            limit: How many at most, 1 to 1000.
+            offset: How many to pass over; a cursor does that at no cost.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; rooms that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+        limit = check_limit("limit", limit)
+        if type(offset) is not int or offset < 0:
+            raise InvalidValueError("offset", "must be an integer from 0")
+        conditions = _conditions(where, metadata)
+        if cursor is not None:
+            _go_on(conditions, *_decode_cursor(cursor))
+        page: Page[Room] = Page([])
+        # All that is asked for at once, unless some of what is read may have to be left out.
+        exact = not metadata
+        skipped = 0
+        while True:
+            raws = await self._page(conditions, limit + 1, offset if exact else 0)
+            for raw in raws:
+                try:
+                    room = to_room(raw)
+                except InvalidDocumentError as error:
+                    page.errors.append(error)
+                    continue
+                if not _has_metadata(room, metadata):
+                    continue
+                if not exact and skipped < offset:
+                    skipped += 1
+                    continue
+                if len(page.items) == limit:
+                    last = page.items[-1]
+                    token = to_token([time_of("created_at", last.created_at), last.id])
+                    return Page(page.items, token, page.errors)
+                page.items.append(room)
+            if len(raws) <= limit:
+                return page
+            _go_on(conditions, raws[-1]["created_at"], raws[-1]["_id"])
+            offset = 0 if exact else offset
+
+    async def iter(
+        self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None
+    ) -> AsyncIterator[Room]:
+        """Yield rooms, the oldest first, passing over those that cannot be read.
+
+        Args:
+            where: Which rooms.
+            metadata: Each of these keys has this value.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+        conditions = _conditions(where, metadata)
+        while True:
+            raws = await step(self._connection, self._page, conditions, _ITER_PAGE)
+            for raw in raws:
+                with suppress(InvalidDocumentError):
+                    room = to_room(raw)
+                    if _has_metadata(room, metadata):
+                        yield room
+            if len(raws) < _ITER_PAGE:
+                return
+            _go_on(conditions, raws[-1]["created_at"], raws[-1]["_id"])
+
+    async def count(self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None) -> int:
+        """Return how many rooms there are.
+
+        Args:
+            where: Which rooms.
+            metadata: Each of these keys has this value.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+        if metadata:
+            return sum([1 async for _ in self.iter(where=where, metadata=metadata)])
+        return int(await self._rooms.count_documents(room_conditions(where)))
+
+    async def delete(self, room_id: str) -> bool:
+        """Delete a room for good, with all that hangs on it but identities; return whether it was there.
+
+        From the first moment on nobody finds the room or adds to it. A deletion that is cut short goes on
+        when the room is deleted or created again.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        call = current_call()
+        raw = await self._rooms.find_one_and_update(
+            open_room(room_id), {"$set": {"state": "purging", "revised_by": call.token}}, {"_id": 1}
+        )
+        if raw is None:
+            raw = await self._rooms.find_one({"_id": room_id}, {"revised_by": 1})
+            if raw is None:
+                return "deleted" in call.seen
+            if raw["revised_by"] == call.token:
+                call.seen["deleted"] = True
+        else:
+            call.seen["deleted"] = True
+        await self._finish_deletion(room_id)
+        return "deleted" in call.seen
+
+    async def _page(self, conditions: Raw, limit: int, offset: int = 0) -> Sequence[Raw]:
+        async with self._rooms.find(
+            conditions, SHOWN, sort=_ORDER, skip=offset, limit=limit, batch_size=limit + 1
+        ) as found:
+            raws: Sequence[Raw] = await found.to_list()
+        return raws
+
+    async def _finish_deletion(self, room_id: str) -> None:
+        """Remove what hangs on a room that nobody finds any more, and the room last."""
+        documents = self._connection.documents
+        for parts in (
+            documents.events,
+            documents.bindings,
+            documents.participants,
+            documents.tasks,
+            documents.observations,
+            documents.read_markers,
+            documents.voice_deliveries,
+        ):
+            await parts.get_pymongo_collection().delete_many({"room_id": room_id})
+        await self._rooms.delete_one({"_id": room_id, "state": "purging"})
+
+
+def _go_on(conditions: Raw, created_at: int, key: str) -> None:
+    # The first condition bounds the scan of the index, the second decides among equal times.
+    conditions["created_at"] = {"$gte": created_at}
+    conditions["$or"] = [{"created_at": {"$gt": created_at}}, {"_id": {"$gt": key}}]
+
+
+def _decode_cursor(cursor: object) -> tuple[int, str]:
+    match from_token(cursor):
+        case [int(created_at), str(key)] if abs(created_at) < 2**63:
+            return created_at, check_text("cursor", key)
+    raise InvalidValueError("cursor", "is not one that a page gave")
+
+
+def _conditions(where: RoomFilter | None, metadata: dict[str, Any] | None) -> Raw:
+    """Return the filter of the rooms that are meant; what it says of metadata finds some that are not."""
+    conditions = room_conditions(where)
+    for key, value in (metadata or {}).items():
+        conditions[f"metadata.{escape_key(check_text('metadata', key))}"] = _alike(key, value)
+    return conditions
+
+
+def _has_metadata(room: Room, wanted: dict[str, Any] | None) -> bool:
+    return all(room.metadata.get(key) == value for key, value in (wanted or {}).items())
+
+
+def _alike(key: str, value: Any) -> Any:
+    """Return a condition that holds for all that Python finds equal to `value`."""
+    packed = pack(f"metadata.{key}", value)
+    if isinstance(packed, str):
+        return packed
+    if isinstance(packed, bool | int | float):
+        # Python's 1 is 1.0 and True.
+        return {"$in": [packed, bool(packed)]} if packed in (0, 1) else packed
+    return None if packed is None else {"$exists": True}

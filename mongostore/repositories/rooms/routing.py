@@ -1,0 +1,153 @@
+"""Which room a message belongs to: rooms found by those who are in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mongostore.documents.rooms import correspondent_name, recipient_name, route_name, to_room
+from mongostore.documents.stored import Raw
+from mongostore.models import Room, RoomFilter
+from mongostore.repositories import Repository
+from mongostore.values import check_id, check_limit, check_list
+
+_NEWEST = {"room_created_at": -1, "room_id": -1}
+_OLDEST = {"room_created_at": 1, "room_id": 1}
+_ROOM = {"$lookup": {"from": "rooms", "localField": "room_id", "foreignField": "_id", "as": "room"}}
+
+
+class RoomRouting(Repository):
+    """The verbs that find a room by a channel and those whom it reaches there.
+
+    Of several rooms the newest is found: the one created last, and of those created at one instant the
+    one with the greatest id.
+    """
+
+    async def find_latest(
+        self, participant_id: str, *, channel_type: str | None = None, where: RoomFilter | None = None
+    ) -> Room | None:
+        """Return the newest room that somebody is in, as a participant or as a binding's correspondent.
+
+        Args:
+            participant_id: Who.
+            channel_type: Count bindings of this type of channel alone; participants count anyway.
+            where: Which rooms.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+            InvalidDocumentError: The room cannot be read.
+        """
+        documents = self._connection.documents
+        person = {"participant_id": check_id("participant_id", participant_id)}
+        bound = (
+            person
+            if channel_type is None
+            else {**person, "channel_type": check_id("channel_type", channel_type)}
+        )
+        candidates = [
+            *await self._routed(documents.participants, person, _NEWEST, where, 1),
+            *await self._routed(documents.bindings, bound, _NEWEST, where, 1),
+        ]
+        newest = max(candidates, key=lambda found: (found["room_created_at"], found["room_id"]), default=None)
+        return None if newest is None else to_room(newest["room"][0])
+
+    async def find_by_binding(
+        self,
+        channel_id: str,
+        names: Sequence[str],
+        *,
+        recipient: tuple[str, str] | None = None,
+        where: RoomFilter | None = None,
+    ) -> str | None:
+        """Return the id of the newest room whose binding of a channel is somebody's.
+
+        Args:
+            channel_id: The channel; a binding speaks for its own channel alone.
+            names: The binding's correspondent is one of these.
+            recipient: Or, as a key and an address: the binding names no correspondent, is no group, and has
+                that address, a text or an integer, under that key of its metadata.
+            where: Which rooms.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+        check_list("names", names)
+        wanted = [correspondent_name(check_id("names", name)) for name in names]
+        if recipient is not None:
+            wanted.append(recipient_name(*recipient))
+        of_channel = {"channel_id": check_id("channel_id", channel_id), "names": {"$in": wanted}}
+        found = await self._routed(self._connection.documents.bindings, of_channel, _NEWEST, where, 1)
+        return found[0]["room_id"] if found else None
+
+    async def find_by_participant(
+        self, channel_id: str, names: Sequence[str], *, where: RoomFilter | None = None
+    ) -> str | None:
+        """Return the id of the newest room with a participant who was reached through a channel.
+
+        Args:
+            channel_id: The channel.
+            names: The participant's id or identity is one of these.
+            where: Which rooms.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+        check_list("names", names)
+        check_id("channel_id", channel_id)
+        routes = {"$in": [route_name(channel_id, check_id("names", name)) for name in names]}
+        participants = self._connection.documents.participants
+        found = await self._routed(participants, {"routes": routes}, _NEWEST, where, 1)
+        return found[0]["room_id"] if found else None
+
+    async def list_by_channel(
+        self,
+        channel_id: str,
+        *,
+        group: bool | None = None,
+        where: RoomFilter | None = None,
+        limit: int = 50,
+    ) -> list[str]:
+        """Return the ids of the rooms that a channel is bound to, the oldest first.
+
+        Args:
+            channel_id: The channel.
+            group: Whether the binding is a group's; None for both.
+            where: Which rooms.
+            limit: How many at most, 1 to 1000.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range.
+        """
+        groups = [False, True] if group is None else [bool(group)]
+        of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
+        bindings = self._connection.documents.bindings
+        found = await self._routed(bindings, of_channel, _OLDEST, where, check_limit("limit", limit))
+        return [binding["room_id"] for binding in found]
+
+    async def _routed(
+        self, documents: Any, match: Raw, order: dict[str, int], where: RoomFilter | None, limit: int
+    ) -> list[Raw]:
+        """Return members of rooms in the order of those, each with its room, if that is meant."""
+        rooms = {f"room.{path}": condition for path, condition in room_conditions(where).items()}
+        pipeline = [{"$match": match}, {"$sort": order}, _ROOM, {"$match": rooms}, {"$limit": limit}]
+        async with await documents.get_pymongo_collection().aggregate(pipeline) as cursor:
+            found: list[Raw] = await cursor.to_list()
+        return found
+
+
+def room_conditions(where: RoomFilter | None) -> Raw:
+    """Return the filter of the rooms that are meant.
+
+    Raises:
+        InvalidValueError: A member is of the wrong type.
+    """
+    conditions: Raw = {"state": "open"}
+    if where is None:
+        return conditions
+    if where.organization_id is not None:
+        conditions["organization_id"] = check_id("organization_id", where.organization_id)
+    if where.statuses is not None:
+        check_list("statuses", where.statuses)
+        statuses = [check_id("statuses", status) for status in where.statuses]
+        conditions["status"] = statuses[0] if len(statuses) == 1 else {"$in": statuses}
+    return conditions

@@ -1,0 +1,225 @@
+"""The blocking twins of the repositories: one line a verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mongostore.portal import Portal, mirror, mirror_iter
+from mongostore.repositories.rooms import (
+    BindingRepository,
+    EventRepository,
+    IdentityRepository,
+    LeaseRepository,
+    ObservationRepository,
+    ParticipantRepository,
+    ReadMarkerRepository,
+    RoomRepository,
+    TaskRepository,
+    VerificationRepository,
+    VoiceDeliveryRepository,
+)
+from mongostore.repositories.sessions import SessionRepository
+from mongostore.store import AsyncMongoStore
+
+if TYPE_CHECKING:
+    from mongostore.sync.store import MongoStore
+
+C = TypeVar("C")
+
+
+class _Mirror(Generic[C]):
+    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
+
+    def __init__(self, store: MongoStore, find: Callable[[AsyncMongoStore], C]) -> None:
+        self._store = store
+        self._find = find
+        self._found: tuple[AsyncMongoStore, C] | None = None
+
+    @property
+    def core(self) -> C:
+        """The async repository."""
+        if self._found is None or self._found[0] is not self._store.core:
+            self._found = self._store.core, self._find(self._store.core)
+        return self._found[1]
+
+    @property
+    def portal(self) -> Portal:
+        """The portal to the repository's event loop."""
+        return self._store.portal
+
+
+class SyncSessionRepository(_Mirror[SessionRepository]):
+    """Blocking twin of `SessionRepository`."""
+
+    def in_namespace(self, namespace: str) -> SyncSessionRepository:
+        """Return the same verbs for another namespace, whose sessions are apart from all others.
+
+        Raises:
+            InvalidValueError: The name is no plain string, is empty or has a slash.
+        """
+        self.core.in_namespace(namespace)
+        return SyncSessionRepository(self._store, lambda core: self._find(core).in_namespace(namespace))
+
+    create = mirror(SessionRepository.create)
+    get = mirror(SessionRepository.get)
+    find = mirror(SessionRepository.find)
+    exists = mirror(SessionRepository.exists)
+    list = mirror(SessionRepository.list)
+    iter = mirror_iter(SessionRepository.iter, ahead=100)
+    count = mirror(SessionRepository.count)
+    update = mirror(SessionRepository.update)
+    truncate = mirror(SessionRepository.truncate)
+    delete = mirror(SessionRepository.delete)
+    restore = mirror(SessionRepository.restore)
+    purge = mirror(SessionRepository.purge)
+    append_message = mirror(SessionRepository.append_message)
+    append_messages = mirror(SessionRepository.append_messages)
+    update_message = mirror(SessionRepository.update_message)
+    upsert_message = mirror(SessionRepository.upsert_message)
+    get_message = mirror(SessionRepository.get_message)
+    delete_message = mirror(SessionRepository.delete_message)
+    delete_messages = mirror(SessionRepository.delete_messages)
+    list_messages = mirror(SessionRepository.list_messages)
+    iter_messages = mirror_iter(SessionRepository.iter_messages, ahead=100)
+    count_messages = mirror(SessionRepository.count_messages)
+    conversations = mirror(SessionRepository.conversations)
+    layout = mirror(SessionRepository.layout)
+    watch = mirror_iter(SessionRepository.watch, ahead=1)
+    get_context = mirror(SessionRepository.get_context)
+    set_context = mirror(SessionRepository.set_context)
+    delete_context = mirror(SessionRepository.delete_context)
+
+
+class SyncRoomRepository(_Mirror[RoomRepository]):
+    """Blocking twin of `RoomRepository`."""
+
+    create = mirror(RoomRepository.create)
+    get = mirror(RoomRepository.get)
+    find = mirror(RoomRepository.find)
+    exists = mirror(RoomRepository.exists)
+    context = mirror(RoomRepository.context)
+    list = mirror(RoomRepository.list)
+    iter = mirror_iter(RoomRepository.iter, ahead=100)
+    count = mirror(RoomRepository.count)
+    delete = mirror(RoomRepository.delete)
+    update = mirror(RoomRepository.update)
+    merge_metadata = mirror(RoomRepository.merge_metadata)
+    replace = mirror(RoomRepository.replace)
+    get_delivered_index = mirror(RoomRepository.get_delivered_index)
+    advance_delivered_index = mirror(RoomRepository.advance_delivered_index)
+    get_private = mirror(RoomRepository.get_private)
+    set_private = mirror(RoomRepository.set_private)
+    find_latest = mirror(RoomRepository.find_latest)
+    find_by_binding = mirror(RoomRepository.find_by_binding)
+    find_by_participant = mirror(RoomRepository.find_by_participant)
+    list_by_channel = mirror(RoomRepository.list_by_channel)
+
+
+class SyncEventRepository(_Mirror[EventRepository]):
+    """Blocking twin of `EventRepository`."""
+
+    commit = mirror(EventRepository.commit)
+    create = mirror(EventRepository.create)
+    update = mirror(EventRepository.update)
+    replace = mirror(EventRepository.replace)
+    record_delivery = mirror(EventRepository.record_delivery)
+    delete = mirror(EventRepository.delete)
+    watch = mirror_iter(EventRepository.watch, ahead=1)
+    get = mirror(EventRepository.get)
+    find = mirror(EventRepository.find)
+    find_by_key = mirror(EventRepository.find_by_key)
+    list = mirror(EventRepository.list)
+    iter = mirror_iter(EventRepository.iter, ahead=100)
+    count = mirror(EventRepository.count)
+    threads = mirror(EventRepository.threads)
+
+
+class SyncBindingRepository(_Mirror[BindingRepository]):
+    """Blocking twin of `BindingRepository`."""
+
+    upsert = mirror(BindingRepository.upsert)
+    get = mirror(BindingRepository.get)
+    find = mirror(BindingRepository.find)
+    exists = mirror(BindingRepository.exists)
+    delete = mirror(BindingRepository.delete)
+    list = mirror(BindingRepository.list)
+    iter = mirror_iter(BindingRepository.iter, ahead=100)
+
+
+class SyncParticipantRepository(_Mirror[ParticipantRepository]):
+    """Blocking twin of `ParticipantRepository`."""
+
+    upsert = mirror(ParticipantRepository.upsert)
+    get = mirror(ParticipantRepository.get)
+    find = mirror(ParticipantRepository.find)
+    delete = mirror(ParticipantRepository.delete)
+    list = mirror(ParticipantRepository.list)
+    iter = mirror_iter(ParticipantRepository.iter, ahead=100)
+
+
+class SyncIdentityRepository(_Mirror[IdentityRepository]):
+    """Blocking twin of `IdentityRepository`."""
+
+    create = mirror(IdentityRepository.create)
+    get = mirror(IdentityRepository.get)
+    find = mirror(IdentityRepository.find)
+    find_by_address = mirror(IdentityRepository.find_by_address)
+    list = mirror(IdentityRepository.list)
+    link_address = mirror(IdentityRepository.link_address)
+    unlink_address = mirror(IdentityRepository.unlink_address)
+
+
+class SyncVerificationRepository(_Mirror[VerificationRepository]):
+    """Blocking twin of `VerificationRepository`."""
+
+    find = mirror(VerificationRepository.find)
+    upsert = mirror(VerificationRepository.upsert)
+    iter_expiring = mirror_iter(VerificationRepository.iter_expiring, ahead=100)
+    create_request = mirror(VerificationRepository.create_request)
+    find_request = mirror(VerificationRepository.find_request)
+    upsert_request = mirror(VerificationRepository.upsert_request)
+
+
+class SyncTaskRepository(_Mirror[TaskRepository]):
+    """Blocking twin of `TaskRepository`."""
+
+    create = mirror(TaskRepository.create)
+    upsert = mirror(TaskRepository.upsert)
+    get = mirror(TaskRepository.get)
+    find = mirror(TaskRepository.find)
+    list = mirror(TaskRepository.list)
+    iter = mirror_iter(TaskRepository.iter, ahead=100)
+
+
+class SyncObservationRepository(_Mirror[ObservationRepository]):
+    """Blocking twin of `ObservationRepository`."""
+
+    create = mirror(ObservationRepository.create)
+    list = mirror(ObservationRepository.list)
+    iter = mirror_iter(ObservationRepository.iter, ahead=100)
+
+
+class SyncReadMarkerRepository(_Mirror[ReadMarkerRepository]):
+    """Blocking twin of `ReadMarkerRepository`."""
+
+    mark = mirror(ReadMarkerRepository.mark)
+    mark_all = mirror(ReadMarkerRepository.mark_all)
+    count_unread = mirror(ReadMarkerRepository.count_unread)
+    by_channel = mirror(ReadMarkerRepository.by_channel)
+
+
+class SyncVoiceDeliveryRepository(_Mirror[VoiceDeliveryRepository]):
+    """Blocking twin of `VoiceDeliveryRepository`."""
+
+    find = mirror(VoiceDeliveryRepository.find)
+    claim = mirror(VoiceDeliveryRepository.claim)
+    complete = mirror(VoiceDeliveryRepository.complete)
+
+
+class SyncLeaseRepository(_Mirror[LeaseRepository]):
+    """Blocking twin of `LeaseRepository`."""
+
+    acquire = mirror(LeaseRepository.acquire)
+    renew = mirror(LeaseRepository.renew)
+    release = mirror(LeaseRepository.release)
