@@ -166,7 +166,7 @@ class EventFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class ThreadSummary:
     """The replies to one event, summed up.
 
     Attributes:

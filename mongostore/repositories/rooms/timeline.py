@@ -9,7 +9,7 @@ from typing import Any
 from mongostore.documents.rooms import to_event
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
-from mongostore.models import Event, EventFilter, Page, Thread
+from mongostore.models import Event, EventFilter, Page, ThreadSummary
 from mongostore.repositories import Repository, step
 from mongostore.values import (
     check_id,
@@ -166,7 +166,7 @@ class Timeline(Repository):
         )
         return int(await self._events.count_documents(conditions))
 
-    async def threads(self, room_id: str, event_ids: Sequence[str]) -> dict[str, Thread]:
+    async def threads(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ThreadSummary]:
         """Return the threads that events of a room have begun, by their ids; without replies there is none.
 
         Raises:
@@ -182,7 +182,9 @@ class Timeline(Repository):
         summed = {"_id": "$parent_event_id", "count": {"$sum": 1}, "last": {"$max": "$created_at"}}
         async with await self._events.aggregate([{"$match": replies}, {"$group": summed}]) as cursor:
             found = await cursor.to_list()
-        return {raw["_id"]: Thread(raw["_id"], raw["count"], from_micros(raw["last"])) for raw in found}
+        return {
+            raw["_id"]: ThreadSummary(raw["_id"], raw["count"], from_micros(raw["last"])) for raw in found
+        }
 
     @property
     def _events(self) -> Any:
