@@ -1,12 +1,16 @@
-"""Measures what sessions cost beside the bare driver, and says which budgets hold.
+"""Measures what the store costs beside others that do the same, and says which budgets hold.
 
-    python -m tests.bench            a session of 100,000 messages; about a minute
-    python -m tests.bench --full     one of 1,000,000; about four
+    python -m tests.bench            everything; about two minutes
+    python -m tests.bench sessions   sessions beside the bare driver: one has 100,000 messages
+    python -m tests.bench rooms      RoomKit's store beside its own on PostgreSQL and SQLite: p50 and p95
+                                     in ms, and calls per second
+    python -m tests.bench --full     a session of 1,000,000 messages; about four minutes
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
 
-Ours and raw take turns on one server, and the medians are compared, so a busy machine troubles both
-alike. The server is that of MONGOSTORE_TEST_URI, else one is started in a temporary folder (see
-`mongostore.engines.mongod`). A bench that misses its budget says so; it never fails.
+All take turns in one run, and the medians are compared, so a busy machine troubles all alike. The MongoDB
+server is that of MONGOSTORE_TEST_URI, else one is started in a temporary folder (see
+`mongostore.engines.mongod`); so is PostgreSQL if its programs and asyncpg are there. A bench that misses its
+budget says so; it never fails.
 """
 
 from __future__ import annotations
@@ -17,57 +21,125 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from mongostore.engines.mongod import Mongod
-from tests.bench import sessions
-from tests.bench.measuring import Row
+from tests.bench import postgres, sessions
+from tests.bench.measuring import Cells
 
-COLUMNS = [("work", 46), ("ours", 10), ("raw", 10), ("result", 11), ("budget", 12), ("ok", 4)]
+Columns = list[tuple[str, int]]
+
+
+class Line(Protocol):
+    """What a bench finds."""
+
+    work: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the budget holds."""
+
+    def cells(self) -> Cells:
+        """Return what is found as a person reads it."""
+
+    def members(self) -> dict[str, Any]:
+        """Return what is found as a program reads it."""
+
+
+class Report:
+    """What the benches found, printed line by line."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.aside = Console(stderr=True)
+        self._as_json = as_json
+        self._console = Console(width=110)
+        self._missed: list[str] = []
+
+    async def add(self, columns: Columns, found: AsyncIterator[Line]) -> None:
+        """Print a table, each line of it as soon as it is known."""
+        if not self._as_json:
+            self._console.print(_line(columns, [name for name, _ in columns]), style="bold")
+        async for row in found:
+            if self._as_json:
+                sys.stdout.write(json.dumps(row.members()) + "\n")
+                sys.stdout.flush()
+            else:
+                verdict = "[green]yes[/]" if row.ok else "[red]no[/]"
+                self._console.print(_line(columns, [*row.cells(), verdict]))
+            if not row.ok:
+                self._missed.append(row.work.strip())
+
+    def end(self) -> None:
+        """Say which budgets were missed."""
+        verdict = f"over budget: {'; '.join(self._missed)}" if self._missed else "every budget holds"
+        console = self.aside if self._as_json else self._console
+        console.print(verdict, style="red" if self._missed else "green")
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument(
+        "benches", nargs="*", metavar="sessions|rooms", help="which ones; all if none is named"
+    )
     parser.add_argument("--full", action="store_true", help="read from 1,000,000 messages, not 100,000")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row")
     parser.add_argument("--rounds", type=int, default=400, help="how often each piece of work is done")
     options = parser.parse_args()
+    if unknown := set(options.benches) - BENCHES.keys():
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    report = Report(options.json)
     with _server() as uri:
-        asyncio.run(_run(uri, options))
+        for name in options.benches or BENCHES:
+            BENCHES[name](uri, options, report)
+    report.end()
 
 
-async def _run(uri: str, options: argparse.Namespace) -> None:
-    console, aside = Console(width=110), Console(stderr=True)
-    missed = []
-    if not options.json:
-        console.print(_line(*(name for name, _ in COLUMNS)), style="bold")
-    with Progress(console=aside, transient=True) as bar:
-        task = bar.add_task("filling a session", visible=False)
+def _sessions(uri: str, options: argparse.Namespace, report: Report) -> None:
+    async def run() -> None:
+        with Progress(console=report.aside, transient=True) as bar:
+            task = bar.add_task("filling a session", visible=False)
 
-        def progress(done: int, end: int) -> None:
-            bar.update(task, completed=done, total=end, visible=end >= 1000)
+            def progress(done: int, end: int) -> None:
+                bar.update(task, completed=done, total=end, visible=end >= 1000 and done < end - 1000)
 
-        async with sessions.Bench.opened(
-            uri, rounds=options.rounds, full=options.full, progress=progress
-        ) as bench:
-            async for row in sessions.rows(bench):
-                bar.update(task, visible=False)
-                if options.json:
-                    sys.stdout.write(json.dumps(row.members()) + "\n")
-                    sys.stdout.flush()
-                else:
-                    console.print(_shown(row))
-                if not row.ok:
-                    missed.append(row.work)
-    verdict = f"over budget: {'; '.join(missed)}" if missed else "every budget holds"
-    (aside if options.json else console).print(verdict, style="red" if missed else "green")
+            async with sessions.Bench.opened(
+                uri, rounds=options.rounds, full=options.full, progress=progress
+            ) as bench:
+                await report.add(sessions.COLUMNS, sessions.rows(bench))
+
+    asyncio.run(run())
+
+
+def _rooms(uri: str, options: argparse.Namespace, report: Report) -> None:
+    if find_spec("roomkit") is None:
+        report.aside.print("rooms are left out: RoomKit is not installed")
+        return
+    from tests.bench import rooms
+
+    async def run(dsn: str | None, folder: Path) -> None:
+        async with rooms.Bench.opened(uri, dsn, folder, rounds=options.rounds) as bench:
+            await report.add(rooms.COLUMNS, rooms.rows(bench))
+
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mongostore-bench-"))
+        dsn = None
+        try:
+            dsn = stack.enter_context(postgres.running())
+        except postgres.MissingError as error:
+            report.aside.print(f"PostgreSQL is left out: {error}")
+        asyncio.run(run(dsn, Path(folder)))
+
+
+BENCHES = {"sessions": _sessions, "rooms": _rooms}
 
 
 @contextmanager
@@ -83,16 +155,10 @@ def _server() -> Iterator[str]:
             server.stop()
 
 
-def _shown(row: Row) -> Table:
-    amounts = (f"{amount:,.0f} {row.unit}" for amount in (row.ours, row.raw))
-    verdict = "[green]yes[/]" if row.ok else "[red]no[/]"
-    return _line(row.work, *amounts, row.shown(row.result), f"≤ {row.shown(row.budget)}", verdict)
-
-
-def _line(*cells: str) -> Table:
-    """Return one line of the table, in columns as wide as all others': a row is shown once it is known."""
+def _line(columns: Columns, cells: Cells) -> Table:
+    """Return one line of a table, in columns as wide as all others': a row is shown once it is known."""
     line = Table.grid(padding=(0, 1))
-    for name, width in COLUMNS:
+    for name, width in columns:
         line.add_column(width=width, justify="left" if name == "work" else "right")
     line.add_row(*cells)
     return line

@@ -9,6 +9,8 @@ from statistics import median
 from typing import Any, Literal
 
 Work = Callable[[], Awaitable[object]]
+# One for each column of a table but the last, which says whether the budget holds.
+Cells = list[str]
 
 
 @dataclass(frozen=True)
@@ -41,25 +43,39 @@ class Row:
         """Whether the work keeps within its budget."""
         return self.result <= self.budget
 
-    def shown(self, value: float) -> str:
-        """Return a result or a budget as a person reads it."""
-        return f"{value:.2f}x" if self.compare == "ratio" else f"{value:+.0f} {self.unit}"
+    def cells(self) -> Cells:
+        """Return the row as a person reads it."""
+        amounts = (f"{amount:,.0f} {self.unit}" for amount in (self.ours, self.raw))
+        return [self.work, *amounts, self._shown(self.result), f"≤ {self._shown(self.budget)}"]
 
     def members(self) -> dict[str, Any]:
         """Return the row as a program reads it."""
         return {**asdict(self), "result": self.result, "ok": self.ok}
 
+    def _shown(self, value: float) -> str:
+        return f"{value:.2f}x" if self.compare == "ratio" else f"{value:+.0f} {self.unit}"
+
 
 async def interleave(rounds: int, *works: Work) -> list[float]:
-    """Return the median of each piece of work in µs: they take turns, each round begun by another one."""
+    """Return the median of each piece of work in µs, done in turns."""
+    return [median(each) / 1000 for each in await take_turns(rounds, *works)]
+
+
+async def take_turns(rounds: int, *works: Work) -> list[list[int]]:
+    """Return the times of each piece of work in ns: they take turns, each round begun by another one."""
     times: list[list[int]] = [[] for _ in works]
     turns = list(range(len(works)))
     for number in range(-max(rounds // 10, 5), rounds):
         for turn in turns:
-            began = time.perf_counter_ns()
-            await works[turn]()
-            took = time.perf_counter_ns() - began
+            took = await timed(works[turn])
             if number >= 0:
                 times[turn].append(took)
         turns.append(turns.pop(0))
-    return [median(each) / 1000 for each in times]
+    return times
+
+
+async def timed(work: Work) -> int:
+    """Return how many ns a piece of work takes."""
+    began = time.perf_counter_ns()
+    await work()
+    return time.perf_counter_ns() - began

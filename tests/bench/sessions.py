@@ -22,6 +22,7 @@ from mongostore import AsyncMongoStore, Message, MongoStore
 from mongostore.documents.sessions import to_stored
 from tests.bench.measuring import Row, Work, interleave
 
+COLUMNS = [("work", 46), ("ours", 10), ("raw", 10), ("result", 11), ("budget", 12), ("ok", 4)]
 LONG = 100_000
 LONGER = 1_000_000
 TEXT = "x" * 600
