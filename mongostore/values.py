@@ -69,6 +69,28 @@ def check_limit(path: str, value: object) -> int:
     return value
 
 
+def check_offset(path: str, value: object) -> int:
+    """Return `value`, a number of items to pass over: an integer from 0.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise InvalidValueError(path, "must be an integer from 0")
+    return value
+
+
+def check_flag(path: str, value: object) -> bool:
+    """Return `value`, which is True or False.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not bool:
+        raise InvalidValueError(path, f"must be True or False, not {type(value).__name__}")
+    return value
+
+
 def check_list(path: str, value: object) -> None:
     """Refuse what is no list (or tuple) where several things are asked for.
 
@@ -159,7 +181,11 @@ def pack(path: str, value: object) -> Any:
         native = _scan(value, 0)
         if native and not (type(value) is dict and JSON_MARK in value):
             return value
-        return {JSON_MARK: json.dumps(value)}
+        text = json.dumps(value)
+        if isinstance(value, str | int | float) and _scan(plain := json.loads(text), 0):
+            # An instance of a subclass by itself is stored as what it says, so that a query finds it.
+            return plain
+        return {JSON_MARK: text}
     except _RefusedError as refused:
         trail = "".join([*reversed(refused.trail[-20:]), "…" if len(refused.trail) > 20 else ""])
         raise InvalidValueError(path + trail, refused.reason) from None

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from mongostore.documents.rooms import key_of, time_of
 from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given
-from mongostore.errors import InvalidDocumentError
+from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import (
     Identity,
     Observation,
@@ -24,7 +24,9 @@ from mongostore.models import (
     VoiceDelivery,
 )
 from mongostore.values import (
+    check_flag,
     check_id,
+    check_list,
     check_text,
     escape_key,
     from_micros,
@@ -212,6 +214,15 @@ class LeaseDocument(LeaseFields, Document):
         name = "leases"
 
 
+def scope_of(organization_id: str | None) -> str:
+    """Return the stored form of an organization, which is empty for none.
+
+    Raises:
+        InvalidValueError: It is no plain string.
+    """
+    return "" if organization_id is None else check_id("organization_id", organization_id)
+
+
 def address_key(channel_type: str, address: str, organization_id: str | None) -> dict[str, str]:
     """Return the key of an address of an organization, or of none.
 
@@ -221,7 +232,7 @@ def address_key(channel_type: str, address: str, organization_id: str | None) ->
     return {
         "t": check_id("channel_type", channel_type),
         "a": check_id("address", address),
-        "o": check_id("organization_id", organization_id or ""),
+        "o": scope_of(organization_id),
     }
 
 
@@ -234,14 +245,17 @@ def to_stored_identity(identity: Identity, token: str) -> Raw:
     """
     identity = given("identity", identity, Identity)
     addresses: dict[str, list[str]] = {}
+    if not isinstance(identity.addresses, dict):
+        raise InvalidValueError("addresses", f"must be a dict, not {type(identity.addresses).__name__}")
     for channel_type, held in identity.addresses.items():
+        check_list("addresses", held)
         key = escape_key(check_text("addresses", channel_type))
         addresses[key] = [check_id("addresses", address) for address in held]
     return _checked(
         f"identity {identity.id!r}",
         {
             "_id": check_id("id", identity.id),
-            "organization_id": check_id("organization_id", identity.organization_id or ""),
+            "organization_id": scope_of(identity.organization_id),
             "addresses": addresses,
             "data": pack_object("data", identity.data),
             "token": token,
@@ -277,7 +291,7 @@ def to_stored_verification(verification: Verification) -> Raw:
     """
     verification = given("verification", verification, Verification)
     identity_id = check_id("identity_id", verification.identity_id)
-    organization_id = check_id("organization_id", verification.organization_id or "")
+    organization_id = scope_of(verification.organization_id)
     return _checked(
         "a verification",
         {
@@ -401,7 +415,7 @@ def to_stored_delivery(delivery: VoiceDelivery) -> Raw:
             "content_hash": check_id("content_hash", delivery.content_hash),
             "attempt_id": check_id("attempt_id", delivery.attempt_id),
             "outcome": None if delivery.outcome is None else pack_object("outcome", delivery.outcome),
-            "retryable": bool(delivery.retryable),
+            "retryable": check_flag("retryable", delivery.retryable),
             "data": pack_object("data", delivery.data),
             "schema_version": SCHEMA_VERSION,
         },

@@ -17,7 +17,9 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.models import Binding, Event, Participant, Room
 from mongostore.values import (
     MAX_ID_BYTES,
+    check_flag,
     check_id,
+    check_list,
     check_text,
     from_micros,
     pack,
@@ -240,11 +242,11 @@ def to_stored_event(event: Event, now: int) -> Raw:
             stored[name] = check_id(name, value)
     if event.content is not None:
         stored["content"] = pack("content", event.content)
-    if event.data:
+    if event.data != {}:
         stored["data"] = pack_object("data", event.data)
-    if event.metadata:
+    if event.metadata != {}:
         stored["metadata"] = pack_members("metadata", event.metadata)
-    if event.delivery_results:
+    if event.delivery_results != {}:
         stored["delivery_results"] = pack_object("delivery_results", event.delivery_results)
     return stored
 
@@ -304,10 +306,10 @@ def to_stored_binding(binding: Binding) -> Raw:
         "channel_id": check_id("channel_id", binding.channel_id),
         "channel_type": _optional("channel_type", binding.channel_type),
         "participant_id": _optional("participant_id", binding.participant_id),
-        "group": bool(binding.group),
-        "names": binding_names(binding),
+        "group": check_flag("group", binding.group),
         "data": pack_object("data", binding.data),
         "metadata": pack_members("metadata", binding.metadata),
+        "names": binding_names(binding),
         "schema_version": SCHEMA_VERSION,
     }
     check_size(f"binding {binding.channel_id!r}", stored)
@@ -370,6 +372,7 @@ def to_stored_participant(participant: Participant) -> Raw:
     """
     participant = given("participant", participant, Participant)
     identity_id = _optional("identity_id", participant.identity_id)
+    check_list("channel_ids", participant.channel_ids)
     channel_ids = [check_id("channel_ids", channel) for channel in participant.channel_ids]
     names = dict.fromkeys(filter(None, [check_id("id", participant.id), identity_id]))
     stored: Raw = {

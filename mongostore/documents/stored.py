@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import bson
 from bson.errors import BSONError
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
 
-V = TypeVar("V", bound=BaseModel)
+V = TypeVar("V")
 
 # A document, or a part of one, as the driver gives and takes it.
 Raw = dict[str, Any]

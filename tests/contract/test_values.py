@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import math
-from collections.abc import Awaitable
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mongostore import AsyncMongoStore, InvalidValueError, Message, MongoStore
+from tests.contract.oddities import CURSORS, NASTY, NO_IDS, Colour, Loud, deep, refused, same
 
 ODD_KEYS = ["a.b", "$set", "$ref", "$id", "_id", "", "\0", "é", "0", "__json__", "%2E;", "%", "\ud800"]
 KEYS = st.one_of(st.sampled_from(ODD_KEYS), st.text(st.characters(), max_size=8))
@@ -33,50 +29,6 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 OBJECTS = st.dictionaries(KEYS, VALUES, max_size=4)
-
-
-def deep(levels: int) -> Any:
-    value: Any = 1
-    for _ in range(levels):
-        value = {"k": [value]}
-    return value
-
-
-NASTY = [
-    {"$ref": "c", "$id": 1},
-    {"$where": "1", "a.b": {"$set": {}}},
-    {"__json__": "1"},
-    {"__json__": 1, "other": 2},
-    "$_id",
-    "$$NOW",
-    2**63,
-    -(2**63) - 1,
-    10**400,
-    [1, 1.0, True, -0.0],
-    "half \ud800 pair",
-    "\0",
-    deep(40),
-    deep(150),
-    {"nan": math.inf},
-    [[], {}, [[]], ""],
-    {str(n): n for n in range(500)},
-]
-
-
-async def refused(*calls: Awaitable[object]) -> list[InvalidValueError]:
-    """Await every call and return its error, which has to be that of a refused value."""
-    outcomes = [outcome for call in calls for outcome in await asyncio.gather(call, return_exceptions=True)]
-    assert [type(outcome) for outcome in outcomes] == [InvalidValueError] * len(calls)
-    return outcomes  # type: ignore[return-value]
-
-
-def same(one: object, other: object) -> bool:
-    """Equal in value and in type, so that 1, 1.0 and True are three things."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return type(one) is type(other) and one == other
 
 
 @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
@@ -134,14 +86,6 @@ def test_thousands_of_values_come_back_equal_from_a_server(server_uri: str, data
     round_trips(server_uri, database, 1500)
 
 
-class Colour(StrEnum):
-    RED = "red"
-
-
-class Loud(str):
-    __slots__ = ()
-
-
 circle: list[Any] = []
 circle.append(circle)
 
@@ -192,9 +136,6 @@ async def test_subclasses_of_plain_values_come_back_as_plain_values(store: Async
     await store.sessions.append_message("s", Message(id="m", role="user", content=[Colour.RED, Loud("loud")]))
     message = await store.sessions.get_message("s", "m")
     assert same(message.content, ["red", "loud"])
-
-
-NO_IDS: list[Any] = [{"$ne": None}, None, 5, b"s", ["s"], Colour.RED, Loud("s"), "\ud800", "x" * 513, True]
 
 
 @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
@@ -256,22 +197,6 @@ async def test_limits_and_positions_are_checked_integers(store: AsyncMongoStore,
         for where in ({"before": bad}, {"after": bad}):
             with pytest.raises(InvalidValueError):
                 await store.sessions.list_messages("s", **where)
-
-
-BOTTOMLESS = base64.urlsafe_b64encode(b"[" * 100_000).decode()
-CURSORS = [
-    BOTTOMLESS,
-    "",
-    "x",
-    "e30=",
-    "WzEsMl0=",
-    "ÿ",
-    "\ud800",
-    5,
-    {"$gt": ""},
-    "bnVsbA==",
-    "WzEsICJhIiwgMl0=",
-]
 
 
 @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))

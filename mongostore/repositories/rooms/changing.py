@@ -8,13 +8,15 @@ from typing import Any, Unpack
 from pymongo import ReturnDocument
 
 from mongostore.documents.rooms import ROOM_TIMES, time_of, to_room, to_stored_room
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.stored import Raw, check_size, given
 from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomMembers, RoomState
 from mongostore.repositories import current_call
 from mongostore.repositories.rooms.routing import RoomRouting
 from mongostore.values import (
+    check_flag,
     check_id,
+    check_list,
     check_members,
     check_text,
     escape_key,
@@ -45,13 +47,13 @@ class RoomChanges(RoomRouting):
             InvalidValueError: A value cannot be stored, or there is no such member.
             DocumentTooLargeError: It would take too much; it is left as it was.
         """
-        given = check_members(members, RoomMembers)
-        notes = given.pop("metadata", {})
+        changed = check_members(members, RoomMembers)
+        notes = changed.pop("metadata", {})
         if not isinstance(notes, dict):
             raise InvalidValueError("metadata", f"must be a dict, not {type(notes).__name__}")
-        removed = [key for key, value in notes.items() if value is None]
+        removed = [_key(key) for key, value in notes.items() if value is None]
         kept = {key: value for key, value in notes.items() if value is not None}
-        return await self._merge(room_id, _packed(given), kept, removed)
+        return await self._merge(room_id, _packed(changed), kept, removed)
 
     async def merge_metadata(
         self, room_id: str, metadata: dict[str, Any], *, unset: Sequence[str] = ()
@@ -71,7 +73,10 @@ class RoomChanges(RoomRouting):
             InvalidValueError: A value cannot be stored.
             DocumentTooLargeError: It would take too much; it is left as it was.
         """
-        return await self._merge(room_id, {}, metadata, [key for key in unset if key not in metadata])
+        packed = pack_members("metadata", metadata)
+        check_list("unset", unset)
+        removed = [key for key in map(_key, unset) if escape_key(key) not in packed]
+        return await self._merge(room_id, {}, metadata, removed)
 
     async def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace all members of a room but its counters, its creation and what is private.
@@ -94,6 +99,7 @@ class RoomChanges(RoomRouting):
         del sets["created_at"]
         guard = open_room(room.id)
         if expected is not None:
+            given("expected", expected, RoomState)
             guard["status"] = check_id("status", expected.status)
             guard["paused_at"] = time_of("paused_at", expected.paused_at)
             guard["last_activity_at"] = time_of("last_activity_at", expected.last_activity_at)
@@ -134,6 +140,7 @@ class RoomChanges(RoomRouting):
         if type(index) is not int or abs(index) >= 2**62:
             raise InvalidValueError("index", "must be an integer")
         call = current_call()
+        check_flag("force", force)
         before: Any = {"$lt": index} if force else index - 1
         moved = await self._rooms.update_one(
             {**open_room(room_id), "delivered_index": before},
@@ -192,7 +199,7 @@ class RoomChanges(RoomRouting):
         sets |= {f"metadata.{name}": value for name, value in packed.items()}
         update: Raw = {"$set": {**sets, "updated_at": current_call().now}}
         if unset:
-            update["$unset"] = {f"metadata.{escape_key(check_text('unset', key))}": "" for key in unset}
+            update["$unset"] = {f"metadata.{escape_key(key)}": "" for key in unset}
         raw = await self._rooms.find_one_and_update(
             open_room(room_id), update, SHOWN, return_document=ReturnDocument.AFTER
         )
@@ -208,6 +215,13 @@ def open_room(room_id: str) -> Raw:
         InvalidValueError: The id is no plain string.
     """
     return {"_id": check_id("room_id", room_id), "state": "open"}
+
+
+def _key(key: object) -> str:
+    # Any key may be among the metadata, even one that no text can be.
+    if type(key) is not str:
+        raise InvalidValueError("metadata", f"has a key that is no plain string but {type(key).__name__}")
+    return key
 
 
 def _packed(members: dict[str, Any]) -> Raw:

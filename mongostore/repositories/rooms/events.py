@@ -10,7 +10,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.stored import Raw, check_size, given
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventMembers
 from mongostore.repositories import Connection, current_call
@@ -18,9 +18,11 @@ from mongostore.repositories.rooms.committing import Committer, Entry, Rewrite, 
 from mongostore.repositories.rooms.tailing import Tailer
 from mongostore.repositories.rooms.timeline import Timeline
 from mongostore.values import (
+    check_flag,
     check_id,
     check_members,
     check_position,
+    check_text,
     escape_key,
     from_micros,
     pack,
@@ -65,10 +67,14 @@ class EventRepository(Timeline):
             DocumentTooLargeError: It takes more than a document can hold.
         """
         rewrite = None
+        given("event", event, Event)
         if target is not None:
+            update = to_rewrite(target)
             deletes = event.type == event.change == "delete" and event.target_event_id == target.id
-            rewrite = Rewrite(check_id("target", target.id), to_rewrite(target), deletes)
-        return await self._commit(event, counted=True, activity=activity, rewrite=rewrite)
+            rewrite = Rewrite(check_id("target", target.id), update, deletes)
+        return await self._commit(
+            event, counted=True, activity=check_flag("activity", activity), rewrite=rewrite
+        )
 
     async def create(self, event: Event) -> Event:
         """Store an event at its own index, or at the next one if it has none; the room's counters stay.
@@ -82,7 +88,7 @@ class EventRepository(Timeline):
             InvalidValueError: A value cannot be stored; names its path.
             DocumentTooLargeError: It takes more than a document can hold.
         """
-        if event.index is None:
+        if given("event", event, Event).index is None:
             return await self._commit(event, counted=False, activity=False, rewrite=None)
         call = current_call()
         stored = {**_sized(event, to_stored_event(event, call.now)), "token": call.token}
@@ -141,7 +147,8 @@ class EventRepository(Timeline):
             InvalidValueError: A value cannot be stored.
             DocumentTooLargeError: It takes more than a document can hold.
         """
-        rewrite = Rewrite(event.id, to_rewrite(event), erase_edits)
+        update = to_rewrite(event)
+        rewrite = Rewrite(event.id, update, check_flag("erase_edits", erase_edits))
         room_id = check_id("room_id", event.room_id)
         try:
             if erase_edits:
@@ -183,6 +190,7 @@ class EventRepository(Timeline):
         """
         check_id("room_id", room_id)
         check_id("event_id", event_id)
+        check_flag("replies", replies)
         seen = current_call().seen
 
         async def remove(session: Any) -> list[Event]:
@@ -194,7 +202,7 @@ class EventRepository(Timeline):
                 of_thread = {"room_id": room_id, "parent_event_id": event_id, "_id": {"$ne": event_id}}
                 raws += await self._found(of_thread, session)
             ids = [raw["_id"] for raw in raws]
-            changes = {"room_id": room_id, "target_event_id": {"$in": ids, "$gt": ""}, "_id": {"$nin": ids}}
+            changes = {"room_id": room_id, "target_event_id": {"$in": ids, "$gte": ""}, "_id": {"$nin": ids}}
             raws += await self._found(changes, session)
             seen["removed"] = [to_event(raw) for raw in raws]
             await self._events.delete_many({"_id": {"$in": [raw["_id"] for raw in raws]}}, session=session)
@@ -251,6 +259,8 @@ def _update(members: dict[str, Any]) -> Raw:
                 sets[name] = pack(name, value)
             case "data":
                 sets[name] = pack_object(name, value)
+            case "visibility":
+                sets[name] = check_text(name, value)
             case _:
                 sets[name] = check_id(name, value)
     check_size("the event's update", sets)

@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.people import (
     address_key,
+    scope_of,
     to_identity,
     to_request,
     to_stored_identity,
@@ -109,7 +110,7 @@ class IdentityRepository(Repository):
             InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
         """
         limit = check_limit("limit", limit)
-        conditions: Raw = {"organization_id": check_id("organization_id", organization_id or "")}
+        conditions: Raw = {"organization_id": scope_of(organization_id)}
         if cursor is not None:
             conditions["_id"] = {"$gt": check_id("cursor", from_token(cursor))}
         found = self._identities.find(conditions, sort=[("_id", 1)], limit=limit + 1, batch_size=limit + 2)
@@ -200,7 +201,7 @@ class VerificationRepository(Repository):
             InvalidValueError: An argument is no plain string.
             InvalidDocumentError: It cannot be read.
         """
-        key = key_of(check_id("identity_id", identity_id), check_id("organization_id", organization_id or ""))
+        key = key_of(check_id("identity_id", identity_id), scope_of(organization_id))
         raw = await self._verifications.find_one({"_id": key})
         return None if raw is None else to_verification(raw)
 

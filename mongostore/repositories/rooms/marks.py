@@ -14,7 +14,7 @@ from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import VoiceDelivery
 from mongostore.repositories import Repository
-from mongostore.values import check_id, pack_object
+from mongostore.values import check_id
 
 
 class ReadMarkerRepository(Repository):
@@ -26,6 +26,7 @@ class ReadMarkerRepository(Repository):
         Raises:
             InvalidValueError: An id is no plain string.
         """
+        check_id("channel_id", channel_id)
         event = {"_id": check_id("event_id", event_id), "room_id": check_id("room_id", room_id)}
         raw = await self._events.find_one(event, {"index": 1})
         return raw is not None and await self._raise(room_id, channel_id, raw["index"])
@@ -36,6 +37,7 @@ class ReadMarkerRepository(Repository):
         Raises:
             InvalidValueError: An id is no plain string.
         """
+        check_id("channel_id", channel_id)
         newest = self._events.find(
             {"room_id": check_id("room_id", room_id)}, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1
         )
@@ -75,7 +77,7 @@ class ReadMarkerRepository(Repository):
         return self._connection.documents.read_markers.get_pymongo_collection()
 
     async def _raise(self, room_id: str, channel_id: str, index: int) -> bool:
-        key = key_of(room_id, check_id("channel_id", channel_id))
+        key = key_of(room_id, channel_id)
         update = {"$max": {"index": index}, "$setOnInsert": {"room_id": room_id, "channel_id": channel_id}}
         while True:
             # Two at once may both find nothing there; then the second one finds the first.
@@ -110,9 +112,9 @@ class VoiceDeliveryRepository(Repository):
             InvalidValueError: A value cannot be stored, or the claim has an outcome already.
             DocumentTooLargeError: It takes more than a document can hold.
         """
+        stored = to_stored_delivery(delivery)
         if delivery.outcome is not None:
             raise InvalidValueError("outcome", "must be None in a claim")
-        stored = to_stored_delivery(delivery)
         key = stored["_id"]
 
         async def reserve(session: Any) -> Raw:
@@ -157,11 +159,11 @@ class VoiceDeliveryRepository(Repository):
             InvalidValueError: A value cannot be stored, or there is no outcome.
             DocumentTooLargeError: It takes more than a document can hold.
         """
+        stored = to_stored_delivery(delivery)
         if delivery.outcome is None:
             raise InvalidValueError("outcome", "must not be None")
-        outcome = {"outcome": pack_object("outcome", delivery.outcome), "retryable": bool(delivery.retryable)}
-        key = key_of(check_id("room_id", delivery.room_id), check_id("key", delivery.key))
-        attempt = {"_id": key, "attempt_id": check_id("attempt_id", delivery.attempt_id)}
+        outcome = {name: stored[name] for name in ("outcome", "retryable")}
+        attempt = {name: stored[name] for name in ("_id", "attempt_id")}
         completed = await self._deliveries.update_one({**attempt, "outcome": None}, {"$set": outcome})
         if completed.matched_count:
             return True

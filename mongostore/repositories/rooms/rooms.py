@@ -27,10 +27,11 @@ from mongostore.repositories.rooms.routing import room_conditions
 from mongostore.values import (
     check_id,
     check_limit,
+    check_offset,
+    check_position,
     check_text,
-    escape_key,
     from_token,
-    pack,
+    pack_members,
     to_token,
 )
 
@@ -59,12 +60,12 @@ class RoomRepository(RoomChanges):
         """
         call = current_call()
         stored = to_stored_room(room, call.now)
-        latest = room.latest_index
+        latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
         stored |= {
             "private": {},
-            "event_count": room.event_count,
+            "event_count": check_position("event_count", room.event_count),
             "latest_index": latest,
-            "delivered_index": room.delivered_index,
+            "delivered_index": _check_delivered(room.delivered_index),
             "next_index": 0 if latest is None else latest + 1,
             "next_position": 0,
             "state": "open",
@@ -163,8 +164,7 @@ class RoomRepository(RoomChanges):
             InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
         """
         limit = check_limit("limit", limit)
-        if type(offset) is not int or offset < 0:
-            raise InvalidValueError("offset", "must be an integer from 0")
+        offset = check_offset("offset", offset)
         conditions = _conditions(where, metadata)
         if cursor is not None:
             _go_on(conditions, *_decode_cursor(cursor))
@@ -296,8 +296,8 @@ def _decode_cursor(cursor: object) -> tuple[int, str]:
 def _conditions(where: RoomFilter | None, metadata: dict[str, Any] | None) -> Raw:
     """Return the filter of the rooms that are meant; what it says of metadata finds some that are not."""
     conditions = room_conditions(where)
-    for key, value in (metadata or {}).items():
-        conditions[f"metadata.{escape_key(check_text('metadata', key))}"] = _alike(key, value)
+    for key, packed in pack_members("metadata", {} if metadata is None else metadata).items():
+        conditions[f"metadata.{key}"] = _alike(packed)
     return conditions
 
 
@@ -305,12 +305,16 @@ def _has_metadata(room: Room, wanted: dict[str, Any] | None) -> bool:
     return all(room.metadata.get(key) == value for key, value in (wanted or {}).items())
 
 
-def _alike(key: str, value: Any) -> Any:
-    """Return a condition that holds for all that Python finds equal to `value`."""
-    packed = pack(f"metadata.{key}", value)
-    if isinstance(packed, str):
+def _check_delivered(index: object) -> int:
+    return -1 if index == -1 else check_position("delivered_index", index)
+
+
+def _alike(packed: Any) -> Any:
+    """Return a condition that holds for all values that Python finds equal to a stored one."""
+    if packed is None or isinstance(packed, str):
         return packed
-    if isinstance(packed, bool | int | float):
+    if isinstance(packed, int | float) and not abs(packed) >= 2**63:
         # Python's 1 is 1.0 and True.
-        return {"$in": [packed, bool(packed)]} if packed in (0, 1) else packed
-    return None if packed is None else {"$exists": True}
+        return {"$in": [int(packed), bool(packed)]} if packed in (0, 1) else packed
+    # Greater integers, which may equal a float, are stored as text.
+    return {"$exists": True}

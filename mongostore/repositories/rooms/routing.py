@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from mongostore.documents.rooms import correspondent_name, recipient_name, route_name, to_room
-from mongostore.documents.stored import Raw
+from mongostore.documents.stored import Raw, given
+from mongostore.errors import InvalidValueError
 from mongostore.models import Room, RoomFilter
 from mongostore.repositories import Repository
-from mongostore.values import check_id, check_limit, check_list
+from mongostore.values import check_flag, check_id, check_limit, check_list, check_text
 
 _NEWEST = {"room_created_at": -1, "room_id": -1}
 _OLDEST = {"room_created_at": 1, "room_id": 1}
@@ -74,7 +75,7 @@ class RoomRouting(Repository):
         check_list("names", names)
         wanted = [correspondent_name(check_id("names", name)) for name in names]
         if recipient is not None:
-            wanted.append(recipient_name(*recipient))
+            wanted.append(_recipient(recipient))
         of_channel = {"channel_id": check_id("channel_id", channel_id), "names": {"$in": wanted}}
         found = await self._routed(self._connection.documents.bindings, of_channel, _NEWEST, where, 1)
         return found[0]["room_id"] if found else None
@@ -118,7 +119,7 @@ class RoomRouting(Repository):
         Raises:
             InvalidValueError: An argument is of the wrong type or out of range.
         """
-        groups = [False, True] if group is None else [bool(group)]
+        groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
         bindings = self._connection.documents.bindings
         found = await self._routed(bindings, of_channel, _OLDEST, where, check_limit("limit", limit))
@@ -135,6 +136,13 @@ class RoomRouting(Repository):
         return found
 
 
+def _recipient(recipient: tuple[str, str]) -> str:
+    if not isinstance(recipient, tuple) or len(recipient) != 2:
+        raise InvalidValueError("recipient", "must be a tuple of a key and an address")
+    key, address = recipient
+    return recipient_name(check_text("recipient", key), check_id("recipient", address))
+
+
 def room_conditions(where: RoomFilter | None) -> Raw:
     """Return the filter of the rooms that are meant.
 
@@ -144,6 +152,7 @@ def room_conditions(where: RoomFilter | None) -> Raw:
     conditions: Raw = {"state": "open"}
     if where is None:
         return conditions
+    given("where", where, RoomFilter)
     if where.organization_id is not None:
         conditions["organization_id"] = check_id("organization_id", where.organization_id)
     if where.statuses is not None:

@@ -7,14 +7,16 @@ from contextlib import suppress
 from typing import Any
 
 from mongostore.documents.rooms import to_event
-from mongostore.documents.stored import Raw
-from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.documents.stored import Raw, given
+from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ThreadSummary
 from mongostore.repositories import Repository, step
 from mongostore.values import (
+    check_flag,
     check_id,
     check_limit,
     check_list,
+    check_offset,
     check_position,
     check_text,
     from_micros,
@@ -106,8 +108,7 @@ class Timeline(Repository):
             InvalidValueError: An argument is of the wrong type or out of range.
         """
         limit = check_limit("limit", limit)
-        if type(offset) is not int or offset < 0:
-            raise InvalidValueError("offset", "must be an integer from 0")
+        offset, newest = check_offset("offset", offset), check_flag("newest", newest)
         conditions = _conditions(room_id, where)
         bounds: Raw = {}
         if after is not None:
@@ -176,7 +177,7 @@ class Timeline(Repository):
         roots = [check_id("event_ids", event_id) for event_id in event_ids]
         replies = {
             "room_id": check_id("room_id", room_id),
-            "parent_event_id": {"$in": roots, "$gt": ""},
+            "parent_event_id": {"$in": roots, "$gte": ""},
             "status": {"$ne": _BLOCKED},
         }
         summed = {"_id": "$parent_event_id", "count": {"$sum": 1}, "last": {"$max": "$created_at"}}
@@ -211,22 +212,23 @@ class Timeline(Repository):
 
 def _conditions(room_id: str, where: EventFilter | None) -> Raw:
     """Return the filter of the events that are meant: the one place where such a filter begins."""
-    where = where or EventFilter()
+    where = EventFilter() if where is None else given("where", where, EventFilter)
     conditions: Raw = {"room_id": check_id("room_id", room_id)}
-    if not where.blocked:
+    if not check_flag("blocked", where.blocked):
         conditions["status"] = {"$ne": _BLOCKED}
     types: Raw = {}
     for name, operator in (("types", "$in"), ("exclude_types", "$nin")):
-        if (given := getattr(where, name)) is not None:
-            check_list(name, given)
-            types[operator] = [check_id(name, type_) for type_ in given]
+        if (listed := getattr(where, name)) is not None:
+            check_list(name, listed)
+            types[operator] = [check_id(name, type_) for type_ in listed]
     if types:
         conditions["type"] = types
     for name in _EQUAL:
         if (value := getattr(where, name)) is not None:
-            conditions[name] = check_text(name, value)
-    if where.top_level:
-        conditions.setdefault("parent_event_id", None)
+            conditions[name] = check_text(name, value) if name == "visibility" else check_id(name, value)
+    if check_flag("top_level", where.top_level):
+        # No reply to anything is a reply to a certain event.
+        conditions["parent_event_id"] = None if where.parent_event_id is None else {"$in": []}
     times: Raw = {}
     for name, operator in (("created_after", "$gt"), ("created_before", "$lt")):
         if (time := getattr(where, name)) is not None:
