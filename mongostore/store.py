@@ -25,6 +25,13 @@ from mongostore.repositories.rooms import (
     VoiceDeliveryRepository,
 )
 from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.threads import (
+    ElementRepository,
+    FileRepository,
+    ThreadMessageRepository,
+    ThreadRepository,
+    UserRepository,
+)
 from mongostore.settings import Settings
 
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
@@ -80,6 +87,11 @@ class AsyncMongoStore:
         self.read_markers = ReadMarkerRepository(self._connection)
         self.voice_deliveries = VoiceDeliveryRepository(self._connection)
         self.leases = LeaseRepository(self._connection)
+        self.users = UserRepository(self._connection)
+        self.files = FileRepository(self._connection)
+        self.threads = ThreadRepository(self._connection)
+        self.messages = ThreadMessageRepository(self._connection)
+        self.elements = ElementRepository(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"

@@ -20,9 +20,13 @@ from mongostore.documents.people import (
 )
 from mongostore.documents.rooms import BindingDocument, EventDocument, ParticipantDocument, RoomDocument
 from mongostore.documents.sessions import OverflowDocument, SegmentDocument, SessionDocument
+from mongostore.documents.threads import ElementDocument, MessageDocument, ThreadDocument, UserDocument
 from mongostore.engines import Database
 
 D = TypeVar("D", bound=Document)
+
+# GridFS's own layout, which is no document of ours.
+FILES = ("files.chunks", "files.files")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,10 @@ class Documents:
     read_markers: type[ReadMarkerDocument]
     voice_deliveries: type[VoiceDeliveryDocument]
     leases: type[LeaseDocument]
+    users: type[UserDocument]
+    threads: type[ThreadDocument]
+    messages: type[MessageDocument]
+    elements: type[ElementDocument]
 
     @classmethod
     async def bind(cls, database: Database) -> Documents:
@@ -70,6 +78,10 @@ class Documents:
             _unbound(ReadMarkerDocument),
             _unbound(VoiceDeliveryDocument),
             _unbound(LeaseDocument),
+            _unbound(UserDocument),
+            _unbound(ThreadDocument),
+            _unbound(MessageDocument),
+            _unbound(ElementDocument),
         )
         # Index definitions live in `indexes/`; Beanie's own handling loses some of them.
         await init_beanie(database, document_models=list(vars(bound).values()), skip_indexes=True)
@@ -77,7 +89,7 @@ class Documents:
 
     def collections(self) -> list[str]:
         """Return the names of all collections, in alphabetical order."""
-        return sorted(document.get_collection_name() for document in vars(self).values())
+        return sorted([*(document.get_collection_name() for document in vars(self).values()), *FILES])
 
 
 def _unbound(declared: type[D]) -> type[D]:

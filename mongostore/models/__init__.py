@@ -31,6 +31,16 @@ from mongostore.models.sessions import (
     Session,
     SessionMembers,
 )
+from mongostore.models.threads import (
+    Element,
+    Feedback,
+    File,
+    Thread,
+    ThreadMembers,
+    ThreadMessage,
+    ThreadMessageMembers,
+    User,
+)
 from mongostore.models.value import MintedId, Page
 
 __all__ = [
@@ -38,9 +48,12 @@ __all__ = [
     "Change",
     "ChangeKind",
     "Conversation",
+    "Element",
     "Event",
     "EventFilter",
     "EventMembers",
+    "Feedback",
+    "File",
     "Identity",
     "Layout",
     "Lease",
@@ -59,7 +72,12 @@ __all__ = [
     "Session",
     "SessionMembers",
     "Task",
+    "Thread",
+    "ThreadMembers",
+    "ThreadMessage",
+    "ThreadMessageMembers",
     "ThreadSummary",
+    "User",
     "Verification",
     "VerificationRequest",
     "VoiceDelivery",

@@ -16,7 +16,9 @@ from mongostore.portal import Portal, mirror
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
     SyncBindingRepository,
+    SyncElementRepository,
     SyncEventRepository,
+    SyncFileRepository,
     SyncIdentityRepository,
     SyncLeaseRepository,
     SyncObservationRepository,
@@ -25,6 +27,9 @@ from mongostore.sync.twins import (
     SyncRoomRepository,
     SyncSessionRepository,
     SyncTaskRepository,
+    SyncThreadMessageRepository,
+    SyncThreadRepository,
+    SyncUserRepository,
     SyncVerificationRepository,
     SyncVoiceDeliveryRepository,
 )
@@ -74,6 +79,11 @@ class MongoStore:
         self.read_markers = SyncReadMarkerRepository(self, lambda core: core.read_markers)
         self.voice_deliveries = SyncVoiceDeliveryRepository(self, lambda core: core.voice_deliveries)
         self.leases = SyncLeaseRepository(self, lambda core: core.leases)
+        self.users = SyncUserRepository(self, lambda core: core.users)
+        self.files = SyncFileRepository(self, lambda core: core.files)
+        self.threads = SyncThreadRepository(self, lambda core: core.threads)
+        self.messages = SyncThreadMessageRepository(self, lambda core: core.messages)
+        self.elements = SyncElementRepository(self, lambda core: core.elements)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.engine.label}>"

@@ -20,6 +20,13 @@ from mongostore.repositories.rooms import (
     VoiceDeliveryRepository,
 )
 from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.threads import (
+    ElementRepository,
+    FileRepository,
+    ThreadMessageRepository,
+    ThreadRepository,
+    UserRepository,
+)
 from mongostore.store import AsyncMongoStore
 
 if TYPE_CHECKING:
@@ -223,3 +230,59 @@ class SyncLeaseRepository(_Mirror[LeaseRepository]):
     acquire = mirror(LeaseRepository.acquire)
     renew = mirror(LeaseRepository.renew)
     release = mirror(LeaseRepository.release)
+
+
+class SyncUserRepository(_Mirror[UserRepository]):
+    """Blocking twin of `UserRepository`."""
+
+    upsert = mirror(UserRepository.upsert)
+    get = mirror(UserRepository.get)
+    find = mirror(UserRepository.find)
+    find_by_identifier = mirror(UserRepository.find_by_identifier)
+
+
+class SyncFileRepository(_Mirror[FileRepository]):
+    """Blocking twin of `FileRepository`."""
+
+    upload = mirror(FileRepository.upload)
+    get = mirror(FileRepository.get)
+    find = mirror(FileRepository.find)
+    read = mirror_iter(FileRepository.read, ahead=100)
+    delete = mirror(FileRepository.delete)
+
+
+class SyncThreadRepository(_Mirror[ThreadRepository]):
+    """Blocking twin of `ThreadRepository`."""
+
+    create = mirror(ThreadRepository.create)
+    merge = mirror(ThreadRepository.merge)
+    get = mirror(ThreadRepository.get)
+    find = mirror(ThreadRepository.find)
+    list = mirror(ThreadRepository.list)
+    iter = mirror_iter(ThreadRepository.iter, ahead=100)
+    delete = mirror(ThreadRepository.delete)
+
+
+class SyncThreadMessageRepository(_Mirror[ThreadMessageRepository]):
+    """Blocking twin of `ThreadMessageRepository`."""
+
+    merge = mirror(ThreadMessageRepository.merge)
+    get = mirror(ThreadMessageRepository.get)
+    find = mirror(ThreadMessageRepository.find)
+    list = mirror(ThreadMessageRepository.list)
+    iter = mirror_iter(ThreadMessageRepository.iter, ahead=100)
+    iter_pinned = mirror_iter(ThreadMessageRepository.iter_pinned, ahead=100)
+    count = mirror(ThreadMessageRepository.count)
+    delete = mirror(ThreadMessageRepository.delete)
+    upsert_feedback = mirror(ThreadMessageRepository.upsert_feedback)
+    delete_feedback = mirror(ThreadMessageRepository.delete_feedback)
+
+
+class SyncElementRepository(_Mirror[ElementRepository]):
+    """Blocking twin of `ElementRepository`."""
+
+    upsert = mirror(ElementRepository.upsert)
+    get = mirror(ElementRepository.get)
+    find = mirror(ElementRepository.find)
+    iter = mirror_iter(ElementRepository.iter, ahead=100)
+    delete = mirror(ElementRepository.delete)

@@ -12,7 +12,7 @@ import pytest
 import mongostore
 from mongostore import Message, errors
 from mongostore.models import value
-from mongostore.repositories import Repository, rooms
+from mongostore.repositories import Repository, rooms, threads
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import twins
 
@@ -83,7 +83,10 @@ def verbs(repository: type) -> dict[str, object]:
     }
 
 
-REPOSITORIES = [SessionRepository, *(getattr(rooms, name) for name in rooms.__all__)]
+REPOSITORIES = [
+    SessionRepository,
+    *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
+]
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)

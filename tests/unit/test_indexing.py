@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from importlib.resources import files
 
 import pytest
+from pydantic import BaseModel
 
 from mongostore import AsyncMongoStore, IndexConflictError
-from mongostore.documents import people, rooms
+from mongostore.documents import people, rooms, threads
 from mongostore.documents.sessions import OverflowFields, SegmentFields, SessionFields, StoredMessage
 from mongostore.indexing import IndexState, load_indexes
+
+
+class GridFile(BaseModel):
+    """What is indexed of a file in GridFS's layout."""
+
+    filename: str
+    uploadDate: datetime
+
+
+class GridChunk(BaseModel):
+    """What is indexed of a chunk in GridFS's layout."""
+
+    files_id: str
+    n: int
+
 
 FIELDS = {
     "sessions": SessionFields,
@@ -27,6 +44,12 @@ FIELDS = {
     "read_markers": people.ReadMarkerFields,
     "voice_deliveries": people.VoiceDeliveryFields,
     "leases": people.LeaseFields,
+    "users": threads.UserFields,
+    "threads": threads.ThreadFields,
+    "messages": threads.MessageFields,
+    "elements": threads.ElementFields,
+    "files.files": GridFile,
+    "files.chunks": GridChunk,
 }
 
 
@@ -47,7 +70,7 @@ def test_every_indexed_field_is_one_that_documents_have() -> None:
             for path in index["key"]:
                 field, _, member = path.partition(".")
                 assert field == "_id" or field in fields
-                assert member in ("", "$**", *StoredMessage.model_fields)
+                assert member in ("", "$**", "id", "value", *StoredMessage.model_fields)
 
 
 async def test_opening_creates_what_is_missing_and_again_changes_nothing(

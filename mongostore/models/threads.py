@@ -1,0 +1,139 @@
+"""Threads, their messages, elements and files, and the users they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+from uuid import uuid4
+
+from pydantic import Field
+
+from mongostore.models.value import Value
+
+
+class User(Value):
+    """Somebody who has threads.
+
+    Attributes:
+        identifier: How they are known outside, such as a mail address; unique.
+        created_at: When they were first stored.
+    """
+
+    id: str
+    identifier: str
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime
+
+
+class Thread(Value):
+    """A conversation of any length; its messages are documents of their own, read by `store.messages`.
+
+    Attributes:
+        user_id: The user that it belongs to; None as long as nobody said.
+        user_identifier: That user's identifier.
+        created_at: When it was first stored.
+        active_at: When its newest message was created, or the thread if it has none.
+        data: The thread's own content, merged key by key as `metadata` is.
+        metadata: Notes about the thread.
+    """
+
+    id: str
+    user_id: str | None = None
+    user_identifier: str | None = None
+    name: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    created_at: datetime
+    active_at: datetime
+    data: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class ThreadMembers(TypedDict, total=False):
+    """What a merge into a thread may be given; what is left out stays as it is."""
+
+    user_id: str
+    name: str | None
+    tags: list[str]
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+class Feedback(Value):
+    """What a user thinks of a message; a message has one at most.
+
+    Attributes:
+        id: Of its own; minted when not given, and kept when the feedback is replaced.
+        value: Such as 0 for bad and 1 for good.
+    """
+
+    id: str = Field(default_factory=lambda: uuid4().hex)
+    message_id: str
+    value: int
+    comment: str | None = None
+
+
+class ThreadMessage(Value):
+    """One message, or one step, of a thread.
+
+    Attributes:
+        id: Unique in the store.
+        parent_id: The message that it is a step of.
+        content: What a search looks at, if it is a text.
+        data: All else that belongs to it, any keys as they come.
+        pinned: Whether it is among its user's favourites.
+        created_at: Orders the messages of a thread; as of now unless given.
+    """
+
+    id: str = Field(default_factory=lambda: uuid4().hex)
+    thread_id: str
+    parent_id: str | None = None
+    content: Any = None
+    data: dict[str, Any] = Field(default_factory=dict)
+    pinned: bool = False
+    created_at: datetime | None = None
+    feedback: Feedback | None = None
+
+
+class ThreadMessageMembers(TypedDict, total=False):
+    """What a merge into a message may be given; what is left out stays as it is."""
+
+    parent_id: str | None
+    content: Any
+    data: dict[str, Any]
+    pinned: bool
+    created_at: datetime
+
+
+class Element(Value):
+    """Something that is shown beside a message, such as an image.
+
+    Attributes:
+        message_id: The message.
+        file_key: The file that holds it, if one does.
+        data: All else that belongs to it, any keys as they come.
+    """
+
+    id: str = Field(default_factory=lambda: uuid4().hex)
+    thread_id: str
+    message_id: str
+    file_key: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A stored file, without its content.
+
+    Attributes:
+        size: In bytes.
+        content_type: Its media type.
+        data: What else was said when it was stored.
+        created_at: When that was.
+    """
+
+    key: str
+    size: int
+    content_type: str
+    data: dict[str, Any]
+    created_at: datetime

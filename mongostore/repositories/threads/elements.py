@@ -1,0 +1,93 @@
+"""What is shown beside the messages of threads; `store.elements`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+from mongostore.documents.stored import Raw
+from mongostore.documents.threads import to_element, to_stored_element
+from mongostore.errors import InvalidDocumentError, NotFoundError
+from mongostore.models import Element
+from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
+from mongostore.values import check_id
+
+
+class ElementRepository(Repository):
+    """What is shown beside messages. An element may come before its message and its thread."""
+
+    async def upsert(self, element: Element) -> Element:
+        """Store an element, or replace it.
+
+        Raises:
+            NotFoundError: Its thread is deleted; nothing is stored, and its file is deleted too.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+        stored = to_stored_element(element)
+        await self._elements.update_one(
+            {"_id": stored["_id"]},
+            {"$set": stored, "$setOnInsert": {"created_at": current_call().now}},
+            upsert=True,
+        )
+        try:
+            await touch_thread(self._connection, element.thread_id, None)
+        except NotFoundError:
+            # Written before it was looked at, so that a deletion at the same time finds the one or the other.
+            await delete_elements(self._connection, {"_id": stored["_id"]})
+            raise
+        return element
+
+    async def get(self, element_id: str) -> Element:
+        """Return an element.
+
+        Raises:
+            NotFoundError: There is no such element.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        element = await self.find(element_id)
+        if element is None:
+            raise NotFoundError("element", element_id)
+        return element
+
+    async def find(self, element_id: str) -> Element | None:
+        """Return an element, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        raw = await self._elements.find_one({"_id": check_id("element_id", element_id)})
+        return None if raw is None else to_element(raw)
+
+    async def iter(self, thread_id: str) -> AsyncIterator[Element]:
+        """Yield all elements of a thread, in the order in which they came, passing over what cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        where: Raw = {"thread_id": check_id("thread_id", thread_id)}
+        for raw in await step(self._connection, self._all, where):
+            with suppress(InvalidDocumentError):
+                yield to_element(raw)
+
+    async def delete(self, element_id: str) -> bool:
+        """Delete an element with its file, and return whether it was there.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        there = await self._elements.find_one({"_id": check_id("element_id", element_id)}, {"_id": 1})
+        await delete_elements(self._connection, {"_id": element_id})
+        return there is not None or current_call().attempt > 0
+
+    @property
+    def _elements(self) -> Any:
+        return self._connection.documents.elements.get_pymongo_collection()
+
+    async def _all(self, where: Raw) -> Any:
+        async with self._elements.find(where, sort=[("created_at", 1), ("_id", 1)]) as found:
+            return await found.to_list()

@@ -1,0 +1,318 @@
+"""The messages of threads, found by their own ids; `store.messages`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Unpack
+
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.threads import (
+    to_feedback,
+    to_stored_feedback,
+    to_stored_message_members,
+    to_thread_message,
+)
+from mongostore.errors import ConflictError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
+from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
+from mongostore.values import check_id, check_limit, check_members, from_token, to_token
+
+_ITER_PAGE = 500
+_ORDER = [("created_at", 1), ("_id", 1)]
+_EMPTY: tuple[Any, ...] = (None, "", {}, [])
+
+
+class ThreadMessageRepository(Repository):
+    """Messages and steps of threads.
+
+    Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
+    `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
+    when the user lacks the right, and `NotOpenError` on a store that is not open.
+    """
+
+    async def merge(
+        self,
+        thread_id: str,
+        message_id: str,
+        *,
+        begins: bool = False,
+        **members: Unpack[ThreadMessageMembers],
+    ) -> None:
+        """Change the given members of a message, which is made, with its thread, if it is not there.
+
+        What says how a message began may come after what says how it went on: then it only fills what is
+        still absent or empty.
+
+        Args:
+            thread_id: The thread that it belongs to.
+            message_id: The message.
+            begins: Whether this says how the message began.
+            **members: Those of `ThreadMessageMembers`; `data` is merged key by key, where None is a value as
+                any other.
+
+        Raises:
+            NotFoundError: The thread is deleted; nothing is stored.
+            ConflictError: The message belongs to another thread, or others kept changing it.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+        check_id("thread_id", thread_id)
+        key = {"_id": check_id("message_id", message_id), "thread_id": thread_id}
+        sets = to_stored_message_members(check_members(members, ThreadMessageMembers))
+        if not begins:
+            sets["changed"] = True
+            changed = await self._messages.update_one(key, {"$set": sets, "$inc": {"revision": 1}})
+            if changed.matched_count:
+                if sets.get("pinned"):
+                    await touch_thread(self._connection, thread_id, None, has_pinned=True)
+                return
+        try:
+            await self._place(key, sets, begins)
+        except DuplicateKeyError:
+            if not await self._fill(key, sets, begins):
+                raise ConflictError(f"message {message_id!r} belongs to another thread") from None
+
+    async def get(self, message_id: str) -> ThreadMessage:
+        """Return a message.
+
+        Raises:
+            NotFoundError: There is no such message.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        message = await self.find(message_id)
+        if message is None:
+            raise NotFoundError("message", message_id)
+        return message
+
+    async def find(self, message_id: str) -> ThreadMessage | None:
+        """Return a message, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        raw = await self._messages.find_one({"_id": check_id("message_id", message_id)})
+        return None if raw is None else to_thread_message(raw)
+
+    async def list(
+        self, thread_id: str, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[ThreadMessage]:
+        """Return a page of a thread's messages, the oldest first.
+
+        Args:
+            thread_id: The thread.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; messages that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+        limit = check_limit("limit", limit)
+        where: Raw = {"thread_id": check_id("thread_id", thread_id)}
+        if cursor is not None:
+            _go_on(where, *_decode_cursor(cursor))
+        raws = await self._page(where, limit + 1)
+        page: Page[ThreadMessage] = Page([])
+        if len(raws) > limit:
+            last = raws[limit - 1]
+            page = Page([], to_token([last["created_at"], last["_id"]]))
+        for raw in raws[:limit]:
+            try:
+                page.items.append(to_thread_message(raw))
+            except InvalidDocumentError as error:
+                page.errors.append(error)
+        return page
+
+    async def iter(self, thread_id: str) -> AsyncIterator[ThreadMessage]:
+        """Yield all messages of a thread, the oldest first, passing over those that cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        where: Raw = {"thread_id": check_id("thread_id", thread_id)}
+        while True:
+            raws = await step(self._connection, self._page, where, _ITER_PAGE)
+            for raw in raws:
+                with suppress(InvalidDocumentError):
+                    yield to_thread_message(raw)
+            if len(raws) < _ITER_PAGE:
+                return
+            _go_on(where, raws[-1]["created_at"], raws[-1]["_id"])
+
+    async def iter_pinned(self, user_id: str) -> AsyncIterator[ThreadMessage]:
+        """Yield the pinned messages of a user's threads, the newest first.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        for raw in await step(self._connection, self._pinned, check_id("user_id", user_id)):
+            with suppress(InvalidDocumentError):
+                yield to_thread_message(raw)
+
+    async def count(self, thread_id: str) -> int:
+        """Return how many messages a thread has.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        return int(await self._messages.count_documents({"thread_id": check_id("thread_id", thread_id)}))
+
+    async def delete(self, message_id: str) -> bool:
+        """Delete a message with its feedback, its elements and their files; return whether it was there.
+
+        What it is the parent of stays.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        key = check_id("message_id", message_id)
+        raw = await self._messages.find_one({"_id": key}, {"thread_id": 1, "feedback": 1})
+        await delete_elements(self._connection, {"message_id": key})
+        if raw is None:
+            return current_call().attempt > 0
+        if raw.get("feedback"):
+            await self._vote(raw["thread_id"], key, None, None)
+        await self._messages.delete_one({"_id": key})
+        return True
+
+    async def upsert_feedback(self, feedback: Feedback) -> Feedback:
+        """Store the feedback of a message, or replace it, which keeps its id.
+
+        Returns:
+            The feedback as it is stored.
+
+        Raises:
+            NotFoundError: There is no such message.
+            InvalidValueError: A value cannot be stored.
+        """
+        stored = to_stored_feedback(feedback)
+        if type(feedback.value) is not int:
+            raise InvalidValueError("value", "must be an integer")
+        key = check_id("message_id", feedback.message_id)
+
+        async def put(session: Any) -> Feedback:
+            raw = await self._messages.find_one(
+                {"_id": key}, {"thread_id": 1, "feedback": 1}, session=session
+            )
+            if raw is None:
+                raise NotFoundError("message", key)
+            if raw.get("feedback"):
+                stored["id"] = raw["feedback"]["id"]
+            await self._messages.update_one({"_id": key}, {"$set": {"feedback": stored}}, session=session)
+            await self._vote(raw["thread_id"], key, feedback.value, session)
+            return to_feedback({"_id": key, "feedback": stored})
+
+        return await self._connection.engine.transact(put)
+
+    async def delete_feedback(self, feedback_id: str) -> bool:
+        """Delete a feedback and return whether it was there.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        of_feedback = {"feedback.id": check_id("feedback_id", feedback_id)}
+
+        async def remove(session: Any) -> bool:
+            raw = await self._messages.find_one(of_feedback, {"thread_id": 1}, session=session)
+            if raw is None:
+                return False
+            await self._messages.update_one(of_feedback, {"$unset": {"feedback": ""}}, session=session)
+            await self._vote(raw["thread_id"], raw["_id"], None, session)
+            return True
+
+        return await self._connection.engine.transact(remove) or current_call().attempt > 0
+
+    @property
+    def _messages(self) -> Any:
+        return self._connection.documents.messages.get_pymongo_collection()
+
+    async def _place(self, key: Raw, sets: Raw, begins: bool) -> None:
+        """Store a message that is not there, or overlay one that nothing but its beginning was merged into.
+
+        Raises:
+            DuplicateKeyError: It is there, and more was merged into it or it belongs to another thread.
+            NotFoundError: The thread is deleted; nothing is stored.
+        """
+        new: Raw = {"parent_id": None, "created_at": current_call().now, "schema_version": SCHEMA_VERSION}
+        update: Raw = {
+            "$set": sets,
+            "$setOnInsert": {name: value for name, value in new.items() if name not in sets},
+            "$inc": {"revision": 1},
+        }
+        await self._messages.update_one(
+            {**key, "changed": {"$ne": True}} if begins else key,
+            {operator: part for operator, part in update.items() if part},
+            upsert=True,
+        )
+        created_at = sets.get("created_at", new["created_at"])
+        try:
+            await touch_thread(
+                self._connection, key["thread_id"], created_at, has_pinned=bool(sets.get("pinned"))
+            )
+        except NotFoundError:
+            # Written before the thread was looked at, so that a deletion at the same time finds the one or
+            # the other.
+            await self._messages.delete_one(key)
+            raise
+
+    async def _fill(self, key: Raw, sets: Raw, begins: bool) -> bool:
+        """Merge into a message that is there by now; return whether it is this thread's."""
+        while True:
+            raw = await self._messages.find_one(key)
+            if raw is None:
+                return False
+            fills = {path: value for path, value in sets.items() if not begins or _at(raw, path) in _EMPTY}
+            filled = await self._messages.update_one(
+                {**key, "revision": raw["revision"]},
+                {"$inc": {"revision": 1}, **({"$set": fills} if fills else {})},
+            )
+            if filled.matched_count:
+                return True
+
+    async def _vote(self, thread_id: str, message_id: str, value: int | None, session: Any) -> None:
+        """Note in a thread what is thought of one of its messages, by which lists of threads are filtered."""
+        threads = self._connection.documents.threads.get_pymongo_collection()
+        thread = {"_id": thread_id, "state": "open"}
+        await threads.update_one(thread, {"$pull": {"votes": {"message_id": message_id}}}, session=session)
+        if value is not None:
+            vote = {"message_id": message_id, "value": value}
+            await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
+
+    async def _pinned(self, user_id: str) -> Any:
+        threads = self._connection.documents.threads.get_pymongo_collection()
+        with_pinned = {"user_id": user_id, "has_pinned": True, "state": "open"}
+        async with threads.find(with_pinned, {"_id": 1}) as found:
+            ids = [raw["_id"] for raw in await found.to_list()]
+        pinned = {"thread_id": {"$in": ids}, "pinned": True}
+        async with self._messages.find(pinned, sort=[("created_at", -1), ("_id", -1)]) as found:
+            return await found.to_list()
+
+    async def _page(self, where: Raw, limit: int) -> Any:
+        async with self._messages.find(where, sort=_ORDER, limit=limit, batch_size=limit + 1) as found:
+            return await found.to_list()
+
+
+def _at(raw: Raw, path: str) -> Any:
+    parent, _, name = path.partition(".")
+    return raw.get(parent, {}).get(name) if name else raw.get(parent)
+
+
+def _go_on(where: Raw, created_at: int, key: str) -> None:
+    # The first condition bounds the scan of the index, the second decides among equal times.
+    where["created_at"] = {"$gte": created_at}
+    where["$or"] = [{"created_at": {"$gt": created_at}}, {"_id": {"$gt": key}}]
+
+
+def _decode_cursor(cursor: object) -> tuple[int, str]:
+    match from_token(cursor):
+        case [int(created_at), str(key)] if abs(created_at) < 2**63:
+            return created_at, check_id("cursor", key)
+    raise InvalidValueError("cursor", "is not one that a page gave")

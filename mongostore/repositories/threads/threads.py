@@ -1,0 +1,278 @@
+"""Threads: merged into, listed by activity, searched and deleted; `store.threads`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Unpack
+
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.threads import to_stored_thread_member, to_thread
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Page, Thread, ThreadMembers
+from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
+from mongostore.values import (
+    check_id,
+    check_limit,
+    check_members,
+    from_token,
+    pack_members,
+    to_token,
+)
+
+_ITER_PAGE = 200
+_SEARCHED_AT_ONCE = 50
+_NEWEST = [("active_at", -1), ("_id", -1)]
+# Nobody still writes to a thread that was deleted so long ago.
+_TOMBSTONE = timedelta(days=30)
+_MERGED = ("data", "metadata")
+
+
+class ThreadRepository(Repository):
+    """Threads of users, and those that nobody has claimed yet.
+
+    A deleted thread stays deleted: for thirty days nothing that comes late brings it back. Ids are plain
+    strings of at most 512 bytes. Beside the errors that it names, every verb raises `UnavailableError`
+    when the server does not answer within the store's timeout, `AccessDeniedError` when the user lacks
+    the right, and `NotOpenError` on a store that is not open.
+    """
+
+    async def create(self, thread_id: str | None = None, **members: Unpack[ThreadMembers]) -> Thread:
+        """Create a thread, with an id of its own when none is given.
+
+        Raises:
+            AlreadyExistsError: The id is taken, if only by a deleted thread.
+            NotFoundError: There is no such user.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+        call = current_call()
+        key = check_id("thread_id", call.token if thread_id is None else thread_id)
+        sets, _ = await self._update(check_members(members, ThreadMembers))
+        document = new_thread(call.now)
+        for path, value in sets.items():
+            parent, _, name = path.partition(".")
+            (document[parent] if name else document)[name or parent] = value
+        try:
+            await self._threads.insert_one({"_id": key, "created_by": call.token, **document})
+        except DuplicateKeyError:
+            there = await self._threads.find_one({"_id": key}, {"created_by": 1})
+            if there is None or there.get("created_by") != call.token:
+                raise AlreadyExistsError("thread", key) from None
+        return to_thread({"_id": key, **document})
+
+    async def merge(self, thread_id: str, **members: Unpack[ThreadMembers]) -> None:
+        """Change the given members of a thread, which is made if it is not there; the others stay.
+
+        Args:
+            thread_id: The thread.
+            **members: Those of `ThreadMembers`; `data` and `metadata` are merged key by key, None
+                removing a key.
+
+        Raises:
+            NotFoundError: The thread is deleted, or there is no such user; nothing was changed.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+        key = check_id("thread_id", thread_id)
+        sets, unset = await self._update(check_members(members, ThreadMembers))
+        update: Raw = {"$unset": unset} if unset else {}
+        if sets:
+            update["$set"] = sets
+        await upsert_thread(self._connection, key, update, current_call().now)
+
+    async def get(self, thread_id: str) -> Thread:
+        """Return a thread.
+
+        Raises:
+            NotFoundError: There is no such thread, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        thread = await self.find(thread_id)
+        if thread is None:
+            raise NotFoundError("thread", thread_id)
+        return thread
+
+    async def find(self, thread_id: str) -> Thread | None:
+        """Return a thread, None where there is none or it is deleted.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+        raw = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
+        return None if raw is None else to_thread(raw)
+
+    async def list(
+        self,
+        user_id: str,
+        *,
+        search: str | None = None,
+        vote: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Thread]:
+        """Return a page of a user's threads, the one with the newest message first.
+
+        Args:
+            user_id: The user.
+            search: Only those whose name, or the text of one of whose messages, has this in it, upper and
+                lower case alike. The threads are walked from the newest on until the page is full.
+            vote: Only those with a feedback of this value.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; threads that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+        limit = check_limit("limit", limit)
+        where: Raw = {"user_id": check_id("user_id", user_id), "state": "open"}
+        if vote is not None:
+            if type(vote) is not int:
+                raise InvalidValueError("vote", "must be an integer")
+            where["votes.value"] = vote
+        if cursor is not None:
+            _go_on(where, *_decode_cursor(cursor))
+        if search:
+            raws = await self._search(where, search, limit + 1)
+        else:
+            raws = await self._page(where, limit + 1)
+        page: Page[Thread] = Page([], _cursor_of(raws[limit - 1]) if len(raws) > limit else None)
+        for raw in raws[:limit]:
+            try:
+                page.items.append(to_thread(raw))
+            except InvalidDocumentError as error:
+                page.errors.append(error)
+        return page
+
+    async def iter(self, user_id: str) -> AsyncIterator[Thread]:
+        """Yield all threads of a user by id, passing over those that cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        where: Raw = {"user_id": check_id("user_id", user_id), "state": "open"}
+        while True:
+            raws = await step(self._connection, self._page, where, _ITER_PAGE, [("_id", 1)])
+            for raw in raws:
+                with suppress(InvalidDocumentError):
+                    yield to_thread(raw)
+            if len(raws) < _ITER_PAGE:
+                return
+            where["_id"] = {"$gt": raws[-1]["_id"]}
+
+    async def delete(self, thread_id: str) -> bool:
+        """Delete a thread for good, with its messages, elements and their files; return whether it was there.
+
+        From the first moment on nobody finds it. A deletion that is cut short goes on when the thread is
+        deleted again.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        call, key = current_call(), check_id("thread_id", thread_id)
+        members = ("user_id", "user_identifier", "name", "tags", "data", "metadata", "votes", "has_pinned")
+        deleted = await self._threads.update_one(
+            {"_id": key, "state": "open"},
+            {
+                "$set": {
+                    "state": "deleted",
+                    "deleted_by": call.token,
+                    "expires_at": datetime.now(UTC) + _TOMBSTONE,
+                },
+                "$unset": dict.fromkeys(members, ""),
+            },
+        )
+        mine = {"_id": key, "state": "deleted", "deleted_by": call.token}
+        was_there = bool(deleted.matched_count) or (
+            call.attempt > 0 and await self._threads.find_one(mine, {"_id": 1}) is not None
+        )
+        documents = self._connection.documents
+        await documents.messages.get_pymongo_collection().delete_many({"thread_id": key})
+        await delete_elements(self._connection, {"thread_id": key})
+        return was_there
+
+    @property
+    def _threads(self) -> Any:
+        return self._connection.documents.threads.get_pymongo_collection()
+
+    async def _update(self, members: dict[str, Any]) -> tuple[Raw, Raw]:
+        """Return what is to be set and what unset for members of a thread."""
+        sets: Raw = {}
+        unset: Raw = {}
+        for name, value in members.items():
+            if name in _MERGED:
+                packed = pack_members(name, value)
+                sets |= {f"{name}.{key}": item for key, item in packed.items() if item is not None}
+                unset |= {f"{name}.{key}": "" for key, item in packed.items() if item is None}
+            else:
+                sets[name] = to_stored_thread_member(name, value)
+        if "user_id" in sets:
+            users = self._connection.documents.users.get_pymongo_collection()
+            user = await users.find_one({"_id": sets["user_id"]}, {"identifier": 1})
+            if user is None:
+                raise NotFoundError("user", sets["user_id"])
+            sets["user_identifier"] = user["identifier"]
+        check_size("the thread", sets)
+        return sets, unset
+
+    async def _page(self, where: Raw, limit: int, sort: Sequence[tuple[str, int]] | None = None) -> Any:
+        found = self._threads.find(where, sort=sort or _NEWEST, limit=limit, batch_size=limit + 1)
+        async with found:
+            return await found.to_list()
+
+    async def _search(self, where: Raw, text: str, limit: int) -> Any:
+        """Return the newest threads that have a text in their names or messages."""
+        pattern = _literal(text)
+        if pattern is None:
+            return []
+        messages = self._connection.documents.messages.get_pymongo_collection()
+        named = re.compile(pattern, re.IGNORECASE)
+        hits: Any = []
+        while True:
+            raws: Any = await self._page(where, _SEARCHED_AT_ONCE)
+            unnamed = [raw["_id"] for raw in raws if not named.search(str(raw.get("name") or ""))]
+            said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
+            async with await messages.aggregate(
+                [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
+            ) as cursor:
+                missed = {*unnamed} - {found["_id"] for found in await cursor.to_list()}
+            hits += [raw for raw in raws if raw["_id"] not in missed]
+            if len(hits) >= limit or len(raws) < _SEARCHED_AT_ONCE:
+                return hits[:limit]
+            _go_on(where, raws[-1]["active_at"], raws[-1]["_id"])
+
+
+def _literal(text: str) -> str | None:
+    """Return a regular expression for exactly this text; None where no stored text can have it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None
+    return re.escape(text).replace("\\\0", "\\x00")
+
+
+def _go_on(where: Raw, active_at: int, key: str) -> None:
+    # The first condition bounds the scan of the index, the second decides among equal times.
+    where["active_at"] = {"$lte": active_at}
+    where["$or"] = [{"active_at": {"$lt": active_at}}, {"_id": {"$lt": key}}]
+
+
+def _cursor_of(raw: Raw) -> str:
+    return to_token([raw["active_at"], raw["_id"]])
+
+
+def _decode_cursor(cursor: object) -> tuple[int, str]:
+    match from_token(cursor):
+        case [int(active_at), str(key)] if abs(active_at) < 2**63:
+            return active_at, check_id("cursor", key)
+    raise InvalidValueError("cursor", "is not one that a page gave")

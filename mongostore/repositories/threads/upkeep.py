@@ -1,0 +1,81 @@
+"""What the repositories of threads do to each other's documents."""
+
+from __future__ import annotations
+
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.errors import NotFoundError
+from mongostore.repositories import Connection, current_call
+
+
+def new_thread(began: int) -> Raw:
+    """Return what a new thread is stored with."""
+    return {
+        "created_at": began,
+        "active_at": began,
+        "tags": [],
+        "data": {},
+        "metadata": {},
+        "votes": [],
+        "schema_version": SCHEMA_VERSION,
+        "state": "open",
+    }
+
+
+async def upsert_thread(connection: Connection, thread_id: str, update: Raw, began: int) -> None:
+    """Update a thread, which is made if it is not there.
+
+    Raises:
+        NotFoundError: It is deleted.
+    """
+    threads = connection.documents.threads.get_pymongo_collection()
+    paths = {path.partition(".")[0] for operator in update.values() for path in operator}
+    new = {name: value for name, value in new_thread(began).items() if name not in paths}
+    while True:
+        try:
+            await threads.update_one(
+                {"_id": thread_id, "state": "open"}, {**update, "$setOnInsert": new}, upsert=True
+            )
+        except DuplicateKeyError:
+            there = await threads.find_one({"_id": thread_id}, {"state": 1})
+            if there is not None and there["state"] == "deleted":
+                raise NotFoundError("thread", thread_id) from None
+        else:
+            return
+
+
+async def touch_thread(
+    connection: Connection, thread_id: str, active_at: int | None, *, has_pinned: bool = False
+) -> None:
+    """Make sure that a thread is there, and as active as its newest message.
+
+    Raises:
+        NotFoundError: It is deleted.
+    """
+    update: Raw = {} if active_at is None else {"$max": {"active_at": active_at}}
+    if has_pinned:
+        update["$set"] = {"has_pinned": True}
+    began = current_call().now if active_at is None else active_at
+    await upsert_thread(connection, thread_id, update, began)
+
+
+async def delete_elements(connection: Connection, where: Raw) -> None:
+    """Delete the elements that a filter finds, with their files."""
+    elements = connection.documents.elements.get_pymongo_collection()
+    async with elements.find(where, {"file_key": 1}) as found:
+        raws = await found.to_list()
+    keys = [raw["file_key"] for raw in raws if raw.get("file_key") is not None]
+    await delete_files(connection, {"filename": {"$in": keys}})
+    await elements.delete_many({"_id": {"$in": [raw["_id"] for raw in raws]}})
+
+
+async def delete_files(connection: Connection, where: Raw) -> bool:
+    """Delete the files that a filter finds, and return whether there were any."""
+    database = connection.engine.database
+    async with database["files.files"].find(where, {"_id": 1}) as found:
+        ids = [raw["_id"] for raw in await found.to_list()]
+    if ids:
+        await database["files.files"].delete_many({"_id": {"$in": ids}})
+        await database["files.chunks"].delete_many({"files_id": {"$in": ids}})
+    return bool(ids)
