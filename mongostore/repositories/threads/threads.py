@@ -22,6 +22,7 @@ from mongostore.values import (
     check_members,
     from_token,
     pack_members,
+    to_micros,
     to_token,
 )
 
@@ -153,6 +154,10 @@ class ThreadRepository(Repository):
             except InvalidDocumentError as error:
                 page.errors.append(error)
         return page
+
+    def cursor_of(self, thread: Thread) -> str:
+        """Return the cursor of the page that begins behind a thread which a list has shown."""
+        return to_token([to_micros("active_at", thread.active_at), thread.id])
 
     async def iter(self, user_id: str) -> AsyncIterator[Thread]:
         """Yield all threads of a user by id, passing over those that cannot be read.

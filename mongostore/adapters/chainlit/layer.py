@@ -1,0 +1,265 @@
+"""Chainlit's `BaseDataLayer` on MongoDB."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from chainlit.data.base import BaseDataLayer
+from chainlit.data.storage_clients.base import BaseStorageClient
+from chainlit.data.utils import queue_until_user_message
+from chainlit.element import Element, ElementDict
+from chainlit.step import StepDict
+from chainlit.types import Feedback, PageInfo, PaginatedResponse, Pagination, ThreadDict, ThreadFilter
+from chainlit.user import PersistedUser, User
+
+from mongostore import models
+from mongostore.adapters.chainlit.records import (
+    NAME_CHARACTERS,
+    from_element,
+    from_step,
+    parents_first,
+    to_element,
+    to_step,
+    to_thread,
+    to_user,
+)
+from mongostore.adapters.chainlit.storage import GridFSStorageClient
+from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
+from mongostore.sharing import StoreUser
+from mongostore.store import AsyncMongoStore
+
+logger = logging.getLogger(__name__)
+
+_MOST_THREADS = 1000
+
+
+class MongoDataLayer(BaseDataLayer):
+    """Users, threads, steps, elements and feedback of Chainlit in MongoDB.
+
+    Connects when it is first used, in the event loop that uses it. What comes late for a deleted thread is
+    dropped. What cannot be stored is logged by its id, and raised.
+
+    Args:
+        uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
+        database: Likewise.
+        storage_provider: Where the files of elements go; else to GridFS, in the same database.
+        store: An open store to use instead; it stays open when this layer is closed.
+    """
+
+    def __init__(
+        self,
+        uri: str | None = None,
+        database: str | None = None,
+        storage_provider: BaseStorageClient | None = None,
+        *,
+        store: AsyncMongoStore | None = None,
+    ) -> None:
+        self._user = StoreUser(uri, database, store)
+        self._storage = storage_provider or GridFSStorageClient(uri, database, store=store)
+        # Only files in the store's own database go when what they belong to goes.
+        self._is_in_store = isinstance(self._storage, GridFSStorageClient)
+
+    async def get_user(self, identifier: str) -> PersistedUser | None:
+        store = await self._user.open()
+        return to_user(await store.users.find_by_identifier(identifier))
+
+    async def create_user(self, user: User) -> PersistedUser | None:
+        store = await self._user.open()
+        return to_user(await store.users.upsert(user.identifier, metadata=user.metadata))
+
+    async def upsert_feedback(self, feedback: Feedback) -> str:
+        store = await self._user.open()
+        named = {"id": feedback.id} if feedback.id else {}
+        given = models.Feedback(
+            message_id=feedback.forId, value=feedback.value, comment=feedback.comment, **named
+        )
+        return (await store.messages.upsert_feedback(given)).id
+
+    async def delete_feedback(self, feedback_id: str) -> bool:
+        store = await self._user.open()
+        await store.messages.delete_feedback(feedback_id)
+        return True
+
+    @queue_until_user_message()
+    async def create_step(self, step_dict: StepDict) -> None:
+        await self._merge_step(step_dict, begins=True)
+
+    @queue_until_user_message()
+    async def update_step(self, step_dict: StepDict) -> None:
+        await self._merge_step(step_dict, begins=False)
+
+    @queue_until_user_message()
+    async def delete_step(self, step_id: str) -> None:
+        store = await self._user.open()
+        if not self._is_in_store and (step := await store.messages.find(step_id)) is not None:
+            async for element in store.elements.iter(step.thread_id):
+                if element.message_id == step_id:
+                    await self._delete_file(element)
+        await store.messages.delete(step_id)
+
+    @queue_until_user_message()
+    async def create_element(self, element: Element) -> None:
+        if not element.for_id:
+            return
+        # At once: the folder that it is in goes with the session.
+        content = await _content_of(element)
+        async with _kept("element", element.id):
+            store = await self._user.open()
+            data, key = from_element(element), None
+            if content is not None:
+                key = f"threads/{element.thread_id}/{element.id}"
+                await self._storage.upload_file(key, content, element.mime or "application/octet-stream")
+            stored = models.Element(
+                id=element.id,
+                thread_id=element.thread_id,
+                message_id=element.for_id,
+                file_key=key if self._is_in_store else None,
+                data=data if self._is_in_store or key is None else {**data, "objectKey": key},
+            )
+            try:
+                await store.elements.upsert(stored)
+            except NotFoundError:
+                if not self._is_in_store:
+                    await self._delete_file(stored)
+                raise
+
+    async def get_element(self, thread_id: str, element_id: str) -> ElementDict | None:
+        store = await self._user.open()
+        element = await store.elements.find(element_id)
+        return None if element is None or element.thread_id != thread_id else await self._shown(element)
+
+    @queue_until_user_message()
+    async def delete_element(self, element_id: str, thread_id: str | None = None) -> None:
+        store = await self._user.open()
+        if not self._is_in_store and (element := await store.elements.find(element_id)) is not None:
+            await self._delete_file(element)
+        await store.elements.delete(element_id)
+
+    async def get_thread_author(self, thread_id: str) -> str:
+        store = await self._user.open()
+        thread = await store.threads.find(thread_id)
+        return (thread and thread.user_identifier) or ""
+
+    async def get_thread(self, thread_id: str) -> ThreadDict | None:
+        store = await self._user.open()
+        thread = await store.threads.find(thread_id)
+        if thread is None:
+            return None
+        steps = [to_step(message) async for message in store.messages.iter(thread_id)]
+        elements = [await self._shown(element) async for element in store.elements.iter(thread_id)]
+        return to_thread(thread, created_at=thread.created_at, steps=parents_first(steps), elements=elements)
+
+    async def list_threads(
+        self, pagination: Pagination, filters: ThreadFilter
+    ) -> PaginatedResponse[ThreadDict]:
+        if not filters.userId:
+            raise ValueError("userId is required")
+        threads = (await self._user.open()).threads
+        limit = max(1, min(pagination.first, _MOST_THREADS))
+        wanted = functools.partial(
+            threads.list, filters.userId, search=filters.search or None, vote=filters.feedback, limit=limit
+        )
+        try:
+            page = await wanted(cursor=pagination.cursor)
+        except InvalidValueError as error:
+            if error.path != "cursor":
+                raise
+            # A sidebar with a cursor of other times begins again rather than staying empty.
+            page = await wanted()
+        # The front end sorts and groups by `createdAt`, and users look for their last activity.
+        rows = [
+            to_thread(thread, created_at=thread.active_at, steps=[], elements=[]) for thread in page.items
+        ]
+        info = PageInfo(
+            hasNextPage=page.next_cursor is not None,
+            startCursor=threads.cursor_of(page.items[0]) if page.items else None,
+            endCursor=threads.cursor_of(page.items[-1]) if page.items else None,
+        )
+        return PaginatedResponse(pageInfo=info, data=rows)
+
+    async def update_thread(
+        self,
+        thread_id: str,
+        name: str | None = None,
+        user_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        tags: list[str] | None = None,
+    ) -> None:
+        given = models.ThreadMembers()
+        if name is not None:
+            given["name"] = name[:NAME_CHARACTERS]
+        if user_id is not None:
+            given["user_id"] = user_id
+        if metadata is not None:
+            given["metadata"] = metadata
+        if tags is not None:
+            given["tags"] = tags
+        async with _kept("thread", thread_id):
+            store = await self._user.open()
+            await store.threads.merge(thread_id, **given)
+
+    async def delete_thread(self, thread_id: str) -> None:
+        store = await self._user.open()
+        if not self._is_in_store:
+            async for element in store.elements.iter(thread_id):
+                await self._delete_file(element)
+        await store.threads.delete(thread_id)
+
+    async def get_favorite_steps(self, user_id: str) -> list[StepDict]:
+        store = await self._user.open()
+        return [to_step(message) async for message in store.messages.iter_pinned(user_id)]
+
+    async def set_step_favorite(self, step_dict: StepDict, favorite: bool) -> StepDict:
+        metadata = {**(step_dict.get("metadata") or {}), "favorite": favorite}
+        changed: StepDict = {**step_dict, "metadata": metadata}
+        await self.update_step(changed)
+        return changed
+
+    async def build_debug_url(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        await self._storage.close()
+        await self._user.close()
+
+    async def _merge_step(self, step: StepDict, *, begins: bool) -> None:
+        async with _kept("step", step["id"]):
+            store = await self._user.open()
+            await store.messages.merge(step["threadId"], step["id"], begins=begins, **from_step(step))
+
+    async def _shown(self, element: models.Element) -> ElementDict:
+        key = element.file_key or element.data.get("objectKey")
+        # Anew at each reading, since an address is good for a while only.
+        return to_element(element, await self._storage.get_read_url(key) if key else None)
+
+    async def _delete_file(self, element: models.Element) -> None:
+        if key := element.data.get("objectKey"):
+            await self._storage.delete_file(key)
+
+
+async def _content_of(element: Element) -> bytes | str | None:
+    """Return what of an element has to be stored as a file; its props, or what others serve, have not."""
+    if element.path:
+        return await asyncio.to_thread(Path(element.path).read_bytes)
+    return None if element.url or element.type == "custom" else element.content
+
+
+@asynccontextmanager
+async def _kept(kind: str, id: str) -> AsyncIterator[None]:
+    """Drop what comes late for a deleted thread, and log what else is not stored: nobody awaits the call."""
+    try:
+        yield
+    except NotFoundError as error:
+        if error.kind != "thread":
+            logger.error("%s %s is not stored: %s", kind, id, error)
+            raise
+        logger.debug("%s %s is dropped: its thread is deleted", kind, id)
+    except MongoStoreError as error:
+        logger.error("%s %s is not stored: %s", kind, id, error)
+        raise

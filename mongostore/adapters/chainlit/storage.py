@@ -1,0 +1,153 @@
+"""Files of Chainlit's elements in GridFS, and the route that serves them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import jwt
+from chainlit.auth.jwt import get_jwt_secret
+from chainlit.data.storage_clients.base import BaseStorageClient, storage_expiry_time
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.models import File
+from mongostore.sharing import StoreUser
+from mongostore.store import AsyncMongoStore
+
+_PATH = "/mongostore/files"
+# So that a login token opens no file, and a file's token logs nobody in.
+_AUDIENCE = "mongostore.files"
+# What a browser would run as a page of the application.
+_ACTIVE = ("html", "svg", "xml", "javascript")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src 'self'",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Cache-Control": "private, max-age=300",
+    "Accept-Ranges": "bytes",
+    # Said, so that Chainlit compresses no part of a file.
+    "Content-Encoding": "identity",
+}
+_secret = secrets.token_hex(32)
+
+
+class GridFSStorageClient(BaseStorageClient):
+    """Keeps the files of elements in MongoDB and serves them from the Chainlit application itself.
+
+    Addresses are signed with `CHAINLIT_AUTH_SECRET` (or, without one, a secret of this process) and are good
+    for `STORAGE_EXPIRY_TIME` seconds, an hour unless said otherwise.
+
+    Args:
+        uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
+        database: Likewise.
+        store: An open store to use instead; it stays open when this client is closed.
+        base_url: What addresses begin with, such as `https://chat.example.com`, for pages of other origins;
+            else they are relative to the application.
+    """
+
+    def __init__(
+        self,
+        uri: str | None = None,
+        database: str | None = None,
+        *,
+        store: AsyncMongoStore | None = None,
+        base_url: str = "",
+    ) -> None:
+        self._user = StoreUser(uri, database, store)
+        self._base_url = base_url.rstrip("/")
+        self._mount()
+
+    async def upload_file(
+        self,
+        object_key: str,
+        data: bytes | str,
+        mime: str = "application/octet-stream",
+        overwrite: bool = True,
+        content_disposition: str | None = None,
+    ) -> dict[str, Any]:
+        files = (await self._user.open()).files
+        if not overwrite and await files.find(object_key) is not None:
+            raise AlreadyExistsError("file", object_key)
+        content = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+        notes = {"content_disposition": content_disposition} if content_disposition else {}
+        await files.upload(object_key, content, content_type=mime, data=notes)
+        return {"object_key": object_key, "url": await self.get_read_url(object_key)}
+
+    async def delete_file(self, object_key: str) -> bool:
+        store = await self._user.open()
+        return await store.files.delete(object_key)
+
+    async def get_read_url(self, object_key: str) -> str:
+        expires = datetime.now(UTC) + timedelta(seconds=storage_expiry_time)
+        claims = {"aud": _AUDIENCE, "key": object_key, "exp": expires}
+        token = jwt.encode(claims, get_jwt_secret() or _secret, algorithm="HS256")
+        root = os.environ.get("CHAINLIT_ROOT_PATH", "").rstrip("/")
+        return f"{self._base_url}{root}{_PATH}/{token}"
+
+    async def close(self) -> None:
+        await self._user.close()
+
+    def _mount(self) -> None:
+        """Put the route before Chainlit's own, the last of which answers everything."""
+        # Imported here, since it is the application, which does much when it is imported.
+        from chainlit.config import config
+        from chainlit.server import app
+
+        path = f"{config.run.root_path}{_PATH}/{{token}}"
+        routes = app.router.routes
+        routes[:] = [route for route in routes if getattr(route, "path", None) != path]
+        routes.insert(0, Route(path, self._serve))
+
+    async def _serve(self, request: Request) -> Response:
+        try:
+            key = jwt.decode(
+                request.path_params["token"],
+                get_jwt_secret() or _secret,
+                algorithms=["HS256"],
+                audience=_AUDIENCE,
+                options={"require": ["exp", "key"]},
+            )["key"]
+            files = (await self._user.open()).files
+            file = await files.get(key)
+        except (jwt.InvalidTokenError, NotFoundError):
+            return PlainTextResponse("Not found", 404, headers=_HEADERS)
+        headers = {**_HEADERS, "Content-Type": file.content_type, "Content-Disposition": _disposition(file)}
+        asked = request.headers.get("range")
+        span = _span(asked, file.size) if asked else None
+        if asked and span is None:
+            return Response(status_code=416, headers={**_HEADERS, "Content-Range": f"bytes */{file.size}"})
+        start, end = span or (0, file.size)
+        if span:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
+        headers["Content-Length"] = str(end - start)
+        if request.method == "HEAD":
+            return Response(status_code=206 if span else 200, headers=headers)
+        content = files.read(key, start=start, end=end)
+        return StreamingResponse(content, 206 if span else 200, headers=headers)
+
+
+def _disposition(file: File) -> str:
+    if given := file.data.get("content_disposition"):
+        return str(given)
+    kind = "attachment" if any(word in file.content_type for word in _ACTIVE) else "inline"
+    return f"{kind}; filename*=UTF-8''{quote(file.key.rsplit('/', 1)[-1])}"
+
+
+def _span(asked: str, size: int) -> tuple[int, int] | None:
+    """Return the first byte and the one behind the last of a Range header; None if there are none."""
+    unit, _, span = asked.partition("=")
+    first, dash, last = span.partition("-")
+    if unit.strip() != "bytes" or not dash or "," in span:
+        return None
+    if not all(part.strip().isdecimal() for part in (first, last) if part):
+        return None
+    if not first:
+        return (max(size - int(last), 0), size) if last and int(last) and size else None
+    end = min(int(last) + 1, size) if last else size
+    return (int(first), end) if int(first) < end else None
