@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from mongostore import AsyncMongoStore, Change, Conversation, Message, MongoStore, Page, Session
+from mongostore import (
+    AsyncMongoStore,
+    Binding,
+    Change,
+    Conversation,
+    Event,
+    File,
+    Identity,
+    Lease,
+    Message,
+    MongoStore,
+    Page,
+    Room,
+    RoomContext,
+    Session,
+    Task,
+    Thread,
+    ThreadMessage,
+    User,
+)
 
 
 async def async_use(store: AsyncMongoStore) -> None:
@@ -27,6 +46,34 @@ async def async_use(store: AsyncMongoStore) -> None:
         assert_type(change, Change)
 
 
+async def async_use_of_rooms(store: AsyncMongoStore) -> None:
+    room = await store.rooms.create(Room(id="r", metadata={"k": 1}))
+    assert_type(room, Room)
+    assert_type(await store.rooms.context("r"), RoomContext | None)
+    event = await store.events.commit(Event(room_id="r", channel_id="c", content="hi"))
+    assert_type(event.index, int | None)
+    assert_type(await store.events.list("r", newest=True), Page[Event])
+    async for one in store.events.watch("r", after=-1):
+        assert_type(one, Event)
+    async for binding in store.bindings.iter("r"):
+        assert_type(binding, Binding)
+    assert_type(await store.identities.find_by_address("sms", "+1"), Identity | None)
+    assert_type(await store.tasks.list("r", status="done"), Page[Task])
+    assert_type(await store.leases.acquire("l", "me", 10), Lease | None)
+
+
+async def async_use_of_threads(store: AsyncMongoStore) -> None:
+    assert_type(await store.users.upsert("ada@example.com"), User)
+    await store.threads.merge("t", name="First", metadata={"k": None})
+    await store.messages.merge("t", "m", content="hi", data={"type": "user_message"})
+    assert_type(await store.threads.list("u", search="hi"), Page[Thread])
+    async for message in store.messages.iter("t"):
+        assert_type(message, ThreadMessage)
+    assert_type(await store.files.upload("key", b"content"), File)
+    async for piece in store.files.read("key", start=1, end=2):
+        assert_type(piece, bytes)
+
+
 def blocking_use(store: MongoStore) -> None:
     sessions = store.sessions.in_namespace("acme")
     assert_type(sessions.create("s", metadata={"k": 1}), Session)
@@ -37,3 +84,8 @@ def blocking_use(store: MongoStore) -> None:
         assert_type(message, Message)
     for change in sessions.watch("s"):
         assert_type(change, Change)
+    assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
+    for binding in store.bindings.iter("r"):
+        assert_type(binding, Binding)
+    for piece in store.files.read("key"):
+        assert_type(piece, bytes)
