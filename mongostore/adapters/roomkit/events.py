@@ -142,7 +142,8 @@ class EventMethods(RoomMethods):
         }
 
     async def check_idempotency(self, room_id: str, key: str, *, channel_id: str | None) -> bool:
-        return await self.get_event_by_idempotency_key(room_id, key, channel_id=channel_id) is not None
+        store = await self._user.open()
+        return await store.events.find_by_key(room_id, key, channel_id=channel_id) is not None
 
     async def get_event_by_idempotency_key(
         self, room_id: str, key: str, *, channel_id: str | None

@@ -171,10 +171,18 @@ class RoomMethods(ConversationStore):
         *,
         group: bool | None = None,
     ) -> list[str]:
-        store = await self._user.open()
-        return await store.rooms.list_by_channel(
-            channel_id, group=group, where=to_filter(room_filter), limit=limit
-        )
+        rooms = (await self._user.open()).rooms
+        where = to_filter(room_filter)
+        found: list[str] = []
+        while limit > len(found):
+            wanted = min(limit - len(found), PAGE)
+            page = await rooms.list_by_channel(
+                channel_id, group=group, where=where, limit=wanted, offset=len(found)
+            )
+            found += page
+            if len(page) < wanted:
+                break
+        return found
 
     async def find_room_id_by_binding(
         self,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+from typing import Self
+
 from roomkit.core.exceptions import AddressLinkedError, IdentityNotFoundError
 from roomkit.models.enums import VerificationStatus
 from roomkit.models.identity import Identity
@@ -50,6 +53,15 @@ class MongoConversationStore(EventMethods):
     async def close(self) -> None:
         """Leave the database; closing twice is harmless, and a later call connects again."""
         await self._user.close()
+
+    async def __aenter__(self) -> Self:
+        await self.init()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def create_identity(self, identity: Identity) -> Identity:
         store = await self._user.open()

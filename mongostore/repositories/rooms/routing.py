@@ -10,7 +10,7 @@ from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Room, RoomFilter
 from mongostore.repositories import Repository
-from mongostore.values import check_flag, check_id, check_limit, check_list, check_text
+from mongostore.values import check_flag, check_id, check_limit, check_list, check_offset, check_text
 
 _NEWEST = {"room_created_at": -1, "room_id": -1}
 _OLDEST = {"room_created_at": 1, "room_id": 1}
@@ -107,6 +107,7 @@ class RoomRouting(Repository):
         group: bool | None = None,
         where: RoomFilter | None = None,
         limit: int = 50,
+        offset: int = 0,
     ) -> list[str]:
         """Return the ids of the rooms that a channel is bound to, the oldest first.
 
@@ -115,22 +116,32 @@ class RoomRouting(Repository):
             group: Whether the binding is a group's; None for both.
             where: Which rooms.
             limit: How many at most, 1 to 1000.
+            offset: How many to pass over.
 
         Raises:
             InvalidValueError: An argument is of the wrong type or out of range.
         """
+        limit, offset = check_limit("limit", limit), check_offset("offset", offset)
         groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
         bindings = self._connection.documents.bindings
-        found = await self._routed(bindings, of_channel, _OLDEST, where, check_limit("limit", limit))
+        found = await self._routed(bindings, of_channel, _OLDEST, where, limit, offset)
         return [binding["room_id"] for binding in found]
 
     async def _routed(
-        self, documents: Any, match: Raw, order: dict[str, int], where: RoomFilter | None, limit: int
+        self,
+        documents: Any,
+        match: Raw,
+        order: dict[str, int],
+        where: RoomFilter | None,
+        limit: int,
+        offset: int = 0,
     ) -> list[Raw]:
         """Return members of rooms in the order of those, each with its room, if that is meant."""
         rooms = {f"room.{path}": condition for path, condition in room_conditions(where).items()}
-        pipeline = [{"$match": match}, {"$sort": order}, _ROOM, {"$match": rooms}, {"$limit": limit}]
+        pipeline: list[Raw] = [{"$match": match}, {"$sort": order}, _ROOM, {"$match": rooms}]
+        pipeline += [{"$skip": offset}] if offset else []
+        pipeline.append({"$limit": limit})
         async with await documents.get_pymongo_collection().aggregate(pipeline) as cursor:
             found: list[Raw] = await cursor.to_list()
         return found
