@@ -70,17 +70,18 @@ def room_filter(
 
 def from_event(event: RoomEvent, room_id: str) -> models.Event:
     """Return an event as it is stored in a room."""
-    data = _dumped(event)
+    # What is None is so by default, and left out: that is most of an event's members.
+    data = event.model_dump(mode="json", warnings=False, exclude_none=True)
     source, content = data["source"], data.pop("content")
     change = content["type"] if content["type"] in ("edit", "delete") else None
-    lifted = {name: data.pop(name) for name in _LIFTED}
+    lifted = {name: data.pop(name, None) for name in _LIFTED}
     return models.Event(
         **lifted,
         room_id=room_id,
         created_at=in_utc(event.created_at),
         channel_id=source.pop("channel_id"),
         channel_type=source.pop("channel_type"),
-        participant_id=source.pop("participant_id"),
+        participant_id=source.pop("participant_id", None),
         content=content,
         change=change,
         target_event_id=content["target_event_id"] if change else None,
