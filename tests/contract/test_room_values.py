@@ -1,22 +1,14 @@
-"""What callers give about rooms comes back equal, or is refused with the path of what cannot be stored."""
+"""What callers give about rooms and events comes back equal, or is refused by the path of what is wrong."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from mongostore import (
-    AsyncMongoStore,
-    DocumentTooLargeError,
-    Room,
-    RoomFilter,
-    RoomState,
-)
+from mongostore import AsyncMongoStore, DocumentTooLargeError, Event, EventFilter, Room, RoomFilter, RoomState
+from tests.contract.furnishing import T, altered, furnish, rows
 from tests.contract.oddities import CURSORS, NASTY, NO_IDS, Colour, refused, same
-
-T = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
@@ -169,3 +161,120 @@ async def test_subclasses_of_plain_values_are_found_as_plain_values(store: Async
     await store.rooms.create(Room(id="r", metadata={"colour": Colour.RED}))
     for wanted in ("red", Colour.RED):
         assert await store.rooms.count(metadata={"colour": wanted}) == 1
+
+
+@pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
+async def test_of_events_bad_arguments_never_reach_a_query(store: AsyncMongoStore, bad: Any) -> None:
+    await furnish(store)
+    before = await rows(store)
+    events, event = store.events, Event(id="n", room_id="r", channel_id="c")
+    calls: dict[str, list[Any]] = {
+        "room_id": [
+            events.commit(altered(event, room_id=bad)),
+            events.create(altered(event, room_id=bad)),
+            events.create(altered(event, room_id=bad, index=5)),
+            events.replace(altered(event, id="e", room_id=bad)),
+            events.find_by_key(bad, "k"),
+            events.list(bad),
+            anext(events.iter(bad)),
+            events.count(bad),
+            events.count(bad, where=EventFilter()),
+            events.threads(bad, ["e"]),
+            events.record_delivery(bad, "e", {}),
+            events.delete(bad, "e"),
+            anext(events.watch(bad)),
+        ],
+        "event_id": [
+            events.get(bad),
+            events.find(bad),
+            events.update(bad, status="x"),
+            events.record_delivery("r", bad, {}),
+            events.delete("r", bad),
+        ],
+        "id": [
+            events.commit(altered(event, id=bad)),
+            events.create(altered(event, id=bad, index=5)),
+            events.replace(altered(event, id=bad)),
+            events.commit(event, target=altered(event, id=bad)),
+        ],
+        "event_ids": [events.threads("r", [bad])],
+        "key": [events.find_by_key("r", bad)],
+        "types": [events.list("r", where=EventFilter(types=[bad]))],
+        "exclude_types": [events.count("r", where=EventFilter(exclude_types=[bad]))],
+        "status": [events.update("e", status=bad), events.commit(altered(event, status=bad))],
+        "type": [events.commit(altered(event, type=bad))],
+    }
+    if bad != "x" * 513:
+        calls["visibility"] = [
+            events.update("e", visibility=bad),
+            events.commit(altered(event, visibility=bad)),
+        ]
+    for name in ("channel_type", "participant_id", "correlation_id", "responds_to", "parent_event_id"):
+        if bad is not None:
+            calls[name] = [
+                events.commit(altered(event, **{name: bad})),
+                events.replace(altered(event, id="e", **{name: bad})),
+                events.list("r", where=EventFilter(**{name: bad})),
+                anext(events.iter("r", where=EventFilter(**{name: bad}))),
+            ]
+    if bad is not None:
+        calls |= {
+            "idempotency_key": [events.commit(altered(event, idempotency_key=bad))],
+            "target_event_id": [events.commit(altered(event, target_event_id=bad))],
+            "change": [events.commit(altered(event, change=bad))],
+            "channel_id": [
+                events.find_by_key("r", "k", channel_id=bad),
+                events.commit(altered(event, channel_id=bad)),
+                events.list("r", where=EventFilter(channel_id=bad)),
+            ],
+            "where": [events.list("r", where=bad), events.count("r", where=bad)],
+        }
+    for path, refusing in calls.items():
+        assert {error.path for error in await refused(*refusing)} == {path}
+    assert await rows(store) == before
+
+
+@pytest.mark.parametrize("bad", ["no", 1.5, [1], {"$gt": 0}, -2, 2**70, T.replace(tzinfo=None)], ids=str)
+async def test_of_events_wrong_shapes_are_refused(store: AsyncMongoStore, bad: Any) -> None:
+    await furnish(store)
+    before = await rows(store)
+    events, event = store.events, Event(id="n", room_id="r", channel_id="c")
+    calls: dict[str, list[Any]] = {
+        "event": [
+            events.commit(bad),
+            events.create(bad),
+            events.replace(bad),
+            events.commit(event, target=bad),
+        ],
+        "limit": [events.list("r", limit=bad)],
+        "offset": [events.list("r", offset=bad)],
+        "newest": [events.list("r", newest=bad)],
+        "before": [events.list("r", before=bad)],
+        "after": [events.list("r", after=bad), anext(events.watch("r", after=bad))],
+        "index": [events.create(altered(event, index=bad))],
+        "blocked": [events.list("r", where=EventFilter(blocked=bad))],
+        "top_level": [events.list("r", where=EventFilter(top_level=bad))],
+        "created_after": [events.list("r", where=EventFilter(created_after=bad))],
+        "created_before": [events.list("r", where=EventFilter(created_before=bad))],
+        "created_at": [events.commit(altered(event, created_at=bad))],
+        "activity": [events.commit(event, activity=bad)],
+        "erase_edits": [events.replace(altered(event, id="e"), erase_edits=bad)],
+        "replies": [events.delete("r", "e", replies=bad)],
+        "unknown": [events.update("e", unknown=bad)],
+    }
+    if not isinstance(bad, dict):
+        calls |= {
+            "data": [events.commit(altered(event, data=bad)), events.update("e", data=bad)],
+            "metadata": [events.commit(altered(event, metadata=bad)), events.update("e", metadata=bad)],
+            "delivery_results": [events.commit(altered(event, delivery_results=bad))],
+            "results": [events.record_delivery("r", "e", bad)],
+        }
+    if not isinstance(bad, list):
+        calls |= {
+            "types": [events.list("r", where=EventFilter(types=bad))],
+            "event_ids": [events.threads("r", bad)],
+        }
+    for path, refusing in calls.items():
+        assert {error.path for error in await refused(*refusing)} == {path}, path
+    await refused(events.update("e"))
+    assert await rows(store) == before
