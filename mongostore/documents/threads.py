@@ -12,6 +12,7 @@ from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_s
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Element, Feedback, Thread, ThreadMessage, User
 from mongostore.values import (
+    check_flag,
     check_id,
     check_list,
     check_text,
@@ -79,7 +80,8 @@ class StoredFeedback(BaseModel):
 class MessageFields(BaseModel):
     """A message of a thread.
 
-    `changed` says that more was merged into it than how it began, and `revision` grows with each merge.
+    `changed` says that more was merged into it than how it began, `dated` that `created_at` is the caller's,
+    and `revision` grows with each merge.
     """
 
     id: str
@@ -91,6 +93,7 @@ class MessageFields(BaseModel):
     created_at: int
     feedback: StoredFeedback | None = None
     changed: bool = False
+    dated: bool = False
     revision: int = 0
     schema_version: int = SCHEMA_VERSION
 
@@ -191,7 +194,7 @@ def to_stored_thread_member(name: str, value: Any) -> Any:
     match name:
         case "tags":
             check_list(name, value)
-            return [check_text(name, tag) for tag in value]
+            return [check_text(f"{name}[{n}]", tag) for n, tag in enumerate(value)]
         case "user_id":
             return check_id(name, value)
     if not isinstance(value, str | None):
@@ -214,9 +217,9 @@ def to_stored_message_members(members: dict[str, Any]) -> Raw:
             case "content":
                 stored[name] = pack(name, value)
             case "pinned":
-                stored[name] = bool(value)
+                stored[name] = check_flag(name, value)
             case "created_at":
-                stored[name] = to_micros(name, value)
+                stored |= {name: to_micros(name, value), "dated": True}
             case "parent_id":
                 stored[name] = None if value is None else check_id(name, value)
     check_size("a message", stored)
@@ -250,6 +253,17 @@ def to_feedback(raw: Raw) -> Feedback:
     return Feedback(message_id=raw["_id"], **raw["feedback"])
 
 
+def check_vote(path: str, value: object) -> int:
+    """Return `value`, that of a feedback: an integer of at most 64 bits.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise InvalidValueError(path, "must be an integer of at most 64 bits")
+    return value
+
+
 def to_stored_feedback(feedback: Feedback) -> Raw:
     """Return a feedback in its stored form.
 
@@ -260,7 +274,7 @@ def to_stored_feedback(feedback: Feedback) -> Raw:
     comment = feedback.comment
     return {
         "id": check_id("id", feedback.id),
-        "value": feedback.value,
+        "value": check_vote("value", feedback.value),
         "comment": None if comment is None else check_text("comment", comment),
     }
 

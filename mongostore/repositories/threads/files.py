@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import File
 from mongostore.repositories import Repository, current_call, step
-from mongostore.repositories.threads.upkeep import delete_files
-from mongostore.values import check_id, pack_object, unpack
+from mongostore.repositories.threads.upkeep import delete_files, delete_versions
+from mongostore.values import check_id, check_offset, pack_object, unpack
 
 CHUNK_BYTES = 255 * 1024
 # Together below the size of one message to a server.
 _CHUNKS_AT_ONCE = 32
+_UNTYPED = "application/octet-stream"
+_MILLISECOND = timedelta(milliseconds=1)
+_NEWEST = [("uploadDate", -1)]
 
 
 class FileRepository(Repository):
@@ -30,28 +33,29 @@ class FileRepository(Repository):
         key: str,
         content: bytes,
         *,
-        content_type: str = "application/octet-stream",
+        content_type: str = _UNTYPED,
         data: dict[str, Any] | None = None,
     ) -> File:
         """Store a file, in the place of one that has the key: readers see the one or the other, whole.
 
         Raises:
             InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: The data take more than a document can hold.
         """
         call, key = current_call(), check_id("key", key)
-        if not isinstance(content, bytes | bytearray | memoryview):
+        if not isinstance(content, bytes):
             raise InvalidValueError("content", f"must be bytes, not {type(content).__name__}")
         document = {
             "_id": call.token,
             "filename": key,
             "length": len(content),
             "chunkSize": CHUNK_BYTES,
-            "uploadDate": datetime.now(UTC),
             "metadata": {
                 "content_type": check_id("content_type", content_type),
-                "data": pack_object("data", data or {}),
+                "data": pack_object("data", {} if data is None else data),
             },
         }
+        check_size("the file's data", document)
         if call.attempt:
             await self._chunks.delete_many({"files_id": call.token})
         view = memoryview(content)
@@ -63,9 +67,14 @@ class FileRepository(Repository):
                     for n, start in enumerate(starts[first : first + _CHUNKS_AT_ONCE], first)
                 ]
             )
+        # A clock that is behind must not make it older than what it replaces.
+        dates = [_utc(raw["uploadDate"]) + _MILLISECOND for raw in await self._versions(key)]
+        document["uploadDate"] = max([_now(), *dates])
         # Last, since a file is there as soon as this is; again if nobody knows whether it was.
         await self._files.replace_one({"_id": call.token}, document, upsert=True)
-        await delete_files(self._connection, {"filename": key, "_id": {"$ne": call.token}})
+        # Of uploads at the same time all find the same one to be the newest.
+        older = (await self._versions(key))[1:]
+        await delete_versions(self._connection, [raw["_id"] for raw in older])
         return _to_file(document)
 
     async def get(self, key: str) -> File:
@@ -98,23 +107,24 @@ class FileRepository(Repository):
             end: The byte behind the last one; None for all.
 
         Raises:
-            NotFoundError: There is no such file, or it is deleted while it is read.
+            NotFoundError: There is no such file, or it is deleted or replaced while it is read.
             InvalidValueError: An argument is of the wrong type or out of range.
         """
-        raw = await step(self._connection, self._newest, key)
-        if raw is None:
-            raise NotFoundError("file", key)
-        end = raw["length"] if end is None else end
-        if not 0 <= start <= end <= raw["length"]:
-            raise InvalidValueError("start", "must lie within the file, and before its end")
+        check_offset("start", start)
+        raw, chunk = await step(self._connection, self._opened, key, start)
+        stop = raw["length"] if end is None else check_offset("end", end)
+        if stop > raw["length"]:
+            raise InvalidValueError("end", "is behind the end of the file")
+        if start > stop:
+            raise InvalidValueError("start", "is behind the end")
         size = raw["chunkSize"]
-        for n in range(start // size, -(-end // size)):
-            chunk = await step(self._connection, self._chunk, raw["_id"], n)
+        first = start // size
+        for n in range(first, -(-stop // size) if start < stop else first):
+            if n > first:
+                chunk = await step(self._connection, self._chunk, raw["_id"], n)
             if chunk is None:
                 raise NotFoundError("file", key)
-            piece = bytes(chunk["data"])[max(start - n * size, 0) : end - n * size]
-            if piece:
-                yield piece
+            yield bytes(chunk["data"])[max(start - n * size, 0) : stop - n * size]
 
     async def delete(self, key: str) -> bool:
         """Delete a file and return whether it was there.
@@ -122,7 +132,7 @@ class FileRepository(Repository):
         Raises:
             InvalidValueError: The key is no plain string.
         """
-        deleted = await delete_files(self._connection, {"filename": check_id("key", key)})
+        deleted = await delete_files(self._connection, check_id("key", key))
         return deleted or current_call().attempt > 0
 
     @property
@@ -134,10 +144,30 @@ class FileRepository(Repository):
         return self._connection.engine.database["files.chunks"]
 
     async def _newest(self, key: str) -> Raw | None:
-        found: Raw | None = await self._files.find_one(
-            {"filename": check_id("key", key)}, sort=[("uploadDate", -1)]
-        )
+        found: Raw | None = await self._files.find_one({"filename": check_id("key", key)}, sort=_NEWEST)
         return found
+
+    async def _versions(self, key: str) -> Any:
+        async with self._files.find({"filename": key}, {"uploadDate": 1}) as found:
+            raws = await found.to_list()
+        return sorted(raws, key=lambda raw: (raw["uploadDate"], str(raw["_id"])), reverse=True)
+
+    async def _opened(self, key: str, start: int) -> tuple[Raw, Raw | None]:
+        """Return a file and the chunk that a byte of it is in.
+
+        Raises:
+            NotFoundError: There is no such file.
+        """
+        replaced = None
+        while True:
+            raw = await self._newest(key)
+            if raw is None:
+                raise NotFoundError("file", key)
+            chunk = await self._chunk(raw["_id"], start // raw["chunkSize"])
+            # Gone between the two looks, it has a successor, unless it is deleted or ends before that byte.
+            if chunk is not None or start >= raw["length"] or raw["_id"] == replaced:
+                return raw, chunk
+            replaced = raw["_id"]
 
     async def _chunk(self, file_id: Any, n: int) -> Raw | None:
         found: Raw | None = await self._chunks.find_one({"files_id": file_id, "n": n}, {"data": 1})
@@ -145,12 +175,23 @@ class FileRepository(Repository):
 
 
 def _to_file(raw: Raw) -> File:
-    created = raw["uploadDate"]
+    # Others may write other metadata into the bucket, or none.
     notes = raw.get("metadata") or {}
+    content_type, data = notes.get("content_type"), notes.get("data")
     return File(
         key=raw["filename"],
-        size=raw["length"],
-        content_type=notes.get("content_type", "application/octet-stream"),
-        data=unpack(notes.get("data", {})),
-        created_at=created if created.tzinfo else created.replace(tzinfo=UTC),
+        size=int(raw["length"]),
+        content_type=content_type if isinstance(content_type, str) else _UNTYPED,
+        data=unpack(data) if isinstance(data, dict) else {},
+        created_at=_utc(raw["uploadDate"]),
     )
+
+
+def _now() -> datetime:
+    # As a database keeps it.
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _utc(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -15,11 +15,17 @@ from mongostore.documents.threads import (
     to_stored_message_members,
     to_thread_message,
 )
-from mongostore.errors import ConflictError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidDocumentError,
+    InvalidValueError,
+    NotFoundError,
+)
 from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
 from mongostore.repositories import Repository, current_call, step
 from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
-from mongostore.values import check_id, check_limit, check_members, from_token, to_token
+from mongostore.values import check_flag, check_id, check_limit, check_members, from_token, to_token
 
 _ITER_PAGE = 500
 _ORDER = [("created_at", 1), ("_id", 1)]
@@ -56,25 +62,18 @@ class ThreadMessageRepository(Repository):
 
         Raises:
             NotFoundError: The thread is deleted; nothing is stored.
-            ConflictError: The message belongs to another thread, or others kept changing it.
+            ConflictError: The message belongs to another thread.
             InvalidValueError: A value cannot be stored, or there is no such member.
             DocumentTooLargeError: It would take too much; it is left as it was.
         """
         check_id("thread_id", thread_id)
         key = {"_id": check_id("message_id", message_id), "thread_id": thread_id}
         sets = to_stored_message_members(check_members(members, ThreadMessageMembers))
-        if not begins:
-            sets["changed"] = True
-            changed = await self._messages.update_one(key, {"$set": sets, "$inc": {"revision": 1}})
-            if changed.matched_count:
-                if sets.get("pinned"):
-                    await touch_thread(self._connection, thread_id, None, has_pinned=True)
-                return
-        try:
-            await self._place(key, sets, begins)
-        except DuplicateKeyError:
-            if not await self._fill(key, sets, begins):
-                raise ConflictError(f"message {message_id!r} belongs to another thread") from None
+        merge = self._begin if check_flag("begins", begins) else self._change
+        while not await merge(key, sets):
+            there = await self._messages.find_one({"_id": message_id}, {"thread_id": 1})
+            if there is not None and there["thread_id"] != thread_id:
+                raise ConflictError(f"message {message_id!r} belongs to another thread")
 
     async def get(self, message_id: str) -> ThreadMessage:
         """Return a message.
@@ -174,14 +173,21 @@ class ThreadMessageRepository(Repository):
             InvalidValueError: The id is no plain string.
         """
         key = check_id("message_id", message_id)
-        raw = await self._messages.find_one({"_id": key}, {"thread_id": 1, "feedback": 1})
+
+        async def remove(session: Any) -> bool:
+            raw = await self._messages.find_one(
+                {"_id": key}, {"thread_id": 1, "feedback": 1}, session=session
+            )
+            if raw is None:
+                return False
+            await self._messages.delete_one({"_id": key}, session=session)
+            if raw.get("feedback"):
+                await self._vote(raw["thread_id"], key, None, session)
+            return True
+
+        was_there = await self._connection.engine.transact(remove)
         await delete_elements(self._connection, {"message_id": key})
-        if raw is None:
-            return current_call().attempt > 0
-        if raw.get("feedback"):
-            await self._vote(raw["thread_id"], key, None, None)
-        await self._messages.delete_one({"_id": key})
-        return True
+        return was_there or current_call().attempt > 0
 
     async def upsert_feedback(self, feedback: Feedback) -> Feedback:
         """Store the feedback of a message, or replace it, which keeps its id.
@@ -191,11 +197,11 @@ class ThreadMessageRepository(Repository):
 
         Raises:
             NotFoundError: There is no such message.
+            AlreadyExistsError: The id is that of another message's feedback.
             InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: The message would take too much with it.
         """
-        stored = to_stored_feedback(feedback)
-        if type(feedback.value) is not int:
-            raise InvalidValueError("value", "must be an integer")
+        given = to_stored_feedback(feedback)
         key = check_id("message_id", feedback.message_id)
 
         async def put(session: Any) -> Feedback:
@@ -204,13 +210,15 @@ class ThreadMessageRepository(Repository):
             )
             if raw is None:
                 raise NotFoundError("message", key)
-            if raw.get("feedback"):
-                stored["id"] = raw["feedback"]["id"]
+            stored = {**given, "id": (raw.get("feedback") or given)["id"]}
             await self._messages.update_one({"_id": key}, {"$set": {"feedback": stored}}, session=session)
-            await self._vote(raw["thread_id"], key, feedback.value, session)
+            await self._vote(raw["thread_id"], key, given["value"], session)
             return to_feedback({"_id": key, "feedback": stored})
 
-        return await self._connection.engine.transact(put)
+        try:
+            return await self._connection.engine.transact(put)
+        except DuplicateKeyError:
+            raise AlreadyExistsError("feedback", given["id"]) from None
 
     async def delete_feedback(self, feedback_id: str) -> bool:
         """Delete a feedback and return whether it was there.
@@ -234,11 +242,34 @@ class ThreadMessageRepository(Repository):
     def _messages(self) -> Any:
         return self._connection.documents.messages.get_pymongo_collection()
 
-    async def _place(self, key: Raw, sets: Raw, begins: bool) -> None:
-        """Store a message that is not there, or overlay one that nothing but its beginning was merged into.
+    async def _begin(self, key: Raw, sets: Raw) -> bool:
+        """Merge in how a message began; return False if others were in the way."""
+        try:
+            await self._place({**key, "changed": {"$ne": True}}, sets)
+        except DuplicateKeyError:
+            return await self._fill(key, sets)
+        return True
+
+    async def _change(self, key: Raw, sets: Raw) -> bool:
+        """Merge in how a message went on; return False if others were in the way."""
+        update = {"$set": {**sets, "changed": True}, "$inc": {"revision": 1}}
+        # What makes it newer than it was makes its thread so, too.
+        older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
+        changed = await self._messages.update_one({**key, **older}, update)
+        if not changed.matched_count:
+            try:
+                await self._place(key, update["$set"])
+            except DuplicateKeyError:
+                return False
+        elif sets.get("pinned") or current_call().attempt:
+            await self._touch(key, sets, sets.get("created_at"))
+        return True
+
+    async def _place(self, where: Raw, sets: Raw) -> None:
+        """Merge into a message, which is made if it is not there.
 
         Raises:
-            DuplicateKeyError: It is there, and more was merged into it or it belongs to another thread.
+            DuplicateKeyError: It is there, but not as the filter has it.
             NotFoundError: The thread is deleted; nothing is stored.
         """
         new: Raw = {"parent_id": None, "created_at": current_call().now, "schema_version": SCHEMA_VERSION}
@@ -247,35 +278,37 @@ class ThreadMessageRepository(Repository):
             "$setOnInsert": {name: value for name, value in new.items() if name not in sets},
             "$inc": {"revision": 1},
         }
-        await self._messages.update_one(
-            {**key, "changed": {"$ne": True}} if begins else key,
-            {operator: part for operator, part in update.items() if part},
-            upsert=True,
+        placed = await self._messages.update_one(
+            where, {operator: part for operator, part in update.items() if part}, upsert=True
         )
-        created_at = sets.get("created_at", new["created_at"])
+        is_new = placed.upserted_id is not None or current_call().attempt > 0
+        await self._touch(where, sets, sets.get("created_at", new["created_at"] if is_new else None))
+
+    async def _fill(self, key: Raw, sets: Raw) -> bool:
+        """Set what a message still lacks; return False if it is gone, another thread's or just changed."""
+        raw = await self._messages.find_one(key)
+        if raw is None:
+            return False
+        fills = {path: value for path, value in sets.items() if _lacks(raw, path)}
+        if not fills:
+            return True
+        filled = await self._messages.update_one(
+            {**key, "revision": raw["revision"]}, {"$set": fills, "$inc": {"revision": 1}}
+        )
+        if filled.matched_count and fills.keys() & {"pinned", "created_at"}:
+            await self._touch(key, fills, fills.get("created_at"))
+        return bool(filled.matched_count)
+
+    async def _touch(self, key: Raw, sets: Raw, created_at: int | None) -> None:
+        """Note in its thread what was merged into a message."""
+        pinned = bool(sets.get("pinned"))
         try:
-            await touch_thread(
-                self._connection, key["thread_id"], created_at, has_pinned=bool(sets.get("pinned"))
-            )
+            await touch_thread(self._connection, key["thread_id"], created_at, has_pinned=pinned)
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or
             # the other.
-            await self._messages.delete_one(key)
+            await self._messages.delete_one({"_id": key["_id"], "thread_id": key["thread_id"]})
             raise
-
-    async def _fill(self, key: Raw, sets: Raw, begins: bool) -> bool:
-        """Merge into a message that is there by now; return whether it is this thread's."""
-        while True:
-            raw = await self._messages.find_one(key)
-            if raw is None:
-                return False
-            fills = {path: value for path, value in sets.items() if not begins or _at(raw, path) in _EMPTY}
-            filled = await self._messages.update_one(
-                {**key, "revision": raw["revision"]},
-                {"$inc": {"revision": 1}, **({"$set": fills} if fills else {})},
-            )
-            if filled.matched_count:
-                return True
 
     async def _vote(self, thread_id: str, message_id: str, value: int | None, session: Any) -> None:
         """Note in a thread what is thought of one of its messages, by which lists of threads are filtered."""
@@ -300,9 +333,12 @@ class ThreadMessageRepository(Repository):
             return await found.to_list()
 
 
-def _at(raw: Raw, path: str) -> Any:
+def _lacks(raw: Raw, path: str) -> bool:
+    if path == "created_at":
+        # Not the caller's: when the first merge came.
+        return not raw.get("dated")
     parent, _, name = path.partition(".")
-    return raw.get(parent, {}).get(name) if name else raw.get(parent)
+    return (raw.get(parent, {}).get(name) if name else raw.get(parent)) in _EMPTY
 
 
 def _go_on(where: Raw, created_at: int, key: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import Raw, check_size
-from mongostore.documents.threads import to_stored_thread_member, to_thread
+from mongostore.documents.threads import check_vote, to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, Thread, ThreadMembers
 from mongostore.repositories import Repository, current_call, step
@@ -24,10 +24,13 @@ from mongostore.values import (
     pack_members,
     to_micros,
     to_token,
+    unpack,
 )
 
 _ITER_PAGE = 200
 _SEARCHED_AT_ONCE = 50
+# The server takes patterns of up to 32 kB, and escaping makes four bytes of a character.
+_MAX_SEARCH = 4_000
 _NEWEST = [("active_at", -1), ("_id", -1)]
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE = timedelta(days=30)
@@ -124,7 +127,8 @@ class ThreadRepository(Repository):
         Args:
             user_id: The user.
             search: Only those whose name, or the text of one of whose messages, has this in it, upper and
-                lower case alike. The threads are walked from the newest on until the page is full.
+                lower case alike; at most 4,000 characters. The threads are walked from the newest on until
+                the page is full.
             vote: Only those with a feedback of this value.
             limit: How many at most, 1 to 1000.
             cursor: The `next_cursor` of the page before.
@@ -138,13 +142,11 @@ class ThreadRepository(Repository):
         limit = check_limit("limit", limit)
         where: Raw = {"user_id": check_id("user_id", user_id), "state": "open"}
         if vote is not None:
-            if type(vote) is not int:
-                raise InvalidValueError("vote", "must be an integer")
-            where["votes.value"] = vote
+            where["votes.value"] = check_vote("vote", vote)
         if cursor is not None:
             _go_on(where, *_decode_cursor(cursor))
-        if search:
-            raws = await self._search(where, search, limit + 1)
+        if text := _check_search(search):
+            raws = await self._search(where, text, limit + 1)
         else:
             raws = await self._page(where, limit + 1)
         page: Page[Thread] = Page([], _cursor_of(raws[limit - 1]) if len(raws) > limit else None)
@@ -245,7 +247,7 @@ class ThreadRepository(Repository):
         hits: Any = []
         while True:
             raws: Any = await self._page(where, _SEARCHED_AT_ONCE)
-            unnamed = [raw["_id"] for raw in raws if not named.search(str(raw.get("name") or ""))]
+            unnamed = [raw["_id"] for raw in raws if not named.search(_name_of(raw))]
             said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
             async with await messages.aggregate(
                 [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
@@ -257,13 +259,28 @@ class ThreadRepository(Repository):
             _go_on(where, raws[-1]["active_at"], raws[-1]["_id"])
 
 
+def _check_search(search: object) -> str:
+    if search is None:
+        return ""
+    if not isinstance(search, str):
+        raise InvalidValueError("search", f"must be a string, not {type(search).__name__}")
+    if len(search) > _MAX_SEARCH:
+        raise InvalidValueError("search", f"is longer than {_MAX_SEARCH:,} characters")
+    return search
+
+
+def _name_of(raw: Raw) -> str:
+    name = unpack(raw.get("name"))
+    return name if isinstance(name, str) else ""
+
+
 def _literal(text: str) -> str | None:
     """Return a regular expression for exactly this text; None where no stored text can have it."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return None
-    return re.escape(text).replace("\\\0", "\\x00")
+    return re.escape(text).replace("\0", "\\x00")
 
 
 def _go_on(where: Raw, active_at: int, key: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
@@ -60,22 +62,35 @@ async def touch_thread(
     await upsert_thread(connection, thread_id, update, began)
 
 
-async def delete_elements(connection: Connection, where: Raw) -> None:
-    """Delete the elements that a filter finds, with their files."""
+async def delete_elements(connection: Connection, where: Raw) -> bool:
+    """Delete the elements that a filter finds, with their files, and return whether there were any."""
     elements = connection.documents.elements.get_pymongo_collection()
     async with elements.find(where, {"file_key": 1}) as found:
         raws = await found.to_list()
-    keys = [raw["file_key"] for raw in raws if raw.get("file_key") is not None]
-    await delete_files(connection, {"filename": {"$in": keys}})
-    await elements.delete_many({"_id": {"$in": [raw["_id"] for raw in raws]}})
+    if raws:
+        keys = {raw.get("file_key") for raw in raws}
+        await delete_files(connection, *keys - {None})
+        # One that has got another file meanwhile is a new one.
+        await elements.delete_many(
+            {"_id": {"$in": [raw["_id"] for raw in raws]}, "file_key": {"$in": [*keys]}}
+        )
+    return bool(raws)
 
 
-async def delete_files(connection: Connection, where: Raw) -> bool:
-    """Delete the files that a filter finds, and return whether there were any."""
-    database = connection.engine.database
-    async with database["files.files"].find(where, {"_id": 1}) as found:
+async def delete_files(connection: Connection, *keys: str) -> bool:
+    """Delete the files with these keys, and return whether there were any."""
+    if not keys:
+        return False
+    files = connection.engine.database["files.files"]
+    async with files.find({"filename": {"$in": [*keys]}}, {"_id": 1}) as found:
         ids = [raw["_id"] for raw in await found.to_list()]
-    if ids:
-        await database["files.files"].delete_many({"_id": {"$in": ids}})
-        await database["files.chunks"].delete_many({"files_id": {"$in": ids}})
+    await delete_versions(connection, ids)
     return bool(ids)
+
+
+async def delete_versions(connection: Connection, ids: list[Any]) -> None:
+    """Delete files by their own ids."""
+    if ids:
+        # Without its entry nobody would find the content again that a deletion, cut short here, leaves.
+        await connection.engine.database["files.chunks"].delete_many({"files_id": {"$in": ids}})
+        await connection.engine.database["files.files"].delete_many({"_id": {"$in": ids}})

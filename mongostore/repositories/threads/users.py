@@ -26,7 +26,7 @@ class UserRepository(Repository):
             DocumentTooLargeError: They take more than a document can hold.
         """
         call = current_call()
-        sets: Raw = {"metadata": pack_object("metadata", metadata or {})}
+        sets: Raw = {"metadata": pack_object("metadata", {} if metadata is None else metadata)}
         check_size("the user's metadata", sets)
         new = {"_id": call.token, "created_at": call.now, "schema_version": SCHEMA_VERSION}
         while True:
