@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 import pymongo
@@ -21,7 +21,7 @@ Statements = Callable[[AsyncClientSession | None], Awaitable[R]]
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
-_ABORT_SECONDS = 2.0
+_LAST_SECONDS = 2.0
 
 
 async def transact(client: Client, concern: WriteConcern, statements: Statements[R]) -> R:
@@ -42,7 +42,7 @@ async def transact(client: Client, concern: WriteConcern, statements: Statements
                 await _commit(session)
             except BaseException as error:
                 if session.in_transaction:
-                    await _abort(session)
+                    await _at_last(session.abort_transaction)
                 if not _is_passing(error):
                     raise
             else:
@@ -59,6 +59,19 @@ def _is_passing(error: BaseException) -> bool:
 
 
 async def _commit(session: AsyncClientSession) -> None:
+    # Given up half-way it may stay open, for the driver aborts none after that, and keep others waiting.
+    async def commit() -> None:
+        try:
+            await _insist(session)
+        except PyMongoError as error:
+            if not error.has_error_label("UnknownTransactionCommitResult"):
+                raise
+            await _at_last(session.commit_transaction)
+
+    await _to_the_end(commit(), copy_context())
+
+
+async def _insist(session: AsyncClientSession) -> None:
     while True:
         try:
             return await session.commit_transaction()
@@ -68,10 +81,26 @@ async def _commit(session: AsyncClientSession) -> None:
         await asyncio.sleep(_LONGEST_PAUSE)
 
 
-async def _abort(session: AsyncClientSession) -> None:
-    # In a context of its own, for which no deadline is over yet: an open transaction keeps others waiting.
-    async def abort() -> None:
-        with pymongo.timeout(_ABORT_SECONDS):
-            await session.abort_transaction()
+async def _at_last(end: Callable[[], Awaitable[None]]) -> None:
+    """End a transaction in a context of its own, for which no deadline is over yet."""
 
-    await asyncio.shield(asyncio.create_task(abort(), context=Context()))
+    async def run() -> None:
+        with pymongo.timeout(_LAST_SECONDS):
+            await end()
+
+    await _to_the_end(run(), Context())
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None], context: Context) -> None:
+    """Wait for work that ends by itself; whoever is cancelled meanwhile is so when it has ended."""
+    task = asyncio.create_task(work, context=context)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    task.cancelled() or task.exception()
+    raise cancelled
