@@ -97,15 +97,17 @@ class Committer:
             raise UnavailableError(f"{self._connection.engine.label}: no answer in time") from None
 
     async def _work(self, room_id: str) -> None:
-        waiting = self._waiting[room_id]
+        waiting, group = self._waiting[room_id], list[Entry]()
         try:
             while waiting:
                 # Whoever got an answer just now may have more to commit: let them join.
                 await asyncio.sleep(0)
-                await self._settle(room_id, _next_group(waiting))
+                group = _next_group(waiting)
+                await self._settle(room_id, group)
         finally:
             del self._waiting[room_id]
-            for entry in waiting:
+            # Nobody is left waiting, whatever ended the work.
+            for entry in (*group, *waiting):
                 _fail(entry, NotOpenError("the store was closed"))
 
     async def _settle(self, room_id: str, group: Sequence[Entry]) -> None:
@@ -132,10 +134,6 @@ class Committer:
                 return
             for entry in group:
                 _fail(entry, self._translated(error))
-        except BaseException:
-            for entry in group:
-                _fail(entry, NotOpenError("the store was closed"))
-            raise
         else:
             for index, entry in enumerate(group, first):
                 if not entry.done.done():
@@ -143,10 +141,15 @@ class Committer:
 
     async def _store(self, room_id: str, group: Sequence[Entry], session: Any) -> int:
         """Store a group of events and return the index of the first one."""
+        # Asked anew by each attempt: the store may be closed meanwhile.
+        self._connection.check_open()
         documents = self._connection.documents
         events = documents.events.get_pymongo_collection()
         if Capability.TRANSACTIONS not in self._connection.engine.capabilities:
             # Nothing takes the first write back if the last one fails: what can be known is asked beforehand.
+            names = [name for entry in group for name in _names(entry.event)]
+            if len(set(names)) < len(names):
+                raise DuplicateKeyError("taken within the group")
             for entry in group:
                 await self._check(entry)
         room = await documents.rooms.get_pymongo_collection().find_one_and_update(
@@ -209,6 +212,7 @@ class Committer:
             _fail(entry, error)
             return
         try:
+            self._connection.check_open()
             with self._connection.engine.deadline(entry.seconds):
                 held = await self.explain(entry.event)
         except MongoStoreError as reason:
@@ -256,10 +260,21 @@ def key_taken(key: str) -> AlreadyExistsError:
     return AlreadyExistsError("idempotency key", key)
 
 
+def _names(event: Raw) -> list[tuple[str, ...]]:
+    """Return what of an event is unique within its room."""
+    names: list[tuple[str, ...]] = [(event["_id"],)]
+    if "idempotency_key" in event:
+        names.append((event["idempotency_key"], event["channel_id"]))
+    return names
+
+
 def _next_group(waiting: deque[Entry]) -> list[Entry]:
     group = [waiting.popleft()]
     size = group[0].bytes
     while waiting and len(group) < _GROUP and size + waiting[0].bytes <= _GROUP_BYTES:
+        if (rewrite := waiting[0].rewrite) and rewrite.erases:
+            # It marks the edits that are stored; those of its own group are not yet.
+            break
         group.append(waiting.popleft())
         size += group[-1].bytes
     return group
