@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from roomkit.core.locks import RoomLockManager, _has_room_lock, _mark_room_locked
 
-from mongostore.errors import ConflictError, InvalidValueError, MongoStoreError, UnavailableError
+from mongostore.errors import ConflictError, InvalidValueError, MongoStoreError
 from mongostore.models import Lease
 from mongostore.repositories.rooms import LeaseRepository
 from mongostore.sharing import StoreUser
@@ -77,7 +77,9 @@ class MongoRoomLockManager(RoomLockManager):
                 yield
 
     async def close(self) -> None:
-        """Leave the database; closing twice is harmless."""
+        """Leave the database once every lease that nobody waits for is given back; twice is harmless."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
         await self._user.close()
 
     @asynccontextmanager
@@ -95,38 +97,45 @@ class MongoRoomLockManager(RoomLockManager):
     @asynccontextmanager
     async def _leased(self, room_id: str) -> AsyncGenerator[None, None]:
         leases = (await self._user.open()).leases
-        lease, began = await self._acquired(leases, f"room/{room_id}")
+        held = await self._acquired(leases, f"room/{room_id}")
+        ended = ConflictError(f"the lease of room {room_id!r} ended before its section")
         try:
             # The end moves with each renewal; whatever keeps those from coming, the section ends in time.
-            async with asyncio.timeout_at(began + lease.seconds * _SAFE) as end:
-                renewing = self._start(_renewed(leases, lease, end))
+            async with asyncio.timeout_at(held.began + held.lease.seconds * _SAFE) as end:
+                renewing = asyncio.create_task(_renewed(leases, held, end), context=Context())
                 try:
                     yield
                 finally:
                     renewing.cancel()
         except TimeoutError:
             if end.expired():
-                raise ConflictError(f"the lease of room {room_id!r} ended before its section") from None
+                raise ended from None
             raise
         finally:
-            if not end.expired():
-                await asyncio.shield(self._start(leases.release(lease.name, lease.owner)))
+            given_back = not end.expired() and await self._shielded(
+                leases.release(held.lease.name, held.lease.owner)
+            )
+        # A section that took no notice of its cancellation, or gave the loop no time for it, ends here.
+        if not given_back:
+            raise ended
 
-    async def _acquired(self, leases: LeaseRepository, name: str) -> tuple[Lease, float]:
-        """Wait for a lease, and return it with the time by our own clock from which it lasts at the least."""
+    async def _acquired(self, leases: LeaseRepository, name: str) -> _Held:
+        """Wait for a lease."""
         owner, pause = uuid4().hex, _FIRST_PAUSE
         while True:
-            began = asyncio.get_running_loop().time()
-            asking = self._start(leases.acquire(name, owner, self._seconds))
+            asking = self._start(_asked(leases, name, owner, self._seconds))
             try:
                 # Not to be cut short: nobody would know whether the lease was given.
-                if lease := await asyncio.shield(asking):
-                    return lease, began
+                if held := await asyncio.shield(asking):
+                    return held
             except asyncio.CancelledError:
                 self._start(_given_back(leases, asking))
                 raise
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.shield(self._start(work))
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         # In a context of its own, which holds no lock and no deadline of the section.
@@ -142,23 +151,49 @@ class _Turn:
     wanted: int = 0
 
 
-async def _renewed(leases: LeaseRepository, lease: Lease, end: asyncio.Timeout) -> None:
-    """Renew a lease until it is lost, moving the end of its section with it."""
+@dataclass
+class _Held:
+    """A lease, with the time by our own clock from which it lasts at the least."""
+
+    lease: Lease
+    began: float
+
+
+async def _asked(leases: LeaseRepository, name: str, owner: str, seconds: float) -> _Held | None:
+    """Ask once for a lease; None while somebody has it."""
     clock = asyncio.get_running_loop().time
-    while True:
-        await asyncio.sleep(lease.seconds * _RENEWED)
+    began = clock()
+    lease = await leases.acquire(name, owner, seconds)
+    if lease and clock() > began + seconds * _RENEWED:
+        # Much of it is over by now: the server was asked several times.
         began = clock()
+        if not await leases.renew(lease):
+            return None
+    return _Held(lease, began) if lease else None
+
+
+async def _renewed(leases: LeaseRepository, held: _Held, end: asyncio.Timeout) -> None:
+    """Renew a lease until it is lost, moving the end of its section with it."""
+    clock, seconds = asyncio.get_running_loop().time, held.lease.seconds
+    due = held.began + seconds * _RENEWED
+    while True:
+        await asyncio.sleep(due - clock())
+        began = clock()
+        due = began + seconds * _RENEWED
         try:
-            kept = await leases.renew(lease)
-        except UnavailableError:
+            kept = await leases.renew(held.lease)
+        except MongoStoreError:
+            # Then the section ends with its lease, unless a later renewal comes in time.
             continue
-        end.reschedule(began + lease.seconds * _SAFE if kept else clock())
+        if end.expired():
+            return
+        end.reschedule(began + seconds * _SAFE if kept else clock())
         if not kept:
             return
 
 
-async def _given_back(leases: LeaseRepository, asking: asyncio.Task[Lease | None]) -> None:
+async def _given_back(leases: LeaseRepository, asking: asyncio.Task[_Held | None]) -> None:
     """Give back a lease that nobody waits for any more."""
     with suppress(MongoStoreError):
-        if lease := await asking:
-            await leases.release(lease.name, lease.owner)
+        if held := await asking:
+            await leases.release(held.lease.name, held.lease.owner)
