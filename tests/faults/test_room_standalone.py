@@ -1,0 +1,221 @@
+"""Rooms on a server without transactions: what one write or a unique key can keep is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.errors import PyMongoError
+
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    Binding,
+    Capability,
+    ConflictError,
+    Event,
+    Identity,
+    NotFoundError,
+    Observation,
+    Participant,
+    Room,
+    Task,
+    UnsupportedError,
+    VoiceDelivery,
+)
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def standalone_uri(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a server that is no replica set."""
+    folder = tmp_path_factory.mktemp("standalone")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = [f"--port={port}", f"--dbpath={folder}", "--bind_ip=127.0.0.1", "--nounixsocket"]
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen([str(mongod_binary), *options], stdout=output, stderr=output)
+    try:
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, (folder / "output").read_text()
+        yield f"mongodb://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+async def store(standalone_uri: str, database: str) -> AsyncIterator[AsyncMongoStore]:
+    """An open store on that server, with a room."""
+    async with AsyncMongoStore(standalone_uri, database, transactions="off") as opened:
+        await opened.rooms.create(Room(id="r"))
+        yield opened
+        await opened.engine.database.client.drop_database(database)
+
+
+def said(n: int | str, **members: Any) -> Event:
+    return Event(**{"id": f"e{n}", "room_id": "r", "channel_id": "c", "content": "said", **members})
+
+
+async def everything(store: AsyncMongoStore) -> dict[str, Any]:
+    """Return all that is stored."""
+    database = store.engine.database
+    names = [name for name in await database.list_collection_names() if not name.startswith("system.")]
+    return {name: [one async for one in database[name].find().sort("_id", 1)] for name in sorted(names)}
+
+
+async def counters(store: AsyncMongoStore) -> tuple[int, int | None]:
+    room = await store.rooms.get("r")
+    return room.event_count, room.latest_index
+
+
+async def test_a_server_without_transactions_is_refused_unless_asked_for(
+    standalone_uri: str, database: str
+) -> None:
+    with pytest.raises(UnsupportedError, match='transactions="off"'):
+        await AsyncMongoStore(standalone_uri, database).open()
+    async with AsyncMongoStore(standalone_uri, database, transactions="off") as store:
+        assert Capability.TRANSACTIONS not in store.capabilities
+        with pytest.raises(UnsupportedError):
+            await anext(aiter(store.events.watch("r")))
+
+
+async def test_commits_at_once_are_dense_and_counted(store: AsyncMongoStore) -> None:
+    committed = await asyncio.gather(*(store.events.commit(said(n)) for n in range(300)))
+    assert sorted(event.index or 0 for event in committed) == list(range(300))
+    stored = [event async for event in store.events.iter("r")]
+    assert stored == sorted(committed, key=lambda event: event.index or 0)
+    assert await counters(store) == (300, 299)
+
+
+async def test_commits_of_several_stores_take_no_index_twice(
+    store: AsyncMongoStore, standalone_uri: str, database: str
+) -> None:
+    async with AsyncMongoStore(standalone_uri, database, transactions="off") as other:
+        stores = (store, other)
+        committed = await asyncio.gather(*(stores[n % 2].events.commit(said(n)) for n in range(200)))
+    assert sorted(event.index or 0 for event in committed) == list(range(200))
+    assert await counters(store) == (200, 199)
+
+
+REFUSED = {
+    "taken-id": (said("0", idempotency_key="other"), None, AlreadyExistsError),
+    "taken-key": (said("new", idempotency_key="k"), None, AlreadyExistsError),
+    "missing-target": (said("new", type="edit", change="edit"), said("none"), NotFoundError),
+    "taken-key-with-target": (said("new", idempotency_key="k"), said("0", content="new"), AlreadyExistsError),
+    "missing-room": (said("new", room_id="none"), None, NotFoundError),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_commit_that_is_refused_writes_nothing(store: AsyncMongoStore, case: str) -> None:
+    await store.events.commit(said("0", idempotency_key="k"))
+    before = await everything(store)
+    event, target, refusal = REFUSED[case]
+    with pytest.raises(refusal):
+        await store.events.commit(event, target=target)
+    assert await everything(store) == before
+
+
+async def test_a_key_that_several_commits_want_at_once_is_taken_once_and_counted_once(
+    store: AsyncMongoStore,
+) -> None:
+    ended = await asyncio.gather(
+        *(store.events.commit(said(n, idempotency_key=f"k{n % 10}")) for n in range(40)),
+        return_exceptions=True,
+    )
+    stored = [one for one in ended if isinstance(one, Event)]
+    assert sorted(one.idempotency_key or "" for one in stored) == [f"k{n}" for n in range(10)]
+    assert all(isinstance(one, Event | AlreadyExistsError) for one in ended)
+    assert [event.index async for event in store.events.iter("r")] == list(range(10))
+    assert await counters(store) == (10, 9)
+
+
+async def test_a_commit_that_fails_between_its_two_writes_leaves_a_gap_and_never_a_duplicate(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.events.commit(said(0))
+    events = type(store.engine.database["events"])
+    insert = events.insert_one
+
+    async def crash(*arguments: Any, **options: Any) -> None:
+        raise PyMongoError("crashed")
+
+    monkeypatch.setattr(events, "insert_one", crash)
+    with pytest.raises(Exception, match="PyMongoError"):
+        await store.events.commit(said(1))
+    monkeypatch.setattr(events, "insert_one", insert)
+    # Counted first: nobody ever sees an event that the counters do not know.
+    assert await counters(store) == (2, 1)
+    assert (await store.events.commit(said(1))).index == 2
+    assert [event.index async for event in store.events.iter("r")] == [0, 2]
+    assert await counters(store) == (3, 2)
+
+
+async def test_a_process_killed_between_its_writes_leaves_counters_ahead_by_its_last_events(
+    child: Callable[..., subprocess.Popen[str]], store: AsyncMongoStore, standalone_uri: str, database: str
+) -> None:
+    process = child("room_crasher.py", standalone_uri, database)
+    output, errors = await asyncio.to_thread(process.communicate, "go\n")
+    assert (process.returncode, output) == (-9, "0\n"), errors
+    stored = [event async for event in store.events.iter("r")]
+    assert [(event.id, event.index) for event in stored] == [("e0", 0)]
+    assert await counters(store) == (2, 1)
+    assert (await store.events.commit(said(1))).index == 2
+
+
+async def test_what_one_write_does_holds(store: AsyncMongoStore) -> None:
+    with pytest.raises(AlreadyExistsError):
+        await store.rooms.create(Room(id="r"))
+    ended = await asyncio.gather(
+        *(store.rooms.create(Room(id="new", metadata={"n": n})) for n in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(one, Room) for one in ended) == 1
+    await asyncio.gather(*(store.rooms.update("r", metadata={f"n{n}": n}) for n in range(16)))
+    room = await store.rooms.get("r")
+    assert room.metadata == {f"n{n}": n for n in range(16)}
+    await store.events.create(said(5, index=5))
+    with pytest.raises(AlreadyExistsError):
+        await store.events.create(said("other", index=5))
+    assert (await store.events.create(said(6))).index == 6
+    assert await store.events.delete("r", "e6")
+    # Never again, though it is free.
+    assert (await store.events.create(said(7))).index == 7
+
+
+async def test_only_one_of_several_gets_an_address_or_a_claim(store: AsyncMongoStore) -> None:
+    await asyncio.gather(*(store.identities.create(Identity(id=f"i{n}")) for n in range(8)))
+    linking = [store.identities.link_address(f"i{n}", "sms", "1") for n in range(8)]
+    ended = await asyncio.gather(*linking, return_exceptions=True)
+    assert ended.count(None) == 1
+    assert sum(isinstance(one, ConflictError) for one in ended) == 7
+    winner = await store.identities.find_by_address("sms", "1")
+    assert winner is not None
+    assert winner.id == f"i{ended.index(None)}"
+    claims = [VoiceDelivery(room_id="r", key="k", content_hash="h", attempt_id=f"a{n}") for n in range(8)]
+    held = await asyncio.gather(*(store.voice_deliveries.claim(claim) for claim in claims))
+    assert len({one.attempt_id for one in held}) == 1
+    with pytest.raises(NotFoundError):
+        await store.voice_deliveries.claim(VoiceDelivery(room_id="none", key="k", content_hash="h"))
+
+
+async def test_a_room_that_is_deleted_takes_all_with_it(store: AsyncMongoStore) -> None:
+    await store.events.commit(said(0))
+    await asyncio.gather(*(store.bindings.upsert(Binding(room_id="r", channel_id="c")) for _ in range(8)))
+    await store.participants.upsert(Participant(room_id="r", id="p"))
+    await store.tasks.create(Task(id="t", room_id="r"))
+    await store.observations.create(Observation(id="o", room_id="r"))
+    assert len((await store.bindings.list("r")).items) == 1
+    assert await store.rooms.delete("r")
+    assert not any((await everything(store)).values())
