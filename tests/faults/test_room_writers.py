@@ -1,0 +1,132 @@
+"""Sixteen writers in four processes on one room, one process killed; readers beside them miss nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from mongostore import AsyncMongoStore, Event, EventFilter, Room
+
+pytestmark = pytest.mark.server
+
+PROCESSES = 4
+# The three processes that live write ten thousand events by themselves.
+AMOUNT = 840
+ENOUGH = 10_000
+KILLED_AFTER = 400
+
+
+def heard(process: Popen[str], kill_after: int | None) -> dict[str, int]:
+    """Return the indexes of the events that a process was told are stored, by their ids."""
+    told: dict[str, int] = {}
+    assert process.stdout
+    for line in process.stdout:
+        if not line.endswith("\n"):
+            break
+        index, id = line.split()
+        assert id not in told
+        told[id] = int(index)
+        if len(told) == kill_after:
+            process.kill()
+    return told
+
+
+async def paged(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, str]]:
+    """Read a room from its beginning, by what is above the last index that was seen."""
+    seen: list[tuple[int | None, str]] = []
+    after: int | None = None
+    while len(seen) < enough:
+        page = await store.events.list("r", after=after, limit=200)
+        for event in page.items:
+            seen.append((event.index, event.id))
+            after = event.index
+    return seen
+
+
+async def watched(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, str]]:
+    seen: list[tuple[int | None, str]] = []
+    async with aclosing(store.events.watch("r", after=-1)) as events:
+        async for event in events:
+            seen.append((event.index, event.id))
+            if len(seen) == enough:
+                break
+    return seen
+
+
+async def everything(store: AsyncMongoStore) -> list[Event]:
+    return [event async for event in store.events.iter("r", where=EventFilter(blocked=True))]
+
+
+async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
+    child: Callable[..., Popen[str]], server_uri: str, server_store: AsyncMongoStore, database: str
+) -> None:
+    await server_store.rooms.create(Room(id="r"))
+    processes = [child("room_writer.py", server_uri, database, number, AMOUNT) for number in range(PROCESSES)]
+    readers = [asyncio.create_task(read(server_store, ENOUGH)) for read in (paged, paged, watched)]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    told = await asyncio.gather(
+        *(
+            asyncio.to_thread(heard, process, KILLED_AFTER if number == 0 else None)
+            for number, process in enumerate(processes)
+        )
+    )
+    for number, process in enumerate(processes):
+        assert process.wait() == (-9 if number == 0 else 0), process.stderr and process.stderr.read()
+        if number:
+            assert len(told[number]) == 4 * AMOUNT
+    assert KILLED_AFTER <= len(told[0]) < 4 * AMOUNT
+
+    stored = await everything(server_store)
+    assert [event.index for event in stored] == list(range(len(stored)))
+    places = {event.id: event.index for event in stored}
+    assert len(places) == len(stored)
+    acknowledged: dict[str, Any] = {id: index for one in told for id, index in one.items()}
+    assert {id: places.get(id) for id in acknowledged} == acknowledged
+    # Of each killed writer one event at most is stored that nobody was told of.
+    assert len(stored) - len(acknowledged) <= 4
+    for writer in range(4 * PROCESSES):
+        own = [int(event.id.partition(":")[2]) for event in stored if event.id.startswith(f"{writer}:")]
+        assert own == list(range(len(own)))
+    room = await server_store.rooms.get("r")
+    assert (room.event_count, room.latest_index) == (len(stored), len(stored) - 1)
+
+    for seen in await asyncio.wait_for(asyncio.gather(*readers), 60):
+        assert seen[:ENOUGH] == [(event.index, event.id) for event in stored][:ENOUGH]
+
+
+async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_deleted(
+    server_store: AsyncMongoStore,
+) -> None:
+    events = server_store.events
+    await server_store.rooms.create(Room(id="r"))
+    for round in range(20):
+        said = await events.commit(Event(id=f"{round}", room_id="r", channel_id="c", content="said"))
+        changes = [
+            Event(
+                id=f"{round}-{change}-{n}",
+                room_id="r",
+                channel_id="c",
+                type=change,
+                change=change,
+                target_event_id=said.id,
+                content="again",
+            )
+            for n, change in enumerate(["edit", "edit", "delete"])
+        ]
+        await asyncio.gather(*(events.commit(change, target=said) for change in changes))
+    stored = await everything(server_store)
+    erased = [event for event in stored if event.type == "delete"]
+    assert len(erased) == 20
+    for erasure in erased:
+        for event in stored:
+            if event.type == "edit" and event.target_event_id == erasure.target_event_id:
+                before = (event.index or 0) < (erasure.index or 0)
+                assert event.metadata.get("deleted", False) is before
