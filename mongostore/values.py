@@ -290,6 +290,9 @@ def _scan(value: Any, depth: int) -> bool:
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(value, dict) and not _is_plain_key(key):
             native = False
+        # Most of what is stored, told without a call for each.
+        if item is None or (type(item) is str and item.isascii()):
+            continue
         try:
             native = _scan(item, depth + 1) and native
         except _RefusedError as refused:
@@ -307,7 +310,8 @@ def _is_native_int(value: int) -> bool:
 def _is_plain_key(key: object) -> bool:
     if type(key) is not str:
         raise _RefusedError(f"has a key that is no plain string but {type(key).__name__}")
-    return key != "" and _UNSAFE_IN_KEY.search(key) is None
+    # An identifier holds none of what is unsafe, and is told at a fraction of the cost.
+    return key.isidentifier() or (key != "" and _UNSAFE_IN_KEY.search(key) is None)
 
 
 def _encodable(text: str) -> bool:
