@@ -38,6 +38,7 @@ Transactions = Literal["required", "off"]
 
 DEFAULT_DATABASE = "mongostore"
 OPEN_SECONDS = 4.5
+_ENDING_SECONDS = 2.0
 _DEFAULTS: dict[str, Any] = {
     "appname": "mongostore",
     "maxPoolSize": 20,
@@ -97,6 +98,7 @@ class MongoEngine:
         self._transactions = transactions
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._capabilities: frozenset[Capability] = frozenset()
+        self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self.label = label_of(uri)
 
     @property
@@ -154,9 +156,16 @@ class MongoEngine:
             raise self._diagnose(error) from None
 
     async def close(self) -> None:
-        """Close every connection; closing twice is harmless."""
+        """Close every connection, once the transactions in hand have ended; closing twice is harmless."""
         client, self._client = self._client, None
-        if client is not None:
+        if client is None:
+            return
+        try:
+            # The server would keep them open for a minute, and others waiting.
+            loop = asyncio.get_running_loop()
+            if ending := [one for one in self._transactions_in_hand if one.get_loop() is loop]:
+                await asyncio.wait(ending, timeout=_ENDING_SECONDS)
+        finally:
             await client.close()
 
     async def revive(self) -> None:
@@ -209,7 +218,13 @@ class MongoEngine:
         if Capability.TRANSACTIONS not in self._capabilities:
             return await statements(None)
         assert self._client is not None
-        return await transact(self._client, self.database.write_concern, statements)
+        ended = asyncio.get_running_loop().create_future()
+        self._transactions_in_hand.add(ended)
+        try:
+            return await transact(self._client, self.database.write_concern, statements)
+        finally:
+            self._transactions_in_hand.discard(ended)
+            ended.set_result(None)
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""
