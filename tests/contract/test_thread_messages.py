@@ -225,12 +225,8 @@ async def test_delete_takes_feedback_elements_and_files_and_leaves_children(stor
 async def test_15_mb_fit_and_17_mb_are_refused_with_nothing_written(store: AsyncMongoStore) -> None:
     await store.messages.merge("t", "m", begins=True, content="x" * 15 * MB)
     assert (await store.messages.get("m")).content == "x" * 15 * MB
-    before = await store.messages.get("m")
-    for members in (
-        {"content": "x" * 17 * MB},
-        {"data": {"k": "x" * 17 * MB}},
-        {"data": {"k": "x" * 2 * MB}},
-    ):
+    before, huge = await store.messages.get("m"), "x" * 17 * MB
+    for members in ({"content": huge}, {"data": {"k": huge}}, {"data": {"k": "x" * 2 * MB}}):
         for begins in (False, True):
             with pytest.raises(DocumentTooLargeError):
                 await store.messages.merge("t", "m", begins=begins, **members)  # type: ignore[misc]

@@ -24,7 +24,7 @@ from mongostore.errors import (
 )
 from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
 from mongostore.repositories import Repository, current_call, step
-from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
+from mongostore.repositories.threads.upkeep import behind, delete_elements, touch_thread
 from mongostore.values import check_flag, check_id, check_limit, check_members, from_token, to_token
 
 _ITER_PAGE = 500
@@ -117,7 +117,7 @@ class ThreadMessageRepository(Repository):
         limit = check_limit("limit", limit)
         where: Raw = {"thread_id": check_id("thread_id", thread_id)}
         if cursor is not None:
-            _go_on(where, *_decode_cursor(cursor))
+            where = _behind(where, _decode_cursor(cursor))
         raws = await self._page(where, limit + 1)
         page: Page[ThreadMessage] = Page([])
         if len(raws) > limit:
@@ -136,7 +136,8 @@ class ThreadMessageRepository(Repository):
         Raises:
             InvalidValueError: The id is no plain string.
         """
-        where: Raw = {"thread_id": check_id("thread_id", thread_id)}
+        of_thread: Raw = {"thread_id": check_id("thread_id", thread_id)}
+        where = of_thread
         while True:
             raws = await step(self._connection, self._page, where, _ITER_PAGE)
             for raw in raws:
@@ -144,7 +145,7 @@ class ThreadMessageRepository(Repository):
                     yield to_thread_message(raw)
             if len(raws) < _ITER_PAGE:
                 return
-            _go_on(where, raws[-1]["created_at"], raws[-1]["_id"])
+            where = _behind(of_thread, (raws[-1]["created_at"], raws[-1]["_id"]))
 
     async def iter_pinned(self, user_id: str) -> AsyncIterator[ThreadMessage]:
         """Yield the pinned messages of a user's threads, the newest first.
@@ -341,10 +342,8 @@ def _lacks(raw: Raw, path: str) -> bool:
     return (raw.get(parent, {}).get(name) if name else raw.get(parent)) in _EMPTY
 
 
-def _go_on(where: Raw, created_at: int, key: str) -> None:
-    # The first condition bounds the scan of the index, the second decides among equal times.
-    where["created_at"] = {"$gte": created_at}
-    where["$or"] = [{"created_at": {"$gt": created_at}}, {"_id": {"$gt": key}}]
+def _behind(where: Raw, place: tuple[int, str]) -> Raw:
+    return behind(where, "created_at", "$gt", place)
 
 
 def _decode_cursor(cursor: object) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from mongostore.documents.threads import check_vote, to_stored_thread_member, to
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, Thread, ThreadMembers
 from mongostore.repositories import Repository, current_call, step
-from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
+from mongostore.repositories.threads.upkeep import behind, delete_elements, new_thread, upsert_thread
 from mongostore.values import (
     check_id,
     check_limit,
@@ -26,6 +26,9 @@ from mongostore.values import (
     to_token,
     unpack,
 )
+
+# Of a thread in the list: its activity and its id.
+_Place = tuple[int, str]
 
 _ITER_PAGE = 200
 _SEARCHED_AT_ONCE = 50
@@ -143,12 +146,11 @@ class ThreadRepository(Repository):
         where: Raw = {"user_id": check_id("user_id", user_id), "state": "open"}
         if vote is not None:
             where["votes.value"] = check_vote("vote", vote)
-        if cursor is not None:
-            _go_on(where, *_decode_cursor(cursor))
+        place = None if cursor is None else _decode_cursor(cursor)
         if text := _check_search(search):
-            raws = await self._search(where, text, limit + 1)
+            raws = await self._search(where, place, text, limit + 1)
         else:
-            raws = await self._page(where, limit + 1)
+            raws = await self._page(_behind(where, place), limit + 1)
         page: Page[Thread] = Page([], _cursor_of(raws[limit - 1]) if len(raws) > limit else None)
         for raw in raws[:limit]:
             try:
@@ -237,7 +239,7 @@ class ThreadRepository(Repository):
         async with found:
             return await found.to_list()
 
-    async def _search(self, where: Raw, text: str, limit: int) -> Any:
+    async def _search(self, where: Raw, place: _Place | None, text: str, limit: int) -> Any:
         """Return the newest threads that have a text in their names or messages."""
         pattern = _literal(text)
         if pattern is None:
@@ -246,7 +248,7 @@ class ThreadRepository(Repository):
         named = re.compile(pattern, re.IGNORECASE)
         hits: Any = []
         while True:
-            raws: Any = await self._page(where, _SEARCHED_AT_ONCE)
+            raws: Any = await self._page(_behind(where, place), _SEARCHED_AT_ONCE)
             unnamed = [raw["_id"] for raw in raws if not named.search(_name_of(raw))]
             said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
             async with await messages.aggregate(
@@ -256,7 +258,7 @@ class ThreadRepository(Repository):
             hits += [raw for raw in raws if raw["_id"] not in missed]
             if len(hits) >= limit or len(raws) < _SEARCHED_AT_ONCE:
                 return hits[:limit]
-            _go_on(where, raws[-1]["active_at"], raws[-1]["_id"])
+            place = raws[-1]["active_at"], raws[-1]["_id"]
 
 
 def _check_search(search: object) -> str:
@@ -283,17 +285,15 @@ def _literal(text: str) -> str | None:
     return re.escape(text).replace("\0", "\\x00")
 
 
-def _go_on(where: Raw, active_at: int, key: str) -> None:
-    # The first condition bounds the scan of the index, the second decides among equal times.
-    where["active_at"] = {"$lte": active_at}
-    where["$or"] = [{"active_at": {"$lt": active_at}}, {"_id": {"$lt": key}}]
+def _behind(where: Raw, place: _Place | None) -> Raw:
+    return where if place is None else behind(where, "active_at", "$lt", place)
 
 
 def _cursor_of(raw: Raw) -> str:
     return to_token([raw["active_at"], raw["_id"]])
 
 
-def _decode_cursor(cursor: object) -> tuple[int, str]:
+def _decode_cursor(cursor: object) -> _Place:
     match from_token(cursor):
         case [int(active_at), str(key)] if abs(active_at) < 2**63:
             return active_at, check_id("cursor", key)

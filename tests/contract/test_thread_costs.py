@@ -1,0 +1,319 @@
+"""What the verbs of threads and all that hangs on them cost on a real server, counted and explained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import bson
+import pytest
+from pymongo import MongoClient
+
+from mongostore import AsyncMongoStore, DocumentTooLargeError, Element, Feedback, NotFoundError
+from tests.contract.test_threads import at
+from tests.contract.wire import (
+    INDEXES,
+    Case,
+    Sent,
+    Verbs,
+    Wire,
+    concerned,
+    nested,
+    stages_of,
+    verbs_of,
+    wired_store,
+)
+
+pytestmark = pytest.mark.server
+
+MiB = 1024 * 1024
+THREADS = 500
+LONG = 1200
+KINDS = ("threads", "messages", "elements", "users", "files")
+CONTENT = b"x" * (3 * MiB)
+MANY = [f"t{number:03}" for number in range(THREADS)]
+
+
+async def thread(store: AsyncMongoStore, number: int, ada: str) -> None:
+    name = MANY[number]
+    await store.threads.create(name, user_id=ada, name=f"about {number}")
+    for which in range(3):
+        message = f"{name}-{which}"
+        await store.messages.merge(
+            name,
+            message,
+            begins=True,
+            content="x" * 500,
+            pinned=number % 25 == 0 and which == 0,
+            created_at=at(10**7 + number // 2),
+        )
+    if number % 4 == 0:
+        await store.messages.upsert_feedback(Feedback(id=name, message_id=f"{name}-1", value=number % 8 // 4))
+    for which in range(2):
+        key = f"{name}/{which}"
+        await store.elements.upsert(
+            Element(id=key, thread_id=name, message_id=f"{name}-{which}", file_key=key)
+        )
+        await store.files.upload(key, b"x" * 10)
+
+
+async def populate(store: AsyncMongoStore) -> None:
+    """Make hundreds of threads of two users, one of them long."""
+    ada, ben = [(await store.users.upsert(name)).id for name in ("ada", "ben")]
+    for start in range(0, THREADS, 50):
+        await asyncio.gather(*(thread(store, n, ada) for n in range(start, start + 50)))
+    await store.threads.create("long", user_id=ben)
+    for start in range(0, LONG, 100):
+        await asyncio.gather(
+            *(
+                store.messages.merge("long", f"m{n}", begins=True, content="x" * 500, created_at=at(n // 7))
+                for n in range(start, start + 100)
+            ),
+        )
+    await asyncio.gather(*(store.users.upsert(f"user {number}") for number in range(100)))
+    await asyncio.gather(*(store.threads.delete(name) for name in MANY[3::50]))
+
+
+async def length(items: AsyncIterator[Any]) -> int:
+    return len([item async for item in items])
+
+
+async def listed(s: SimpleNamespace, count: int, **where: Any) -> None:
+    assert len((await s.threads.list(s.ada, **where)).items) == count
+
+
+async def pages(s: SimpleNamespace, count: int, **where: Any) -> None:
+    cursor = None
+    for _ in range(count):
+        page = await s.threads.list(s.ada, limit=20, cursor=cursor, **where)
+        assert len(page.items) == 20
+        cursor = page.next_cursor
+
+
+async def two_pages(s: SimpleNamespace) -> None:
+    page = await s.messages.list("long", limit=20)
+    assert len((await s.messages.list("long", limit=20, cursor=page.next_cursor)).items) == 20
+
+
+async def late(s: SimpleNamespace) -> None:
+    for call in (
+        s.threads.merge("t003", name="x"),
+        s.messages.merge("t003", "late", content="x"),
+        s.elements.upsert(Element(id="late", thread_id="t003", message_id="m")),
+    ):
+        with pytest.raises(NotFoundError):
+            await call
+
+
+def said(thread_id: str, message_id: str, **members: Any) -> Any:
+    return lambda s: s.messages.merge(thread_id, message_id, **members)
+
+
+def liked(message_id: str) -> Any:
+    return lambda s: s.messages.upsert_feedback(Feedback(message_id=message_id, value=1))
+
+
+def shown(message_id: str, file_key: str | None = None) -> Element:
+    return Element(id="e", thread_id="long", message_id=message_id, file_key=file_key)
+
+
+# In this order, on one database: later cases find what earlier ones left.
+CASES = [
+    Case("users: upsert", 1, lambda s: s.users.upsert("ada", metadata={"k": 1})),
+    Case("users: upsert a new one", 1, lambda s: s.users.upsert("new")),
+    Case("users: get", 1, lambda s: s.users.get(s.ada)),
+    Case("users: find", 1, lambda s: s.users.find("unknown")),
+    Case("users: find_by_identifier", 1, lambda s: s.users.find_by_identifier("ada")),
+    Case("threads: create", 1, lambda s: s.threads.create("new")),
+    Case("threads: create with a user", 2, lambda s: s.threads.create(user_id=s.ada)),
+    Case("threads: merge", 1, lambda s: s.threads.merge("t001", name="x", metadata={"k": 1, "l": None})),
+    Case("threads: merge nothing", 1, lambda s: s.threads.merge("t001")),
+    Case("threads: merge into a new one", 1, lambda s: s.threads.merge("new2", name="x")),
+    Case("threads: merge a user in", 2, lambda s: s.threads.merge("new", user_id=s.ada)),
+    Case("threads: get", 1, lambda s: s.threads.get("t001")),
+    Case("threads: find", 1, lambda s: s.threads.find("unknown")),
+    Case("threads: list", 1, lambda s: listed(s, 20, limit=20)),
+    Case("threads: list 20 pages", 20, lambda s: pages(s, 20)),
+    Case("threads: list of nobody", 1, lambda s: s.threads.list("unknown")),
+    Case("threads: list by vote", 1, lambda s: listed(s, 20, vote=0, limit=20)),
+    Case("threads: list two pages by vote", 2, lambda s: pages(s, 2, vote=1)),
+    Case("threads: list by a vote that nobody gave", 1, lambda s: listed(s, 0, vote=5)),
+    Case("threads: iter", 3, lambda s: length(s.threads.iter(s.ada))),
+    Case("threads: search what all have", 2, lambda s: listed(s, 20, search="ABOUT", limit=20)),
+    Case("threads: search what none has", 20, lambda s: listed(s, 0, search="nowhere", limit=20)),
+    Case("messages: merge a new one", 2, said("long", "new", begins=True, content="x")),
+    Case("messages: begin again", 2, said("long", "new", begins=True, content="y")),
+    Case("messages: merge more", 1, said("long", "new", content="z", data={"k": 1})),
+    Case("messages: merge more of the same time", 1, said("long", "m3", content="z", created_at=at(0))),
+    Case("messages: merge more of a later time", 3, said("long", "m4", created_at=at(1))),
+    Case("messages: merge with the update first", 3, said("long", "turned", content="z")),
+    Case("messages: begin late", 3, said("long", "turned", begins=True, content="x", data={"k": 1})),
+    Case("messages: begin late with a time", 4, said("long", "turned", begins=True, created_at=at(1))),
+    Case("messages: begin late in vain", 2, said("long", "turned", begins=True, content="x")),
+    Case("messages: pin", 2, said("long", "new", pinned=True)),
+    Case("messages: unpin", 1, said("long", "new", pinned=False)),
+    Case("messages: get", 1, lambda s: s.messages.get("m7")),
+    Case("messages: find", 1, lambda s: s.messages.find("unknown")),
+    Case("messages: list two pages", 2, two_pages),
+    Case("messages: iter", 3, lambda s: length(s.messages.iter("long"))),
+    Case("messages: iter_pinned", 2, lambda s: length(s.messages.iter_pinned(s.ada))),
+    Case("messages: count", 1, lambda s: s.messages.count("long")),
+    Case("messages: upsert_feedback", 5, liked("m7")),
+    Case("messages: upsert_feedback again", 5, liked("m7")),
+    Case("messages: delete_feedback", 4, lambda s: s.messages.delete_feedback("t004")),
+    Case("messages: delete_feedback that is not there", 2, lambda s: s.messages.delete_feedback("unknown")),
+    Case("messages: delete", 4, lambda s: s.messages.delete("m8")),
+    Case("messages: delete with feedback", 5, lambda s: s.messages.delete("m7")),
+    Case("messages: delete with an element and its file", 8, lambda s: s.messages.delete("t001-0")),
+    Case("messages: delete nothing", 3, lambda s: s.messages.delete("unknown")),
+    Case("elements: upsert a new one", 2, lambda s: s.elements.upsert(shown("m9"))),
+    Case("elements: upsert again", 2, lambda s: s.elements.upsert(shown("m9", "t005/0"))),
+    Case("elements: upsert with another file", 5, lambda s: s.elements.upsert(shown("m9"))),
+    Case("elements: get", 1, lambda s: s.elements.get("t002/0")),
+    Case("elements: find", 1, lambda s: s.elements.find("unknown")),
+    Case("elements: iter", 1, lambda s: length(s.elements.iter("t002"))),
+    Case("elements: delete", 2, lambda s: s.elements.delete("e")),
+    Case("elements: delete with its file", 5, lambda s: s.elements.delete("t002/0")),
+    Case("elements: delete nothing", 1, lambda s: s.elements.delete("unknown")),
+    Case("files: upload", 4, lambda s: s.files.upload("new", CONTENT)),
+    Case("files: upload in the place of another", 6, lambda s: s.files.upload("new", CONTENT)),
+    Case("files: upload nothing", 3, lambda s: s.files.upload("empty", b"")),
+    Case("files: get", 1, lambda s: s.files.get("new")),
+    Case("files: find", 1, lambda s: s.files.find("unknown")),
+    Case("files: read a small one", 2, lambda s: length(s.files.read("t006/0"))),
+    Case("files: read 3 MiB", 14, lambda s: length(s.files.read("new"))),
+    Case("files: read the end", 2, lambda s: length(s.files.read("new", start=3 * MiB - 9))),
+    Case("files: delete", 3, lambda s: s.files.delete("new")),
+    Case("files: delete nothing", 1, lambda s: s.files.delete("unknown")),
+    Case("threads: delete", 7, lambda s: s.threads.delete("t006")),
+    Case("threads: delete a long one", 3, lambda s: s.threads.delete("long")),
+    Case("threads: delete nothing", 3, lambda s: s.threads.delete("unknown")),
+    Case("all: come late", 12, late),
+]
+
+
+@dataclass
+class Observed:
+    """What each case sent, and the verbs of each repository that the cases called."""
+
+    sent: dict[str, list[Sent]]
+    verbs: dict[str, set[str]]
+    repositories: dict[str, type]
+
+
+async def observe(uri: str, database: str, wire: Wire) -> Observed:
+    async with AsyncMongoStore(uri, database) as store:
+        await populate(store)
+        ada = await store.users.find_by_identifier("ada")
+    sent = {}
+    async with wired_store(uri, database, wire) as store:
+        verbs = {kind: Verbs(getattr(store, kind)) for kind in KINDS}
+        for case in CASES:
+            wire.sent.clear()
+            await case.call(SimpleNamespace(**verbs, ada=ada and ada.id))
+            sent[case.claim] = wire.sent.copy()
+        repositories = {kind: type(getattr(store, kind)) for kind in KINDS}
+    return Observed(sent, {kind: called.names for kind, called in verbs.items()}, repositories)
+
+
+@pytest.fixture(scope="module")
+def observed(server_uri: str, databases: list[str]) -> Iterator[Observed]:
+    databases.append(database := f"test_{bson.ObjectId()}")
+    with MongoClient[dict[str, Any]](server_uri) as explainer:
+        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        explainer.drop_database(database)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_cases_call_every_verb(observed: Observed, kind: str) -> None:
+    assert observed.verbs[kind] == verbs_of(observed.repositories[kind])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
+def test_a_verb_sends_no_more_commands_than_promised(observed: Observed, case: Case) -> None:
+    sent = observed.sent[case.claim]
+    assert 1 <= len(sent) <= case.most, sent
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
+def test_a_query_examines_what_it_returns_by_an_index(observed: Observed, case: Case) -> None:
+    for sent in observed.sent[case.claim]:
+        if sent.is_query:
+            assert sent.plan, f"{sent} was not explained"
+            stages = [stage for plan in nested(sent.plan, "winningPlan") for stage in stages_of(plan)]
+            names = {stage["stage"] for stage in stages}
+            assert not names & {"COLLSCAN", "SORT"}, (sent, stages)
+            used = {stage["indexName"] for stage in stages if "indexName" in stage}
+            assert used <= INDEXES, (sent, stages)
+            assert used or names & {"IDHACK", "EOF"}, (sent, stages)
+            # The messages of the threads that a search walks are read; an index finds those threads.
+            if not is_search(sent):
+                [stats] = nested(sent.plan, "executionStats")
+                assert stats["totalDocsExamined"] <= concerned(stats) + 1, (sent.command, stats)
+
+
+def is_search(sent: Sent) -> bool:
+    return sent.name == "aggregate" and "$regex" in str(sent.command["pipeline"])
+
+
+async def test_a_page_costs_the_same_in_any_history_and_place(server_uri: str, database: str) -> None:
+    costs = []
+    for threads, messages in ((40, 1), (THREADS, 12)):
+        async with AsyncMongoStore(server_uri, database) as store:
+            ada = (await store.users.upsert("ada")).id
+            for start in range(0, threads, 20):
+                await asyncio.gather(
+                    *(speak(store, name, ada, messages) for name in MANY[start : min(start + 20, threads)])
+                )
+        costs.append(await costs_of_pages(server_uri, database, ada))
+    assert [len(pages) for pages in costs] == [2, 25]
+    assert {documents for pages in costs for documents, _ in pages[:-1]} == {21}
+    assert [pages[-1][0] for pages in costs] == [20, 20]
+    assert max(size for pages in costs for _, size in pages) <= 600
+
+
+async def speak(store: AsyncMongoStore, name: str, user_id: str, messages: int) -> None:
+    await store.threads.merge(name, user_id=user_id)
+    for which in range(messages):
+        await store.messages.merge(name, f"{name}-{which}", begins=True, content="x" * 500)
+
+
+async def costs_of_pages(uri: str, database: str, user_id: str) -> list[tuple[int, int]]:
+    """Return what each page of 20 threads examines and sends."""
+    with MongoClient[dict[str, Any]](uri) as explainer:
+        async with wired_store(uri, database, wire := Wire(explainer)) as store:
+            wire.sent.clear()
+            page = await store.threads.list(user_id, limit=20)
+            while page.next_cursor is not None:
+                page = await store.threads.list(user_id, limit=20, cursor=page.next_cursor)
+        return [page_cost(sent) for sent in wire.sent if sent.name != "endSessions"]
+
+
+def page_cost(sent: Sent) -> tuple[int, int]:
+    """Return how many documents a page's one command examined, and the command's bytes."""
+    [stats] = nested(sent.plan, "executionStats")
+    assert sent.name == "find"
+    return stats["totalDocsExamined"], sent.bytes
+
+
+async def test_what_no_document_can_hold_is_refused_before_anything_is_sent(
+    server_uri: str, database: str
+) -> None:
+    wire, huge = Wire(), {"k": "x" * (17 * MiB)}
+    async with wired_store(server_uri, database, wire) as store:
+        wire.sent.clear()
+        for call in (
+            store.users.upsert("ada", metadata=huge),
+            store.threads.create("t", data=huge),
+            store.threads.merge("t", metadata=huge),
+            store.messages.merge("t", "m", begins=True, data=huge),
+            store.messages.merge("t", "m", content=huge["k"]),
+            store.elements.upsert(Element(id="e", thread_id="t", message_id="m", data=huge)),
+            store.files.upload("k", b"x", data=huge),
+        ):
+            with pytest.raises(DocumentTooLargeError):
+                await call
+        assert wire.sent == []
