@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import bson
 import pytest
 from pymongo import MongoClient
-from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Message
-from mongostore.engines.mongo import MongoEngine
-from mongostore.indexing import load_indexes
 from mongostore.repositories.sessions import SessionRepository, tail
+from tests.contract.wire import (
+    INDEXES,
+    Case,
+    Sent,
+    Verbs,
+    Wire,
+    concerned,
+    nested,
+    stages_of,
+    verbs_of,
+    wired_store,
+)
 
 pytestmark = pytest.mark.server
 
@@ -28,76 +36,6 @@ TEXT = "x" * 600
 LONG = 10_000
 # What a session may lay round a message in an append: guards, preview, counters and the driver's envelope.
 ENVELOPE_BYTES = 2048
-
-QUERIES = {"find", "aggregate", "count", "distinct", "update", "delete", "findAndModify"}
-UNEXPLAINED = {"$changeStream", "$listSearchIndexes"}
-ENVELOPE = {"lsid", "txnNumber", "writeConcern", "readConcern", "maxTimeMS"}
-INDEXES = {"_id_"} | {index["name"] for command in load_indexes() for index in command["indexes"]}
-
-
-@dataclass
-class Sent:
-    """A command on its way to the server; the plan is that of the very moment at which it was sent."""
-
-    name: str
-    command: Mapping[str, Any]
-    bytes: int
-    plan: dict[str, Any] | None = None
-
-    @property
-    def is_query(self) -> bool:
-        stages = self.command["pipeline"] if self.name == "aggregate" else []
-        return self.name in QUERIES and not any(stage.keys() & UNEXPLAINED for stage in stages)
-
-    def __repr__(self) -> str:
-        return f"{self.name} of {self.command.get(self.name)}"
-
-
-class Wire(CommandListener):
-    """Notes every command, and asks the server to explain it when given a client to ask with."""
-
-    def __init__(self, explainer: MongoClient[dict[str, Any]] | None = None) -> None:
-        self.sent: list[Sent] = []
-        self._explainer = explainer
-
-    def started(self, event: CommandStartedEvent) -> None:
-        sent = Sent(event.command_name, event.command, len(bson.encode(event.command)))
-        self.sent.append(sent)
-        if self._explainer and sent.is_query:
-            command = {
-                name: value
-                for name, value in event.command.items()
-                if name not in ENVELOPE and not name.startswith("$")
-            }
-            sent.plan = self._explainer[event.database_name].command(
-                {"explain": command, "verbosity": "executionStats"}
-            )
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        pass
-
-    def failed(self, event: CommandFailedEvent) -> None:
-        pass
-
-
-@asynccontextmanager
-async def wired_store(uri: str, database: str, wire: Wire) -> AsyncIterator[AsyncMongoStore]:
-    """An open store whose commands go past the wire."""
-    with pytest.MonkeyPatch.context() as patch:
-        engine = MongoEngine(uri, database, options={"event_listeners": [wire]})
-        patch.setattr("mongostore.store.engine_for", lambda *_, **__: engine)
-        store = AsyncMongoStore(uri, database)
-    async with store:
-        yield store
-
-
-@dataclass(frozen=True)
-class Case:
-    """A call of a verb, and how many commands it may send."""
-
-    claim: str
-    most: int
-    call: Callable[[Any], Awaitable[object]]
 
 
 def said(number: int) -> Message:
@@ -217,18 +155,6 @@ async def first_of(sessions: SessionRepository, conversation_id: str) -> None:
 
 
 @dataclass
-class Verbs:
-    """Passes calls on to a repository and notes the verbs that were asked for."""
-
-    sessions: SessionRepository
-    names: set[str] = field(default_factory=set)
-
-    def __getattr__(self, name: str) -> Any:
-        self.names.add(name)
-        return getattr(self.sessions, name)
-
-
-@dataclass
 class Observation:
     """What each case sent, and the verbs that the cases called."""
 
@@ -282,13 +208,7 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
 
 
 def test_the_cases_call_every_verb(observation: Observation) -> None:
-    verbs = {
-        name
-        for name, member in inspect.getmembers(SessionRepository)
-        if not name.startswith("_")
-        and (inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member))
-    }
-    assert observation.verbs == verbs
+    assert observation.verbs == verbs_of(SessionRepository)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
@@ -311,37 +231,6 @@ def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, 
             [stats] = nested(sent.plan, "executionStats")
             assert stats["totalDocsExamined"] <= concerned(stats) + 1, (sent.command, stats)
             assert stats["totalKeysExamined"] <= 2 * concerned(stats) + 2, (sent.command, stats)
-
-
-def nested(plan: Any, name: str) -> Iterator[Any]:
-    """Yield the outermost members of that name."""
-    if isinstance(plan, dict):
-        for key, value in plan.items():
-            if key == name:
-                yield value
-            else:
-                yield from nested(value, name)
-    elif isinstance(plan, list):
-        for value in plan:
-            yield from nested(value, name)
-
-
-def stages_of(plan: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(plan, dict):
-        if "stage" in plan:
-            yield plan
-        for value in plan.values():
-            yield from stages_of(value)
-    elif isinstance(plan, list):
-        for value in plan:
-            yield from stages_of(value)
-
-
-def concerned(stats: dict[str, Any]) -> int:
-    """Return how many documents a command returns, matches or deletes."""
-    stages = stages_of(stats["executionStages"])
-    matched = [stage.get(name, 0) for stage in stages for name in ("nMatched", "nWouldDelete")]
-    return int(max(stats["nReturned"], *matched))
 
 
 async def test_rolling_costs_a_tenth_of_a_command_an_append(server_uri: str, database: str) -> None:

@@ -89,14 +89,18 @@ async def test_what_is_put_again_keeps_its_place(store: AsyncMongoStore, kind: s
     assert (await repository.list("r")).items == made
 
 
+def renamed(kind: str, n: int) -> dict[str, Any]:
+    return {"channel_id" if kind == "bindings" else "id": f"n{n}", "data": {"n": n}}
+
+
 @pytest.mark.parametrize("kind", PLACES)
 async def test_concurrent_puts_all_land(store: AsyncMongoStore, kind: str) -> None:
-    made = [PLACES[kind](n) for n in range(10)]
+    made = [PLACES[kind](1).model_copy(update=renamed(kind, n)) for n in range(100)]
     await asyncio.gather(*(put(store, kind, value) for value in made))
-    listed = (await getattr(store, kind).list("r")).items
-    assert sorted(value.data["n"] for value in listed) == [*range(10)]
+    listed = (await getattr(store, kind).list("r", limit=1000)).items
+    assert sorted(value.data["n"] for value in listed) == [*range(100)]
     positions = await store.engine.database[kind].find({}, {"position": 1}).to_list()
-    assert sorted(raw["position"] for raw in positions) == [*range(10)]
+    assert sorted(raw["position"] for raw in positions) == [*range(100)]
 
 
 @pytest.mark.parametrize("kind", ["bindings", "participants"])

@@ -37,7 +37,6 @@ FIELDS = {
     "bindings": rooms.BindingFields,
     "participants": rooms.ParticipantFields,
     "identities": people.IdentityFields,
-    "identity_addresses": people.AddressFields,
     "verifications": people.VerificationFields,
     "tasks": people.TaskFields,
     "observations": people.ObservationFields,

@@ -14,7 +14,7 @@ from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import VoiceDelivery
 from mongostore.repositories import Repository
-from mongostore.values import check_id
+from mongostore.values import MAX_LIMIT, check_id
 
 
 class ReadMarkerRepository(Repository):
@@ -65,7 +65,9 @@ class ReadMarkerRepository(Repository):
         Raises:
             InvalidValueError: The id is no plain string.
         """
-        async with self._markers.find({"room_id": check_id("room_id", room_id)}) as found:
+        async with self._markers.find(
+            {"room_id": check_id("room_id", room_id)}, batch_size=MAX_LIMIT
+        ) as found:
             return {raw["channel_id"]: raw["index"] for raw in await found.to_list()}
 
     @property

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories import Connection, Repository, current_call, step
 from mongostore.values import check_id, check_limit, from_token, to_token
 
 V = TypeVar("V")
@@ -23,6 +25,10 @@ _ORDER = [("position", 1), ("_id", 1)]
 
 class Places(Repository, Generic[V]):
     """One kind of thing of which a room can have many, each with its place."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[V]:
         """Return a page of those of a room, in the order in which they came.
@@ -86,6 +92,12 @@ class Places(Repository, Generic[V]):
         async with self._collection.find(conditions, sort=_ORDER, limit=limit, batch_size=limit + 1) as found:
             return await found.to_list()
 
+    async def _in_turn(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
+        """Run a transaction that takes a place in a room; many at once would but be in each other's way."""
+        turn = self._turns.setdefault(room_id, asyncio.Lock())
+        async with turn:
+            await self._connection.engine.transact(place)
+
     async def _take_place(self, room_id: str, session: Any) -> Raw | None:
         """Return the next place in a room and the time of its creation; None where there is no such room."""
         room = await self._connection.documents.rooms.get_pymongo_collection().find_one_and_update(
@@ -114,7 +126,7 @@ class Places(Repository, Generic[V]):
         while not (await self._collection.update_one({"_id": key}, {"$set": stored})).matched_count:
             # Somebody else may be just about to put it there.
             with suppress(DuplicateKeyError):
-                await self._connection.engine.transact(place)
+                await self._in_turn(stored["room_id"], place)
                 break
 
     async def _create(self, kind: str, stored: Raw) -> None:
@@ -132,7 +144,7 @@ class Places(Repository, Generic[V]):
             await self._collection.insert_one(document, session=session)
 
         try:
-            await self._connection.engine.transact(place)
+            await self._in_turn(stored["room_id"], place)
         except DuplicateKeyError:
             held = await self._collection.find_one({"_id": stored["_id"]}, {"token": 1})
             if held is None or held.get("token") != call.token:

@@ -165,9 +165,9 @@ class RoomRepository(RoomChanges):
         """
         limit = check_limit("limit", limit)
         offset = check_offset("offset", offset)
-        conditions = _conditions(where, metadata)
+        meant = conditions = _conditions(where, metadata)
         if cursor is not None:
-            _go_on(conditions, *_decode_cursor(cursor))
+            conditions = _behind(meant, *_decode_cursor(cursor))
         page: Page[Room] = Page([])
         # All that is asked for at once, unless some of what is read may have to be left out.
         exact = not metadata
@@ -192,7 +192,7 @@ class RoomRepository(RoomChanges):
                 page.items.append(room)
             if len(raws) <= limit:
                 return page
-            _go_on(conditions, raws[-1]["created_at"], raws[-1]["_id"])
+            conditions = _behind(meant, raws[-1]["created_at"], raws[-1]["_id"])
             offset = 0 if exact else offset
 
     async def iter(
@@ -207,7 +207,7 @@ class RoomRepository(RoomChanges):
         Raises:
             InvalidValueError: An argument is of the wrong type.
         """
-        conditions = _conditions(where, metadata)
+        meant = conditions = _conditions(where, metadata)
         while True:
             raws = await step(self._connection, self._page, conditions, _ITER_PAGE)
             for raw in raws:
@@ -217,7 +217,7 @@ class RoomRepository(RoomChanges):
                         yield room
             if len(raws) < _ITER_PAGE:
                 return
-            _go_on(conditions, raws[-1]["created_at"], raws[-1]["_id"])
+            conditions = _behind(meant, raws[-1]["created_at"], raws[-1]["_id"])
 
     async def count(self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None) -> int:
         """Return how many rooms there are.
@@ -280,10 +280,10 @@ class RoomRepository(RoomChanges):
         await self._rooms.delete_one({"_id": room_id, "state": "purging"})
 
 
-def _go_on(conditions: Raw, created_at: int, key: str) -> None:
-    # The first condition bounds the scan of the index, the second decides among equal times.
-    conditions["created_at"] = {"$gte": created_at}
-    conditions["$or"] = [{"created_at": {"$gt": created_at}}, {"_id": {"$gt": key}}]
+def _behind(meant: Raw, created_at: int, key: str) -> Raw:
+    # Two whole filters, each of which bounds a scan of an index; the server merges them in their order.
+    at_that_time = {**meant, "created_at": created_at, "_id": {"$gt": key}}
+    return {"$or": [at_that_time, {**meant, "created_at": {"$gt": created_at}}]}
 
 
 def _decode_cursor(cursor: object) -> tuple[int, str]:

@@ -1,0 +1,508 @@
+"""What the verbs of rooms and all that hangs on them cost on a real server, counted and explained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import bson
+import pytest
+from pymongo import MongoClient
+
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    Binding,
+    Event,
+    EventFilter,
+    Identity,
+    Observation,
+    Participant,
+    Room,
+    RoomFilter,
+    RoomState,
+    Task,
+    Verification,
+    VerificationRequest,
+    VoiceDelivery,
+)
+from mongostore.indexing import load_indexes
+from tests.contract.wire import (
+    INDEXES,
+    Case,
+    Sent,
+    Verbs,
+    Wire,
+    concerned,
+    nested,
+    stages_of,
+    verbs_of,
+    wired_store,
+)
+
+pytestmark = pytest.mark.server
+
+T = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+ROOMS = 1500
+EVENTS = 3000
+KINDS = (
+    *("rooms", "events", "bindings", "participants", "identities", "verifications"),
+    *("tasks", "observations", "read_markers", "voice_deliveries", "leases"),
+)
+
+
+def event(n: int, room_id: str = "long") -> Event:
+    """Event `n` of a long room: a third is blocked, of which there is one long run."""
+    return Event(
+        id=f"{room_id}-{n}",
+        room_id=room_id,
+        type=("message", "tool")[n % 20 == 0],
+        status="blocked" if 1000 <= n < 1700 or n % 10 == 0 else "delivered",
+        visibility=("all", "internal")[n % 2],
+        channel_id=f"c{n % 3}",
+        channel_type=("sms", "email")[n % 2],
+        participant_id=f"p{n % 7}",
+        content="x" * 100,
+        correlation_id=f"run{n % 50}" if n % 2 else None,
+        responds_to=f"{room_id}-{n - 1}" if n % 5 == 1 else None,
+        parent_event_id=f"{room_id}-{n // 30 * 30}" if n % 4 == 3 else None,
+        idempotency_key=f"k{n}" if n % 2 else None,
+        change="edit" if n % 100 == 50 else None,
+        target_event_id=f"{room_id}-{n - 1}" if n % 100 == 50 else None,
+        created_at=T + n * SECOND,
+    )
+
+
+def room(n: int) -> Room:
+    return Room(
+        id=f"r{n:04}",
+        organization_id=f"o{n % 5}" if n % 2 else None,
+        status=("active", "paused", "closed")[n % 3],
+        created_at=T + n // 3 * SECOND,
+        metadata={"n": n, "seventh": n % 7 == 0, "tags": ["a", n % 10]},
+    )
+
+
+async def in_turns(calls: Iterable[Awaitable[object]], width: int = 100) -> None:
+    batch: list[Awaitable[object]] = []
+    for call in calls:
+        batch.append(call)
+        if len(batch) == width:
+            await asyncio.gather(*batch)
+            batch = []
+    await asyncio.gather(*batch)
+
+
+async def populate(store: AsyncMongoStore) -> None:
+    """Make thousands of rooms, events and people, so that a bad plan shows."""
+    names = ("long", "crowded", "busy", "doomed", "watched")
+    await in_turns(store.rooms.create(room(n)) for n in range(ROOMS))
+    await in_turns(store.rooms.create(Room(id=name, created_at=T)) for name in names)
+    await in_turns(
+        store.events.commit(event(n, name)) for name in ("long", "busy") for n in range(EVENTS // 2)
+    )
+    await in_turns(store.events.commit(event(n)) for n in range(EVENTS // 2, EVENTS))
+    await in_turns(store.events.commit(event(n, "doomed")) for n in range(100))
+    for name in ("crowded", "doomed"):
+        await in_turns(member(store, name, f"c{n}", n) for n in range(300))
+    await in_turns(member(store, f"r{n:04}", f"c{n % 3}", n) for n in range(ROOMS))
+    await in_turns(store.tasks.create(Task(id=f"t{n}", room_id="crowded")) for n in range(300))
+    await in_turns(store.observations.create(Observation(room_id="crowded")) for n in range(300))
+    await in_turns(store.identities.create(identity(n)) for n in range(300))
+    await in_turns(store.verifications.upsert(verification(n)) for n in range(600))
+    await in_turns(store.read_markers.mark("long", f"c{n}", "long-10") for n in range(300))
+    await in_turns(store.voice_deliveries.claim(delivery(n)) for n in range(100))
+
+
+async def member(store: AsyncMongoStore, room_id: str, channel_id: str, n: int) -> None:
+    await store.bindings.upsert(
+        Binding(
+            room_id=room_id,
+            channel_id=channel_id,
+            channel_type=("sms", "email")[n % 2],
+            participant_id=f"p{n % 40}" if n % 2 else None,
+            group=n % 4 == 0,
+            metadata={"to": f"+{n % 40}"},
+        )
+    )
+    await store.participants.upsert(
+        Participant(
+            room_id=room_id,
+            id=f"p{n % 40}" if room_id[0] == "r" else f"p{n}",
+            identity_id=f"i{n % 40}",
+            channel_ids=[channel_id],
+        )
+    )
+
+
+def identity(n: int) -> Identity:
+    return Identity(
+        id=f"i{n:03}", organization_id="o" if n % 2 else None, addresses={"sms": [f"+{n}"], "email": [f"{n}"]}
+    )
+
+
+def verification(n: int) -> Verification:
+    return Verification(
+        identity_id=f"i{n:03}",
+        status=("verified", "revoked")[n % 5 == 0],
+        expires_at=T if n % 10 == 3 else None,
+    )
+
+
+def delivery(n: int, **members: Any) -> VoiceDelivery:
+    made = VoiceDelivery(room_id="long", key=f"k{n}", content_hash="h", attempt_id="a")
+    return made.model_copy(update=members)
+
+
+async def length(items: AsyncIterator[Any]) -> int:
+    return len([item async for item in items])
+
+
+async def refused(call: Awaitable[object]) -> None:
+    with pytest.raises(AlreadyExistsError):
+        await call
+
+
+async def second_page(repository: Any, *args: Any, **options: Any) -> None:
+    page = await repository.list(*args, limit=20, **options)
+    assert len((await repository.list(*args, limit=20, cursor=page.next_cursor, **options)).items) == 20
+
+
+async def watched(s: Any) -> None:
+    async with aclosing(s.events.watch("watched")) as events:
+        first = asyncio.ensure_future(anext(events))
+        while not (await asyncio.wait([first], timeout=0.3))[0]:
+            await s.events.commit(Event(room_id="watched", channel_id="c"))
+        assert await first
+
+
+async def leased(s: Any) -> None:
+    lease = await s.leases.acquire("l", "o", 60)
+    await s.leases.renew(lease, 70)
+    assert await s.leases.release("l", "o")
+
+
+def edit(n: int, **members: Any) -> Event:
+    return Event(room_id="long", channel_id="c", change="edit", target_event_id=f"long-{n}", **members)
+
+
+ERASURE = Event(room_id="long", channel_id="c", type="delete", change="delete", target_event_id="long-49")
+ACTIVE, LATE = RoomFilter(["active"]), RoomFilter(["active", "paused"])
+OF_O1 = RoomFilter(organization_id="o1")
+BOTH = RoomFilter(["active"], "o1")
+PLAIN, ALL = EventFilter(), EventFilter(blocked=True)
+
+# In this order, on one database: later cases find what earlier ones left.
+CASES = [
+    Case("rooms: create", 1, lambda s: s.rooms.create(Room(id="new"))),
+    Case("rooms: create again", 1, lambda s: refused(s.rooms.create(Room(id="new")))),
+    Case("rooms: get", 1, lambda s: s.rooms.get("long")),
+    Case("rooms: find", 1, lambda s: s.rooms.find("unknown")),
+    Case("rooms: exists", 1, lambda s: s.rooms.exists("long")),
+    Case("rooms: context", 1, lambda s: s.rooms.context("r0007")),
+    Case("rooms: context of a crowded room", 4, lambda s: s.rooms.context("crowded")),
+    Case("rooms: context of no room", 1, lambda s: s.rooms.context("unknown")),
+    Case("rooms: update", 1, lambda s: s.rooms.update("new", status="active", metadata={"k": 1, "l": None})),
+    Case("rooms: merge_metadata", 1, lambda s: s.rooms.merge_metadata("new", {"k": 1}, unset=["l"])),
+    Case("rooms: replace", 1, lambda s: s.rooms.replace(Room(id="new"))),
+    Case(
+        "rooms: replace what is expected",
+        1,
+        lambda s: s.rooms.replace(Room(id="new"), expected=RoomState("active", None, None)),
+    ),
+    Case("rooms: get_delivered_index", 1, lambda s: s.rooms.get_delivered_index("long")),
+    Case("rooms: advance_delivered_index", 1, lambda s: s.rooms.advance_delivered_index("long", 0)),
+    Case("rooms: force the index", 1, lambda s: s.rooms.advance_delivered_index("long", 9, force=True)),
+    Case("rooms: set_private", 1, lambda s: s.rooms.set_private("new", "k", {"x": 1})),
+    Case("rooms: get_private", 1, lambda s: s.rooms.get_private("new", "k")),
+    Case("rooms: list", 1, lambda s: s.rooms.list(limit=20)),
+    Case("rooms: list two pages", 2, lambda s: second_page(s.rooms)),
+    Case("rooms: list with an offset", 1, lambda s: s.rooms.list(limit=20, offset=40)),
+    Case("rooms: list of a status", 1, lambda s: s.rooms.list(where=ACTIVE, limit=20)),
+    Case("rooms: list of two statuses", 2, lambda s: second_page(s.rooms, where=LATE)),
+    Case("rooms: list of an organization", 2, lambda s: second_page(s.rooms, where=OF_O1)),
+    Case("rooms: list of both", 2, lambda s: second_page(s.rooms, where=BOTH)),
+    Case("rooms: list of unknown", 1, lambda s: s.rooms.list(where=RoomFilter(["unknown"], "unknown"))),
+    Case("rooms: list with metadata", 1, lambda s: s.rooms.list(metadata={"n": 77})),
+    Case("rooms: list a few with metadata", 1, lambda s: s.rooms.list(metadata={"seventh": True}, limit=5)),
+    Case("rooms: iter", 8, lambda s: length(s.rooms.iter())),
+    Case("rooms: iter of an organization", 1, lambda s: length(s.rooms.iter(where=OF_O1))),
+    Case("rooms: count", 1, lambda s: s.rooms.count()),
+    Case("rooms: count of a status", 1, lambda s: s.rooms.count(where=ACTIVE)),
+    Case("rooms: count of two statuses", 1, lambda s: s.rooms.count(where=LATE)),
+    Case("rooms: count of an organization", 1, lambda s: s.rooms.count(where=OF_O1)),
+    Case("rooms: count of both", 1, lambda s: s.rooms.count(where=BOTH)),
+    Case("rooms: count with metadata", 1, lambda s: s.rooms.count(metadata={"n": 77})),
+    Case("rooms: find_latest", 3, lambda s: s.rooms.find_latest("p7")),
+    Case("rooms: find_latest of a type", 3, lambda s: s.rooms.find_latest("p7", channel_type="sms")),
+    Case("rooms: find_latest of a status", 3, lambda s: s.rooms.find_latest("p7", where=ACTIVE)),
+    Case("rooms: find_latest of nobody", 2, lambda s: s.rooms.find_latest("nobody")),
+    Case("rooms: find_by_binding", 1, lambda s: s.rooms.find_by_binding("c1", ["p7", "i7"])),
+    Case(
+        "rooms: find_by_binding of a recipient",
+        1,
+        lambda s: s.rooms.find_by_binding("c1", ["nobody"], recipient=("to", "+10"), where=LATE),
+    ),
+    Case("rooms: find_by_participant", 1, lambda s: s.rooms.find_by_participant("c1", ["p7", "i7"])),
+    Case("rooms: list_by_channel", 1, lambda s: s.rooms.list_by_channel("c1", limit=2)),
+    Case(
+        "rooms: list_by_channel, no group", 1, lambda s: s.rooms.list_by_channel("c1", group=False, limit=2)
+    ),
+    Case(
+        "rooms: list_by_channel of a status", 1, lambda s: s.rooms.list_by_channel("c1", where=LATE, limit=2)
+    ),
+    Case("events: commit", 3, lambda s: s.events.commit(Event(room_id="long", channel_id="c"))),
+    Case("events: commit an edit", 4, lambda s: s.events.commit(edit(5), target=event(5))),
+    Case("events: commit a delete", 5, lambda s: s.events.commit(ERASURE, target=event(49))),
+    Case("events: commit a taken key", 5, lambda s: refused(s.events.commit(taken_key()))),
+    Case("events: commit a taken id", 4, lambda s: refused(s.events.commit(event(2)))),
+    Case("events: commit 50 at once", 3, lambda s: in_turns(s.events.commit(one) for one in fifty())),
+    Case("events: create", 3, lambda s: s.events.create(Event(room_id="long", channel_id="c"))),
+    Case(
+        "events: create at an index",
+        3,
+        lambda s: s.events.create(event(9000).model_copy(update={"index": 9000})),
+    ),
+    Case("events: update", 1, lambda s: s.events.update("long-77", metadata={"k": 1, "l": None})),
+    Case("events: replace", 1, lambda s: s.events.replace(event(77))),
+    Case("events: replace and erase", 3, lambda s: s.events.replace(event(149), erase_edits=True)),
+    Case("events: record_delivery", 1, lambda s: s.events.record_delivery("long", "long-77", {"c": 1})),
+    Case("events: get", 1, lambda s: s.events.get("long-77")),
+    Case("events: find", 1, lambda s: s.events.find("unknown")),
+    Case("events: find_by_key", 1, lambda s: s.events.find_by_key("long", "k77", channel_id="c2")),
+    Case("events: find_by_key in any channel", 1, lambda s: s.events.find_by_key("long", "k77")),
+    Case("events: find_by_key that is free", 1, lambda s: s.events.find_by_key("long", "free")),
+    Case("events: list the first", 1, lambda s: s.events.list("long", limit=20)),
+    Case("events: list the newest", 1, lambda s: s.events.list("long", newest=True, limit=20)),
+    Case(
+        "events: list after an index, past the blocked",
+        1,
+        lambda s: s.events.list("long", after=999, limit=20),
+    ),
+    Case(
+        "events: list before an index, past the blocked",
+        1,
+        lambda s: s.events.list("long", before=1700, limit=20),
+    ),
+    Case("events: list with an offset", 2, lambda s: s.events.list("long", offset=500, limit=20)),
+    Case(
+        "events: list the newest with an offset", 2, lambda s: s.events.list("long", offset=500, newest=True)
+    ),
+    Case("events: list the blocked too", 1, lambda s: s.events.list("long", where=ALL, after=1100)),
+    *(
+        Case(
+            f"events: list by {name}", 1, lambda s, where=where: s.events.list("long", where=where, limit=20)
+        )
+        for name, where in {
+            "types": EventFilter(types=["tool"]),
+            "exclude_types": EventFilter(exclude_types=["message"], blocked=True),
+            "visibility": EventFilter(visibility="internal"),
+            "channel_id": EventFilter(channel_id="c2"),
+            "channel_type": EventFilter(channel_type="email"),
+            "participant_id": EventFilter(participant_id="p5"),
+            "correlation_id": EventFilter(correlation_id="run7"),
+            "responds_to": EventFilter(responds_to="long-770"),
+            "parent_event_id": EventFilter(parent_event_id="long-600"),
+            "top_level": EventFilter(top_level=True),
+            "time": EventFilter(created_after=T + 500 * SECOND, created_before=T + 505 * SECOND),
+            "nothing that is": EventFilter(participant_id="unknown"),
+            "much": EventFilter(types=["message"], channel_id="c1", participant_id="p1", top_level=True),
+        }.items()
+    ),
+    Case("events: iter", 6, lambda s: length(s.events.iter("long"))),
+    Case("events: count", 1, lambda s: s.events.count("long")),
+    Case("events: count what a list shows", 1, lambda s: s.events.count("long", where=PLAIN)),
+    Case(
+        "events: count by type",
+        1,
+        lambda s: s.events.count("long", where=EventFilter(types=["tool"], blocked=True)),
+    ),
+    Case(
+        "events: count the top level", 1, lambda s: s.events.count("long", where=EventFilter(top_level=True))
+    ),
+    Case("events: threads", 1, lambda s: s.events.threads("long", ["long-600", "long-630"])),
+    Case("events: delete", 5, lambda s: s.events.delete("long", "long-600")),
+    Case("events: delete nothing", 2, lambda s: s.events.delete("long", "unknown")),
+    Case("events: watch", 12, watched),
+    Case(
+        "bindings: upsert a new one", 4, lambda s: s.bindings.upsert(Binding(room_id="new", channel_id="c"))
+    ),
+    Case("bindings: upsert again", 1, lambda s: s.bindings.upsert(Binding(room_id="new", channel_id="c"))),
+    Case("bindings: get", 1, lambda s: s.bindings.get("crowded", "c7")),
+    Case("bindings: find", 1, lambda s: s.bindings.find("crowded", "unknown")),
+    Case("bindings: exists", 1, lambda s: s.bindings.exists("crowded", "c7")),
+    Case("bindings: list", 2, lambda s: second_page(s.bindings, "crowded")),
+    Case("bindings: iter", 1, lambda s: length(s.bindings.iter("crowded"))),
+    Case("bindings: delete", 1, lambda s: s.bindings.delete("crowded", "c7")),
+    Case(
+        "participants: upsert a new one",
+        4,
+        lambda s: s.participants.upsert(Participant(room_id="new", id="p")),
+    ),
+    Case(
+        "participants: upsert again", 1, lambda s: s.participants.upsert(Participant(room_id="new", id="p"))
+    ),
+    Case("participants: get", 1, lambda s: s.participants.get("crowded", "p7")),
+    Case("participants: find", 1, lambda s: s.participants.find("crowded", "unknown")),
+    Case("participants: list", 2, lambda s: second_page(s.participants, "crowded")),
+    Case("participants: iter", 1, lambda s: length(s.participants.iter("crowded"))),
+    Case("participants: delete", 1, lambda s: s.participants.delete("crowded", "p7")),
+    Case(
+        "identities: create", 3, lambda s: s.identities.create(Identity(id="new", addresses={"sms": ["new"]}))
+    ),
+    Case("identities: get", 1, lambda s: s.identities.get("i007")),
+    Case("identities: find", 1, lambda s: s.identities.find("unknown")),
+    Case("identities: find_by_address", 2, lambda s: s.identities.find_by_address("sms", "+8")),
+    Case("identities: find_by_address of nobody", 1, lambda s: s.identities.find_by_address("sms", "x")),
+    Case("identities: list", 2, lambda s: second_page(s.identities, organization_id="o")),
+    Case("identities: link_address", 3, lambda s: s.identities.link_address("i008", "sms", "new2")),
+    Case("identities: unlink_address", 4, lambda s: s.identities.unlink_address("i008", "sms", "new2")),
+    Case("verifications: find", 1, lambda s: s.verifications.find("i007")),
+    Case("verifications: upsert", 1, lambda s: s.verifications.upsert(verification(7))),
+    Case("verifications: iter_expiring", 1, lambda s: length(s.verifications.iter_expiring("verified"))),
+    Case("verifications: create_request", 1, lambda s: s.verifications.create_request(request())),
+    Case("verifications: find_request", 1, lambda s: s.verifications.find_request("q")),
+    Case("verifications: upsert_request", 1, lambda s: s.verifications.upsert_request(request())),
+    Case("tasks: create", 3, lambda s: s.tasks.create(Task(id="new", room_id="crowded", status="done"))),
+    Case("tasks: upsert", 1, lambda s: s.tasks.upsert(Task(id="new", room_id="crowded", status="done"))),
+    Case("tasks: upsert a new one", 4, lambda s: s.tasks.upsert(Task(room_id="crowded"))),
+    Case("tasks: get", 1, lambda s: s.tasks.get("t7")),
+    Case("tasks: find", 1, lambda s: s.tasks.find("unknown")),
+    Case("tasks: list", 2, lambda s: second_page(s.tasks, "crowded")),
+    Case("tasks: list of a status", 1, lambda s: s.tasks.list("crowded", status="done")),
+    Case("tasks: iter", 1, lambda s: length(s.tasks.iter("crowded"))),
+    Case("observations: create", 3, lambda s: s.observations.create(Observation(room_id="crowded"))),
+    Case("observations: list", 2, lambda s: second_page(s.observations, "crowded")),
+    Case("observations: iter", 1, lambda s: length(s.observations.iter("crowded"))),
+    Case("read_markers: mark", 2, lambda s: s.read_markers.mark("long", "c1", "long-77")),
+    Case("read_markers: mark_all", 2, lambda s: s.read_markers.mark_all("long", "c2")),
+    Case("read_markers: count_unread", 2, lambda s: s.read_markers.count_unread("long", "c1")),
+    Case("read_markers: by_channel", 1, lambda s: s.read_markers.by_channel("long")),
+    Case("voice_deliveries: claim", 4, lambda s: s.voice_deliveries.claim(delivery(1000))),
+    Case("voice_deliveries: claim what is held", 4, lambda s: s.voice_deliveries.claim(delivery(7))),
+    Case(
+        "voice_deliveries: complete", 1, lambda s: s.voice_deliveries.complete(delivery(7, outcome={"ok": 1}))
+    ),
+    Case("voice_deliveries: find", 1, lambda s: s.voice_deliveries.find("long", "k7")),
+    Case("leases: acquire, renew and release", 3, leased),
+    Case("rooms: delete", 9, lambda s: s.rooms.delete("doomed")),
+    Case("rooms: delete nothing", 2, lambda s: s.rooms.delete("unknown")),
+]
+
+
+def taken_key() -> Event:
+    return Event(room_id="long", channel_id="c2", idempotency_key="k77")
+
+
+def fifty() -> list[Event]:
+    return [Event(room_id="long", channel_id="c") for _ in range(50)]
+
+
+def request() -> VerificationRequest:
+    return VerificationRequest(id="q", identity_id="i")
+
+
+@dataclass
+class Observed:
+    """What each case sent, and the verbs of each repository that the cases called."""
+
+    sent: dict[str, list[Sent]]
+    verbs: dict[str, set[str]]
+    repositories: dict[str, type]
+
+
+async def observe(uri: str, database: str, wire: Wire) -> Observed:
+    async with AsyncMongoStore(uri, database) as store:
+        await populate(store)
+    sent = {}
+    async with wired_store(uri, database, wire) as store:
+        verbs = {kind: Verbs(getattr(store, kind)) for kind in KINDS}
+        for case in CASES:
+            wire.sent.clear()
+            await case.call(SimpleNamespace(**verbs))
+            sent[case.claim] = wire.sent.copy()
+        repositories = {kind: type(getattr(store, kind)) for kind in KINDS}
+    return Observed(sent, {kind: called.names for kind, called in verbs.items()}, repositories)
+
+
+@pytest.fixture(scope="module")
+def observed(server_uri: str, databases: list[str]) -> Iterator[Observed]:
+    databases.append(database := f"test_{bson.ObjectId()}")
+    with MongoClient[dict[str, Any]](server_uri) as explainer:
+        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        explainer.drop_database(database)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_cases_call_every_verb(observed: Observed, kind: str) -> None:
+    assert observed.verbs[kind] == verbs_of(observed.repositories[kind])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
+def test_a_verb_sends_no_more_commands_than_promised(observed: Observed, case: Case) -> None:
+    sent = observed.sent[case.claim]
+    assert 1 <= len(sent) <= case.most, sent
+
+
+# Queries that may examine more documents than they return, and why.
+WIDE = {
+    "rooms: list with an offset": "the rooms passed over are examined, as the verb says",
+    "rooms: list a few with metadata": "the index by values knows no order: rooms are read in theirs, or all",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
+def test_a_query_examines_what_it_returns_by_an_index(observed: Observed, case: Case) -> None:
+    for sent in observed.sent[case.claim]:
+        if sent.is_query:
+            assert sent.plan, f"{sent} was not explained"
+            stages = [stage for plan in nested(sent.plan, "winningPlan") for stage in stages_of(plan)]
+            names = {stage["stage"] for stage in stages}
+            used = {stage["indexName"] for stage in stages if "indexName" in stage}
+            assert "COLLSCAN" not in names, (sent, stages)
+            assert used <= INDEXES, (sent, stages)
+            assert used or names & {"IDHACK", "EOF"}, (sent, stages)
+            for stats in nested(sent.plan, "executionStats"):
+                examined = stats["totalDocsExamined"]
+                assert examined <= concerned(stats) + 1 or case.claim in WIDE, (sent.command, stats)
+            for looked_up in joined(sent):
+                assert looked_up["collectionScans"] == 0
+                assert looked_up["indexesUsed"] == ["_id_"] or not looked_up["totalDocsExamined"]
+                # However many rooms somebody is in, the first candidates are all that is read.
+                assert looked_up["totalDocsExamined"] <= looked_up["nReturned"] <= 52
+
+
+def joined(sent: Sent) -> Iterator[dict[str, Any]]:
+    assert sent.plan
+    for stage in sent.plan.get("stages", ()):
+        if "$lookup" in stage:
+            yield stage
+
+
+def test_an_event_is_committed_by_three_commands(observed: Observed) -> None:
+    sent = [command.name for command in observed.sent["events: commit"]]
+    assert sent == ["findAndModify", "insert", "commitTransaction"]
+
+
+def test_every_index_of_rooms_is_of_use(observed: Observed) -> None:
+    used = {
+        stage["indexName"]
+        for case in CASES
+        for sent in observed.sent[case.claim]
+        for plan in nested(sent.plan or {}, "winningPlan")
+        for stage in stages_of(plan)
+        if "indexName" in stage
+    }
+    collections = {
+        sent.command[sent.name] for case in CASES for sent in observed.sent[case.claim] if sent.is_query
+    }
+    for command in load_indexes():
+        for index in command["indexes"]:
+            if command["createIndexes"] in collections and "expireAfterSeconds" not in index:
+                assert index["name"] in used or index.get("unique"), index["name"]

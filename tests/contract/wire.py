@@ -1,0 +1,144 @@
+"""What goes over the wire to a real server: each command, and how the server means to carry it out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import bson
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from mongostore import AsyncMongoStore
+from mongostore.engines.mongo import MongoEngine
+from mongostore.indexing import load_indexes
+
+QUERIES = {"find", "aggregate", "count", "distinct", "update", "delete", "findAndModify"}
+UNEXPLAINED = {"$changeStream", "$listSearchIndexes"}
+ENVELOPE = {
+    *("lsid", "txnNumber", "startTransaction", "autocommit"),
+    *("writeConcern", "readConcern", "maxTimeMS"),
+}
+INDEXES = {"_id_"} | {index["name"] for command in load_indexes() for index in command["indexes"]}
+
+
+@dataclass
+class Sent:
+    """A command on its way to the server; the plan is that of the very moment at which it was sent."""
+
+    name: str
+    command: Mapping[str, Any]
+    bytes: int
+    plan: dict[str, Any] | None = None
+
+    @property
+    def is_query(self) -> bool:
+        stages = self.command["pipeline"] if self.name == "aggregate" else []
+        return self.name in QUERIES and not any(stage.keys() & UNEXPLAINED for stage in stages)
+
+    def __repr__(self) -> str:
+        return f"{self.name} of {self.command.get(self.name)}"
+
+
+class Wire(CommandListener):
+    """Notes every command, and asks the server to explain it when given a client to ask with."""
+
+    def __init__(self, explainer: MongoClient[dict[str, Any]] | None = None) -> None:
+        self.sent: list[Sent] = []
+        self._explainer = explainer
+
+    def started(self, event: CommandStartedEvent) -> None:
+        sent = Sent(event.command_name, event.command, len(bson.encode(event.command)))
+        self.sent.append(sent)
+        if self._explainer and sent.is_query:
+            command = {
+                name: value
+                for name, value in event.command.items()
+                if name not in ENVELOPE and not name.startswith("$")
+            }
+            sent.plan = self._explainer[event.database_name].command(
+                {"explain": command, "verbosity": "executionStats"}
+            )
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
+
+
+@asynccontextmanager
+async def wired_store(uri: str, database: str, wire: Wire) -> AsyncIterator[AsyncMongoStore]:
+    """An open store whose commands go past the wire."""
+    with pytest.MonkeyPatch.context() as patch:
+        engine = MongoEngine(uri, database, options={"event_listeners": [wire]})
+        patch.setattr("mongostore.store.engine_for", lambda *_, **__: engine)
+        store = AsyncMongoStore(uri, database)
+    async with store:
+        yield store
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of a verb, and how many commands it may send."""
+
+    claim: str
+    most: int
+    call: Callable[[Any], Awaitable[object]]
+
+
+@dataclass
+class Verbs:
+    """Passes calls on to a repository and notes the verbs that were asked for."""
+
+    repository: Any
+    names: set[str] = field(default_factory=set)
+
+    def __getattr__(self, name: str) -> Any:
+        self.names.add(name)
+        return getattr(self.repository, name)
+
+
+def verbs_of(repository: type) -> set[str]:
+    """Return the names of the public verbs of a repository."""
+    return {
+        name
+        for name, member in inspect.getmembers(repository)
+        if not name.startswith("_")
+        and (inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member))
+    }
+
+
+def nested(plan: Any, name: str) -> Iterator[Any]:
+    """Yield the outermost members of that name."""
+    if isinstance(plan, dict):
+        for key, value in plan.items():
+            if key == name:
+                yield value
+            else:
+                yield from nested(value, name)
+    elif isinstance(plan, list):
+        for value in plan:
+            yield from nested(value, name)
+
+
+def stages_of(plan: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(plan, dict):
+        if "stage" in plan:
+            yield plan
+        for value in plan.values():
+            yield from stages_of(value)
+    elif isinstance(plan, list):
+        for value in plan:
+            yield from stages_of(value)
+
+
+def concerned(stats: dict[str, Any]) -> int:
+    """Return how many documents a command returns, matches or deletes."""
+    stages = stages_of(stats["executionStages"])
+    matched = [stage.get(name, 0) for stage in stages for name in ("nMatched", "nWouldDelete")]
+    return int(max(stats["nReturned"], *matched))
