@@ -299,6 +299,23 @@ async def test_the_rooms_of_a_channel_are_listed_oldest_first(store: AsyncMongoS
     assert await by_channel("c", group=True) == ["tie-a"]
 
 
+async def test_a_room_behind_many_that_are_not_meant_is_found(store: AsyncMongoStore) -> None:
+    for n in range(120):
+        await make(store, (f"r{n:03}", n), status="closed" if 5 < n < 118 else "active")
+        await bind(store, f"r{n:03}", participant_id="p" if n < 118 else None)
+        await store.participants.upsert(Participant(room_id=f"r{n:03}", id="p", channel_ids=["d"]))
+    await store.rooms.update("r118", status="closed")
+    await store.rooms.update("r119", status="closed")
+    assert await store.rooms.find_by_binding("c", ["p"], where=RoomFilter(["active"])) == "r005"
+    assert await store.rooms.find_by_participant("d", ["p"], where=RoomFilter(["active"])) == "r005"
+    latest = await store.rooms.find_latest("p", where=RoomFilter(["active", "paused"]))
+    assert latest == await store.rooms.get("r005")
+    closed = [f"r{n:03}" for n in range(6, 120)]
+    assert await store.rooms.list_by_channel("c", where=RoomFilter(["closed"]), limit=1000) == closed
+    assert await store.rooms.list_by_channel("c", where=RoomFilter(["closed"]), limit=70) == closed[:70]
+    assert await store.rooms.list_by_channel("c", where=RoomFilter(["unknown"])) == []
+
+
 async def test_a_name_does_not_run_into_another(store: AsyncMongoStore) -> None:
     await make(store, ("r", 0))
     await bind(store, "r", metadata={'k", "x': "a", "k": 'b"]'})

@@ -15,6 +15,9 @@ from mongostore.values import check_flag, check_id, check_limit, check_list, che
 _NEWEST = {"room_created_at": -1, "room_id": -1}
 _OLDEST = {"room_created_at": 1, "room_id": 1}
 _ROOM = {"$lookup": {"from": "rooms", "localField": "room_id", "foreignField": "_id", "as": "room"}}
+# How many candidates are looked at in one round trip, at first and each time after that.
+_CANDIDATES = 50
+_MORE_CANDIDATES = 2000
 
 
 class RoomRouting(Repository):
@@ -49,8 +52,14 @@ class RoomRouting(Repository):
             *await self._routed(documents.participants, person, _NEWEST, where, 1),
             *await self._routed(documents.bindings, bound, _NEWEST, where, 1),
         ]
-        newest = max(candidates, key=lambda found: (found["room_created_at"], found["room_id"]), default=None)
-        return None if newest is None else to_room(newest["room"][0])
+        candidates.sort(key=lambda found: (found["room_created_at"], found["room_id"]), reverse=True)
+        rooms, meant = documents.rooms.get_pymongo_collection(), room_conditions(where)
+        for found in candidates:
+            # Unless it has been closed or deleted since.
+            room = await rooms.find_one({"_id": found["room_id"], **meant}, {"private": 0})
+            if room is not None:
+                return to_room(room)
+        return None
 
     async def find_by_binding(
         self,
@@ -137,14 +146,25 @@ class RoomRouting(Repository):
         limit: int,
         offset: int = 0,
     ) -> list[Raw]:
-        """Return members of rooms in the order of those, each with its room, if that is meant."""
-        rooms = {f"room.{path}": condition for path, condition in room_conditions(where).items()}
-        pipeline: list[Raw] = [{"$match": match}, {"$sort": order}, _ROOM, {"$match": rooms}]
-        pipeline += [{"$skip": offset}] if offset else []
-        pipeline.append({"$limit": limit})
-        async with await documents.get_pymongo_collection().aggregate(pipeline) as cursor:
-            found: list[Raw] = await cursor.to_list()
-        return found
+        """Return members of rooms in the order of those, as far as their rooms are meant.
+
+        The server would read all candidates, however few of them are wanted: they are cut before their
+        rooms are looked at, and mostly the first ones will do.
+        """
+        shown = {"_id": 0, "room_id": 1, "room_created_at": 1, "meant": _size_of_meant(where)}
+        found: list[Raw] = []
+        seen, count = 0, min(_CANDIDATES + offset + limit, _MORE_CANDIDATES)
+        while True:
+            cut = [{"$skip": seen}, {"$limit": count}, {"$project": dict.fromkeys(order, 1)}]
+            pipeline = [{"$match": match}, {"$sort": order}, *cut, _ROOM, {"$project": shown}]
+            async with await documents.get_pymongo_collection().aggregate(
+                pipeline, batchSize=count + 1
+            ) as cursor:
+                candidates = await cursor.to_list()
+            found += [candidate for candidate in candidates if candidate["meant"]]
+            if len(found) >= offset + limit or len(candidates) < count:
+                return found[offset : offset + limit]
+            seen, count = seen + count, _MORE_CANDIDATES
 
 
 def _recipient(recipient: tuple[str, str]) -> str:
@@ -152,6 +172,17 @@ def _recipient(recipient: tuple[str, str]) -> str:
         raise InvalidValueError("recipient", "must be a tuple of a key and an address")
     key, address = recipient
     return recipient_name(check_text("recipient", key), check_id("recipient", address))
+
+
+def _size_of_meant(where: RoomFilter | None) -> Raw:
+    """Return the expression that counts those in `room` that are meant: one or none."""
+    wanted = [
+        {"$in": [f"$$room.{name}", {"$literal": condition["$in"]}]}
+        if isinstance(condition, dict)
+        else {"$eq": [f"$$room.{name}", {"$literal": condition}]}
+        for name, condition in room_conditions(where).items()
+    ]
+    return {"$size": {"$filter": {"input": "$room", "as": "room", "cond": {"$and": wanted}}}}
 
 
 def room_conditions(where: RoomFilter | None) -> Raw:
