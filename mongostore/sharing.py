@@ -60,6 +60,10 @@ class StoreUser:
         await shared.store.open()
         return shared.store
 
+    def uses_same(self, other: StoreUser) -> bool:
+        """Return whether another one uses the same store as this one."""
+        return (self._given, self._uri, self._database) == (other._given, other._uri, other._database)
+
     async def close(self) -> None:
         """Leave the store; the last of its users closes it. Leaving twice is harmless."""
         using, self._using = self._using, None

@@ -6,9 +6,9 @@ import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from chainlit.data.base import BaseDataLayer
 from chainlit.data.storage_clients.base import BaseStorageClient
@@ -21,6 +21,7 @@ from chainlit.user import PersistedUser, User
 from mongostore import models
 from mongostore.adapters.chainlit.records import (
     NAME_CHARACTERS,
+    file_key_of,
     from_element,
     from_step,
     parents_first,
@@ -30,7 +31,7 @@ from mongostore.adapters.chainlit.records import (
     to_user,
 )
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
-from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
+from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.sharing import StoreUser
 from mongostore.store import AsyncMongoStore
 
@@ -63,7 +64,7 @@ class MongoDataLayer(BaseDataLayer):
         self._user = StoreUser(uri, database, store)
         self._storage = storage_provider or GridFSStorageClient(uri, database, store=store)
         # Only files in the store's own database go when what they belong to goes.
-        self._is_in_store = isinstance(self._storage, GridFSStorageClient)
+        self._is_in_store = isinstance(self._storage, GridFSStorageClient) and self._storage.is_in(self._user)
 
     async def get_user(self, identifier: str) -> PersistedUser | None:
         store = await self._user.open()
@@ -83,7 +84,8 @@ class MongoDataLayer(BaseDataLayer):
 
     async def delete_feedback(self, feedback_id: str) -> bool:
         store = await self._user.open()
-        await store.messages.delete_feedback(feedback_id)
+        with suppress(InvalidValueError):
+            await store.messages.delete_feedback(feedback_id)
         return True
 
     @queue_until_user_message()
@@ -107,14 +109,13 @@ class MongoDataLayer(BaseDataLayer):
     async def create_element(self, element: Element) -> None:
         if not element.for_id:
             return
-        # At once: the folder that it is in goes with the session.
-        content = await _content_of(element)
         async with _kept("element", element.id):
-            store = await self._user.open()
+            # At once: the folder that the file is in goes with the session.
+            content = await _read(_opened(element.path)) if element.path else _content_of(element)
             data, key = from_element(element), None
             if content is not None:
-                key = f"threads/{element.thread_id}/{element.id}"
-                await self._storage.upload_file(key, content, element.mime or "application/octet-stream")
+                key = await self._upload(element, content)
+            store = await self._user.open()
             stored = models.Element(
                 id=element.id,
                 thread_id=element.thread_id,
@@ -142,15 +143,14 @@ class MongoDataLayer(BaseDataLayer):
         await store.elements.delete(element_id)
 
     async def get_thread_author(self, thread_id: str) -> str:
-        store = await self._user.open()
-        thread = await store.threads.find(thread_id)
+        thread = await self._find_thread(thread_id)
         return (thread and thread.user_identifier) or ""
 
     async def get_thread(self, thread_id: str) -> ThreadDict | None:
-        store = await self._user.open()
-        thread = await store.threads.find(thread_id)
+        thread = await self._find_thread(thread_id)
         if thread is None:
             return None
+        store = await self._user.open()
         steps = [to_step(message) async for message in store.messages.iter(thread_id)]
         elements = [await self._shown(element) async for element in store.elements.iter(thread_id)]
         return to_thread(thread, created_at=thread.created_at, steps=parents_first(steps), elements=elements)
@@ -225,13 +225,31 @@ class MongoDataLayer(BaseDataLayer):
         return ""
 
     async def close(self) -> None:
-        await self._storage.close()
-        await self._user.close()
+        try:
+            await self._storage.close()
+        finally:
+            await self._user.close()
 
     async def _merge_step(self, step: StepDict, *, begins: bool) -> None:
         async with _kept("step", step["id"]):
             store = await self._user.open()
-            await store.messages.merge(step["threadId"], step["id"], begins=begins, **from_step(step))
+            members = from_step(step, begins=begins)
+            await store.messages.merge(step["threadId"], step["id"], begins=begins, **members)
+
+    async def _find_thread(self, thread_id: str) -> models.Thread | None:
+        store = await self._user.open()
+        # An address may name anything, even what can be no id.
+        with suppress(InvalidValueError):
+            return await store.threads.find(thread_id)
+        return None
+
+    async def _upload(self, element: Element, content: bytes | str) -> str:
+        """Store the file of an element and return what it is found by."""
+        key = file_key_of(element)
+        uploaded = await self._storage.upload_file(key, content, element.mime or "application/octet-stream")
+        if not uploaded:
+            raise OSError(f"the storage provider has not stored {key!r}")
+        return str(uploaded.get("object_key") or key)
 
     async def _shown(self, element: models.Element) -> ElementDict:
         key = element.file_key or element.data.get("objectKey")
@@ -243,10 +261,18 @@ class MongoDataLayer(BaseDataLayer):
             await self._storage.delete_file(key)
 
 
-async def _content_of(element: Element) -> bytes | str | None:
+def _opened(path: str) -> BinaryIO:
+    # Once it is open it may be deleted.
+    return Path(path).open("rb")
+
+
+async def _read(file: BinaryIO) -> bytes:
+    with file:
+        return await asyncio.to_thread(file.read)
+
+
+def _content_of(element: Element) -> bytes | str | None:
     """Return what of an element has to be stored as a file; its props, or what others serve, have not."""
-    if element.path:
-        return await asyncio.to_thread(Path(element.path).read_bytes)
     return None if element.url or element.type == "custom" else element.content
 
 
@@ -260,6 +286,6 @@ async def _kept(kind: str, id: str) -> AsyncIterator[None]:
             logger.error("%s %s is not stored: %s", kind, id, error)
             raise
         logger.debug("%s %s is dropped: its thread is deleted", kind, id)
-    except MongoStoreError as error:
+    except Exception as error:
         logger.error("%s %s is not stored: %s", kind, id, error)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from mongostore import models
 
 # As long as Chainlit's own layer lets names be; the first message, which a name is made of, is kept whole.
 NAME_CHARACTERS = 255
+_FILE_NAME_CHARACTERS = 100
 _OF_STEP = ("id", "threadId", "parentId", "output", "feedback")
 _OF_ELEMENT = ("id", "threadId", "forId", "objectKey")
 
@@ -38,37 +40,54 @@ def to_user(user: models.User | None) -> PersistedUser | None:
     if user is None:
         return None
     return PersistedUser(
-        id=user.id, identifier=user.identifier, metadata=user.metadata, createdAt=to_text(user.created_at)
+        id=user.id,
+        identifier=user.identifier,
+        metadata=to_plain(user.metadata),
+        createdAt=to_text(user.created_at),
     )
 
 
-def from_step(step: Mapping[str, Any]) -> models.ThreadMessageMembers:
-    """Return what a step says of a message: all keys as they come, and only those that are there."""
+def to_plain(value: Any) -> Any:
+    """Return a value as strict JSON in UTF-8 can say it: what cannot be sent would hide all else."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode(errors="replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def from_step(step: Mapping[str, Any], *, begins: bool) -> models.ThreadMessageMembers:
+    """Return what a step says of a message: all keys as they come, but an update by None says nothing."""
     members = models.ThreadMessageMembers(
-        data={key: value for key, value in step.items() if key not in _OF_STEP}
+        data={
+            key: value for key, value in step.items() if key not in _OF_STEP and (begins or value is not None)
+        }
     )
-    if "parentId" in step:
+    if step.get("parentId") is not None:
         members["parent_id"] = step["parentId"]
     if step.get("output") is not None:
         members["content"] = step["output"]
     if (created_at := from_text(step.get("createdAt"))) is not None:
         members["created_at"] = created_at
-    if "metadata" in step:
-        members["pinned"] = (step["metadata"] or {}).get("favorite") is True
+    if step.get("metadata") is not None:
+        members["pinned"] = step["metadata"].get("favorite") is True
     return members
 
 
 def to_step(message: models.ThreadMessage) -> StepDict:
     """Return a stored message as a step."""
     assert message.created_at is not None, "a stored message has its time"
+    data = to_plain(message.data)
     step = {
-        "createdAt": to_text(message.created_at),
-        **message.data,
+        **data,
         "id": message.id,
         "threadId": message.thread_id,
         "parentId": message.parent_id,
-        "output": "" if message.content is None else message.content,
-        "metadata": message.data.get("metadata") or {},
+        "createdAt": data.get("createdAt") or to_text(message.created_at),
+        "output": "" if message.content is None else to_plain(message.content),
+        "metadata": data.get("metadata") or {},
         # Nobody streams it any more, even if the server that did has died.
         "streaming": False,
         "feedback": None if message.feedback is None else _to_feedback(message.feedback),
@@ -93,13 +112,19 @@ def parents_first(steps: Iterable[StepDict]) -> list[StepDict]:
     known = {step["id"]: step for step in steps}
     ordered: dict[str, StepDict] = {}
     for step in known.values():
-        above: list[StepDict] = []
+        above: dict[str, StepDict] = {}
         here: StepDict | None = step
-        while here is not None and here["id"] not in ordered and here not in above:
-            above.append(here)
+        while here is not None and here["id"] not in ordered and here["id"] not in above:
+            above[here["id"]] = here
             here = known.get(here.get("parentId") or "")
-        ordered |= {one["id"]: one for one in reversed(above)}
+        ordered.update(reversed(above.items()))
     return list(ordered.values())
+
+
+def file_key_of(element: Element) -> str:
+    """Return what the file of an element is stored as; its name comes last, as downloads are named so."""
+    name = (element.name or "file").replace("/", "_")[:_FILE_NAME_CHARACTERS]
+    return f"threads/{element.thread_id}/{element.id}/{to_plain(name)}"
 
 
 def from_element(element: Element) -> dict[str, Any]:
@@ -109,14 +134,15 @@ def from_element(element: Element) -> dict[str, Any]:
 
 def to_element(element: models.Element, url: str | None) -> ElementDict:
     """Return a stored element as Chainlit knows it, with the address of its file or its own."""
+    data = to_plain(element.data)
     members = {
-        **element.data,
+        **data,
         "id": element.id,
         "threadId": element.thread_id,
         "forId": element.message_id,
-        "objectKey": element.file_key or element.data.get("objectKey"),
-        "url": url or element.data.get("url"),
-        "props": element.data.get("props") or {},
+        "objectKey": element.file_key or data.get("objectKey"),
+        "url": url or data.get("url"),
+        "props": data.get("props") or {},
     }
     return cast(ElementDict, members)
 
@@ -128,11 +154,11 @@ def to_thread(
     return {
         "id": thread.id,
         "createdAt": to_text(created_at),
-        "name": thread.name,
+        "name": to_plain(thread.name),
         "userId": thread.user_id,
         "userIdentifier": thread.user_identifier,
         "tags": thread.tags,
-        "metadata": thread.metadata,
+        "metadata": to_plain(thread.metadata),
         "steps": steps,
         "elements": elements,
     }

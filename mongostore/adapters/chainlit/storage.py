@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.errors import AlreadyExistsError, InvalidValueError, NotFoundError
 from mongostore.models import File
 from mongostore.sharing import StoreUser
 from mongostore.store import AsyncMongoStore
@@ -34,6 +35,7 @@ _HEADERS = {
     # Said, so that Chainlit compresses no part of a file.
     "Content-Encoding": "identity",
 }
+_RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 _secret = secrets.token_hex(32)
 
 
@@ -87,11 +89,16 @@ class GridFSStorageClient(BaseStorageClient):
         expires = datetime.now(UTC) + timedelta(seconds=storage_expiry_time)
         claims = {"aud": _AUDIENCE, "key": object_key, "exp": expires}
         token = jwt.encode(claims, get_jwt_secret() or _secret, algorithm="HS256")
-        root = os.environ.get("CHAINLIT_ROOT_PATH", "").rstrip("/")
+        above = (os.environ.get(f"CHAINLIT_{name}ROOT_PATH", "") for name in ("PARENT_", ""))
+        root = "".join(path.rstrip("/") for path in above)
         return f"{self._base_url}{root}{_PATH}/{token}"
 
     async def close(self) -> None:
         await self._user.close()
+
+    def is_in(self, user: StoreUser) -> bool:
+        """Return whether the files are kept in the database that a user of a store uses."""
+        return self._user.uses_same(user)
 
     def _mount(self) -> None:
         """Put the route before Chainlit's own, the last of which answers everything."""
@@ -115,14 +122,14 @@ class GridFSStorageClient(BaseStorageClient):
             )["key"]
             files = (await self._user.open()).files
             file = await files.get(key)
-        except (jwt.InvalidTokenError, NotFoundError):
+        except (jwt.InvalidTokenError, InvalidValueError, NotFoundError):
             return PlainTextResponse("Not found", 404, headers=_HEADERS)
-        headers = {**_HEADERS, "Content-Type": file.content_type, "Content-Disposition": _disposition(file)}
-        asked = request.headers.get("range")
-        span = _span(asked, file.size) if asked else None
-        if asked and span is None:
-            return Response(status_code=416, headers={**_HEADERS, "Content-Range": f"bytes */{file.size}"})
+        kind = file.content_type.encode("latin-1", errors="replace").decode("latin-1")
+        headers = {**_HEADERS, "Content-Type": kind, "Content-Disposition": _disposition(file)}
+        span = _span(request.headers.get("range", ""), file.size)
         start, end = span or (0, file.size)
+        if span and start >= end:
+            return Response(status_code=416, headers={**_HEADERS, "Content-Range": f"bytes */{file.size}"})
         if span:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
         headers["Content-Length"] = str(end - start)
@@ -135,19 +142,19 @@ class GridFSStorageClient(BaseStorageClient):
 def _disposition(file: File) -> str:
     if given := file.data.get("content_disposition"):
         return str(given)
-    kind = "attachment" if any(word in file.content_type for word in _ACTIVE) else "inline"
+    kind = "attachment" if any(word in file.content_type.lower() for word in _ACTIVE) else "inline"
     return f"{kind}; filename*=UTF-8''{quote(file.key.rsplit('/', 1)[-1])}"
 
 
 def _span(asked: str, size: int) -> tuple[int, int] | None:
-    """Return the first byte and the one behind the last of a Range header; None if there are none."""
-    unit, _, span = asked.partition("=")
-    first, dash, last = span.partition("-")
-    if unit.strip() != "bytes" or not dash or "," in span:
-        return None
-    if not all(part.strip().isdecimal() for part in (first, last) if part):
-        return None
+    """Return the first byte that a Range header asks for and the one behind the last, beyond the end or not.
+
+    What asks for several, or is malformed, asks for the whole: None.
+    """
+    match = _RANGE.fullmatch(asked)
+    first, last = match.groups() if match else ("", "")
     if not first:
-        return (max(size - int(last), 0), size) if last and int(last) and size else None
-    end = min(int(last) + 1, size) if last else size
-    return (int(first), end) if int(first) < end else None
+        return (max(size - int(last), 0), size) if last else None
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(int(last) + 1, size) if last else size
