@@ -1,0 +1,415 @@
+"""Commits whose commands fail, stall or are carried out without an answer store each event exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from mongostore import (
+    AsyncMongoStore,
+    Binding,
+    Event,
+    EventFilter,
+    Identity,
+    MongoStoreError,
+    NotOpenError,
+    Room,
+    UnavailableError,
+    VoiceDelivery,
+)
+
+pytestmark = pytest.mark.server
+
+STATEMENTS = ["findAndModify", "insert", "update", "commitTransaction", "abortTransaction"]
+GROUP = 8
+FAULTS = {
+    "closed": {"closeConnection": True},
+    "not-the-primary": {"errorCode": 10107},
+    "stepping-down": {"errorCode": 189},
+    "shutting-down": {"errorCode": 91},
+    "conflict": {"errorCode": 112},
+    "no-such-transaction": {"errorCode": 251, "errorLabels": ["TransientTransactionError"]},
+    "late": {"writeConcernError": {"code": 64, "errmsg": "late"}},
+    "done-while-shutting-down": {"writeConcernError": {"code": 91, "errmsg": "gone"}},
+}
+
+
+def said(n: int | str) -> Event:
+    return Event(id=f"e{n}", room_id="r", channel_id="c", content="said", idempotency_key=f"k{n}")
+
+
+def edit(target: Event, n: int | str) -> tuple[Event, Event]:
+    """Return an event that edits another one, and that one as it is to be."""
+    event = said(n).model_copy(update={"type": "edit", "change": "edit", "target_event_id": target.id})
+    return event, target.model_copy(update={"content": f"edited by {event.id}"})
+
+
+async def check_room(store: AsyncMongoStore, *expected: str) -> None:
+    """Check that a room holds these events, each once, and that its counters say so."""
+    stored = [event async for event in store.events.iter("r", where=EventFilter(blocked=True))]
+    assert sorted(event.id for event in stored) == sorted(expected)
+    assert [event.index for event in stored] == list(range(len(stored)))
+    room = await store.rooms.get("r")
+    assert (room.event_count, room.latest_index) == (len(stored), len(stored) - 1 if stored else None)
+
+
+async def check_nothing_open(admin: Any) -> None:
+    """Check that the server has no transaction open, or none for long."""
+    async with asyncio.timeout(5):
+        while (await admin.admin.command("serverStatus"))["transactions"]["currentOpen"]:
+            await asyncio.sleep(0.02)
+
+
+def is_ours(task: asyncio.Task[Any]) -> bool:
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return frame is not None and frame.f_globals["__name__"].startswith("mongostore.")
+
+
+async def check_no_task() -> None:
+    """Check that every task of the stores ends."""
+    async with asyncio.timeout(5):
+        while any(map(is_ours, asyncio.all_tasks())):
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else the driver waits half a second after each lost connection.
+    monkeypatch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.01)
+
+
+@pytest.fixture
+async def room(faults: Any) -> Event:
+    """The first event of a new room; nothing fails yet."""
+    await faults.store.rooms.create(Room(id="r"))
+    return await faults.store.events.commit(said("first"))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("command", STATEMENTS)
+async def test_a_commit_of_which_a_statement_fails_is_stored_once(
+    faults: Any, room: Event, command: str, fault: str
+) -> None:
+    if command != "commitTransaction" and "writeConcernError" in FAULTS[fault]:
+        pytest.skip("statements inside a transaction wait for no majority")
+    store = faults.store
+    event, target = edit(room, "edit")
+    # Something has to be aborted before an abort can fail.
+    aborting = command == "abortTransaction"
+    for times in (1,) if aborting else (1, 2, 3):
+        await faults.fail([command], times, **FAULTS[fault])
+        if aborting:
+            with pytest.raises(MongoStoreError):
+                await store.events.commit(said(f"none-{times}"), target=said("missing"))
+        single = event.model_copy(update={"id": f"single-{times}", "idempotency_key": f"single-{times}"})
+        stored = await store.events.commit(single, target=target)
+        assert await store.events.get(single.id) == stored
+        group = [said(f"{times}-{n}") for n in range(GROUP)]
+        await faults.fail([command], times, **FAULTS[fault])
+        committed = await asyncio.gather(*(store.events.commit(one) for one in group))
+        assert [await store.events.get(one.id) for one in group] == committed
+    assert (await store.events.get("efirst")).content == "edited by eedit"
+    await check_nothing_open(faults.admin)
+    names = ["efirst"]
+    for times in (1,) if aborting else (1, 2, 3):
+        names += [f"single-{times}", *(f"e{times}-{n}" for n in range(GROUP))]
+    await check_room(store, *names)
+
+
+@pytest.mark.parametrize("fault", ["closed", "shutting-down", "late"])
+async def test_commits_throughout_a_fault_are_stored_once_when_it_is_over(
+    faults: Any, room: Event, fault: str
+) -> None:
+    commands = ["commitTransaction"] if fault == "late" else STATEMENTS
+    async with faults.failing(commands, **FAULTS[fault]):
+        working = [asyncio.create_task(faults.store.events.commit(said(n))) for n in range(GROUP)]
+        await asyncio.sleep(1.5)
+        assert not any(task.done() for task in working)
+    await asyncio.gather(*working)
+    await check_room(faults.store, "efirst", *(f"e{n}" for n in range(GROUP)))
+
+
+@pytest.mark.parametrize("command", STATEMENTS[:-1])
+async def test_a_commit_that_stalls_beyond_an_attempt_is_stored_once(
+    faults: Any, room: Event, command: str
+) -> None:
+    await faults.fail([command], 1, blockConnection=True, blockTimeMS=3300)
+    working = [asyncio.create_task(faults.store.events.commit(*edit(room, 0)[:1], target=edit(room, 0)[1]))]
+    working += [asyncio.create_task(faults.store.events.commit(said(n))) for n in range(1, GROUP)]
+    await asyncio.gather(*working)
+    await check_nothing_open(faults.admin)
+    await check_room(faults.store, "efirst", *(f"e{n}" for n in range(GROUP)))
+
+
+class Lossy:
+    """A stretch of network before a server that carries a chosen command on and loses its reply."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.loses: list[str] = []
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, onward = await asyncio.open_connection("127.0.0.1", self.port)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                request = await frame(reader)
+                onward.write(request)
+                reply = await frame(upstream)
+                # Of an OP_MSG: the first name in its first section, behind header, flags, kind, length, type.
+                name = request[26 : request.index(0, 26)].decode(errors="replace")
+                if name in self.loses:
+                    self.loses.remove(name)
+                    break
+                writer.write(reply)
+        for stream in (writer, onward):
+            stream.close()
+            with suppress(ConnectionError):
+                await stream.wait_closed()
+
+
+async def frame(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readexactly(4)
+    return head + await reader.readexactly(struct.unpack("<i", head)[0] - 4)
+
+
+@asynccontextmanager
+async def lossy_store(uri: str, database: str) -> AsyncIterator[tuple[AsyncMongoStore, Lossy]]:
+    if "127.0.0.1" not in uri:
+        pytest.skip("needs a server on this machine")
+    network = Lossy(int(uri.partition("127.0.0.1:")[2].partition("/")[0]))
+    server = await asyncio.start_server(network.connect, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    # Without the driver's own retry of writes each loss is for the store to make good.
+    options = "directConnection=true&retryWrites=false&serverMonitoringMode=poll"
+    async with AsyncMongoStore(f"mongodb://127.0.0.1:{port}/?{options}", database) as store:
+        yield store, network
+    server.close()
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+@pytest.mark.parametrize("command", STATEMENTS)
+async def test_a_commit_whose_answers_are_lost_is_stored_once(
+    faults: Any, room: Event, server_uri: str, database: str, command: str, losses: int
+) -> None:
+    async with lossy_store(server_uri, database) as (store, network):
+        network.loses = [command] * losses
+        if command == "abortTransaction":
+            network.loses = ["abortTransaction", "insert"]
+        event, target = edit(room, "edit")
+        stored = await store.events.commit(event, target=target)
+        assert await faults.store.events.get(event.id) == stored
+        assert not network.loses
+        network.loses = [command] * losses
+        group = [said(n) for n in range(GROUP)]
+        committed = await asyncio.gather(*(store.events.commit(one) for one in group))
+        assert sorted(one.index for one in committed) == list(range(2, 2 + GROUP))
+    await check_nothing_open(faults.admin)
+    await check_room(faults.store, "efirst", "eedit", *(f"e{n}" for n in range(GROUP)))
+
+
+async def test_callers_cancelled_at_any_moment_harm_nobody_else_of_their_group(
+    faults: Any, room: Event
+) -> None:
+    store, chance = faults.store, random.Random(5)
+    acknowledged, cancelled = [], 0
+    for round in range(40):
+        working = [asyncio.create_task(store.events.commit(said(f"{round}-{n}"))) for n in range(GROUP)]
+        await asyncio.sleep(chance.random() * 0.02)
+        cancelled += sum(task.cancel() for task in working[:3])
+        ended = await asyncio.gather(*working, return_exceptions=True)
+        assert all(isinstance(one, Event) for one in ended[3:])
+        acknowledged += [one.id for one in ended if isinstance(one, Event)]
+        assert all(isinstance(one, Event | asyncio.CancelledError) for one in ended)
+    assert cancelled > 10
+    await check_no_task()
+    await check_nothing_open(faults.admin)
+    stored = [event.id async for event in store.events.iter("r")]
+    assert set(acknowledged) <= set(stored)
+    await check_room(store, *stored)
+
+
+async def test_a_commit_behind_a_stalled_one_ends_in_time(
+    server_uri: str, database: str, faults: Any, room: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONGOSTORE_TIMEOUT", "2")
+    app = f"{server_uri}{'&' if '?' in server_uri else '/?'}appName=stalled-{database}"
+    async with AsyncMongoStore(app, database) as store:
+        stalled = faults._replace(app=f"stalled-{database}")
+        await stalled.fail(["insert"], 2, blockConnection=True, blockTimeMS=2500)
+        working = [asyncio.create_task(store.events.commit(said(0)))]
+        await asyncio.sleep(0.3)
+        working += [asyncio.create_task(store.events.commit(said(n))) for n in range(1, GROUP)]
+        async with asyncio.timeout(12):
+            ended = await asyncio.gather(*working, return_exceptions=True)
+        assert {type(one) for one in ended} == {UnavailableError}
+        # The room is not blocked by what it had to give up.
+        async with asyncio.timeout(12):
+            while True:
+                with suppress(UnavailableError):
+                    await store.events.commit(said("after"))
+                    break
+    await check_nothing_open(faults.admin)
+    stored = [event.id async for event in faults.store.events.iter("r")]
+    assert "eafter" in stored
+    await check_room(faults.store, *stored)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.005, 0.01, 0.02, 0.3])
+@pytest.mark.parametrize("stalled", [None, "insert", "commitTransaction"])
+async def test_closing_the_store_ends_those_who_wait(
+    faults: Any, room: Event, moment: float, stalled: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = AsyncMongoStore(faults.store.engine._uri, faults.store.engine.database.name)
+    await store.open()
+    if stalled:
+        await faults.fail([stalled], 1, blockConnection=True, blockTimeMS=600)
+    working = [asyncio.create_task(store.events.commit(said(0)))]
+    await asyncio.sleep(moment)
+    working += [asyncio.create_task(store.events.commit(said(n))) for n in range(1, GROUP)]
+    await asyncio.sleep(0)
+    await store.close()
+    async with asyncio.timeout(15):
+        ended = await asyncio.gather(*working, return_exceptions=True)
+    assert all(isinstance(one, Event | NotOpenError) for one in ended), ended
+    if stalled:
+        assert any(isinstance(one, NotOpenError) for one in ended)
+    await check_no_task()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+    acknowledged = {one.id for one in ended if isinstance(one, Event)}
+    await faults.store.events.commit(said("after"))
+    stored = [event.id async for event in faults.store.events.iter("r")]
+    assert acknowledged <= set(stored)
+    await check_room(faults.store, *stored)
+
+
+Verb = Callable[[AsyncMongoStore], Awaitable[Any]]
+VERBS: dict[str, tuple[list[str], Verb]] = {
+    "delete-event": (
+        ["find", "delete", "commitTransaction"],
+        lambda store: store.events.delete("r", "efirst"),
+    ),
+    "create-event": (
+        ["update", "insert", "commitTransaction"],
+        lambda store: store.events.create(said("own").model_copy(update={"index": 7})),
+    ),
+    "create-identity": (
+        ["findAndModify", "insert", "commitTransaction"],
+        lambda store: store.identities.create(Identity(id="i2", addresses={"sms": ["2", "3"]})),
+    ),
+    "link-address": (
+        ["update", "findAndModify", "commitTransaction"],
+        lambda store: store.identities.link_address("i", "sms", "2"),
+    ),
+    "unlink-address": (
+        ["update", "delete", "commitTransaction"],
+        lambda store: store.identities.unlink_address("i", "sms", "1"),
+    ),
+    "bind": (
+        ["findAndModify", "update", "commitTransaction"],
+        lambda store: store.bindings.upsert(Binding(room_id="r", channel_id="c2")),
+    ),
+    "claim-voice": (
+        ["update", "findAndModify", "commitTransaction"],
+        lambda store: store.voice_deliveries.claim(
+            VoiceDelivery(room_id="r", key="k", content_hash="h", attempt_id="a")
+        ),
+    ),
+}
+KEPT = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
+VARYING = {"token", "created_at", "updated_at", "last_activity_at", "revised_by", "room_created_at"}
+
+
+async def prepare(store: AsyncMongoStore) -> None:
+    for name in KEPT:
+        await store.engine.database[name].delete_many({})
+    await store.rooms.create(Room(id="r"))
+    first = await store.events.commit(said("first"))
+    event, target = edit(first, "edit")
+    await store.events.commit(event, target=target)
+    await store.events.commit(said("reply").model_copy(update={"parent_event_id": "efirst"}))
+    await store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if hasattr(value, "model_dump"):
+        value = value.model_dump()
+    return {name: one for name, one in value.items() if name not in VARYING} if type(value) is dict else value
+
+
+async def left(store: AsyncMongoStore) -> Any:
+    found = {}
+    for name in KEPT:
+        documents = [plain(one) async for one in store.engine.database[name].find().sort("_id", 1)]
+        found[name] = documents
+    return found
+
+
+@pytest.mark.parametrize("name", VERBS)
+async def test_other_transactions_that_fail_give_and_leave_the_same(faults: Any, name: str) -> None:
+    store, (statements, verb) = faults.store, VERBS[name]
+    await prepare(store)
+    expected = plain(await verb(store)), await left(store)
+    for command in statements:
+        for fault in ("closed", "conflict", "late", "done-while-shutting-down"):
+            if "writeConcernError" in FAULTS[fault] and command != "commitTransaction":
+                continue
+            await prepare(store)
+            await faults.fail([command], 3, **FAULTS[fault])
+            assert (plain(await verb(store)), await left(store)) == expected, (command, fault)
+    await check_nothing_open(faults.admin)
+
+
+@pytest.mark.parametrize("name", VERBS)
+async def test_other_transactions_whose_answers_are_lost_give_and_leave_the_same(
+    faults: Any, server_uri: str, database: str, name: str
+) -> None:
+    (statements, verb) = VERBS[name]
+    await prepare(faults.store)
+    expected = plain(await verb(faults.store)), await left(faults.store)
+    async with lossy_store(server_uri, database) as (store, network):
+        for command in statements:
+            for losses in (1, 2):
+                await prepare(faults.store)
+                network.loses = [command] * losses
+                assert (plain(await verb(store)), await left(faults.store)) == expected, command
+                network.loses = []
+    await check_nothing_open(faults.admin)
+
+
+async def test_transactions_cancelled_at_any_moment_leave_none_open(faults: Any, room: Event) -> None:
+    identities, chance, cancelled = faults.store.identities, random.Random(11), 0
+    await identities.create(Identity(id="i"))
+    for n in range(150):
+        work = asyncio.create_task(identities.link_address("i", "sms", f"{n}"))
+        await asyncio.sleep(chance.random() * 0.012)
+        cancelled += work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await check_nothing_open(faults.admin)
+    assert cancelled > 30
+    identity = await identities.get("i")
+    for address in identity.addresses.get("sms", []):
+        held = await identities.find_by_address("sms", address)
+        assert held == identity
+    stored = faults.store.engine.database["identity_addresses"]
+    assert await stored.count_documents({}) == len(identity.addresses.get("sms", []))
+
+
+async def test_a_deleted_room_takes_all_with_it_whatever_fails(faults: Any) -> None:
+    store = faults.store
+    for command in ("findAndModify", "delete"):
+        for fault in ("closed", "not-the-primary", "late"):
+            await prepare(store)
+            await store.bindings.upsert(Binding(room_id="r", channel_id="c"))
+            await faults.fail([command], 3, **FAULTS[fault])
+            assert await store.rooms.delete("r")
+            for name in ("rooms", "events", "bindings"):
+                assert await store.engine.database[name].count_documents({}) == 0
+            assert not await store.rooms.delete("r")
