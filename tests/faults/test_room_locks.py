@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -181,6 +182,29 @@ async def test_a_section_whose_renewals_fail_is_cancelled_before_anybody_else_en
         pass
     await locks.close()
     await others.close()
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+@pytest.mark.server
+async def test_a_renewal_that_comes_too_late_harms_nobody(
+    faults: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    locks = MongoRoomLockManager(store=faults.store, lease=1)
+
+    async def lose() -> None:
+        async with locks.locked("r"):
+            await faults.fail(["update"], 1, blockConnection=True, blockTimeMS=1500)
+            try:
+                await asyncio.sleep(SOON)
+            finally:
+                # Time to tidy up, in which the answer comes.
+                await asyncio.sleep(2)
+
+    with pytest.raises(ConflictError):
+        await lose()
+    await locks.close()
+    gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
@@ -338,12 +362,14 @@ async def test_a_release_that_fails_is_told_and_the_room_is_free_when_the_lease_
 
 @pytest.mark.server
 async def test_a_lease_that_was_long_in_coming_is_renewed_before_its_section(faults: Any) -> None:
-    locks = MongoRoomLockManager(store=faults.store, lease=2)
-    acquire = faults.store.leases.acquire
+    locks = MongoRoomLockManager(store=faults.store, lease=4)
+    acquire, asked = faults.store.leases.acquire, 0
 
     async def slowly(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
         lease = await acquire(*arguments)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3.7 if asked == 1 else 0)
         return lease
 
     faults.store.leases.acquire = slowly
