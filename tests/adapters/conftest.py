@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+
+from mongostore import AsyncMongoStore
 
 DIRECTOR_ADAPTER = "mongostore.adapters.director"
 
@@ -31,3 +35,38 @@ def director_adapter() -> Iterator[Callable[[Path], ModuleType]]:
 
         yield import_on
     _forget_director()
+
+
+@pytest.fixture
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The time zone of the process, far from UTC unless a test says another one."""
+    named = getattr(request, "param", "Pacific/Auckland")
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", named)
+        time.tzset()
+        yield named
+    time.tzset()
+
+
+@pytest.fixture
+async def layer(store: AsyncMongoStore, zone: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """Chainlit's data layer on each engine in turn, as seen from a session that has begun."""
+    from tests.adapters.chainlit_parts import SECRET, MongoDataLayer, enter, http_session
+
+    monkeypatch.setenv("CHAINLIT_AUTH_SECRET", SECRET)
+    enter(http_session())
+    opened = MongoDataLayer(store=store)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    """Asks Chainlit's application."""
+    import httpx
+
+    from tests.adapters.chainlit_parts import app
+
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://chat.example") as client:
+        yield client
