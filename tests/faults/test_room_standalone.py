@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo.errors import PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError
 
 from mongostore import (
     AlreadyExistsError,
@@ -161,6 +161,28 @@ async def test_a_commit_that_fails_between_its_two_writes_leaves_a_gap_and_never
     assert (await store.events.commit(said(1))).index == 2
     assert [event.index async for event in store.events.iter("r")] == [0, 2]
     assert await counters(store) == (3, 2)
+
+
+@pytest.mark.parametrize(("amount", "method"), [(1, "insert_one"), (8, "insert_many")])
+async def test_commits_whose_answer_is_lost_are_stored_once(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, amount: int, method: str
+) -> None:
+    events = type(store.engine.database["events"])
+    insert, lost = getattr(events, method), 0
+
+    async def lose(*arguments: Any, **options: Any) -> Any:
+        nonlocal lost
+        answer = await insert(*arguments, **options)
+        lost += 1
+        if lost == 1:
+            raise AutoReconnect("lost")
+        return answer
+
+    monkeypatch.setattr(events, method, lose)
+    committed = await asyncio.gather(*(store.events.commit(said(n)) for n in range(amount)))
+    assert lost
+    assert sorted(event.index or 0 for event in committed) == list(range(amount))
+    assert await counters(store) == (amount, amount - 1)
 
 
 async def test_a_process_killed_between_its_writes_leaves_counters_ahead_by_its_last_events(
