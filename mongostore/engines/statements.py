@@ -83,8 +83,10 @@ class Change:
             WriteError: A server would refuse it, or this engine does not know an operator.
         """
         if isinstance(update, list):
+            before = copied(self.document)
             for stage in update:
                 self._stage(stage)
+            self.updated, self.removed = _difference(before, self.document)
         else:
             self._operators(update, filter, inserting)
         try:
@@ -199,6 +201,27 @@ class Change:
             place = parts.index("$")
             parts[place] = str(_position(filter, parts[:place], self.document))
         return parts
+
+
+def _difference(before: Document, after: Document) -> tuple[Document, list[str]]:
+    """Return what a server tells of a computed change: new values by their paths, and the paths gone.
+
+    It tells a document whole unless saying what is new in it is shorter.
+    """
+    removed = [name for name in before if name not in after]
+    updated: Document = {}
+    for name, value in after.items():
+        held = before.get(name, _MISSING)
+        if same(held, value):
+            continue
+        if isinstance(held, dict) and isinstance(value, dict):
+            inside, gone = _difference(held, value)
+            if len(bson.encode({"u": inside, "d": dict.fromkeys(gone, False)})) < len(bson.encode(value)):
+                updated |= {f"{name}.{path}": item for path, item in inside.items()}
+                removed += [f"{name}.{path}" for path in gone]
+                continue
+        updated[name] = value
+    return updated, removed
 
 
 def projected(document: Document, projection: Mapping[str, Any] | Iterable[str] | None) -> Document:

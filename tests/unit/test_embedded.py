@@ -137,6 +137,21 @@ UPDATES = {
     "other_id": (S, {"$set": {"_id": "other"}}),
     "empty_path": (S, {"$set": {"metadata..x": 1}}),
     "nothing_to_stand_for": (S, {"$set": {"messages.$.x": 1}}),
+    "computed": (S, [{"$set": {"count": {"$add": ["$count", 2]}, "last.id": {"$literal": "$x"}}}]),
+    "computed_of_a_condition": (
+        S,
+        [{"$set": {"state": {"$cond": [{"$eq": ["$state", "open"]}, "shut", "$state"]}, "context": None}}],
+    ),
+    "computed_of_what_is_missing": (S, [{"$set": {"new": {"$ifNull": ["$nowhere", 5]}}}]),
+    "computed_of_the_stage_before": (S, [{"$set": {"new": 1}}, {"$set": {"other": {"$add": ["$new", 1]}}}]),
+    "computed_of_the_same_stage": (S, [{"$set": {"count": 9, "new": {"$add": ["$count", 1]}}}]),
+    "computed_alike": (S, [{"$set": {"count": "$count", "state": "open"}}]),
+    "computed_and_dropped": (S, [{"$set": {"free": True}}, {"$set": {"count": 5}}, {"$unset": "free"}]),
+    "computed_and_all_dropped": (S, [{"$set": {"free": True}}, {"$unset": "free"}]),
+    "computed_without_a_member": (S, [{"$unset": "context"}]),
+    "computed_without_a_missing_member": (S, [{"$unset": "nowhere"}]),
+    "computed_member": (S, [{"$set": {"metadata.x": {"$literal": ["$count", {"$y": 1}]}}}]),
+    "computed_for_nobody": ({"_id": "n/none"}, [{"$set": {"count": 1}}]),
 }
 
 QUERIES: dict[str, tuple[dict[str, Any], Any, Any]] = {
@@ -440,6 +455,42 @@ async def test_aggregation_finds_what_it_finds_on_a_server(embedded: Database, r
         return exact(await (await database["sessions"].aggregate(pipeline)).to_list())
 
     assert await found(embedded) == await found(real)
+
+
+@pytest.mark.server
+async def test_a_union_finds_what_it_finds_on_a_server(embedded: Database, real: Database) -> None:
+    def united(name: str) -> dict[str, Any]:
+        return {"$unionWith": {"coll": name, "pipeline": [{"$match": {"a": 1}}, {"$sort": {"b": 1}}]}}
+
+    async def found(database: Database) -> str:
+        await database["one"].insert_many([{"_id": "x", "a": 2}, {"_id": "y", "a": 3}])
+        await database["two"].insert_many([{"_id": n, "a": n % 2, "b": -n} for n in range(6)])
+        pipelines = [
+            [{"$match": {"_id": first}}, {"$project": {"b": 0}}, *map(united, names)]
+            for first in ("x", "z")
+            for names in (["two"], ["two", "two"], ["two", "none"], ["none"])
+        ]
+        answers = [await (await database["one"].aggregate(pipeline)).to_list() for pipeline in pipelines]
+        return exact(answers)
+
+    assert await found(embedded) == await found(real)
+
+
+@pytest.mark.server
+async def test_now_is_the_time_of_the_update_as_on_a_server(embedded: Database, real: Database) -> None:
+    stages = [
+        {"$set": {"at": "$$NOW", "same": "$$NOW"}},
+        {"$set": {"later": {"$subtract": ["$at", -60_000]}, "over": {"$lte": ["$end", "$$NOW"]}}},
+    ]
+    for database in (embedded, real):
+        for key, end in (("a", NOW - timedelta(days=10_000)), ("b", NOW + timedelta(days=100_000))):
+            await database["things"].insert_one({"_id": key, "end": end})
+            await database["things"].update_one({"_id": key}, stages)
+            thing = await database["things"].find_one({"_id": key})
+            assert thing is not None
+            assert thing["at"] == thing["same"] == thing["later"] - timedelta(minutes=1)
+            assert abs(thing["at"] - datetime.now(thing["at"].tzinfo)) < timedelta(minutes=1)
+            assert thing["over"] is (key == "a")
 
 
 async def test_beanie_binds_inserts_and_finds(embedded: Database) -> None:
