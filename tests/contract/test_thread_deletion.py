@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, Element, Feedback, NotFoundError
+from mongostore.repositories import Connection
+from mongostore.repositories.threads import elements
+from mongostore.repositories.threads.upkeep import delete_elements
 from tests.contract.test_threads import listed, user_id
 
 Write = Callable[[int], Awaitable[object]]
@@ -126,6 +130,41 @@ async def test_an_interrupted_deletion_goes_on(store: AsyncMongoStore) -> None:
 
 
 UNSET = ("user_id", "user_identifier", "name", "tags", "data", "metadata", "votes", "has_pinned")
+
+
+async def test_an_element_that_comes_again_at_any_moment_of_a_deletion_leaves_nothing(
+    store: AsyncMongoStore,
+) -> None:
+    async def come_again(name: str, pauses: int) -> None:
+        for _ in range(pauses):
+            await store.threads.find("nothing")
+        await store.files.upload(name, b"x")
+        with suppress(NotFoundError):
+            await store.elements.upsert(Element(id=name, thread_id=name, message_id="m", file_key=name))
+
+    for pauses in range(12):
+        name = f"t{pauses}"
+        await come_again(name, 0)
+        await asyncio.gather(store.threads.delete(name), come_again(name, pauses))
+        found = await left(store)
+        assert len(found.pop("threads")) == pauses + 1
+        assert {kind: len(documents) for kind, documents in found.items()} == dict.fromkeys(found, 0)
+
+
+async def test_the_file_goes_of_a_late_element_that_the_deletion_meets_first(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def too_late(connection: Connection, where: dict[str, Any]) -> bool:
+        await store.engine.database["elements"].delete_many(where)
+        return await delete_elements(connection, where)
+
+    monkeypatch.setattr(elements, "delete_elements", too_late)
+    await store.threads.create("t")
+    await store.threads.delete("t")
+    await store.files.upload("f", b"x")
+    with pytest.raises(NotFoundError):
+        await store.elements.upsert(Element(id="e", thread_id="t", message_id="m", file_key="f"))
+    await assert_tombstone_alone(store)
 
 
 async def test_late_writers_leave_nothing_of_a_thread_that_is_deleted_meanwhile(

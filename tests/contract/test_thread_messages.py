@@ -90,6 +90,23 @@ async def test_parallel_merges_come_to_the_same(store: AsyncMongoStore) -> None:
         assert message.pinned
 
 
+async def test_an_update_at_any_moment_of_a_late_beginning_holds(store: AsyncMongoStore) -> None:
+    async def update(message_id: str, pauses: int) -> None:
+        for _ in range(pauses):
+            await store.messages.find("nothing")
+        await store.messages.merge("t", message_id, content="out", data={"k": "out"})
+
+    for pauses in range(6):
+        name = f"m{pauses}"
+        await store.messages.merge("t", name, data={"changed": True})
+        await asyncio.gather(
+            store.messages.merge("t", name, begins=True, content="begun", data={"k": "begun"}),
+            update(name, pauses),
+        )
+        message = await store.messages.get(name)
+        assert (message.content, message.data) == ("out", {"changed": True, "k": "out"})
+
+
 async def test_what_begins_a_message_overlays_what_began_it_before(store: AsyncMongoStore) -> None:
     await store.messages.merge("t", "m", begins=True, content="a", data={"k": 1, "l": 1})
     await store.messages.merge("t", "m", begins=True, content="b", data={"k": 2})
