@@ -256,4 +256,6 @@ async def _attempts(connection: Connection, call: Call, action: Callable[[], Awa
                 await engine.revive()
         except TimeoutError:
             raise reported from None
+        # It may have been closed meanwhile.
+        connection.check_open()
         call.attempt += 1

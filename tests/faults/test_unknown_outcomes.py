@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ConflictError, Message
+from mongostore import AsyncMongoStore, ConflictError, Message, NotOpenError
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("small_sizes")]
 
@@ -291,3 +291,12 @@ async def test_a_message_with_a_minted_id_is_known_when_it_comes_again(
     again.content = "other"
     with pytest.raises(ConflictError):
         await sessions.append_message("s", again)
+
+
+async def test_a_verb_that_is_tried_again_ends_when_its_store_is_closed(faults: Any) -> None:
+    async with faults.failing(["find"], closeConnection=True):
+        trying = asyncio.create_task(faults.store.rooms.find("r"))
+        await asyncio.sleep(0.5)
+        await faults.store.close()
+        with pytest.raises(NotOpenError):
+            await trying
