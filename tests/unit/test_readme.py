@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.cookiejar import CookieJar
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 import pytest
 
 from mongostore.cli import app
+from tests.conftest import absent
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SHELL = [text for kind, text in BLOCKS if kind == "sh"]
+CHAINLIT = [text for kind, text in BLOCKS if kind == "python" and "import chainlit" in text]
 SERVER = "mongodb://localhost:27017/?replicaSet=rs0"
 
 
@@ -26,7 +39,8 @@ def python_blocks() -> list[tuple[str, str | None]]:
     return [
         (text, after if kind == "text" and after.count("{") == 0 else None)
         for (language, text), (kind, after) in zip(BLOCKS, following, strict=True)
-        if language == "python"
+        # Chainlit runs it, and that in a test of its own.
+        if language == "python" and text not in CHAINLIT
     ]
 
 
@@ -77,19 +91,85 @@ def test_the_docker_command_starts_the_file_that_is_there() -> None:
     assert (ROOT / "docker-compose.yml").is_file()
 
 
+@contextmanager
+def chainlit_runs(folder: Path, uri: str | None) -> Iterator[str]:
+    """Starts the application that is shown with the command that is shown, and gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "app.py").write_text(CHAINLIT[0])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CHAINLIT_")}
+    environment |= {"CHAINLIT_PORT": str(port), "BROWSER": "true"} | ({"MONGOSTORE_URI": uri} if uri else {})
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with (folder / "log").open("ab") as log:
+        command = ["sh", "-ec", SHELL[3]]
+        running = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not is_reachable(port):
+            assert running.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.2)
+        yield f"http://localhost:{port}"
+    finally:
+        os.killpg(running.pid, signal.SIGTERM)
+        running.wait(60)
+        (folder / "log").unlink()
+
+
+def is_reachable(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+def ask(browser: OpenerDirector, url: str, content: bytes | None = None, kind: str = "") -> Any:
+    headers = {"Content-Type": kind} if kind else {}
+    with browser.open(Request(url, content, headers), timeout=60) as response:
+        return json.load(response)
+
+
+@pytest.mark.parametrize("engine", ["embedded", pytest.param("folder", marks=pytest.mark.server)])
+def test_chainlit_runs_as_shown_and_people_log_in(
+    request: pytest.FixtureRequest, engine: str, tmp_path: Path
+) -> None:
+    if find_spec("chainlit") is None:
+        absent("Chainlit is not installed")
+    if engine == "folder":
+        request.getfixturevalue("mongod_binary")
+    uri = f"mongod://{tmp_path}/data" if engine == "folder" else None
+    ids = []
+    for _ in range(2):
+        with chainlit_runs(tmp_path, uri) as url:
+            browser = build_opener(HTTPCookieProcessor(CookieJar()))
+            form = urlencode({"username": "ada", "password": "secret"}).encode()
+            assert ask(browser, f"{url}/login", form, "application/x-www-form-urlencoded")["success"]
+            user = ask(browser, f"{url}/user")
+            listing = json.dumps({"pagination": {"first": 20}, "filter": {}}).encode()
+            assert ask(browser, f"{url}/project/threads", listing, "application/json")["data"] == []
+            log = (tmp_path / "log").read_text()
+            assert not re.search("ERROR|Traceback|Warning", log), log
+            ids.append((user["identifier"], user["id"]))
+    assert {identifier for identifier, _ in ids} == {"ada"}
+    # In a folder they are remembered.
+    assert len({*ids}) == (1 if uri else 2)
+
+
 @pytest.mark.server
 def test_the_commands_run_as_printed(server_uri: str, database: str, tmp_path: Path) -> None:
     environment = os.environ | {"MONGOSTORE_URI": server_uri, "MONGOSTORE_DATABASE": database}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     ran = subprocess.run(
-        ["sh", "-ec", SHELL[3]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        ["sh", "-ec", SHELL[4]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "talks.jsonl").stat().st_size > 30_000
 
 
 def test_no_other_command_is_shown_without_a_test() -> None:
-    assert len(SHELL) == 4
+    assert len(SHELL) == 5
+    assert len(CHAINLIT) == 1
     assert {kind for kind, _ in BLOCKS} == {"sh", "python", "text"}
 
 
