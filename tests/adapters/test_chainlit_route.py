@@ -175,3 +175,14 @@ async def test_addresses_for_pages_of_other_origins(
     assert await storage.delete_file("k") is False
     await storage.close()
     await storage.close()
+
+
+async def test_without_a_secret_the_process_has_one_of_its_own(
+    layer: MongoDataLayer, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHAINLIT_AUTH_SECRET")
+    url = (await stored(layer, content=b"x"))["url"]
+    assert (await browser.get(url)).content == b"x"
+    claims = {"aud": "mongostore.files", "exp": 4_000_000_000, "key": "k"}
+    forged = jwt.encode(claims, "x" * 64)
+    assert (await browser.get(f"/mongostore/files/{forged}")).status_code == 404

@@ -1,0 +1,3 @@
+export default function Counter() {
+  return <div className="counter">counted {props.count}</div>
+}
