@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pymongo import MongoClient
 
 from tests.conftest import absent
 
@@ -30,6 +31,11 @@ SETTINGS = """
 [features]
 allow_thread_sharing = true
 favorites = true
+[features.spontaneous_file_upload]
+enabled = true
+accept = ["*/*"]
+max_files = 5
+max_size_mb = 10
 [UI]
 name = "Assistant"
 cot = "full"
@@ -50,6 +56,7 @@ class Application:
 
     def __init__(self, folder: Path, uri: str, database: str) -> None:
         self.folder = folder
+        self.database = database
         self._log = folder / "log"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -235,7 +242,7 @@ def check_steps(page: Any, text: str) -> None:
 
 
 def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
-    application: Application, visits: Visits, somebody: str
+    application: Application, visits: Visits, somebody: str, tmp_path: Path
 ) -> None:
     page = visits.log_in(somebody)
     thread = say(page, "Hello there")
@@ -261,6 +268,9 @@ def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
     check_elements(page, "Hello there", 1)
     assert page.get_by_text("Welcome").count() == 1
     # What the session knew is known again.
+    (tmp_path / "my list.txt").write_bytes(b"eggs, milk")
+    page.set_input_files("#upload-button-input", tmp_path / "my list.txt")
+    page.get_by_text("my list.txt").wait_for()
     assert say(page, "And now?", 2) == thread
     check_elements(page, "And now?", 2)
 
@@ -271,12 +281,16 @@ def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
     check_elements(page, "Hello there", 1)
     check_elements(page, "And now?", 2)
     page.wait_for_selector(".negative-feedback-on")
+    with page.expect_download() as download:
+        page.get_by_text("my list.txt").click()
+    assert download.value.suggested_filename == "my list.txt"
+    assert Path(download.value.path()).read_bytes() == b"eggs, milk"
     page.click(".negative-feedback-on")
     assert say(page, "Still here?", 3) == thread
 
 
 def test_threads_are_found_renamed_shared_and_deleted(
-    application: Application, visits: Visits, somebody: str
+    application: Application, visits: Visits, somebody: str, server_uri: str
 ) -> None:
     page = visits.log_in(somebody)
     first = say(page, "All about parcels")
@@ -321,6 +335,16 @@ def test_threads_are_found_renamed_shared_and_deleted(
     page.reload()
     page.wait_for_selector(f"#thread-{second}")
     assert page.evaluate(ids) == [f"thread-{second}"]
+    with MongoClient[dict[str, Any]](server_uri) as client:
+        database = client[application.database]
+        of_first = {"$in": [first, re.compile(f"^threads/{first}/")]}
+        for collection, member in (
+            ("messages", "thread_id"),
+            ("elements", "thread_id"),
+            ("files.files", "filename"),
+        ):
+            assert database[collection].count_documents({member: of_first}) == 0
+            assert database[collection].count_documents({}) > 0
 
 
 def test_a_favourite_is_offered_until_it_is_none(visits: Visits, somebody: str) -> None:
