@@ -67,7 +67,6 @@ def test_roomkits_own_tests_pass_on_our_store(source: Path, server_uri: str, tmp
     environment |= {
         "MONGOSTORE_STAND_IN_URI": server_uri,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *suites()],
