@@ -12,15 +12,16 @@ from weakref import WeakValueDictionary
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import Raw
-from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page
 from mongostore.repositories import Connection, Repository, current_call, step
-from mongostore.values import check_id, check_limit, from_token, to_token
+from mongostore.repositories.paging import Order
+from mongostore.values import check_id, check_limit
 
 V = TypeVar("V")
 
 _ITER_PAGE = 500
-_ORDER = [("position", 1), ("_id", 1)]
+_ORDER = Order("position")
 
 
 class Places(Repository, Generic[V]):
@@ -52,7 +53,8 @@ class Places(Repository, Generic[V]):
         Raises:
             InvalidValueError: The id is no plain string.
         """
-        conditions: Raw = {"room_id": check_id("room_id", room_id)}
+        of_room: Raw = {"room_id": check_id("room_id", room_id)}
+        conditions = of_room
         while True:
             raws = await step(self._connection, self._page, conditions, _ITER_PAGE)
             for raw in raws:
@@ -60,7 +62,7 @@ class Places(Repository, Generic[V]):
                     yield self._value(raw)
             if len(raws) < _ITER_PAGE:
                 return
-            _go_on(conditions, raws[-1]["position"], raws[-1]["_id"])
+            conditions = _ORDER.behind(of_room, _ORDER.place_of(raws[-1]))
 
     @property
     @abstractmethod
@@ -74,22 +76,13 @@ class Places(Repository, Generic[V]):
 
     async def _listed(self, conditions: Raw, limit: int, cursor: str | None) -> Page[V]:
         limit = check_limit("limit", limit)
-        if cursor is not None:
-            _go_on(conditions, *_decode_cursor(cursor))
-        raws = await self._page(conditions, limit + 1)
-        page: Page[V] = Page([])
-        if len(raws) > limit:
-            last = raws[limit - 1]
-            page = Page([], to_token([last["position"], last["_id"]]))
-        for raw in raws[:limit]:
-            try:
-                page.items.append(self._value(raw))
-            except InvalidDocumentError as error:
-                page.errors.append(error)
-        return page
+        raws = await self._page(_ORDER.behind(conditions, _ORDER.decode(cursor)), limit + 1)
+        return _ORDER.page(raws, limit, self._value)
 
     async def _page(self, conditions: Raw, limit: int) -> Any:
-        async with self._collection.find(conditions, sort=_ORDER, limit=limit, batch_size=limit + 1) as found:
+        async with self._collection.find(
+            conditions, sort=_ORDER.sort, limit=limit, batch_size=limit + 1
+        ) as found:
             return await found.to_list()
 
     async def _in_turn(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
@@ -149,18 +142,3 @@ class Places(Repository, Generic[V]):
             held = await self._collection.find_one({"_id": stored["_id"]}, {"token": 1})
             if held is None or held.get("token") != call.token:
                 raise AlreadyExistsError(kind, stored["_id"]) from None
-
-
-def _go_on(conditions: Raw, position: int, key: Any) -> None:
-    # The first condition bounds the scan of the index, the second decides among equal places.
-    conditions["position"] = {"$gte": position}
-    conditions["$or"] = [{"position": {"$gt": position}}, {"_id": {"$gt": key}}]
-
-
-def _decode_cursor(cursor: object) -> tuple[int, Any]:
-    match from_token(cursor):
-        case [int(position), str(key)] if 0 <= position < 2**63:
-            return position, check_id("cursor", key)
-        case [int(position), {"a": str(first), "b": str(second)}] if 0 <= position < 2**63:
-            return position, {"a": check_id("cursor", first), "b": check_id("cursor", second)}
-    raise InvalidValueError("cursor", "is not one that a page gave")

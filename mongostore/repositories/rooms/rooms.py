@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any
 
 from mongostore.documents.rooms import (
-    time_of,
     to_binding,
     to_participant,
     to_room,
@@ -17,11 +16,11 @@ from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.errors import (
     AlreadyExistsError,
     InvalidDocumentError,
-    InvalidValueError,
     NotFoundError,
 )
 from mongostore.models import Page, Room, RoomContext, RoomFilter
 from mongostore.repositories import current_call, step
+from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.rooms.changing import SHOWN, RoomChanges, open_room
 from mongostore.repositories.rooms.routing import room_conditions
 from mongostore.values import (
@@ -29,14 +28,11 @@ from mongostore.values import (
     check_limit,
     check_offset,
     check_position,
-    check_text,
-    from_token,
     pack_members,
-    to_token,
 )
 
 _ITER_PAGE = 200
-_ORDER = [("created_at", 1), ("_id", 1)]
+_ORDER = Order("created_at")
 
 
 class RoomRepository(RoomChanges):
@@ -165,13 +161,13 @@ class RoomRepository(RoomChanges):
         """
         limit = check_limit("limit", limit)
         offset = check_offset("offset", offset)
-        meant = conditions = _conditions(where, metadata)
-        if cursor is not None:
-            conditions = _behind(meant, *_decode_cursor(cursor))
+        meant = _conditions(where, metadata)
+        conditions = _ORDER.behind(meant, _ORDER.decode(cursor))
         page: Page[Room] = Page([])
         # All that is asked for at once, unless some of what is read may have to be left out.
         exact = not metadata
         skipped = 0
+        last: Place = (0, "")
         while True:
             raws = await self._page(conditions, limit + 1, offset if exact else 0)
             for raw in raws:
@@ -186,13 +182,12 @@ class RoomRepository(RoomChanges):
                     skipped += 1
                     continue
                 if len(page.items) == limit:
-                    last = page.items[-1]
-                    token = to_token([time_of("created_at", last.created_at), last.id])
-                    return Page(page.items, token, page.errors)
+                    return Page(page.items, _ORDER.cursor(last), page.errors)
                 page.items.append(room)
+                last = _ORDER.place_of(raw)
             if len(raws) <= limit:
                 return page
-            conditions = _behind(meant, raws[-1]["created_at"], raws[-1]["_id"])
+            conditions = _ORDER.behind(meant, _ORDER.place_of(raws[-1]))
             offset = 0 if exact else offset
 
     async def iter(
@@ -217,7 +212,7 @@ class RoomRepository(RoomChanges):
                         yield room
             if len(raws) < _ITER_PAGE:
                 return
-            conditions = _behind(meant, raws[-1]["created_at"], raws[-1]["_id"])
+            conditions = _ORDER.behind(meant, _ORDER.place_of(raws[-1]))
 
     async def count(self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None) -> int:
         """Return how many rooms there are.
@@ -259,7 +254,7 @@ class RoomRepository(RoomChanges):
 
     async def _page(self, conditions: Raw, limit: int, offset: int = 0) -> Sequence[Raw]:
         async with self._rooms.find(
-            conditions, SHOWN, sort=_ORDER, skip=offset, limit=limit, batch_size=limit + 1
+            conditions, SHOWN, sort=_ORDER.sort, skip=offset, limit=limit, batch_size=limit + 1
         ) as found:
             raws: Sequence[Raw] = await found.to_list()
         return raws
@@ -278,19 +273,6 @@ class RoomRepository(RoomChanges):
         ):
             await parts.get_pymongo_collection().delete_many({"room_id": room_id})
         await self._rooms.delete_one({"_id": room_id, "state": "purging"})
-
-
-def _behind(meant: Raw, created_at: int, key: str) -> Raw:
-    # Two whole filters, each of which bounds a scan of an index; the server merges them in their order.
-    at_that_time = {**meant, "created_at": created_at, "_id": {"$gt": key}}
-    return {"$or": [at_that_time, {**meant, "created_at": {"$gt": created_at}}]}
-
-
-def _decode_cursor(cursor: object) -> tuple[int, str]:
-    match from_token(cursor):
-        case [int(created_at), str(key)] if abs(created_at) < 2**63:
-            return created_at, check_text("cursor", key)
-    raise InvalidValueError("cursor", "is not one that a page gave")
 
 
 def _conditions(where: RoomFilter | None, metadata: dict[str, Any] | None) -> Raw:

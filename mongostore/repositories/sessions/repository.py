@@ -22,6 +22,7 @@ from mongostore.errors import (
 )
 from mongostore.models import Page, Session, SessionMembers
 from mongostore.repositories import Connection, current_call, step
+from mongostore.repositories.paging import Order
 from mongostore.repositories.sessions.messages import SessionMessages
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.values import (
@@ -29,15 +30,14 @@ from mongostore.values import (
     check_limit,
     check_members,
     check_text,
-    from_token,
     pack_members,
     pack_object,
     to_micros,
-    to_token,
 )
 
 DATA_BYTES = 4 * 1024 * 1024
 _ITER_PAGE = 200
+_NEWEST = Order("updated_at", rising=False)
 _HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
 # What callers are shown; to read all other fields as well would take half as long again.
 _SHOWN = [
@@ -178,19 +178,8 @@ class SessionRepository(SessionMessages):
         """
         where = self._scope(user_id, deleted)
         limit = check_limit("limit", limit)
-        if cursor is not None:
-            updated_at, key = _decode_cursor(cursor)
-            # The first condition bounds the scan of the index, the second decides among equal times.
-            where["updated_at"] = {"$lte": updated_at}
-            where["$or"] = [{"updated_at": {"$lt": updated_at}}, {"_id": {"$lt": key}}]
-        documents = await self._page(where, [("updated_at", -1), ("_id", -1)], limit + 1)
-        page: Page[Session] = Page([], _cursor_of(documents[limit - 1]) if len(documents) > limit else None)
-        for document in documents[:limit]:
-            try:
-                page.items.append(to_session(document))
-            except InvalidDocumentError as error:
-                page.errors.append(error)
-        return page
+        where = _NEWEST.behind(where, _NEWEST.decode(cursor))
+        return _NEWEST.page(await self._page(where, _NEWEST.sort, limit + 1), limit, to_session)
 
     async def iter(
         self, *, user_id: str | None = None, deleted: bool | None = False
@@ -384,14 +373,3 @@ def _packed(members: Mapping[str, Any]) -> Raw:
 def _sized(name: str, packed: Any) -> Any:
     check_size(f"the session's {name}", packed, DATA_BYTES)
     return packed
-
-
-def _cursor_of(document: Raw) -> str:
-    return to_token([document["updated_at"], document["_id"]])
-
-
-def _decode_cursor(cursor: object) -> tuple[int, str]:
-    match from_token(cursor):
-        case [int(updated_at), str(key)] if 0 <= updated_at < 2**63:
-            return updated_at, check_text("cursor", key)
-    raise InvalidValueError("cursor", "is not one that a page gave")

@@ -19,16 +19,16 @@ from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
     InvalidDocumentError,
-    InvalidValueError,
     NotFoundError,
 )
 from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
 from mongostore.repositories import Repository, current_call, step
-from mongostore.repositories.threads.upkeep import behind, delete_elements, touch_thread
-from mongostore.values import check_flag, check_id, check_limit, check_members, from_token, to_token
+from mongostore.repositories.paging import Order
+from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
+from mongostore.values import check_flag, check_id, check_limit, check_members
 
 _ITER_PAGE = 500
-_ORDER = [("created_at", 1), ("_id", 1)]
+_ORDER = Order("created_at")
 _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 
@@ -116,19 +116,8 @@ class ThreadMessageRepository(Repository):
         """
         limit = check_limit("limit", limit)
         where: Raw = {"thread_id": check_id("thread_id", thread_id)}
-        if cursor is not None:
-            where = _behind(where, _decode_cursor(cursor))
-        raws = await self._page(where, limit + 1)
-        page: Page[ThreadMessage] = Page([])
-        if len(raws) > limit:
-            last = raws[limit - 1]
-            page = Page([], to_token([last["created_at"], last["_id"]]))
-        for raw in raws[:limit]:
-            try:
-                page.items.append(to_thread_message(raw))
-            except InvalidDocumentError as error:
-                page.errors.append(error)
-        return page
+        raws = await self._page(_ORDER.behind(where, _ORDER.decode(cursor)), limit + 1)
+        return _ORDER.page(raws, limit, to_thread_message)
 
     async def iter(self, thread_id: str) -> AsyncIterator[ThreadMessage]:
         """Yield all messages of a thread, the oldest first, passing over those that cannot be read.
@@ -145,7 +134,7 @@ class ThreadMessageRepository(Repository):
                     yield to_thread_message(raw)
             if len(raws) < _ITER_PAGE:
                 return
-            where = _behind(of_thread, (raws[-1]["created_at"], raws[-1]["_id"]))
+            where = _ORDER.behind(of_thread, _ORDER.place_of(raws[-1]))
 
     async def iter_pinned(self, user_id: str) -> AsyncIterator[ThreadMessage]:
         """Yield the pinned messages of a user's threads, the newest first.
@@ -330,7 +319,7 @@ class ThreadMessageRepository(Repository):
             return await found.to_list()
 
     async def _page(self, where: Raw, limit: int) -> Any:
-        async with self._messages.find(where, sort=_ORDER, limit=limit, batch_size=limit + 1) as found:
+        async with self._messages.find(where, sort=_ORDER.sort, limit=limit, batch_size=limit + 1) as found:
             return await found.to_list()
 
 
@@ -340,14 +329,3 @@ def _lacks(raw: Raw, path: str) -> bool:
         return not raw.get("dated")
     parent, _, name = path.partition(".")
     return (raw.get(parent, {}).get(name) if name else raw.get(parent)) in _EMPTY
-
-
-def _behind(where: Raw, place: tuple[int, str]) -> Raw:
-    return behind(where, "created_at", "$gt", place)
-
-
-def _decode_cursor(cursor: object) -> tuple[int, str]:
-    match from_token(cursor):
-        case [int(created_at), str(key)] if abs(created_at) < 2**63:
-            return created_at, check_id("cursor", key)
-    raise InvalidValueError("cursor", "is not one that a page gave")

@@ -15,26 +15,22 @@ from mongostore.documents.threads import check_vote, to_stored_thread_member, to
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, Thread, ThreadMembers
 from mongostore.repositories import Repository, current_call, step
-from mongostore.repositories.threads.upkeep import behind, delete_elements, new_thread, upsert_thread
+from mongostore.repositories.paging import Order, Place
+from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
 from mongostore.values import (
     check_id,
     check_limit,
     check_members,
-    from_token,
     pack_members,
     to_micros,
-    to_token,
     unpack,
 )
-
-# Of a thread in the list: its activity and its id.
-_Place = tuple[int, str]
 
 _ITER_PAGE = 200
 _SEARCHED_AT_ONCE = 50
 # The server takes patterns of up to 32 kB, and escaping makes four bytes of a character.
 _MAX_SEARCH = 4_000
-_NEWEST = [("active_at", -1), ("_id", -1)]
+_NEWEST = Order("active_at", rising=False)
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE = timedelta(days=30)
 _MERGED = ("data", "metadata")
@@ -146,22 +142,16 @@ class ThreadRepository(Repository):
         where: Raw = {"user_id": check_id("user_id", user_id), "state": "open"}
         if vote is not None:
             where["votes.value"] = check_vote("vote", vote)
-        place = None if cursor is None else _decode_cursor(cursor)
+        place = _NEWEST.decode(cursor)
         if text := _check_search(search):
             raws = await self._search(where, place, text, limit + 1)
         else:
-            raws = await self._page(_behind(where, place), limit + 1)
-        page: Page[Thread] = Page([], _cursor_of(raws[limit - 1]) if len(raws) > limit else None)
-        for raw in raws[:limit]:
-            try:
-                page.items.append(to_thread(raw))
-            except InvalidDocumentError as error:
-                page.errors.append(error)
-        return page
+            raws = await self._page(_NEWEST.behind(where, place), limit + 1)
+        return _NEWEST.page(raws, limit, to_thread)
 
     def cursor_of(self, thread: Thread) -> str:
         """Return the cursor of the page that begins behind a thread which a list has shown."""
-        return to_token([to_micros("active_at", thread.active_at), thread.id])
+        return _NEWEST.cursor((to_micros("active_at", thread.active_at), thread.id))
 
     async def iter(self, user_id: str) -> AsyncIterator[Thread]:
         """Yield all threads of a user by id, passing over those that cannot be read.
@@ -235,11 +225,11 @@ class ThreadRepository(Repository):
         return sets, unset
 
     async def _page(self, where: Raw, limit: int, sort: Sequence[tuple[str, int]] | None = None) -> Any:
-        found = self._threads.find(where, sort=sort or _NEWEST, limit=limit, batch_size=limit + 1)
+        found = self._threads.find(where, sort=sort or _NEWEST.sort, limit=limit, batch_size=limit + 1)
         async with found:
             return await found.to_list()
 
-    async def _search(self, where: Raw, place: _Place | None, text: str, limit: int) -> Any:
+    async def _search(self, where: Raw, place: Place | None, text: str, limit: int) -> Any:
         """Return the newest threads that have a text in their names or messages."""
         pattern = _literal(text)
         if pattern is None:
@@ -248,7 +238,7 @@ class ThreadRepository(Repository):
         named = re.compile(pattern, re.IGNORECASE)
         hits: Any = []
         while True:
-            raws: Any = await self._page(_behind(where, place), _SEARCHED_AT_ONCE)
+            raws: Any = await self._page(_NEWEST.behind(where, place), _SEARCHED_AT_ONCE)
             unnamed = [raw["_id"] for raw in raws if not named.search(_name_of(raw))]
             said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
             async with await messages.aggregate(
@@ -258,7 +248,7 @@ class ThreadRepository(Repository):
             hits += [raw for raw in raws if raw["_id"] not in missed]
             if len(hits) >= limit or len(raws) < _SEARCHED_AT_ONCE:
                 return hits[:limit]
-            place = raws[-1]["active_at"], raws[-1]["_id"]
+            place = _NEWEST.place_of(raws[-1])
 
 
 def _check_search(search: object) -> str:
@@ -283,18 +273,3 @@ def _literal(text: str) -> str | None:
     except UnicodeEncodeError:
         return None
     return re.escape(text).replace("\0", "\\x00")
-
-
-def _behind(where: Raw, place: _Place | None) -> Raw:
-    return where if place is None else behind(where, "active_at", "$lt", place)
-
-
-def _cursor_of(raw: Raw) -> str:
-    return to_token([raw["active_at"], raw["_id"]])
-
-
-def _decode_cursor(cursor: object) -> _Place:
-    match from_token(cursor):
-        case [int(active_at), str(key)] if abs(active_at) < 2**63:
-            return active_at, check_id("cursor", key)
-    raise InvalidValueError("cursor", "is not one that a page gave")

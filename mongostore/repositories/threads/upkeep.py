@@ -62,15 +62,6 @@ async def touch_thread(
     await upsert_thread(connection, thread_id, update, began)
 
 
-def behind(where: Raw, name: str, operator: str, place: tuple[int, str]) -> Raw:
-    """Return a filter for what lies behind a place in an order by a time and then ids.
-
-    Each of its branches is one scan of an index, so that not even those of the same time are read in vain.
-    """
-    time, key = place
-    return {"$or": [{**where, name: time, "_id": {operator: key}}, {**where, name: {operator: time}}]}
-
-
 async def delete_elements(connection: Connection, where: Raw) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether there were any."""
     elements = connection.documents.elements.get_pymongo_collection()

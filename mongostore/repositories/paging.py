@@ -1,0 +1,80 @@
+"""Lists that are read page by page: where one ends is where the next begins, whatever comes meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidDocumentError, InvalidValueError
+from mongostore.models import Page
+from mongostore.values import check_id, from_token, to_token
+
+V = TypeVar("V")
+
+# The number and the key of something in a list.
+Place = tuple[int, Any]
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of a list: by a number, and among equal ones by key.
+
+    Attributes:
+        field: The stored field that holds the number.
+        rising: Whether the lowest comes first.
+    """
+
+    field: str
+    rising: bool = True
+
+    @property
+    def sort(self) -> list[tuple[str, int]]:
+        """The order in a server's words."""
+        return [(self.field, 1 if self.rising else -1), ("_id", 1 if self.rising else -1)]
+
+    def place_of(self, raw: Raw) -> Place:
+        """Return the place of something stored."""
+        return raw[self.field], raw["_id"]
+
+    def behind(self, where: Raw, place: Place | None) -> Raw:
+        """Return the filter of what `where` finds behind a place; None stands before all.
+
+        Each of its branches is one scan of an index: not even those of an equal number are read in vain.
+        """
+        if place is None:
+            return where
+        (number, key), operator = place, "$gt" if self.rising else "$lt"
+        equal = {**where, self.field: number, "_id": {operator: key}}
+        return {"$or": [equal, {**where, self.field: {operator: number}}]}
+
+    def cursor(self, place: Place) -> str:
+        """Return the text that callers keep of a place."""
+        return to_token([*place])
+
+    def decode(self, cursor: object) -> Place | None:
+        """Return the place that a cursor names; None for none.
+
+        Raises:
+            InvalidValueError: It is no such text.
+        """
+        if cursor is None:
+            return None
+        match from_token(cursor):
+            case [int(number), str(key)] if abs(number) < 2**63:
+                return number, check_id("cursor", key)
+            case [int(number), {"a": str(first), "b": str(second)}] if abs(number) < 2**63:
+                return number, {"a": check_id("cursor", first), "b": check_id("cursor", second)}
+        raise InvalidValueError("cursor", "is not one that a page gave")
+
+    def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
+        """Return a page of what was read, which is one more than fits if there is another page."""
+        more = len(raws) > limit
+        page: Page[V] = Page([], self.cursor(self.place_of(raws[limit - 1])) if more else None)
+        for raw in raws[:limit]:
+            try:
+                page.items.append(read(raw))
+            except InvalidDocumentError as error:
+                page.errors.append(error)
+        return page
