@@ -7,16 +7,18 @@ from typing import Any, TypeVar
 
 from beanie import Document, init_beanie
 
-from mongostore.documents.people import (
-    AddressDocument,
-    IdentityDocument,
+from mongostore.documents.notes import (
     LeaseDocument,
     ObservationDocument,
     ReadMarkerDocument,
-    RequestDocument,
     TaskDocument,
-    VerificationDocument,
     VoiceDeliveryDocument,
+)
+from mongostore.documents.people import (
+    AddressDocument,
+    IdentityDocument,
+    RequestDocument,
+    VerificationDocument,
 )
 from mongostore.documents.rooms import BindingDocument, EventDocument, ParticipantDocument, RoomDocument
 from mongostore.documents.sessions import OverflowDocument, SegmentDocument, SessionDocument

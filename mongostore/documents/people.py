@@ -1,30 +1,20 @@
-"""How identities, their proofs, and what is noted about rooms are stored.
+"""How people across rooms are stored: identities with their addresses, and their proofs.
 
-Times are microseconds since 1970, but for those that the server itself compares.
+Times are microseconds since 1970.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from beanie import Document
 from pydantic import BaseModel
 
 from mongostore.documents.rooms import key_of, time_of
-from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given
-from mongostore.errors import InvalidDocumentError, InvalidValueError
-from mongostore.models import (
-    Identity,
-    Observation,
-    Task,
-    Verification,
-    VerificationRequest,
-    VoiceDelivery,
-)
+from mongostore.documents.stored import SCHEMA_VERSION, Raw, given, read_as, record, sized
+from mongostore.errors import InvalidValueError
+from mongostore.models import Identity, Verification, VerificationRequest
 from mongostore.values import (
-    check_flag,
     check_id,
     check_list,
     check_text,
@@ -34,8 +24,6 @@ from mongostore.values import (
     unescape_key,
     unpack,
 )
-
-V = TypeVar("V", bound=BaseModel)
 
 
 class IdentityFields(BaseModel):
@@ -78,61 +66,6 @@ class RequestFields(BaseModel):
     schema_version: int = SCHEMA_VERSION
 
 
-class TaskFields(BaseModel):
-    """A task. `token` names the call that stored it."""
-
-    id: str
-    room_id: str
-    status: str
-    position: int
-    data: Any = {}
-    token: str
-    schema_version: int = SCHEMA_VERSION
-
-
-class ObservationFields(BaseModel):
-    """An observation. `token` names the call that stored it."""
-
-    id: str
-    room_id: str
-    position: int
-    data: Any = {}
-    token: str
-    schema_version: int = SCHEMA_VERSION
-
-
-class ReadMarkerFields(BaseModel):
-    """The highest index of a room that a channel has read."""
-
-    id: dict[str, str]
-    room_id: str
-    channel_id: str
-    index: int
-
-
-class VoiceDeliveryFields(BaseModel):
-    """A reserved injection of speech."""
-
-    id: dict[str, str]
-    room_id: str
-    key: str
-    content_hash: str
-    attempt_id: str
-    outcome: Any = None
-    retryable: bool
-    data: Any = {}
-    schema_version: int = SCHEMA_VERSION
-
-
-class LeaseFields(BaseModel):
-    """A lease; its end is a date, which the server compares with its own clock."""
-
-    id: str
-    owner: str
-    token: int
-    expires_at: datetime
-
-
 class IdentityDocument(IdentityFields, Document):
     """How identities are stored."""
 
@@ -167,51 +100,6 @@ class RequestDocument(RequestFields, Document):
         """Where they are stored."""
 
         name = "verification_requests"
-
-
-class TaskDocument(TaskFields, Document):
-    """How tasks are stored."""
-
-    class Settings:
-        """Where they are stored."""
-
-        name = "tasks"
-
-
-class ObservationDocument(ObservationFields, Document):
-    """How observations are stored."""
-
-    class Settings:
-        """Where they are stored."""
-
-        name = "observations"
-
-
-class ReadMarkerDocument(ReadMarkerFields, Document):
-    """How read markers are stored."""
-
-    class Settings:
-        """Where they are stored."""
-
-        name = "read_markers"
-
-
-class VoiceDeliveryDocument(VoiceDeliveryFields, Document):
-    """How voice deliveries are stored."""
-
-    class Settings:
-        """Where they are stored."""
-
-        name = "voice_deliveries"
-
-
-class LeaseDocument(LeaseFields, Document):
-    """How leases are stored."""
-
-    class Settings:
-        """Where they are stored."""
-
-        name = "leases"
 
 
 def scope_of(organization_id: str | None) -> str:
@@ -251,7 +139,7 @@ def to_stored_identity(identity: Identity, token: str) -> Raw:
         check_list("addresses", held)
         key = escape_key(check_text("addresses", channel_type))
         addresses[key] = [check_id("addresses", address) for address in held]
-    return _checked(
+    return sized(
         f"identity {identity.id!r}",
         {
             "_id": check_id("id", identity.id),
@@ -270,7 +158,7 @@ def to_identity(raw: Raw) -> Identity:
     Raises:
         InvalidDocumentError: It does not fit the model.
     """
-    return _read(
+    return read_as(
         "identity",
         raw,
         lambda: Identity(
@@ -292,7 +180,7 @@ def to_stored_verification(verification: Verification) -> Raw:
     verification = given("verification", verification, Verification)
     identity_id = check_id("identity_id", verification.identity_id)
     organization_id = scope_of(verification.organization_id)
-    return _checked(
+    return sized(
         "a verification",
         {
             "_id": key_of(identity_id, organization_id),
@@ -312,7 +200,7 @@ def to_verification(raw: Raw) -> Verification:
     Raises:
         InvalidDocumentError: It does not fit the model.
     """
-    return _read(
+    return read_as(
         "verification",
         raw,
         lambda: Verification(
@@ -333,7 +221,7 @@ def to_stored_request(request: VerificationRequest) -> Raw:
         DocumentTooLargeError: It takes more than a document can hold.
     """
     request = given("request", request, VerificationRequest)
-    return _record("request", request.id, request.data, identity_id=request.identity_id)
+    return record("request", request.id, request.data, identity_id=request.identity_id)
 
 
 def to_request(raw: Raw) -> VerificationRequest:
@@ -342,121 +230,8 @@ def to_request(raw: Raw) -> VerificationRequest:
     Raises:
         InvalidDocumentError: It does not fit the model.
     """
-    return _read(
+    return read_as(
         "request",
         raw,
         lambda: VerificationRequest(id=raw["_id"], identity_id=raw["identity_id"], data=unpack(raw["data"])),
     )
-
-
-def to_stored_task(task: Task) -> Raw:
-    """Return a task in its stored form, without its place.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    task = given("task", task, Task)
-    return _record("task", task.id, task.data, room_id=task.room_id, status=task.status)
-
-
-def to_task(raw: Raw) -> Task:
-    """Return a stored task as callers see it.
-
-    Raises:
-        InvalidDocumentError: It does not fit the model.
-    """
-    return _read(
-        "task",
-        raw,
-        lambda: Task(id=raw["_id"], room_id=raw["room_id"], status=raw["status"], data=unpack(raw["data"])),
-    )
-
-
-def to_stored_observation(observation: Observation) -> Raw:
-    """Return an observation in its stored form, without its place.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    observation = given("observation", observation, Observation)
-    return _record("observation", observation.id, observation.data, room_id=observation.room_id)
-
-
-def to_observation(raw: Raw) -> Observation:
-    """Return a stored observation as callers see it.
-
-    Raises:
-        InvalidDocumentError: It does not fit the model.
-    """
-    return _read(
-        "observation",
-        raw,
-        lambda: Observation(id=raw["_id"], room_id=raw["room_id"], data=unpack(raw["data"])),
-    )
-
-
-def to_stored_delivery(delivery: VoiceDelivery) -> Raw:
-    """Return a voice delivery in its stored form.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    delivery = given("delivery", delivery, VoiceDelivery)
-    room_id, key = check_id("room_id", delivery.room_id), check_id("key", delivery.key)
-    return _checked(
-        f"voice delivery {delivery.key!r}",
-        {
-            "_id": key_of(room_id, key),
-            "room_id": room_id,
-            "key": key,
-            "content_hash": check_id("content_hash", delivery.content_hash),
-            "attempt_id": check_id("attempt_id", delivery.attempt_id),
-            "outcome": None if delivery.outcome is None else pack_object("outcome", delivery.outcome),
-            "retryable": check_flag("retryable", delivery.retryable),
-            "data": pack_object("data", delivery.data),
-            "schema_version": SCHEMA_VERSION,
-        },
-    )
-
-
-def to_delivery(raw: Raw) -> VoiceDelivery:
-    """Return a stored voice delivery as callers see it.
-
-    Raises:
-        InvalidDocumentError: It does not fit the model.
-    """
-    return _read(
-        "voice delivery",
-        raw,
-        lambda: VoiceDelivery.model_validate(
-            {**raw, "outcome": unpack(raw["outcome"]), "data": unpack(raw["data"])}
-        ),
-    )
-
-
-def _record(kind: str, id: str, data: Mapping[str, Any], **names: str) -> Raw:
-    """Return the stored form of something with an id of its own, the names that find it, and its data."""
-    return _checked(
-        f"{kind} {id!r}",
-        {
-            "_id": check_id("id", id),
-            **{name: check_id(name, value) for name, value in names.items()},
-            "data": pack_object("data", data),
-            "schema_version": SCHEMA_VERSION,
-        },
-    )
-
-
-def _checked(what: str, stored: Raw) -> Raw:
-    check_size(what, stored)
-    return stored
-
-
-def _read(kind: str, raw: Raw, read: Callable[[], V]) -> V:
-    try:
-        return read()
-    except UNREADABLE as error:
-        raise InvalidDocumentError(kind, str(raw.get("_id")), fields_of(error)) from None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import bson
 from bson.errors import BSONError
 from pydantic import ValidationError
 
-from mongostore.errors import DocumentTooLargeError, InvalidValueError
+from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
+from mongostore.values import check_id, pack_object
 
 V = TypeVar("V")
 
@@ -62,3 +63,43 @@ def given(path: str, value: Any, model: type[V]) -> V:
     if not isinstance(value, model):
         raise InvalidValueError(path, f"must be a {model.__name__}, not {type(value).__name__}")
     return value
+
+
+def record(kind: str, id: str, data: Mapping[str, Any], **names: str) -> Raw:
+    """Return the stored form of something with an id of its own, the names that find it, and its data.
+
+    Raises:
+        InvalidValueError: One of them cannot be stored.
+        DocumentTooLargeError: It takes more than a document can hold.
+    """
+    return sized(
+        f"{kind} {id!r}",
+        {
+            "_id": check_id("id", id),
+            **{name: check_id(name, value) for name, value in names.items()},
+            "data": pack_object("data", data),
+            "schema_version": SCHEMA_VERSION,
+        },
+    )
+
+
+def sized(what: str, stored: Raw) -> Raw:
+    """Return a document that is not too large.
+
+    Raises:
+        DocumentTooLargeError: It takes more than a document can hold.
+    """
+    check_size(what, stored)
+    return stored
+
+
+def read_as(kind: str, raw: Raw, read: Callable[[], V]) -> V:
+    """Return what `read` makes of a stored document.
+
+    Raises:
+        InvalidDocumentError: It does not fit the model.
+    """
+    try:
+        return read()
+    except UNREADABLE as error:
+        raise InvalidDocumentError(kind, str(raw.get("_id")), fields_of(error)) from None

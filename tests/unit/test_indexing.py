@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from mongostore import AsyncMongoStore, IndexConflictError
-from mongostore.documents import people, rooms, threads
+from mongostore.documents import notes, people, rooms, threads
 from mongostore.documents.sessions import OverflowFields, SegmentFields, SessionFields, StoredMessage
 from mongostore.indexing import IndexState, load_indexes
 
@@ -38,11 +38,11 @@ FIELDS = {
     "participants": rooms.ParticipantFields,
     "identities": people.IdentityFields,
     "verifications": people.VerificationFields,
-    "tasks": people.TaskFields,
-    "observations": people.ObservationFields,
-    "read_markers": people.ReadMarkerFields,
-    "voice_deliveries": people.VoiceDeliveryFields,
-    "leases": people.LeaseFields,
+    "tasks": notes.TaskFields,
+    "observations": notes.ObservationFields,
+    "read_markers": notes.ReadMarkerFields,
+    "voice_deliveries": notes.VoiceDeliveryFields,
+    "leases": notes.LeaseFields,
     "users": threads.UserFields,
     "threads": threads.ThreadFields,
     "messages": threads.MessageFields,

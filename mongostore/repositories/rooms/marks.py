@@ -8,7 +8,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.people import to_delivery, to_stored_delivery
+from mongostore.documents.notes import to_delivery, to_stored_delivery
 from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError, NotFoundError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mongostore.documents.people import to_observation, to_stored_observation, to_stored_task, to_task
+from mongostore.documents.notes import to_observation, to_stored_observation, to_stored_task, to_task
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.models import Observation, Page, Task
