@@ -59,7 +59,11 @@ def server_uri(
                 client.drop_database(name)
         return
     binary = request.getfixturevalue("mongod_binary")
-    server = Mongod(tmp_path_factory.mktemp("mongod"), binary, ["--setParameter", "enableTestCommands=1"])
+    # Each test has a database of its own, and the server keeps the files of dropped ones for minutes: it
+    # would run out of file descriptors if it did not close those that nobody uses soon.
+    idle = "file_manager=(close_idle_time=5,close_scan_interval=2,close_handle_minimum=100)"
+    options = ["--setParameter", "enableTestCommands=1", "--wiredTigerEngineConfigString", idle]
+    server = Mongod(tmp_path_factory.mktemp("mongod"), binary, options)
     yield server.start()
     server.stop()
 
