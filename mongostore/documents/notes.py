@@ -67,6 +67,7 @@ class LeaseFields(BaseModel):
     owner: str
     token: int
     expires_at: datetime
+    renewals: int = 0
 
 
 class TaskDocument(TaskFields, Document):

@@ -16,6 +16,7 @@ from mongostore import (
     Event,
     Identity,
     InvalidValueError,
+    Lease,
     NotFoundError,
     Observation,
     Participant,
@@ -293,6 +294,16 @@ async def test_a_lease_is_exclusive_until_it_is_released(store: AsyncMongoStore)
     assert after.token > lease.token
     assert not await leases.renew(lease)
     assert not await leases.release("l", lease.owner)
+
+
+async def test_a_lease_is_renewed_however_soon_and_by_nothing_but_a_lease(store: AsyncMongoStore) -> None:
+    lease = await store.leases.acquire("l", "o", 60)
+    assert lease is not None
+    assert all(await asyncio.gather(*(store.leases.renew(lease) for _ in range(20))))
+    foreign: Any = Lease({"$ne": None}, {"$ne": None}, {"$gt": 0}, 1.0)  # type: ignore[arg-type]
+    for bad in (foreign, None, vars):
+        with pytest.raises(InvalidValueError):
+            await store.leases.renew(bad)
 
 
 async def test_a_lease_ends_by_itself(store: AsyncMongoStore) -> None:

@@ -11,7 +11,7 @@ from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
 from mongostore.repositories import Repository, was_there
-from mongostore.values import EPOCH, check_id
+from mongostore.values import EPOCH, check_id, check_position
 
 _LONGEST = 24 * 3600.0
 
@@ -56,24 +56,23 @@ class LeaseRepository(Repository):
             seconds: How long it is to last; else as long as before.
 
         Raises:
-            InvalidValueError: No such time makes sense.
+            InvalidValueError: It is no lease, or no such time makes sense.
         """
+        if not isinstance(lease, Lease):
+            raise InvalidValueError("lease", f"must be a Lease, not {type(lease).__name__}")
         milliseconds = _milliseconds(lease.seconds if seconds is None else seconds)
-        steps = [
-            {
-                "$set": {
-                    "expires_at": {
-                        "$cond": [
-                            {"$gt": ["$expires_at", "$$NOW"]},
-                            {"$subtract": ["$$NOW", -milliseconds]},
-                            "$expires_at",
-                        ]
-                    }
-                }
-            }
-        ]
-        held = {"_id": lease.name, "owner": lease.owner, "token": lease.token}
-        return bool((await self._leases.update_one(held, steps)).modified_count)
+        lasts = {"$gt": ["$expires_at", "$$NOW"]}
+        # Counted, so that a renewal shows as a change even within the same millisecond.
+        renewed = {
+            "expires_at": {"$cond": [lasts, {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
+            "renewals": {"$cond": [lasts, {"$add": [{"$ifNull": ["$renewals", 0]}, 1]}, "$renewals"]},
+        }
+        held = {
+            "_id": check_id("name", lease.name),
+            "owner": check_id("owner", lease.owner),
+            "token": check_position("token", lease.token),
+        }
+        return bool((await self._leases.update_one(held, [{"$set": renewed}])).modified_count)
 
     async def release(self, name: str, owner: str) -> bool:
         """Give a lease back before its end, and return whether its owner still had it.
