@@ -36,8 +36,8 @@ def size_of(path: str, document: Mapping[str, Any]) -> int:
         raise InvalidValueError(path, f"cannot be stored ({type(error).__name__})") from None
 
 
-def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BYTES) -> None:
-    """Refuse what takes more bytes than a limit, by default those of a document of its own.
+def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BYTES) -> int:
+    """Return how many bytes something takes, unless it is more than a limit, by default that of a document.
 
     Raises:
         DocumentTooLargeError: It does.
@@ -45,6 +45,7 @@ def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BY
     """
     if (size := size_of(what, document)) > limit:
         raise DocumentTooLargeError(what, size, limit)
+    return size
 
 
 def fields_of(error: Exception) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
-from mongostore.documents.stored import Raw, size_of
+from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.engines.faults import translate
 from mongostore.errors import (
@@ -50,16 +50,17 @@ class Entry:
 
     Attributes:
         event: Its stored form, without the index.
+        bytes: The size of that.
         counted: Whether it moves the room's counters.
         activity: Whether it is the room's activity, which makes a paused room active.
         rewrite: What it does to another event.
     """
 
     event: Raw
+    bytes: int
     counted: bool
     activity: bool
     rewrite: Rewrite | None = None
-    bytes: int = 0
     seconds: float = 0
     done: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -81,7 +82,7 @@ class Committer:
         """
         call, room_id = current_call(), entry.event["room_id"]
         entry.event["token"] = call.token
-        entry.bytes, entry.seconds = size_of("event", entry.event), call.attempt_seconds()
+        entry.seconds = call.attempt_seconds()
         if (waiting := self._waiting.get(room_id)) is not None:
             waiting.append(entry)
         else:

@@ -91,7 +91,8 @@ class EventRepository(Timeline):
         if given("event", event, Event).index is None:
             return await self._commit(event, counted=False, activity=False, rewrite=None)
         call = current_call()
-        stored = {**_sized(event, to_stored_event(event, call.now)), "token": call.token}
+        stored = {**to_stored_event(event, call.now), "token": call.token}
+        check_size(f"event {event.id!r}", stored)
         stored["index"] = check_position("index", event.index)
 
         async def insert(session: Any) -> None:
@@ -233,19 +234,15 @@ class EventRepository(Timeline):
                 yield event
 
     async def _commit(self, event: Event, *, counted: bool, activity: bool, rewrite: Rewrite | None) -> Event:
-        stored = _sized(event, to_stored_event(event, current_call().now))
-        index = await self._committer.commit(Entry(stored, counted, activity, rewrite))
+        stored = to_stored_event(event, current_call().now)
+        size = check_size(f"event {event.id!r}", stored)
+        index = await self._committer.commit(Entry(stored, size, counted, activity, rewrite))
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
 
     async def _found(self, conditions: Raw, session: Any) -> list[Raw]:
         async with self._events.find(conditions, sort=[("index", 1)], session=session) as found:
             raws: list[Raw] = await found.to_list()
         return raws
-
-
-def _sized(event: Event, stored: Raw) -> Raw:
-    check_size(f"event {event.id!r}", stored)
-    return stored
 
 
 def _update(members: dict[str, Any]) -> Raw:
