@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient
+from pymongo.driver_info import DriverInfo
 from pymongo.errors import (
     ConfigurationError as DriverConfigurationError,
 )
@@ -29,7 +30,7 @@ from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.faults import translate
 from mongostore.engines.mongod import Mongod
 from mongostore.engines.protocol import Capability, Database
-from mongostore.engines.transactions import Statements, transact
+from mongostore.engines.transactions import DRIVER, Statements, end_abandoned, transact
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
 
 R = TypeVar("R")
@@ -38,9 +39,12 @@ Transactions = Literal["required", "off"]
 
 DEFAULT_DATABASE = "mongostore"
 OPEN_SECONDS = 4.5
+# A server that is there answers sooner, and to look for another one is not this one's work.
+_REVIVE_SECONDS = 0.25
 _ENDING_SECONDS = 2.0
 _DEFAULTS: dict[str, Any] = {
     "appname": "mongostore",
+    "driver": DriverInfo(DRIVER),
     "maxPoolSize": 20,
     "serverSelectionTimeoutMS": int(OPEN_SECONDS * 1000),
     "connectTimeoutMS": 4000,
@@ -169,7 +173,10 @@ class MongoEngine:
             await client.close()
 
     async def revive(self) -> None:
-        """Do nothing: the server is somebody else's."""
+        """End what dead processes have begun and keep others waiting with."""
+        with suppress(PyMongoError, TimeoutError):
+            async with asyncio.timeout(_REVIVE_SECONDS):
+                await end_abandoned(self.database.client)
 
     async def describe(self) -> Deployment:
         """Return what the deployment is and how fast it answers.
@@ -308,8 +315,9 @@ class MongodEngine(MongoEngine):
         await asyncio.to_thread(self._server.stop)
 
     async def revive(self) -> None:
-        """Start the server again if it died."""
+        """Start the server again if it died, and end what dead processes have begun."""
         await asyncio.to_thread(self._server.start)
+        await super().revive()
 
 
 def label_of(uri: str) -> str:

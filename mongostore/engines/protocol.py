@@ -59,7 +59,7 @@ class Engine(Protocol):
         """Let go of every connection; closing twice is harmless."""
 
     async def revive(self) -> None:
-        """Bring back a server that this engine runs itself; nothing to do for the others."""
+        """Do what may help the next attempt of what has failed: bring back a server that this engine runs."""
 
     async def describe(self) -> Deployment:
         """Return what the deployment is and how fast it answers.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 R = TypeVar("R")
@@ -22,6 +24,10 @@ Statements = Callable[[AsyncClientSession | None], Awaitable[R]]
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 _LAST_SECONDS = 2.0
+# The statements of a transaction follow each other within milliseconds: who pauses so long is dead or stands.
+_ABANDONED_SECONDS = 1.5
+# What this package adds to the name of the driver, by which its transactions are known.
+DRIVER = "mongostore"
 
 
 async def transact(client: Client, concern: WriteConcern, statements: Statements[R]) -> R:
@@ -33,7 +39,7 @@ async def transact(client: Client, concern: WriteConcern, statements: Statements
     Raises:
         PyMongoError: The last attempt's; with the label UnknownTransactionCommitResult it may have succeeded.
     """
-    pause = _FIRST_PAUSE
+    pause, patience = _FIRST_PAUSE, time.monotonic() + _ABANDONED_SECONDS
     async with client.start_session() as session:
         while True:
             try:
@@ -49,6 +55,34 @@ async def transact(client: Client, concern: WriteConcern, statements: Statements
                 return result
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
+            if time.monotonic() > patience:
+                await end_abandoned(client)
+                patience = time.monotonic() + _ABANDONED_SECONDS
+
+
+async def end_abandoned(client: Client) -> None:
+    """End the transactions in the middle of which a process of this package has died, or stands still.
+
+    A server keeps them open for a minute, and keeps all waiting who want to write the same documents. Whoever
+    only stood still is told that the transaction is gone, and runs it anew. Users may see and end their own.
+    """
+    abandoned: list[dict[str, Any]] = [
+        {"$currentOp": {"allUsers": False, "idleSessions": True}},
+        {
+            "$match": {
+                "type": "idleSession",
+                "clientMetadata.driver.name": {"$regex": DRIVER},
+                "transaction.timeInactiveMicros": {"$gt": _ABANDONED_SECONDS * 1e6},
+            }
+        },
+        {"$project": {"lsid.id": 1}},
+    ]
+    # Not every deployment tells.
+    with suppress(OperationFailure):
+        async with await client.admin.aggregate(abandoned) as found:
+            sessions = [raw["lsid"] for raw in await found.to_list()]
+        if sessions:
+            await client.admin.command({"killSessions": sessions})
 
 
 def _is_passing(error: BaseException) -> bool:
