@@ -37,8 +37,11 @@ _TOO_LARGE = {10334, 17280, 17419, 17420}
 _INDEX = {85, 86}
 _UNSUPPORTED = {59, 115, 263, 303, 40573}
 _STREAM_LOST = {260, 280, 286}
-# Steps of a failover, a restart or a busy moment: the same call may succeed soon after.
-_PASSING = {6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 189, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
+# Steps of a failover, a restart or a busy moment, such as a full cache: the same call may succeed soon after.
+_PASSING = {
+    *(6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 189, 262, 388),
+    *(9001, 10107, 11600, 11602, 13388, 13435, 13436),
+}
 _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
 
 
