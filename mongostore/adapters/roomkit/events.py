@@ -173,8 +173,11 @@ def _meant(
     error: AlreadyExistsError | NotFoundError, event: RoomEvent, target: RoomEvent | None = None
 ) -> Exception:
     """Return RoomKit's error for ours; that of a held id stays ours, the database's own."""
+    meant: Exception = error
     if error.kind == "room":
-        return RoomNotFoundError(event.room_id)
-    if isinstance(error, NotFoundError) and target is not None:
-        return target_gone(target)
-    return key_taken(event) if error.kind == "idempotency key" else error
+        meant = RoomNotFoundError(event.room_id)
+    elif isinstance(error, NotFoundError) and target is not None:
+        meant = target_gone(target)
+    elif error.kind == "idempotency key":
+        meant = key_taken(event)
+    return meant
