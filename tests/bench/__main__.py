@@ -3,7 +3,7 @@
     python -m tests.bench            everything; about two minutes
     python -m tests.bench sessions   sessions beside the bare driver: one has 100,000 messages
     python -m tests.bench rooms      RoomKit's store beside its own on PostgreSQL and SQLite: p50 and p95
-                                     in ms, and calls per second
+                                     in ms, calls per second, and how many times as fast ours is
     python -m tests.bench --full     a session of 1,000,000 messages; about four minutes
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
 
@@ -34,8 +34,7 @@ from rich.table import Table
 from mongostore.engines.mongod import Mongod
 from tests.bench import postgres, sessions
 from tests.bench.measuring import Cells
-
-Columns = list[tuple[str, int]]
+from tests.bench.races import COLUMNS, Columns
 
 
 class Line(Protocol):
@@ -127,7 +126,7 @@ def _rooms(uri: str, options: argparse.Namespace, report: Report) -> None:
 
     async def run(dsn: str | None, folder: Path) -> None:
         async with rooms.Bench.opened(uri, dsn, folder, rounds=options.rounds) as bench:
-            await report.add(rooms.COLUMNS, rooms.rows(bench))
+            await report.add(COLUMNS, rooms.rows(bench))
 
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mongostore-bench-"))

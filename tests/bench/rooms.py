@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from statistics import median, quantiles
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import uuid4
 
 from pymongo import AsyncMongoClient
@@ -23,83 +20,12 @@ from roomkit.store.base import ConversationStore
 from roomkit.store.sqlite import SQLiteStore
 
 from mongostore.adapters.roomkit import MongoConversationStore
-from tests.bench.measuring import Cells, Work, take_turns, timed
+from tests.bench.measuring import Cells, Work
+from tests.bench.races import Field, Making, Race
 
-COLUMNS = [
-    *(("work", 27), ("MongoDB", 19), ("PostgreSQL", 19), ("SQLite", 19)),
-    *(("ours/PG", 8), ("budget", 8), ("ok", 3)),
-]
 TEXT = "x" * 600
 HISTORY = 400
 WRITERS = 8
-# Commits of each writer in a turn.
-EACH = 8
-# Turns of many writers for one of a single call.
-SHARE = 1 / 20
-
-# Makes the work of a store, given the store.
-Making = Callable[[ConversationStore], Work]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast calls are answered.
-
-    Attributes:
-        p50: Half of them within so many milliseconds.
-        p95: Nearly all within so many.
-        per_second: How many of them in a second.
-    """
-
-    p50: float
-    p95: float
-    per_second: float
-
-    def __str__(self) -> str:
-        digits = 1 if self.p95 >= 10 else 2
-        return f"{self.p50:.{digits}f} {self.p95:.{digits}f} {self.per_second:,.0f}/s"
-
-
-@dataclass(frozen=True)
-class Race:
-    """The same work in each store.
-
-    Attributes:
-        work: What was done.
-        paces: By store; those that are not there are left out.
-        compare: What the ratio is of: half the calls' time, or calls a second.
-        budget: The most, or the least of calls a second, that the ratio to PostgreSQL may be.
-    """
-
-    work: str
-    paces: dict[str, Pace]
-    compare: Literal["p50", "per_second"] = "p50"
-    budget: float | None = None
-
-    @property
-    def ratio(self) -> float | None:
-        """Ours to PostgreSQL's."""
-        if (other := self.paces.get("postgres")) is None:
-            return None
-        return float(getattr(self.paces["mongo"], self.compare) / getattr(other, self.compare))
-
-    @property
-    def ok(self) -> bool:
-        """Whether the work keeps within its budget, as far as that is known."""
-        if self.ratio is None or self.budget is None:
-            return True
-        return self.ratio >= self.budget if self.compare == "per_second" else self.ratio <= self.budget
-
-    def members(self) -> dict[str, Any]:
-        """Return the race as a program reads it."""
-        return {**asdict(self), "ratio": self.ratio, "ok": self.ok}
-
-    def cells(self) -> Cells:
-        """Return the race as a person reads it."""
-        paces = (str(self.paces.get(name, "")) for name in ("mongo", "postgres", "sqlite"))
-        ratio = "" if self.ratio is None else f"{self.ratio:.2f}x"
-        sign = "≥" if self.compare == "per_second" else "≤"
-        return [self.work, *paces, ratio, "" if self.budget is None else f"{sign} {self.budget:.0f}x"]
 
 
 @dataclass(frozen=True)
@@ -127,22 +53,18 @@ class Trips:
 
     def cells(self) -> Cells:
         """Return the count as a person reads it."""
-        return [self.work, f"{self.commands}", "", "", "", f"≤ {self.budget}"]
+        return [self.work, f"{self.commands}", "", "", "", "", f"≤ {self.budget}"]
 
 
 @dataclass(frozen=True)
-class Bench:
-    """RoomKit's stores, by name.
+class Bench(Field[ConversationStore]):
+    """RoomKit's stores: ours beside its own.
 
     Attributes:
-        stores: Ours, `mongo`, and RoomKit's own `sqlite` and, if there is one, `postgres`.
         client: The server of ours, by a client of its own.
-        rounds: How often each piece of work is done.
     """
 
-    stores: dict[str, ConversationStore]
     client: AsyncMongoClient[dict[str, Any]]
-    rounds: int
 
     @classmethod
     @asynccontextmanager
@@ -165,7 +87,7 @@ class Bench:
                 stores["postgres"] = theirs
             stores["sqlite"] = SQLiteStore(folder / "rooms.db")
             stack.push_async_callback(stores["sqlite"].close)
-            yield cls(stores, client, rounds)
+            yield cls(stores, rounds, client)
 
     async def filled(self, room_id: str, events: int = HISTORY) -> str:
         """Create a room in every store: with a history, five bindings and ten participants."""
@@ -178,28 +100,6 @@ class Bench:
             for number in range(events):
                 await store.commit_event(room_id, _event(room_id, key=f"key{number}"))
         return room_id
-
-    async def race(self, work: str, making: Making, *, budget: float | None = None) -> Race:
-        """Let the stores do a piece of work in turn, and compare the time of a call."""
-        took = await take_turns(self.rounds, *map(making, self.stores.values()))
-        paces = {
-            name: _pace(times, 1e9 / median(times)) for name, times in zip(self.stores, took, strict=True)
-        }
-        return Race(work, paces, budget=budget)
-
-    async def crowd(self, work: str, room_ids: list[str], *, budget: float | None = None) -> Race:
-        """Let the stores take the commits of many writers in turn, and compare their number in a second."""
-        latencies: dict[str, list[int]] = {name: [] for name in self.stores}
-        works = [
-            functools.partial(_commit_together, store, room_ids, latencies[name])
-            for name, store in self.stores.items()
-        ]
-        took = await take_turns(max(int(self.rounds * SHARE), 4), *works)
-        paces = {
-            name: _pace(latencies[name], 1e9 * WRITERS * EACH / median(times))
-            for name, times in zip(self.stores, took, strict=True)
-        }
-        return Race(work, paces, "per_second", budget)
 
     async def trips(self, call: Callable[[], Awaitable[object]]) -> int:
         """Return how many commands a call of ours sends: the least of several, as others may be about."""
@@ -224,15 +124,11 @@ async def rows(bench: Bench) -> AsyncIterator[Race | Trips]:
 
 
 async def _commits(bench: Bench) -> AsyncIterator[Race]:
-    room_id = await bench.filled("written")
-
-    def one(store: ConversationStore) -> Work:
-        return lambda: store.commit_event(room_id, _event(room_id))
-
-    yield await bench.race("commit, one writer", one, budget=1)
-    crowded = await bench.filled("crowded")
-    yield await bench.crowd(f"commit, {WRITERS} writers, 1 room", [crowded], budget=3)
-    several = [await bench.filled(f"several{number}", 20) for number in range(WRITERS)]
+    written = _committing(await bench.filled("written"))
+    yield await bench.race("commit, one writer", written, budget=1)
+    crowded = [_committing(await bench.filled("crowded"))] * WRITERS
+    yield await bench.crowd(f"commit, {WRITERS} writers, 1 room", crowded, budget=3)
+    several = [_committing(await bench.filled(f"several{number}", 20)) for number in range(WRITERS)]
     yield await bench.crowd(f"commit, {WRITERS} writers, {WRITERS} rooms", several)
 
 
@@ -260,19 +156,8 @@ async def _reads(bench: Bench) -> AsyncIterator[Race | Trips]:
     yield await bench.race("event of a key", key)
 
 
-async def _commit_together(store: ConversationStore, room_ids: list[str], latencies: list[int]) -> None:
-    async def write(room_id: str) -> None:
-        def work() -> Awaitable[object]:
-            return store.commit_event(room_id, _event(room_id))
-
-        latencies.extend([await timed(work) for _ in range(EACH)])
-
-    await asyncio.gather(*(write(room_ids[number % len(room_ids)]) for number in range(WRITERS)))
-
-
-def _pace(times: list[int], per_second: float) -> Pace:
-    cuts = quantiles(times, n=20, method="inclusive")
-    return Pace(cuts[9] / 1e6, cuts[18] / 1e6, per_second)
+def _committing(room_id: str) -> Making[ConversationStore]:
+    return lambda store: lambda: store.commit_event(room_id, _event(room_id))
 
 
 def _event(room_id: str, key: str | None = None) -> RoomEvent:
