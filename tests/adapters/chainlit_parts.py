@@ -150,7 +150,7 @@ def socket_session(thread_id: str = THREAD) -> WebsocketSession:
     )
 
 
-async def claim(layer: MongoDataLayer, *thread_ids: str, identifier: str = "ada") -> str:
+async def claim(layer: BaseDataLayer, *thread_ids: str, identifier: str = "ada") -> str:
     """Make threads somebody's, and return that user's id."""
     user = await layer.create_user(chainlit.User(identifier=identifier))
     assert user is not None

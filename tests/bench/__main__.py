@@ -1,9 +1,10 @@
 """Measures what the store costs beside others that do the same, and says which budgets hold.
 
-    python -m tests.bench            everything; about two minutes
+    python -m tests.bench            everything; about five minutes
     python -m tests.bench sessions   sessions beside the bare driver: one has 100,000 messages
     python -m tests.bench rooms      RoomKit's store beside its own on PostgreSQL and SQLite: p50 and p95
                                      in ms, calls per second, and how many times as fast ours is
+    python -m tests.bench threads    Chainlit's data layer beside its SQLAlchemy layer, likewise
     python -m tests.bench --full     a session of 1,000,000 messages; about four minutes
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
 
@@ -21,7 +22,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,7 +88,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "benches", nargs="*", metavar="sessions|rooms", help="which ones; all if none is named"
+        "benches", nargs="*", metavar="sessions|rooms|threads", help="which ones; all if none is named"
     )
     parser.add_argument("--full", action="store_true", help="read from 1,000,000 messages, not 100,000")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row")
@@ -128,6 +129,31 @@ def _rooms(uri: str, options: argparse.Namespace, report: Report) -> None:
         async with rooms.Bench.opened(uri, dsn, folder, rounds=options.rounds) as bench:
             await report.add(COLUMNS, rooms.rows(bench))
 
+    _run_beside(run, report)
+
+
+def _threads(uri: str, options: argparse.Namespace, report: Report) -> None:
+    if find_spec("chainlit") is None:
+        report.aside.print("threads are left out: Chainlit is not installed")
+        return
+    from tests.bench import threads
+
+    missing = [name for name in threads.NEEDED if find_spec(name) is None]
+    if missing:
+        report.aside.print(f"Chainlit's own layer is left out: `pip install {' '.join(missing)}`")
+
+    async def run(dsn: str | None, folder: Path) -> None:
+        theirs = {} if missing else threads.addresses(dsn, folder)
+        async with threads.Bench.opened(uri, theirs, rounds=options.rounds) as bench:
+            with report.aside.status("filling the layers"):
+                await bench.fill(threads.USER, threads.THREADS, threads.STEPS)
+            await report.add(COLUMNS, threads.rows(bench))
+
+    _run_beside(run, report)
+
+
+def _run_beside(run: Callable[[str | None, Path], Coroutine[Any, Any, None]], report: Report) -> None:
+    """Run a bench with PostgreSQL's DSN, None if it is not there, and a folder for SQLite."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mongostore-bench-"))
         dsn = None
@@ -138,7 +164,7 @@ def _rooms(uri: str, options: argparse.Namespace, report: Report) -> None:
         asyncio.run(run(dsn, Path(folder)))
 
 
-BENCHES = {"sessions": _sessions, "rooms": _rooms}
+BENCHES = {"sessions": _sessions, "rooms": _rooms, "threads": _threads}
 
 
 @contextmanager
