@@ -212,7 +212,8 @@ class Mongod:
                 f"--port={port}",
                 f"--dbpath={self._data}",
                 f"--logpath={self._log}",
-                "--wiredTigerCacheSizeGB=0.25",
+                # Of a smaller one, a single document of 15 MiB may take more than its share.
+                "--wiredTigerCacheSizeGB=0.5",
                 "--oplogSize=1024",
                 "--setParameter=diagnosticDataCollectionEnabled=false",
                 *self._arguments,
