@@ -12,7 +12,7 @@ from typing import Any
 from beanie import Document
 from pydantic import BaseModel
 
-from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given
+from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given, sized
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Binding, Event, Participant, Room
 from mongostore.values import (
@@ -196,8 +196,7 @@ def to_stored_room(room: Room, now: int) -> Raw:
     for name in ("created_at", "updated_at"):
         if stored[name] is None:
             stored[name] = now
-    check_size(f"room {room.id!r}", stored)
-    return stored
+    return sized(f"room {room.id!r}", stored)
 
 
 def to_room(raw: Raw) -> Room:
@@ -312,8 +311,7 @@ def to_stored_binding(binding: Binding) -> Raw:
         "names": binding_names(binding),
         "schema_version": SCHEMA_VERSION,
     }
-    check_size(f"binding {binding.channel_id!r}", stored)
-    return stored
+    return sized(f"binding {binding.channel_id!r}", stored)
 
 
 def to_binding(raw: Raw) -> Binding:
@@ -384,8 +382,7 @@ def to_stored_participant(participant: Participant) -> Raw:
         "data": pack_object("data", participant.data),
         "schema_version": SCHEMA_VERSION,
     }
-    check_size(f"participant {participant.id!r}", stored)
-    return stored
+    return sized(f"participant {participant.id!r}", stored)
 
 
 def to_participant(raw: Raw) -> Participant:

@@ -8,7 +8,7 @@ from typing import Any
 from beanie import Document
 from pydantic import BaseModel
 
-from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given
+from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, fields_of, given, read_as, sized
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Element, Feedback, Thread, ThreadMessage, User
 from mongostore.values import (
@@ -152,15 +152,16 @@ def to_user(raw: Raw) -> User:
     Raises:
         InvalidDocumentError: It does not fit the model.
     """
-    try:
-        return User(
+    return read_as(
+        "user",
+        raw,
+        lambda: User(
             id=raw["_id"],
             identifier=raw["identifier"],
             metadata=unpack(raw["metadata"]),
             created_at=from_micros(raw["created_at"]),
-        )
-    except UNREADABLE as error:
-        raise InvalidDocumentError("user", str(raw.get("_id")), fields_of(error)) from None
+        ),
+    )
 
 
 def to_thread(raw: Raw) -> Thread:
@@ -169,8 +170,10 @@ def to_thread(raw: Raw) -> Thread:
     Raises:
         InvalidDocumentError: It does not fit the model.
     """
-    try:
-        return Thread(
+    return read_as(
+        "thread",
+        raw,
+        lambda: Thread(
             id=raw["_id"],
             user_id=raw.get("user_id"),
             user_identifier=raw.get("user_identifier"),
@@ -180,9 +183,8 @@ def to_thread(raw: Raw) -> Thread:
             active_at=from_micros(raw["active_at"]),
             data=unpack_members(raw.get("data", {})),
             metadata=unpack_members(raw.get("metadata", {})),
-        )
-    except UNREADABLE as error:
-        raise InvalidDocumentError("thread", str(raw.get("_id")), fields_of(error)) from None
+        ),
+    )
 
 
 def to_stored_thread_member(name: str, value: Any) -> Any:
@@ -222,8 +224,7 @@ def to_stored_message_members(members: dict[str, Any]) -> Raw:
                 stored |= {name: to_micros(name, value), "dated": True}
             case "parent_id":
                 stored[name] = None if value is None else check_id(name, value)
-    check_size("a message", stored)
-    return stored
+    return sized("a message", stored)
 
 
 def to_thread_message(raw: Raw) -> ThreadMessage:
@@ -295,8 +296,7 @@ def to_stored_element(element: Element) -> Raw:
         "data": pack_object("data", element.data),
         "schema_version": SCHEMA_VERSION,
     }
-    check_size(f"element {element.id!r}", stored)
-    return stored
+    return sized(f"element {element.id!r}", stored)
 
 
 def to_element(raw: Raw) -> Element:
@@ -305,13 +305,14 @@ def to_element(raw: Raw) -> Element:
     Raises:
         InvalidDocumentError: It does not fit the model.
     """
-    try:
-        return Element(
+    return read_as(
+        "element",
+        raw,
+        lambda: Element(
             id=raw["_id"],
             thread_id=raw["thread_id"],
             message_id=raw["message_id"],
             file_key=raw.get("file_key"),
             data=unpack(raw["data"]),
-        )
-    except UNREADABLE as error:
-        raise InvalidDocumentError("element", str(raw.get("_id")), fields_of(error)) from None
+        ),
+    )

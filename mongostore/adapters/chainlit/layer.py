@@ -31,7 +31,7 @@ from mongostore.adapters.chainlit.records import (
     to_user,
 )
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
-from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
 from mongostore.sharing import StoreUser
 from mongostore.store import AsyncMongoStore
 
@@ -286,6 +286,10 @@ async def _kept(kind: str, id: str) -> AsyncIterator[None]:
             logger.error("%s %s is not stored: %s", kind, id, error)
             raise
         logger.debug("%s %s is dropped: its thread is deleted", kind, id)
-    except Exception as error:
+    except MongoStoreError as error:
         logger.error("%s %s is not stored: %s", kind, id, error)
+        raise
+    except Exception as error:
+        # The words of others may quote what was to be stored.
+        logger.error("%s %s is not stored: %s", kind, id, type(error).__name__)
         raise
