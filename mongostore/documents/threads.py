@@ -52,6 +52,8 @@ class ThreadFields(BaseModel):
     """
 
     id: str
+    kind: str | None = None
+    owner_id: str | None = None
     user_id: str | None = None
     user_identifier: str | None = None
     name: str | None = None
@@ -85,7 +87,8 @@ class MessageFields(BaseModel):
     """
 
     id: str
-    thread_id: str
+    thread_id: str | None = None
+    kind: str | None = None
     parent_id: str | None = None
     content: Any = None
     data: dict[str, Any] = {}
@@ -175,6 +178,8 @@ def to_thread(raw: Raw) -> Thread:
         raw,
         lambda: Thread(
             id=raw["_id"],
+            kind=raw.get("kind"),
+            owner_id=raw.get("owner_id"),
             user_id=raw.get("user_id"),
             user_identifier=raw.get("user_identifier"),
             name=unpack(raw.get("name")),
@@ -199,6 +204,8 @@ def to_stored_thread_member(name: str, value: Any) -> Any:
             return [check_text(f"{name}[{n}]", tag) for n, tag in enumerate(value)]
         case "user_id":
             return check_id(name, value)
+        case "kind" | "owner_id":
+            return None if value is None else check_id(name, value)
     if not isinstance(value, str | None):
         raise InvalidValueError(name, f"must be a string, not {type(value).__name__}")
     return pack(name, value)
@@ -222,7 +229,7 @@ def to_stored_message_members(members: dict[str, Any]) -> Raw:
                 stored[name] = check_flag(name, value)
             case "created_at":
                 stored |= {name: to_micros(name, value), "dated": True}
-            case "parent_id":
+            case "kind" | "parent_id":
                 stored[name] = None if value is None else check_id(name, value)
     return sized("a message", stored)
 
@@ -237,7 +244,8 @@ def to_thread_message(raw: Raw) -> ThreadMessage:
         feedback = raw.get("feedback")
         return ThreadMessage(
             id=raw["_id"],
-            thread_id=raw["thread_id"],
+            thread_id=raw.get("thread_id"),
+            kind=raw.get("kind"),
             parent_id=raw.get("parent_id"),
             content=unpack(raw.get("content")),
             data=unpack_members(raw.get("data", {})),

@@ -30,6 +30,8 @@ class Thread(Value):
     """A conversation of any length; its messages are documents of their own, read by `store.messages`.
 
     Attributes:
+        kind: What sort of thread it is, where one store keeps several that know nothing of each other.
+        owner_id: Who it belongs to, by a name that is no user of the store.
         user_id: The user that it belongs to; None as long as nobody said.
         user_identifier: That user's identifier.
         created_at: When it was first stored.
@@ -39,6 +41,8 @@ class Thread(Value):
     """
 
     id: str
+    kind: str | None = None
+    owner_id: str | None = None
     user_id: str | None = None
     user_identifier: str | None = None
     name: str | None = None
@@ -52,6 +56,8 @@ class Thread(Value):
 class ThreadMembers(TypedDict, total=False):
     """What a merge into a thread may be given; what is left out stays as it is."""
 
+    kind: str | None
+    owner_id: str | None
     user_id: str
     name: str | None
     tags: list[str]
@@ -78,6 +84,8 @@ class ThreadMessage(Value):
 
     Attributes:
         id: Unique in the store.
+        thread_id: The thread that it belongs to; None for one that belongs to none yet.
+        kind: What sort of message it is, as a thread has one.
         parent_id: The message that it is a step of.
         content: What a search looks at, if it is a text.
         data: All else that belongs to it, any keys as they come.
@@ -86,7 +94,8 @@ class ThreadMessage(Value):
     """
 
     id: str = Field(default_factory=lambda: uuid4().hex)
-    thread_id: str
+    thread_id: str | None = None
+    kind: str | None = None
     parent_id: str | None = None
     content: Any = None
     data: dict[str, Any] = Field(default_factory=dict)
@@ -98,6 +107,7 @@ class ThreadMessage(Value):
 class ThreadMessageMembers(TypedDict, total=False):
     """What a merge into a message may be given; what is left out stays as it is."""
 
+    kind: str | None
     parent_id: str | None
     content: Any
     data: dict[str, Any]

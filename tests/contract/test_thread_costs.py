@@ -73,6 +73,9 @@ async def populate(store: AsyncMongoStore) -> None:
                 for n in range(start, start + 100)
             ),
         )
+    for number in range(30):
+        await store.threads.create(f"role{number}", kind="role", owner_id=f"o{number % 3}")
+        await store.messages.merge(f"role{number}", f"role{number}", begins=True, kind="role", content="x")
     await asyncio.gather(*(store.users.upsert(f"user {number}") for number in range(100)))
     await asyncio.gather(*(store.threads.delete(name) for name in MANY[3::50]))
 
@@ -142,6 +145,8 @@ CASES = [
     Case("threads: list two pages by vote", 2, lambda s: pages(s, 2, vote=1)),
     Case("threads: list by a vote that nobody gave", 1, lambda s: listed(s, 0, vote=5)),
     Case("threads: iter", 3, lambda s: length(s.threads.iter(s.ada))),
+    Case("threads: iter of a kind", 1, lambda s: length(s.threads.iter(kind="role"))),
+    Case("threads: iter of an owner", 1, lambda s: length(s.threads.iter(kind="role", owner_id="o1"))),
     Case("threads: search what all have", 2, lambda s: listed(s, 20, search="ABOUT", limit=20)),
     Case("threads: search what none has", 20, lambda s: listed(s, 0, search="nowhere", limit=20)),
     Case("messages: merge a new one", 2, said("long", "new", begins=True, content="x")),
@@ -159,6 +164,9 @@ CASES = [
     Case("messages: find", 1, lambda s: s.messages.find("unknown")),
     Case("messages: list two pages", 2, two_pages),
     Case("messages: iter", 3, lambda s: length(s.messages.iter("long"))),
+    Case("messages: iter of a kind", 1, lambda s: length(s.messages.iter(kind="role"))),
+    Case("messages: merge into no thread", 1, lambda s: s.messages.merge(None, "loose", begins=True)),
+    Case("messages: merge into its first thread", 6, said("long", "loose", content="x")),
     Case("messages: iter_pinned", 2, lambda s: length(s.messages.iter_pinned(s.ada))),
     Case("messages: count", 1, lambda s: s.messages.count("long")),
     Case("messages: upsert_feedback", 5, liked("m7")),

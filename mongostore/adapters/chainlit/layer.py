@@ -99,7 +99,8 @@ class MongoDataLayer(BaseDataLayer):
     @queue_until_user_message()
     async def delete_step(self, step_id: str) -> None:
         store = await self._user.open()
-        if not self._is_in_store and (step := await store.messages.find(step_id)) is not None:
+        step = None if self._is_in_store else await store.messages.find(step_id)
+        if step is not None and step.thread_id is not None:
             async for element in store.elements.iter(step.thread_id):
                 if element.message_id == step_id:
                     await self._delete_file(element)

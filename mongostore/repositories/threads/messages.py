@@ -19,6 +19,7 @@ from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
     InvalidDocumentError,
+    InvalidValueError,
     NotFoundError,
 )
 from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
@@ -42,7 +43,7 @@ class ThreadMessageRepository(Repository):
 
     async def merge(
         self,
-        thread_id: str,
+        thread_id: str | None,
         message_id: str,
         *,
         begins: bool = False,
@@ -50,11 +51,11 @@ class ThreadMessageRepository(Repository):
     ) -> None:
         """Change the given members of a message, which is made, with its thread, if it is not there.
 
-        What says how a message began may come after what says how it went on: then it only fills what is
-        still absent or empty.
+        A message that belongs to no thread yet goes to the one that is named. What says how a message began
+        may come after what says how it went on: then it only fills what is still absent or empty.
 
         Args:
-            thread_id: The thread that it belongs to.
+            thread_id: The thread that it belongs to; None leaves it where it is, which may be nowhere.
             message_id: The message.
             begins: Whether this says how the message began.
             **members: Those of `ThreadMessageMembers`; `data` is merged key by key, where None is a value as
@@ -66,14 +67,18 @@ class ThreadMessageRepository(Repository):
             InvalidValueError: A value cannot be stored, or there is no such member.
             DocumentTooLargeError: It would take too much; it is left as it was.
         """
-        check_id("thread_id", thread_id)
-        key = {"_id": check_id("message_id", message_id), "thread_id": thread_id}
+        key: Raw = {"_id": check_id("message_id", message_id)}
         sets = to_stored_message_members(check_members(members, ThreadMessageMembers))
+        if thread_id is not None:
+            sets["thread_id"] = check_id("thread_id", thread_id)
+            key["thread_id"] = thread_id
         merge = self._begin if check_flag("begins", begins) else self._change
         while not await merge(key, sets):
-            there = await self._messages.find_one({"_id": message_id}, {"thread_id": 1})
-            if there is not None and there["thread_id"] != thread_id:
-                raise ConflictError(f"message {message_id!r} belongs to another thread")
+            there = await self._messages.find_one({"_id": message_id}, {"thread_id": 1, "created_at": 1})
+            if there is not None and thread_id is not None and there["thread_id"] != thread_id:
+                if there["thread_id"] is not None:
+                    raise ConflictError(f"message {message_id!r} belongs to another thread")
+                await self._adopt(there, thread_id)
 
     async def get(self, message_id: str) -> ThreadMessage:
         """Return a message.
@@ -119,22 +124,45 @@ class ThreadMessageRepository(Repository):
         raws = await self._page(_ORDER.behind(where, _ORDER.decode(cursor)), limit + 1)
         return _ORDER.page(raws, limit, to_thread_message)
 
-    async def iter(self, thread_id: str) -> AsyncIterator[ThreadMessage]:
-        """Yield all messages of a thread, the oldest first, passing over those that cannot be read.
+    async def iter(
+        self,
+        thread_id: str | None = None,
+        *,
+        kind: str | None = None,
+        content: Any = None,
+        data: dict[str, Any] | None = None,
+    ) -> AsyncIterator[ThreadMessage]:
+        """Yield all messages of a thread, or of a kind, the oldest first, passing over what cannot be read.
+
+        Args:
+            thread_id: Only those of this thread.
+            kind: Only those of this kind.
+            content: Only those with this very content.
+            data: Only those whose data have these values.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: An argument is of the wrong type, or neither a thread nor a kind is given.
         """
-        of_thread: Raw = {"thread_id": check_id("thread_id", thread_id)}
-        where = of_thread
+        if thread_id is None and kind is None:
+            raise InvalidValueError("thread_id", "must be given, or a kind")
+        given = {"kind": kind, "content": content, "data": data}
+        among = to_stored_message_members({name: it for name, it in given.items() if it is not None})
+        if thread_id is not None:
+            among["thread_id"] = check_id("thread_id", thread_id)
+        where = among
         while True:
             raws = await step(self._connection, self._page, where, _ITER_PAGE)
             for raw in raws:
                 with suppress(InvalidDocumentError):
-                    yield to_thread_message(raw)
+                    message = to_thread_message(raw)
+                    # A server finds a list by what is in it, too.
+                    if content in (None, message.content) and all(
+                        message.data.get(key) == value for key, value in (data or {}).items()
+                    ):
+                        yield message
             if len(raws) < _ITER_PAGE:
                 return
-            where = _ORDER.behind(of_thread, _ORDER.place_of(raws[-1]))
+            where = _ORDER.behind(among, _ORDER.place_of(raws[-1]))
 
     async def iter_pinned(self, user_id: str) -> AsyncIterator[ThreadMessage]:
         """Yield the pinned messages of a user's threads, the newest first.
@@ -252,7 +280,7 @@ class ThreadMessageRepository(Repository):
             except DuplicateKeyError:
                 return False
         elif sets.get("pinned") or current_call().attempt:
-            await self._touch(key, sets, sets.get("created_at"))
+            await self._touch(key["_id"], sets, sets.get("created_at"))
         return True
 
     async def _place(self, where: Raw, sets: Raw) -> None:
@@ -262,7 +290,12 @@ class ThreadMessageRepository(Repository):
             DuplicateKeyError: It is there, but not as the filter has it.
             NotFoundError: The thread is deleted; nothing is stored.
         """
-        new: Raw = {"parent_id": None, "created_at": current_call().now, "schema_version": SCHEMA_VERSION}
+        new: Raw = {
+            "thread_id": None,
+            "parent_id": None,
+            "created_at": current_call().now,
+            "schema_version": SCHEMA_VERSION,
+        }
         update: Raw = {
             "$set": sets,
             "$setOnInsert": {name: value for name, value in new.items() if name not in sets},
@@ -272,7 +305,7 @@ class ThreadMessageRepository(Repository):
             where, {operator: part for operator, part in update.items() if part}, upsert=True
         )
         is_new = placed.upserted_id is not None or current_call().attempt > 0
-        await self._touch(where, sets, sets.get("created_at", new["created_at"] if is_new else None))
+        await self._touch(where["_id"], sets, sets.get("created_at", new["created_at"] if is_new else None))
 
     async def _fill(self, key: Raw, sets: Raw) -> bool:
         """Set what a message still lacks; return False if it is gone, another thread's or just changed."""
@@ -286,18 +319,36 @@ class ThreadMessageRepository(Repository):
             {**key, "revision": raw["revision"]}, {"$set": fills, "$inc": {"revision": 1}}
         )
         if filled.matched_count and fills.keys() & {"pinned", "created_at"}:
-            await self._touch(key, fills, fills.get("created_at"))
+            await self._touch(key["_id"], {**fills, "thread_id": raw["thread_id"]}, fills.get("created_at"))
         return bool(filled.matched_count)
 
-    async def _touch(self, key: Raw, sets: Raw, created_at: int | None) -> None:
-        """Note in its thread what was merged into a message."""
+    async def _adopt(self, raw: Raw, thread_id: str) -> None:
+        """Take a message that belongs to no thread into one.
+
+        Raises:
+            NotFoundError: The thread is deleted; the message belongs to none, as before.
+        """
+        adopted = {"_id": raw["_id"], "thread_id": None}
+        if (await self._messages.update_one(adopted, {"$set": {"thread_id": thread_id}})).matched_count:
+            try:
+                await touch_thread(self._connection, thread_id, raw["created_at"])
+            except NotFoundError:
+                mine = {"_id": raw["_id"], "thread_id": thread_id}
+                await self._messages.update_one(mine, {"$set": {"thread_id": None}})
+                raise
+
+    async def _touch(self, message_id: str, sets: Raw, created_at: int | None) -> None:
+        """Note in its thread, if one is named, what was merged into a message."""
+        thread_id = sets.get("thread_id")
+        if thread_id is None:
+            return
         pinned = bool(sets.get("pinned"))
         try:
-            await touch_thread(self._connection, key["thread_id"], created_at, has_pinned=pinned)
+            await touch_thread(self._connection, thread_id, created_at, has_pinned=pinned)
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or
             # the other.
-            await self._messages.delete_one({"_id": key["_id"], "thread_id": key["thread_id"]})
+            await self._messages.delete_one({"_id": message_id, "thread_id": thread_id})
             raise
 
     async def _vote(self, thread_id: str, message_id: str, value: int | None, session: Any) -> None:

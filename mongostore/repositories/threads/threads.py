@@ -34,6 +34,11 @@ _NEWEST = Order("active_at", rising=False)
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE = timedelta(days=30)
 _MERGED = ("data", "metadata")
+# What goes with a deleted thread.
+_SAID = [
+    *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
+    *("votes", "has_pinned"),
+]
 
 
 class ThreadRepository(Repository):
@@ -153,18 +158,43 @@ class ThreadRepository(Repository):
         """Return the cursor of the page that begins behind a thread which a list has shown."""
         return _NEWEST.cursor((to_micros("active_at", thread.active_at), thread.id))
 
-    async def iter(self, user_id: str) -> AsyncIterator[Thread]:
-        """Yield all threads of a user by id, passing over those that cannot be read.
+    async def iter(
+        self,
+        user_id: str | None = None,
+        *,
+        kind: str | None = None,
+        owner_id: str | None = None,
+        name: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> AsyncIterator[Thread]:
+        """Yield all threads of a user, or of a kind, by id, passing over those that cannot be read.
+
+        Args:
+            user_id: Only those of this user.
+            kind: Only those of this kind.
+            owner_id: Only those of this owner.
+            name: Only those with this very name.
+            data: Only those whose data have these values.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: An argument is of the wrong type, or neither a user nor a kind is given.
         """
-        where: Raw = {"user_id": check_id("user_id", user_id), "state": "open"}
+        if user_id is None and kind is None:
+            raise InvalidValueError("user_id", "must be given, or a kind")
+        given = {"user_id": user_id, "kind": kind, "owner_id": owner_id, "name": name}
+        where: Raw = {
+            name: to_stored_thread_member(name, value) for name, value in given.items() if value is not None
+        }
+        where |= {f"data.{key}": value for key, value in pack_members("data", data or {}).items()}
+        where["state"] = "open"
         while True:
             raws = await step(self._connection, self._page, where, _ITER_PAGE, [("_id", 1)])
             for raw in raws:
                 with suppress(InvalidDocumentError):
-                    yield to_thread(raw)
+                    thread = to_thread(raw)
+                    # A server finds a list by what is in it, too.
+                    if all(thread.data.get(key) == value for key, value in (data or {}).items()):
+                        yield thread
             if len(raws) < _ITER_PAGE:
                 return
             where["_id"] = {"$gt": raws[-1]["_id"]}
@@ -179,7 +209,6 @@ class ThreadRepository(Repository):
             InvalidValueError: The id is no plain string.
         """
         call, key = current_call(), check_id("thread_id", thread_id)
-        members = ("user_id", "user_identifier", "name", "tags", "data", "metadata", "votes", "has_pinned")
         deleted = await self._threads.update_one(
             {"_id": key, "state": "open"},
             {
@@ -188,7 +217,7 @@ class ThreadRepository(Repository):
                     "deleted_by": call.token,
                     "expires_at": datetime.now(UTC) + _TOMBSTONE,
                 },
-                "$unset": dict.fromkeys(members, ""),
+                "$unset": dict.fromkeys(_SAID, ""),
             },
         )
         mine = {"_id": key, "state": "deleted", "deleted_by": call.token}
