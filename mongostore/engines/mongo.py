@@ -312,7 +312,13 @@ class MongodEngine(MongoEngine):
     async def close(self) -> None:
         """Disconnect; the last one to leave stops the server."""
         await super().close()
-        await asyncio.to_thread(self._server.stop)
+        try:
+            stopping = asyncio.get_running_loop().run_in_executor(None, self._server.stop)
+        except RuntimeError:
+            # An interpreter that is about to exit begins nothing in other threads any more.
+            self._server.stop()
+        else:
+            await stopping
 
     async def revive(self) -> None:
         """Start the server again if it died, and end what dead processes have begun."""

@@ -394,3 +394,26 @@ def test_a_server_that_ends_at_its_start_is_quoted(mongod_binary: Path, tmp_path
     with pytest.raises(UnavailableError, match="Unknown --setParameter 'nonsense'") as caught:
         server.start()
     assert not caught.value.retryable
+
+
+def test_a_script_that_ends_with_its_store_open_leaves_no_server_and_no_word(
+    mongod_binary: Path, tmp_path: Path
+) -> None:
+    script = """
+import sys
+from mongostore import MongoStore
+store = MongoStore(sys.argv[1])
+store.open()
+store.threads.create("t")
+"""
+    folder = tmp_path / "server"
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"mongod://{folder}"],
+        env={**os.environ, "MONGOSTORE_MONGOD": str(mongod_binary)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [command for command in commands if any(str(folder) in word for word in command)]
