@@ -17,6 +17,7 @@ from mongostore.errors import (
     UnsupportedError,
 )
 from mongostore.models import (
+    ApiKey,
     Binding,
     Change,
     ChangeKind,
@@ -53,6 +54,7 @@ from mongostore.sync import MongoStore
 __all__ = [
     "AccessDeniedError",
     "AlreadyExistsError",
+    "ApiKey",
     "AsyncMongoStore",
     "Binding",
     "Capability",

@@ -11,6 +11,7 @@ from typing import Self
 from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
+from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
     BindingRepository,
     EventRepository,
@@ -92,6 +93,7 @@ class AsyncMongoStore:
         self.threads = ThreadRepository(self._connection)
         self.messages = ThreadMessageRepository(self._connection)
         self.elements = ElementRepository(self._connection)
+        self.keys = KeyRepository(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"

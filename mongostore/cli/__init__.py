@@ -1,4 +1,4 @@
-"""The command line: `mongostore demo | import | export | ping | indexes`."""
+"""The command line: `mongostore demo | import | export | ping | keys | indexes`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import typer
 
 from mongostore.cli.demo import demo
 from mongostore.cli.inspect import indexes, ping
+from mongostore.cli.keys import keys
 from mongostore.cli.transfer import export_lines, import_lines
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app.command()(demo)
 app.command("import")(import_lines)
 app.command("export")(export_lines)
 app.command()(ping)
+app.add_typer(keys, name="keys")
 app.add_typer(indexes, name="indexes")
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from beanie import Document, init_beanie
 
+from mongostore.documents.keys import KeyDocument
 from mongostore.documents.notes import (
     LeaseDocument,
     ObservationDocument,
@@ -55,6 +56,7 @@ class Documents:
     threads: type[ThreadDocument]
     messages: type[MessageDocument]
     elements: type[ElementDocument]
+    keys: type[KeyDocument]
 
     @classmethod
     async def bind(cls, database: Database) -> Documents:
@@ -84,6 +86,7 @@ class Documents:
             _unbound(ThreadDocument),
             _unbound(MessageDocument),
             _unbound(ElementDocument),
+            _unbound(KeyDocument),
         )
         # Index definitions live in `indexes/`; Beanie's own handling loses some of them.
         await init_beanie(database, document_models=list(vars(bound).values()), skip_indexes=True)

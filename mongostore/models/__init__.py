@@ -1,5 +1,6 @@
 """Plain values that go in and come out: no document, cursor or driver type among them."""
 
+from mongostore.models.keys import ApiKey
 from mongostore.models.rooms import (
     Binding,
     Event,
@@ -44,6 +45,7 @@ from mongostore.models.threads import (
 from mongostore.models.value import MintedId, Page
 
 __all__ = [
+    "ApiKey",
     "Binding",
     "Change",
     "ChangeKind",

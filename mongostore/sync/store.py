@@ -20,6 +20,7 @@ from mongostore.sync.twins import (
     SyncEventRepository,
     SyncFileRepository,
     SyncIdentityRepository,
+    SyncKeyRepository,
     SyncLeaseRepository,
     SyncObservationRepository,
     SyncParticipantRepository,
@@ -84,6 +85,7 @@ class MongoStore:
         self.threads = SyncThreadRepository(self, lambda core: core.threads)
         self.messages = SyncThreadMessageRepository(self, lambda core: core.messages)
         self.elements = SyncElementRepository(self, lambda core: core.elements)
+        self.keys = SyncKeyRepository(self, lambda core: core.keys)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.engine.label}>"

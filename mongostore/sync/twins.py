@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mongostore.portal import Portal, mirror, mirror_iter
+from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
     BindingRepository,
     EventRepository,
@@ -286,3 +287,13 @@ class SyncElementRepository(_Mirror[ElementRepository]):
     find = mirror(ElementRepository.find)
     iter = mirror_iter(ElementRepository.iter, ahead=100)
     delete = mirror(ElementRepository.delete)
+
+
+class SyncKeyRepository(_Mirror[KeyRepository]):
+    """Blocking twin of `KeyRepository`."""
+
+    create = mirror(KeyRepository.create)
+    verify = mirror(KeyRepository.verify)
+    list = mirror(KeyRepository.list)
+    delete = mirror(KeyRepository.delete)
+    count = mirror(KeyRepository.count)

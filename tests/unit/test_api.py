@@ -13,6 +13,7 @@ import mongostore
 from mongostore import Message, errors
 from mongostore.models import value
 from mongostore.repositories import Repository, rooms, threads
+from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import twins
 
@@ -85,6 +86,7 @@ def verbs(repository: type) -> dict[str, object]:
 
 REPOSITORIES = [
     SessionRepository,
+    KeyRepository,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
 ]
 

@@ -45,6 +45,9 @@ def test_these_are_the_commands():
         "indexes apply",
         "indexes check",
         "indexes show",
+        "keys create",
+        "keys list",
+        "keys revoke",
         "ping",
     ]
 

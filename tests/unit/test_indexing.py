@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from mongostore import AsyncMongoStore, IndexConflictError
-from mongostore.documents import notes, people, rooms, threads
+from mongostore.documents import keys, notes, people, rooms, threads
 from mongostore.documents.sessions import OverflowFields, SegmentFields, SessionFields, StoredMessage
 from mongostore.indexing import IndexState, load_indexes
 
@@ -44,6 +44,7 @@ FIELDS = {
     "voice_deliveries": notes.VoiceDeliveryFields,
     "leases": notes.LeaseFields,
     "users": threads.UserFields,
+    "api_keys": keys.KeyFields,
     "threads": threads.ThreadFields,
     "messages": threads.MessageFields,
     "elements": threads.ElementFields,

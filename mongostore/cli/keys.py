@@ -1,0 +1,147 @@
+"""`mongostore keys`: make, list and revoke the keys with which programs use a server of ours."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from mongostore.cli.terminal import Database, Uri, fail, open_store, out, plain, run, warn
+from mongostore.models import ApiKey
+from mongostore.models.keys import ALL_NAMESPACES
+
+_PAGE = 1000
+
+keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of programs.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@keys.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
+    namespaces: Annotated[
+        list[str] | None,
+        typer.Option("--namespace", metavar="NAME", help="One it may use; may be given several times."),
+    ] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="It may use all namespaces.")] = False,
+    owner: Annotated[str | None, typer.Option(metavar="ID", help="Whom it speaks for.")] = None,
+    days: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=36500, help="How long it is good.")
+    ] = None,
+    uri: Uri = None,
+    database: Database = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key and print its token, this once.
+
+    Only a hash of the token is stored: keep it where secrets are kept.
+
+    Example:
+      mongostore keys create "billing service" --namespace acme --days 90
+    """
+    if admin and namespaces:
+        raise typer.BadParameter("an administrator's key has no --namespace")
+    key, token, lasts = run(
+        _create(
+            name,
+            [ALL_NAMESPACES] if admin else namespaces or [],
+            owner,
+            None if days is None else datetime.now(UTC) + timedelta(days=days),
+            uri,
+            database,
+        )
+    )
+    if not lasts:
+        warn("this key is gone already, with the embedded engine: name a server with --uri")
+    if as_json:
+        out.print_json(json.dumps({**_members(key), "token": token}))
+    else:
+        out.print(plain(token), soft_wrap=True)
+
+
+@keys.command("list")
+def list_(uri: Uri = None, database: Database = None, as_json: Json = False) -> None:
+    """List the keys, the oldest first, without their tokens.
+
+    Expired keys are listed too, until they are revoked.
+
+    Example:
+      mongostore keys list --uri mongodb://localhost:27017
+    """
+    found = run(_list(uri, database))
+    if as_json:
+        out.print_json(json.dumps([_members(key) for key in found]))
+        return
+    table = Table("id", "name", "namespaces", "owner", "until", box=box.SIMPLE_HEAD)
+    table.columns[0].no_wrap = table.columns[-1].no_wrap = True
+    for key in found:
+        table.add_row(
+            key.id,
+            plain(key.name),
+            plain(", ".join(key.namespaces)),
+            plain(key.owner_id or ""),
+            _until(key),
+        )
+    out.print(table)
+
+
+@keys.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="Of the key, as `list` shows it.")],
+    uri: Uri = None,
+    database: Database = None,
+) -> None:
+    """Revoke a key: its token is no good from now on.
+
+    The exit code is 1 when there is no such key.
+
+    Example:
+      mongostore keys revoke 0123456789abcdef0123456789abcdef
+    """
+    if not run(_revoke(key_id, uri, database)):
+        fail("no key has that id")
+
+
+async def _create(
+    name: str,
+    namespaces: list[str],
+    owner: str | None,
+    expires_at: datetime | None,
+    uri: str | None,
+    database: str | None,
+) -> tuple[ApiKey, str, bool]:
+    async with open_store(uri, database) as store:
+        made = await store.keys.create(
+            name=name, namespaces=namespaces, owner_id=owner, expires_at=expires_at
+        )
+        return *made, store.engine.shared
+
+
+async def _list(uri: str | None, database: str | None) -> list[ApiKey]:
+    async with open_store(uri, database) as store:
+        page = await store.keys.list(limit=_PAGE)
+        found = page.items
+        while page.next_cursor is not None:
+            page = await store.keys.list(limit=_PAGE, cursor=page.next_cursor)
+            found += page.items
+        return found
+
+
+async def _revoke(key_id: str, uri: str | None, database: str | None) -> bool:
+    async with open_store(uri, database) as store:
+        return await store.keys.delete(key_id)
+
+
+def _members(key: ApiKey) -> dict[str, Any]:
+    return key.model_dump(mode="json")
+
+
+def _until(key: ApiKey) -> str:
+    if key.expires_at is None:
+        return ""
+    return f"{key.expires_at:%Y-%m-%d}" if key.expires_at > datetime.now(UTC) else "expired"

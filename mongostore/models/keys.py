@@ -1,0 +1,32 @@
+"""Keys with which programs use a server of ours."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mongostore.models.value import Value
+
+ALL_NAMESPACES = "*"
+
+
+class ApiKey(Value):
+    """A key, without the secret: that is told once, when the key is made.
+
+    Attributes:
+        id: What a list shows; the token begins with it.
+        name: What the key is for.
+        owner_id: Whom it speaks for; None for nobody in particular.
+        namespaces: Those it may use; `["*"]` for all, which makes it an administrator's.
+        expires_at: When it stops being good; None for never.
+    """
+
+    id: str
+    name: str
+    owner_id: str | None = None
+    namespaces: list[str]
+    created_at: datetime
+    expires_at: datetime | None = None
+
+    def allows(self, namespace: str) -> bool:
+        """Return whether the key may use a namespace."""
+        return self.namespaces == [ALL_NAMESPACES] or namespace in self.namespaces

@@ -1,0 +1,139 @@
+"""Keys of programs that use a server of ours; `store.keys`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.keys import to_key
+from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.errors import InvalidValueError
+from mongostore.models import ApiKey, Page
+from mongostore.models.keys import ALL_NAMESPACES
+from mongostore.repositories import Repository, current_call, was_there
+from mongostore.repositories.paging import Order
+from mongostore.values import check_id, check_limit, check_list, to_micros
+
+_SECRET_BYTES = 32
+_TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
+_OLDEST = Order("created_at")
+_SHOWN = {"secret_hash": 0}
+
+
+class KeyRepository(Repository):
+    """Keys: made, verified, listed and revoked."""
+
+    async def create(
+        self,
+        *,
+        name: str,
+        namespaces: Sequence[str] = (),
+        owner_id: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key and return it with its token, which is stored nowhere and cannot be told again.
+
+        Args:
+            name: What the key is for.
+            namespaces: Those it may use; `["*"]` for all.
+            owner_id: Whom it speaks for.
+            expires_at: When it stops being good; never unless said.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+        """
+        call = current_call()
+        # One secret whatever the number of attempts: the first one may be stored, its answer lost.
+        secret = call.seen.setdefault("secret", secrets.token_urlsafe(_SECRET_BYTES))
+        raw: Raw = {
+            "_id": call.token,
+            "name": check_id("name", name),
+            "owner_id": None if owner_id is None else check_id("owner_id", owner_id),
+            "namespaces": _checked(namespaces),
+            "created_at": call.now,
+            "expires_at": None if expires_at is None else to_micros("expires_at", expires_at),
+            "schema_version": SCHEMA_VERSION,
+        }
+        # The id is this call's own: only an earlier attempt of it can have stored it.
+        with suppress(DuplicateKeyError):
+            await self._keys.insert_one({**raw, "secret_hash": _hash(secret)})
+        return to_key(raw), f"mgs_{call.token}_{secret}"
+
+    async def verify(self, token: str) -> ApiKey | None:
+        """Return the key that a token is of; None for one that is malformed, forged, revoked or expired.
+
+        Raises:
+            InvalidDocumentError: The key cannot be read.
+        """
+        match = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+        if match is None:
+            return None
+        raw = await self._keys.find_one({"_id": match[1]})
+        if raw is None:
+            return None
+        key = to_key(raw)
+        if not hmac.compare_digest(_hash(match[2]), raw["secret_hash"]):
+            return None
+        return key if raw["expires_at"] is None or current_call().now < raw["expires_at"] else None
+
+    async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
+        """Return a page of the keys, expired ones too, the oldest first.
+
+        Args:
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; keys that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: The limit is out of range, or no such cursor was given.
+        """
+        limit = check_limit("limit", limit)
+        where = _OLDEST.behind({}, _OLDEST.decode(cursor))
+        found = self._keys.find(where, _SHOWN, sort=_OLDEST.sort, limit=limit + 1, batch_size=limit + 2)
+        async with found as keys:
+            return _OLDEST.page(await keys.to_list(), limit, to_key)
+
+    async def delete(self, key_id: str) -> bool:
+        """Revoke a key and return whether it was there; its token is no good from now on.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+        return was_there(await self._keys.delete_one({"_id": check_id("key_id", key_id)}))
+
+    async def count(self) -> int:
+        """Return how many keys there are, expired ones too.
+
+        Raises:
+            UnavailableError: The server does not answer.
+        """
+        # Every id, so that an index is counted and not the keys themselves.
+        return int(await self._keys.count_documents({"_id": {"$gt": ""}}))
+
+    @property
+    def _keys(self) -> Any:
+        return self._connection.documents.keys.get_pymongo_collection()
+
+
+def _checked(namespaces: Sequence[str]) -> list[str]:
+    check_list("namespaces", namespaces)
+    for number, namespace in enumerate(namespaces):
+        if not check_id(f"namespaces[{number}]", namespace) or "/" in namespace:
+            raise InvalidValueError(f"namespaces[{number}]", "must not be empty and has no slash")
+    if ALL_NAMESPACES in namespaces and len(namespaces) > 1:
+        raise InvalidValueError("namespaces", "says all and some at once")
+    return list(dict.fromkeys(namespaces))
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
