@@ -1,0 +1,204 @@
+"""Every error answer of our servers: a problem of RFC 9457, which never says what it was given."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mongostore.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DocumentTooLargeError,
+    InvalidValueError,
+    MongoStoreError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1
+
+log = logging.getLogger("mongostore.servers")
+
+_STATUSES: Mapping[type[MongoStoreError], int] = {
+    NotFoundError: 404,
+    AlreadyExistsError: 409,
+    ConflictError: 409,
+    DocumentTooLargeError: 413,
+    InvalidValueError: 422,
+    UnsupportedError: 501,
+    UnavailableError: 503,
+}
+_SCHEMA = {
+    "title": "Problem",
+    "description": "What is wrong, as RFC 9457 says it.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {
+            "type": "string",
+            "description": "A kind of problem; `about:blank` says no more than `title`.",
+        },
+        "title": {"type": "string", "description": "The meaning of the status."},
+        "status": {"type": "integer", "description": "The status of the answer."},
+        "detail": {"type": "string", "description": "What is wrong in this case."},
+        "instance": {"type": "string", "description": "The path that was asked for."},
+        "errors": {
+            "type": "array",
+            "description": "What is wrong with the request, place by place.",
+            "items": {
+                "type": "object",
+                "required": ["loc", "msg"],
+                "properties": {
+                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "msg": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+_WORDS = {
+    400: "The request cannot be read",
+    401: "There is no key, or it is no good",
+    404: "There is no such thing",
+    409: "What is there does not allow it",
+    412: "It has changed since it was read",
+    413: "The request is too large",
+    422: "The request does not fit",
+    429: "There were too many requests",
+    500: "The server failed",
+    503: "The store does not answer",
+}
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what an operation may answer beside its success, as FastAPI takes it."""
+    content = {MEDIA_TYPE: {"schema": _SCHEMA}}
+    return {status: {"description": _WORDS[status], "content": content} for status in statuses}
+
+
+DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 404, 413, 422, 429, 500, 503)
+
+
+def problem(
+    path: str,
+    status: int,
+    detail: str = "",
+    *,
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return an error answer.
+
+    Args:
+        path: What was asked for, without its query.
+        status: The status of the answer.
+        detail: What is wrong in this case; else no more than the status means.
+        errors: What is wrong with the request, as `loc` and `msg`.
+        headers: Further headers.
+    """
+    title = HTTPStatus(status).phrase
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail or _WORDS.get(status, title),
+        "instance": path,
+    }
+    if errors:
+        body["errors"] = errors
+    return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def speak_problems(app: FastAPI) -> None:
+    """Make an application answer every error as a problem, our own ones by their meaning."""
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(RequestValidationError, _invalid_problem)
+    app.add_exception_handler(MongoStoreError, _store_problem)
+
+
+class LastResort:
+    """Answers what nobody else has caught with a 500, and logs where it was raised but not what it says.
+
+    Args:
+        app: The application that this is around.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        # Whatever it is, it may quote what somebody said, which is not for the log of the server around.
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s, raised here:\n%s", type(error).__name__, where)
+            if begun:
+                raise RuntimeError("the answer broke off") from None
+            await problem(scope["path"], 500)(scope, receive, send)
+
+
+def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    # Starlette's own words are the meaning of the status; FastAPI's may tell of the body.
+    said = error.detail if isinstance(error, ProblemError) else ""
+    return problem(request.url.path, error.status_code, said, headers=error.headers)
+
+
+class ProblemError(HTTPException):
+    """An error answer with words of ours."""
+
+
+def _invalid_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = [{"loc": _place(detail), "msg": _message(detail)} for detail in error.errors()]
+    return problem(request.url.path, 422, errors=wrong)
+
+
+def _place(detail: Mapping[str, Any]) -> list[str | int]:
+    """Return where something is wrong; an unknown member is not named: its name is what somebody said."""
+    place = [*detail["loc"]]
+    return place[:-1] if detail["type"] == "extra_forbidden" else place
+
+
+def _message(detail: Mapping[str, Any]) -> str:
+    return (
+        "There is a member that is not known here" if detail["type"] == "extra_forbidden" else detail["msg"]
+    )
+
+
+def _store_problem(request: Request, error: Exception) -> Response:
+    path = request.url.path
+    if isinstance(error, InvalidValueError):
+        # Behind the first dot or bracket stand keys that somebody chose.
+        name = error.path.partition("[")[0].partition(".")[0]
+        return problem(path, 422, errors=[{"loc": [name], "msg": error.reason}])
+    for kind, status in _STATUSES.items():
+        if isinstance(error, kind):
+            # Which server does not answer is nobody's business outside.
+            said = "" if status >= 500 else str(error)
+            headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
+            return problem(path, status, said, headers=headers)
+    log.error("%s", error)
+    return problem(path, 500)

@@ -1,0 +1,91 @@
+"""A server that runs: where it listens, who may come in, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from mongostore.errors import ConfigurationError
+from mongostore.store import AsyncMongoStore
+
+LOOPBACK = "127.0.0.1"
+_END_SECONDS = 10
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def serve(
+    app: FastAPI, store: AsyncMongoStore, *, host: str, port: int, say: Callable[[str], None]
+) -> None:
+    """Serve an application until SIGINT or SIGTERM, then let the requests under way end.
+
+    Args:
+        app: The application.
+        store: Its store, open.
+        host: The address to listen at.
+        port: The port; 0 for any that is free.
+        say: Is told where it listens and where things are kept.
+
+    Raises:
+        ConfigurationError: The address cannot be listened at, or others reach it and the store has no keys.
+        MongoStoreError: The store cannot tell.
+    """
+    if not is_loopback(host) and not await store.keys.count():
+        raise ConfigurationError(
+            f"{host} can be reached from elsewhere and the store has no keys: "
+            "make one with `mongostore keys create`, or listen on 127.0.0.1"
+        )
+    listening = _listen(host, port)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_END_SECONDS,
+        )
+    )
+    name = f"[{host}]" if ":" in host else host
+    say(f"listening at http://{name}:{listening.getsockname()[1]}")
+    say(f"kept in {store.engine.label}")
+    if not store.engine.shared:
+        say("this is the embedded engine: it forgets everything when the server ends")
+    with listening:
+        await server.serve(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Note the signals that end the server, and not send them again: the store is still to be closed."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigurationError(f"{host}:{port} cannot be listened at: {error.strerror}") from None

@@ -1,0 +1,75 @@
+"""What tests of servers share: an application asked in this process, and a small one to try its parts on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import Depends, FastAPI, Query
+from pydantic import BaseModel, ConfigDict
+
+from mongostore import AsyncMongoStore, MongoStoreError, NotFoundError
+from mongostore.servers.access import Access, Caller, let_in
+from mongostore.servers.docs import show_docs
+from mongostore.servers.guards import guard
+from mongostore.servers.problems import speak_problems
+from mongostore.servers.rates import counted, limit_rate
+
+BASE = "http://testserver"
+
+
+def client(app: FastAPI, token: str | None = None) -> httpx.AsyncClient:
+    """A client of an application in this process, which is spared nothing that it answers."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers)
+
+
+@asynccontextmanager
+async def asked(app: FastAPI, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(app, token) as asking:
+        yield asking
+
+
+class Thing(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    data: Any = None
+
+
+def small_app(store: AsyncMongoStore, **options: Any) -> FastAPI:
+    """An application of all parts that our servers share, and little else."""
+    app = FastAPI(title="Small", docs_url=None, redoc_url=None)
+    speak_problems(app)
+    guard(app, **options)
+    let_in(app, Access(store))
+    limit_rate(app, None)
+    show_docs(app)
+
+    @app.get("/whoami", dependencies=[Depends(counted)])
+    async def whoami(caller: Caller) -> str | None:
+        return caller and caller.name
+
+    @app.post("/things/{thing}")
+    async def post_thing(thing: str, body: Thing, number: int = Query(0)) -> Thing:
+        return body
+
+    @app.get("/raise/{kind}")
+    async def fail(kind: str) -> None:
+        raise ERRORS[kind]
+
+    @app.get("/quiet")
+    async def quiet() -> None:
+        return None
+
+    return app
+
+
+ERRORS: dict[str, Exception] = {
+    "missing": NotFoundError("session", "s1"),
+    "own": MongoStoreError("secret words"),
+    "other": ValueError("secret words"),
+}

@@ -1,0 +1,78 @@
+"""Who is let in: keys, their absence, and how often they may ask."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mongostore import AsyncMongoStore, ConfigurationError
+from mongostore.servers.access import Access, let_in
+from mongostore.servers.rates import limit_rate
+from tests.servers.parts import client, small_app
+
+
+async def test_without_keys_anybody_may_ask_but_no_false_token(store: AsyncMongoStore) -> None:
+    app = small_app(store)
+    async with client(app) as anybody, client(app, "mgs_false") as false:
+        assert (await anybody.get("/whoami")).json() is None
+        assert (await false.get("/whoami")).status_code == 401
+
+
+async def test_the_first_key_closes_the_door_at_once(store: AsyncMongoStore) -> None:
+    app = small_app(store)
+    async with client(app) as anybody:
+        assert (await anybody.get("/whoami")).status_code == 200
+        key, token = await store.keys.create(name="billing")
+        answer = await anybody.get("/whoami")
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        async with client(app, token) as known:
+            assert (await known.get("/whoami")).json() == "billing"
+            await store.keys.delete(key.id)
+            answer = await known.get("/whoami")
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+        # The last key is gone, and the door stays closed.
+        assert (await anybody.get("/whoami")).status_code == 401
+
+
+async def test_a_server_may_need_keys_before_there_are_any(store: AsyncMongoStore) -> None:
+    app = small_app(store)
+    let_in(app, Access(store, required=True))
+    async with client(app) as anybody:
+        assert (await anybody.get("/whoami")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer  x", "bearer x y", "Bearer é".encode("latin-1")]
+)
+async def test_no_other_header_opens(store: AsyncMongoStore, header: str | bytes) -> None:
+    await store.keys.create(name="k")
+    async with client(small_app(store)) as asking:
+        answer = await asking.get("/whoami", headers={"Authorization": header})  # type: ignore[dict-item]
+        assert answer.status_code == 401
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_expired_key_opens_nothing(store: AsyncMongoStore) -> None:
+    _, token = await store.keys.create(name="k", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    async with client(small_app(store), token) as asking:
+        assert (await asking.get("/whoami")).status_code == 401
+
+
+async def test_a_rate_is_kept_for_each_key(store: AsyncMongoStore) -> None:
+    app = small_app(store)
+    limit_rate(app, "3/hour")
+    tokens = [(await store.keys.create(name=name))[1] for name in ("a", "b")]
+    for token in tokens:
+        async with client(app, token) as asking:
+            answers = [await asking.get("/whoami") for _ in range(5)]
+            assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+            assert answers[-1].headers["content-type"] == "application/problem+json"
+            assert 0 < int(answers[-1].headers["retry-after"]) <= 3600
+
+
+def test_what_is_no_rate_is_refused() -> None:
+    with pytest.raises(ConfigurationError):
+        limit_rate(small_app(AsyncMongoStore("mongomock://")), "often")

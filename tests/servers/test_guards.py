@@ -1,0 +1,291 @@
+"""What stands around each server: limits, headers, problems and a log without words."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mongostore import AsyncMongoStore, errors
+from mongostore.servers import problems
+from mongostore.servers.guards import MAX_BODY_BYTES, MAX_JSON_DEPTH, is_deeper
+from tests.servers.parts import ERRORS, client, small_app
+
+KiB = 1024
+SECRET = "topsecret"
+ANYWHERE = {"client": None, "server": None, "scheme": "http", "http_version": "1.1"}
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[FastAPI]:
+    async with AsyncMongoStore("mongomock://") as store:
+        yield small_app(store)
+
+
+@pytest.fixture
+async def asking(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(app) as opened:
+        yield opened
+
+
+def is_problem(answer: httpx.Response, status: int, path: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found.keys() - {"errors"} == {"type", "title", "status", "detail", "instance"}
+    assert (found["status"], found["instance"]) == (status, path)
+    return found
+
+
+def body_of(size: int) -> bytes:
+    empty = json.dumps({"name": ""}).encode()
+    return empty[:-2] + b"x" * (size - len(empty)) + empty[-2:]
+
+
+async def pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 100 * KiB):
+        yield body[start : start + 100 * KiB]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["said", "streamed"])
+async def test_the_largest_body_is_read_and_one_byte_more_is_not(
+    asking: httpx.AsyncClient, streamed: bool
+) -> None:
+    for size, status in ((MAX_BODY_BYTES, 200), (MAX_BODY_BYTES + 1, 413), (5 * MAX_BODY_BYTES, 413)):
+        body = body_of(size)
+        content: Any = pieces(body) if streamed else body
+        answer = await asking.post("/things/a", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == status
+        if status == 413:
+            is_problem(answer, 413, "/things/a")
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_even_read(app: FastAPI) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("it was read")
+
+    sent = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", str(10**30).encode()), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/things/a", "query_string": b"", "headers": headers}
+    await app({**scope, **ANYWHERE}, receive, send)
+    assert sent[0]["status"] == 413
+
+
+async def test_who_goes_away_in_the_middle_of_a_body_is_not_answered(app: FastAPI) -> None:
+    coming: Iterator[dict[str, Any]] = iter(
+        [
+            {"type": "http.request", "body": b'{"name": "x"}', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive() -> dict[str, Any]:
+        return next(coming)
+
+    async def send(message: dict[str, Any]) -> None:
+        raise AssertionError("it was answered")
+
+    scope = {"type": "http", "method": "POST", "path": "/things/a", "query_string": b""}
+    scope |= {"headers": [(b"content-type", b"application/json")]}
+    await app({**scope, **ANYWHERE}, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("levels", "status"), [(MAX_JSON_DEPTH - 1, 200), (MAX_JSON_DEPTH, 422), (100_000, 422)]
+)
+@pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")], ids=["lists", "objects"])
+async def test_json_may_be_nested_so_deep_and_no_deeper(
+    asking: httpx.AsyncClient, levels: int, status: int, brackets: tuple[str, str]
+) -> None:
+    opening, closing = brackets
+    nested = f"{opening * levels}1{closing * levels}"
+    content = f'{{"name": "x", "data": {nested}}}'
+    answer = await asking.post("/things/a", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    if status == 422:
+        assert is_problem(answer, 422, "/things/a")["errors"][0]["loc"] == ["body"]
+
+
+JSON = st.recursive(
+    st.none() | st.floats() | st.text('[]{}"\\aé'),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text('[]{}"\\a'), inner),
+)
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        value = [*value.values()]
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+@given(JSON, st.booleans())
+@settings(deadline=None)
+def test_the_depth_is_found_in_any_json(value: Any, ascii: bool) -> None:
+    text, depth = json.dumps(value, ensure_ascii=ascii).encode(), depth_of(value)
+    assert not is_deeper(text, depth)
+    assert depth == 0 or is_deeper(text, depth - 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 900_000,
+        b'{"name": "' + b'\\"' * 400_000,
+        b"]" * 900_000,
+        b'"' * 900_001,
+        b"\xff\xfe[",
+        b"\\" * 9,
+    ],
+    ids=["opened", "a text without end", "closed", "quotes", "no UTF-8", "backslashes"],
+)
+async def test_what_is_no_json_is_a_problem(asking: httpx.AsyncClient, content: bytes) -> None:
+    answer = await asking.post("/things/a", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    is_problem(answer, answer.status_code, "/things/a")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/quiet", 200),
+        ("GET", "/nowhere", 404),
+        ("PUT", "/quiet", 405),
+        ("POST", "/things/a", 422),
+        ("GET", "/raise/missing", 404),
+        ("GET", "/raise/own", 500),
+        ("GET", "/raise/other", 500),
+        ("GET", "/docs", 200),
+    ],
+)
+async def test_every_answer_has_the_headers(
+    asking: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    answer = await asking.request(method, path)
+    assert answer.status_code == status
+    headers = answer.headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    if status >= 400:
+        is_problem(answer, status, path)
+
+
+async def test_a_wrong_method_is_told_the_right_ones(asking: httpx.AsyncClient) -> None:
+    assert (await asking.put("/quiet")).headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/things/a?number=topsecret", {"json": {"name": "x"}}),
+        ("/things/a", {"json": {"name": [SECRET]}}),
+        ("/things/a", {"json": {"name": "x", SECRET: 1}}),
+        ("/things/a", {"json": SECRET}),
+        ("/things/a", {"json": [{SECRET: SECRET}]}),
+        ("/things/a", {"content": SECRET, "headers": {"Content-Type": "application/json"}}),
+        ("/things/a", {"content": SECRET, "headers": {"Content-Type": SECRET}}),
+        ("/things/a", {"data": {"name": SECRET}}),
+    ],
+)
+async def test_nothing_that_was_sent_comes_back_in_an_error(
+    asking: httpx.AsyncClient, path: str, sent: dict[str, Any]
+) -> None:
+    answer = await asking.post(path, **sent)
+    found = is_problem(answer, 422, "/things/a")
+    assert SECRET not in answer.text
+    assert found["errors"]
+    assert all(wrong.keys() == {"loc", "msg"} for wrong in found["errors"])
+
+
+@pytest.mark.parametrize("kind", ["own", "other"])
+async def test_what_fails_is_logged_without_its_words(
+    asking: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    answer = await asking.get(f"/raise/{kind}?q={SECRET}")
+    is_problem(answer, 500, f"/raise/{kind}")
+    assert "secret words" not in answer.text
+    logged = [record for record in caplog.records if record.name == "mongostore.servers"]
+    assert [record.levelname for record in logged] == ["ERROR"]
+    if kind == "other":
+        assert "ValueError" in caplog.text
+        assert "parts.py" in caplog.text
+        assert "secret words" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.NotFoundError("session", "s"), 404),
+        (errors.AlreadyExistsError("session", "s"), 409),
+        (errors.ConflictError("lost"), 409),
+        (errors.DocumentTooLargeError("it", 2, 1), 413),
+        (errors.InvalidValueError(f"data.{SECRET}[0]", "is odd"), 422),
+        (errors.UnsupportedError(SECRET), 501),
+        (errors.UnavailableError(SECRET), 503),
+        (errors.AccessDeniedError(SECRET), 500),
+        (errors.InvalidDocumentError("session", SECRET), 500),
+        (errors.NotOpenError(SECRET), 500),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+async def test_each_error_of_ours_is_a_problem_of_its_kind(
+    asking: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    monkeypatch.setitem(ERRORS, "this", error)
+    answer = await asking.get("/raise/this")
+    found = is_problem(answer, status, "/raise/this")
+    assert SECRET not in answer.text
+    assert found["detail"]
+    assert ("retry-after" in answer.headers) == (status == 503)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [json.loads(record.message) for record in caplog.records if record.name == "mongostore.access"]
+
+
+async def test_each_request_is_a_line_of_its_route_and_says_nothing_else(
+    asking: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    answers = [
+        await asking.get(f"/quiet?{SECRET}={SECRET}"),
+        await asking.post(f"/things/{SECRET}?number=1", json={"name": SECRET}),
+        await asking.get("/whoami", headers={"Authorization": f"Bearer {SECRET}"}),
+        await asking.get("/raise/other"),
+        await asking.get("/nowhere%0A%22forged%22"),
+        await asking.post("/things/a", content=b"x" * (2 * MAX_BODY_BYTES)),
+    ]
+    found = lines(caplog)
+    assert [(line["method"], line["path"], line["status"]) for line in found] == [
+        ("GET", "/quiet", 200),
+        ("POST", "/things/{thing}", 200),
+        ("GET", "/whoami", 401),
+        ("GET", "/raise/{kind}", 500),
+        ("GET", '/nowhere\n"forged"', 404),
+        ("POST", "/things/a", 413),
+    ]
+    assert [line["bytes"] for line in found] == [len(answer.content) for answer in answers]
+    assert all(line["ms"] >= 0 for line in found)
+    logged = [record.getMessage() for record in caplog.records if record.name == "mongostore.access"]
+    assert SECRET not in "".join(logged)
+    assert not any("\n" in line for line in logged)
+
+
+def test_every_default_answer_is_declared_as_a_problem() -> None:
+    for status, answer in problems.DEFAULT_HTTP_ERROR_RESPONSES.items():
+        assert isinstance(status, int)
+        assert [*answer["content"]] == ["application/problem+json"]
