@@ -1,0 +1,355 @@
+"""Role messages that save themselves."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import shortuuid
+
+from mongostore.adapters.threadmem.db.models import RoleMessageRecord
+from mongostore.adapters.threadmem.img import convert_images
+from mongostore.adapters.threadmem.server.models import V1RoleMessage
+from mongostore.adapters.threadmem.shelf import SHELF, Kept, Shelf, file_keys
+from mongostore.errors import InvalidValueError
+from mongostore.models import ThreadMessage
+from mongostore.values import check_text
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_COLUMNS = ("id", "role", "text", "images", "private", "created", "meta_data", "thread_id")
+_TAG = "<image>"
+_UNKNOWN = object()
+
+
+class RoleMessage:
+    """A message of somebody in a role; making one saves it.
+
+    Attributes:
+        id: Made with the message.
+        thread_id: The thread that it belongs to; a thread that it is added to sets it.
+        images: `data:` and `http(s):` URLs. Those of a stored message that are large are read when they are
+            first asked for.
+        private: Whether readers of the public part of a thread are not shown it.
+        created: In seconds since 1970.
+
+    Args:
+        role: Who speaks, such as `user`.
+        text: What is said; each `<image>` in it stands for the next image.
+        thread_id: The thread that it belongs to.
+        images: URLs, paths of local files, or PIL images; what is no URL is kept as PNG.
+        private: As above.
+        metadata: A JSON object; an empty one is as good as none.
+
+    Raises:
+        InvalidValueError: A value cannot be stored; names it.
+        FileNotFoundError: An image is a path where no file is.
+        NotFoundError: The thread is deleted.
+        MongoStoreError: The store cannot be opened or does not answer.
+    """
+
+    _shelf = SHELF
+
+    def __init__(
+        self,
+        role: str,
+        text: str,
+        thread_id: str | None = None,
+        images: Sequence[str | Image.Image] = (),
+        private: bool | None = False,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._begin(shortuuid.uuid(), role, text, thread_id, private, now(), metadata)
+        self.images = convert_images(images or ())
+        self._is_minted = True
+        self.save()
+
+    @classmethod
+    def draft(
+        cls, shelf: Shelf, role: str, text: str, images: list[str], private: bool | None, metadata: Any
+    ) -> RoleMessage:
+        """Return a new message that is not saved yet; its images are URLs already."""
+        message = cls.__new__(cls)
+        message._begin(shortuuid.uuid(), role, text, None, private, now(), metadata)
+        message._images, message._shelf, message._is_minted = [*images], shelf, True
+        return message
+
+    @classmethod
+    def stored(cls, message: ThreadMessage, shelf: Shelf) -> RoleMessage:
+        """Return a message as it is stored."""
+        made, data = cls.__new__(cls), message.data
+        made._begin(
+            message.id,
+            data.get("role", ""),
+            message.content,
+            message.thread_id,
+            data.get("private"),
+            data.get("created", message.created_at and message.created_at.timestamp()),
+            data.get("metadata"),
+        )
+        images: list[Kept] = data.get("images", [])
+        made._images, made._shelf = images, shelf
+        made._note(made._members(), message.thread_id, file_keys(images))
+        return made
+
+    def _begin(
+        self, id: str, role: Any, text: Any, thread_id: Any, private: Any, created: Any, metadata: Any
+    ) -> None:
+        self.id = id
+        self.role = role
+        self.text = text
+        self.thread_id = thread_id
+        self.private = private
+        self.created = created
+        self.metadata = metadata
+        self._images: list[Any] = []
+        self._is_minted = False
+        self._stored: dict[str, Any] = {}
+        self._home: str | None = None
+        self._files: list[str] = []
+
+    @property
+    def images(self) -> list[str]:
+        """The images, as URLs.
+
+        Raises:
+            NotFoundError: The file of one of them is gone.
+        """
+        if self._files and not all(isinstance(image, str) for image in self._images):
+            self._images = [self._shelf.image(image) for image in self._images]
+            self._stored["images"] = [*self._images]
+        return self._images
+
+    @images.setter
+    def images(self, images: list[str]) -> None:
+        self._images = images
+
+    @classmethod
+    def find(cls, **kwargs: Any) -> list[RoleMessage]:
+        """Return the messages whose columns have these values, in the order in which they were created.
+
+        Args:
+            **kwargs: Any of id, role, text, private, created and thread_id, and `images` and `meta_data` as
+                JSON texts. By id and thread_id messages are found fast; else every message is looked at.
+
+        Raises:
+            InvalidValueError: There is no such column.
+        """
+        check_columns(kwargs, _COLUMNS)
+        return [message for message in cls._candidates(kwargs) if message._is(kwargs)]
+
+    @classmethod
+    def _candidates(cls, columns: Mapping[str, Any]) -> Iterator[RoleMessage]:
+        given = {name: columns.get(name) for name in ("thread_id", "text", "role")}
+        if "id" in columns:
+            found = isinstance(columns["id"], str) and cls._shelf.store.messages.find(columns["id"])
+            return iter([cls.stored(found, cls._shelf)] if found and found.data.get("role") else [])
+        texts = {name: value for name, value in given.items() if isinstance(value, str)}
+        return (cls.stored(message, cls._shelf) for message in cls._shelf.messages(**texts))
+
+    def _is(self, columns: Mapping[str, Any]) -> bool:
+        record = self.to_record() if "images" in columns else self._record(None)
+        return all(getattr(record, name) == value for name, value in columns.items())
+
+    def save(self) -> None:
+        """Store what has changed since the message was last stored; others' changes of the rest stay.
+
+        Raises:
+            InvalidValueError: A value cannot be stored; names it.
+            NotFoundError: The thread is deleted.
+            ConflictError: It is stored in another thread.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+        self.keep(self.thread_id)
+
+    def keep(self, thread_id: str | None) -> None:
+        """Store what has changed, in a thread."""
+        changed = {
+            name: value
+            for name, value in self._members().items()
+            if self._stored.get(name, _UNKNOWN) != value
+        }
+        if not changed and thread_id in (None, self._home):
+            return
+        if "images" in changed:
+            changed["images"] = [check_text("images", image) for image in self.images]
+        _check(changed)
+        before, is_adopted = self._files, self._home is None and thread_id is not None
+        # Only the one who has made the id knows that nothing is there yet.
+        is_new = self._is_minted and not self._stored
+        files = self._shelf.put_message(self.id, thread_id, changed, is_new=is_new)
+        if "images" in changed:
+            self._shelf.drop_files(before)
+        elif is_adopted and thread_id is not None:
+            self._shelf.give_files(files := before, self.id, thread_id)
+        else:
+            files = before
+        self.thread_id = thread_id
+        self._note(self._members(), thread_id or self._home, files)
+
+    def twin(self, *, id: str | None = None) -> RoleMessage:
+        """Return an unsaved copy that shares nothing with it but its id, unless another one is given."""
+        made = type(self).__new__(type(self))
+        metadata = copy.deepcopy(self.metadata)
+        made._begin(id or self.id, self.role, self.text, self.thread_id, self.private, self.created, metadata)
+        made._images, made._shelf, made._is_minted = [*self.images], self._shelf, id is not None
+        return made
+
+    def _members(self) -> dict[str, Any]:
+        return {
+            "role": self.role,
+            "text": self.text,
+            "private": self.private,
+            "created": self.created,
+            "metadata": self.metadata or None,
+            "images": self._images,
+        }
+
+    def _note(self, members: dict[str, Any], home: str | None, files: list[str]) -> None:
+        """Note what is stored, apart from what callers may change in place."""
+        images, metadata = [*members["images"]], copy.deepcopy(members["metadata"])
+        self._stored = {**members, "images": images, "metadata": metadata}
+        self._home, self._files = home, files
+
+    @classmethod
+    def from_openai(cls, msg: dict[str, Any]) -> RoleMessage:
+        """Save and return a message in OpenAI's format; parts that are neither text nor image are left out.
+
+        Raises:
+            InvalidValueError: It is no such message.
+        """
+        role, text, images = read_openai(msg)
+        return cls(role=role, text=text, images=images)
+
+    def to_openai(self) -> dict[str, Any]:
+        """Return the message in OpenAI's format: each `<image>` is the next image, else they come last.
+
+        Raises:
+            ValueError: There are `<image>` tags, but not as many as images.
+        """
+        texts, images = self.text.split(_TAG), self.images
+        tags = len(texts) - 1
+        if tags and tags != len(images):
+            raise ValueError(f"Number of <image> tags ({tags}) must match number of images ({len(images)})")
+        content: list[dict[str, Any]] = []
+        for place, text in enumerate(texts):
+            if text.strip():
+                content.append({"type": "text", "text": text.strip()})
+            behind = images[place : place + 1] if place < tags else images[tags:]
+            content += [{"type": "image_url", "image_url": {"url": image}} for image in behind]
+        return {"role": self.role, "content": content}
+
+    def to_swift3(self) -> dict[str, Any]:
+        """Return the message in the format of the Swift trainer, where images stand beside the text."""
+        return {"messages": [{"role": self.role, "content": self.text}], "images": self.images}
+
+    def to_record(self) -> RoleMessageRecord:
+        """Return the message as a row, which needs no database any more."""
+        return self._record(json.dumps(self.images))
+
+    def _record(self, images: str | None) -> RoleMessageRecord:
+        return RoleMessageRecord(
+            id=self.id,
+            role=self.role,
+            text=self.text,
+            images=images,
+            private=self.private,
+            created=self.created,
+            meta_data=json.dumps(self.metadata) if self.metadata else None,
+            thread_id=self.thread_id,
+        )
+
+    @classmethod
+    def from_record(cls, record: RoleMessageRecord) -> RoleMessage:
+        """Return the message of a row; nothing is saved."""
+        made = cls.__new__(cls)
+        metadata = json.loads(record.meta_data) if record.meta_data else None
+        made._begin(
+            record.id, record.role, record.text, record.thread_id, record.private, record.created, metadata
+        )
+        made._images = json.loads(record.images) if record.images else []
+        return made
+
+    def to_v1(self) -> V1RoleMessage:
+        """Return the message as the REST interface has it."""
+        return V1RoleMessage(
+            id=self.id,
+            role=self.role,
+            text=self.text,
+            images=self.images,
+            private=self.private,
+            created=self.created,
+            metadata=self.metadata,
+            thread_id=self.thread_id,
+        )
+
+    @classmethod
+    def from_v1(cls, schema: V1RoleMessage) -> RoleMessage:
+        """Return a message of the REST interface; nothing is saved."""
+        made = cls.__new__(cls)
+        made._begin(
+            str(schema.id),
+            schema.role,
+            schema.text,
+            schema.thread_id,
+            schema.private,
+            schema.created,
+            schema.metadata,
+        )
+        made._images = [*schema.images]
+        return made
+
+
+def now() -> float:
+    """Return the time in seconds since 1970, to the microsecond, as it is stored."""
+    return time.time_ns() // 1000 / 1_000_000
+
+
+def check_columns(given: Mapping[str, Any], columns: tuple[str, ...]) -> None:
+    """Refuse to find by what is no column.
+
+    Raises:
+        InvalidValueError: There is no such column.
+    """
+    for name in given:
+        if name not in columns:
+            raise InvalidValueError(name, f"is none of {', '.join(columns)}")
+
+
+def read_openai(msg: Mapping[str, Any]) -> tuple[str, str, list[str]]:
+    """Return role, text and images of a message in OpenAI's format.
+
+    Several texts become one of several lines; where images stand between or before them, `<image>` tags
+    keep their places.
+
+    Raises:
+        InvalidValueError: It is no such message.
+    """
+    try:
+        content = msg["content"]
+        parts: list[Any] = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        kinds = [part["type"] for part in parts if part["type"] in ("text", "image_url")]
+        images = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        is_tagged = kinds != sorted(kinds, reverse=True) and not any(_TAG in text for text in texts)
+        if is_tagged:
+            shown = iter(texts)
+            texts = [next(shown) if kind == "text" else _TAG for kind in kinds]
+        return msg["role"], "\n".join(texts), images
+    except (KeyError, TypeError):
+        raise InvalidValueError("msg", "is no message in OpenAI's format") from None
+
+
+def _check(members: Mapping[str, Any]) -> None:
+    for name in ("role", "text"):
+        if name in members:
+            value = members[name]
+            check_text(name, str.__str__(value) if isinstance(value, str) else value)
+    if members.get("private") not in (None, True, False):
+        raise InvalidValueError("private", "must be True, False or None")
+    if not isinstance(members.get("metadata"), dict | None):
+        raise InvalidValueError("metadata", "must be a JSON object")

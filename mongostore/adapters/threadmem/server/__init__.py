@@ -1,0 +1,1 @@
+"""Where threadmem's users import its schemas from."""

@@ -1,0 +1,177 @@
+"""Where role threads are kept: the store, and what their messages and images look like in it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Self
+from uuid import uuid4
+
+from mongostore.adapters.threadmem.img import unwrap, wrap
+from mongostore.errors import ConfigurationError, InvalidValueError
+from mongostore.models import Element, ThreadMessage
+from mongostore.sync import MongoStore, shared_store
+
+THREADS = "role_thread"
+MESSAGES = "role_message"
+# A message keeps images of so many bytes; what goes beyond is kept as files.
+INLINE_BYTES = 1024 * 1024
+
+_DATA = ("role", "private", "metadata", "created")
+
+# An image in a message: its URL, or the key of the file that holds it.
+Kept = str | dict[str, str]
+
+
+class Shelf:
+    """A place for role threads; it connects when it is first used.
+
+    Args:
+        uri: As for `MongoStore`; else `MONGOSTORE_URI`.
+        database: Likewise.
+        store: An open store to use instead.
+    """
+
+    def __init__(
+        self, uri: str | None = None, database: str | None = None, *, store: MongoStore | None = None
+    ) -> None:
+        self.move(uri, database, store)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def move(self, uri: str | None, database: str | None, store: MongoStore | None) -> None:
+        """Use another store from now on."""
+        self._uri, self._database, self._store = uri, database, store
+        self._is_warned = False
+
+    @property
+    def store(self) -> MongoStore:
+        """The store, open.
+
+        Raises:
+            MongoStoreError: It cannot be opened, as `MongoStore.open` says.
+        """
+        if self._store is not None:
+            return self._store
+        if not self._is_warned and self._uri is None and not os.environ.get("MONGOSTORE_URI"):
+            self._is_warned = True
+            warnings.warn(
+                "role threads are kept in the memory of this process, where nothing lasts: call "
+                "configure(uri), or set MONGOSTORE_URI",
+                stacklevel=4,
+            )
+        return shared_store(self._uri, self._database)
+
+    def messages(
+        self, thread_id: str | None = None, *, text: str | None = None, role: str | None = None
+    ) -> Iterator[ThreadMessage]:
+        """Yield stored role messages, the oldest first."""
+        data = None if role is None else {"role": role}
+        return self.store.messages.iter(thread_id, kind=MESSAGES, content=text, data=data)
+
+    def put_message(
+        self, message_id: str, thread_id: str | None, members: dict[str, Any], *, is_new: bool
+    ) -> list[str]:
+        """Store members of a message and return the keys of the files that hold its images.
+
+        Raises:
+            NotFoundError: The thread is deleted.
+            ConflictError: The message belongs to another thread.
+            InvalidValueError: A value cannot be stored.
+        """
+        data: dict[str, Any] = {name: members[name] for name in _DATA if name in members}
+        given: dict[str, Any] = {"kind": MESSAGES, "data": data}
+        if "text" in members:
+            given["content"] = members["text"]
+        if "created" in members:
+            given["created_at"] = to_time("created", members["created"])
+        if "images" in members:
+            data["images"] = [*self._stow(message_id, thread_id, members["images"])]
+        self.store.messages.merge(thread_id, message_id, begins=is_new, **given)
+        return file_keys(data.get("images", []))
+
+    def give_files(self, keys: list[str], message_id: str, thread_id: str) -> None:
+        """Make files of a message go with a thread when it is deleted."""
+        for key in keys:
+            element = Element(id=key, thread_id=thread_id, message_id=message_id, file_key=key)
+            self.store.elements.upsert(element)
+
+    def drop_files(self, keys: list[str]) -> None:
+        """Delete files of a message."""
+        for key in keys:
+            if not self.store.elements.delete(key):
+                self.store.files.delete(key)
+
+    def image(self, kept: Kept) -> str:
+        """Return the URL of an image of a stored message.
+
+        Raises:
+            NotFoundError: Its file is gone.
+        """
+        if isinstance(kept, str):
+            return kept
+        file = self.store.files.get(kept["file"])
+        content = b"".join(self.store.files.read(file.key))
+        return wrap(content, file.data["head"]) if "head" in file.data else content.decode()
+
+    def _stow(self, message_id: str, thread_id: str | None, images: list[str]) -> Iterator[Kept]:
+        """Yield images as a message keeps them, and store as files those for which it has no room."""
+        room = INLINE_BYTES
+        for image in images:
+            # Base64 and URLs are ASCII, so that their characters are their bytes.
+            if len(image) <= room:
+                room -= len(image)
+                yield image
+                continue
+            key = uuid4().hex
+            if unwrapped := unwrap(image):
+                content, media_type, head = unwrapped
+                self.store.files.upload(key, content, content_type=media_type, data={"head": head})
+            else:
+                self.store.files.upload(key, image.encode())
+            if thread_id is not None:
+                self.give_files([key], message_id, thread_id)
+            yield {"file": key}
+
+
+SHELF = Shelf()
+
+
+def configure(
+    uri: str | None = None, database: str | None = None, *, store: MongoStore | None = None
+) -> None:
+    """Say where role threads of this process are kept from now on.
+
+    Args:
+        uri: As for `MongoStore`; else `MONGOSTORE_URI`.
+        database: Likewise.
+        store: An open store to use instead; it stays its owner's to close.
+
+    Raises:
+        ConfigurationError: Both a URI and a store are given.
+    """
+    if store is not None and (uri is not None or database is not None):
+        raise ConfigurationError("give a URI and a database, or a store")
+    SHELF.move(uri, database, store)
+
+
+def file_keys(images: list[Kept]) -> list[str]:
+    """Return the keys of those images that are files."""
+    return [image["file"] for image in images if not isinstance(image, str)]
+
+
+def to_time(path: str, seconds: object) -> datetime:
+    """Return the time of so many seconds since 1970.
+
+    Raises:
+        InvalidValueError: It is no number, or no time between the years 1 and 9999.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidValueError(path, "must be a number of seconds since 1970")
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise InvalidValueError(path, "is no time in seconds between the years 1 and 9999") from None

@@ -1,0 +1,225 @@
+"""Role threads over HTTP: the REST interface of threadmem's server."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any
+
+import requests
+from fastapi import APIRouter, Depends, FastAPI, Request, Security
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ValidationError
+from starlette.responses import JSONResponse
+
+from mongostore.adapters.threadmem import RoleThread, V1Role, V1RoleThread, V1RoleThreads
+from mongostore.adapters.threadmem.env import HUB_URL_ENV
+from mongostore.adapters.threadmem.img import is_url
+from mongostore.adapters.threadmem.server.models import (
+    PostMessageModel,
+    V1CreateRoleThread,
+    V1DeleteRole,
+    V1UpdateRoleThread,
+    V1UserProfile,
+)
+from mongostore.adapters.threadmem.shelf import Shelf
+from mongostore.servers.docs import show_docs
+from mongostore.servers.guards import guard
+from mongostore.servers.problems import ProblemError, problem_responses, speak_problems
+from mongostore.sync import MongoStore
+
+# Images come inside of JSON, in base64.
+MAX_BODY_BYTES = 24 * 1024 * 1024
+# Seconds to connect to the hub, and to wait for its answer.
+_HUB_TIMEOUT = (5, 10)
+_OWN_TOKENS = "mgs_"
+
+_bearer = HTTPBearer(
+    scheme_name="token",
+    description="A token of the hub, or one that `mongostore keys create --owner` has made.",
+    auto_error=False,
+)
+
+
+class _Answer(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        """Return JSON in ASCII, which holds even texts that are no UTF-8."""
+        return json.dumps(content).encode()
+
+
+router = APIRouter(
+    prefix="/v1/rolethreads", tags=["Role threads"], responses=problem_responses(401, 413, 422, 503)
+)
+
+
+def _threads(request: Request) -> type[RoleThread]:
+    threads: type[RoleThread] = request.app.state.threads
+    return threads
+
+
+Threads = Annotated[type[RoleThread], Depends(_threads)]
+
+
+def current_owner(
+    threads: Threads, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> str:
+    """Return whom a request's token speaks for: a key of ours, or the hub knows.
+
+    Raises:
+        ProblemError: There is no good token (401), or the hub does not answer (503).
+    """
+    if credentials is None:
+        raise _refusal("Bearer")
+    if credentials.credentials.startswith(_OWN_TOKENS):
+        key = threads.shelf().store.keys.verify(credentials.credentials)
+        owner = None if key is None else key.owner_id
+    else:
+        owner = _ask_hub(credentials.credentials)
+    # Nobody owns what has no owner.
+    if not owner:
+        raise _refusal('Bearer error="invalid_token"')
+    return owner
+
+
+Owner = Annotated[str, Depends(current_owner)]
+
+
+def _refusal(challenge: str) -> ProblemError:
+    return ProblemError(401, "A good token is needed here", headers={"WWW-Authenticate": challenge})
+
+
+def _ask_hub(token: str) -> str | None:
+    hub = os.environ.get(HUB_URL_ENV)
+    if not hub:
+        return None
+    try:
+        answer = requests.get(
+            f"{hub.rstrip('/')}/v1/users/me",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_HUB_TIMEOUT,
+            allow_redirects=False,
+        )
+        return V1UserProfile.model_validate(answer.json()).email if answer.status_code == 200 else None
+    except requests.JSONDecodeError:
+        return None
+    except ValidationError:
+        return None
+    except requests.RequestException:
+        raise ProblemError(503, "The hub does not answer") from None
+
+
+def _owned(threads: Threads, owner: Owner, thread_id: str) -> RoleThread:
+    """Return a thread of whoever asks."""
+    found = threads.find(id=thread_id, owner_id=owner)
+    if not found:
+        raise ProblemError(404, "Thread not found")
+    return found[0]
+
+
+Owned = Annotated[RoleThread, Depends(_owned)]
+
+
+def _shown(model: BaseModel) -> _Answer:
+    return _Answer(model.model_dump())
+
+
+@router.post("", response_model=V1RoleThread, responses=problem_responses(409))
+def create_role_thread(threads: Threads, owner: Owner, data: V1CreateRoleThread) -> Any:
+    """Make a thread of the caller, with an id of its own when none is given."""
+    thread = threads.create(
+        data.id, owner_id=owner, public=data.public, name=data.name, metadata=data.metadata
+    )
+    return _shown(thread.to_v1())
+
+
+@router.get("", response_model=V1RoleThreads)
+def get_role_threads(threads: Threads, owner: Owner) -> Any:
+    """Return the caller's threads with their messages, the oldest first."""
+    return _shown(V1RoleThreads(threads=[thread.to_v1() for thread in threads.find(owner_id=owner)]))
+
+
+@router.get("/{thread_id}", response_model=V1RoleThread, responses=problem_responses(404))
+def get_role_thread(thread: Owned) -> Any:
+    """Return a thread of the caller with its messages."""
+    return _shown(thread.to_v1())
+
+
+@router.put("/{thread_id}", response_model=V1RoleThread, responses=problem_responses(404))
+def update_role_thread(thread: Owned, data: V1UpdateRoleThread) -> Any:
+    """Change whether a thread is public, and its name and metadata if they are given."""
+    thread.update(data)
+    return _shown(thread.to_v1())
+
+
+@router.delete("/{thread_id}", responses=problem_responses(404))
+def delete_role_thread(thread: Owned) -> dict[str, str]:
+    """Delete a thread for good, with its messages and their images."""
+    thread.delete()
+    return {"message": "Thread deleted successfully"}
+
+
+@router.post("/{thread_id}/msgs", responses=problem_responses(404))
+def post_role_thread_msg(thread: Owned, data: PostMessageModel) -> None:
+    """Append a message; its images are `data:` or `http(s):` URLs."""
+    if not all(is_url(image) for image in data.images):
+        raise ProblemError(422, "Images are data: or http(s): URLs here")
+    thread.post(data.role, data.msg, data.images, bool(data.private), data.metadata)
+
+
+@router.post("/{thread_id}/roles", responses=problem_responses(404, 409))
+def add_role_to_thread(thread: Owned, data: V1Role) -> None:
+    """Add a role."""
+    if data.name in thread.role_mapping:
+        raise ProblemError(409, "There is a role of that name")
+    thread.add_role(data)
+
+
+@router.delete("/{thread_id}/roles", responses=problem_responses(404))
+def remove_role_from_thread(thread: Owned, data: V1DeleteRole) -> None:
+    """Remove a role."""
+    if data.name not in thread.role_mapping:
+        raise ProblemError(404, "There is no role of that name")
+    thread.remove_role(data.name)
+
+
+def create_app(
+    uri: str | None = None, database: str | None = None, *, store: MongoStore | None = None
+) -> FastAPI:
+    """Return threadmem's server, as an application of FastAPI.
+
+    Whoever calls it needs a token: of the hub at `AGENTSEA_HUB_URL`, or a key of `mongostore keys create`
+    with an owner. They see their own threads alone. `CORS_ORIGINS` lists the origins of web pages that may
+    call it, all unless set.
+
+    Args:
+        uri: As for `MongoStore`; else `MONGOSTORE_URI`.
+        database: Likewise.
+        store: An open store to use instead; it stays its owner's to close.
+    """
+    app = FastAPI(
+        title="Role threads",
+        summary="The REST interface of threadmem's server, on MongoDB.",
+        generate_unique_id_function=lambda route: route.name,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.threads = RoleThread.at(Shelf(uri, database, store=store))
+    app.include_router(router)
+
+    @app.get("/", tags=["Health"])
+    def root() -> dict[str, str]:
+        """Say that a server is here."""
+        return {"message": "Agent in the shell"}
+
+    @app.get("/health", tags=["Health"])
+    def health() -> dict[str, str]:
+        """Say that the server runs."""
+        return {"status": "ok"}
+
+    show_docs(app)
+    speak_problems(app)
+    origins = os.environ.get("CORS_ORIGINS", "*").split(",")
+    app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    guard(app, max_body_bytes=MAX_BODY_BYTES)
+    return app
