@@ -5,6 +5,8 @@
     python -m tests.bench rooms      RoomKit's store beside its own on PostgreSQL and SQLite: p50 and p95
                                      in ms, calls per second, and how many times as fast ours is
     python -m tests.bench threads    Chainlit's data layer beside its SQLAlchemy layer, likewise
+    python -m tests.bench roles      a role thread of 10,000 messages with images, beside threadmem itself if
+                                     THREADMEM_PYTHON names an interpreter that has it; about two minutes
     python -m tests.bench --full     a session of 1,000,000 messages; about four minutes
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
 
@@ -88,7 +90,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "benches", nargs="*", metavar="sessions|rooms|threads", help="which ones; all if none is named"
+        "benches", nargs="*", metavar="|".join(BENCHES), help="which ones; all if none is named"
     )
     parser.add_argument("--full", action="store_true", help="read from 1,000,000 messages, not 100,000")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row")
@@ -152,6 +154,15 @@ def _threads(uri: str, options: argparse.Namespace, report: Report) -> None:
     _run_beside(run, report)
 
 
+def _roles(uri: str, options: argparse.Namespace, report: Report) -> None:
+    if find_spec("shortuuid") is None:
+        report.aside.print("role threads are left out: mongostore[threadmem] is not installed")
+        return
+    from tests.bench import roles
+
+    asyncio.run(report.add(sessions.COLUMNS, roles.rows(uri)))
+
+
 def _run_beside(run: Callable[[str | None, Path], Coroutine[Any, Any, None]], report: Report) -> None:
     """Run a bench with PostgreSQL's DSN, None if it is not there, and a folder for SQLite."""
     with ExitStack() as stack:
@@ -164,7 +175,7 @@ def _run_beside(run: Callable[[str | None, Path], Coroutine[Any, Any, None]], re
         asyncio.run(run(dsn, Path(folder)))
 
 
-BENCHES = {"sessions": _sessions, "rooms": _rooms, "threads": _threads}
+BENCHES = {"sessions": _sessions, "rooms": _rooms, "threads": _threads, "roles": _roles}
 
 
 @contextmanager
