@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from pydantic import Field
 
@@ -26,6 +27,8 @@ class Message(Value):
         updated_at: When it was last changed; likewise.
         position: Its place in the session, from 0, known once it was read; a place never changes
             and never goes to another message until the session is truncated.
+        number: Its number among its participant's chat turns, known once it was read; None for what
+            is no chat turn.
     """
 
     id: str = Field(default_factory=MintedId)
@@ -37,6 +40,7 @@ class Message(Value):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     position: int | None = None
+    number: int | None = None
 
 
 class Preview(Value):
@@ -53,6 +57,23 @@ class Preview(Value):
     created_at: datetime
 
 
+class SessionParticipant(Value):
+    """One who is bound to a session; `list_chat_turns` reads the turns.
+
+    Attributes:
+        participant: The participant's id.
+        chat_turn_count: How many chat turns came in so far, which is the newest one's number.
+        insights: What integrations found in the turns, in order.
+        last_integration_turn: The number of the last turn that was integrated; None before the first.
+    """
+
+    participant: str
+    bound_at: datetime
+    chat_turn_count: int = 0
+    insights: list[Any] = Field(default_factory=list)
+    last_integration_turn: int | None = None
+
+
 class Session(Value):
     """A session without its messages; `list_messages` reads those.
 
@@ -60,10 +81,12 @@ class Session(Value):
         id: Unique within its namespace.
         data: The session's own content, replaced whole by an update.
         metadata: Notes about the session, merged key by key by an update.
+        participants: Those bound to it, in the order in which they were.
         count: How many messages it holds.
         last: The newest message, shortened; None in an empty session.
         has_context: Whether context messages are stored.
-        revision: Grows with every `update`; hand it back to change only what you have seen.
+        revision: Grows with every change of what is shown here, but for messages that are no chat turns
+            and for the context; hand it back to change only what you have seen.
         updated_at: The newest activity: a message, a change of the session or of its context.
         deleted_at: When it was soft-deleted; None while it is open.
     """
@@ -75,6 +98,7 @@ class Session(Value):
     description: str | None = None
     data: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
+    participants: list[SessionParticipant] = Field(default_factory=list)
     count: int = 0
     last: Preview | None = None
     has_context: bool = False
@@ -111,6 +135,69 @@ class Layout(Value):
     embedded: int
     sealed: int
     segments: int
+
+
+class ChatTurn(Value):
+    """Something said by or to a participant, kept as a message of the session.
+
+    Attributes:
+        role: Who speaks, such as `user` or `assistant`.
+        content: Any JSON value.
+        number: From 1 among the participant's turns; set by the store. It never changes and never goes
+            to another turn until the session is truncated or the participant unbound.
+        created_at: When it was first stored, aware UTC; set by the store unless given.
+    """
+
+    role: str
+    content: Any = None
+    number: int | None = None
+    created_at: datetime | None = None
+
+
+class Integrator(Protocol):
+    """Makes insights, JSON values, of a participant's new chat turns, as a coroutine or blocking."""
+
+    def __call__(
+        self, participant: str, turns: Sequence[ChatTurn], /
+    ) -> Sequence[Any] | Awaitable[Sequence[Any]]:
+        """Return the insights."""
+
+
+class IntegrationStatus(StrEnum):
+    """What became of a participant's new chat turns."""
+
+    INTEGRATED = "integrated"
+    NOTHING_NEW = "nothing_new"
+    FAILED = "failed"
+
+
+class ParticipantIntegration(Value):
+    """What an integration did for one participant.
+
+    Attributes:
+        turns_integrated: How many chat turns it has covered.
+        last_integration_turn: The number of the last turn covered by now; None before the first.
+        error: The type of what the integrator raised; None unless the status is `failed`.
+    """
+
+    participant: str
+    status: IntegrationStatus
+    turns_integrated: int = 0
+    insights_added: int = 0
+    last_integration_turn: int | None = None
+    error: str | None = None
+
+
+class Integration(Value):
+    """What an integration did.
+
+    Attributes:
+        session: The session afterwards.
+        results: One for each participant that was bound when it began, in the order of binding.
+    """
+
+    session: Session
+    results: list[ParticipantIntegration]
 
 
 class SessionMembers(TypedDict, total=False):

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 from uuid import uuid4
 
 from pymongo.errors import PyMongoError
@@ -169,7 +169,13 @@ class Repository:
     Every public coroutine and async generator of a subclass is wrapped: it runs against an open
     store, within the store's timeout, is tried again while the server is away, and raises errors of
     this package alone. So each of them must be safe to run twice; `current_call` tells a second run.
+
+    Attributes:
+        in_steps: The coroutines that wait for something else than the server. Like generators they are
+            run once, and bound and retry their own steps with `step`.
     """
+
+    in_steps: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -179,7 +185,9 @@ class Repository:
         for name, member in list(vars(cls).items()):
             if name.startswith("_"):
                 continue
-            if inspect.iscoroutinefunction(member):
+            if name in cls.in_steps:
+                setattr(cls, name, _guarded_steps(member))
+            elif inspect.iscoroutinefunction(member):
                 setattr(cls, name, _guarded(member))
             elif inspect.isasyncgenfunction(member):
                 setattr(cls, name, _guarded_generator(member))
@@ -194,6 +202,16 @@ def _guarded(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
             return await verb(*args, **kwargs)
         with _calling(connection) as call:
             return await _attempts(connection, call, lambda: verb(*args, **kwargs))
+
+    return run
+
+
+def _guarded_steps(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    @functools.wraps(verb)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
+        connection.check_open()
+        return await verb(*args, **kwargs)
 
     return run
 
@@ -219,7 +237,7 @@ def _guarded_generator(verb: Callable[P, AsyncIterator[R]]) -> Callable[P, Async
 async def step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    """Run one bounded, retried step of an async generator."""
+    """Run one bounded, retried step of what is not bounded and retried as a whole."""
     connection.check_open()
     with _calling(connection) as call:
         return await _attempts(connection, call, lambda: action(*args, **kwargs))

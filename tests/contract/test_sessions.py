@@ -158,7 +158,8 @@ async def test_delete_and_restore(store: AsyncMongoStore) -> None:
         await store.sessions.list_messages("s")
     [deleted] = (await store.sessions.list(deleted=True)).items
     assert deleted.deleted_at is not None
-    assert await store.sessions.restore("s") == before
+    restored = await store.sessions.restore("s")
+    assert restored == before.model_copy(update={"revision": before.revision + 2})
     with pytest.raises(ConflictError):
         await store.sessions.restore("s")
     assert (await store.sessions.get_message("s", "m")).content == "hi"

@@ -14,7 +14,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Message
-from mongostore.repositories.sessions import history, messages, tail, writing
+from mongostore.repositories.sessions import contexts, history, tail, writing
 
 Child = Callable[..., subprocess.Popen[str]]
 Read = Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]
@@ -125,7 +125,7 @@ async def faults(server_uri: str, database: str) -> AsyncIterator[Faults]:
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have tails roll at 8 messages, by 4, and values of 1,000 bytes be too large to be embedded."""
     sizes = {"KEEP": 4, "FULL": 8, "EMBED_BYTES": 1000, "CONTEXT_EMBED_BYTES": 1000}
-    for module in (history, tail, writing, messages):
+    for module in (contexts, history, tail, writing):
         for name, size in sizes.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mongostore.documents.sessions import to_stored_preview
@@ -34,8 +34,7 @@ class Eraser:
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             document = await self._tail.read(key)
-            if document["deletions"]:
-                await self._tail.finish_deletions(document)
+            if await self._tail.finish(document):
                 continue
             if _done_before(document):
                 return int(document["erasure"]["count"])
@@ -55,14 +54,14 @@ class Eraser:
             sets["deletions"] = [message["id"] for message in sealed]
             sets["erasure"] = {"token": call.token, "count": len(gone)}
             if document["last"]["id"] in wanted:
-                sets["last"] = await self._newest_but(document, wanted)
+                sets["last"] = await self._newest_but(document, lambda message: message["id"] in wanted)
+            counts: Raw = {"message_count": -len(gone), "edits": 1}
+            for name, participant in document.get("participants", {}).items():
+                if turns := sum(message.get("binding") == participant["binding"] for message in gone):
+                    counts[f"participants.{name}.kept"] = -turns
             erased = await self._tail.sessions.update_one(
                 unchanged(document),
-                {
-                    "$set": sets,
-                    "$inc": {"message_count": -len(gone), "edits": 1},
-                    "$max": {"updated_at": call.now},
-                },
+                {"$set": sets, "$inc": counts, "$max": {"updated_at": call.now}},
             )
             if erased.matched_count:
                 if sealed:
@@ -71,8 +70,60 @@ class Eraser:
                 return len(gone)
         raise contended(key)
 
-    async def clear(self, key: str, sets: Raw) -> int:
+    async def unbind(self, key: str, name: str) -> bool:
+        """Remove a participant with the chat turns, the insights and the marker; return whether it was there.
+
+        The turns in segments are announced, and finished like messages that are deleted.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+        """
+        call = current_call()
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            document = await self._tail.read(key)
+            if await self._tail.finish(document):
+                continue
+            if _done_before(document):
+                return True
+            participant = document.get("participants", {}).get(name)
+            if participant is None:
+                return False
+            binding = participant["binding"]
+            here = {
+                i: message
+                for i, message in enumerate(document["messages"])
+                if message and message.get("binding") == binding
+            }
+            sets: Raw = {f"messages.{index}": None for index in here}
+            sets["unbound"] = [binding] if participant["kept"] > len(here) else []
+            sets["erasure"] = {"token": call.token, "count": participant["kept"]}
+            newest = next((message for message in reversed(document["messages"]) if message), None)
+            if newest is None or newest.get("binding") == binding:
+                sets["last"] = await self._newest_of_others(document, binding)
+            unbound = await self._tail.sessions.update_one(
+                unchanged(document),
+                {
+                    "$set": sets,
+                    "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
+                    "$inc": {"message_count": -participant["kept"], "edits": 1, "revision": 1},
+                    "$max": {"updated_at": call.now},
+                },
+            )
+            if unbound.matched_count:
+                await self._overflows.delete(message["overflow"] for message in here.values())
+                if sets["unbound"]:
+                    await self._tail.finish_unbinding({**document, **sets})
+                return True
+        raise contended(key)
+
+    async def clear(self, key: str, changes: Callable[[Raw], Raw]) -> int:
         """Remove all messages, set other fields of the session in the same step, and return how many went.
+
+        Args:
+            key: The session's `_id`.
+            changes: Gives the other fields, from the session's document as it is before.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -87,6 +138,7 @@ class Eraser:
             "message_count": 0,
             "last": None,
             "deletions": [],
+            "unbound": [],
         }
         for attempt in range(ATTEMPTS):
             await pause(attempt)
@@ -96,10 +148,11 @@ class Eraser:
                 return int(document["erasure"]["count"])
             count, old = document["message_count"], document["generation"]
             erasure = {"token": call.token, "count": count}
+            seen = {"generation": old, "message_count": count, "revision": document.get("revision")}
             cleared = await self._tail.sessions.update_one(
-                {"_id": key, "state": "open", "generation": old, "message_count": count},
+                {"_id": key, "state": "open", **seen},
                 {
-                    "$set": {**empty, **sets, "generation": call.token, "erasure": erasure},
+                    "$set": {**empty, **changes(document), "generation": call.token, "erasure": erasure},
                     "$push": {"stale": old},
                     "$inc": {"edits": 1},
                     "$max": {"updated_at": call.now},
@@ -119,16 +172,28 @@ class Eraser:
                 {"_id": key}, {"$pull": {"stale": {"$in": list(generations)}}}
             )
 
-    async def _newest_but(self, document: Raw, gone: set[str]) -> Any:
-        """Return the preview of the newest message that stays, None where none does."""
+    async def _newest_of_others(self, document: Raw, binding: str) -> Any:
+        """Return the preview of the newest message that is no chat turn of a binding, None where all are."""
+        others = {"messages": {"$elemMatch": {"binding": {"$ne": binding}}}}
+        return await self._newest_but(document, lambda message: message.get("binding") == binding, others)
+
+    async def _newest_but(self, document: Raw, gone: Callable[[Raw], bool], others: Raw | None = None) -> Any:
+        """Return the preview of the newest message that stays, None where none does.
+
+        Args:
+            document: The session's.
+            gone: Whether a message does not stay.
+            others: What finds the segments with messages that stay, where that spares reading many.
+        """
         messages, base = document["messages"], document["base"]
         while True:
             for message in reversed(messages):
-                if message and message["id"] not in gone:
+                if message and not gone(message):
                     filled = await self._overflows.fill([message])
                     return to_stored_preview(filled[0] if filled else message)
             segment = base and await self._tail.segments.find_one(
-                {"generation": document["generation"], "start": {"$lt": base}}, sort=[("start", -1)]
+                {"generation": document["generation"], "start": {"$lt": base}, **(others or {})},
+                sort=[("start", -1)],
             )
             if not segment:
                 return None

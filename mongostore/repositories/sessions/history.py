@@ -189,7 +189,9 @@ class History:
 
     async def _newest(self, key: str, count: int) -> Raw:
         """Return the document of an open session with the newest messages of its tail alone."""
-        document = await self._tail.sessions.find_one({"_id": key}, {"messages": {"$slice": -count}})
+        document = await self._tail.sessions.find_one(
+            {"_id": key}, {"messages": {"$slice": -count}, "insights": 0}
+        )
         if document is None or document["state"] != "open":
             raise NotFoundError("session", session_id_of(key))
         return document
@@ -229,15 +231,16 @@ def _of_tail(document: Raw) -> list[Placed]:
 
 
 def _of_segments(segments: Sequence[Raw | None], document: Raw) -> list[Placed]:
-    """Return the messages of segments but those that a deletion has announced."""
-    going = set(document["deletions"])
-    return [
+    """Return the messages of segments but those that a deletion or an unbinding has announced."""
+    going, unbound = set(document["deletions"]), document.get("unbound")
+    placed = [
         (position, message)
         for segment in segments
         if segment
         for position, message in enumerate(segment["messages"], segment["start"])
         if message and message["id"] not in going
     ]
+    return [one for one in placed if one[1].get("binding") not in unbound] if unbound else placed
 
 
 def _chosen(

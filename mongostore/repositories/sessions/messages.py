@@ -1,15 +1,15 @@
-"""The messages and context messages of sessions: half of the verbs of `store.sessions`."""
+"""The messages of sessions: half of the verbs of `store.sessions`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, Unpack
+from typing import Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents.sessions import to_messages, to_stored, to_stored_preview
-from mongostore.documents.stored import Raw, check_size, size_of
+from mongostore.documents.sessions import none_kept, to_messages, to_stored, to_stored_preview
+from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import (
     Change,
@@ -25,9 +25,10 @@ from mongostore.repositories import Connection, Repository, current_call
 from mongostore.repositories.sessions.erasing import Eraser
 from mongostore.repositories.sessions.history import History
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import ATTEMPTS, Tail, contended, pause
+from mongostore.repositories.sessions.patches import Patch
+from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.sessions.watching import Watcher
-from mongostore.repositories.sessions.writing import Patch, Writer
+from mongostore.repositories.sessions.writing import Writer
 from mongostore.values import (
     check_id,
     check_limit,
@@ -35,11 +36,7 @@ from mongostore.values import (
     check_members,
     check_position,
     from_micros,
-    pack,
-    unpack,
 )
-
-CONTEXT_EMBED_BYTES = 64 * 1024
 
 
 class SessionMessages(Repository):
@@ -174,7 +171,7 @@ class SessionMessages(Repository):
         """
         key = self._key(session_id)
         if message_ids is None:
-            return await self._eraser.clear(key, {})
+            return await self._eraser.clear(key, none_kept)
         check_list("message_ids", message_ids)
         return await self._eraser.delete(
             key, [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
@@ -306,77 +303,9 @@ class SessionMessages(Repository):
             async for change in changes:
                 yield change
 
-    async def get_context(self, session_id: str) -> Any:
-        """Return the context messages, in the shape in which they were set.
-
-        Raises:
-            NotFoundError: There is no such session, or nothing was set.
-            InvalidValueError: The id is no plain string.
-        """
-        key = self._key(session_id)
-        for attempt in range(ATTEMPTS):
-            await pause(attempt)
-            context = (await self._part(key, "context"))["context"]
-            if context is None:
-                raise NotFoundError("context of session", session_id)
-            if context["overflow"] is None:
-                return unpack(context["value"])
-            if stored := await self._overflows.find(context["overflow"]):
-                return unpack(stored["value"])
-        raise contended(key)
-
-    async def set_context(self, session_id: str, context: Any) -> None:
-        """Put context messages, any JSON value of up to 16 MiB, in the place of those that are there.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: It is no JSON value; names its path.
-            DocumentTooLargeError: It is larger; what was there stays.
-        """
-        key, value = self._key(session_id), pack("context", context)
-        check_size(f"the context of session {session_id!r}", {"value": value})
-        if size_of("context", {"value": value}) <= CONTEXT_EMBED_BYTES:
-            if await self._swap_context(key, {"value": value, "overflow": None}) is None:
-                raise NotFoundError("session", session_id)
-            return
-        for attempt in range(ATTEMPTS):
-            await pause(attempt)
-            origin = (await self._part(key, "origin"))["origin"]
-            overflow = await self._overflows.put(key, origin, f"the context of session {session_id!r}", value)
-            # Of this very session: one made anew under the same id must not name what goes with the old one.
-            if await self._swap_context(key, {"value": None, "overflow": overflow}, origin=origin):
-                return
-            await self._overflows.delete([overflow])
-        raise contended(key)
-
-    async def delete_context(self, session_id: str) -> bool:
-        """Remove the context messages and return whether there were any.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-        """
-        before = await self._swap_context(self._key(session_id), None)
-        if before is None:
-            raise NotFoundError("session", session_id)
-        # The second sign is that an earlier attempt of this call did it.
-        return before.get("context") is not None or before.get("context_by") == current_call().token
-
-    async def _swap_context(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
-        """Set a session's context and drop the large one it had; return what there was of the session."""
-        call = current_call()
-        before = await self._sessions.find_one_and_update(
-            {"_id": key, "state": "open", **guard},
-            {"$set": {"context": context, "context_by": call.token}, "$max": {"updated_at": call.now}},
-            projection={"context.overflow": 1, "context_by": 1},
-        )
-        if before and before.get("context"):
-            await self._overflows.delete([before["context"]["overflow"]])
-        return before
-
-    async def _part(self, key: str, name: str) -> Raw:
-        """Return one field of an open session."""
-        found = await self._sessions.find_one({"_id": key, "state": "open"}, {name: 1})
+    async def _part(self, key: str, *names: str) -> Raw:
+        """Return some fields of an open session."""
+        found = await self._sessions.find_one({"_id": key, "state": "open"}, [*names])
         if found is None:
             raise NotFoundError("session", key.partition("/")[2])
         return found

@@ -1,4 +1,4 @@
-"""Sessions: created, listed, changed, deleted and purged; `store.sessions` adds the messages' verbs."""
+"""Sessions: created, listed, changed, deleted and purged; all else that they can comes from the mixins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.sessions import to_session
+from mongostore.documents.sessions import SHOWN, begun_anew, to_bound, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import (
     AlreadyExistsError,
@@ -23,9 +23,10 @@ from mongostore.errors import (
 from mongostore.models import Page, Session, SessionMembers
 from mongostore.repositories import Connection, current_call, step
 from mongostore.repositories.paging import Order
-from mongostore.repositories.sessions.messages import SessionMessages
-from mongostore.repositories.sessions.tail import Tail
+from mongostore.repositories.sessions.integrating import SessionIntegration
+from mongostore.repositories.sessions.tail import Tail, bindings_of
 from mongostore.values import (
+    check_flag,
     check_id,
     check_limit,
     check_members,
@@ -38,17 +39,13 @@ from mongostore.values import (
 DATA_BYTES = 4 * 1024 * 1024
 _ITER_PAGE = 200
 _NEWEST = Order("updated_at", rising=False)
+_OLDEST = Order("created_at")
 _HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
-# What callers are shown; to read all other fields as well would take half as long again.
-_SHOWN = [
-    *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
-    *("created_at", "updated_at", "deleted_at", "message_count", "last", "context.overflow"),
-]
 _STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
 
 
-class SessionRepository(SessionMessages):
-    """Sessions, their messages and their context messages, of one namespace.
+class SessionRepository(SessionIntegration):
+    """Sessions, their messages, their context messages and their participants, of one namespace.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
     `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
@@ -78,12 +75,15 @@ class SessionRepository(SessionMessages):
         data: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
         created_at: datetime | None = None,
+        participants: Sequence[str] = (),
     ) -> Session:
         """Create a session, with an id of its own when none is given, and as of now unless a time is given.
 
+        The participants are bound from the start.
+
         Raises:
             AlreadyExistsError: The id is taken, if only by a deleted session.
-            InvalidValueError: A value cannot be stored; names its path.
+            InvalidValueError: A value cannot be stored, or a participant comes twice; names its path.
             DocumentTooLargeError: `data` or `metadata` take more than 4 MiB.
         """
         call = current_call()
@@ -95,13 +95,15 @@ class SessionRepository(SessionMessages):
             "data": data or {},
         }
         sets = _packed(given)
+        created = call.now if created_at is None else to_micros("created_at", created_at)
         document = self._connection.documents.sessions(
             id=key,
             namespace=self.namespace,
             session_id=key.partition("/")[2],
             **sets,
             metadata=_sized("metadata", pack_members("metadata", metadata or {})),
-            created_at=call.now if created_at is None else to_micros("created_at", created_at),
+            participants=to_bound(participants, created, call.token),
+            created_at=created,
             updated_at=call.now,
             generation=uuid4().hex,
             origin=call.token,
@@ -118,7 +120,9 @@ class SessionRepository(SessionMessages):
                     continue
                 if there["origin"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
-            return to_session({**document.model_dump(), "_id": key})
+            raw = {**document.model_dump(), "_id": key}
+            self._tail.learn(key, bindings_of(raw))
+            return to_session(raw)
 
     async def get(self, session_id: str) -> Session:
         """Return a session.
@@ -140,7 +144,7 @@ class SessionRepository(SessionMessages):
             InvalidValueError: The id is no plain string.
             InvalidDocumentError: It cannot be read.
         """
-        raw = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, _SHOWN)
+        raw = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
         return None if raw is None else to_session(raw)
 
     async def exists(self, session_id: str) -> bool:
@@ -159,6 +163,7 @@ class SessionRepository(SessionMessages):
         *,
         user_id: str | None = None,
         deleted: bool | None = False,
+        oldest: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Session]:
@@ -167,8 +172,10 @@ class SessionRepository(SessionMessages):
         Args:
             user_id: Only those of one user.
             deleted: False for the open ones, True for the deleted ones, None for both.
+            oldest: In the order of their creation instead, the oldest first, which stands still while
+                sessions become active, come and go.
             limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
+            cursor: The `next_cursor` of the page before, in the same order.
 
         Returns:
             The page; sessions that cannot be read are in its `errors`.
@@ -177,9 +184,9 @@ class SessionRepository(SessionMessages):
             InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
         """
         where = self._scope(user_id, deleted)
-        limit = check_limit("limit", limit)
-        where = _NEWEST.behind(where, _NEWEST.decode(cursor))
-        return _NEWEST.page(await self._page(where, _NEWEST.sort, limit + 1), limit, to_session)
+        limit, order = check_limit("limit", limit), _OLDEST if check_flag("oldest", oldest) else _NEWEST
+        where = order.behind(where, order.decode(cursor))
+        return order.page(await self._page(where, order.sort, limit + 1), limit, to_session)
 
     async def iter(
         self, *, user_id: str | None = None, deleted: bool | None = False
@@ -259,16 +266,17 @@ class SessionRepository(SessionMessages):
         return to_session(raw)
 
     async def truncate(self, session_id: str) -> Session:
-        """Clear the session's `data` and remove all its messages in one step; all else stays.
+        """Clear the session's `data`, and remove all its messages and all insights, in one step.
 
-        Positions start from 0 again.
+        All else stays, participants among it. Positions start from 0 again, numbers of chat turns from 1.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
             InvalidValueError: The id is no plain string.
         """
-        await self._eraser.clear(self._key(session_id), {"data": {}})
+        token = current_call().token
+        await self._eraser.clear(self._key(session_id), lambda session: begun_anew(session, token))
         return await self.get(session_id)
 
     async def delete(self, session_id: str) -> bool:
@@ -279,7 +287,8 @@ class SessionRepository(SessionMessages):
         """
         call, key = current_call(), self._key(session_id)
         deleted = await self._sessions.update_one(
-            {"_id": key, "state": "open"}, {"$set": {"state": "deleted", "deleted_at": call.now}}
+            {"_id": key, "state": "open"},
+            {"$set": {"state": "deleted", "deleted_at": call.now}, "$inc": {"revision": 1}},
         )
         if deleted.matched_count or call.attempt == 0:
             return bool(deleted.matched_count)
@@ -300,7 +309,7 @@ class SessionRepository(SessionMessages):
         key = self._key(session_id)
         raw = await self._sessions.find_one_and_update(
             {"_id": key, "state": "deleted"},
-            {"$set": {"state": "open", "deleted_at": None}},
+            {"$set": {"state": "open", "deleted_at": None}, "$inc": {"revision": 1}},
             projection=_HEAD,
             return_document=ReturnDocument.AFTER,
         )
@@ -339,7 +348,7 @@ class SessionRepository(SessionMessages):
         return to_session(call.seen["purged"]) if "purged" in call.seen else None
 
     async def _page(self, where: Raw, sort: Sequence[tuple[str, int]], limit: int) -> Sequence[Raw]:
-        async with self._sessions.find(where, _SHOWN, sort=sort, limit=limit, batch_size=limit + 1) as found:
+        async with self._sessions.find(where, SHOWN, sort=sort, limit=limit, batch_size=limit + 1) as found:
             return await found.to_list()
 
     async def _finish_purge(self, raw: Raw) -> None:

@@ -22,12 +22,14 @@ from pymongo.write_concern import WriteConcern
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection
+from mongostore.repositories.sessions.overflows import Overflows
 
 KEEP = 64
 FULL = 128
 FULL_BYTES = 256 * 1024
 ATTEMPTS = 60
 _PLACES = 4096
+_SEGMENTS_A_STEP = 16
 
 
 class Place(NamedTuple):
@@ -42,8 +44,11 @@ class Tail:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._overflows = Overflows(connection)
         # Where each tail began when last seen; a wrong guess costs one more read.
         self._places: OrderedDict[str, Place] = OrderedDict()
+        # Likewise the bindings of the session's participants.
+        self._bindings: OrderedDict[str, dict[str, str]] = OrderedDict()
 
     @property
     def sessions(self) -> AsyncCollection[Raw]:
@@ -59,17 +64,32 @@ class Tail:
         """Return where the tail of a session began when last seen."""
         return self._places.get(key, Place("", 0))
 
+    def bindings(self, key: str) -> dict[str, str]:
+        """Return the bindings that a session's participants had when last seen."""
+        return self._bindings.get(key, {})
+
+    def learn(self, key: str, bindings: dict[str, str]) -> None:
+        """Remember all bindings that a session has."""
+        self._bindings.pop(key, None)
+        if bindings:
+            self._bindings[key] = bindings
+            if len(self._bindings) > _PLACES:
+                self._bindings.popitem(last=False)
+
     async def read(self, key: str) -> Raw:
-        """Return the document of an open session, with its tail.
+        """Return the document of an open session, with its tail, without its insights.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
         """
-        document = await self.sessions.find_one({"_id": key})
+        # Insights may be large, and nothing that concerns messages asks for them.
+        document = await self.sessions.find_one({"_id": key}, {"insights": 0})
         if document is None or document["state"] != "open":
             self._places.pop(key, None)
+            self._bindings.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
         self._remember(key, Place(document["generation"], document["base"]))
+        self.learn(key, bindings_of(document))
         return document
 
     async def sealed(self, place: Place, message_ids: Sequence[str]) -> list[Raw]:
@@ -107,15 +127,51 @@ class Tail:
             {"$pull": {"deletions": {"$in": document["deletions"]}}},
         )
 
-    async def make_room(self, document: Raw) -> bool:
-        """Finish what a crashed deletion left and roll if the tail is full; return whether there was need."""
+    async def finish_unbinding(self, document: Raw) -> None:
+        """Make holes of the chat turns in segments that an unbinding has announced; safe to do twice."""
+        unbound = document["unbound"]
+        where = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["base"]}}
+        while True:
+            async with self.segments.find(
+                where, limit=_SEGMENTS_A_STEP, batch_size=_SEGMENTS_A_STEP + 1
+            ) as cursor:
+                segments = await cursor.to_list()
+            if not segments:
+                break
+            for segment in segments:
+                gone = {
+                    i: message
+                    for i, message in enumerate(segment["messages"])
+                    if message and message.get("binding") in unbound
+                }
+                await self._overflows.delete(message["overflow"] for message in gone.values())
+                await self.segments.update_one(
+                    {"_id": segment["_id"], "edits": segment["edits"]},
+                    {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edits": 1}},
+                )
+        await self.sessions.update_one(
+            {"_id": document["_id"], "generation": document["generation"]},
+            {"$pull": {"unbound": {"$in": unbound}}},
+        )
+
+    async def finish(self, document: Raw) -> bool:
+        """Finish what a crashed deletion or unbinding left; return whether there was need."""
         if document["deletions"]:
             await self.finish_deletions(document)
-        elif len(document["messages"]) >= FULL or document["messages_bytes"] >= FULL_BYTES:
-            await self._roll(document)
+        elif document.get("unbound"):
+            await self.finish_unbinding(document)
         else:
             return False
         return True
+
+    async def make_room(self, document: Raw) -> bool:
+        """Finish what others left and roll if the tail is full; return whether there was need."""
+        if await self.finish(document):
+            return True
+        if len(document["messages"]) >= FULL or document["messages_bytes"] >= FULL_BYTES:
+            await self._roll(document)
+            return True
+        return False
 
     async def shrink(self, key: str) -> None:
         """Roll until the tail is no longer full."""
@@ -194,6 +250,11 @@ def unchanged(document: Raw) -> Raw:
         "edits": document["edits"],
         "messages": {"$size": len(document["messages"])},
     }
+
+
+def bindings_of(session: Raw) -> dict[str, str]:
+    """Return the bindings of a stored session's participants."""
+    return {name: stored["binding"] for name, stored in session.get("participants", {}).items()}
 
 
 def session_id_of(key: str) -> str:

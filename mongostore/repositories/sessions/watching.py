@@ -138,9 +138,12 @@ class Watcher:
         if "base" in fields:
             return replace(now, base=fields["base"]), []
         if "end" in fields and "messages" in fields:
-            # The first messages of an empty array are told as the whole array.
+            # Where that is shorter than saying what is new, as in an empty array, an append tells it whole.
+            known = seen.end - seen.base
             fields = {
-                f"messages.{index}": message for index, message in enumerate(fields["messages"])
+                f"messages.{index}": message
+                for index, message in enumerate(fields["messages"])
+                if index >= known
             } | fields
         changes = await self._elements(key, fields, seen.base, known_end=seen.end)
         return replace(now, end=fields.get("end", seen.end)), changes

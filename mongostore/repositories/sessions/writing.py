@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import bson
 
-from mongostore.documents.sessions import to_notes, to_stored_preview
+from mongostore.documents.sessions import to_stored_preview
 from mongostore.documents.stored import MAX_VALUE_BYTES, Raw, check_size, size_of
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_call
 from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.patches import Patch
 from mongostore.repositories.sessions.tail import (
     ATTEMPTS,
     FULL,
@@ -23,72 +23,17 @@ from mongostore.repositories.sessions.tail import (
     contended,
     pause,
 )
-from mongostore.values import check_id, check_text, pack, pack_object, preview_text, unpack
 
 EMBED_BYTES = 1024 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
 BATCH_MESSAGES = 1000
 BATCH_BYTES = 8 * 1024 * 1024
-_PACKERS = {
-    "conversation_id": check_id,
-    "role": check_text,
-    "content": pack,
-    "data": pack_object,
-}
 _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 
 
-@dataclass
-class Patch:
-    """What a change sets and removes in one message.
-
-    Attributes:
-        members: Stored members by name; `metadata` here replaces it whole.
-        notes: Packed metadata to merge, by escaped key.
-        dropped: Escaped keys of metadata to remove.
-    """
-
-    members: Raw
-    notes: Raw = field(default_factory=dict)
-    dropped: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, message_id: str, members: Raw) -> Patch:
-        """Return the patch that changes the given members of a message as callers name them.
-
-        Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: The metadata take more than 1 MiB.
-        """
-        notes = to_notes(message_id, members.get("metadata", {}))
-        return cls(
-            {name: _PACKERS[name](name, value) for name, value in members.items() if name != "metadata"},
-            {key: value for key, value in notes.items() if value is not None},
-            [key for key, value in notes.items() if value is None],
-        )
-
-    @property
-    def size(self) -> int:
-        """At most so many bytes does the patch add."""
-        return size_of("message", {**self.members, "notes": self.notes})
-
-    def update(self, size_field: str) -> Raw:
-        """Return the update of the document that holds the message, for a positional filter."""
-        sets = {f"messages.$.{name}": value for name, value in self.members.items()}
-        sets |= {f"messages.$.metadata.{key}": value for key, value in self.notes.items()}
-        update: Raw = {"$set": sets, "$inc": {"edits": 1, size_field: self.size}}
-        if self.dropped:
-            update["$unset"] = {f"messages.$.metadata.{key}": "" for key in self.dropped}
-        return update
-
-    def preview(self) -> Raw:
-        """Return what changes in the session's preview when the message is its newest."""
-        sets = {
-            f"last.{name}": self.members[name] for name in ("conversation_id", "role") if name in self.members
-        }
-        if "content" in self.members:
-            sets["last.text"] = preview_text(unpack(self.members["content"]))
-        return sets
+# Given the filter of a tail with room, messages as they are embedded and the newest whole, it appends them in
+# one step; False where the filter finds no such tail.
+Push = Callable[[Raw, list[Raw], Raw], Awaitable[bool]]
 
 
 class Writer:
@@ -98,13 +43,16 @@ class Writer:
         self._tail = tail
         self._overflows = overflows
 
-    async def append(self, key: str, messages: Sequence[Raw], *, fresh: bool) -> list[Raw]:
+    async def append(
+        self, key: str, messages: Sequence[Raw], *, fresh: bool, push: Push | None = None
+    ) -> list[Raw]:
         """Append messages in one step; those that are there already, with the same content, are left.
 
         Args:
             key: The session's `_id`.
             messages: Stored forms, at most 1,000, with ids of their own.
             fresh: Whether the ids were never used before, so that none can be in a segment.
+            push: How they get into the tail, unless as plain messages do.
 
         Returns:
             The messages as they are stored, in the order given.
@@ -120,7 +68,9 @@ class Writer:
             await pause(attempt)
             embedded, generation = await self._embed(key, messages, large)
             try:
-                there = await self._append(key, whole, embedded, generation, fresh=fresh)
+                there = await self._append(
+                    key, whole, embedded, generation, fresh=fresh, push=push or self._push
+                )
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
                 await self._overflows.delete(message["overflow"] for message in embedded.values())
@@ -143,6 +93,7 @@ class Writer:
         generation: str | None,
         *,
         fresh: bool,
+        push: Push,
     ) -> dict[str, Raw] | None:
         """Append what is not there yet; return what is, None if large values are of a past generation."""
         there: dict[str, Raw] = {}
@@ -156,7 +107,8 @@ class Writer:
             if fresh or not place.base or checked == place:
                 guard = {"generation": generation or place.generation} if generation or place.base else {}
                 new = [embedded[message_id] for message_id in pending]
-                if await self._push(key, place.base, guard, new, whole[pending[-1]]):
+                guard |= room(key, place.base, pending)
+                if await push(guard, new, whole[pending[-1]]):
                     return there
             elif not await self._tail.sealed(place, pending):
                 checked = place
@@ -238,22 +190,16 @@ class Writer:
         overflow = await self._overflows.put(key, generation, f"message {message['id']!r}", value)
         return {**message, "content": None, "data": {}, "overflow": overflow}
 
-    async def _push(self, key: str, base: int, guard: Raw, messages: list[Raw], newest: Raw) -> bool:
-        ids = [message["id"] for message in messages]
-        guard = guard | {
-            "_id": key,
-            "state": "open",
-            "base": base,
-            "messages.id": {"$nin": ids} if len(ids) > 1 else {"$ne": ids[0]},
-            f"messages.{FULL - 1}": {"$exists": False},
-            "messages_bytes": {"$lt": FULL_BYTES},
-        }
-        size = sum(size_of("message", message) for message in messages)
+    async def _push(self, guard: Raw, messages: list[Raw], newest: Raw) -> bool:
         pushed = await self._tail.sessions.update_one(
             guard,
             {
-                "$push": {"messages": {"$each": messages} if len(ids) > 1 else messages[0]},
-                "$inc": {"message_count": len(ids), "end": len(ids), "messages_bytes": size},
+                "$push": {"messages": {"$each": messages} if len(messages) > 1 else messages[0]},
+                "$inc": {
+                    "message_count": len(messages),
+                    "end": len(messages),
+                    "messages_bytes": sum(size_of("message", message) for message in messages),
+                },
                 "$set": {"last": to_stored_preview(newest)},
                 "$max": {"updated_at": current_call().now},
             },
@@ -290,16 +236,14 @@ class Writer:
             return document
         if not document["base"] or message_id in document["deletions"]:
             return None
-        return await self._tail.segments.find_one(
-            {
-                "generation": document["generation"],
-                "messages.id": message_id,
-                "start": {"$lt": document["base"]},
-            }
-        )
+        where = {"generation": document["generation"], "messages.id": message_id}
+        segment = await self._tail.segments.find_one({**where, "start": {"$lt": document["base"]}})
+        if segment and _standing(segment, message_id).get("binding") in document.get("unbound", ()):
+            return None
+        return segment
 
     async def _change_at(self, home: Raw, document: Raw, message_id: str, patch: Patch) -> bool:
-        old = next(message for message in home["messages"] if message and message["id"] == message_id)
+        old = _standing(home, message_id)
         preview = patch.preview() if document["last"]["id"] == message_id else {}
         guard: Raw = {
             "_id": home["_id"],
@@ -353,6 +297,23 @@ class Writer:
         if preview:
             await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
         return True
+
+
+def room(key: str, base: int, message_ids: Sequence[str]) -> Raw:
+    """Return the filter of an open session whose tail begins there and can take messages that it has not."""
+    return {
+        "_id": key,
+        "state": "open",
+        "base": base,
+        "messages.id": {"$nin": list(message_ids)} if len(message_ids) > 1 else {"$ne": message_ids[0]},
+        f"messages.{FULL - 1}": {"$exists": False},
+        "messages_bytes": {"$lt": FULL_BYTES},
+    }
+
+
+def _standing(home: Raw, message_id: str) -> Raw:
+    """Return the message of that id in a document that holds it."""
+    return next(message for message in home["messages"] if message and message["id"] == message_id)
 
 
 def _large(messages: Sequence[Raw]) -> list[Raw]:

@@ -18,7 +18,7 @@ import pymongo.monitoring
 from common import roll_at
 
 from mongostore import AsyncMongoStore, Message
-from mongostore.repositories.sessions import messages, tail, writing
+from mongostore.repositories.sessions import contexts, tail, writing
 
 WRITES = {"insert", "update", "delete", "findAndModify"}
 BIG = 3000
@@ -125,7 +125,7 @@ def main() -> None:
     """Run it to the end, one more write each time."""
     uri, database = sys.argv[1:]
     roll_at(4, 8)
-    writing.EMBED_BYTES = messages.CONTEXT_EMBED_BYTES = BIG // 2
+    writing.EMBED_BYTES = contexts.CONTEXT_EMBED_BYTES = BIG // 2
     tail.FULL_BYTES = writing.FULL_BYTES = 16 * 1024
     status = fatal = 0
     while fatal == 0 or os.waitstatus_to_exitcode(status) == -signal.SIGKILL:

@@ -1,0 +1,184 @@
+"""Integration: what is new among the participants' chat turns, made into insights exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextvars import copy_context
+from typing import Any, ClassVar
+
+from mongostore.documents.sessions import SHOWN, to_session
+from mongostore.documents.stored import Raw, check_size
+from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.models import ChatTurn, Integration, IntegrationStatus, Integrator, ParticipantIntegration
+from mongostore.repositories import current_call, step
+from mongostore.repositories.sessions.participants import SessionParticipants
+from mongostore.repositories.sessions.turns import participant_of
+from mongostore.values import MAX_LIMIT, pack, unescape_key
+
+
+class SessionIntegration(SessionParticipants):
+    """The integration of sessions."""
+
+    # Integrators may take minutes.
+    in_steps: ClassVar[frozenset[str]] = frozenset({"integrate"})
+
+    async def integrate(
+        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+    ) -> Integration:
+        """Hand each participant's new chat turns to an integrator, and keep the insights that it gives.
+
+        New are the turns behind `last_integration_turn` that are there when the call begins. The insights
+        are added and the marker moves in one step, so each turn is counted once, whoever else integrates:
+        what another call has covered meanwhile is left to it, and these insights are dropped. The
+        integrator is not called where nothing is new; where it raises, or gives what is no list of JSON
+        values, nothing changes for this participant, and the others go on.
+
+        Args:
+            session_id: The session.
+            integrator: Called with a participant and its new turns; it may take as long as it likes. A
+                coroutine function is awaited, anything else runs in a thread.
+            executor: Whose threads those are; the event loop's own unless given.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted, if only meanwhile.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: The session or a turn cannot be read.
+            DocumentTooLargeError: The session cannot hold the insights; it is left as it was.
+        """
+        key = self._key(session_id)
+        raw = await step(self._connection, self._shown, key)
+        results = [
+            await self._integrate(key, name, seen, integrator, executor)
+            for name, seen in raw.get("participants", {}).items()
+        ]
+        if any(result.status is IntegrationStatus.INTEGRATED for result in results):
+            raw = await step(self._connection, self._shown, key)
+        return Integration(session=to_session(raw), results=results)
+
+    async def _integrate(
+        self, key: str, name: str, seen: Raw, integrator: Integrator, executor: Executor | None
+    ) -> ParticipantIntegration:
+        """Integrate what was new of a participant when it was seen."""
+        result = ParticipantIntegration(
+            participant=unescape_key(name),
+            status=IntegrationStatus.NOTHING_NEW,
+            last_integration_turn=seen["integrated"],
+        )
+        while (result.last_integration_turn or 0) < seen["turns"]:
+            now, turns = await self._unread(key, name, seen)
+            result.last_integration_turn = now
+            if not turns:
+                break
+            outcome = await _called(integrator, result.participant, turns, executor)
+            if isinstance(outcome, Exception):
+                result.status, result.error = IntegrationStatus.FAILED, type(outcome).__name__
+                break
+            last = turns[-1].number
+            if await step(self._connection, self._mark, key, name, seen["binding"], now, last, outcome):
+                result.status = IntegrationStatus.INTEGRATED
+                result.turns_integrated, result.insights_added = len(turns), len(outcome)
+                result.last_integration_turn = last
+                break
+            # Somebody else was faster: perhaps not with all of them.
+        return result
+
+    async def _unread(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[ChatTurn]]:
+        """Return the marker of a participant as it is by now, and the turns behind it that were seen.
+
+        None are if all began anew since, or the participant has gone.
+        """
+        turns: list[ChatTurn] = []
+        marker: int | None = None
+        behind: int | None = None
+        while True:
+            try:
+                part = await step(
+                    self._connection,
+                    self._turns.read,
+                    key,
+                    name,
+                    behind,
+                    MAX_LIMIT,
+                    upto=seen["turns"],
+                )
+            except NotFoundError as error:
+                if error.kind != "participant":
+                    raise
+                return None, []
+            if part.participant["binding"] != seen["binding"]:
+                return part.participant["integrated"], []
+            if part.errors:
+                raise part.errors[0]
+            if behind is None:
+                marker = part.participant["integrated"]
+            turns += part.turns
+            behind = part.behind
+            if behind is None:
+                return marker, turns
+
+    async def _mark(
+        self, key: str, name: str, binding: str, old: int | None, new: int | None, insights: list[Any]
+    ) -> bool:
+        """Add insights and move the marker in one step; return whether it still stood where it was."""
+        call, path = current_call(), f"participants.{name}"
+        check_size(f"the insights of participant {unescape_key(name)!r}", {"insights": insights})
+        marked = await self._sessions.update_one(
+            {"_id": key, "state": "open", f"{path}.binding": binding, f"{path}.integrated": old},
+            {
+                "$push": {f"insights.{name}": {"$each": insights}},
+                "$set": {f"{path}.integrated": new, f"{path}.integrated_by": call.token},
+                "$inc": {"revision": 1},
+                "$max": {"updated_at": call.now},
+            },
+        )
+        if marked.matched_count or call.attempt == 0:
+            return bool(marked.matched_count)
+        # An earlier attempt of this call may have been the one that did it.
+        try:
+            there = participant_of(await self._part(key, path), name)
+        except NotFoundError as error:
+            if error.kind != "participant":
+                raise
+            return False
+        return bool(there["integrated_by"] == call.token)
+
+    async def _shown(self, key: str) -> Raw:
+        """Return what callers are shown of an open session."""
+        return await self._part(key, *SHOWN)
+
+
+async def _called(
+    integrator: Integrator, participant: str, turns: Sequence[ChatTurn], executor: Executor | None
+) -> list[Any] | Exception:
+    """Return the insights of an integrator in their stored form, or what it raised instead."""
+    is_async = inspect.iscoroutinefunction(integrator) or inspect.iscoroutinefunction(
+        getattr(integrator, "__call__", None)  # noqa: B004  # an object with a coroutine function for it
+    )
+
+    def call() -> Any:
+        # Caught here: no future takes a StopIteration.
+        try:
+            return integrator(participant, turns)
+        except Exception as error:
+            return error
+
+    if is_async:
+        given = call()
+    else:
+        given = await asyncio.get_running_loop().run_in_executor(executor, copy_context().run, call)
+    try:
+        if inspect.isawaitable(given):
+            given = await given
+        return given if isinstance(given, Exception) else _packed(given)
+    except Exception as error:
+        return error
+
+
+def _packed(insights: object) -> list[Any]:
+    if not isinstance(insights, Sequence) or isinstance(insights, str | bytes | bytearray):
+        raise InvalidValueError("insights", f"must be a list, not {type(insights).__name__}")
+    return [pack(f"insights[{i}]", insight) for i, insight in enumerate(insights)]

@@ -1,0 +1,135 @@
+"""Those who are bound to sessions, and their chat turns: more of the verbs of `store.sessions`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+
+from mongostore.documents.sessions import StoredParticipant, to_participants, to_stored_turn
+from mongostore.models import ChatTurn, Page, SessionParticipant
+from mongostore.repositories import Connection, current_call
+from mongostore.repositories.sessions.contexts import SessionContexts
+from mongostore.repositories.sessions.tail import Tail
+from mongostore.repositories.sessions.turns import Turns, participant_of
+from mongostore.values import check_id, check_limit, check_list, check_position, escape_key
+
+
+class SessionParticipants(SessionContexts):
+    """Participants of sessions, by session id and participant id."""
+
+    def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
+        super().__init__(connection, namespace, tail)
+        self._turns = Turns(connection, tail, self._overflows, self._writer)
+
+    async def bind_participant(self, session_id: str, participant: str) -> bool:
+        """Bind a participant to a session, and return whether it was not; what it has there stays.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: An id is no plain string.
+            DocumentTooLargeError: The session takes all that a document can hold.
+        """
+        call, key, name = current_call(), self._key(session_id), _name(participant)
+        new = StoredParticipant(bound_at=call.now, binding=call.token).model_dump()
+        bound = await self._sessions.update_one(
+            {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}},
+            {
+                "$set": {f"participants.{name}": new},
+                "$inc": {"revision": 1},
+                "$max": {"updated_at": call.now},
+            },
+        )
+        if bound.matched_count:
+            self._tail.learn(key, {**self._tail.bindings(key), name: call.token})
+            return True
+        raw = await self._part(key, f"participants.{name}")
+        # An earlier attempt of this call may have been the one that did it.
+        return call.attempt > 0 and participant_of(raw, name)["bound_at"] == call.now
+
+    async def unbind_participant(self, session_id: str, participant: str) -> bool:
+        """Remove a participant with its chat turns, insights and marker; return whether it was bound.
+
+        All of it goes in one step, and what binds it again begins anew.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: An id is no plain string.
+        """
+        return await self._eraser.unbind(self._key(session_id), _name(participant))
+
+    async def list_participants(self, session_id: str) -> list[SessionParticipant]:
+        """Return the participants of a session, in the order in which they were bound.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: They cannot be read.
+        """
+        return to_participants(await self._part(self._key(session_id), "participants", "insights"))
+
+    async def append_chat_turns(self, session_id: str, participant: str, turns: Sequence[ChatTurn]) -> int:
+        """Append chat turns of a participant, all or none of them, and return how many came in so far.
+
+        They are messages of the session, in the conversation that has the participant's id, and beside
+        their positions there they are numbered from 1 without gaps.
+
+        Args:
+            session_id: The session.
+            participant: The participant.
+            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+
+        Raises:
+            NotFoundError: There is no such session or participant, or the session is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: A turn, or all of them together, take too much; none was appended.
+        """
+        call, key, name = current_call(), self._key(session_id), _name(participant)
+        check_list("turns", turns)
+        messages = [
+            to_stored_turn(f"turns[{i}]", participant, turn, f"{call.token}-{i}", call.now)
+            for i, turn in enumerate(turns)
+        ]
+        if not messages:
+            raw = await self._part(key, f"participants.{name}")
+            return int(participant_of(raw, name)["turns"])
+        return await self._turns.append(key, name, messages)
+
+    async def list_chat_turns(
+        self, session_id: str, participant: str, *, after: int | str = 0, limit: int = 50
+    ) -> Page[ChatTurn]:
+        """Return a page of a participant's chat turns, in ascending order.
+
+        Args:
+            session_id: The session.
+            participant: The participant.
+            after: The first turns behind this number, or behind a page's `next_cursor`.
+            limit: How many at most, 1 to 1000.
+
+        Raises:
+            NotFoundError: There is no such session or participant, or the session is deleted.
+            ConflictError: The session kept changing under the reader for too long.
+            InvalidValueError: An argument is of the wrong type or out of range.
+        """
+        key, name = self._key(session_id), _name(participant)
+        found = await self._turns.read(key, name, check_position("after", after), check_limit("limit", limit))
+        return Page(found.turns, None if found.behind is None else str(found.behind), found.errors)
+
+    async def iter_chat_turns(self, session_id: str, participant: str) -> AsyncIterator[ChatTurn]:
+        """Yield the chat turns of a participant that are there when the iteration begins, in order.
+
+        Raises:
+            NotFoundError: There is no such session or participant, or the session is deleted.
+            ConflictError: They were removed meanwhile.
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: A turn cannot be read; `list_chat_turns` passes over it.
+        """
+        async with aclosing(self._turns.iterate(self._key(session_id), _name(participant))) as turns:
+            async for turn in turns:
+                yield turn
+
+
+def _name(participant: str) -> str:
+    """Return the name by which a participant is stored."""
+    return escape_key(check_id("participant", participant))

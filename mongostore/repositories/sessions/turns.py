@@ -1,0 +1,223 @@
+"""How chat turns are appended and read: messages of a session with a number within their binding."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+from pymongo import ReturnDocument
+
+from mongostore.documents.sessions import to_messages, to_stored_preview
+from mongostore.documents.stored import Raw, size_of
+from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
+from mongostore.models import ChatTurn
+from mongostore.repositories import Connection, current_call, step
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import ATTEMPTS, Tail, pause, session_id_of
+from mongostore.repositories.sessions.writing import Writer
+from mongostore.values import MAX_LIMIT, unescape_key
+
+# Others' messages may lie between them, so that each is in a segment of its own.
+_NUMBERS_A_STEP = 256
+_SHOWN = set(ChatTurn.model_fields)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some of a participant's chat turns, in order.
+
+    Attributes:
+        participant: The participant as it is stored.
+        turns: Those that can be read.
+        errors: What cannot.
+        behind: The number of the last of them, if more follow.
+    """
+
+    participant: Raw
+    turns: list[ChatTurn]
+    errors: list[InvalidDocumentError]
+    behind: int | None
+
+
+class Turns:
+    """The chat turns of sessions' participants, who go by their escaped ids here."""
+
+    def __init__(self, connection: Connection, tail: Tail, overflows: Overflows, writer: Writer) -> None:
+        self._connection = connection
+        self._tail = tail
+        self._overflows = overflows
+        self._writer = writer
+
+    async def append(self, key: str, name: str, messages: Sequence[Raw]) -> int:
+        """Append chat turns in one step, numbered behind those that are there; return the last one's number.
+
+        Args:
+            key: The session's `_id`.
+            name: The participant.
+            messages: Stored forms without bindings and numbers, with ids that only this call has.
+
+        Raises:
+            NotFoundError: There is no such session or participant.
+            ConflictError: Others kept changing the session for too long.
+            DocumentTooLargeError: A turn, or all together, are too large; nothing was appended.
+        """
+        count = 0
+
+        async def push(guard: Raw, new: list[Raw], newest: Raw) -> bool:
+            nonlocal count
+            if len(new) < len(messages):
+                # The others are there: an earlier attempt has appended all, and some were removed since.
+                return True
+            pushed = await self._push(key, name, guard, new, newest)
+            count = pushed or 0
+            return pushed is not None
+
+        there = await self._writer.append(key, messages, fresh=current_call().attempt == 0, push=push)
+        # Else they were there, and show their numbers.
+        last = len(there) - 1
+        return count or next(turn["number"] + last - i for i, turn in enumerate(there) if "number" in turn)
+
+    async def read(
+        self, key: str, name: str, after: int | None, limit: int, *, upto: int | None = None
+    ) -> Stretch:
+        """Return the first chat turns behind a number, and the participant as it stands there.
+
+        Args:
+            key: The session's `_id`.
+            name: The participant.
+            after: The number; None for that of the last turn that was integrated.
+            limit: How many at most.
+            upto: The number of the last turn of interest, if not all are.
+
+        Raises:
+            NotFoundError: There is no such session or participant.
+            ConflictError: The session kept changing under the reader for too long.
+        """
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            document = await self._tail.read(key)
+            participant = participant_of(document, name)
+            start = after if after is not None else participant["integrated"] or 0
+            last = participant["turns"] if upto is None else min(upto, participant["turns"])
+            found = await self._find(document, name, start, last, limit + 1)
+            filled = None if found is None else await self._overflows.fill(found[:limit])
+            if found is None or filled is None:
+                continue
+            messages, errors = to_messages([(None, stored) for stored in filled])
+            turns = [ChatTurn(**message.model_dump(include=_SHOWN)) for message in messages]
+            behind = filled[-1]["number"] if len(found) > limit else None
+            return Stretch(participant, turns, errors, behind)
+        raise ConflictError(
+            f"session {session_id_of(key)!r}: its chat turns kept moving while they were read"
+        )
+
+    async def iterate(self, key: str, name: str) -> AsyncGenerator[ChatTurn, None]:
+        """Yield the chat turns that are there when the iteration begins, in order.
+
+        Raises:
+            NotFoundError: There is no such session or participant.
+            ConflictError: They were removed meanwhile.
+            InvalidDocumentError: One cannot be read.
+        """
+        upto: int | None = None
+        behind: int | None = 0
+        binding = None
+        while behind is not None:
+            part = await step(self._connection, self.read, key, name, behind, MAX_LIMIT, upto=upto)
+            if binding not in (None, part.participant["binding"]):
+                raise ConflictError(
+                    f"session {session_id_of(key)!r}: its chat turns were removed while they were read"
+                )
+            if part.errors:
+                raise part.errors[0]
+            for turn in part.turns:
+                yield turn
+            binding, upto, behind = (
+                part.participant["binding"],
+                upto or part.participant["turns"],
+                part.behind,
+            )
+
+    async def _push(self, key: str, name: str, guard: Raw, new: list[Raw], newest: Raw) -> int | None:
+        """Append to the tail that the filter finds, and return the last number; None where it finds none.
+
+        The server itself counts: parallel callers need not know of each other.
+        """
+        binding = self._tail.bindings(key).get(name)
+        if binding is None:
+            binding = participant_of(await self._tail.read(key), name)["binding"]
+        path, amount = f"participants.{name}", len(new)
+        relative = [{**message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]
+        members: Raw = {member: f"$$turn.{member}" for member in relative[0]}
+        members["number"] = {"$add": [f"${path}.turns", "$$turn.number"]}
+        numbered = {"$map": {"input": {"$literal": relative}, "as": "turn", "in": members}}
+        counts = {
+            **dict.fromkeys(("message_count", "end", f"{path}.turns", f"{path}.kept"), amount),
+            "messages_bytes": sum(size_of("message", message) for message in relative),
+            "revision": 1,
+        }
+        sets = {
+            "messages": {"$concatArrays": ["$messages", numbered]},
+            "last": {"$literal": to_stored_preview(newest)},
+            "updated_at": {"$max": ["$updated_at", current_call().now]},
+            **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
+        }
+        pushed = await self._tail.sessions.find_one_and_update(
+            {**guard, f"{path}.binding": binding},
+            [{"$set": sets}],
+            projection={f"{path}.turns": 1},
+            return_document=ReturnDocument.AFTER,
+        )
+        return None if pushed is None else int(pushed["participants"][name]["turns"])
+
+    async def _find(self, document: Raw, name: str, after: int, last: int, wanted: int) -> list[Raw] | None:
+        """Return the first stored turns between two numbers, None where they went while they were read."""
+        participant = document["participants"][name]
+        binding = participant["binding"]
+        tail = [message for message in document["messages"] if message and message.get("binding") == binding]
+        sealed = min(tail[0]["number"] - 1, last) if tail else last
+        if participant["kept"] == len(tail):
+            sealed = 0
+        found: list[Raw] = []
+        start = after
+        while len(found) < wanted and start < sealed:
+            end = min(start + min(wanted - len(found), _NUMBERS_A_STEP), sealed)
+            part = await self._sealed(document, binding, start, end)
+            if len(part) < end - start:
+                # Some were deleted, or all began anew.
+                now = participant_of(await self._tail.read(document["_id"]), name)
+                if now["binding"] != binding:
+                    return None
+            found += part
+            start = end
+        return [*found, *(message for message in tail if after < message["number"] <= last)][:wanted]
+
+    async def _sealed(self, document: Raw, binding: str, after: int, last: int) -> list[Raw]:
+        """Return the turns of a binding between two numbers that are in segments below the base."""
+        where = {"messages": {"$elemMatch": {"binding": binding, "number": {"$gt": after, "$lte": last}}}}
+        async with self._tail.segments.find(where, batch_size=last - after + 2) as cursor:
+            segments = [one for one in await cursor.to_list() if one["start"] < document["base"]]
+        going = set(document["deletions"])
+        found = [
+            message
+            for segment in segments
+            for message in segment["messages"]
+            if message
+            and message.get("binding") == binding
+            and after < message["number"] <= last
+            and message["id"] not in going
+        ]
+        return sorted(found, key=itemgetter("number"))
+
+
+def participant_of(session: Raw, name: str) -> Raw:
+    """Return a participant of a stored session.
+
+    Raises:
+        NotFoundError: It is not bound.
+    """
+    participant: Raw | None = session.get("participants", {}).get(name)
+    if participant is None:
+        raise NotFoundError("participant", unescape_key(name))
+    return participant
