@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from beanie import Document
 from pydantic import BaseModel, TypeAdapter
 
-from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given, read_as
+from mongostore.documents.participants import StoredParticipant, participants_of
+from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given
 from mongostore.errors import InvalidDocumentError, InvalidValueError
-from mongostore.models import ChatTurn, Message, Session, SessionParticipant
+from mongostore.models import ChatTurn, Message, Session
 from mongostore.values import (
     check_id,
-    check_list,
     check_text,
-    escape_key,
     from_micros,
     pack,
     pack_members,
     pack_object,
     preview_text,
     to_micros,
-    unescape_key,
     unpack,
     unpack_members,
 )
 
 _MESSAGES = TypeAdapter(list[Message])
-_PARTICIPANTS = TypeAdapter(list[SessionParticipant])
 MAX_NOTES_BYTES = 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 SHOWN = [
@@ -82,23 +79,6 @@ class StoredErasure(BaseModel):
     count: int
 
 
-class StoredParticipant(BaseModel):
-    """One who is bound to a session, but for the insights.
-
-    `binding` is new whenever the turns begin anew, so that those of before can never be taken for those
-    of after. `turns` is the number of the newest one, `kept` how many of them are still there.
-    `integrated` is the number of the last one that an integration has covered, and `integrated_by`
-    names the call that did it.
-    """
-
-    bound_at: int
-    binding: str
-    turns: int = 0
-    kept: int = 0
-    integrated: int | None = None
-    integrated_by: str | None = None
-
-
 class SessionFields(BaseModel):
     """A session document with its newest messages embedded; None stands where a message was deleted.
 
@@ -114,7 +94,7 @@ class SessionFields(BaseModel):
     `participants` and `insights` go by the participants' ids, escaped, in the order of binding.
 
     `state` is `open`, `deleted` (softly) or `purging` (its parts are being removed). `revised_by`,
-    `context_by`, `purged_by` and `erasure` name the calls that last did these, by which a retried
+    `state_by`, `context_by`, `purged_by` and `erasure` name the calls that last did these, by which a retried
     call knows its own doing. Times are microseconds since 1970.
     """
 
@@ -148,6 +128,7 @@ class SessionFields(BaseModel):
     unbound: list[str] = []
     erasure: StoredErasure | None = None
     revised_by: str | None = None
+    state_by: str | None = None
     context_by: str | None = None
     purged_by: str | None = None
     schema_version: int = SCHEMA_VERSION
@@ -265,7 +246,7 @@ def to_session(raw: Raw) -> Session:
                 "description": raw.get("description"),
                 "data": unpack(raw.get("data", {})),
                 "metadata": unpack_members(raw.get("metadata", {})),
-                "participants": _participants_of(raw),
+                "participants": participants_of(raw),
                 "count": raw.get("message_count", 0),
                 "last": last and {**last, "created_at": from_micros(last["created_at"])},
                 "has_context": raw.get("context") is not None,
@@ -277,64 +258,6 @@ def to_session(raw: Raw) -> Session:
         )
     except UNREADABLE as error:
         raise InvalidDocumentError("session", str(raw["_id"]), fields_of(error)) from None
-
-
-def to_participants(raw: Raw) -> list[SessionParticipant]:
-    """Return the participants of a stored session as callers see them.
-
-    Raises:
-        InvalidDocumentError: They do not fit the model.
-    """
-    return read_as("session", raw, lambda: _PARTICIPANTS.validate_python(_participants_of(raw)))
-
-
-def _participants_of(raw: Raw) -> list[Raw]:
-    insights = raw.get("insights", {})
-    return [
-        {
-            "participant": unescape_key(name),
-            "bound_at": from_micros(stored["bound_at"]),
-            "chat_turn_count": stored["turns"],
-            "insights": [unpack(insight) for insight in insights.get(name, ())],
-            "last_integration_turn": stored["integrated"],
-        }
-        for name, stored in raw.get("participants", {}).items()
-    ]
-
-
-def to_bound(participants: Sequence[str], at: int, token: str) -> Raw:
-    """Return the participants of a new session in their stored form, bound at a time by a call.
-
-    Raises:
-        InvalidValueError: They are no list of ids, or hold one twice.
-    """
-    check_list("participants", participants)
-    names = [escape_key(check_id(f"participants[{i}]", one)) for i, one in enumerate(participants)]
-    if len(set(names)) < len(names):
-        raise InvalidValueError("participants", "hold the same id twice")
-    return _with_new_bindings({name: {"bound_at": at} for name in names}, token)
-
-
-def begun_anew(session: Raw, token: str) -> Raw:
-    """Return what is set beside the messages when a call truncates a stored session."""
-    return {
-        "data": {},
-        "participants": _with_new_bindings(session.get("participants", {}), token),
-        "insights": {},
-        "revision": session.get("revision", 0) + 1,
-    }
-
-
-def _with_new_bindings(participants: Mapping[str, Raw], token: str) -> Raw:
-    return {
-        name: StoredParticipant(bound_at=stored["bound_at"], binding=f"{token}-{i}").model_dump()
-        for i, (name, stored) in enumerate(participants.items())
-    }
-
-
-def none_kept(session: Raw) -> Raw:
-    """Return what is set in a stored session's participants when all messages go, and the numbers go on."""
-    return {f"participants.{name}.kept": 0 for name in session.get("participants", {})}
 
 
 def to_stored_turn(path: str, participant: str, turn: ChatTurn, message_id: str, now: int) -> Raw:

@@ -22,7 +22,6 @@ from mongostore import (
     NotFoundError,
     SessionParticipant,
 )
-from mongostore.repositories.sessions import tail
 from tests.contract.oddities import NASTY, refused, same
 
 ODD_IDS = ["", "0", "10", "$x", "a.b", "a b", "é", "%2E;", "nul\0", "x" * 512, "messages.0"]
@@ -39,16 +38,6 @@ def insights_of(participant: str, turns: Any) -> list[Any]:
 async def contents(store: AsyncMongoStore, participant: str, session_id: str = "s") -> list[tuple[int, Any]]:
     turns = store.sessions.iter_chat_turns(session_id, participant)
     return [(turn.number or 0, turn.content) async for turn in turns]
-
-
-@pytest.fixture
-def rolling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have tails roll at 8 messages, by 4."""
-    monkeypatch.setattr(tail, "KEEP", 4)
-    monkeypatch.setattr(tail, "FULL", 8)
-    for name in ("history", "writing"):
-        monkeypatch.setattr(f"mongostore.repositories.sessions.{name}.KEEP", 4)
-    monkeypatch.setattr("mongostore.repositories.sessions.writing.FULL", 8)
 
 
 async def test_participants_are_bound_from_the_start_in_their_order(store: AsyncMongoStore) -> None:
@@ -231,7 +220,7 @@ async def test_pages_of_turns_meet_every_turn_once(store: AsyncMongoStore) -> No
     assert len((await sessions.list_chat_turns("s", "a", limit=1000)).items) == 300
 
 
-@pytest.mark.usefixtures("rolling")
+@pytest.mark.usefixtures("small_tails")
 async def test_numbers_never_shift_and_are_never_used_again(store: AsyncMongoStore) -> None:
     sessions = store.sessions
     await sessions.create("s", participants=["a", "b"])

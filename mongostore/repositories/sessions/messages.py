@@ -8,7 +8,8 @@ from typing import Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents.sessions import none_kept, to_messages, to_stored, to_stored_preview
+from mongostore.documents.participants import none_kept
+from mongostore.documents.sessions import to_messages, to_stored, to_stored_preview
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
-from mongostore.documents.sessions import StoredParticipant, to_participants, to_stored_turn
+from mongostore.documents.participants import StoredParticipant, to_participants
+from mongostore.documents.sessions import to_stored_turn
 from mongostore.models import ChatTurn, Page, SessionParticipant
 from mongostore.repositories import Connection, current_call
 from mongostore.repositories.sessions.contexts import SessionContexts

@@ -11,7 +11,8 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.sessions import SHOWN, begun_anew, to_bound, to_session
+from mongostore.documents.participants import begun_anew, to_bound
+from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import (
     AlreadyExistsError,
@@ -288,15 +289,16 @@ class SessionRepository(SessionIntegration):
         call, key = current_call(), self._key(session_id)
         deleted = await self._sessions.update_one(
             {"_id": key, "state": "open"},
-            {"$set": {"state": "deleted", "deleted_at": call.now}, "$inc": {"revision": 1}},
+            {
+                "$set": {"state": "deleted", "deleted_at": call.now, "state_by": call.token},
+                "$inc": {"revision": 1},
+            },
         )
         if deleted.matched_count or call.attempt == 0:
             return bool(deleted.matched_count)
         # An earlier attempt of this call may have been the one that did it.
-        done = await self._sessions.find_one(
-            {"_id": key, "state": "deleted", "deleted_at": call.now}, {"_id": 1}
-        )
-        return done is not None
+        done = {"_id": key, "state": "deleted", "state_by": call.token}
+        return await self._sessions.find_one(done, {"_id": 1}) is not None
 
     async def restore(self, session_id: str) -> Session:
         """Bring back a softly deleted session with everything it had.
@@ -306,10 +308,13 @@ class SessionRepository(SessionIntegration):
             ConflictError: It is not deleted.
             InvalidValueError: The id is no plain string.
         """
-        key = self._key(session_id)
+        call, key = current_call(), self._key(session_id)
         raw = await self._sessions.find_one_and_update(
             {"_id": key, "state": "deleted"},
-            {"$set": {"state": "open", "deleted_at": None}, "$inc": {"revision": 1}},
+            {
+                "$set": {"state": "open", "deleted_at": None, "state_by": call.token},
+                "$inc": {"revision": 1},
+            },
             projection=_HEAD,
             return_document=ReturnDocument.AFTER,
         )
@@ -317,7 +322,7 @@ class SessionRepository(SessionIntegration):
             raw = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD)
             if raw is None:
                 raise NotFoundError("session", session_id)
-            if current_call().attempt == 0:
+            if raw.get("state_by") != call.token:
                 raise ConflictError(f"session {session_id!r} is not deleted")
         return to_session(raw)
 

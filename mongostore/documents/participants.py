@@ -1,0 +1,90 @@
+"""How the participants of sessions are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, TypeAdapter
+
+from mongostore.documents.stored import Raw, read_as
+from mongostore.errors import InvalidValueError
+from mongostore.models import SessionParticipant
+from mongostore.values import check_id, check_list, escape_key, from_micros, unescape_key, unpack
+
+_PARTICIPANTS = TypeAdapter(list[SessionParticipant])
+
+
+class StoredParticipant(BaseModel):
+    """One who is bound to a session, but for the insights.
+
+    `binding` is new whenever the turns begin anew, so that those of before can never be taken for those
+    of after. `turns` is the number of the newest one, `kept` how many of them are still there.
+    `integrated` is the number of the last one that an integration has covered, and `integrated_by`
+    names the call that did it.
+    """
+
+    bound_at: int
+    binding: str
+    turns: int = 0
+    kept: int = 0
+    integrated: int | None = None
+    integrated_by: str | None = None
+
+
+def to_participants(raw: Raw) -> list[SessionParticipant]:
+    """Return the participants of a stored session as callers see them.
+
+    Raises:
+        InvalidDocumentError: They do not fit the model.
+    """
+    return read_as("session", raw, lambda: _PARTICIPANTS.validate_python(participants_of(raw)))
+
+
+def participants_of(raw: Raw) -> list[Raw]:
+    """Return the participants of a stored session as members of `SessionParticipant`."""
+    insights = raw.get("insights", {})
+    return [
+        {
+            "participant": unescape_key(name),
+            "bound_at": from_micros(stored["bound_at"]),
+            "chat_turn_count": stored["turns"],
+            "insights": [unpack(insight) for insight in insights.get(name, ())],
+            "last_integration_turn": stored["integrated"],
+        }
+        for name, stored in raw.get("participants", {}).items()
+    ]
+
+
+def to_bound(participants: Sequence[str], at: int, token: str) -> Raw:
+    """Return the participants of a new session in their stored form, bound at a time by a call.
+
+    Raises:
+        InvalidValueError: They are no list of ids, or hold one twice.
+    """
+    check_list("participants", participants)
+    names = [escape_key(check_id(f"participants[{i}]", one)) for i, one in enumerate(participants)]
+    if len(set(names)) < len(names):
+        raise InvalidValueError("participants", "hold the same id twice")
+    return _with_new_bindings({name: {"bound_at": at} for name in names}, token)
+
+
+def begun_anew(session: Raw, token: str) -> Raw:
+    """Return what is set beside the messages when a call truncates a stored session."""
+    return {
+        "data": {},
+        "participants": _with_new_bindings(session.get("participants", {}), token),
+        "insights": {},
+        "revision": session.get("revision", 0) + 1,
+    }
+
+
+def _with_new_bindings(participants: Mapping[str, Raw], token: str) -> Raw:
+    return {
+        name: StoredParticipant(bound_at=stored["bound_at"], binding=f"{token}-{i}").model_dump()
+        for i, (name, stored) in enumerate(participants.items())
+    }
+
+
+def none_kept(session: Raw) -> Raw:
+    """Return what is set in a stored session's participants when all messages go, and the numbers go on."""
+    return {f"participants.{name}.kept": 0 for name in session.get("participants", {})}
