@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mongostore.errors import ConfigurationError
+
+
+class IntegratorName(StrEnum):
+    """What makes insights of chat turns."""
+
+    KEYWORDS = "keywords"
+    OPENAI = "openai"
 
 
 class Settings(BaseSettings):
@@ -19,6 +27,11 @@ class Settings(BaseSettings):
         ensure_indexes: Whether opening a store creates missing indexes; false for users who may not.
         timeout: Seconds that one call may take, retries included.
         mongod: The server binary that `mongod:///…` runs.
+        integrator: What makes insights of chat turns in the sessions service: `keywords`, or `openai` for a
+            model at an endpoint that speaks OpenAI's protocol.
+        openai_base_url: That endpoint, such as `http://localhost:11434/v1`; else OpenAI's.
+        openai_model: The model's name.
+        openai_api_key: What the endpoint wants to see.
 
     Raises:
         ConfigurationError: A variable has a value that cannot be; names the variable.
@@ -33,6 +46,10 @@ class Settings(BaseSettings):
     ensure_indexes: bool = True
     timeout: float = Field(default=20.0, gt=0)
     mongod: Path | None = None
+    integrator: IntegratorName = IntegratorName.KEYWORDS
+    openai_base_url: str | None = None
+    openai_model: str | None = None
+    openai_api_key: SecretStr | None = None
 
     def __init__(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The command line: `mongostore demo | import | export | ping | keys | indexes`."""
+"""The command line: `mongostore demo | import | export | serve | ping | keys | indexes`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import typer
 from mongostore.cli.demo import demo
 from mongostore.cli.inspect import indexes, ping
 from mongostore.cli.keys import keys
+from mongostore.cli.serve import serve
 from mongostore.cli.transfer import export_lines, import_lines
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app.command()(demo)
 app.command("import")(import_lines)
 app.command("export")(export_lines)
 app.command()(ping)
+app.add_typer(serve, name="serve")
 app.add_typer(keys, name="keys")
 app.add_typer(indexes, name="indexes")
 

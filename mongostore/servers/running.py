@@ -61,7 +61,10 @@ async def serve(
         )
     )
     name = f"[{host}]" if ":" in host else host
-    say(f"listening at http://{name}:{listening.getsockname()[1]}")
+    address = f"http://{name}:{listening.getsockname()[1]}"
+    say(f"listening at {address}")
+    if app.openapi_url:
+        say(f"what can be asked is shown at {address}/docs")
     say(f"kept in {store.engine.label}")
     if not store.engine.shared:
         say("this is the embedded engine: it forgets everything when the server ends")
@@ -88,4 +91,6 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ConfigurationError(f"{host}:{port} cannot be listened at: {error.strerror}") from None
+        # Python adds the address to the system's words.
+        reason = (error.strerror or "").partition(" (")[0]
+        raise ConfigurationError(f"{host}:{port} cannot be listened at: {reason}") from None

@@ -49,6 +49,7 @@ def test_these_are_the_commands():
         "keys list",
         "keys revoke",
         "ping",
+        "serve sessions",
     ]
 
 

@@ -28,7 +28,9 @@ from tests.conftest import absent
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-SHELL = [text for kind, text in BLOCKS if kind == "sh"]
+# What needs a server of ours, which tests/servers/test_readme.py starts.
+SERVED = [text for _, text in BLOCKS if "mongostore serve" in text or "127.0.0.1:8000" in text]
+SHELL = [text for kind, text in BLOCKS if kind == "sh" and text not in SERVED]
 CHAINLIT = [text for kind, text in BLOCKS if kind == "python" and "import chainlit" in text]
 SERVER = "mongodb://localhost:27017/?replicaSet=rs0"
 
@@ -40,7 +42,7 @@ def python_blocks() -> list[tuple[str, str | None]]:
         (text, after if kind == "text" and after.count("{") == 0 else None)
         for (language, text), (kind, after) in zip(BLOCKS, following, strict=True)
         # Chainlit runs it, and that in a test of its own.
-        if language == "python" and text not in CHAINLIT
+        if language == "python" and text not in CHAINLIT + SERVED
     ]
 
 

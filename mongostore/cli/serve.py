@@ -1,0 +1,93 @@
+"""`mongostore serve`: the store over HTTP."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from mongostore.cli.terminal import Database, Uri, err, plain, run
+from mongostore.errors import ConfigurationError
+from mongostore.settings import IntegratorName, Settings
+from mongostore.store import AsyncMongoStore
+
+serve = typer.Typer(no_args_is_help=True, help="Serve the store over HTTP.")
+
+Host = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="Where to listen; others than this machine need keys."),
+]
+Port = Annotated[int, typer.Option(metavar="NUMBER", min=0, max=65535, help="The port; 0 for a free one.")]
+
+
+@serve.command()
+def sessions(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    uri: Uri = None,
+    database: Database = None,
+    require_keys: Annotated[
+        bool, typer.Option("--require-keys", help="Need a key even while there is none.")
+    ] = False,
+    rate: Annotated[
+        str | None, typer.Option(metavar="RATE", help="How often a key may ask, such as 100/minute.")
+    ] = None,
+    integrator: Annotated[
+        IntegratorName | None,
+        typer.Option(help="What makes insights; else MONGOSTORE_INTEGRATOR.", show_default="keywords"),
+    ] = None,
+) -> None:
+    """Serve sessions, their participants and what is learned of them.
+
+    Without --uri all is kept in this process and forgotten when it ends. On
+    127.0.0.1 the page /docs shows what can be asked. Ends on Ctrl-C or SIGTERM,
+    when the requests under way are answered.
+
+    Example:
+      mongostore serve sessions --uri mongodb://localhost:27017 --port 8080
+    """
+    log_requests()
+    run(_serve_sessions(host, port, uri, database, require_keys, rate, integrator))
+
+
+async def _serve_sessions(
+    host: str,
+    port: int,
+    uri: str | None,
+    database: str | None,
+    require_keys: bool,
+    rate: str | None,
+    integrator: IntegratorName | None,
+) -> None:
+    # Imported here, since all other commands do without these packages.
+    try:
+        from mongostore.integrators import integrator_for
+        from mongostore.servers import running
+        from mongostore.servers.sessions import create_app
+    except ImportError:
+        raise ConfigurationError("servers need mongostore[api]") from None
+    async with AsyncMongoStore(uri, database) as store:
+        app = create_app(
+            store,
+            integrator=integrator_for(Settings(), integrator),
+            require_keys=require_keys,
+            rate_limit=rate,
+            docs=running.is_loopback(host),
+        )
+        await running.serve(app, store, host=host, port=port, say=say)
+
+
+def log_requests() -> None:
+    """Log what servers say on stderr, a line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("mongostore")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+def say(text: str) -> None:
+    """Print one line on stderr."""
+    err.print(plain(text), soft_wrap=True)

@@ -1,0 +1,46 @@
+"""Whether a server lives, and whether its store answers: for those who watch over it, and without a key."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from mongostore.errors import MongoStoreError
+from mongostore.servers.problems import ProblemError, problem_responses
+from mongostore.store import AsyncMongoStore
+
+_READY_SECONDS = 2.0
+
+
+class Health(BaseModel):
+    """That the server lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """That the server and its store answer."""
+
+    status: Literal["ready"] = "ready"
+
+
+def tell_health(app: FastAPI, store: AsyncMongoStore) -> None:
+    """Add `/health` and `/ready` to an application."""
+
+    @app.get("/health", tags=["Health"], responses=problem_responses(500))
+    async def health() -> Health:
+        """Tell that the server lives."""
+        return Health()
+
+    @app.get("/ready", tags=["Health"], responses=problem_responses(500, 503))
+    async def ready() -> Readiness:
+        """Tell whether the store answers, within two seconds."""
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await store.describe()
+        except (MongoStoreError, TimeoutError):
+            raise ProblemError(503, headers={"Retry-After": "1"}) from None
+        return Readiness()

@@ -1,0 +1,61 @@
+"""The sessions service: sessions of namespaces, their participants and what is learned of them, over HTTP."""
+
+from mongostore.servers.problems import DEFAULT_HTTP_ERROR_RESPONSES
+from mongostore.servers.sessions.app import create_app
+from mongostore.servers.sessions.models import (
+    ChatTurnsAppendRequestV1,
+    ChatTurnsV1,
+    ChatTurnV1,
+    IntegrationResultV1,
+    ParticipantIntegrationV1,
+    ParticipantV1,
+    SessionCreateRequestV1,
+    SessionPageV1,
+    SessionUpdateRequestV1,
+    SessionV1,
+)
+from mongostore.servers.sessions.routes import (
+    RESOURCE_SESSIONS,
+    append_chat_turns,
+    bind_participant,
+    create_session,
+    get_session,
+    integrate_session,
+    job_pool_dependency,
+    list_sessions,
+    sessions_router,
+    soft_delete_session,
+    truncate_session,
+    unbind_participant,
+    undelete_session,
+    update_session,
+)
+
+__all__ = [
+    "DEFAULT_HTTP_ERROR_RESPONSES",
+    "RESOURCE_SESSIONS",
+    "ChatTurnV1",
+    "ChatTurnsAppendRequestV1",
+    "ChatTurnsV1",
+    "IntegrationResultV1",
+    "ParticipantIntegrationV1",
+    "ParticipantV1",
+    "SessionCreateRequestV1",
+    "SessionPageV1",
+    "SessionUpdateRequestV1",
+    "SessionV1",
+    "append_chat_turns",
+    "bind_participant",
+    "create_app",
+    "create_session",
+    "get_session",
+    "integrate_session",
+    "job_pool_dependency",
+    "list_sessions",
+    "sessions_router",
+    "soft_delete_session",
+    "truncate_session",
+    "unbind_participant",
+    "undelete_session",
+    "update_session",
+]

@@ -1,0 +1,194 @@
+"""What the sessions service takes and answers, and how a stored session becomes an answer."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from mongostore.models import Integration, Session, SessionParticipant
+
+ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}$"
+MAX_TURNS = 1000
+MAX_PARTICIPANTS = 1000
+
+
+def _checked(value: Any) -> Any:
+    if not _is_json(value):
+        raise ValueError("Numbers must be finite and texts without half a surrogate pair")
+    return value
+
+
+def _is_json(value: Any) -> bool:
+    """Return whether every reader of JSON takes a value, which need not be so where Python has read it."""
+    match value:
+        case str():
+            return _is_encodable(value)
+        case float():
+            return math.isfinite(value)
+        case list():
+            return all(map(_is_json, value))
+        case dict():
+            return all(map(_is_json, value)) and all(map(_is_json, value.values()))
+    return True
+
+
+def _is_encodable(text: str) -> bool:
+    return text.isascii() or text == text.encode(errors="replace").decode()
+
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Json = Annotated[Any, AfterValidator(_checked)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_checked)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class SessionCreateRequestV1(_Model):
+    """A new session."""
+
+    id: Id | None = Field(None, description="Unique in the namespace; made up unless given.")
+    name: str | None = Field(None, max_length=256)
+    description: str | None = Field(None, max_length=4096)
+    data: JsonObject = Field(default={}, description="The session's own content.")
+    participants: list[Id] = Field(
+        default=[],
+        max_length=MAX_PARTICIPANTS,
+        description="Those who are bound from the beginning, in this order.",
+        json_schema_extra={"uniqueItems": True},
+    )
+
+    @model_validator(mode="after")
+    def _bind_once(self) -> SessionCreateRequestV1:
+        if len({*self.participants}) < len(self.participants):
+            raise ValueError("participants must be unique")
+        return self
+
+
+class SessionUpdateRequestV1(_Model):
+    """What changes in a session; what is left out stays, and null clears."""
+
+    name: str | None = Field(None, max_length=256)
+    description: str | None = Field(None, max_length=4096)
+    data: JsonObject = Field(default={}, description="Replaces the whole content.")
+
+
+class ChatTurnV1(_Model):
+    """Something said by or to a participant."""
+
+    role: str = Field(min_length=1, max_length=128)
+    content: Json = Field(description="Any JSON value.")
+
+
+class ChatTurnsAppendRequestV1(_Model):
+    """Chat turns, appended all or none."""
+
+    turns: list[ChatTurnV1] = Field(min_length=1, max_length=MAX_TURNS)
+
+
+class ChatTurnsV1(_Model):
+    """How many chat turns a participant has had."""
+
+    chat_turn_count: int
+
+
+class ParticipantV1(_Model):
+    """One who is bound to a session."""
+
+    participant: str
+    bound_at: datetime
+    chat_turn_count: int
+    insights: list[Any]
+    last_integration_turn: int | None = Field(description="The last chat turn, from 1, that was integrated.")
+
+
+class SessionV1(_Model):
+    """A session."""
+
+    id: str
+    namespace: str
+    name: str | None
+    description: str | None
+    data: dict[str, Any]
+    participants: list[ParticipantV1] = Field(description="In the order in which they were bound.")
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+
+
+class SessionPageV1(_Model):
+    """Some sessions, in the order in which they were created."""
+
+    items: list[SessionV1]
+    next_cursor: str | None = Field(description="Where the next page starts; null on the last.")
+
+
+class ParticipantIntegrationV1(_Model):
+    """What an integration did for one participant."""
+
+    participant: str
+    status: Literal["integrated", "nothing_new", "failed"]
+    turns_integrated: int
+    insights_added: int
+    last_integration_turn: int | None
+    error: str | None = Field(None, description="The kind of error, where the status is `failed`.")
+
+
+class IntegrationResultV1(_Model):
+    """What an integration did."""
+
+    session: SessionV1
+    results: list[ParticipantIntegrationV1] = Field(description="One for each participant that was bound.")
+
+
+# Answers are made by hand: pydantic refuses what is nested as deep as the store allows.
+
+
+def session_answer(session: Session) -> dict[str, Any]:
+    """Return a session as a SessionV1."""
+    return {
+        "id": session.id,
+        "namespace": session.namespace,
+        "name": _sayable(session.name),
+        "description": _sayable(session.description),
+        "data": _sayable(session.data),
+        "participants": [participant_answer(participant) for participant in session.participants],
+        "created_at": session.created_at.isoformat(),
+        "updated_at": session.updated_at.isoformat(),
+        "deleted_at": session.deleted_at and session.deleted_at.isoformat(),
+    }
+
+
+def participant_answer(participant: SessionParticipant) -> dict[str, Any]:
+    """Return a participant as a ParticipantV1."""
+    return {
+        "participant": participant.participant,
+        "bound_at": participant.bound_at.isoformat(),
+        "chat_turn_count": participant.chat_turn_count,
+        "insights": _sayable(participant.insights),
+        "last_integration_turn": participant.last_integration_turn,
+    }
+
+
+def integration_answer(integration: Integration) -> dict[str, Any]:
+    """Return what an integration did as an IntegrationResultV1."""
+    results = [result.model_dump(mode="json") for result in integration.results]
+    return {"session": session_answer(integration.session), "results": results}
+
+
+def _sayable(value: Any) -> Any:
+    """Return a stored value in a form that every reader of JSON takes; other writers may have stored more."""
+    match value:
+        case str():
+            return value if _is_encodable(value) else value.encode(errors="replace").decode()
+        case float():
+            return value if math.isfinite(value) else None
+        case list():
+            return [*map(_sayable, value)]
+        case dict():
+            return {_sayable(key): _sayable(item) for key, item in value.items()}
+    return value

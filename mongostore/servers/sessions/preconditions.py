@@ -1,0 +1,35 @@
+"""ETags: a session's revision, by which a change can be bound to what its caller has seen."""
+
+from __future__ import annotations
+
+import re
+
+from mongostore.models import Session
+from mongostore.servers.problems import ProblemError
+
+NO_MATCH = "The session has changed since that ETag was given"
+_TAG = re.compile(r'(W/)?"([^"]*)"')
+
+
+def etag_of(session: Session) -> str:
+    """Return the ETag of a session."""
+    return f'"{session.revision}"'
+
+
+def wanted_revision(if_match: str | None, session: Session) -> int | None:
+    """Return the revision that an If-Match header binds a change to; None for any.
+
+    Args:
+        if_match: The header's value.
+        session: The session as it is.
+
+    Raises:
+        ProblemError: The session is none of those that the header names (412).
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    # A weak tag says that something is alike, which is not enough to change it.
+    tags = {f'"{tag}"' for weak, tag in _TAG.findall(if_match) if not weak}
+    if etag_of(session) not in tags:
+        raise ProblemError(412, NO_MATCH)
+    return session.revision

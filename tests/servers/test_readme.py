@@ -1,0 +1,54 @@
+"""What the README shows of servers does what it shows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import absent
+from tests.servers.serving import Serving
+from tests.unit.test_readme import BLOCKS, SERVED
+
+SHOWN = "http://127.0.0.1:8000"
+SESSIONS = [text for text in SERVED if "sessions" in text]
+
+
+def test_the_sessions_service_is_started_and_asked_as_shown(serve: Callable[..., Serving]) -> None:
+    if shutil.which("curl") is None:
+        absent("no curl")
+    start, curl, python = SESSIONS
+    assert start == "mongostore serve sessions --port 8000\n"
+    running = serve()
+    ran = subprocess.run(
+        ["sh", "-ec", curl.replace(SHOWN, running.url)], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    decoder, answers, rest = json.JSONDecoder(), [], ran.stdout
+    while rest:
+        answer, end = decoder.raw_decode(rest)
+        answers.append(answer)
+        rest = rest[end:]
+    made, turns, integrated, undeleted = answers
+    assert turns == {"chat_turn_count": 1}
+    assert (made["name"], undeleted["name"], undeleted["deleted_at"]) == ("Refund", "Refund", None)
+    [insight] = integrated["session"]["participants"][0]["insights"]
+    assert "duplicate charge" in insight["keywords"]
+
+    shown = BLOCKS[[text for _, text in BLOCKS].index(python) + 1][1]
+    ran = subprocess.run(
+        [sys.executable, "-c", python.replace(SHOWN, running.url)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout, ran.stderr) == (shown, "")
+
+
+@pytest.mark.parametrize("block", SERVED)
+def test_no_other_block_is_shown_without_a_test(block: str) -> None:
+    assert block in SESSIONS

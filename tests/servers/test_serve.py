@@ -1,0 +1,262 @@
+"""`mongostore serve sessions` as a process: how it starts, ends, waits for its store and keeps to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from mongostore import MongoStore
+from mongostore.engines.mongod import Mongod
+from tests.servers.endpoint import Endpoint
+from tests.servers.serving import Serving
+
+Serve = Callable[..., Serving]
+PATH = "/v1/namespaces/acme/sessions"
+SECRET = "topsecret"
+PATIENCE = 60
+
+
+def command(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mongostore", "serve", "sessions", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_it_says_where_it_listens_and_that_nothing_lasts(serve: Serve) -> None:
+    running = serve()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", running.url)
+    assert f"shown at {running.url}/docs\n" in running.log
+    assert (
+        "kept in mongomock://\nthis is the embedded engine: it forgets everything when the server ends\n"
+        in (running.log)
+    )
+    assert httpx.get(f"{running.url}/docs").status_code == 200
+    listening = psutil.Process(running.process.pid).net_connections("tcp")
+    assert {one.laddr.ip for one in listening if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_the_requests_under_way_are_answered(
+    serve: Serve, endpoint: Endpoint, how: signal.Signals
+) -> None:
+    environment = {"MONGOSTORE_OPENAI_MODEL": "m", "MONGOSTORE_OPENAI_BASE_URL": endpoint.url}
+    running = serve("--integrator", "openai", **environment)
+    with httpx.Client(base_url=running.url, timeout=PATIENCE) as client:
+        client.post(PATH, json={"id": "s1", "participants": ["ada"]})
+        turns = {"turns": [{"role": "user", "content": "hello"}]}
+        client.post(f"{PATH}/s1/participants/ada/chat_turns", json=turns)
+    endpoint.content = '{"insights": ["said hello"]}'
+    endpoint.go_on.clear()
+
+    async def integrate() -> httpx.Response:
+        async with httpx.AsyncClient(base_url=running.url, timeout=PATIENCE) as client:
+            asked = asyncio.create_task(client.post(f"{PATH}/s1/integrate"))
+            while not endpoint.asked:
+                await asyncio.sleep(0.02)
+            running.process.send_signal(how)
+            # Nobody new is let in, and who was in before is still waited for.
+            while await asyncio.to_thread(is_open, running.url):
+                await asyncio.sleep(0.02)
+            assert running.process.poll() is None
+            endpoint.go_on.set()
+            return await asked
+
+    answer = asyncio.run(integrate())
+    assert answer.status_code == 200
+    assert answer.json()["results"][0]["insights_added"] == 1
+    assert running.process.wait(PATIENCE) == 0
+    assert "Traceback" not in running.log
+
+
+def is_open(url: str) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", httpx.URL(url).port)) == 0
+
+
+def test_a_public_address_is_refused_to_a_store_without_keys() -> None:
+    for host in ("0.0.0.0", "::"):
+        ran = command("--host", host, "--port", "0")
+        assert ran.returncode == 1
+        assert ran.stderr.startswith(f"error: {host} can be reached from elsewhere and the store has no keys")
+        assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--rate", "often"), "error: a rate limit is a number and a time"),
+        (("--integrator", "openai"), "error: the integrator openai needs MONGOSTORE_OPENAI_MODEL"),
+        (("--host", "192.0.2.1.5"), "error: 192.0.2.1.5 can be reached"),
+        (("--uri", "mongodb://user:secret@127.0.0.1:9/"), "error: mongodb://127.0.0.1:9"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options: tuple[str, ...], reason: str) -> None:
+    ran = command(*options)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith(reason)
+    assert len(ran.stderr.splitlines()) == 1
+    assert "secret" not in ran.stderr
+
+
+def test_a_port_that_is_taken_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ran = command("--port", port)
+    assert ran.returncode == 1
+    assert ran.stderr == f"error: 127.0.0.1:{port} cannot be listened at: Address already in use\n"
+
+
+@pytest.mark.server
+def test_a_public_server_has_keys_and_no_docs(serve: Serve, server_uri: str, database: str) -> None:
+    with MongoStore(server_uri, database) as store:
+        _, token = store.keys.create(name="k", namespaces=["acme"])
+    running = serve("--host", "0.0.0.0", "--uri", server_uri, "--database", database)
+    assert "/docs" not in running.log
+    url = running.url.replace("0.0.0.0", "127.0.0.1")
+    assert [httpx.get(f"{url}{path}").status_code for path in ("/docs", "/openapi.json", "/health")] == [
+        404,
+        404,
+        200,
+    ]
+    assert httpx.get(f"{url}{PATH}").status_code == 401
+    answer = httpx.get(f"{url}{PATH}", headers={"Authorization": f"Bearer {token}"})
+    assert answer.json() == {"items": [], "next_cursor": None}
+
+
+@pytest.mark.server
+def test_it_is_ready_only_while_its_store_answers(serve: Serve, mongod_binary: Path, tmp_path: Path) -> None:
+    server = Mongod(tmp_path / "mongod", mongod_binary)
+    uri = server.start()
+    try:
+        running = serve("--uri", uri, "--database", "test", MONGOSTORE_TIMEOUT="4")
+        with httpx.Client(base_url=running.url, timeout=PATIENCE) as client:
+            assert client.get("/ready").json() == {"status": "ready"}
+            assert client.post(PATH, json={"id": "s1"}).status_code == 201
+            server.stop()
+            for path in ("/ready", PATH):
+                answer = client.get(path)
+                assert answer.status_code == 503
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert int(answer.headers["retry-after"]) > 0
+                assert str(httpx.URL(uri.split("?")[0].replace("mongodb", "http")).port) not in answer.text
+            assert client.get("/health").json() == {"status": "ok"}
+            assert server.start() == uri
+            eventually(lambda: client.get("/ready").status_code == 200)
+            assert client.get(f"{PATH}/s1").json()["id"] == "s1"
+    finally:
+        server.stop()
+
+
+@pytest.mark.server
+def test_a_server_in_a_folder_ends_with_it_and_what_it_kept_lasts(
+    serve: Serve, mongod_binary: Path, tmp_path: Path
+) -> None:
+    uri = f"mongod://{tmp_path}/data"
+    for expected in (201, 409):
+        running = serve("--uri", uri, MONGOSTORE_MONGOD=str(mongod_binary))
+        assert httpx.post(f"{running.url}{PATH}", json={"id": "s1"}).status_code == expected
+        assert any(belongs(process, tmp_path) for process in psutil.process_iter(["cmdline"]))
+        assert running.stop() == 0
+        eventually(
+            lambda: not any(belongs(process, tmp_path) for process in psutil.process_iter(["cmdline"]))
+        )
+
+
+def belongs(process: psutil.Process, folder: Path) -> bool:
+    return f"{folder}/data/data" in " ".join(process.info["cmdline"] or ())
+
+
+def test_the_log_has_a_line_a_request_and_no_words_of_anybody(serve: Serve) -> None:
+    running = serve()
+    with httpx.Client(base_url=running.url) as client:
+        asked: list[dict[str, Any]] = [
+            {"method": "POST", "url": PATH, "json": {"id": "s1", "name": SECRET, "data": {SECRET: SECRET}}},
+            {"method": "GET", "url": f"{PATH}?cursor={SECRET}"},
+            {"method": "GET", "url": f"{PATH}/s1", "headers": {"Authorization": f"Bearer {SECRET}"}},
+            {"method": "GET", "url": f"{PATH}/s1", "headers": {"Cookie": SECRET, "Referer": SECRET}},
+            {"method": "POST", "url": PATH, "content": SECRET},
+            {"method": "GET", "url": f"{PATH}/{SECRET}"},
+        ]
+        statuses = [client.request(**one).status_code for one in asked]
+    assert statuses == [201, 400, 401, 200, 422, 404]
+    running.stop()
+    lines = [json.loads(line) for line in running.log.splitlines() if line.startswith("{")]
+    assert [line["status"] for line in lines] == statuses
+    template = "/v1/namespaces/{namespace}/sessions"
+    assert {line["path"] for line in lines} == {template, f"{template}/{{activity_session}}"}
+    assert SECRET not in running.log
+
+
+@pytest.mark.server
+async def test_of_callers_of_several_processes_each_thing_is_done_once(
+    serve: Serve, server_uri: str, database: str
+) -> None:
+    servers = [serve("--uri", server_uri, "--database", database) for _ in range(3)]
+    clients = [httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) for server in servers] * 4
+    s1 = f"{PATH}/s1"
+
+    async def all_at_once(method: str, path: str, **sent: Any) -> list[httpx.Response]:
+        return await asyncio.gather(*(client.request(method, path, **sent) for client in clients))
+
+    def statuses(answers: list[httpx.Response]) -> list[int]:
+        return sorted(answer.status_code for answer in answers)
+
+    assert statuses(await all_at_once("POST", PATH, json={"id": "s1"})) == [201] + [409] * 11
+    assert statuses(await all_at_once("PUT", f"{s1}/participants/ada")) == [200] * 11 + [201]
+    for _ in range(3):
+        assert statuses(await all_at_once("DELETE", s1)) == [204] + [404] * 11
+        assert statuses(await all_at_once("POST", f"{s1}/undelete")) == [200] + [409] * 11
+    counted = 0
+    turns = {"turns": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "Hi."}]}
+    for _ in range(5):
+        appended, integrated = await asyncio.gather(
+            all_at_once("POST", f"{s1}/participants/ada/chat_turns", json=turns),
+            all_at_once("POST", f"{s1}/integrate"),
+        )
+        assert statuses(appended) == [201] * 12
+        counted += sum(answer.json()["results"][0]["turns_integrated"] for answer in integrated)
+    last = await clients[0].post(f"{s1}/integrate")
+    counted += last.json()["results"][0]["turns_integrated"]
+    assert counted == 5 * 12 * 2
+    [ada] = last.json()["session"]["participants"]
+    assert (ada["chat_turn_count"], ada["last_integration_turn"]) == (120, 120)
+    covered = [n for one in ada["insights"] for n in range(one["first_turn"], one["last_turn"] + 1)]
+    assert covered == [*range(1, 121)]
+    # The first key that anybody makes closes the doors of all of them.
+    made = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "mongostore", "keys", "create", "k", "--namespace", "acme"],
+        env=os.environ | {"MONGOSTORE_URI": server_uri, "MONGOSTORE_DATABASE": database},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert statuses(await all_at_once("GET", s1)) == [401] * 12
+    key = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    assert statuses(await all_at_once("GET", s1, headers=key)) == [200] * 12
+    await asyncio.gather(*(client.aclose() for client in clients[:3]))
