@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
+from mongostore.examining import Finding, examine
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.keys import KeyRepository
@@ -37,6 +38,7 @@ from mongostore.settings import Settings
 
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
 _INDEX_SECONDS = 600.0
+_EXAMINING_SECONDS = 120.0
 
 
 class AsyncMongoStore:
@@ -167,6 +169,15 @@ class AsyncMongoStore:
         """
         with self._asking():
             return await self._engine.describe()
+
+    async def examine(self) -> list[Finding]:
+        """Return what each check of the deployment finds: its topology, rights, clock, indexes and more.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        with self._asking(_EXAMINING_SECONDS):
+            return await examine(self._engine, self._connection.documents.collections())
 
     async def usage(self) -> list[Usage]:
         """Return how much each of the store's collections holds.

@@ -139,6 +139,7 @@ class MongoStore:
     check_indexes = mirror(AsyncMongoStore.check_indexes)
     apply_indexes = mirror(AsyncMongoStore.apply_indexes)
     describe = mirror(AsyncMongoStore.describe)
+    examine = mirror(AsyncMongoStore.examine)
     usage = mirror(AsyncMongoStore.usage)
 
     def _renew(self) -> None:

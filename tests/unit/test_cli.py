@@ -40,6 +40,7 @@ COMMANDS = list(commands(typer.main.get_command(app)))
 def test_these_are_the_commands():
     assert [" ".join(command) for command in COMMANDS] == [
         "demo",
+        "doctor",
         "export",
         "import",
         "indexes apply",
