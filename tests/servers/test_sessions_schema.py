@@ -1,0 +1,105 @@
+"""What the service says of itself, and whether it does as it says whatever it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.schemas import APIOperation, BaseSchema
+
+from mongostore import AsyncMongoStore
+from mongostore.servers.sessions import create_app
+from tests.servers.serving import Serving
+
+EXAMPLES = 8
+THERE = {"namespace": "acme", "activity_session": "s1", "participant": "ada"}
+# Those with a cursor or an ETag, of which no schema can tell which ones the server has given.
+CHOSEN_BY_SERVER = ("list_sessions", "update_session")
+OPERATIONS = sorted(
+    operation["operationId"]
+    for path in create_app(AsyncMongoStore("mongomock://")).openapi()["paths"].values()
+    for operation in path.values()
+)
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with Serving(tmp_path_factory.mktemp("serving") / "log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def schema(serving: Serving) -> BaseSchema:
+    said = httpx.get(f"{serving.url}/openapi.json").json()
+    for operations in said["paths"].values():
+        for operation in operations.values():
+            # Nobody needs a key where there is none.
+            operation.pop("security", None)
+    found = schemathesis.openapi.from_dict(said)
+    found.config.update(base_url=serving.url)
+    return found
+
+
+def operation_of(schema: BaseSchema, name: str) -> APIOperation:
+    operations = [result.ok() for result in schema.get_all_operations()]
+    [found] = [one for one in operations if one.definition.raw["operationId"] == name]
+    return found
+
+
+def ask(operation: APIOperation, mode: GenerationMode, before: Any = None, **given_parts: Any) -> None:
+    """Ask an operation many things; whatever it answers has to be what is declared."""
+    load_all_checks()
+    chosen = operation.definition.raw["operationId"] in CHOSEN_BY_SERVER
+    excluded = CHECKS.get_by_names(["positive_data_acceptance"] if chosen else [])
+
+    @given(case=operation.as_strategy(mode, **given_parts))
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[*HealthCheck])
+    def run(case: Case) -> None:
+        if before:
+            before()
+        case.call_and_validate(excluded_checks=excluded)
+
+    run()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_answer_is_as_declared(schema: BaseSchema, name: str) -> None:
+    ask(operation_of(schema, name), GenerationMode.POSITIVE)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_answer_about_what_is_there_is_as_declared(
+    schema: BaseSchema, serving: Serving, name: str
+) -> None:
+    operation = operation_of(schema, name)
+    names = {one.name for one in operation.path_parameters}
+    with httpx.Client(base_url=f"{serving.url}/v1/namespaces/acme") as client:
+
+        def before() -> None:
+            client.post("/sessions", json={"id": "s1"})
+            client.post("/sessions/s1/undelete")
+            client.put("/sessions/s1/participants/ada")
+            turns = {"turns": [{"role": "user", "content": "Is this a duplicate charge?"}]}
+            client.post("/sessions/s1/participants/ada/chat_turns", json=turns)
+            if name == "undelete_session":
+                client.delete("/sessions/s1")
+
+        path = {name: value for name, value in THERE.items() if name in names}
+        ask(operation, GenerationMode.POSITIVE, before, path_parameters=path)
+
+
+@pytest.mark.parametrize("name", sorted({*OPERATIONS} - {"health", "ready"}))
+def test_what_does_not_fit_is_refused_as_declared(schema: BaseSchema, name: str) -> None:
+    ask(operation_of(schema, name), GenerationMode.NEGATIVE)
+
+
+def test_all_that_was_asked_broke_nothing(serving: Serving) -> None:
+    assert "Traceback" not in serving.log
+    assert "raised here" not in serving.log
+    assert httpx.get(f"{serving.url}/ready").status_code == 200
