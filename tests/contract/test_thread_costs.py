@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ import bson
 import pytest
 from pymongo import MongoClient
 
-from mongostore import AsyncMongoStore, DocumentTooLargeError, Element, Feedback, NotFoundError
+from mongostore import AsyncMongoStore, ConflictError, DocumentTooLargeError, Element, Feedback, NotFoundError
 from tests.contract.test_threads import at
 from tests.contract.wire import (
     INDEXES,
@@ -111,6 +111,11 @@ async def late(s: SimpleNamespace) -> None:
             await call
 
 
+async def in_vain(call: Awaitable[None]) -> None:
+    with pytest.raises(ConflictError):
+        await call
+
+
 def said(thread_id: str, message_id: str, **members: Any) -> Any:
     return lambda s: s.messages.merge(thread_id, message_id, **members)
 
@@ -135,6 +140,8 @@ CASES = [
     Case("threads: merge", 1, lambda s: s.threads.merge("t001", name="x", metadata={"k": 1, "l": None})),
     Case("threads: merge nothing", 1, lambda s: s.threads.merge("t001")),
     Case("threads: merge into a new one", 1, lambda s: s.threads.merge("new2", name="x")),
+    Case("threads: add", 1, lambda s: s.threads.merge("t001", adds=True, data={"k": 1})),
+    Case("threads: add in vain", 2, lambda s: in_vain(s.threads.merge("t001", adds=True, data={"k": 1}))),
     Case("threads: merge a user in", 2, lambda s: s.threads.merge("new", user_id=s.ada)),
     Case("threads: get", 1, lambda s: s.threads.get("t001")),
     Case("threads: find", 1, lambda s: s.threads.find("unknown")),

@@ -18,6 +18,7 @@ from mongostore.repositories import Repository, current_call, step
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
 from mongostore.values import (
+    check_flag,
     check_id,
     check_limit,
     check_members,
@@ -74,16 +75,18 @@ class ThreadRepository(Repository):
                 raise AlreadyExistsError("thread", key) from None
         return to_thread({"_id": key, **document})
 
-    async def merge(self, thread_id: str, **members: Unpack[ThreadMembers]) -> None:
+    async def merge(self, thread_id: str, *, adds: bool = False, **members: Unpack[ThreadMembers]) -> None:
         """Change the given members of a thread, which is made if it is not there; the others stay.
 
         Args:
             thread_id: The thread.
+            adds: Whether to change nothing if a key that it would set in `data` or `metadata` is there.
             **members: Those of `ThreadMembers`; `data` and `metadata` are merged key by key, None
                 removing a key.
 
         Raises:
             NotFoundError: The thread is deleted, or there is no such user; nothing was changed.
+            ConflictError: What it is to add is there already.
             InvalidValueError: A value cannot be stored, or there is no such member.
             DocumentTooLargeError: It would take too much; it is left as it was.
         """
@@ -92,7 +95,8 @@ class ThreadRepository(Repository):
         update: Raw = {"$unset": unset} if unset else {}
         if sets:
             update["$set"] = sets
-        await upsert_thread(self._connection, key, update, current_call().now)
+        added = [path for path in sets if "." in path] if check_flag("adds", adds) else []
+        await upsert_thread(self._connection, key, update, current_call().now, added)
 
     async def get(self, thread_id: str) -> Thread:
         """Return a thread.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
-from mongostore.errors import NotFoundError
+from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection, current_call
 
 
@@ -25,26 +26,40 @@ def new_thread(began: int) -> Raw:
     }
 
 
-async def upsert_thread(connection: Connection, thread_id: str, update: Raw, began: int) -> None:
+async def upsert_thread(
+    connection: Connection, thread_id: str, update: Raw, began: int, added: Collection[str] = ()
+) -> None:
     """Update a thread, which is made if it is not there.
 
     Raises:
         NotFoundError: It is deleted.
+        ConflictError: One of the paths that are to be added is there.
     """
     threads = connection.documents.threads.get_pymongo_collection()
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
+    where: Raw = {"_id": thread_id, "state": "open", **{path: {"$exists": False} for path in added}}
     while True:
         try:
-            await threads.update_one(
-                {"_id": thread_id, "state": "open"}, {**update, "$setOnInsert": new}, upsert=True
-            )
+            await threads.update_one(where, {**update, "$setOnInsert": new}, upsert=True)
         except DuplicateKeyError:
-            there = await threads.find_one({"_id": thread_id}, {"state": 1})
+            there = await threads.find_one({"_id": thread_id}, {"state": 1, **dict.fromkeys(added, 1)})
             if there is not None and there["state"] == "deleted":
                 raise NotFoundError("thread", thread_id) from None
+            if there is not None and any(_has(there, path) for path in added):
+                if current_call().attempt and all(_has(there, path, update["$set"][path]) for path in added):
+                    # By the attempt before, whose answer was lost.
+                    return
+                raise ConflictError(f"thread {thread_id!r} has that already") from None
         else:
             return
+
+
+def _has(raw: Raw, path: str, *values: Any) -> bool:
+    """Return whether there is something at a path, one of some values if there are any."""
+    parent, _, name = path.partition(".")
+    members = raw.get(parent, {})
+    return name in members and (not values or members[name] in values)
 
 
 async def touch_thread(
