@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from mongostore import AsyncMongoStore
+from mongostore import AsyncMongoStore, MongoStore
 
 DIRECTOR_ADAPTER = "mongostore.adapters.director"
 
@@ -58,6 +59,23 @@ async def layer(store: AsyncMongoStore, zone: str, monkeypatch: pytest.MonkeyPat
     opened = MongoDataLayer(store=store)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param("embedded"), pytest.param("server", marks=pytest.mark.server)]
+)
+def role_store(request: pytest.FixtureRequest, databases: list[str]) -> Iterator[MongoStore]:
+    """Where role threads are kept, on each engine in turn: one database for a module."""
+    from mongostore.adapters.threadmem import configure
+
+    uri = "mongomock://"
+    if request.param == "server":
+        uri = request.getfixturevalue("server_uri")
+    databases.append(database := f"test_{uuid4().hex[:16]}")
+    with MongoStore(uri, database) as store:
+        configure(store=store)
+        yield store
+        configure()
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from mongostore.adapters.threadmem.forms import ThreadForms
 from mongostore.adapters.threadmem.messages import RoleMessage
-from mongostore.adapters.threadmem.remote import check_keeps, request
-from mongostore.adapters.threadmem.server.models import V1RoleThread, V1RoleThreads
+from mongostore.adapters.threadmem.remote import check_keeps, read_answer, request
+from mongostore.adapters.threadmem.server.models import V1Role, V1RoleThread, V1RoleThreads
 from mongostore.errors import NotFoundError
 
 logger = logging.getLogger(__name__)
@@ -21,32 +21,54 @@ class FarThread(ThreadForms):
     def _ask(self, method: str, part: str = "", body: Any = None, token: str | None = None) -> Any:
         return request(str(self._remote), method, self._id, part, body, token)
 
+    def _post_far(self, message: RoleMessage) -> None:
+        self._check_sent(message)
+        self._send(message)
+        self.refresh()
+
+    def _check_sent(self, message: RoleMessage) -> None:
+        message.check()
+        for member in ("private", "metadata"):
+            if getattr(message, member):
+                check_keeps(str(self._remote), member)
+
     def _send(self, message: RoleMessage) -> None:
         body = {"role": message.role, "msg": message.text, "images": message.images}
-        for member in ("private", "metadata"):
-            if value := getattr(message, member):
-                check_keeps(str(self._remote), member)
-                body[member] = value
-        self._ask("POST", "/msgs", body)
+        more = {name: value for name in ("private", "metadata") if (value := getattr(message, name))}
+        self._ask("POST", "/msgs", body | more)
+
+    def _add_far(self, role: V1Role) -> None:
+        self._ask("POST", "/roles", role.model_dump())
+        self.refresh()
 
     def _save_far(self) -> None:
-        update = self.to_update_schema().model_dump()
-        try:
-            answer = None if self._is_minted else self._ask("GET")
-            if answer is not None and answer["version"] != self._version:
-                logger.warning("thread %s was changed on its server since it was read", self._id)
-            if answer is not None:
-                answer = self._ask("PUT", "", update)
-        except NotFoundError:
-            answer = None
-        if answer is not None:
-            self._adopt(V1RoleThread.model_validate(answer))
+        there = None if self._is_minted else self._look()
+        if there is None:
+            self._make_far()
             return
-        body = {**update, "id": self._id}
+        if there.version != self._version:
+            logger.warning("thread %s was changed on its server since it was read", self._id)
+        answer = self._ask("PUT", "", self.to_update_schema().model_dump())
+        self._adopt(read_answer(V1RoleThread, answer, str(self._remote)))
+
+    def _look(self) -> V1RoleThread | None:
+        """Return the thread as its server has it; None if nobody has seen it there yet."""
+        try:
+            return read_answer(V1RoleThread, self._ask("GET"), str(self._remote))
+        except NotFoundError:
+            # Deleted by somebody else, and nothing brings it back.
+            if self._is_far:
+                raise
+            return None
+
+    def _make_far(self) -> None:
+        body = {**self.to_update_schema().model_dump(), "id": self._id}
+        roles, messages = [*self._role_mapping.values()], self._read()
+        for message in messages:
+            self._check_sent(message)
         answer = request(str(self._remote), "POST", None, body=body)
-        roles, messages = self._role_mapping.values(), self._read()
         # Servers may give it another id.
-        self._id, self._is_minted = V1RoleThread.model_validate(answer).id, False
+        self._id, self._is_minted = read_answer(V1RoleThread, answer, str(self._remote)).id, False
         for role in roles:
             self._ask("POST", "/roles", role.model_dump())
         for message in messages:
@@ -66,18 +88,21 @@ class FarThread(ThreadForms):
         """
         if not self._remote:
             raise ValueError("Refresh is only supported for remote threads")
-        self._adopt(V1RoleThread.model_validate(self._ask("GET", token=auth_token)))
+        schema = read_answer(V1RoleThread, self._ask("GET", token=auth_token), str(self._remote))
+        self._adopt(schema)
+        self._messages = [RoleMessage.from_v1(message, self._shelf) for message in schema.messages]
 
     def _adopt(self, schema: V1RoleThread) -> None:
+        """Take over what a server has but for the messages, which callers may have changed in memory."""
+        self._is_far = True
         self._owner_id, self._public, self._name = schema.owner_id, schema.public, schema.name
         self._metadata, self._role_mapping = schema.metadata, dict(schema.role_mapping)
         self._created, self._updated, self._version = schema.created, schema.updated, schema.version
-        self._messages = [RoleMessage.from_v1(message) for message in schema.messages]
 
     @classmethod
     def _far_threads(cls, remote: str) -> Iterator[Self]:
-        answer = V1RoleThreads.model_validate(request(remote, "GET", None))
+        answer = read_answer(V1RoleThreads, request(remote, "GET", None), remote)
         for schema in answer.threads:
             thread = cls.from_v1(schema)
-            thread._remote = remote
+            thread._remote, thread._is_far = remote, True
             yield thread

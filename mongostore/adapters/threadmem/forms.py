@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Self
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from mongostore.adapters.threadmem.db.models import RoleThreadRecord
 from mongostore.adapters.threadmem.messages import RoleMessage, now
@@ -41,10 +42,14 @@ class ThreadForms:
         self._version: str | None = None
         # Whether nobody else can know the id.
         self._is_minted = False
+        # Whether its server has been seen to have it.
+        self._is_far = False
         # None as long as they were not read.
         self._messages: list[RoleMessage] | None = []
         # The ids of those that an instance which has made the thread knows, None for all there are.
         self._known: set[str] | None = None
+        # Those that somebody has added and still has in hand.
+        self._added: WeakValueDictionary[str, RoleMessage] = WeakValueDictionary()
         # Whether somebody may have changed them.
         self._is_shown = True
         self._stored: dict[str, Any] = {}
@@ -52,7 +57,7 @@ class ThreadForms:
     def _read(self) -> list[RoleMessage]:
         if self._messages is None:
             self._messages = [
-                RoleMessage.stored(message, self._shelf)
+                self._added.get(message.id) or RoleMessage.stored(message, self._shelf)
                 for message in self._shelf.messages(self._id)
                 if self._known is None or message.id in self._known
             ]
@@ -144,7 +149,7 @@ class ThreadForms:
         mapping = {name: V1Role(**role) for name, role in roles.items()}
         made._begin(record.id, record.owner_id, record.public, record.name, metadata, record.created, mapping)
         made._updated, made._version = record.updated, record.version
-        made._messages = [RoleMessage.from_record(message) for message in record.messages]
+        made._messages = [RoleMessage.from_record(message, cls._shelf) for message in record.messages]
         return made
 
     def to_v1(self) -> V1RoleThread:
@@ -176,7 +181,7 @@ class ThreadForms:
             schema.role_mapping,
         )
         made._updated, made._version, made._remote = schema.updated, schema.version, schema.remote
-        made._messages = [RoleMessage.from_v1(message) for message in schema.messages]
+        made._messages = [RoleMessage.from_v1(message, cls._shelf) for message in schema.messages]
         return made
 
     def to_update_schema(self) -> V1UpdateRoleThread:

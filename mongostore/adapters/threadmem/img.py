@@ -10,17 +10,18 @@ from io import BytesIO
 from PIL import Image, UnidentifiedImageError
 
 from mongostore.errors import InvalidValueError
-from mongostore.values import check_text
+from mongostore.values import check_list, check_text
 
 _URLS = ("data:", "https://", "http://")
 # What a PNG file can hold as it is.
-_PNG_MODES = {"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"}
+_PNG_MODES = {"1", "L", "LA", "I;16", "P", "RGB", "RGBA"}
+_NEAREST_MODES = {"I": "I;16", "I;16L": "I;16", "I;16B": "I;16", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 
 
 def image_to_b64(img: Image.Image, image_format: str = "PNG") -> str:
     """Return an image as a `data:` URL in an image format such as `PNG` or `JPEG`."""
     if image_format == "PNG" and img.mode not in _PNG_MODES:
-        img = img.convert("RGBA" if "A" in img.mode or "a" in img.mode else "RGB")
+        img = img.convert(_NEAREST_MODES.get(img.mode, "RGB"))
     buffer = BytesIO()
     img.save(buffer, format=image_format)
     content = base64.b64encode(buffer.getvalue()).decode()
@@ -74,19 +75,23 @@ def is_url(image: str) -> bool:
     return image.startswith(_URLS)
 
 
-def convert_images(images: Sequence[str | Image.Image]) -> list[str]:
+def convert_images(images: Sequence[str | Image.Image] | None) -> list[str]:
     """Return images as messages keep them: URLs as they are, PIL images and local files as PNG in URLs.
 
     Raises:
         FileNotFoundError: There is no such file.
         InvalidValueError: It is none of these, or no image that can be read; names its place.
     """
-    return [_convert(f"images[{place}]", image) for place, image in enumerate(images)]
+    check_list("images", images or [])
+    return [_convert(f"images[{place}]", image) for place, image in enumerate(images or [])]
 
 
 def _convert(path: str, image: object) -> str:
     if isinstance(image, Image.Image):
-        return image_to_b64(image)
+        try:
+            return image_to_b64(image)
+        except (OSError, ValueError, SystemError):
+            raise InvalidValueError(path, "is an image that cannot be written as PNG") from None
     if not isinstance(image, str):
         raise InvalidValueError(path, f"unknown image type {type(image).__name__}")
     if is_url(image):
@@ -95,6 +100,7 @@ def _convert(path: str, image: object) -> str:
         with Image.open(image) as opened:
             return image_to_b64(opened)
     except FileNotFoundError:
-        raise
+        # What is meant as an image in base64 would be quoted as the name of the file.
+        raise FileNotFoundError(f"{path}: there is no such file") from None
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError):
         raise InvalidValueError(path, "is neither a URL nor the path of an image that can be read") from None

@@ -12,17 +12,17 @@ import shortuuid
 
 from mongostore.adapters.threadmem.db.models import RoleMessageRecord
 from mongostore.adapters.threadmem.img import convert_images
+from mongostore.adapters.threadmem.openai import read_openai, write_openai
 from mongostore.adapters.threadmem.server.models import V1RoleMessage
-from mongostore.adapters.threadmem.shelf import SHELF, Kept, Shelf, file_keys
+from mongostore.adapters.threadmem.shelf import MESSAGES, SHELF, Kept, Shelf, file_keys, to_time
 from mongostore.errors import InvalidValueError
 from mongostore.models import ThreadMessage
-from mongostore.values import check_text
+from mongostore.values import check_list, check_text, pack_object
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _COLUMNS = ("id", "role", "text", "images", "private", "created", "meta_data", "thread_id")
-_TAG = "<image>"
 _UNKNOWN = object()
 
 
@@ -53,6 +53,7 @@ class RoleMessage:
     """
 
     _shelf = SHELF
+    _images: list[Any]
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class RoleMessage:
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._begin(shortuuid.uuid(), role, text, thread_id, private, now(), metadata)
-        self.images = convert_images(images or ())
+        self._images = [*convert_images(images)]
         self._is_minted = True
         self.save()
 
@@ -106,8 +107,10 @@ class RoleMessage:
         self.private = private
         self.created = created
         self.metadata = metadata
-        self._images: list[Any] = []
+        # Whether nobody else can know the id.
         self._is_minted = False
+        # Whether another message has the id by right.
+        self._is_twin = False
         self._stored: dict[str, Any] = {}
         self._home: str | None = None
         self._files: list[str] = []
@@ -126,7 +129,7 @@ class RoleMessage:
 
     @images.setter
     def images(self, images: list[str]) -> None:
-        self._images = images
+        self._images = [*images] if isinstance(images, tuple) else images
 
     @classmethod
     def find(cls, **kwargs: Any) -> list[RoleMessage]:
@@ -147,7 +150,7 @@ class RoleMessage:
         given = {name: columns.get(name) for name in ("thread_id", "text", "role")}
         if "id" in columns:
             found = isinstance(columns["id"], str) and cls._shelf.store.messages.find(columns["id"])
-            return iter([cls.stored(found, cls._shelf)] if found and found.data.get("role") else [])
+            return iter([cls.stored(found, cls._shelf)] if found and found.kind == MESSAGES else [])
         texts = {name: value for name, value in given.items() if isinstance(value, str)}
         return (cls.stored(message, cls._shelf) for message in cls._shelf.messages(**texts))
 
@@ -171,13 +174,13 @@ class RoleMessage:
         changed = {
             name: value
             for name, value in self._members().items()
-            if self._stored.get(name, _UNKNOWN) != value
+            if not is_same(self._stored.get(name, _UNKNOWN), value)
         }
         if not changed and thread_id in (None, self._home):
             return
+        self.check()
         if "images" in changed:
-            changed["images"] = [check_text("images", image) for image in self.images]
-        _check(changed)
+            changed["images"] = [*self.images]
         before, is_adopted = self._files, self._home is None and thread_id is not None
         # Only the one who has made the id knows that nothing is there yet.
         is_new = self._is_minted and not self._stored
@@ -191,12 +194,39 @@ class RoleMessage:
         self.thread_id = thread_id
         self._note(self._members(), thread_id or self._home, files)
 
-    def twin(self, *, id: str | None = None) -> RoleMessage:
-        """Return an unsaved copy that shares nothing with it but its id, unless another one is given."""
+    def check(self) -> None:
+        """Refuse what cannot be stored.
+
+        Raises:
+            InvalidValueError: A value cannot be stored; names it.
+        """
+        for name, value in (("role", self.role), ("text", self.text)):
+            check_text(name, str.__str__(value) if isinstance(value, str) else value)
+        check_list("images", self._images)
+        for place, image in enumerate(self._images):
+            # Those that stand for files are as they were stored.
+            if not (self._files and isinstance(image, dict)):
+                check_text(f"images[{place}]", image)
+        if self.private is not None and not isinstance(self.private, bool):
+            raise InvalidValueError("private", "must be True, False or None")
+        if self.metadata is not None:
+            pack_object("metadata", self.metadata)
+        to_time("created", self.created)
+
+    def twin(self) -> RoleMessage:
+        """Return an unsaved copy that shares nothing with it but its id."""
         made = type(self).__new__(type(self))
         metadata = copy.deepcopy(self.metadata)
-        made._begin(id or self.id, self.role, self.text, self.thread_id, self.private, self.created, metadata)
-        made._images, made._shelf, made._is_minted = [*self.images], self._shelf, id is not None
+        made._begin(self.id, self.role, self.text, self.thread_id, self.private, self.created, metadata)
+        made._images, made._shelf, made._is_twin = [*self.images], self._shelf, True
+        return made
+
+    def of(self, thread_id: str) -> RoleMessage:
+        """Return what stands for the message in a thread: a copy with an id of its own if it is elsewhere."""
+        if not self._is_twin and self.thread_id in (None, thread_id):
+            return self
+        made = self.twin()
+        made.id, made.thread_id, made._is_twin, made._is_minted = shortuuid.uuid(), None, False, True
         return made
 
     def _members(self) -> dict[str, Any]:
@@ -231,17 +261,7 @@ class RoleMessage:
         Raises:
             ValueError: There are `<image>` tags, but not as many as images.
         """
-        texts, images = self.text.split(_TAG), self.images
-        tags = len(texts) - 1
-        if tags and tags != len(images):
-            raise ValueError(f"Number of <image> tags ({tags}) must match number of images ({len(images)})")
-        content: list[dict[str, Any]] = []
-        for place, text in enumerate(texts):
-            if text.strip():
-                content.append({"type": "text", "text": text.strip()})
-            behind = images[place : place + 1] if place < tags else images[tags:]
-            content += [{"type": "image_url", "image_url": {"url": image}} for image in behind]
-        return {"role": self.role, "content": content}
+        return write_openai(self.role, self.text, self.images)
 
     def to_swift3(self) -> dict[str, Any]:
         """Return the message in the format of the Swift trainer, where images stand beside the text."""
@@ -264,14 +284,14 @@ class RoleMessage:
         )
 
     @classmethod
-    def from_record(cls, record: RoleMessageRecord) -> RoleMessage:
+    def from_record(cls, record: RoleMessageRecord, shelf: Shelf = SHELF) -> RoleMessage:
         """Return the message of a row; nothing is saved."""
         made = cls.__new__(cls)
         metadata = json.loads(record.meta_data) if record.meta_data else None
         made._begin(
             record.id, record.role, record.text, record.thread_id, record.private, record.created, metadata
         )
-        made._images = json.loads(record.images) if record.images else []
+        made._images, made._shelf = json.loads(record.images) if record.images else [], shelf
         return made
 
     def to_v1(self) -> V1RoleMessage:
@@ -288,7 +308,7 @@ class RoleMessage:
         )
 
     @classmethod
-    def from_v1(cls, schema: V1RoleMessage) -> RoleMessage:
+    def from_v1(cls, schema: V1RoleMessage, shelf: Shelf = SHELF) -> RoleMessage:
         """Return a message of the REST interface; nothing is saved."""
         made = cls.__new__(cls)
         made._begin(
@@ -300,7 +320,7 @@ class RoleMessage:
             schema.created,
             schema.metadata,
         )
-        made._images = [*schema.images]
+        made._images, made._shelf = [*schema.images], shelf
         return made
 
 
@@ -320,36 +340,14 @@ def check_columns(given: Mapping[str, Any], columns: tuple[str, ...]) -> None:
             raise InvalidValueError(name, f"is none of {', '.join(columns)}")
 
 
-def read_openai(msg: Mapping[str, Any]) -> tuple[str, str, list[str]]:
-    """Return role, text and images of a message in OpenAI's format.
-
-    Several texts become one of several lines; where images stand between or before them, `<image>` tags
-    keep their places.
-
-    Raises:
-        InvalidValueError: It is no such message.
-    """
-    try:
-        content = msg["content"]
-        parts: list[Any] = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
-        texts = [part["text"] for part in parts if part["type"] == "text"]
-        kinds = [part["type"] for part in parts if part["type"] in ("text", "image_url")]
-        images = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
-        is_tagged = kinds != sorted(kinds, reverse=True) and not any(_TAG in text for text in texts)
-        if is_tagged:
-            shown = iter(texts)
-            texts = [next(shown) if kind == "text" else _TAG for kind in kinds]
-        return msg["role"], "\n".join(texts), images
-    except (KeyError, TypeError):
-        raise InvalidValueError("msg", "is no message in OpenAI's format") from None
-
-
-def _check(members: Mapping[str, Any]) -> None:
-    for name in ("role", "text"):
-        if name in members:
-            value = members[name]
-            check_text(name, str.__str__(value) if isinstance(value, str) else value)
-    if members.get("private") not in (None, True, False):
-        raise InvalidValueError("private", "must be True, False or None")
-    if not isinstance(members.get("metadata"), dict | None):
-        raise InvalidValueError("metadata", "must be a JSON object")
+def is_same(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are one: 1, 1.0 and true are three, but NaN is NaN."""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(is_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return bool(one == other or (one != one and other != other))

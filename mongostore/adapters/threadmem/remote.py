@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from functools import lru_cache
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
 
 import requests
+from pydantic import BaseModel, ValidationError
 
 from mongostore.adapters.threadmem.env import HUB_API_KEY_ENV
+from mongostore.adapters.threadmem.server.models import PostMessageModel
 from mongostore.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -23,6 +27,21 @@ from mongostore.errors import (
 # Seconds to connect, and to wait for an answer.
 _TIMEOUT = (5, 60)
 _THREADS = "/v1/rolethreads"
+_TOKEN = re.compile("[!-~]+")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Bearer(requests.auth.AuthBase):
+    """Sends a token, whatever a `.netrc` or the address say of passwords, which would take its place."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the token into a request."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
 
 def request(
@@ -44,32 +63,63 @@ def request(
         token: Who sends it; else `AGENTSEA_HUB_API_KEY`.
 
     Raises:
-        ConfigurationError: There is no token, or the address cannot be one.
+        ConfigurationError: There is no token, or it or the address cannot be one.
         AccessDeniedError: The server does not accept the token.
         NotFoundError: The server knows no such thread.
         ConflictError: What is asked meets what is there.
-        InvalidValueError: The server refuses what is sent.
+        InvalidValueError: JSON cannot say what is sent, or the server refuses it.
         UnavailableError: The server does not answer, or fails.
     """
     token = token or os.environ.get(HUB_API_KEY_ENV)
     if not token:
         raise ConfigurationError(f"Hub API key not found, set ${HUB_API_KEY_ENV}")
+    if not _TOKEN.fullmatch(token):
+        raise ConfigurationError(f"the key in ${HUB_API_KEY_ENV} has characters that no key has")
     where = f"{method} {_THREADS}{f'/{thread_id}' if thread_id else ''}{part} of {shown(address)}"
-    path = f"{_THREADS}/{thread_id}{part}" if thread_id else _THREADS
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = _send(where, method, address.rstrip("/") + path, json=body, headers=headers)
-    if not answer.ok:
+    path = f"{_THREADS}/{quote(thread_id, safe='')}{part}" if thread_id else _THREADS
+    try:
+        data = None if body is None else json.dumps(body, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidValueError("request", f"{where} would say what JSON cannot") from None
+    headers = {} if data is None else {"Content-Type": "application/json"}
+    url = address.rstrip("/") + path
+    answer = _send(where, method, url, data=data, headers=headers, auth=Bearer(token))
+    if not 200 <= answer.status_code < 300:
         raise _refusal(answer.status_code, where, thread_id)
     try:
         return answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
+def read_answer(model: type[Model], answer: Any, address: str) -> Model:
+    """Return what a server has answered.
+
+    Raises:
+        UnavailableError: It is something else.
+    """
+    try:
+        return model.model_validate(answer)
+    except ValidationError:
+        # Which would quote it.
+        name = model.__name__
+        raise UnavailableError(f"{shown(address)} answered with no {name}", retryable=False) from None
+
+
 def shown(address: str) -> str:
-    """Return an address without the credentials that may be in it."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    """Return the address of a server without credentials that may be in it.
+
+    Raises:
+        ConfigurationError: It is no such address.
+    """
+    try:
+        parts = urlsplit(address)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConfigurationError("the address of a server of role threads begins with http:// or https://")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def check_keeps(address: str, member: str) -> None:
@@ -91,22 +141,25 @@ def _posted_members(address: str) -> frozenset[str]:
     """Return what a server's description says that a posted message may have."""
     where = f"GET /openapi.json of {shown(address)}"
     answer = _send(where, "GET", f"{address.rstrip('/')}/openapi.json")
+    if answer.status_code >= 500:
+        # Not for good, as what is returned is.
+        raise _refusal(answer.status_code, where, None)
+    if answer.status_code == 404 and answer.headers.get("Content-Type") == "application/problem+json":
+        # One of ours, which does not describe itself.
+        return frozenset(PostMessageModel.model_fields)
     try:
         return frozenset(answer.json()["components"]["schemas"]["PostMessageModel"]["properties"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return frozenset()
 
 
 def _send(where: str, method: str, url: str, **arguments: Any) -> requests.Response:
     try:
-        return requests.request(method, url, timeout=_TIMEOUT, **arguments)
+        # A redirect would turn what is posted into a look at something.
+        return requests.request(method, url, timeout=_TIMEOUT, allow_redirects=False, **arguments)
     except requests.Timeout:
         raise UnavailableError(f"{where} was not answered in time") from None
-    except (
-        requests.exceptions.InvalidURL,
-        requests.exceptions.MissingSchema,
-        requests.exceptions.InvalidSchema,
-    ):
+    except requests.exceptions.InvalidURL:
         raise ConfigurationError(f"{where} cannot be sent: that is no address of a server") from None
     except requests.RequestException as error:
         raise UnavailableError(f"{where} failed: {type(error).__name__}") from None
@@ -114,6 +167,8 @@ def _send(where: str, method: str, url: str, **arguments: Any) -> requests.Respo
 
 def _refusal(status: int, where: str, thread_id: str | None) -> Exception:
     match status:
+        case 300 | 301 | 302 | 303 | 307 | 308:
+            return ConfigurationError(f"{where} is redirected ({status}): give the address that it leads to")
         case 401 | 403:
             return AccessDeniedError(f"{where} was refused: the token is not accepted there ({status})")
         case 404 if thread_id:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from mongostore.adapters.threadmem.img import unwrap, wrap
-from mongostore.errors import ConfigurationError, InvalidValueError
+from mongostore.errors import ConfigurationError, InvalidValueError, MongoStoreError, UnavailableError
 from mongostore.models import Element, ThreadMessage
 from mongostore.sync import MongoStore, shared_store
 
@@ -32,6 +32,9 @@ class Shelf:
         uri: As for `MongoStore`; else `MONGOSTORE_URI`.
         database: Likewise.
         store: An open store to use instead.
+
+    Raises:
+        ConfigurationError: Both a URI or database and a store are given.
     """
 
     def __init__(
@@ -43,7 +46,13 @@ class Shelf:
         return self
 
     def move(self, uri: str | None, database: str | None, store: MongoStore | None) -> None:
-        """Use another store from now on."""
+        """Use another store from now on.
+
+        Raises:
+            ConfigurationError: Both a URI or database and a store are given.
+        """
+        if store is not None and (uri is not None or database is not None):
+            raise ConfigurationError("give a URI and a database, or a store")
         self._uri, self._database, self._store = uri, database, store
         self._is_warned = False
 
@@ -88,10 +97,22 @@ class Shelf:
             given["content"] = members["text"]
         if "created" in members:
             given["created_at"] = to_time("created", members["created"])
+        images = members.get("images", [])
+        kept = _allot(images)
         if "images" in members:
-            data["images"] = [*self._stow(message_id, thread_id, members["images"])]
-        self.store.messages.merge(thread_id, message_id, begins=is_new, **given)
-        return file_keys(data.get("images", []))
+            data["images"] = kept
+        try:
+            for image, place in zip(images, kept, strict=True):
+                if not isinstance(place, str):
+                    self._upload(place["file"], image, message_id, thread_id)
+            self.store.messages.merge(thread_id, message_id, begins=is_new, **given)
+        except UnavailableError:
+            # It may have been stored all the same.
+            raise
+        except MongoStoreError:
+            self.drop_files(file_keys(kept))
+            raise
+        return file_keys(kept)
 
     def give_files(self, keys: list[str], message_id: str, thread_id: str) -> None:
         """Make files of a message go with a thread when it is deleted."""
@@ -117,24 +138,14 @@ class Shelf:
         content = b"".join(self.store.files.read(file.key))
         return wrap(content, file.data["head"]) if "head" in file.data else content.decode()
 
-    def _stow(self, message_id: str, thread_id: str | None, images: list[str]) -> Iterator[Kept]:
-        """Yield images as a message keeps them, and store as files those for which it has no room."""
-        room = INLINE_BYTES
-        for image in images:
-            # Base64 and URLs are ASCII, so that their characters are their bytes.
-            if len(image) <= room:
-                room -= len(image)
-                yield image
-                continue
-            key = uuid4().hex
-            if unwrapped := unwrap(image):
-                content, media_type, head = unwrapped
-                self.store.files.upload(key, content, content_type=media_type, data={"head": head})
-            else:
-                self.store.files.upload(key, image.encode())
-            if thread_id is not None:
-                self.give_files([key], message_id, thread_id)
-            yield {"file": key}
+    def _upload(self, key: str, image: str, message_id: str, thread_id: str | None) -> None:
+        if unwrapped := unwrap(image):
+            content, media_type, head = unwrapped
+            self.store.files.upload(key, content, content_type=media_type, data={"head": head})
+        else:
+            self.store.files.upload(key, image.encode())
+        if thread_id is not None:
+            self.give_files([key], message_id, thread_id)
 
 
 SHELF = Shelf()
@@ -153,9 +164,21 @@ def configure(
     Raises:
         ConfigurationError: Both a URI and a store are given.
     """
-    if store is not None and (uri is not None or database is not None):
-        raise ConfigurationError("give a URI and a database, or a store")
     SHELF.move(uri, database, store)
+
+
+def _allot(images: list[str]) -> list[Kept]:
+    """Return images as a message keeps them, with new files for those for which it has no room."""
+    room = INLINE_BYTES
+    kept: list[Kept] = []
+    for image in images:
+        # Base64 and URLs are ASCII, so that their characters are their bytes.
+        if len(image) <= room:
+            room -= len(image)
+            kept.append(image)
+        else:
+            kept.append({"file": uuid4().hex})
+    return kept
 
 
 def file_keys(images: list[Kept]) -> list[str]:

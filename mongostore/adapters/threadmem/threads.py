@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-import shortuuid
-
-from mongostore import models
 from mongostore.adapters.threadmem.far import FarThread
 from mongostore.adapters.threadmem.img import convert_images
-from mongostore.adapters.threadmem.messages import RoleMessage, check_columns, now, read_openai
+from mongostore.adapters.threadmem.messages import RoleMessage, check_columns, now
+from mongostore.adapters.threadmem.near import NearThread
+from mongostore.adapters.threadmem.openai import read_openai
 from mongostore.adapters.threadmem.server.models import V1Role, V1UpdateRoleThread
-from mongostore.adapters.threadmem.shelf import THREADS, Shelf
+from mongostore.adapters.threadmem.shelf import Shelf
 from mongostore.errors import ConflictError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -25,11 +23,9 @@ _COLUMNS = (
     *("id", "owner_id", "public", "name", "role_mapping", "meta_data", "remote", "version"),
     *("created", "updated"),
 )
-_ROLE = "role:"
-_UNKNOWN = object()
 
 
-class RoleThread(FarThread):
+class RoleThread(NearThread, FarThread):
     """A conversation of roles; making one saves it, and so does posting.
 
     What one instance saves never undoes what another one has: a thread's own members are written when they
@@ -101,26 +97,6 @@ class RoleThread(FarThread):
         self.save()
 
     @classmethod
-    def _of(cls, thread: models.Thread) -> Self:
-        """Return a thread as it is stored."""
-        made, data = cls.__new__(cls), thread.data
-        roles = {
-            name.removeprefix(_ROLE): V1Role(**role) for name, role in data.items() if name.startswith(_ROLE)
-        }
-        made._begin(
-            thread.id,
-            thread.owner_id,
-            data.get("public", False),
-            thread.name,
-            data.get("metadata"),
-            data.get("created", thread.created_at.timestamp()),
-            roles,
-        )
-        made._messages, made._is_shown = None, False
-        made._note(max(data.get("updated", 0), thread.active_at.timestamp()))
-        return made
-
-    @classmethod
     def find(cls, remote: str | None = None, **kwargs: Any) -> list[Self]:
         """Return the threads whose columns have these values, in the order in which they were created.
 
@@ -138,22 +114,9 @@ class RoleThread(FarThread):
         found = [thread for thread in found if thread._is(kwargs)]
         return found if remote else sorted(found, key=lambda thread: thread._created)
 
-    @classmethod
-    def _near_threads(cls, columns: Mapping[str, Any]) -> Iterator[Self]:
-        threads = cls._shelf.store.threads
-        found: Iterable[models.Thread]
-        if "id" in columns:
-            thread = threads.find(columns["id"]) if isinstance(columns["id"], str) else None
-            found = [] if thread is None or thread.kind != THREADS else [thread]
-        else:
-            texts = {name: columns.get(name) for name in ("owner_id", "name")}
-            texts = {name: value for name, value in texts.items() if isinstance(value, str)}
-            found = threads.iter(kind=THREADS, **texts)
-        return (cls._of(thread) for thread in found)
-
     def _is(self, columns: Mapping[str, Any]) -> bool:
         record = self._record()
-        return all(getattr(record, name) == value for name, value in columns.items())
+        return all(_as_told(getattr(record, name)) == _as_told(value) for name, value in columns.items())
 
     def messages(self, include_private: bool = True) -> list[RoleMessage]:
         """Return the live list of messages, whose changes a save keeps, or a new list without private ones.
@@ -203,24 +166,13 @@ class RoleThread(FarThread):
             UnsupportedError: The remote server would drop what the message has.
             MongoStoreError: The store or the server does not answer, or refuses.
         """
-        self._add(msg if msg.thread_id in (None, self._id) else _fresh(msg))
+        self._add(msg.of(self._id))
 
     def _add(self, message: RoleMessage) -> None:
         if self._remote:
-            self._send(message)
-            self.refresh()
-            return
-        if self._changes():
-            self._keep()
-        message.keep(self._id)
-        self._touch(message.created)
-        if self._known is not None:
-            self._known.add(message.id)
-        if self._messages is None:
-            return
-        if all(known.id != message.id for known in reversed(self._messages)):
-            self._messages.append(message)
-        self._keep_messages()
+            self._post_far(message)
+        else:
+            self._post_near(message)
 
     def save(self) -> None:
         """Store what was changed in this instance: members of the thread and messages.
@@ -233,64 +185,7 @@ class RoleThread(FarThread):
         if self._remote:
             self._save_far()
         else:
-            self._keep()
-            self._keep_messages()
-
-    def _keep(self) -> None:
-        """Store the members of the thread that have changed."""
-        threads = self._shelf.store.threads
-        members = self._changes()
-        fields = {name: members.pop(name) for name in ("owner_id", "name") if name in members}
-        data = {**members, "updated": (updated := now())}
-        if not isinstance(self._metadata, dict | None):
-            raise InvalidValueError("metadata", "must be a JSON object")
-        if self._stored:
-            threads.merge(self._id, data=data, **fields)
-        elif self._is_minted:
-            thread = threads.create(self._id, kind=THREADS, data=data, **fields)
-            updated = max(updated, thread.active_at.timestamp())
-        else:
-            threads.merge(self._id, kind=THREADS, data=data, **fields)
-            updated = max(updated, threads.get(self._id).active_at.timestamp())
-        self._note(updated)
-
-    def _keep_messages(self) -> None:
-        if not self._is_shown or self._messages is None:
-            return
-        for place, message in enumerate(self._messages):
-            if message.thread_id not in (None, self._id):
-                message = self._messages[place] = _fresh(message)
-            message.keep(self._id)
-
-    def _members(self) -> dict[str, Any]:
-        return {
-            "owner_id": self._owner_id,
-            "name": self._name,
-            "public": self._public,
-            "metadata": self._metadata or None,
-            "created": self._created,
-            **{f"{_ROLE}{name}": role.model_dump() for name, role in self._role_mapping.items()},
-        }
-
-    def _changes(self) -> dict[str, Any]:
-        """Return the members that differ from what is stored; None stands for what is gone."""
-        members = self._members()
-        gone = dict.fromkeys(self._stored.keys() - members.keys())
-        changed = {
-            name: value for name, value in members.items() if self._stored.get(name, _UNKNOWN) != value
-        }
-        return gone | changed
-
-    def _note(self, updated: float) -> None:
-        """Note what is stored, apart from what callers may change in place."""
-        self._stored = json.loads(json.dumps(self._members()))
-        self._touch(updated)
-
-    def _touch(self, updated: float) -> None:
-        self._updated = max(updated, self._updated)
-        # Not of the messages, which would take the longer the more of them there are: each moves the time.
-        version = json.dumps([self._id, self._stored, self._updated], sort_keys=True)
-        self._version = hashlib.sha256(version.encode()).hexdigest()
+            self._save_near()
 
     def update(self, update: V1UpdateRoleThread) -> None:
         """Change what an update of the REST interface says, and save the thread.
@@ -308,23 +203,24 @@ class RoleThread(FarThread):
         self.save()
 
     def add_role(self, role: V1Role) -> None:
-        """Add a role and save the thread.
+        """Add a role and save the thread; of two instances that add one of the same name, one can.
 
         Raises:
             ValueError: There is one of that name.
+            InvalidValueError: It is no role.
             MongoStoreError: The store or the server does not answer, or refuses.
         """
+        if not isinstance(role, V1Role):
+            raise InvalidValueError("role", f"must be a V1Role, not {type(role).__name__}")
         if role.name in self._role_mapping:
             raise ValueError(f"Role {role.name} already exists")
-        if self._remote:
-            try:
-                self._ask("POST", "/roles", role.model_dump())
-            except ConflictError:
-                raise ValueError(f"Role {role.name} already exists") from None
-            self.refresh()
-        else:
-            self._role_mapping[role.name] = role
-            self.save()
+        try:
+            if self._remote:
+                self._add_far(role)
+            else:
+                self._add_near(role)
+        except ConflictError:
+            raise ValueError(f"Role {role.name} already exists") from None
 
     def remove_role(self, name: str) -> None:
         """Remove a role and save the thread.
@@ -357,7 +253,7 @@ class RoleThread(FarThread):
             self._shelf.store.threads.delete(self._id)
 
     def remove_images(self) -> None:
-        """Take all images from the messages of the role `user`; the next save keeps it so."""
+        """Take all images from the messages of the role `user`; a save keeps it so if the thread is local."""
         for message in self.messages():
             if message.role == "user":
                 message.images = []
@@ -368,8 +264,10 @@ class RoleThread(FarThread):
 
         Raises:
             InvalidValueError: One of them is no such message; nothing is saved.
+            FileNotFoundError: An image is a path where no file is; nothing is saved.
         """
         read = [read_openai(msg) for msg in msgs]
+        read = [(role, text, convert_images(images)) for role, text, images in read]
         thread = cls()
         for role, text, images in read:
             thread.post(role, text, images)
@@ -380,8 +278,11 @@ class Thread(RoleThread):
     """A role thread by its short name."""
 
 
-def _fresh(message: RoleMessage) -> RoleMessage:
-    """Return a copy of a message that belongs to no thread, with an id of its own."""
-    made = message.twin(id=shortuuid.uuid())
-    made.thread_id = None
-    return made
+def _as_told(value: Any) -> Any:
+    """Return a value of a column; of JSON text what it says, since the order of keys is not kept."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value

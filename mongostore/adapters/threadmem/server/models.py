@@ -81,7 +81,8 @@ class V1CreateRoleThread(BaseModel):
     public: bool = False
     name: str | None = None
     metadata: dict[str, Any] | None = None
-    id: str | None = Field(default=None, min_length=1, max_length=128)
+    # Fit to stand in a path.
+    id: str | None = Field(default=None, max_length=128, pattern="^[A-Za-z0-9_-][A-Za-z0-9_.~-]*$")
 
 
 class V1UpdateRoleThread(BaseModel):

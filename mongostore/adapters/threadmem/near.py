@@ -1,0 +1,166 @@
+"""Role threads that the store keeps."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from mongostore import models
+from mongostore.adapters.threadmem.forms import ThreadForms
+from mongostore.adapters.threadmem.messages import RoleMessage, is_same, now
+from mongostore.adapters.threadmem.server.models import V1Role
+from mongostore.adapters.threadmem.shelf import THREADS
+from mongostore.errors import InvalidValueError
+from mongostore.values import pack_object
+
+# Roles, and what is in the metadata, are members by themselves: two who add some do not undo each other's.
+_ROLE = "role:"
+_NOTE = "metadata:"
+_UNKNOWN = object()
+
+
+class NearThread(ThreadForms):
+    """What a thread without a `remote` asks of the store."""
+
+    @classmethod
+    def _of(cls, thread: models.Thread) -> Self:
+        """Return a thread as it is stored."""
+        made, data = cls.__new__(cls), thread.data
+        roles = {name: V1Role(**role) for name, role in _under(_ROLE, data)}
+        # In lists, since None by itself would stand for what is gone.
+        metadata = {name: value for name, (value,) in _under(_NOTE, data)}
+        made._begin(
+            thread.id,
+            thread.owner_id,
+            data.get("public", False),
+            thread.name,
+            metadata or None,
+            data.get("created", thread.created_at.timestamp()),
+            roles,
+        )
+        made._messages, made._is_shown = None, False
+        made._note(max(data.get("updated", 0), thread.active_at.timestamp()))
+        return made
+
+    @classmethod
+    def _near_threads(cls, columns: Mapping[str, Any]) -> Iterator[Self]:
+        threads = cls._shelf.store.threads
+        found: Iterable[models.Thread]
+        if "id" in columns:
+            thread = threads.find(columns["id"]) if isinstance(columns["id"], str) else None
+            found = [] if thread is None or thread.kind != THREADS else [thread]
+        else:
+            texts = {name: columns.get(name) for name in ("owner_id", "name")}
+            texts = {name: value for name, value in texts.items() if isinstance(value, str)}
+            found = threads.iter(kind=THREADS, **texts)
+        return (cls._of(thread) for thread in found)
+
+    def _post_near(self, message: RoleMessage) -> None:
+        message.check()
+        if self._changes():
+            self._keep()
+        message.keep(self._id)
+        self._touch(message.created)
+        if self._known is not None:
+            self._known.add(message.id)
+        if self._messages is None:
+            self._added[message.id] = message
+            return
+        if all(known.id != message.id for known in reversed(self._messages)):
+            self._messages.append(message)
+        self._keep_messages()
+
+    def _save_near(self) -> None:
+        self._keep()
+        self._keep_messages()
+
+    def _keep(self) -> None:
+        """Store the members of the thread that have changed."""
+        self._check()
+        threads = self._shelf.store.threads
+        members = self._changes()
+        fields = {name: members.pop(name) for name in ("owner_id", "name") if name in members}
+        data = {**members, "updated": (updated := now())}
+        if self._stored:
+            threads.merge(self._id, data=data, **fields)
+        elif self._is_minted:
+            thread = threads.create(self._id, kind=THREADS, data=data, **fields)
+            updated = max(updated, thread.active_at.timestamp())
+        else:
+            threads.merge(self._id, kind=THREADS, data=data, **fields)
+            updated = max(updated, threads.get(self._id).active_at.timestamp())
+        self._note(updated)
+
+    def _keep_messages(self) -> None:
+        if self._messages is None:
+            for message in [*self._added.values()]:
+                message.keep(self._id)
+            return
+        if not self._is_shown:
+            return
+        self._messages[:] = [message.of(self._id) for message in self._messages]
+        for message in self._messages:
+            message.keep(self._id)
+
+    def _add_near(self, role: V1Role) -> None:
+        """Add a role.
+
+        Raises:
+            ConflictError: Somebody else has just added one of that name.
+        """
+        self._save_near()
+        added = {_ROLE + role.name: role.model_dump()}
+        self._shelf.store.threads.merge(self._id, adds=True, data=added)
+        self._role_mapping[role.name] = role
+        self._note(self._updated)
+
+    def _check(self) -> None:
+        """Refuse what cannot be stored."""
+        if not isinstance(self._public, bool):
+            raise InvalidValueError("public", "must be True or False")
+        if self._metadata is not None:
+            pack_object("metadata", self._metadata)
+        for name, role in self._role_mapping.items():
+            if not isinstance(name, str) or not isinstance(role, V1Role):
+                raise InvalidValueError("role_mapping", "must have names of roles and a V1Role of each")
+
+    def _members(self) -> dict[str, Any]:
+        return {
+            "owner_id": self._owner_id,
+            "name": self._name,
+            "public": self._public,
+            "created": self._created,
+            **{f"{_NOTE}{name}": [value] for name, value in (self._metadata or {}).items()},
+            **{f"{_ROLE}{name}": role.model_dump() for name, role in self._role_mapping.items()},
+        }
+
+    def _changes(self) -> dict[str, Any]:
+        """Return the members that differ from what is stored; None stands for what is gone."""
+        self._check()
+        members = self._members()
+        gone = dict.fromkeys(self._stored.keys() - members.keys())
+        changed = {
+            name: value
+            for name, value in members.items()
+            if not is_same(self._stored.get(name, _UNKNOWN), value)
+        }
+        return gone | changed
+
+    def _note(self, updated: float) -> None:
+        """Note what is stored, apart from what callers may change in place."""
+        self._stored = copy.deepcopy(self._members())
+        self._touch(updated)
+
+    def _touch(self, updated: float) -> None:
+        self._updated = max(updated, self._updated)
+        # Not of the messages, which would take the longer the more of them there are: each moves the time.
+        version = json.dumps([self._id, self._stored, self._updated], sort_keys=True)
+        self._version = hashlib.sha256(version.encode()).hexdigest()
+
+
+def _under(mark: str, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the members with a mark, by their names without it."""
+    return ((name.removeprefix(mark), value) for name, value in data.items() if name.startswith(mark))
