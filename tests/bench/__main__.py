@@ -7,6 +7,8 @@
     python -m tests.bench threads    Chainlit's data layer beside its SQLAlchemy layer, likewise
     python -m tests.bench roles      a role thread of 10,000 messages with images, beside threadmem itself if
                                      THREADMEM_PYTHON names an interpreter that has it; about two minutes
+    python -m tests.bench serve      the sessions service, asked by 200 clients at once for --seconds: p50,
+                                     p95, p99, errors, lost turns, memory
     python -m tests.bench --full     a session of 1,000,000 messages; about four minutes
     python -m tests.bench --json     a JSON object a line, nothing else on stdout
 
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="read from 1,000,000 messages, not 100,000")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row")
     parser.add_argument("--rounds", type=int, default=400, help="how often each piece of work is done")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long the service is under load")
     options = parser.parse_args()
     if unknown := set(options.benches) - BENCHES.keys():
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
@@ -163,6 +166,15 @@ def _roles(uri: str, options: argparse.Namespace, report: Report) -> None:
     asyncio.run(report.add(sessions.COLUMNS, roles.rows(uri)))
 
 
+def _serve(uri: str, options: argparse.Namespace, report: Report) -> None:
+    if find_spec("fastapi_swagger") is None:
+        report.aside.print("the service is left out: mongostore[api] is not installed")
+        return
+    from tests.bench import serve
+
+    asyncio.run(report.add(serve.COLUMNS, serve.rows(uri, options.seconds)))
+
+
 def _run_beside(run: Callable[[str | None, Path], Coroutine[Any, Any, None]], report: Report) -> None:
     """Run a bench with PostgreSQL's DSN, None if it is not there, and a folder for SQLite."""
     with ExitStack() as stack:
@@ -175,7 +187,7 @@ def _run_beside(run: Callable[[str | None, Path], Coroutine[Any, Any, None]], re
         asyncio.run(run(dsn, Path(folder)))
 
 
-BENCHES = {"sessions": _sessions, "rooms": _rooms, "threads": _threads, "roles": _roles}
+BENCHES = {"sessions": _sessions, "rooms": _rooms, "threads": _threads, "roles": _roles, "serve": _serve}
 
 
 @contextmanager

@@ -51,8 +51,9 @@ def format_path(resource: str) -> str:
     return f"/v1/namespaces/{{namespace}}/{resource.lower()}"
 
 
-def job_pool_dependency(fastapi_request: Request) -> ThreadPoolExecutor:
+async def job_pool_dependency(fastapi_request: Request) -> ThreadPoolExecutor:
     """Return the threads in which integrators run that block."""
+    # A coroutine, as FastAPI would call a plain function in a thread, which takes longer than all it does.
     pool: ThreadPoolExecutor = fastapi_request.app.state.job_pool
     return pool
 
