@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -12,14 +13,21 @@ from mongostore.cli.terminal import Database, Uri, err, plain, run
 from mongostore.errors import ConfigurationError
 from mongostore.settings import IntegratorName, Settings
 from mongostore.store import AsyncMongoStore
+from mongostore.sync import MongoStore
 
-serve = typer.Typer(no_args_is_help=True, help="Serve the store over HTTP.")
+serve = typer.Typer(invoke_without_command=True, help="Serve the store over HTTP; unless told, sessions.")
 
 Host = Annotated[
     str,
     typer.Option(metavar="ADDRESS", help="Where to listen; others than this machine need keys."),
 ]
 Port = Annotated[int, typer.Option(metavar="NUMBER", min=0, max=65535, help="The port; 0 for a free one.")]
+
+
+@serve.callback()
+def _serve(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        sessions()
 
 
 @serve.command()
@@ -76,7 +84,45 @@ async def _serve_sessions(
             rate_limit=rate,
             docs=running.is_loopback(host),
         )
-        await running.serve(app, store, host=host, port=port, say=say)
+        has_keys = await store.keys.count() > 0
+        await running.serve(app, store.engine, has_keys=has_keys, host=host, port=port, say=say)
+
+
+@serve.command()
+def threadmem(
+    host: Host = "127.0.0.1", port: Port = 8090, uri: Uri = None, database: Database = None
+) -> None:
+    """Serve role threads, as threadmem's own server does.
+
+    Callers need a token: of the hub at AGENTSEA_HUB_URL, or a key that
+    `mongostore keys create --owner` has made. Without --uri all is kept in this
+    process and forgotten when it ends, and a key is made at once.
+
+    Example:
+      mongostore serve threadmem --uri mongodb://localhost:27017
+    """
+    log_requests()
+    run(_serve_threadmem(host, port, uri, database))
+
+
+async def _serve_threadmem(host: str, port: int, uri: str | None, database: str | None) -> None:
+    try:
+        from mongostore.adapters.threadmem.env import HUB_API_KEY_ENV, HUB_URL_ENV
+        from mongostore.servers import running
+        from mongostore.servers.threadmem import create_app
+    except ImportError:
+        raise ConfigurationError("this server needs mongostore[api,threadmem]") from None
+    with MongoStore(uri, database) as store:
+        engine, has_keys = store.core.engine, store.keys.count() > 0 or HUB_URL_ENV in os.environ
+        if not has_keys and running.is_loopback(host):
+            if engine.shared:
+                say(f"nobody can come in: set {HUB_URL_ENV}, or run `mongostore keys create --owner`")
+            else:
+                # Nobody else can make one in this process.
+                _, token = store.keys.create(name="this process", owner_id="me")
+                say(f"let clients come in with {HUB_API_KEY_ENV}={token}")
+        app = create_app(store=store, docs=running.is_loopback(host))
+        await running.serve(app, engine, has_keys=has_keys, host=host, port=port, say=say)
 
 
 def log_requests() -> None:

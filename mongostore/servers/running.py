@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from mongostore.engines import Engine
 from mongostore.errors import ConfigurationError
-from mongostore.store import AsyncMongoStore
 
 LOOPBACK = "127.0.0.1"
 _END_SECONDS = 10
@@ -29,22 +29,22 @@ def is_loopback(host: str) -> bool:
 
 
 async def serve(
-    app: FastAPI, store: AsyncMongoStore, *, host: str, port: int, say: Callable[[str], None]
+    app: FastAPI, engine: Engine, *, has_keys: bool, host: str, port: int, say: Callable[[str], None]
 ) -> None:
     """Serve an application until SIGINT or SIGTERM, then let the requests under way end.
 
     Args:
         app: The application.
-        store: Its store, open.
+        engine: That of its store, open.
+        has_keys: Whether it lets nobody in without a key.
         host: The address to listen at.
         port: The port; 0 for any that is free.
         say: Is told where it listens and where things are kept.
 
     Raises:
         ConfigurationError: The address cannot be listened at, or others reach it and the store has no keys.
-        MongoStoreError: The store cannot tell.
     """
-    if not is_loopback(host) and not await store.keys.count():
+    if not is_loopback(host) and not has_keys:
         raise ConfigurationError(
             f"{host} can be reached from elsewhere and the store has no keys: "
             "make one with `mongostore keys create`, or listen on 127.0.0.1"
@@ -65,8 +65,8 @@ async def serve(
     say(f"listening at {address}")
     if app.openapi_url:
         say(f"what can be asked is shown at {address}/docs")
-    say(f"kept in {store.engine.label}")
-    if not store.engine.shared:
+    say(f"kept in {engine.label}")
+    if not engine.shared:
         say("this is the embedded engine: it forgets everything when the server ends")
     with listening:
         await server.serve(sockets=[listening])

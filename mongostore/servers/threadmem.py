@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Annotated, Any
 
@@ -10,12 +11,13 @@ import requests
 from fastapi import APIRouter, Depends, FastAPI, Request, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from mongostore.adapters.threadmem import RoleThread, V1Role, V1RoleThread, V1RoleThreads
 from mongostore.adapters.threadmem.env import HUB_URL_ENV
 from mongostore.adapters.threadmem.img import is_url
+from mongostore.adapters.threadmem.remote import Bearer
 from mongostore.adapters.threadmem.server.models import (
     PostMessageModel,
     V1CreateRoleThread,
@@ -24,6 +26,7 @@ from mongostore.adapters.threadmem.server.models import (
     V1UserProfile,
 )
 from mongostore.adapters.threadmem.shelf import Shelf
+from mongostore.errors import InvalidValueError
 from mongostore.servers.docs import show_docs
 from mongostore.servers.guards import guard
 from mongostore.servers.problems import ProblemError, problem_responses, speak_problems
@@ -44,8 +47,19 @@ _bearer = HTTPBearer(
 
 class _Answer(JSONResponse):
     def render(self, content: Any) -> bytes:
-        """Return JSON in ASCII, which holds even texts that are no UTF-8."""
-        return json.dumps(content).encode()
+        """Return JSON in ASCII, which holds even texts that are no UTF-8; what is no number in it is null."""
+        try:
+            return json.dumps(content, allow_nan=False).encode()
+        except ValueError:
+            return json.dumps(_numbered(content), allow_nan=False).encode()
+
+
+def _numbered(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _numbered(item) for key, item in value.items()}
+    return [_numbered(item) for item in value] if isinstance(value, list) else value
 
 
 router = APIRouter(
@@ -95,18 +109,17 @@ def _ask_hub(token: str) -> str | None:
         return None
     try:
         answer = requests.get(
-            f"{hub.rstrip('/')}/v1/users/me",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=_HUB_TIMEOUT,
-            allow_redirects=False,
+            f"{hub.rstrip('/')}/v1/users/me", auth=Bearer(token), timeout=_HUB_TIMEOUT, allow_redirects=False
         )
-        return V1UserProfile.model_validate(answer.json()).email if answer.status_code == 200 else None
-    except requests.JSONDecodeError:
-        return None
-    except ValidationError:
-        return None
     except requests.RequestException:
         raise ProblemError(503, "The hub does not answer") from None
+    if answer.status_code >= 500:
+        raise ProblemError(503, "The hub does not answer")
+    try:
+        return V1UserProfile.model_validate(answer.json()).email if answer.status_code == 200 else None
+    # Whatever it has said instead of a profile.
+    except (ValueError, RecursionError):
+        return None
 
 
 def _owned(threads: Threads, owner: Owner, thread_id: str) -> RoleThread:
@@ -120,6 +133,19 @@ def _owned(threads: Threads, owner: Owner, thread_id: str) -> RoleThread:
 Owned = Annotated[RoleThread, Depends(_owned)]
 
 
+def _checked(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return metadata that JSON can say; those who read requests let more pass.
+
+    Raises:
+        InvalidValueError: There is a number in them that is none.
+    """
+    try:
+        json.dumps(metadata, allow_nan=False)
+    except ValueError:
+        raise InvalidValueError("metadata", "holds what is no number") from None
+    return metadata
+
+
 def _shown(model: BaseModel) -> _Answer:
     return _Answer(model.model_dump())
 
@@ -128,7 +154,7 @@ def _shown(model: BaseModel) -> _Answer:
 def create_role_thread(threads: Threads, owner: Owner, data: V1CreateRoleThread) -> Any:
     """Make a thread of the caller, with an id of its own when none is given."""
     thread = threads.create(
-        data.id, owner_id=owner, public=data.public, name=data.name, metadata=data.metadata
+        data.id, owner_id=owner, public=data.public, name=data.name, metadata=_checked(data.metadata)
     )
     return _shown(thread.to_v1())
 
@@ -148,6 +174,7 @@ def get_role_thread(thread: Owned) -> Any:
 @router.put("/{thread_id}", response_model=V1RoleThread, responses=problem_responses(404))
 def update_role_thread(thread: Owned, data: V1UpdateRoleThread) -> Any:
     """Change whether a thread is public, and its name and metadata if they are given."""
+    _checked(data.metadata)
     thread.update(data)
     return _shown(thread.to_v1())
 
@@ -164,15 +191,18 @@ def post_role_thread_msg(thread: Owned, data: PostMessageModel) -> None:
     """Append a message; its images are `data:` or `http(s):` URLs."""
     if not all(is_url(image) for image in data.images):
         raise ProblemError(422, "Images are data: or http(s): URLs here")
-    thread.post(data.role, data.msg, data.images, bool(data.private), data.metadata)
+    thread.post(data.role, data.msg, data.images, bool(data.private), _checked(data.metadata))
 
 
 @router.post("/{thread_id}/roles", responses=problem_responses(404, 409))
 def add_role_to_thread(thread: Owned, data: V1Role) -> None:
     """Add a role."""
-    if data.name in thread.role_mapping:
-        raise ProblemError(409, "There is a role of that name")
-    thread.add_role(data)
+    try:
+        thread.add_role(data)
+    except InvalidValueError:
+        raise
+    except ValueError:
+        raise ProblemError(409, "There is a role of that name") from None
 
 
 @router.delete("/{thread_id}/roles", responses=problem_responses(404))
@@ -184,7 +214,11 @@ def remove_role_from_thread(thread: Owned, data: V1DeleteRole) -> None:
 
 
 def create_app(
-    uri: str | None = None, database: str | None = None, *, store: MongoStore | None = None
+    uri: str | None = None,
+    database: str | None = None,
+    *,
+    store: MongoStore | None = None,
+    docs: bool = True,
 ) -> FastAPI:
     """Return threadmem's server, as an application of FastAPI.
 
@@ -196,11 +230,13 @@ def create_app(
         uri: As for `MongoStore`; else `MONGOSTORE_URI`.
         database: Likewise.
         store: An open store to use instead; it stays its owner's to close.
+        docs: Whether `/docs` and `/openapi.json` are shown.
     """
     app = FastAPI(
         title="Role threads",
         summary="The REST interface of threadmem's server, on MongoDB.",
         generate_unique_id_function=lambda route: route.name,
+        openapi_url="/openapi.json" if docs else None,
         docs_url=None,
         redoc_url=None,
     )
@@ -217,7 +253,8 @@ def create_app(
         """Say that the server runs."""
         return {"status": "ok"}
 
-    show_docs(app)
+    if docs:
+        show_docs(app)
     speak_problems(app)
     origins = os.environ.get("CORS_ORIGINS", "*").split(",")
     app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])

@@ -1,4 +1,4 @@
-"""`mongostore serve sessions` as a process."""
+"""`mongostore serve` as a process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ class Serving:
     Args:
         log: The file.
         options: Options of the command.
+        what: Which server it is.
         environment: Variables beside those of this process.
     """
 
-    def __init__(self, log: Path, *options: str, **environment: str) -> None:
+    def __init__(self, log: Path, *options: str, what: str = "sessions", **environment: str) -> None:
         self._log = log
-        command = [sys.executable, "-m", "mongostore", "serve", "sessions", "--port", "0", *options]
+        command = [sys.executable, "-m", "mongostore", "serve", what, "--port", "0", *options]
         with log.open("wb") as written:
             self.process = subprocess.Popen(
                 command, stdout=written, stderr=written, env=os.environ | environment, start_new_session=True

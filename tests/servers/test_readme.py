@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from collections.abc import Callable
 
 import pytest
 
+from mongostore.adapters.threadmem import RoleThread
 from tests.conftest import absent
 from tests.servers.serving import Serving
 from tests.unit.test_readme import BLOCKS, SERVED
 
 SHOWN = "http://127.0.0.1:8000"
 SESSIONS = [text for text in SERVED if "sessions" in text]
+THREADMEM = [text for text in SERVED if "threadmem" in text]
 
 
 def test_the_sessions_service_is_started_and_asked_as_shown(serve: Callable[..., Serving]) -> None:
@@ -51,4 +54,19 @@ def test_the_sessions_service_is_started_and_asked_as_shown(serve: Callable[...,
 
 @pytest.mark.parametrize("block", SERVED)
 def test_no_other_block_is_shown_without_a_test(block: str) -> None:
-    assert block in SESSIONS
+    assert block in SESSIONS + THREADMEM
+
+
+def test_the_server_of_role_threads_is_started_as_shown(
+    serve: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert THREADMEM == ["mongostore serve threadmem --port 8090\n"]
+    running = serve(what="threadmem")
+    [token] = re.findall(r"AGENTSEA_HUB_API_KEY=(\S+)\n", running.log)
+    monkeypatch.setenv("AGENTSEA_HUB_API_KEY", token)
+    thread = RoleThread(remote=running.url, name="Bills")
+    thread.post("user", "hello", private=True, metadata={"k": 1})
+    [found] = RoleThread.find(remote=running.url)
+    assert (found.owner_id, found.name) == ("me", "Bills")
+    assert [(message.text, message.private) for message in found.messages()] == [("hello", True)]
+    assert token not in running.log.partition("\n")[2]

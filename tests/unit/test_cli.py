@@ -51,6 +51,7 @@ def test_these_are_the_commands():
         "keys revoke",
         "ping",
         "serve sessions",
+        "serve threadmem",
     ]
 
 
