@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beanie import Document
@@ -27,6 +27,7 @@ from mongostore.values import (
 
 _MESSAGES = TypeAdapter(list[Message])
 MAX_NOTES_BYTES = 1024 * 1024
+MAX_DATA_BYTES = 4 * 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 SHOWN = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
@@ -313,3 +314,31 @@ def to_notes(message_id: str, metadata: object) -> Raw:
     if notes:
         check_size(f"the metadata of message {message_id!r}", notes, MAX_NOTES_BYTES)
     return notes
+
+
+def to_stored_members(members: Mapping[str, Any]) -> Raw:
+    """Return members of a session, its metadata apart, in their stored form.
+
+    Raises:
+        InvalidValueError: One cannot be stored.
+        DocumentTooLargeError: Its `data` take more than 4 MiB.
+    """
+    packed: Raw = {}
+    for name, value in members.items():
+        if name == "data":
+            packed[name] = sized_member(name, pack_object(name, value))
+        elif value is None:
+            packed[name] = None
+        else:
+            packed[name] = check_id(name, value) if name == "user_id" else check_text(name, value)
+    return packed
+
+
+def sized_member(name: str, packed: Any) -> Any:
+    """Return a packed member of a session that is not too large.
+
+    Raises:
+        DocumentTooLargeError: It takes more than 4 MiB.
+    """
+    check_size(f"the session's {name}", packed, MAX_DATA_BYTES)
+    return packed

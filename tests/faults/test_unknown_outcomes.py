@@ -7,13 +7,13 @@ import copy
 import gc
 import random
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ConflictError, Message, NotOpenError
+from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Message, NotOpenError
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("small_sizes")]
 
@@ -28,9 +28,24 @@ def message(n: int | str, content: str = "text") -> Message:
     return Message(id=f"m{n}", role="user", content=content)
 
 
+def turns(*contents: Any) -> list[ChatTurn]:
+    return [ChatTurn(role="user", content=content) for content in contents]
+
+
+async def integrate(store: AsyncMongoStore, session_id: str) -> Any:
+    def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        return [f"{participant} {turn.number}" for turn in turns]
+
+    return (await store.sessions.integrate(session_id, insights_of)).results
+
+
 async def prepare(store: AsyncMongoStore, session_id: str) -> None:
-    """Make a session of segments, a full tail, a large message and a large context; `…restore` is deleted."""
-    await store.sessions.create(session_id)
+    """Make a session of segments, a full tail, a large message and a large context; `…restore` is deleted.
+
+    Its first messages are the chat turns of a participant.
+    """
+    await store.sessions.create(session_id, participants=["p", "q"])
+    await store.sessions.append_chat_turns(session_id, "p", turns(*range(KEEP - 1), LARGE))
     await store.sessions.append_messages(session_id, [message(n) for n in range(FULL)])
     await store.sessions.append_messages(session_id, [message("large", LARGE)])
     last = FULL + KEEP - 1
@@ -65,7 +80,14 @@ VERBS: dict[str, Verb] = {
     "delete-some": lambda store, id: store.sessions.delete_messages(id, ["m3", f"m{FULL}", "mlarge", "none"]),
     "delete-all": lambda store, id: store.sessions.delete_messages(id),
     "truncate": lambda store, id: store.sessions.truncate(id),
-    "update": lambda store, id: store.sessions.update(id, revision=0, name="new", metadata={"a": None}),
+    "bind": lambda store, id: store.sessions.bind_participant(id, "new"),
+    "bind-again": lambda store, id: store.sessions.bind_participant(id, "p"),
+    "unbind": lambda store, id: store.sessions.unbind_participant(id, "p"),
+    "append-turns": lambda store, id: store.sessions.append_chat_turns(id, "p", turns("new", "newer")),
+    "append-large-turns": lambda store, id: store.sessions.append_chat_turns(id, "q", turns("new", LARGE)),
+    "append-many-turns": lambda store, id: store.sessions.append_chat_turns(id, "q", turns(*range(KEEP + 9))),
+    "integrate": integrate,
+    "update": lambda store, id: store.sessions.update(id, revision=1, name="new", metadata={"a": None}),
     "set-context": lambda store, id: store.sessions.set_context(id, [{"small": 1}]),
     "set-context-large": lambda store, id: store.sessions.set_context(id, LARGE + "y"),
     "delete-context": lambda store, id: store.sessions.delete_context(id),
@@ -73,14 +95,17 @@ VERBS: dict[str, Verb] = {
     "restore": lambda store, id: store.sessions.restore(id),
     "purge": lambda store, id: store.sessions.purge(id),
 }
-VARYING = {"id", "created_at", "updated_at", "deleted_at"}
+VARYING = {
+    **dict.fromkeys(("id", "created_at", "updated_at", "deleted_at"), True),
+    "participants": {"__all__": {"bound_at"}},
+}
 
 
 def plain(value: Any) -> Any:
     """Return a result without what differs from call to call."""
     if isinstance(value, list):
         return [plain(one) for one in value]
-    return value.model_dump(exclude=VARYING | {"last"}) if hasattr(value, "model_dump") else value
+    return value.model_dump(exclude=VARYING | {"last": True}) if hasattr(value, "model_dump") else value
 
 
 async def left(store: AsyncMongoStore, session_id: str) -> Any:

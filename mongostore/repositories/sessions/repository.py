@@ -12,8 +12,8 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.participants import begun_anew, to_bound
-from mongostore.documents.sessions import SHOWN, to_session
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.sessions import SHOWN, sized_member, to_session, to_stored_members
+from mongostore.documents.stored import Raw
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -23,7 +23,7 @@ from mongostore.errors import (
 )
 from mongostore.models import Page, Session, SessionMembers
 from mongostore.repositories import Connection, current_call, step
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.sessions.integrating import SessionIntegration
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 from mongostore.values import (
@@ -31,13 +31,10 @@ from mongostore.values import (
     check_id,
     check_limit,
     check_members,
-    check_text,
     pack_members,
-    pack_object,
     to_micros,
 )
 
-DATA_BYTES = 4 * 1024 * 1024
 _ITER_PAGE = 200
 _NEWEST = Order("updated_at", rising=False)
 _OLDEST = Order("created_at")
@@ -95,14 +92,14 @@ class SessionRepository(SessionIntegration):
             "description": description,
             "data": data or {},
         }
-        sets = _packed(given)
+        sets = to_stored_members(given)
         created = call.now if created_at is None else to_micros("created_at", created_at)
         document = self._connection.documents.sessions(
             id=key,
             namespace=self.namespace,
             session_id=key.partition("/")[2],
             **sets,
-            metadata=_sized("metadata", pack_members("metadata", metadata or {})),
+            metadata=sized_member("metadata", pack_members("metadata", metadata or {})),
             participants=to_bound(participants, created, call.token),
             created_at=created,
             updated_at=call.now,
@@ -186,7 +183,7 @@ class SessionRepository(SessionIntegration):
         """
         where = self._scope(user_id, deleted)
         limit, order = check_limit("limit", limit), _OLDEST if check_flag("oldest", oldest) else _NEWEST
-        where = order.behind(where, order.decode(cursor))
+        where = _behind(order, where, order.decode(cursor))
         return order.page(await self._page(where, order.sort, limit + 1), limit, to_session)
 
     async def iter(
@@ -244,8 +241,8 @@ class SessionRepository(SessionIntegration):
         call, key = current_call(), self._key(session_id)
         given = check_members(members, SessionMembers)
         notes = given.pop("metadata", {})
-        packed = _sized("metadata", pack_members("metadata", notes))
-        sets = _packed(given) | {"revised_by": call.token}
+        packed = sized_member("metadata", pack_members("metadata", notes))
+        sets = to_stored_members(given) | {"revised_by": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
         if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
@@ -371,19 +368,12 @@ class SessionRepository(SessionIntegration):
         return where
 
 
-def _packed(members: Mapping[str, Any]) -> Raw:
-    """Return members of a session in their stored form."""
-    packed: Raw = {}
-    for name, value in members.items():
-        if name == "data":
-            packed[name] = _sized(name, pack_object(name, value))
-        elif value is None:
-            packed[name] = None
-        else:
-            packed[name] = check_id(name, value) if name == "user_id" else check_text(name, value)
-    return packed
+def _behind(order: Order, where: Raw, place: Place | None) -> Raw:
+    """Return the filter of the sessions behind a place; None stands before all.
 
-
-def _sized(name: str, packed: Any) -> Any:
-    check_size(f"the session's {name}", packed, DATA_BYTES)
-    return packed
+    Each state is a branch of its own: only of such can the server merge what indexes give in order.
+    """
+    states = where["state"]["$in"] if isinstance(where["state"], dict) else [where["state"]]
+    behind = [order.behind({**where, "state": state}, place) for state in states]
+    branches = [branch for each in behind for branch in each.get("$or", [each])]
+    return branches[0] if len(branches) == 1 else {"$or": branches}

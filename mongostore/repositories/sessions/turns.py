@@ -62,6 +62,8 @@ class Turns:
             ConflictError: Others kept changing the session for too long.
             DocumentTooLargeError: A turn, or all together, are too large; nothing was appended.
         """
+        if name not in self._tail.bindings(key):
+            participant_of(await self._tail.read(key), name)
         count = 0
 
         async def push(guard: Raw, new: list[Raw], newest: Raw) -> bool:
@@ -146,6 +148,7 @@ class Turns:
         """
         binding = self._tail.bindings(key).get(name)
         if binding is None:
+            # It is gone, or a store with many sessions has forgotten it.
             binding = participant_of(await self._tail.read(key), name)["binding"]
         path, amount = f"participants.{name}", len(new)
         relative = [{**message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]

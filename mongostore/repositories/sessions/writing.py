@@ -52,7 +52,7 @@ class Writer:
             key: The session's `_id`.
             messages: Stored forms, at most 1,000, with ids of their own.
             fresh: Whether the ids were never used before, so that none can be in a segment.
-            push: How they get into the tail, unless as plain messages do.
+            push: How they get into the tail, unless as plain messages do; nobody else has their ids then.
 
         Returns:
             The messages as they are stored, in the order given.
@@ -68,9 +68,7 @@ class Writer:
             await pause(attempt)
             embedded, generation = await self._embed(key, messages, large)
             try:
-                there = await self._append(
-                    key, whole, embedded, generation, fresh=fresh, push=push or self._push
-                )
+                there = await self._append(key, whole, embedded, generation, fresh=fresh, push=push)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
                 await self._overflows.delete(message["overflow"] for message in embedded.values())
@@ -93,7 +91,7 @@ class Writer:
         generation: str | None,
         *,
         fresh: bool,
-        push: Push,
+        push: Push | None,
     ) -> dict[str, Raw] | None:
         """Append what is not there yet; return what is, None if large values are of a past generation."""
         there: dict[str, Raw] = {}
@@ -108,12 +106,13 @@ class Writer:
                 guard = {"generation": generation or place.generation} if generation or place.base else {}
                 new = [embedded[message_id] for message_id in pending]
                 guard |= room(key, place.base, pending)
-                if await push(guard, new, whole[pending[-1]]):
+                if await (push or self._push)(guard, new, whole[pending[-1]]):
                     return there
             elif not await self._tail.sealed(place, pending):
                 checked = place
                 continue
-            fresh = False
+            # By now somebody else may have appended those ids, if anybody has them.
+            fresh = fresh and push is not None
             document = await self._tail.read(key)
             if generation and document["generation"] != generation:
                 return None

@@ -1,0 +1,228 @@
+"""What the verbs of participants cost on a real server, counted: commands, documents and bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import CommandSucceededEvent
+
+from mongostore import AsyncMongoStore, ChatTurn, Message, Page, Session
+from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions.contexts import SessionContexts
+from mongostore.repositories.sessions.integrating import SessionIntegration
+from tests.contract.wire import (
+    INDEXES,
+    Case,
+    Sent,
+    Verbs,
+    Wire,
+    concerned,
+    nested,
+    stages_of,
+    verbs_of,
+    wired_store,
+)
+
+pytestmark = pytest.mark.server
+
+TEXT = "x" * 600
+LONG = 3_000
+BIG_INSIGHT = "x" * 1_000_000
+# What a session may lay round a turn in an append: guards, preview, counters and the driver's envelope.
+ENVELOPE_BYTES = 3072
+
+
+def said(count: int, text: str = TEXT) -> list[ChatTurn]:
+    return [ChatTurn(role="user", content=text) for _ in range(count)]
+
+
+async def count_them(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+    return [len(turns)]
+
+
+async def page_of_turns(sessions: SessionRepository, **where: Any) -> None:
+    assert len((await sessions.list_chat_turns("long", "a", limit=20, **where)).items) == 20
+
+
+async def every_turn(sessions: SessionRepository) -> None:
+    assert len([turn async for turn in sessions.iter_chat_turns("long", "a")]) >= LONG
+
+
+async def integrated(sessions: SessionRepository, *expected: int) -> None:
+    results = (await sessions.integrate("new", count_them)).results
+    assert [result.turns_integrated for result in results] == [*expected]
+
+
+async def pages(sessions: SessionRepository, *, oldest: bool = True, **where: Any) -> list[Page[Session]]:
+    first = await sessions.list(oldest=oldest, limit=20, **where)
+    second = await sessions.list(oldest=oldest, limit=20, cursor=first.next_cursor, **where)
+    assert len(first.items) == len(second.items) == 20
+    return [first, second]
+
+
+# In this order, on one database: later cases find what earlier ones left.
+CASES = [
+    Case("create with participants", 1, lambda s: s.create("new", participants=["a", "b"])),
+    Case("append the first turn", 1, lambda s: s.append_chat_turns("new", "a", said(1))),
+    Case("append 20 turns in one step", 1, lambda s: s.append_chat_turns("new", "b", said(20))),
+    Case("append no turn", 1, lambda s: s.append_chat_turns("new", "b", [])),
+    Case("bind", 1, lambda s: s.bind_participant("new", "c")),
+    Case("append after binding", 1, lambda s: s.append_chat_turns("new", "c", said(1))),
+    Case("bind again", 2, lambda s: s.bind_participant("new", "c")),
+    Case("list participants", 1, lambda s: s.list_participants("new")),
+    Case("list the turns of a short session", 1, lambda s: s.list_chat_turns("new", "b")),
+    Case("integrate three participants", 8, lambda s: integrated(s, 1, 20, 1)),
+    Case("integrate nothing new", 1, lambda s: integrated(s, 0, 0, 0)),
+    Case("append another turn", 1, lambda s: s.append_chat_turns("new", "b", said(1))),
+    Case("integrate one of three", 4, lambda s: integrated(s, 0, 1, 0)),
+    Case("append a turn of over 1 MiB", 3, lambda s: s.append_chat_turns("new", "c", said(1, TEXT * 2000))),
+    Case("unbind from a short session", 3, lambda s: s.unbind_participant("new", "c")),
+    Case("unbind nobody", 1, lambda s: s.unbind_participant("new", "c")),
+    Case("truncate", 6, lambda s: s.truncate("new")),
+    Case("append when all began anew elsewhere", 3, lambda s: s.append_chat_turns("new", "a", said(1))),
+    Case("append where the store has not been yet", 2, lambda s: s.append_chat_turns("long", "a", said(1))),
+    Case("append at turn 3,000", 1, lambda s: s.append_chat_turns("long", "a", said(1))),
+    Case("list the first turns of a long session", 2, page_of_turns),
+    Case("list turns in the middle", 2, lambda s: page_of_turns(s, after=1500)),
+    Case("list the newest turns", 2, lambda s: page_of_turns(s, after=LONG - 18)),
+    Case("integrate the newest turns of a long session", 4, lambda s: s.integrate("long", count_them)),
+    Case("integrate a turn behind them", 1, lambda s: s.integrate("long", count_them)),
+    Case("iterate over 3,000 turns", 19, every_turn),
+    Case("delete a turn of a segment", 5, lambda s: s.delete_message("long", "old")),
+    Case("list the oldest sessions", 2, pages),
+    Case("list the oldest sessions of a user", 2, lambda s: pages(s, user_id="u1")),
+    Case("list the oldest sessions, deleted or not", 2, lambda s: pages(s, deleted=None)),
+    Case("list the oldest of a user, deleted or not", 2, lambda s: pages(s, user_id="u1", deleted=None)),
+    Case("list the newest sessions, deleted or not", 2, lambda s: pages(s, oldest=False, deleted=None)),
+    Case("unbind with turns in 30 segments", 36, lambda s: s.unbind_participant("long", "b")),
+]
+
+
+class Replies(Wire):
+    """Notes also how many bytes come back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes: list[int] = []
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        self.bytes.append(len(bson.encode(event.reply)))
+
+
+@dataclass
+class Observation:
+    """What each case sent, and the verbs that the cases called."""
+
+    sent: dict[str, list[Sent]]
+    verbs: set[str]
+
+
+async def populate(store: AsyncMongoStore) -> None:
+    """Make hundreds of sessions of many users, and one in which three have said a lot."""
+    for namespace in ("default", "acme"):
+        sessions = store.sessions.in_namespace(namespace)
+        await asyncio.gather(*(sessions.create(f"s{i}", user_id=f"u{i % 5}") for i in range(300)))
+        await asyncio.gather(*(sessions.delete(f"s{i}") for i in range(0, 300, 3)))
+    long = store.sessions
+    await long.create("long", participants=["a", "b", "c"])
+    for n in range(0, LONG, 100):
+        await long.append_chat_turns("long", "a", said(100))
+        await long.append_chat_turns("long", "b", said(3))
+        await long.append_message("long", Message(role="user", conversation_id="a", content=TEXT))
+        if n == 500:
+            await long.append_message("long", Message(id="old", role="user", content=TEXT))
+    await long.integrate("long", count_them)
+
+
+async def observe(uri: str, database: str, wire: Wire) -> Observation:
+    async with AsyncMongoStore(uri, database) as store:
+        await populate(store)
+    sent = {}
+    async with wired_store(uri, database, wire) as store:
+        verbs = Verbs(store.sessions)
+        for case in CASES:
+            wire.sent.clear()
+            await case.call(verbs)
+            sent[case.claim] = wire.sent.copy()
+    return Observation(sent, verbs.names)
+
+
+@pytest.fixture(scope="module")
+def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
+    databases.append(database := f"test_{bson.ObjectId()}")
+    with pytest.MonkeyPatch.context() as patch, MongoClient[dict[str, Any]](server_uri) as explainer:
+        patch.setenv("MONGOSTORE_ENSURE_INDEXES", "true")
+        yield asyncio.run(observe(server_uri, database, Wire(explainer)))
+        explainer.drop_database(database)
+
+
+def test_the_cases_call_every_verb_of_participants(observation: Observation) -> None:
+    assert verbs_of(SessionIntegration) - verbs_of(SessionContexts) <= observation.verbs
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
+def test_a_verb_sends_no_more_commands_than_promised(observation: Observation, case: Case) -> None:
+    sent = observation.sent[case.claim]
+    assert 1 <= len(sent) <= case.most, sent
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
+def test_a_query_examines_what_it_returns_by_an_index(observation: Observation, case: Case) -> None:
+    for sent in observation.sent[case.claim]:
+        if sent.is_query:
+            assert sent.plan, f"{sent} was not explained"
+            stages = [stage for plan in nested(sent.plan, "winningPlan") for stage in stages_of(plan)]
+            names = {stage["stage"] for stage in stages}
+            assert not names & {"COLLSCAN", "SORT"}, (sent, stages)
+            used = {stage["indexName"] for stage in stages if "indexName" in stage}
+            assert used <= INDEXES, (sent, stages)
+            assert used or names & {"IDHACK", "EOF"}, (sent, stages)
+            [stats] = nested(sent.plan, "executionStats")
+            # The open and the deleted ones are two lists, each of which shows its next one.
+            spare = 2 if "deleted or not" in case.claim else 1
+            assert stats["totalDocsExamined"] <= concerned(stats) + spare, (sent.command, stats)
+
+
+async def test_an_append_of_turns_sends_little_beside_them(server_uri: str, database: str) -> None:
+    wire = Wire()
+    async with wired_store(server_uri, database, wire) as store:
+        await store.sessions.create("s", participants=["a"])
+        await store.sessions.append_chat_turns("s", "a", said(300))
+        for text in ("", TEXT, "x" * 100_000):
+            await store.sessions.append_chat_turns("s", "a", said(1, text))
+            wire.sent.clear()
+            [turn] = said(1, text)
+            await store.sessions.append_chat_turns("s", "a", [turn])
+            assert wire.sent[0].bytes <= len(turn.model_dump_json()) + ENVELOPE_BYTES
+
+
+async def test_rolling_costs_a_tenth_of_a_command_a_turn(server_uri: str, database: str) -> None:
+    wire = Wire()
+    async with wired_store(server_uri, database, wire) as store:
+        await store.sessions.create("s", participants=["a"])
+        wire.sent.clear()
+        for _ in range(640):
+            await store.sessions.append_chat_turns("s", "a", said(1))
+        assert len(wire.sent) <= 640 * 1.1
+
+
+async def test_large_insights_are_read_only_where_they_are_shown(server_uri: str, database: str) -> None:
+    wire = Replies()
+    async with wired_store(server_uri, database, wire) as store:
+        await store.sessions.create("s", participants=["a"])
+        await store.sessions.append_chat_turns("s", "a", said(1))
+        await store.sessions.integrate("s", lambda *_: [BIG_INSIGHT])
+        wire.bytes.clear()
+        await store.sessions.append_chat_turns("s", "a", said(200))
+        await store.sessions.append_message("s", Message(role="user"))
+        assert len((await store.sessions.list_messages("s", newest=True)).items) == 50
+        assert len((await store.sessions.list_chat_turns("s", "a")).items) == 50
+        assert max(wire.bytes) < len(BIG_INSIGHT)
+        assert len((await store.sessions.get("s")).participants[0].insights[0]) == len(BIG_INSIGHT)
+        assert max(wire.bytes) > len(BIG_INSIGHT)

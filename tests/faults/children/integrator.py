@@ -1,0 +1,72 @@
+"""Appends chat turns and integrates them, beside others; says of every append that it was answered.
+
+Arguments: URI, database, number of the process, turns a participant, KEEP and FULL.
+"""
+
+import asyncio
+import random
+import sys
+from collections.abc import Sequence
+
+from common import roll_at
+
+from mongostore import AsyncMongoStore, ChatTurn, NotFoundError
+
+SESSION = "s"
+PARTICIPANTS = ("a", "b")
+
+
+def say(*words: object) -> None:
+    """Write a line at once."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
+async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[object]:
+    """Take a moment, in which others integrate too, and make one insight a turn."""
+    await asyncio.sleep(random.random() * 0.02)
+    return [[turn.number, turn.content] for turn in turns]
+
+
+async def append(store: AsyncMongoStore, process: int, participant: str, amount: int) -> None:
+    """Append turns, some of them together, and say so."""
+    chance = random.Random(f"{process}{participant}")
+    n = 0
+    while n < amount:
+        together = [f"{process}.{n + i}" for i in range(chance.choice((1, 1, 3)))]
+        n += len(together)
+        turns = [ChatTurn(role="user", content=content) for content in together]
+        try:
+            count = await store.sessions.append_chat_turns(SESSION, participant, turns)
+        except NotFoundError:
+            # Unbound this very moment.
+            continue
+        for i, content in enumerate(together):
+            say(participant, count - len(together) + 1 + i, content)
+        await asyncio.sleep(chance.random() * 0.004)
+
+
+async def integrate(store: AsyncMongoStore, done: asyncio.Event) -> None:
+    """Integrate again and again, and say what was covered."""
+    while not done.is_set():
+        for result in (await store.sessions.integrate(SESSION, insights_of)).results:
+            assert result.error is None
+            if result.turns_integrated:
+                say("covered", result.participant, result.turns_integrated)
+
+
+async def main() -> None:
+    """Append for two participants and integrate twice at a time."""
+    uri, database = sys.argv[1:3]
+    process, amount, keep, full = map(int, sys.argv[3:])
+    roll_at(keep, full)
+    async with AsyncMongoStore(uri, database) as store:
+        done = asyncio.Event()
+        sys.stdin.readline()
+        integrating = [asyncio.create_task(integrate(store, done)) for _ in range(2)]
+        await asyncio.gather(*(append(store, process, name, amount) for name in PARTICIPANTS))
+        done.set()
+        await asyncio.gather(*integrating)
+
+
+asyncio.run(main())

@@ -1,0 +1,149 @@
+"""Processes that append and integrate chat turns side by side, one of them killed: every turn counts once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from subprocess import Popen
+
+import pytest
+
+from mongostore import AsyncMongoStore, Session
+
+pytestmark = pytest.mark.server
+
+PROCESSES = 4
+
+
+def check_view(session: Session) -> None:
+    """Check what holds at any moment: there is one insight for each turn up to the marker, in order."""
+    for one in session.participants:
+        marker = one.last_integration_turn or 0
+        assert [number for number, _ in one.insights] == [*range(1, marker + 1)]
+        assert marker <= one.chat_turn_count
+
+
+def started(process: Popen[str]) -> asyncio.Task[tuple[str, str]]:
+    """Let a process run to its end."""
+    return asyncio.create_task(asyncio.to_thread(process.communicate, "go\n"))
+
+
+async def heard_until_killed(process: Popen[str], lines: int) -> list[str]:
+    """Let a process run until it has said so much, kill it, and return what it had said in whole lines."""
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    said = [await asyncio.to_thread(process.stdout.readline) for _ in range(lines)]
+    process.kill()
+    rest, _ = await asyncio.to_thread(process.communicate)
+    return [line for line in [*said, *rest.splitlines(keepends=True)] if line.endswith("\n")]
+
+
+async def heard(process: Popen[str], ended: asyncio.Task[tuple[str, str]]) -> list[str]:
+    """Return what a process has said, which must have ended well."""
+    output, errors = await ended
+    assert process.returncode == 0, errors
+    return output.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("amount", "keep", "full"),
+    [pytest.param(60, 8, 16, id="rolling-all-the-time"), pytest.param(120, 0, 0, id="as-shipped")],
+)
+async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_killed(
+    child: Callable[..., Popen[str]],
+    server_uri: str,
+    server_store: AsyncMongoStore,
+    database: str,
+    amount: int,
+    keep: int,
+    full: int,
+) -> None:
+    sessions = server_store.sessions
+    await sessions.create("s", participants=["a", "b"])
+    processes = [
+        child("integrator.py", server_uri, database, number, amount, keep, full)
+        for number in range(PROCESSES)
+    ]
+    dying, *others = processes
+    running = [started(process) for process in others]
+    said = await heard_until_killed(dying, 40)
+    while not all(task.done() for task in running):
+        check_view(await sessions.get("s"))
+    for process, task in zip(others, running, strict=True):
+        said += await heard(process, task)
+
+    async def insights_of(participant: str, turns: object) -> list[list[object]]:
+        return [[turn.number, turn.content] for turn in turns]  # type: ignore[attr-defined]
+
+    session = (await sessions.integrate("s", insights_of)).session
+    check_view(session)
+    for one in session.participants:
+        turns = [turn async for turn in sessions.iter_chat_turns("s", one.participant)]
+        assert [turn.number for turn in turns] == [*range(1, len(turns) + 1)]
+        assert one.chat_turn_count == one.last_integration_turn == len(turns)
+        assert one.insights == [[turn.number, turn.content] for turn in turns]
+        assert max(Counter(turn.content for turn in turns).values()) == 1
+        there = {(turn.number, turn.content) for turn in turns}
+        answered = {tuple(line.split()[1:]) for line in said if line.split()[0] == one.participant}
+        assert {(int(number), content) for number, content in answered} <= there
+        for process in range(PROCESSES):
+            of_one = [
+                int(turn.content.partition(".")[2])
+                for turn in turns
+                if turn.content.startswith(f"{process}.")
+            ]
+            # Whole up to where it was killed, in order.
+            assert of_one == [*range(len(of_one))]
+            assert process == 0 or len(of_one) >= amount
+        covered = sum(int(line.split()[2]) for line in said if line.startswith(f"covered {one.participant} "))
+        assert 0 < covered <= len(turns)
+    assert session.count == sum(one.chat_turn_count for one in session.participants)
+
+
+@pytest.mark.parametrize("change", ["truncate", "unbind"])
+async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
+    child: Callable[..., Popen[str]],
+    server_uri: str,
+    server_store: AsyncMongoStore,
+    database: str,
+    change: str,
+) -> None:
+    sessions = server_store.sessions
+    await sessions.create("s", participants=["a", "b"])
+    processes = [
+        child("integrator.py", server_uri, database, number, 60, 16, 32) for number in range(PROCESSES)
+    ]
+    running = [started(process) for process in processes]
+    begun = 0
+    while not all(task.done() for task in running):
+        check_view(before := await sessions.get("s"))
+        if before.participants and before.participants[0].chat_turn_count > 15:
+            begun += 1
+            if change == "truncate":
+                await sessions.truncate("s")
+            else:
+                assert await sessions.unbind_participant("s", "a")
+                assert await sessions.bind_participant("s", "a")
+        await asyncio.sleep(0.02)
+    for process, task in zip(processes, running, strict=True):
+        await heard(process, task)
+    assert begun > 2
+    session = await sessions.get("s")
+    check_view(session)
+    messages = [message async for message in sessions.iter_messages("s")]
+    assert session.count == len(messages) == sum(one.chat_turn_count for one in session.participants)
+    for one in session.participants:
+        turns = [turn async for turn in sessions.iter_chat_turns("s", one.participant)]
+        assert [turn.number for turn in turns] == [*range(1, one.chat_turn_count + 1)]
+        assert one.insights == [[turn.number, turn.content] for turn in turns[: one.last_integration_turn]]
+        mine = [message.number for message in messages if message.conversation_id == one.participant]
+        assert mine == [turn.number for turn in turns]
+    # Nothing of what is gone is left in the segments that are read.
+    stored = await server_store.engine.database["sessions"].find_one({})
+    bindings = {one["binding"] for one in stored["participants"].values()} | {None}
+    found = server_store.engine.database["session_segments"].find({"start": {"$lt": stored["base"]}})
+    left = [message for segment in await found.to_list() for message in segment["messages"] if message]
+    assert {message.get("binding") for message in left} <= bindings
