@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,3 +131,24 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, size in sizes.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, size)
+
+
+@pytest.fixture(scope="module")
+def standalone_uri(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a server that is no replica set."""
+    folder = tmp_path_factory.mktemp("standalone")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = [f"--port={port}", f"--dbpath={folder}", "--bind_ip=127.0.0.1", "--nounixsocket"]
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen([str(mongod_binary), *options], stdout=output, stderr=output)
+    try:
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, (folder / "output").read_text()
+        yield f"mongodb://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()

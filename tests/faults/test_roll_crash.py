@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Message
+from mongostore import AsyncMongoStore, ChatTurn, Message
 
 Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
 Content = tuple[str, str]
 
 COLLECTIONS = {"sessions": "_id", "session_segments": "session", "session_overflows": "session"}
+
+
+def nothing_said() -> dict[str, Any]:
+    return {"count": 0, "insights": [], "marker": None}
 
 
 class Model:
@@ -24,6 +28,7 @@ class Model:
         self.state = "absent"
         self.messages: list[Content | None] = []
         self.context: str | None = None
+        self.participants: dict[str, dict[str, Any]] = {}
 
     def do(self, verb: str, *rest: Any) -> None:
         match verb, *rest:
@@ -42,8 +47,29 @@ class Model:
                 self.messages = [
                     message if message and message[0] not in ids else None for message in self.messages
                 ]
-            case ["clear" | "truncate"]:
+            case ["clear"]:
                 self.messages = []
+            case ["truncate"]:
+                self.messages = []
+                self.participants = {name: nothing_said() for name in self.participants}
+            case "bind", name:
+                self.participants[name] = nothing_said()
+            case "unbind", name:
+                del self.participants[name]
+                self.messages = [
+                    None if message and message[0].startswith(f"{name}#") else message
+                    for message in self.messages
+                ]
+            case "turns", name, contents:
+                count = self.participants[name]["count"]
+                self.messages += [(f"{name}#{n}", content) for n, content in enumerate(contents, count + 1)]
+                self.participants[name]["count"] += len(contents)
+            case "integrate", name:
+                count = self.participants[name]["count"]
+                self.participants[name] |= {
+                    "insights": [f"{name} {n + 1}" for n in range(count)],
+                    "marker": count,
+                }
             case "context", value:
                 self.context = value
             case ["drop_context"]:
@@ -67,20 +93,41 @@ async def observe(store: AsyncMongoStore, session_id: str, readers: Readers) -> 
     if not session and session_id in [one.id for one in (await store.sessions.list(deleted=True)).items]:
         state, session = "deleted", await store.sessions.restore(session_id)
     if session is None:
-        return {"state": state, "messages": [], "context": None}
+        return {"state": state, "messages": [], "context": None, "participants": {}}
     views = [
-        [(message.position, message.id, message.content) for message in await read(store, session_id)]
+        [(message.position, name_of(message), message.content) for message in await read(store, session_id)]
         for read in readers
     ]
     assert views[0] == views[1] == views[2]
     assert session.count == len(views[0])
-    assert (session.last and session.last.id) == (views[0][-1][1] if views[0] else None)
+    newest = (await store.sessions.list_messages(session_id, newest=True, limit=1)).items
+    assert (session.last and session.last.id) == (newest[0].id if newest else None)
     context = await store.sessions.get_context(session_id) if session.has_context else None
-    return {"state": state, "messages": views[0], "context": context}
+    participants = {}
+    for one in session.participants:
+        participants[one.participant] = {
+            "count": one.chat_turn_count,
+            "insights": one.insights,
+            "marker": one.last_integration_turn,
+        }
+        turns = store.sessions.iter_chat_turns(session_id, one.participant)
+        mine = [view[1:] for view in views[0] if view[1].startswith(f"{one.participant}#")]
+        assert [(f"{one.participant}#{turn.number}", turn.content) async for turn in turns] == mine
+    return {"state": state, "messages": views[0], "context": context, "participants": participants}
+
+
+def name_of(message: Message) -> str:
+    """Return the id of a message; a chat turn goes by its number."""
+    return message.id if message.number is None else f"{message.conversation_id}#{message.number}"
 
 
 def expected(model: Model) -> dict[str, Any]:
-    return {"state": model.state, "messages": model.placed, "context": model.context}
+    return {
+        "state": model.state,
+        "messages": model.placed,
+        "context": model.context,
+        "participants": model.participants,
+    }
 
 
 @pytest.mark.server
@@ -111,6 +158,12 @@ async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_no
         for n in range(9):
             await sessions.append_message(id, Message(id=f"after {n}", role="user", content="more"))
             done.messages.append((f"after {n}", "more"))
+        for name in [*done.participants]:
+            done.do("turns", name, ["after"])
+            count = await sessions.append_chat_turns(id, name, [ChatTurn(role="user", content="after")])
+            assert count == done.participants[name]["count"]
+            done.do("unbind", name)
+            assert await sessions.unbind_participant(id, name)
         first = next(message[0] for message in done.messages if message)
         await sessions.update_message(id, first, content="changed")
         done.do("edit", first, "changed")

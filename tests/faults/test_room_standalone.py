@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -32,27 +28,6 @@ from mongostore import (
 )
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module")
-def standalone_uri(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of a server that is no replica set."""
-    folder = tmp_path_factory.mktemp("standalone")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = [f"--port={port}", f"--dbpath={folder}", "--bind_ip=127.0.0.1", "--nounixsocket"]
-    with (folder / "output").open("w") as output:
-        process = subprocess.Popen([str(mongod_binary), *options], stdout=output, stderr=output)
-    try:
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, (folder / "output").read_text()
-        yield f"mongodb://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 
 import pymongo.monitoring
 from common import roll_at
 
-from mongostore import AsyncMongoStore, Message
+from mongostore import AsyncMongoStore, ChatTurn, Message
 from mongostore.repositories.sessions import contexts, tail, writing
 
 WRITES = {"insert", "update", "delete", "findAndModify"}
@@ -50,8 +51,27 @@ STEPS = [
     ["remove"],
     ["restore"],
     ["truncate"],
-    *(["append", [[f"n{n}", f"text {n}"]]] for n in range(9)),
+    ["bind", "p"],
+    *(["append", [[f"n{n}", f"text {n}"]]] for n in range(5)),
+    ["turns", "p", ["one", "two", "k" * BIG]],
+    ["integrate", "p"],
+    ["bind", "q"],
+    ["turns", "q", ["other"]],
+    ["append", [["n5", "text 5"]]],
+    ["integrate", "q"],
+    ["turns", "p", [f"turn {n}" for n in range(9)]],
+    ["integrate", "p"],
+    ["turns", "q", ["l" * BIG, "another"]],
+    ["unbind", "p"],
+    ["bind", "p"],
+    ["turns", "p", ["anew"]],
+    ["unbind", "q"],
+    ["truncate"],
+    ["turns", "p", ["anew again"]],
+    ["integrate", "p"],
+    *(["append", [[f"n{n}", f"text {n}"]]] for n in range(6, 9)),
     ["clear"],
+    ["turns", "p", ["on"]],
     ["append", [[f"o{n}", "j" * BIG if n == 2 else f"text {n}"] for n in range(9)]],
     ["purge"],
     ["create"],
@@ -77,6 +97,11 @@ class Killer(pymongo.monitoring.CommandListener):
 
     def failed(self, event: pymongo.monitoring.CommandFailedEvent) -> None:
         pass
+
+
+async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
+    """Make one insight of each turn."""
+    return [f"{participant} {turn.number}" for turn in turns]
 
 
 async def do(store: AsyncMongoStore, session_id: str, verb: str, *rest: object) -> None:
@@ -106,6 +131,16 @@ async def do(store: AsyncMongoStore, session_id: str, verb: str, *rest: object) 
             await sessions.restore(session_id)
         case ("truncate",):
             await sessions.truncate(session_id)
+        case "bind", participant:
+            assert await sessions.bind_participant(session_id, participant)
+        case "unbind", participant:
+            assert await sessions.unbind_participant(session_id, participant)
+        case "turns", participant, contents:
+            turns = [ChatTurn(role="user", content=content) for content in contents]
+            await sessions.append_chat_turns(session_id, participant, turns)
+        case "integrate", participant:
+            results = (await sessions.integrate(session_id, insights_of)).results
+            assert [result.participant for result in results if result.turns_integrated] == [participant]
         case ("purge",):
             assert await sessions.purge(session_id)
 
