@@ -73,6 +73,7 @@ async def _serve_sessions(
     try:
         from mongostore.integrators import integrator_for
         from mongostore.servers import running
+        from mongostore.servers.addresses import is_loopback
         from mongostore.servers.sessions import create_app
     except ImportError:
         raise ConfigurationError("servers need mongostore[api]") from None
@@ -82,7 +83,8 @@ async def _serve_sessions(
             integrator=integrator_for(Settings(), integrator),
             require_keys=require_keys,
             rate_limit=rate,
-            docs=running.is_loopback(host),
+            local=is_loopback(host),
+            docs=is_loopback(host),
         )
         has_keys = await store.keys.count() > 0
         await running.serve(app, store.engine, has_keys=has_keys, host=host, port=port, say=say)
@@ -109,19 +111,20 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
     try:
         from mongostore.adapters.threadmem.env import HUB_API_KEY_ENV, HUB_URL_ENV
         from mongostore.servers import running
+        from mongostore.servers.addresses import is_loopback
         from mongostore.servers.threadmem import create_app
     except ImportError:
         raise ConfigurationError("this server needs mongostore[api,threadmem]") from None
     with MongoStore(uri, database) as store:
         engine, has_keys = store.core.engine, store.keys.count() > 0 or HUB_URL_ENV in os.environ
-        if not has_keys and running.is_loopback(host):
+        if not has_keys and is_loopback(host):
             if engine.shared:
                 say(f"nobody can come in: set {HUB_URL_ENV}, or run `mongostore keys create --owner`")
             else:
                 # Nobody else can make one in this process.
                 _, token = store.keys.create(name="this process", owner_id="me")
                 say(f"let clients come in with {HUB_API_KEY_ENV}={token}")
-        app = create_app(store=store, docs=running.is_loopback(host))
+        app = create_app(store=store, docs=is_loopback(host))
         await running.serve(app, engine, has_keys=has_keys, host=host, port=port, say=say)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 
 from mongostore.models import ApiKey
+from mongostore.servers.addresses import is_loopback
 from mongostore.servers.problems import ProblemError
 from mongostore.store import AsyncMongoStore
 
@@ -22,17 +25,25 @@ class Access:
     Args:
         store: Where the keys are.
         required: Whether a key is needed even then.
+        local: Whether anybody is then only who asks this machine by its own name, and no page from elsewhere:
+            a browser on this machine would let such a page ask whatever listens here.
     """
 
-    def __init__(self, store: AsyncMongoStore, *, required: bool = False) -> None:
+    def __init__(self, store: AsyncMongoStore, *, required: bool = False, local: bool = False) -> None:
         self._store = store
         self._required = required
+        self._local = local
 
-    async def admit(self, token: str | None) -> ApiKey | None:
+    async def admit(self, token: str | None, headers: Headers) -> ApiKey | None:
         """Return the key of a token; None for somebody who needs none and shows none.
 
+        Args:
+            token: What the caller shows.
+            headers: Those of the request.
+
         Raises:
-            ProblemError: The token is no good, or there is none where one is needed (401).
+            ProblemError: The token is no good, or there is none where one is needed (401), or whoever asks
+                without one is not from here (403).
             MongoStoreError: The store cannot tell.
         """
         if token is not None:
@@ -46,11 +57,25 @@ class Access:
             self._required = await self._store.keys.count() > 0
         if self._required:
             raise _refusal("Bearer")
+        if self._local and not _is_local(headers):
+            raise ProblemError(403, "Without keys, this server is for this machine alone")
         return None
 
 
 def _refusal(challenge: str) -> ProblemError:
     return ProblemError(401, "A good key is needed here", headers={"WWW-Authenticate": challenge})
+
+
+def _is_local(headers: Headers) -> bool:
+    """Return whether a request is for this machine by its own name, and of no page from elsewhere."""
+    host = headers.get("host", "")
+    try:
+        name, origin = urlsplit(f"//{host}").hostname, urlsplit(headers.get("origin", f"//{host}")).netloc
+    except ValueError:
+        return False
+    # Said by browsers alone; none is for what a person has typed.
+    site = headers.get("sec-fetch-site", "none")
+    return is_loopback(name or "") and origin == host and site in ("same-origin", "none")
 
 
 def let_in(app: FastAPI, access: Access) -> None:
@@ -62,7 +87,7 @@ async def _caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> ApiKey | None:
     access: Access = request.app.state.access
-    return await access.admit(credentials.credentials if credentials else None)
+    return await access.admit(credentials.credentials if credentials else None, request.headers)
 
 
 # The key of whoever calls an endpoint, which refuses those who need one and have none.

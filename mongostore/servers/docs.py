@@ -6,6 +6,7 @@ from html import escape
 from importlib.resources import files
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -55,7 +56,7 @@ def show_docs(app: FastAPI) -> None:
         if name == "start.js":
             return Response(_SCRIPT, media_type="text/javascript", headers=_HEADERS)
         if name not in _ASSETS:
-            return Response(status_code=404)
+            raise HTTPException(404)
         content = assets.joinpath(name).read_bytes()
         return Response(content, media_type=_ASSETS[name], headers=_HEADERS)
 

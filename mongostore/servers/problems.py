@@ -7,9 +7,11 @@ import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,7 +54,11 @@ _SCHEMA = {
         "title": {"type": "string", "description": "The meaning of the status."},
         "status": {"type": "integer", "description": "The status of the answer."},
         "detail": {"type": "string", "description": "What is wrong in this case."},
-        "instance": {"type": "string", "description": "The path that was asked for."},
+        "instance": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": "The path that was asked for.",
+        },
         "errors": {
             "type": "array",
             "description": "What is wrong with the request, place by place.",
@@ -70,6 +76,7 @@ _SCHEMA = {
 _WORDS = {
     400: "The request cannot be read",
     401: "There is no key, or it is no good",
+    403: "It may not be asked from there",
     404: "There is no such thing",
     409: "What is there does not allow it",
     412: "It has changed since it was read",
@@ -87,7 +94,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": _WORDS[status], "content": content} for status in statuses}
 
 
-DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 404, 413, 422, 429, 500, 503)
+DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 403, 404, 413, 422, 429, 500, 503)
 
 
 def problem(
@@ -113,7 +120,7 @@ def problem(
         "title": title,
         "status": status,
         "detail": detail or _WORDS.get(status, title),
-        "instance": path,
+        "instance": quote(path),
     }
     if errors:
         body["errors"] = errors
@@ -163,7 +170,17 @@ def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     # Starlette's own words are the meaning of the status; FastAPI's may tell of the body.
     said = error.detail if isinstance(error, ProblemError) else ""
-    return problem(request.url.path, error.status_code, said, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "")
+    return problem(request.scope["path"], error.status_code, said, headers=headers)
+
+
+def _allowed(request: Request) -> set[str]:
+    """Return the methods of all routes of a path; Starlette names those of the first."""
+    template = getattr(request.scope.get("route"), "path_format", None)
+    routes = [route for route in iter_route_contexts(request.app.routes) if route.path_format == template]
+    return {method for route in routes for method in route.methods or ()}
 
 
 class ProblemError(HTTPException):
@@ -173,7 +190,7 @@ class ProblemError(HTTPException):
 def _invalid_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = [{"loc": _place(detail), "msg": _message(detail)} for detail in error.errors()]
-    return problem(request.url.path, 422, errors=wrong)
+    return problem(request.scope["path"], 422, errors=wrong)
 
 
 def _place(detail: Mapping[str, Any]) -> list[str | int]:
@@ -189,7 +206,7 @@ def _message(detail: Mapping[str, Any]) -> str:
 
 
 def _store_problem(request: Request, error: Exception) -> Response:
-    path = request.url.path
+    path = request.scope["path"]
     if isinstance(error, InvalidValueError):
         # Behind the first dot or bracket stand keys that somebody chose.
         name = error.path.partition("[")[0].partition(".")[0]

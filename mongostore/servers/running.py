@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,18 +12,11 @@ from fastapi import FastAPI
 
 from mongostore.engines import Engine
 from mongostore.errors import ConfigurationError
+from mongostore.servers.addresses import is_loopback
 
 LOOPBACK = "127.0.0.1"
 _END_SECONDS = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def serve(
@@ -76,14 +67,12 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Note the signals that end the server, and not send them again: the store is still to be closed."""
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
         try:
             yield
         finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -24,6 +24,13 @@ async def asking(store: AsyncMongoStore) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
+async def embedded() -> AsyncIterator[httpx.AsyncClient]:
+    """The same on the embedded engine alone, for what is decided before any store is asked."""
+    async with AsyncMongoStore("mongomock://") as store, client(create_app(store)) as opened:
+        yield opened
+
+
+@pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     """A model of others."""
     with Endpoint() as running:

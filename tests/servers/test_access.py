@@ -55,6 +55,46 @@ async def test_no_other_header_opens(store: AsyncMongoStore, header: str | bytes
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+OWN = "127.0.0.1:8000"
+PAGES = [
+    ({}, 200),
+    ({"Host": "localhost"}, 200),
+    ({"Host": "[::1]:8000"}, 200),
+    ({"Host": "evil.example:8000"}, 403),
+    ({"Host": "127.0.0.1.evil.example"}, 403),
+    ({"Host": "["}, 403),
+    ({"Host": ""}, 403),
+    ({"Origin": f"http://{OWN}", "Sec-Fetch-Site": "same-origin"}, 200),
+    ({"Sec-Fetch-Site": "none"}, 200),
+    ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ({"Sec-Fetch-Site": "same-site"}, 403),
+    ({"Origin": "http://evil.example"}, 403),
+    ({"Origin": "http://127.0.0.1:9"}, 403),
+    ({"Origin": "null"}, 403),
+    ({"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 403),
+]
+
+
+@pytest.mark.parametrize(("headers", "status"), PAGES, ids=lambda value: str(value)[:60])
+async def test_without_keys_no_page_from_elsewhere_asks_through_a_browser_here(
+    headers: dict[str, str], status: int
+) -> None:
+    async with AsyncMongoStore("mongomock://") as store:
+        await try_page(store, headers, status)
+
+
+async def try_page(store: AsyncMongoStore, headers: dict[str, str], status: int) -> None:
+    app = small_app(store)
+    let_in(app, Access(store, local=True))
+    async with client(app) as asking:
+        answer = await asking.get("/whoami", headers={"Host": OWN, **headers})
+        assert answer.status_code == status, answer.text
+    # A page shows no key of itself, so whoever has one may be anywhere.
+    _, token = await store.keys.create(name="k")
+    async with client(app, token) as asking:
+        assert (await asking.get("/whoami", headers={"Host": OWN, **headers})).status_code == 200
+
+
 async def test_an_expired_key_opens_nothing(store: AsyncMongoStore) -> None:
     _, token = await store.keys.create(name="k", expires_at=datetime.now(UTC) - timedelta(seconds=1))
     async with client(small_app(store), token) as asking:

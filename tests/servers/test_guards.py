@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -186,6 +187,15 @@ async def test_every_answer_has_the_headers(
 
 async def test_a_wrong_method_is_told_the_right_ones(asking: httpx.AsyncClient) -> None:
     assert (await asking.put("/quiet")).headers["allow"] == "GET"
+    assert (await asking.post("/docs")).headers["allow"] == "GET, HEAD"
+
+
+async def test_what_is_said_of_a_path_is_a_uri(asking: httpx.AsyncClient) -> None:
+    for path in ("/é b", "/%0a%22", "/a%2Fb?q=1"):
+        said = (await asking.get(path)).json()["instance"]
+        assert said.isascii()
+        assert unquote(said) == unquote(path).partition("?")[0]
+    assert is_problem(await asking.get("/docs/none"), 404, "/docs/none")
 
 
 @pytest.mark.parametrize(

@@ -294,18 +294,38 @@ async def test_pages_stand_still_while_sessions_come_and_go(asking: httpx.AsyncC
         problem(await asking.get(ROOT, params={"limit": limit}), 422)
 
 
+async def test_a_wrong_method_is_told_all_that_are_right(asking: httpx.AsyncClient) -> None:
+    assert problem(await asking.put(ROOT), 405)
+    assert (await asking.put(ROOT)).headers["allow"] == "GET, POST"
+    assert (await asking.post(S1)).headers["allow"] == "DELETE, GET, PATCH"
+
+
+async def test_a_page_of_large_sessions_ends_early(store: AsyncMongoStore, asking: httpx.AsyncClient) -> None:
+    sessions = store.sessions.in_namespace("acme")
+    for n in range(205):
+        await sessions.create(f"s{n:03}", data={"k": "x" * (200_000 if n < 100 else 10)})
+    first = (await asking.get(ROOT, params={"limit": 1000})).json()
+    assert [session["id"] for session in first["items"]] == [f"s{n:03}" for n in range(100)]
+    rest = await asking.get(ROOT, params={"limit": 1000, "cursor": first["next_cursor"]})
+    assert [session["id"] for session in rest.json()["items"]] == [f"s{n:03}" for n in range(100, 205)]
+    assert rest.json()["next_cursor"] is None
+    some = (await asking.get(ROOT, params={"limit": 103, "cursor": first["next_cursor"]})).json()
+    assert [session["id"] for session in some["items"]] == [f"s{n:03}" for n in range(100, 203)]
+    assert some["next_cursor"] is not None
+
+
 NO_IDS = ["", "a/b", "-a", ".", "é", "a b", "a" * 129, "a\n", "$where", "%00"]
 
 
 @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:12])
-async def test_ids_fit_their_pattern(asking: httpx.AsyncClient, bad: str) -> None:
-    problem(await asking.post(ROOT, json={"id": bad}), 422)
-    problem(await asking.post(ROOT, json={"participants": ["a", bad]}), 422)
+async def test_ids_fit_their_pattern(embedded: httpx.AsyncClient, bad: str) -> None:
+    problem(await embedded.post(ROOT, json={"id": bad}), 422)
+    problem(await embedded.post(ROOT, json={"participants": ["a", bad]}), 422)
     if bad and "/" not in bad and bad != ".":
         quoted = "/" + quote(bad)
-        problem(await asking.get(f"{ROOT}{quoted}"), 422)
-        problem(await asking.get(f"/v1/namespaces{quoted}/sessions"), 422)
-        problem(await asking.put(f"{S1}/participants{quoted}"), 422)
+        problem(await embedded.get(f"{ROOT}{quoted}"), 422)
+        problem(await embedded.get(f"/v1/namespaces{quoted}/sessions"), 422)
+        problem(await embedded.put(f"{S1}/participants{quoted}"), 422)
 
 
 @pytest.mark.parametrize(
@@ -333,28 +353,28 @@ async def test_ids_fit_their_pattern(asking: httpx.AsyncClient, bad: str) -> Non
     ],
 )
 async def test_what_does_not_fit_is_refused_and_changes_nothing(
-    asking: httpx.AsyncClient, method: str, path: str, body: Any
+    embedded: httpx.AsyncClient, method: str, path: str, body: Any
 ) -> None:
-    made = await make(asking, participants=["p"])
-    found = problem(await asking.request(method, path, json=body), 422)
+    made = await make(embedded, participants=["p"])
+    found = problem(await embedded.request(method, path, json=body), 422)
     assert found["errors"]
-    assert (await asking.get(ROOT)).json()["items"] == [made]
+    assert (await embedded.get(ROOT)).json()["items"] == [made]
 
 
 ODD_JSON = ['"\\ud800"', "NaN", "Infinity", "-Infinity", "1e999", '{"\\udfff": 1}', '[["\\ud800"]]']
 
 
 @pytest.mark.parametrize("odd", ODD_JSON)
-async def test_what_not_every_reader_of_json_takes_is_refused(asking: httpx.AsyncClient, odd: str) -> None:
-    await make(asking, participants=["p"])
+async def test_what_not_every_reader_of_json_takes_is_refused(embedded: httpx.AsyncClient, odd: str) -> None:
+    await make(embedded, participants=["p"])
     headers = {"Content-Type": "application/json"}
     for method, path, body in (
         ("POST", ROOT, f'{{"data": {{"k": {odd}}}}}'),
         ("PATCH", S1, f'{{"data": {{"k": {odd}}}}}'),
         ("POST", f"{S1}/participants/p/chat_turns", f'{{"turns": [{{"role": "u", "content": {odd}}}]}}'),
     ):
-        problem(await asking.request(method, path, content=body, headers=headers), 422)
-    problem(await asking.post(ROOT, content='{"name": "\\ud800"}', headers=headers), 422)
+        problem(await embedded.request(method, path, content=body, headers=headers), 422)
+    problem(await embedded.post(ROOT, content='{"name": "\\ud800"}', headers=headers), 422)
 
 
 async def test_any_json_comes_back_equal(asking: httpx.AsyncClient) -> None:

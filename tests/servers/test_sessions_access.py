@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -59,8 +60,7 @@ class Service:
         return (await sessions.list(deleted=None)).items, turns
 
 
-@pytest.fixture
-async def service(store: AsyncMongoStore) -> Service:
+async def prepared(store: AsyncMongoStore) -> Service:
     sessions = store.sessions.in_namespace("acme")
     await sessions.create("s1", name="Refund", participants=["ada"])
     await sessions.append_chat_turns("s1", "ada", [ChatTurn(role="user", content="hello")])
@@ -77,6 +77,12 @@ async def service(store: AsyncMongoStore) -> Service:
     tokens = {"own": own, "other": other, "nowhere": nowhere, "expired": expired, "admin": admin}
     tokens |= {"revoked": revoked, "forged": forged, "nonsense": "mgs_nonsense"}
     return Service(create_app(store), store, {**tokens, "none": None})
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    async with AsyncMongoStore("mongomock://") as store:
+        yield await prepared(store)
 
 
 def operations(app: FastAPI) -> set[str]:
@@ -131,6 +137,17 @@ async def test_without_a_good_key_nothing_is_answered(service: Service, name: st
     unused = await service.ask(name, caller, "nobodys")
     assert answer.text.replace("acme", "nobodys") == unused.text
     assert await service.contents() == before
+
+
+@pytest.mark.server
+async def test_on_a_server_each_is_answered_likewise(server_store: AsyncMongoStore) -> None:
+    service = await prepared(server_store)
+    statuses = dict.fromkeys(REFUSED, 401) | {"other": 404, "nowhere": 404}
+    for name in OPERATIONS:
+        for caller, status in statuses.items():
+            assert (await service.ask(name, caller, "acme")).status_code == status, (name, caller)
+    for caller in ("own", "admin"):
+        assert (await service.ask("get_session", caller, "acme")).status_code == 200
 
 
 @pytest.mark.parametrize("name", OPEN)

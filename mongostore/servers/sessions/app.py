@@ -29,6 +29,7 @@ def create_app(
     *,
     integrator: Integrator | None = None,
     require_keys: bool = False,
+    local: bool = False,
     rate_limit: str | None = None,
     docs: bool = True,
     max_body_bytes: int = MAX_BODY_BYTES,
@@ -41,6 +42,7 @@ def create_app(
             `MONGOSTORE_DATABASE` name, open as long as the application runs.
         integrator: What makes insights of chat turns; else as `MONGOSTORE_INTEGRATOR` says.
         require_keys: Whether a key is needed even while the store has none.
+        local: Whether those without a key, while none is needed, have to be on this machine.
         rate_limit: How often a key, or an address without one, may ask, such as `100/minute`.
         docs: Whether `/docs` and `/openapi.json` are shown.
         max_body_bytes: The largest body that is read.
@@ -77,7 +79,7 @@ def create_app(
     app.state.store = serving
     app.state.job_pool = job_pool
     app.state.integrator = integrator_for(Settings()) if integrator is None else integrator
-    let_in(app, Access(serving, required=require_keys))
+    let_in(app, Access(serving, required=require_keys, local=local))
     limit_rate(app, rate_limit)
     speak_problems(app)
     guard(app, max_body_bytes=max_body_bytes, max_json_depth=max_json_depth)
