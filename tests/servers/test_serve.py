@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,18 @@ def test_the_log_has_a_line_a_request_and_no_words_of_anybody(serve: Serve) -> N
     template = "/v1/namespaces/{namespace}/sessions"
     assert {line["path"] for line in lines} == {template, f"{template}/{{activity_session}}"}
     assert SECRET not in running.log
+
+
+def test_headers_without_an_end_are_cut_short(serve: Serve) -> None:
+    address = httpx.URL(serve().url)
+    with socket.create_connection(("127.0.0.1", address.port or 0), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        sent = 0
+        # Whoever goes on sending meets a closed connection.
+        with suppress(ConnectionError):
+            while sent < 50_000_000:
+                sent += connection.send(b"X-Long: " + b"x" * 10_000 + b"\r\n")
+    assert sent < 50_000_000
 
 
 @pytest.mark.server
