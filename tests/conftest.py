@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from pymongo import MongoClient
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod import Mongod
 from mongostore.settings import Settings
+from tests.faults.deployments import certificate, cluster
 
 NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MONGOSTORE_MONGOD"
 
@@ -47,25 +49,60 @@ def databases() -> list[str]:
     return []
 
 
+@dataclass(frozen=True)
+class Server:
+    """A real replica set.
+
+    Attributes:
+        uri: How stores reach it; on a guarded one as a user with `readWrite`, who may also drop databases.
+        admin_uri: How who may do everything reaches it.
+    """
+
+    uri: str
+    admin_uri: str
+
+
 @pytest.fixture(scope="session")
-def server_uri(
+def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, databases: list[str]
-) -> Iterator[str]:
-    """The URI of a real replica set."""
+) -> Iterator[Server]:
+    """The replica set that tests use.
+
+    MONGOSTORE_TEST_SERVER=guarded makes it one that speaks TLS alone and wants a login.
+    """
     if given := os.environ.get("MONGOSTORE_TEST_URI"):
-        yield given
+        yield Server(given, given)
         with MongoClient[dict[str, Any]](given) as client:
             for name in databases:
                 client.drop_database(name)
         return
-    binary = request.getfixturevalue("mongod_binary")
+    binary, folder = request.getfixturevalue("mongod_binary"), tmp_path_factory.mktemp("mongod")
     # Each test has a database of its own, and the server keeps the files of dropped ones for minutes: it
     # would run out of file descriptors if it did not close those that nobody uses soon.
     idle = "file_manager=(close_idle_time=5,close_scan_interval=2,close_handle_minimum=100)"
-    options = ["--setParameter", "enableTestCommands=1", "--wiredTigerEngineConfigString", idle]
-    server = Mongod(tmp_path_factory.mktemp("mongod"), binary, options)
-    yield server.start()
+    options = [f"--wiredTigerEngineConfigString={idle}"]
+    if os.environ.get("MONGOSTORE_TEST_SERVER") == "guarded":
+        certificate(folder, "server")
+        with cluster(binary, folder / "data", members=1, login=True, tls=folder, options=options) as guarded:
+            guarded.add_role("dropper", "", "dropDatabase")
+            yield Server(guarded.add_user("tester", "readWriteAnyDatabase", "dropper"), guarded.admin_uri)
+        return
+    server = Mongod(folder, binary, ["--setParameter", "enableTestCommands=1", *options])
+    uri = server.start()
+    yield Server(uri, uri)
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def server_uri(server: Server) -> str:
+    """The URI of a real replica set."""
+    return server.uri
+
+
+@pytest.fixture(scope="session")
+def admin_uri(server: Server) -> str:
+    """The URI of the same for who may do everything."""
+    return server.admin_uri
 
 
 @pytest.fixture(

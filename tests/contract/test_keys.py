@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
+from pymongo import AsyncMongoClient, MongoClient
 
 from mongostore import AsyncMongoStore, InvalidDocumentError
 from tests.contract.oddities import NO_IDS, refused
@@ -161,11 +161,15 @@ async def test_namespaces_are_a_list_of_names(store: AsyncMongoStore, bad: Any) 
 
 
 @pytest.mark.server
-async def test_a_key_whose_first_answer_was_lost_is_made_once(server_uri: str, database: str) -> None:
-    async with wired_store(server_uri, database, wire := Wire()) as store:
+async def test_a_key_whose_first_answer_was_lost_is_made_once(
+    server_uri: str, admin_uri: str, database: str
+) -> None:
+    async with (
+        AsyncMongoClient[dict[str, Any]](admin_uri) as client,
+        wired_store(server_uri, database, wire := Wire()) as store,
+    ):
         fault = {"failCommands": ["insert"], "writeConcernError": {"code": 91, "errmsg": ""}}
-        admin = store.engine.database.client.admin
-        await admin.command({"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": fault})
+        await client.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": fault})
         key, token = await store.keys.create(name="k")
         assert [sent.name for sent in wire.sent].count("insert") > 1
         assert await store.keys.verify(token) == key

@@ -102,13 +102,12 @@ async def two_pages(s: SimpleNamespace) -> None:
 
 
 async def late(s: SimpleNamespace) -> None:
-    for call in (
-        s.threads.merge("t003", name="x"),
-        s.messages.merge("t003", "late", content="x"),
-        s.elements.upsert(Element(id="late", thread_id="t003", message_id="m")),
-    ):
-        with pytest.raises(NotFoundError):
-            await call
+    with pytest.raises(NotFoundError):
+        await s.threads.merge("t003", name="x")
+    with pytest.raises(NotFoundError):
+        await s.messages.merge("t003", "late", content="x")
+    with pytest.raises(NotFoundError):
+        await s.elements.upsert(Element(id="late", thread_id="t003", message_id="m"))
 
 
 async def in_vain(call: Awaitable[None]) -> None:

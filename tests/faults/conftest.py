@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +15,7 @@ from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Message
 from mongostore.repositories.sessions import contexts, history, tail, writing
+from tests.faults.deployments import Cluster, certificate, cluster, standalone, with_options
 
 Child = Callable[..., subprocess.Popen[str]]
 Read = Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]
@@ -78,6 +77,15 @@ def readers() -> list[Read]:
     return [iterated, paged_forwards, paged_backwards]
 
 
+@pytest.fixture(scope="session")
+def guarded(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A replica set of one member that speaks TLS alone and wants a login."""
+    folder = tmp_path_factory.mktemp("guarded")
+    certificate(folder, "server")
+    with cluster(mongod_binary, folder / "data", members=1, login=True, tls=folder) as started:
+        yield started
+
+
 class Faults(NamedTuple):
     """A store whose commands can be made to fail."""
 
@@ -101,19 +109,13 @@ class Faults(NamedTuple):
             await self.admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
-def with_options(uri: str, **options: object) -> str:
-    """Return a URI with more options."""
-    given = "&".join(f"{name}={value}" for name, value in options.items())
-    return f"{uri}{'&' if '?' in uri else '/?'}{given}"
-
-
 @pytest.fixture
-async def faults(server_uri: str, database: str) -> AsyncIterator[Faults]:
+async def faults(server_uri: str, admin_uri: str, database: str) -> AsyncIterator[Faults]:
     """A store on the real server, and the means to make its commands fail."""
     # A server that says it is going is asked again soon.
     uri = with_options(server_uri, appName=database, heartbeatFrequencyMS=500)
     async with (
-        AsyncMongoClient(server_uri) as admin,
+        AsyncMongoClient(admin_uri) as admin,
         AsyncMongoStore(uri, database) as store,
     ):
         try:
@@ -136,19 +138,5 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def standalone_uri(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a server that is no replica set."""
-    folder = tmp_path_factory.mktemp("standalone")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = [f"--port={port}", f"--dbpath={folder}", "--bind_ip=127.0.0.1", "--nounixsocket"]
-    with (folder / "output").open("w") as output:
-        process = subprocess.Popen([str(mongod_binary), *options], stdout=output, stderr=output)
-    try:
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, (folder / "output").read_text()
-        yield f"mongodb://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    with standalone(mongod_binary, tmp_path_factory.mktemp("standalone")) as address:
+        yield f"mongodb://{address}"

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,12 @@ def certificate(folder: Path, name: str, address: str = "IP:127.0.0.1") -> Path:
     both = folder / f"{name}.pem"
     both.write_text("".join((folder / f"{name}.{kind}").read_text() for kind in ("key", "crt")))
     return folder / f"{name}.crt"
+
+
+def with_options(uri: str, **options: object) -> str:
+    """Return a URI with more options."""
+    given = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"{uri}{'&' if '?' in uri else '/?'}{given}"
 
 
 @dataclass
@@ -91,6 +97,17 @@ class Member:
             self.process.wait()
 
 
+@contextmanager
+def standalone(binary: Path, folder: Path, *options: str) -> Iterator[str]:
+    """Run a server that is no replica set, and give its address."""
+    server = Member(binary, folder, list(options))
+    try:
+        server.start()
+        yield server.address
+    finally:
+        server.stop()
+
+
 @dataclass
 class Cluster:
     """A replica set.
@@ -113,6 +130,18 @@ class Cluster:
         """Return the URI for somebody, as `name:password@`."""
         hosts = ",".join(member.address for member in self.members)
         return f"mongodb://{credentials}{hosts}/{database}?replicaSet=rs{self.options}"
+
+    def add_user(self, name: str, *roles: str | Mapping[str, str]) -> str:
+        """Make a user with the password `SECRET`, and return the URI for it."""
+        with MongoClient[dict[str, Any]](self.admin_uri) as client:
+            client.admin.command("createUser", name, pwd=SECRET, roles=list(roles))
+        return self.uri_of(f"{name}:{SECRET}@")
+
+    def add_role(self, name: str, database: str, *actions: str) -> None:
+        """Make a role that may do these things to the collections of a database; "" stands for every one."""
+        allowed = {"resource": {"db": database, "collection": ""}, "actions": actions}
+        with MongoClient[dict[str, Any]](self.admin_uri) as client:
+            client.admin.command("createRole", name, privileges=[allowed], roles=[])
 
     def ask(self, member: Member, command: Any) -> dict[str, Any]:
         """Send a command to one member."""
@@ -149,7 +178,13 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    binary: Path, folder: Path, *, members: int = 3, login: bool = False, tls: Path | None = None
+    binary: Path,
+    folder: Path,
+    *,
+    members: int = 3,
+    login: bool = False,
+    tls: Path | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Cluster]:
     """Run a replica set.
 
@@ -159,9 +194,10 @@ def cluster(
         members: How many there are.
         login: Whether it wants one; `root` with the password `SECRET` may do everything.
         tls: The folder of a certificate called `server`, if it speaks TLS alone.
+        options: More of the servers' command line.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    options, suffix = ["--replSet=rs", "--setParameter=enableTestCommands=1"], ""
+    options, suffix = ["--replSet=rs", "--setParameter=enableTestCommands=1", *options], ""
     if login:
         key = folder / "key"
         key.write_text(secrets.token_hex(32))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from subprocess import Popen
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Binding, Event, Room
+from tests.faults.deployments import Cluster
 
 pytestmark = pytest.mark.server
 
@@ -20,31 +21,42 @@ WRITES: dict[str, Callable[[AsyncMongoStore], Awaitable[Any]]] = {
 }
 
 
+@pytest.fixture(params=["anybody", "somebody"])
+def uri(request: pytest.FixtureRequest, database: str) -> str:
+    """The URI of a server that lets anybody in, and for a user of one that wants a login."""
+    if request.param == "anybody":
+        return str(request.getfixturevalue("server_uri"))
+    guarded: Cluster = request.getfixturevalue("guarded")
+    return guarded.add_user(database, {"role": "readWrite", "db": database})
+
+
+@pytest.fixture
+async def store(uri: str, database: str) -> AsyncIterator[AsyncMongoStore]:
+    """An open store there, with a room."""
+    async with AsyncMongoStore(uri, database) as opened:
+        await opened.rooms.create(Room(id="r"))
+        yield opened
+
+
 @pytest.mark.parametrize("write", WRITES)
 async def test_whoever_writes_to_the_same_room_goes_on(
-    child: Callable[..., Popen[str]],
-    server_uri: str,
-    server_store: AsyncMongoStore,
-    database: str,
-    write: str,
+    child: Callable[..., Popen[str]], uri: str, store: AsyncMongoStore, database: str, write: str
 ) -> None:
-    await server_store.rooms.create(Room(id="r"))
-    died = child("abandoner.py", server_uri, database)
+    died = child("abandoner.py", uri, database)
     assert died.wait() == -9, died.stderr and died.stderr.read()
-    await WRITES[write](server_store)
-    assert (await server_store.rooms.get("r")).status == "active"
+    await WRITES[write](store)
+    assert (await store.rooms.get("r")).status == "active"
 
 
 async def test_transactions_of_others_are_left_alone(
-    child: Callable[..., Popen[str]], server_uri: str, server_store: AsyncMongoStore, database: str
+    child: Callable[..., Popen[str]], uri: str, store: AsyncMongoStore, database: str
 ) -> None:
-    await server_store.rooms.create(Room(id="r"))
-    async with AsyncMongoClient[dict[str, Any]](server_uri) as other:
+    async with AsyncMongoClient[dict[str, Any]](uri) as other:
         tasks = other[database].tasks
         async with other.start_session() as session, await session.start_transaction():
             await tasks.insert_one({"_id": "theirs", "room_id": "r"}, session=session)
-            died = child("abandoner.py", server_uri, database)
+            died = child("abandoner.py", uri, database)
             assert died.wait() == -9
-            await WRITES["commit"](server_store)
+            await WRITES["commit"](store)
             await tasks.insert_one({"_id": "theirs too", "room_id": "r"}, session=session)
         assert await tasks.count_documents({}) == 2

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import shutil
-import socket
-import subprocess
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +23,8 @@ from mongostore import (
     UnavailableError,
     UnsupportedError,
 )
+from tests.faults.deployments import SECRET, certificate, free_port, standalone
 
-SECRET = "open-sesame"
 DRIVERS_NAMES = [name for name in vars(pymongo.errors) if name.endswith(("Error", "Failure", "Timeout"))]
 
 
@@ -47,44 +42,6 @@ async def refused(target: Any, kind: type[MongoStoreError], *words: str, **optio
         assert word in text
     assert not [name for name in DRIVERS_NAMES if name in text]
     assert SECRET not in "".join(traceback.format_exception(caught.value))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@contextmanager
-def standalone(binary: Path, folder: Path, *arguments: str) -> Iterator[str]:
-    """Run a server that is no replica set, and give its address."""
-    port = free_port()
-    folder.mkdir(exist_ok=True)
-    command = [str(binary), f"--port={port}", f"--dbpath={folder}", "--bind_ip=127.0.0.1", "--nounixsocket"]
-    with (folder / "output").open("w") as output:
-        process = subprocess.Popen([*command, *arguments], stdout=output, stderr=output)
-    try:
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, (folder / "output").read_text()
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def certificate(folder: Path, name: str, address: str = "IP:127.0.0.1") -> Path:
-    """Make a certificate that vouches for itself, and the same with its key in `….pem`."""
-    if not (openssl := shutil.which("openssl")):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("openssl is not installed")
-    subject = ["-subj", f"/CN={name}", "-addext", f"subjectAltName={address}", "-days", "2"]
-    files = ["-keyout", f"{folder / name}.key", "-out", f"{folder / name}.crt"]
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *files]
-    subprocess.run(command, check=True, capture_output=True)
-    both = folder / f"{name}.pem"
-    both.write_text("".join((folder / f"{name}.{kind}").read_text() for kind in ("key", "crt")))
-    return folder / f"{name}.crt"
 
 
 @pytest.fixture(scope="module")
