@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 from mongostore import (
+    ApiKey,
     AsyncMongoStore,
     Binding,
     Change,
@@ -72,6 +73,12 @@ async def async_use_of_threads(store: AsyncMongoStore) -> None:
     assert_type(await store.files.upload("key", b"content"), File)
     async for piece in store.files.read("key", start=1, end=2):
         assert_type(piece, bytes)
+
+
+async def async_use_of_keys(store: AsyncMongoStore) -> None:
+    assert_type(await store.keys.create(name="n", namespaces=["acme"]), tuple[ApiKey, str])
+    assert_type(await store.keys.verify("token"), ApiKey | None)
+    assert_type(await store.keys.list(limit=10), Page[ApiKey])
 
 
 def blocking_use(store: MongoStore) -> None:
