@@ -22,6 +22,7 @@ import pytest
 
 from mongostore import MongoStore
 from mongostore.engines.mongod import Mongod
+from mongostore.servers import running
 from tests.servers.endpoint import Endpoint
 from tests.servers.serving import Serving
 
@@ -49,15 +50,15 @@ def eventually(check: Callable[[], bool]) -> None:
 
 
 def test_it_says_where_it_listens_and_that_nothing_lasts(serve: Serve) -> None:
-    running = serve()
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", running.url)
-    assert f"shown at {running.url}/docs\n" in running.log
+    serving = serve()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", serving.url)
+    assert f"shown at {serving.url}/docs\n" in serving.log
     assert (
         "kept in mongomock://\nthis is the embedded engine: it forgets everything when the server ends\n"
-        in (running.log)
+        in (serving.log)
     )
-    assert httpx.get(f"{running.url}/docs").status_code == 200
-    listening = psutil.Process(running.process.pid).net_connections("tcp")
+    assert httpx.get(f"{serving.url}/docs").status_code == 200
+    listening = psutil.Process(serving.process.pid).net_connections("tcp")
     assert {one.laddr.ip for one in listening if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
 
 
@@ -66,8 +67,8 @@ def test_it_ends_when_the_requests_under_way_are_answered(
     serve: Serve, endpoint: Endpoint, how: signal.Signals
 ) -> None:
     environment = {"MONGOSTORE_OPENAI_MODEL": "m", "MONGOSTORE_OPENAI_BASE_URL": endpoint.url}
-    running = serve("--integrator", "openai", **environment)
-    with httpx.Client(base_url=running.url, timeout=PATIENCE) as client:
+    serving = serve("--integrator", "openai", **environment)
+    with httpx.Client(base_url=serving.url, timeout=PATIENCE) as client:
         client.post(PATH, json={"id": "s1", "participants": ["ada"]})
         turns = {"turns": [{"role": "user", "content": "hello"}]}
         client.post(f"{PATH}/s1/participants/ada/chat_turns", json=turns)
@@ -75,23 +76,23 @@ def test_it_ends_when_the_requests_under_way_are_answered(
     endpoint.go_on.clear()
 
     async def integrate() -> httpx.Response:
-        async with httpx.AsyncClient(base_url=running.url, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(base_url=serving.url, timeout=PATIENCE) as client:
             asked = asyncio.create_task(client.post(f"{PATH}/s1/integrate"))
             while not endpoint.asked:
                 await asyncio.sleep(0.02)
-            running.process.send_signal(how)
+            serving.process.send_signal(how)
             # Nobody new is let in, and who was in before is still waited for.
-            while await asyncio.to_thread(is_open, running.url):
+            while await asyncio.to_thread(is_open, serving.url):
                 await asyncio.sleep(0.02)
-            assert running.process.poll() is None
+            assert serving.process.poll() is None
             endpoint.go_on.set()
             return await asked
 
     answer = asyncio.run(integrate())
     assert answer.status_code == 200
     assert answer.json()["results"][0]["insights_added"] == 1
-    assert running.process.wait(PATIENCE) == 0
-    assert "Traceback" not in running.log
+    assert serving.process.wait(PATIENCE) == 0
+    assert "Traceback" not in serving.log
 
 
 def is_open(url: str) -> bool:
@@ -136,9 +137,9 @@ def test_a_port_that_is_taken_is_an_error() -> None:
 def test_a_public_server_has_keys_and_no_docs(serve: Serve, server_uri: str, database: str) -> None:
     with MongoStore(server_uri, database) as store:
         _, token = store.keys.create(name="k", namespaces=["acme"])
-    running = serve("--host", "0.0.0.0", "--uri", server_uri, "--database", database)
-    assert "/docs" not in running.log
-    url = running.url.replace("0.0.0.0", "127.0.0.1")
+    serving = serve("--host", "0.0.0.0", "--uri", server_uri, "--database", database)
+    assert "/docs" not in serving.log
+    url = serving.url.replace("0.0.0.0", "127.0.0.1")
     assert [httpx.get(f"{url}{path}").status_code for path in ("/docs", "/openapi.json", "/health")] == [
         404,
         404,
@@ -154,8 +155,8 @@ def test_it_is_ready_only_while_its_store_answers(serve: Serve, mongod_binary: P
     server = Mongod(tmp_path / "mongod", mongod_binary)
     uri = server.start()
     try:
-        running = serve("--uri", uri, "--database", "test", MONGOSTORE_TIMEOUT="4")
-        with httpx.Client(base_url=running.url, timeout=PATIENCE) as client:
+        serving = serve("--uri", uri, "--database", "test", MONGOSTORE_TIMEOUT="4")
+        with httpx.Client(base_url=serving.url, timeout=PATIENCE) as client:
             assert client.get("/ready").json() == {"status": "ready"}
             assert client.post(PATH, json={"id": "s1"}).status_code == 201
             server.stop()
@@ -179,10 +180,10 @@ def test_a_server_in_a_folder_ends_with_it_and_what_it_kept_lasts(
 ) -> None:
     uri = f"mongod://{tmp_path}/data"
     for expected in (201, 409):
-        running = serve("--uri", uri, MONGOSTORE_MONGOD=str(mongod_binary))
-        assert httpx.post(f"{running.url}{PATH}", json={"id": "s1"}).status_code == expected
+        serving = serve("--uri", uri, MONGOSTORE_MONGOD=str(mongod_binary))
+        assert httpx.post(f"{serving.url}{PATH}", json={"id": "s1"}).status_code == expected
         assert any(belongs(process, tmp_path) for process in psutil.process_iter(["cmdline"]))
-        assert running.stop() == 0
+        assert serving.stop() == 0
         eventually(
             lambda: not any(belongs(process, tmp_path) for process in psutil.process_iter(["cmdline"]))
         )
@@ -193,8 +194,8 @@ def belongs(process: psutil.Process, folder: Path) -> bool:
 
 
 def test_the_log_has_a_line_a_request_and_no_words_of_anybody(serve: Serve) -> None:
-    running = serve()
-    with httpx.Client(base_url=running.url) as client:
+    serving = serve()
+    with httpx.Client(base_url=serving.url) as client:
         asked: list[dict[str, Any]] = [
             {"method": "POST", "url": PATH, "json": {"id": "s1", "name": SECRET, "data": {SECRET: SECRET}}},
             {"method": "GET", "url": f"{PATH}?cursor={SECRET}"},
@@ -205,12 +206,29 @@ def test_the_log_has_a_line_a_request_and_no_words_of_anybody(serve: Serve) -> N
         ]
         statuses = [client.request(**one).status_code for one in asked]
     assert statuses == [201, 400, 401, 200, 422, 404]
-    running.stop()
-    lines = [json.loads(line) for line in running.log.splitlines() if line.startswith("{")]
+    serving.stop()
+    lines = [json.loads(line) for line in serving.log.splitlines() if line.startswith("{")]
     assert [line["status"] for line in lines] == statuses
     template = "/v1/namespaces/{namespace}/sessions"
     assert {line["path"] for line in lines} == {template, f"{template}/{{activity_session}}"}
-    assert SECRET not in running.log
+    assert SECRET not in serving.log
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_no_part_of_an_answer_is_held_back(host: str) -> None:
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listening = running._listen(host, 0)
+    async with await asyncio.start_server(accept, sock=listening):
+        _, writer = await asyncio.open_connection(*listening.getsockname()[:2])
+        assert await accepted
+        writer.close()
+        await writer.wait_closed()
 
 
 def test_headers_without_an_end_are_cut_short(serve: Serve) -> None:
