@@ -78,15 +78,16 @@ async def _serve_sessions(
     except ImportError:
         raise ConfigurationError("servers need mongostore[api]") from None
     async with AsyncMongoStore(uri, database) as store:
+        has_keys = await store.keys.count() > 0
         app = create_app(
             store,
             integrator=integrator_for(Settings(), integrator),
-            require_keys=require_keys,
+            # Nor do the doors open when all keys are revoked before anybody has come in.
+            require_keys=require_keys or has_keys or not is_loopback(host),
             rate_limit=rate,
             local=is_loopback(host),
             docs=is_loopback(host),
         )
-        has_keys = await store.keys.count() > 0
         await running.serve(app, store.engine, has_keys=has_keys, host=host, port=port, say=say)
 
 

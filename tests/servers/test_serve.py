@@ -58,6 +58,10 @@ def test_it_says_where_it_listens_and_that_nothing_lasts(serve: Serve) -> None:
         in (serving.log)
     )
     assert httpx.get(f"{serving.url}/docs").status_code == 200
+    elsewhere = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+    assert httpx.post(f"{serving.url}{PATH}/s1/truncate", headers=elsewhere).status_code == 403
+    assert httpx.get(f"{serving.url}{PATH}", headers={"Host": "evil.example"}).status_code == 403
+    assert httpx.get(f"{serving.url}{PATH}").status_code == 200
     listening = psutil.Process(serving.process.pid).net_connections("tcp")
     assert {one.laddr.ip for one in listening if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
 
@@ -148,6 +152,19 @@ def test_a_public_server_has_keys_and_no_docs(serve: Serve, server_uri: str, dat
     assert httpx.get(f"{url}{PATH}").status_code == 401
     answer = httpx.get(f"{url}{PATH}", headers={"Authorization": f"Bearer {token}"})
     assert answer.json() == {"items": [], "next_cursor": None}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_server_that_began_with_keys_needs_one_when_all_are_revoked(
+    serve: Serve, server_uri: str, database: str, host: str
+) -> None:
+    with MongoStore(server_uri, database) as store:
+        key, _ = store.keys.create(name="k", namespaces=["acme"])
+        serving = serve("--host", host, "--uri", server_uri, "--database", database)
+        store.keys.delete(key.id)
+    url = serving.url.replace("0.0.0.0", "127.0.0.1")
+    assert httpx.get(f"{url}{PATH}").status_code == 401
 
 
 @pytest.mark.server
