@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.stored import Raw, check_size, given
 from mongostore.documents.threads import check_vote, to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, Thread, ThreadMembers
@@ -159,8 +159,13 @@ class ThreadRepository(Repository):
         return _NEWEST.page(raws, limit, to_thread)
 
     def cursor_of(self, thread: Thread) -> str:
-        """Return the cursor of the page that begins behind a thread which a list has shown."""
-        return _NEWEST.cursor((to_micros("active_at", thread.active_at), thread.id))
+        """Return the cursor of the page that begins behind a thread which a list has shown.
+
+        Raises:
+            InvalidValueError: It is no such thread.
+        """
+        shown = given("thread", thread, Thread)
+        return _NEWEST.cursor((to_micros("active_at", shown.active_at), check_id("id", shown.id)))
 
     async def iter(
         self,

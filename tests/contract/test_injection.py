@@ -1,0 +1,628 @@
+"""Whatever comes in the place of an id, a filter, a cursor or a text is refused, or taken as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from types import UnionType
+from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
+from uuid import uuid4
+
+import pytest
+from bson import Code, Int64, ObjectId, Regex
+from pydantic import BaseModel
+
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    Binding,
+    ChatTurn,
+    ConflictError,
+    DocumentTooLargeError,
+    Element,
+    Event,
+    EventFilter,
+    Feedback,
+    Identity,
+    InvalidValueError,
+    Lease,
+    Message,
+    MongoStoreError,
+    NotFoundError,
+    Observation,
+    Participant,
+    Room,
+    RoomFilter,
+    RoomState,
+    Task,
+    Thread,
+    Verification,
+    VerificationRequest,
+    VoiceDelivery,
+)
+from mongostore.repositories import Repository
+from mongostore.values import from_token, to_token
+from tests.contract.furnishing import altered
+from tests.contract.oddities import BOTTOMLESS, Loud
+
+SOON = datetime(2030, 1, 1, tzinfo=UTC)
+NEIGHBOUR = "neighbour"
+LITERAL = ["$_id", "$$ROOT", "a.b", "a.$[]", "$where", "\0", "*", "../x", "%2E;", "'; return true; //"]
+NO_TEXT: list[Any] = [
+    {"$ne": None},
+    {"$gt": ""},
+    {"$in": ["", None]},
+    {"$where": "true"},
+    {"$regex": ".*"},
+    {"$expr": {"$eq": ["$_id", "$_id"]}},
+    re.compile("."),
+    Regex("."),
+    Code("true"),
+    ObjectId(),
+    ["x"],
+    [{"$ne": None}],
+    ("x", "x"),
+    b"x",
+    True,
+    7,
+    -1,
+    2**70,
+    float("nan"),
+    object(),
+    Loud("x"),
+    "\ud800",
+]
+PAYLOADS = [*LITERAL, "x" * 100_000, *NO_TEXT]
+OPERATORS: list[Any] = [{"$gt": ""}, {"$ne": None}, ["$gt"], "$_id", None, True, -1, 2**63, 10**30, 1.5]
+FORGED = [
+    *("", "x", "e30=", "ÿ", "\ud800", BOTTOMLESS),
+    *map(
+        to_token, (None, {}, [], [5], [{"$gt": ""}, "x"], [5, {"$gt": ""}], [5, {"a": {"$ne": 1}, "b": ""}])
+    ),
+    *map(to_token, ([5, {"a": "", "b": "", "$gt": ""}], [{"_data": {"$ne": 1}}, 0, 0, 0])),
+    *(to_token([{"_data": data}, 0, 0, 0]) for data in ("", "zz", "82", "00" * 20, "x" * 10_000, "\0")),
+    *(to_token([{"_data": "00", "$gt": ""}, 0, 0, 0]), to_token([{"_data": "00"}, -1, 2**70, {}])),
+]
+# GridFS gives what it stores ids of its own.
+GRIDFS = ("files.files", "files.chunks")
+# What a call may say beside what it returns.
+OURS = (InvalidValueError, NotFoundError, AlreadyExistsError, ConflictError, DocumentTooLargeError)
+
+
+class Names:
+    """The ids of whatever belongs to somebody."""
+
+    def __init__(self, who: str) -> None:
+        self.who = who
+
+    def __getattr__(self, kind: str) -> str:
+        return f"{self.who}-{kind}"
+
+    @property
+    def new(self) -> str:
+        """An id that is free."""
+        return f"{self.who}-{uuid4().hex}"
+
+
+async def furnish(store: AsyncMongoStore, n: Names) -> None:
+    """Store two of each kind, so that lists have a second page; all of it says whose it is."""
+    say: dict[str, Any] = {"content": n.text, "data": {"k": n.text}, "metadata": {"k": n.text}}
+    data: dict[str, Any] = {"data": {"k": n.text}}
+    await store.users.upsert(n.user, metadata={"k": n.text})
+    user = await store.users.find_by_identifier(n.user)
+    assert user
+    for s in ("", "2"):
+        session = n.session + s
+        await store.sessions.create(session, user_id=n.user, name=n.text, participants=[n.participant])
+        await store.sessions.append_message(session, Message(id=n.message, role="user", **say))
+        await store.sessions.append_chat_turns(
+            session, n.participant, [ChatTurn(role="user", content=n.text)]
+        )
+        await store.sessions.append_chat_turns(
+            session, n.participant, [ChatTurn(role="user", content=n.text)]
+        )
+        await store.sessions.set_context(session, n.text)
+        await store.rooms.create(
+            Room(
+                id=n.room + s,
+                organization_id=n.org,
+                status=n.status,
+                data={"k": n.text},
+                metadata={"k": n.text},
+            )
+        )
+        await store.rooms.set_private(n.room + s, "k", n.text)
+        await store.bindings.upsert(
+            Binding(
+                room_id=n.room, channel_id=n.channel + s, channel_type="sms", participant_id=n.person, **data
+            )
+        )
+        await store.participants.upsert(
+            Participant(room_id=n.room, id=n.person + s, identity_id=n.identity, channel_ids=[n.channel])
+        )
+        await store.events.commit(
+            Event(id=n.event + s, room_id=n.room, channel_id=n.channel, idempotency_key=n.key + s, **say)
+        )
+        await store.identities.create(
+            Identity(id=n.identity + s, organization_id=n.org, addresses={"sms": [n.address + s]}, **data)
+        )
+        await store.verifications.upsert(
+            Verification(
+                identity_id=n.identity + s, organization_id=n.org, status=n.status, expires_at=SOON, **data
+            )
+        )
+        await store.verifications.create_request(
+            VerificationRequest(id=n.request + s, identity_id=n.identity, **data)
+        )
+        await store.tasks.create(Task(id=n.task + s, room_id=n.room, **data))
+        await store.observations.create(Observation(id=n.observation + s, room_id=n.room, **data))
+        await store.voice_deliveries.claim(
+            VoiceDelivery(room_id=n.room, key=n.key + s, content_hash=n.text, attempt_id=n.attempt)
+        )
+        await store.leases.acquire(n.lease + s, n.who, 3600)
+        await store.threads.create(n.thread + s, user_id=user.id, name=n.text, **data)
+        await store.messages.merge(n.thread, n.message + s, begins=True, pinned=True, **data)
+        await store.messages.upsert_feedback(Feedback(id=n.feedback + s, message_id=n.message + s, value=1))
+        await store.files.upload(n.file + s, n.text.encode(), data={"k": n.text})
+        await store.elements.upsert(
+            Element(id=n.element + s, thread_id=n.thread, message_id=n.message, file_key=n.file + s, **data)
+        )
+        await store.keys.create(name=n.text, namespaces=[n.namespace], owner_id=n.user)
+    await store.read_markers.mark_all(n.room, n.channel)
+    n.__dict__["user_id"] = user.id
+
+
+def is_plain(value: Any) -> bool:
+    """Whether something that is stored is made of what JSON has, and bytes."""
+    if isinstance(value, dict):
+        return all(map(is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return value is None or type(value) in (str, int, float, bool, bytes, Int64, datetime)
+
+
+async def stored(store: AsyncMongoStore) -> dict[str, dict[Any, Any]]:
+    """Return all that is stored, by collections and keys."""
+    database = store.engine.database
+    names = await database.list_collection_names()
+    return {name: {repr(raw["_id"]): raw async for raw in database[name].find({})} for name in names}
+
+
+async def counted(participant: str, turns: Any) -> list[Any]:
+    return [len(turns)]
+
+
+def message(n: Names) -> Message:
+    return Message(id=n.new, role="user", content=n.text, created_at=SOON)
+
+
+def event(n: Names) -> Event:
+    return Event(room_id=n.room, channel_id=n.channel, content=n.text)
+
+
+def place(n: Names) -> dict[str, Any]:
+    return {"session_id": n.session, "participant": n.participant}
+
+
+def there(n: Names) -> dict[str, Any]:
+    return {"room_id": n.room, "channel_id": n.channel}
+
+
+PAGED = {"limit": 1, "cursor": None}
+OF_ORG: Callable[[Names], RoomFilter] = lambda n: RoomFilter([n.status], n.org)  # noqa: E731
+MARKS = {"data": {}, "metadata": {}}
+ABOUT_ROOM = {
+    **dict.fromkeys(("organization_id", "status"), ""),
+    **dict.fromkeys(("paused_at", "closed_at", "last_activity_at"), SOON),
+    **MARKS,
+}
+OF_THREAD = {
+    "kind": "",
+    "owner_id": "",
+    "user_id": "",
+    "name": "",
+    "tags": [],
+    **MARKS,
+}
+
+# How each verb is called about what is one's own: with what it needs, and with what else it takes.
+CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
+    "sessions.append_chat_turns": lambda n: ({**place(n), "turns": [ChatTurn(role="user")]}, {}),
+    "sessions.append_message": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
+    "sessions.append_messages": lambda n: ({"session_id": n.session, "messages": [message(n)]}, {}),
+    "sessions.bind_participant": lambda n: (place(n), {}),
+    "sessions.conversations": lambda n: ({"session_id": n.session}, {}),
+    "sessions.count": lambda n: ({"user_id": n.user}, {"deleted": None}),
+    "sessions.count_messages": lambda n: ({"session_id": n.session}, {}),
+    "sessions.create": lambda n: (
+        {"session_id": n.new},
+        {
+            **{"user_id": "", "name": "", "description": "", "created_at": SOON, "participants": []},
+            **MARKS,
+        },
+    ),
+    "sessions.delete": lambda n: ({"session_id": n.new}, {}),
+    "sessions.delete_context": lambda n: ({"session_id": n.session}, {}),
+    "sessions.delete_message": lambda n: ({"session_id": n.session, "message_id": n.new}, {}),
+    "sessions.delete_messages": lambda n: ({"session_id": n.session}, {"message_ids": []}),
+    "sessions.exists": lambda n: ({"session_id": n.session}, {}),
+    "sessions.find": lambda n: ({"session_id": n.session}, {}),
+    "sessions.get": lambda n: ({"session_id": n.session}, {}),
+    "sessions.get_context": lambda n: ({"session_id": n.session}, {}),
+    "sessions.get_message": lambda n: ({"session_id": n.session, "message_id": n.message}, {}),
+    "sessions.in_namespace": lambda n: ({"namespace": n.namespace}, {}),
+    "sessions.integrate": lambda n: ({"session_id": n.session, "integrator": counted}, {"executor": None}),
+    "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None}),
+    "sessions.iter_chat_turns": lambda n: (place(n), {}),
+    "sessions.iter_messages": lambda n: ({"session_id": n.session}, {"conversation_id": ""}),
+    "sessions.layout": lambda n: ({"session_id": n.session}, {}),
+    "sessions.list": lambda n: ({"user_id": n.user}, {"deleted": None, "oldest": True, **PAGED}),
+    "sessions.list_chat_turns": lambda n: (place(n), {"after": 0, "limit": 1}),
+    "sessions.list_messages": lambda n: (
+        {"session_id": n.session},
+        {"limit": 1, "newest": True, "before": 0, "after": 0, "conversation_id": ""},
+    ),
+    "sessions.list_participants": lambda n: ({"session_id": n.session}, {}),
+    "sessions.purge": lambda n: ({"session_id": n.new}, {}),
+    "sessions.restore": lambda n: ({"session_id": n.session}, {}),
+    "sessions.set_context": lambda n: ({"session_id": n.session, "context": n.text}, {}),
+    "sessions.truncate": lambda n: ({"session_id": n.new}, {}),
+    "sessions.unbind_participant": lambda n: ({**place(n), "participant": n.new}, {}),
+    "sessions.update": lambda n: (
+        {"session_id": n.session},
+        {"revision": 1, "user_id": "", "name": "", "description": "", **MARKS},
+    ),
+    "sessions.update_message": lambda n: (
+        {"session_id": n.session, "message_id": n.message},
+        {"conversation_id": "", "role": "", "content": "", **MARKS},
+    ),
+    "sessions.upsert_message": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
+    "sessions.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
+    "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
+    "rooms.context": lambda n: ({"room_id": n.room}, {}),
+    "rooms.count": lambda n: ({"where": OF_ORG(n)}, {"metadata": {}}),
+    "rooms.create": lambda n: ({"room": Room(id=n.new, organization_id=n.org)}, {}),
+    "rooms.delete": lambda n: ({"room_id": n.new}, {}),
+    "rooms.exists": lambda n: ({"room_id": n.room}, {}),
+    "rooms.find": lambda n: ({"room_id": n.room}, {}),
+    "rooms.find_by_binding": lambda n: (
+        {"channel_id": n.channel, "names": [n.person]},
+        {"recipient": (n.text, n.text), "where": OF_ORG(n)},
+    ),
+    "rooms.find_by_participant": lambda n: (
+        {"channel_id": n.channel, "names": [n.person]},
+        {"where": OF_ORG(n)},
+    ),
+    "rooms.find_latest": lambda n: ({"participant_id": n.person}, {"channel_type": "", "where": OF_ORG(n)}),
+    "rooms.get": lambda n: ({"room_id": n.room}, {}),
+    "rooms.get_delivered_index": lambda n: ({"room_id": n.room}, {}),
+    "rooms.get_private": lambda n: ({"room_id": n.room, "key": "k"}, {}),
+    "rooms.iter": lambda n: ({"where": OF_ORG(n)}, {"metadata": {}}),
+    "rooms.list": lambda n: ({"where": OF_ORG(n)}, {"metadata": {}, "offset": 0, **PAGED}),
+    "rooms.list_by_channel": lambda n: (
+        {"channel_id": n.channel},
+        {"group": False, "where": OF_ORG(n), "limit": 1, "offset": 0},
+    ),
+    "rooms.merge_metadata": lambda n: ({"room_id": n.room, "metadata": {}}, {"unset": []}),
+    "rooms.replace": lambda n: (
+        {"room": Room(id=n.room, organization_id=n.org, status=n.status)},
+        {"expected": RoomState(n.status, None, None)},
+    ),
+    "rooms.set_private": lambda n: ({"room_id": n.room, "key": "k", "value": n.text}, {}),
+    "rooms.update": lambda n: ({"room_id": n.room}, ABOUT_ROOM),
+    "events.commit": lambda n: ({"event": event(n)}, {"target": event(n), "activity": True}),
+    "events.count": lambda n: ({"room_id": n.room}, {"where": EventFilter()}),
+    "events.create": lambda n: ({"event": event(n)}, {}),
+    "events.delete": lambda n: ({"room_id": n.room, "event_id": n.new}, {"replies": True}),
+    "events.find": lambda n: ({"event_id": n.event}, {}),
+    "events.find_by_key": lambda n: ({"room_id": n.room, "key": n.key}, {"channel_id": ""}),
+    "events.get": lambda n: ({"event_id": n.event}, {}),
+    "events.iter": lambda n: ({"room_id": n.room}, {"where": EventFilter()}),
+    "events.list": lambda n: (
+        {"room_id": n.room},
+        {"where": EventFilter(), "limit": 1, "offset": 0, "newest": True, "before": 0, "after": 0},
+    ),
+    "events.record_delivery": lambda n: ({"room_id": n.room, "event_id": n.event, "results": {}}, {}),
+    "events.replace": lambda n: ({"event": altered(event(n), id=n.event)}, {"erase_edits": True}),
+    "events.threads": lambda n: ({"room_id": n.room, "event_ids": [n.event]}, {}),
+    "events.update": lambda n: (
+        {"event_id": n.event},
+        {"status": "", "visibility": "", "content": "", **MARKS},
+    ),
+    "events.watch": lambda n: ({"room_id": n.room}, {"after": 0}),
+    **{f"bindings.{verb}": lambda n: (there(n), {}) for verb in ("exists", "find", "get")},
+    "bindings.delete": lambda n: ({"room_id": n.room, "channel_id": n.new}, {}),
+    "bindings.iter": lambda n: ({"room_id": n.room}, {}),
+    "bindings.list": lambda n: ({"room_id": n.room}, PAGED),
+    "bindings.upsert": lambda n: ({"binding": Binding(room_id=n.room, channel_id=n.channel)}, {}),
+    **{
+        f"participants.{verb}": lambda n: ({"room_id": n.room, "participant_id": n.person}, {})
+        for verb in ("find", "get")
+    },
+    "participants.delete": lambda n: ({"room_id": n.room, "participant_id": n.new}, {}),
+    "participants.iter": lambda n: ({"room_id": n.room}, {}),
+    "participants.list": lambda n: ({"room_id": n.room}, PAGED),
+    "participants.upsert": lambda n: ({"participant": Participant(room_id=n.room, id=n.person)}, {}),
+    "identities.create": lambda n: ({"identity": Identity(id=n.new, addresses={"sms": [n.new]})}, {}),
+    "identities.find": lambda n: ({"identity_id": n.identity}, {}),
+    "identities.find_by_address": lambda n: (
+        {"channel_type": "sms", "address": n.address},
+        {"organization_id": ""},
+    ),
+    "identities.get": lambda n: ({"identity_id": n.identity}, {}),
+    "identities.link_address": lambda n: (
+        {"identity_id": n.identity, "channel_type": "sms", "address": n.new},
+        {"organization_id": n.org},
+    ),
+    "identities.list": lambda n: ({"organization_id": n.org}, PAGED),
+    "identities.unlink_address": lambda n: (
+        {"identity_id": n.identity, "channel_type": "sms", "address": n.new},
+        {"organization_id": n.org},
+    ),
+    "verifications.create_request": lambda n: (
+        {"request": VerificationRequest(id=n.new, identity_id=n.identity)},
+        {},
+    ),
+    "verifications.find": lambda n: ({"identity_id": n.identity}, {"organization_id": n.org}),
+    "verifications.find_request": lambda n: ({"request_id": n.request}, {}),
+    "verifications.iter_expiring": lambda n: ({"status": n.status}, {}),
+    "verifications.upsert": lambda n: (
+        {"verification": Verification(identity_id=n.identity, organization_id=n.org, status="")},
+        {},
+    ),
+    "verifications.upsert_request": lambda n: (
+        {"request": VerificationRequest(id=n.request, identity_id=n.identity)},
+        {},
+    ),
+    "tasks.create": lambda n: ({"task": Task(id=n.new, room_id=n.room)}, {}),
+    "tasks.find": lambda n: ({"task_id": n.task}, {}),
+    "tasks.get": lambda n: ({"task_id": n.task}, {}),
+    "tasks.iter": lambda n: ({"room_id": n.room}, {}),
+    "tasks.list": lambda n: ({"room_id": n.room}, {"status": "", **PAGED}),
+    "tasks.upsert": lambda n: ({"task": Task(id=n.task, room_id=n.room)}, {}),
+    "observations.create": lambda n: ({"observation": Observation(id=n.new, room_id=n.room)}, {}),
+    "observations.iter": lambda n: ({"room_id": n.room}, {}),
+    "observations.list": lambda n: ({"room_id": n.room}, PAGED),
+    "read_markers.by_channel": lambda n: ({"room_id": n.room}, {}),
+    "read_markers.count_unread": lambda n: (there(n), {}),
+    "read_markers.mark": lambda n: ({**there(n), "event_id": n.event}, {}),
+    "read_markers.mark_all": lambda n: (there(n), {}),
+    "voice_deliveries.claim": lambda n: (
+        {"delivery": VoiceDelivery(room_id=n.room, key=n.new, content_hash=n.text)},
+        {},
+    ),
+    "voice_deliveries.complete": lambda n: (
+        {
+            "delivery": VoiceDelivery(
+                room_id=n.room, key=n.key, content_hash=n.text, attempt_id=n.attempt, outcome={}
+            )
+        },
+        {},
+    ),
+    "voice_deliveries.find": lambda n: ({"room_id": n.room, "key": n.key}, {}),
+    "leases.acquire": lambda n: ({"name": n.lease, "owner": n.who, "seconds": 3600}, {}),
+    "leases.release": lambda n: ({"name": n.new, "owner": n.who}, {}),
+    "leases.renew": lambda n: ({"lease": Lease(n.lease, n.who, 1, 3600)}, {"seconds": 3600}),
+    "users.find": lambda n: ({"user_id": n.user_id}, {}),
+    "users.find_by_identifier": lambda n: ({"identifier": n.user}, {}),
+    "users.get": lambda n: ({"user_id": n.user_id}, {}),
+    "users.upsert": lambda n: ({"identifier": n.user}, {"metadata": {}}),
+    "files.delete": lambda n: ({"key": n.new}, {}),
+    "files.find": lambda n: ({"key": n.file}, {}),
+    "files.get": lambda n: ({"key": n.file}, {}),
+    "files.read": lambda n: ({"key": n.file}, {"start": 0, "end": 1}),
+    "files.upload": lambda n: ({"key": n.file, "content": b"x"}, {"content_type": "", "data": {}}),
+    "threads.create": lambda n: ({"thread_id": n.new}, OF_THREAD),
+    "threads.cursor_of": lambda n: (
+        {"thread": Thread(id=n.thread, created_at=SOON, active_at=SOON)},
+        {},
+    ),
+    "threads.delete": lambda n: ({"thread_id": n.new}, {}),
+    "threads.find": lambda n: ({"thread_id": n.thread}, {}),
+    "threads.get": lambda n: ({"thread_id": n.thread}, {}),
+    "threads.iter": lambda n: ({"user_id": n.user_id}, {"kind": "", "owner_id": "", "name": "", "data": {}}),
+    "threads.list": lambda n: ({"user_id": n.user_id}, {"search": "", "vote": 1, **PAGED}),
+    "threads.merge": lambda n: ({"thread_id": n.thread}, {"adds": True, **OF_THREAD}),
+    "messages.count": lambda n: ({"thread_id": n.thread}, {}),
+    "messages.delete": lambda n: ({"message_id": n.new}, {}),
+    "messages.delete_feedback": lambda n: ({"feedback_id": n.new}, {}),
+    "messages.find": lambda n: ({"message_id": n.message}, {}),
+    "messages.get": lambda n: ({"message_id": n.message}, {}),
+    "messages.iter": lambda n: ({"thread_id": n.thread}, {"kind": "", "content": "", "data": {}}),
+    "messages.iter_pinned": lambda n: ({"user_id": n.user_id}, {}),
+    "messages.list": lambda n: ({"thread_id": n.thread}, PAGED),
+    "messages.merge": lambda n: (
+        {"thread_id": n.thread, "message_id": n.message},
+        {
+            **{"begins": True, "kind": "", "parent_id": "", "content": "", "data": {}},
+            **{"pinned": True, "created_at": SOON},
+        },
+    ),
+    "messages.upsert_feedback": lambda n: ({"feedback": Feedback(message_id=n.message, value=1)}, {}),
+    "elements.delete": lambda n: ({"element_id": n.new}, {}),
+    "elements.find": lambda n: ({"element_id": n.element}, {}),
+    "elements.get": lambda n: ({"element_id": n.element}, {}),
+    "elements.iter": lambda n: ({"thread_id": n.thread}, {}),
+    "elements.upsert": lambda n: (
+        {"element": Element(id=n.element, thread_id=n.thread, message_id=n.message)},
+        {},
+    ),
+    "keys.count": lambda n: ({}, {}),
+    "keys.create": lambda n: ({"name": n.text}, {"namespaces": [], "owner_id": "", "expires_at": SOON}),
+    "keys.delete": lambda n: ({"key_id": n.new}, {}),
+    "keys.list": lambda n: ({}, PAGED),
+    "keys.verify": lambda n: ({"token": n.new}, {}),
+}
+# What is code, and no more than called.
+CODE = {"sessions.integrate": {"integrator", "executor"}}
+# Verbs that show to whoever may call them what belongs to everybody.
+OF_ALL = {"keys.list"}
+# A token that is none is as good as an unknown one.
+LENIENT = {("keys.verify", "token")}
+# Refused, if only by the driver or the server and in their words for it.
+UNCLEAR = {("sessions.update", "revision"): OverflowError, ("sessions.watch", "after"): MongoStoreError}
+EVERY_VERB = [
+    f"{kind}.{name}"
+    for kind, repository in vars(AsyncMongoStore("mongomock://")).items()
+    if isinstance(repository, Repository)
+    for name, _ in inspect.getmembers(type(repository), inspect.isfunction)
+    if not name.startswith("_")
+]
+KINDS = list(dict.fromkeys(verb.partition(".")[0] for verb in EVERY_VERB))
+
+
+def hints_of(verb: Any) -> dict[str, Any]:
+    """Return the types of a verb's parameters, of each member that `**members` takes, too."""
+    hints = get_type_hints(verb)
+    hints.pop("return", None)
+    for name, hint in list(hints.items()):
+        if get_origin(hint) is Unpack:
+            del hints[name]
+            hints |= get_type_hints(get_args(hint)[0])
+    return hints
+
+
+def plain_types(hint: Any) -> set[Any] | None:
+    """Return the types of a parameter that takes plain values, None for one that takes anything else."""
+    kinds = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
+    kinds |= {int} if float in kinds else set()
+    return kinds if kinds <= {str, int, bool, float, bytes, datetime, type(None)} else None
+
+
+def in_place_of(sample: Any, hint: Any) -> Iterator[Any]:
+    """Yield what is tried in the place of one argument."""
+    yield from PAYLOADS
+    if plain_types(hint) is None:
+        for payload in PAYLOADS:
+            yield [payload]
+            yield {"k": payload}
+            if type(payload) is str:
+                yield {payload: "x"}
+            if isinstance(sample, tuple):
+                yield ("x", payload)
+                yield (payload, "x")
+    if isinstance(sample, list) and sample and isinstance(sample[0], BaseModel):
+        yield from ([one] for one in in_place_of(sample[0], hint))
+    if isinstance(sample, BaseModel):
+        for name in type(sample).model_fields:
+            for payload in PAYLOADS:
+                for value in (payload, [payload], {"k": payload}):
+                    yield sample.model_copy(update={name: value})
+    if dataclasses.is_dataclass(sample) and not isinstance(sample, type):
+        for field in dataclasses.fields(sample):
+            for payload in PAYLOADS:
+                yield dataclasses.replace(sample, **{field.name: payload})
+                yield dataclasses.replace(sample, **{field.name: [payload]})
+
+
+def forged(valid: str | None) -> Iterator[Any]:
+    """Yield cursors that no page gave, some of them made from one that a page gave."""
+    yield from FORGED
+    fields = from_token(valid)
+    for operator in OPERATORS:
+        for index in range(len(fields) if isinstance(fields, list) else 0):
+            changed = [*fields]
+            changed[index] = operator
+            yield to_token(changed)
+            if isinstance(fields[index], dict):
+                changed[index] = dict.fromkeys(fields[index], operator)
+                yield to_token(changed)
+
+
+async def outcome_of(verb: Any, arguments: dict[str, Any]) -> Any:
+    """Call a verb and return what it returns or yields, or the error that it raises."""
+    try:
+        result = verb(**arguments)
+        if inspect.iscoroutine(result):
+            return await result
+        if inspect.isasyncgen(result):
+            async with aclosing(result):
+                try:
+                    async with asyncio.timeout(0.05 if verb.__name__ == "watch" else 60):
+                        return [item async for item in result]
+                except TimeoutError:
+                    return []
+        return result
+    except Exception as error:  # whatever it is, the test tells
+        return error
+
+
+def judged(verb: str, name: str, payload: Any, hint: Any, outcome: Any) -> str | None:
+    """Return what is wrong with what became of a call, None if nothing is."""
+    kinds = plain_types(hint)
+    fits = not kinds or type(payload) in kinds or (verb, name) in LENIENT
+    # A subclass may be taken for the text that it is.
+    if not fits and not (str in kinds and isinstance(payload, str)):
+        return None if type(outcome) is InvalidValueError else f"is not refused but gives {shown(outcome)}"
+    if isinstance(outcome, BaseException):
+        refused = type(outcome) in (*OURS, UNCLEAR.get((verb, name)))
+        return None if refused else f"raises {shown(outcome)}"
+    if NEIGHBOUR in repr(outcome) and verb not in OF_ALL:
+        return "shows what is the neighbour's"
+    if isinstance(payload, str) and str(getattr(outcome, name, payload)) != str(payload):
+        return f"is taken for {shown(getattr(outcome, name))}"
+    return None
+
+
+def shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 100 else f"{text[:100]}…"
+
+
+async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator[tuple[str, Any, Any, Any]]:
+    """Call a verb with each payload in the place of each argument, and yield what becomes of it."""
+    kind, _, name = verb.partition(".")
+    call = getattr(getattr(store, kind), name)
+    required, optional = CALLS[verb](n)
+    for parameter, hint in hints_of(call).items():
+        if parameter in CODE.get(verb, ()):
+            continue
+        payloads = list(in_place_of({**required, **optional}[parameter], hint))
+        if parameter in ("cursor", "after", "before"):
+            page = await call(**required, limit=1) if "limit" in optional else None
+            payloads += forged(page and page.next_cursor)
+        for payload in payloads:
+            arguments = {**CALLS[verb](n)[0], parameter: payload}
+            yield parameter, payload, hint, await outcome_of(call, arguments)
+
+
+def test_every_parameter_of_every_verb_is_called() -> None:
+    assert set(CALLS) == set(EVERY_VERB)
+    store = AsyncMongoStore("mongomock://")
+    for verb, given in CALLS.items():
+        kind, _, name = verb.partition(".")
+        required, optional = given(Names("x"))
+        assert not required.keys() & optional.keys()
+        assert {*required, *optional} == set(hints_of(getattr(getattr(store, kind), name))), verb
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nothing_in_the_place_of_an_argument_reaches_what_is_anothers(
+    store: AsyncMongoStore, kind: str
+) -> None:
+    await furnish(store, Names(NEIGHBOUR))
+    theirs = await stored(store)
+    await furnish(store, me := Names("caller"))
+    wrong = []
+    for verb in EVERY_VERB:
+        if verb.startswith(f"{kind}."):
+            async for parameter, payload, hint, outcome in attempts(store, verb, me):
+                if reason := judged(verb, parameter, payload, hint, outcome):
+                    wrong.append(f"{verb}({parameter}={shown(payload)}) {reason}")
+            now = await stored(store)
+            for name, documents in theirs.items():
+                for key, document in documents.items():
+                    if now[name].get(key) != document:
+                        wrong.append(f"{verb} changes {name} {key}")
+            wrong += [
+                f"{verb} stores {shown(document)}"
+                for name, documents in now.items()
+                for document in documents.values()
+                if name not in GRIDFS and not is_plain(document)
+            ]
+    assert not wrong, "\n".join(wrong)
