@@ -172,7 +172,8 @@ def _http_problem(request: Request, error: Exception) -> Response:
     said = error.detail if isinstance(error, ProblemError) else ""
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "")
+        first = {*headers.get("Allow", "").replace(",", " ").split()}
+        headers["Allow"] = ", ".join(sorted(first | _allowed(request)))
     return problem(request.scope["path"], error.status_code, said, headers=headers)
 
 

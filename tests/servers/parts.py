@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict
+from starlette.responses import StreamingResponse
 
 from mongostore import AsyncMongoStore, MongoStoreError, NotFoundError
 from mongostore.servers.access import Access, Caller, let_in
@@ -25,12 +25,6 @@ def client(app: FastAPI, token: str | None = None) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers)
-
-
-@asynccontextmanager
-async def asked(app: FastAPI, token: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(app, token) as asking:
-        yield asking
 
 
 class Thing(BaseModel):
@@ -60,6 +54,14 @@ def small_app(store: AsyncMongoStore, **options: Any) -> FastAPI:
     @app.get("/raise/{kind}")
     async def fail(kind: str) -> None:
         raise ERRORS[kind]
+
+    @app.get("/breaks")
+    async def break_off() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"begun"
+            raise ERRORS["other"]
+
+        return StreamingResponse(parts())
 
     @app.get("/quiet")
     async def quiet() -> None:

@@ -236,6 +236,18 @@ async def test_what_fails_is_logged_without_its_words(
         assert "secret words" not in caplog.text
 
 
+async def test_an_answer_that_breaks_off_is_no_whole_one_and_is_logged_without_words(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as asking:
+        with pytest.raises(RuntimeError, match="broke off") as caught:
+            await asking.get("/breaks")
+    assert caught.value.__suppress_context__
+    assert "ValueError" in caplog.text
+    assert "secret words" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -43,8 +43,9 @@ def test_keywords_are_those_of_the_text_with_the_turns_they_are_from() -> None:
 def test_keywords_are_the_same_in_every_process() -> None:
     code = (
         "from mongostore.integrators.keywords import KeywordIntegrator\n"
-        "from tests.servers.test_integrators import DIALOGUE, turns\n"
-        "print(KeywordIntegrator()('ada', turns(*DIALOGUE)))"
+        "from mongostore.models import ChatTurn\n"
+        f"turns = [ChatTurn(role='user', content=text) for text in {DIALOGUE!r}]\n"
+        "print(KeywordIntegrator()('ada', turns))"
     )
     found = {
         subprocess.run(
