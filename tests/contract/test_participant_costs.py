@@ -100,6 +100,8 @@ CASES = [
     Case("list the oldest sessions, deleted or not", 2, lambda s: pages(s, deleted=None)),
     Case("list the oldest of a user, deleted or not", 2, lambda s: pages(s, user_id="u1", deleted=None)),
     Case("list the newest sessions, deleted or not", 2, lambda s: pages(s, oldest=False, deleted=None)),
+    Case("list turns where all went", 1, lambda s: s.list_chat_turns("emptied", "a")),
+    Case("integrate where all turns went", 2, lambda s: s.integrate("emptied", count_them)),
     Case("unbind with turns in 30 segments", 36, lambda s: s.unbind_participant("long", "b")),
 ]
 
@@ -138,6 +140,12 @@ async def populate(store: AsyncMongoStore) -> None:
         if n == 500:
             await long.append_message("long", Message(id="old", role="user", content=TEXT))
     await long.integrate("long", count_them)
+    await long.create("emptied", participants=["a"])
+    for _ in range(3):
+        await long.append_chat_turns("emptied", "a", said(1000))
+    await long.delete_messages("emptied")
+    for _ in range(300):
+        await long.append_message("emptied", Message(role="user"))
 
 
 async def observe(uri: str, database: str, wire: Wire) -> Observation:

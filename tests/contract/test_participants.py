@@ -102,7 +102,7 @@ async def test_unbinding_takes_turns_insights_and_marker_and_nothing_else(
     sessions = store.sessions
     await sessions.create("s", participants=["a", "b"])
     for n in range(count):
-        await sessions.append_chat_turns("s", "a", said(f"a-{n}"))
+        await sessions.append_chat_turns("s", "a", said(f"alpha {n}"))
         await sessions.append_chat_turns("s", "b", said(f"b{n}"))
         await sessions.append_message("s", Message(role="user", conversation_id="a", content=f"m{n}"))
     await sessions.append_chat_turns("s", "a", said("x" * 2_000_000, *range(40)))
@@ -120,7 +120,7 @@ async def test_unbinding_takes_turns_insights_and_marker_and_nothing_else(
     assert kept == {text: place for text, place in positions.items() if str(text)[0] in "bm"}
     for name in ("sessions", "session_segments"):
         stored = await store.engine.database[name].find({}).to_list()
-        assert "a-1" not in str(stored)
+        assert "alpha" not in str(stored)
     assert await store.engine.database["session_overflows"].count_documents({}) == 0
 
     assert await sessions.bind_participant("s", "a")
@@ -145,6 +145,25 @@ async def test_the_newest_message_is_found_behind_many_turns_that_go(store: Asyn
     await store.sessions.append_chat_turns("s", "a", said(*range(300)))
     assert await store.sessions.unbind_participant("s", "a")
     assert (await store.sessions.get("s")).last is None
+
+
+@pytest.mark.usefixtures("small_tails")
+async def test_the_newest_message_is_found_behind_turns_of_segments_that_go(store: AsyncMongoStore) -> None:
+    sessions = store.sessions
+    await sessions.create("s", participants=["a"])
+    first = await sessions.append_message("s", Message(role="user", content="the first"))
+    for n in range(20):
+        await sessions.append_chat_turns("s", "a", said(n))
+    layout = await sessions.layout("s")
+    ids = [one.id async for one in sessions.iter_messages("s")]
+    assert await sessions.delete_messages("s", ids[layout.sealed :]) == layout.embedded
+    last = (await sessions.get("s")).last
+    assert last is not None
+    assert last.conversation_id == "a"
+    assert await sessions.unbind_participant("s", "a")
+    session = await sessions.get("s")
+    assert session.last is not None
+    assert (session.count, session.last.id) == (1, first.id)
 
 
 async def test_turns_are_numbered_without_gaps_and_one_call_s_follow_each_other(
@@ -248,6 +267,93 @@ async def test_numbers_never_shift_and_are_never_used_again(store: AsyncMongoSto
     assert [one.chat_turn_count for one in await sessions.list_participants("s")] == [23, 20]
     assert await sessions.unbind_participant("s", "a")
     assert await sessions.count_messages("s") == 0
+
+
+async def test_what_begins_anew_while_it_is_read_is_read_whole_or_not_at_all(store: AsyncMongoStore) -> None:
+    sessions = store.sessions
+    for change in ("truncate", "unbind_participant", "delete_messages"):
+        await sessions.create(change, participants=["a"])
+        await sessions.append_chat_turns(change, "a", said(*range(1000)))
+        arguments = ["a"] if change == "unbind_participant" else []
+        reading = [sessions.list_chat_turns(change, "a", limit=1000) for _ in range(5)]
+        pages = await asyncio.gather(
+            *reading[:2], getattr(sessions, change)(change, *arguments), *reading[2:], return_exceptions=True
+        )
+        for page in [*pages[:2], *pages[3:]]:
+            if change == "unbind_participant" and isinstance(page, NotFoundError):
+                assert page.kind == "participant"
+            else:
+                assert len(page.items) in (0, 1000)  # type: ignore[union-attr]
+
+
+async def test_a_truncation_and_what_binds_meanwhile_both_hold(store: AsyncMongoStore) -> None:
+    await store.sessions.create("s", participants=["a"])
+    for n in range(10):
+        await store.sessions.append_chat_turns("s", "a", said(n))
+        await asyncio.gather(
+            store.sessions.truncate("s"),
+            store.sessions.bind_participant("s", f"p{n}"),
+            store.sessions.unbind_participant("s", f"p{n - 5}"),
+        )
+        bound = [one.participant for one in await store.sessions.list_participants("s")]
+        assert bound == ["a", *(f"p{i}" for i in range(max(0, n - 4), n + 1))]
+
+
+async def test_deleted_turns_are_not_counted_again_when_the_others_go(store: AsyncMongoStore) -> None:
+    sessions = store.sessions
+    await sessions.create("s", participants=["a", "b"])
+    await sessions.append_chat_turns("s", "a", said(*range(200)))
+    await sessions.append_chat_turns("s", "b", said(*range(3)))
+    ids = [one.id async for one in sessions.iter_messages("s")]
+    assert await sessions.delete_messages("s", [ids[0], ids[199], ids[202]]) == 3
+    assert (await sessions.get("s")).count == 200
+    assert await sessions.unbind_participant("s", "a")
+    assert (await sessions.get("s")).count == 2
+    assert await sessions.unbind_participant("s", "b")
+    assert (await sessions.get("s")).count == 0
+
+
+@pytest.mark.usefixtures("small_tails")
+async def test_turns_are_read_once_whatever_others_left_half_done(store: AsyncMongoStore) -> None:
+    sessions, database = store.sessions, store.engine.database
+    await sessions.create("s", participants=["a"])
+    for n in range(1, 15):
+        await sessions.append_chat_turns("s", "a", said(n))
+    stored = await database["sessions"].find_one({})
+    base, messages = stored["base"], stored["messages"]
+    assert base
+    # A roll that died before its trim, and a deletion that died before it made its hole.
+    await database["session_segments"].insert_one(
+        {
+            "_id": f"default/s/{stored['generation']}/{base:012}",
+            "session": "default/s",
+            "generation": stored["generation"],
+            "start": base,
+            "end": base + 4,
+            "edits": stored["edits"],
+            "bytes": 0,
+            "messages": messages[:4],
+        }
+    )
+    [second] = [one.id async for one in sessions.iter_messages("s") if one.number == 2]
+    await database["sessions"].update_one(
+        {},
+        {
+            "$set": {"deletions": [second]},
+            "$inc": {"message_count": -1, "edits": 1, "participants.a.kept": -1},
+        },
+    )
+    expected = [(n, n) for n in range(1, 15) if n != 2]
+    assert await contents(store, "a") == expected
+    page = await sessions.list_chat_turns("s", "a", limit=3)
+    assert [turn.number for turn in page.items] == [1, 3, 4]
+    # One that the roll has copied goes all the same.
+    assert await sessions.delete_message("s", messages[0]["id"])
+    expected.remove((messages[0]["number"], messages[0]["content"]))
+    assert await contents(store, "a") == expected
+    for n in range(15, 30):
+        await sessions.append_chat_turns("s", "a", said(n))
+    assert await contents(store, "a") == [*expected, *((n, n) for n in range(15, 30))]
 
 
 async def test_turns_of_any_size_and_shape_come_back_equal(store: AsyncMongoStore) -> None:

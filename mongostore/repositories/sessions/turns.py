@@ -188,9 +188,10 @@ class Turns:
             end = min(start + min(wanted - len(found), _NUMBERS_A_STEP), sealed)
             part = await self._sealed(document, binding, start, end)
             if len(part) < end - start:
-                # Some were deleted, or all began anew.
-                now = participant_of(await self._tail.read(document["_id"]), name)
-                if now["binding"] != binding:
+                # Some were deleted, or all went this very moment.
+                now = await self._tail.read(document["_id"])
+                same = now["generation"] == document["generation"]
+                if participant_of(now, name)["binding"] != binding or not same:
                     return None
             found += part
             start = end
