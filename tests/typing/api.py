@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_type
 
 from mongostore import (
@@ -9,10 +10,13 @@ from mongostore import (
     AsyncMongoStore,
     Binding,
     Change,
+    ChatTurn,
     Conversation,
     Event,
     File,
     Identity,
+    Integration,
+    IntegrationStatus,
     Lease,
     Message,
     MongoStore,
@@ -20,6 +24,7 @@ from mongostore import (
     Room,
     RoomContext,
     Session,
+    SessionParticipant,
     Task,
     Thread,
     ThreadMessage,
@@ -43,6 +48,21 @@ async def async_use(store: AsyncMongoStore) -> None:
     assert_type(await sessions.conversations("s"), list[Conversation])
     async for one in sessions.iter_messages("s"):
         assert_type(one, Message)
+    assert_type(await sessions.create("t", participants=["a"]), Session)
+    assert_type(await sessions.list(oldest=True), Page[Session])
+    assert_type(await sessions.bind_participant("s", "a"), bool)
+    assert_type(await sessions.list_participants("s"), list[SessionParticipant])
+    assert_type(await sessions.append_chat_turns("s", "a", [ChatTurn(role="user")]), int)
+    assert_type(await sessions.list_chat_turns("s", "a", after=3), Page[ChatTurn])
+    async for turn in sessions.iter_chat_turns("s", "a"):
+        assert_type(turn.number, int | None)
+
+    async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
+        return [f"{participant} {turn.role}" for turn in turns]
+
+    integration = await sessions.integrate("s", insights_of)
+    assert_type(integration, Integration)
+    assert_type(integration.results[0].status, IntegrationStatus)
     async for change in sessions.watch("s"):
         assert_type(change, Change)
 
@@ -89,6 +109,9 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(sessions.delete_messages("s"), int)
     for message in sessions.iter_messages("s"):
         assert_type(message, Message)
+    for turn in sessions.iter_chat_turns("s", "a"):
+        assert_type(turn, ChatTurn)
+    assert_type(sessions.integrate("s", lambda _, turns: [len(turns)], executor=None), Integration)
     for change in sessions.watch("s"):
         assert_type(change, Change)
     assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
