@@ -63,7 +63,7 @@ def _numbered(value: Any) -> Any:
 
 
 router = APIRouter(
-    prefix="/v1/rolethreads", tags=["Role threads"], responses=problem_responses(401, 413, 422, 503)
+    prefix="/v1/rolethreads", tags=["Role threads"], responses=problem_responses(400, 401, 413, 422, 503)
 )
 
 
