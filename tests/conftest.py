@@ -20,6 +20,11 @@ from tests.faults.deployments import certificate, cluster
 NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MONGOSTORE_MONGOD"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let those who have the time run the long forms of tests of faults."""
+    parser.addoption("--long", action="store_true", help="run long tests of faults at their full length")
+
+
 def absent(reason: str) -> None:
     """Skip at home what fails where everything has to be there."""
     if os.environ.get("CI"):

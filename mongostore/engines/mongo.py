@@ -30,7 +30,7 @@ from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.faults import translate
 from mongostore.engines.mongod import Mongod
 from mongostore.engines.protocol import Capability, Database
-from mongostore.engines.transactions import DRIVER, Statements, end_abandoned, transact
+from mongostore.engines.transactions import DRIVER, Statements, deadline, end_abandoned, transact
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
 
 R = TypeVar("R")
@@ -103,6 +103,7 @@ class MongoEngine:
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._capabilities: frozenset[Capability] = frozenset()
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
+        self._unended: set[asyncio.Task[None]] = set()
         self.label = label_of(uri)
 
     @property
@@ -167,10 +168,13 @@ class MongoEngine:
         try:
             # The server would keep them open for a minute, and others waiting.
             loop = asyncio.get_running_loop()
-            if ending := [one for one in self._transactions_in_hand if one.get_loop() is loop]:
+            in_hand = self._transactions_in_hand | self._unended
+            if ending := [one for one in in_hand if one.get_loop() is loop]:
                 await asyncio.wait(ending, timeout=_ENDING_SECONDS)
         finally:
-            await client.close()
+            # It tells the server, which may be one that says nothing any more.
+            with pymongo.timeout(_ENDING_SECONDS):
+                await client.close()
 
     async def revive(self) -> None:
         """End what dead processes have begun and keep others waiting with."""
@@ -228,14 +232,14 @@ class MongoEngine:
         ended = asyncio.get_running_loop().create_future()
         self._transactions_in_hand.add(ended)
         try:
-            return await transact(self._client, self.database.write_concern, statements)
+            return await transact(self._client, self.database.write_concern, statements, self._unended)
         finally:
             self._transactions_in_hand.discard(ended)
             ended.set_result(None)
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""
-        return pymongo.timeout(seconds)
+        return deadline(seconds)
 
     async def _discover(self) -> frozenset[Capability]:
         assert self._client is not None

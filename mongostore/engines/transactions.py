@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
 import pymongo
@@ -24,32 +25,56 @@ Statements = Callable[[AsyncClientSession | None], Awaitable[R]]
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 _LAST_SECONDS = 2.0
+# A server that answers ends a transaction within this time, though the caller's is over.
+_GRACE_SECONDS = 0.1
 # The statements of a transaction follow each other within milliseconds: who pauses so long is dead or stands.
 _ABANDONED_SECONDS = 1.5
 # What this package adds to the name of the driver, by which its transactions are known.
 DRIVER = "mongostore"
 
+_ends: ContextVar[float] = ContextVar("mongostore_transaction_ends", default=math.inf)
 
-async def transact(client: Client, concern: WriteConcern, statements: Statements[R]) -> R:
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Bound every command sent inside the `with` block, and the wait for the end of a transaction."""
+    token = _ends.set(min(_ends.get(), time.monotonic() + seconds))
+    try:
+        with pymongo.timeout(seconds):
+            yield
+    finally:
+        _ends.reset(token)
+
+
+async def transact(
+    client: Client, concern: WriteConcern, statements: Statements[R], unended: set[asyncio.Task[None]]
+) -> R:
     """Run statements in one transaction, anew whenever another one is in their way.
 
     They may run several times, and must use nothing but the session that they are given. Only the deadline
     that is set around it ends the trying.
 
+    Args:
+        client: Who asks.
+        concern: How the transaction is written.
+        statements: What is done in it.
+        unended: Where the ends of transactions are kept that last longer than that deadline.
+
     Raises:
         PyMongoError: The last attempt's; with the label UnknownTransactionCommitResult it may have succeeded.
     """
     pause, patience = _FIRST_PAUSE, time.monotonic() + _ABANDONED_SECONDS
-    async with client.start_session() as session:
+    session = client.start_session()
+    ending = _Ending(unended)
+    try:
         while True:
             try:
                 await session.start_transaction(write_concern=concern)
                 result = await statements(session)
-                await _commit(session)
+                await _commit(session, ending)
             except BaseException as error:
-                if session.in_transaction:
-                    await _at_last(session.abort_transaction)
-                if not _is_passing(error):
+                has_ended = not session.in_transaction or await ending.try_out(session.abort_transaction)
+                if not has_ended or not _is_passing(error):
                     raise
             else:
                 return result
@@ -58,6 +83,8 @@ async def transact(client: Client, concern: WriteConcern, statements: Statements
             if time.monotonic() > patience:
                 await end_abandoned(client)
                 patience = time.monotonic() + _ABANDONED_SECONDS
+    finally:
+        await ending.leave(session)
 
 
 async def end_abandoned(client: Client) -> None:
@@ -92,7 +119,47 @@ def _is_passing(error: BaseException) -> bool:
     return error.has_error_label("TransientTransactionError")
 
 
-async def _commit(session: AsyncClientSession) -> None:
+class _Ending:
+    """What ends a transaction at last, in a context of its own, for which no deadline is over yet.
+
+    Whoever waits for it does so until his own deadline, and hardly longer; it goes on without him.
+    """
+
+    def __init__(self, unended: set[asyncio.Task[None]]) -> None:
+        self._unended = unended
+        self._task: asyncio.Task[None] | None = None
+
+    async def try_out(self, end: Callable[[], Awaitable[None]]) -> bool:
+        """Begin an end of the transaction, and return whether it has come to its own end in time.
+
+        Raises:
+            PyMongoError: What came of it, in time.
+        """
+        self._task = asyncio.create_task(_bounded(end), context=Context())
+        self._unended.add(self._task)
+        self._task.add_done_callback(self._unended.discard)
+        await _to_the_end(self._task, max(_ends.get(), time.monotonic() + _GRACE_SECONDS))
+        if self._task.done():
+            self._task.result()
+        return self._task.done()
+
+    async def leave(self, session: AsyncClientSession) -> None:
+        """Give the session back as soon as nothing uses it any more."""
+        if (before := self._task) is None or before.done():
+            await session.end_session()
+            return
+
+        async def leave() -> None:
+            await asyncio.wait([before])
+            before.cancelled() or before.exception()
+            await session.end_session()
+
+        task = asyncio.create_task(leave(), context=Context())
+        self._unended.add(task)
+        task.add_done_callback(self._unended.discard)
+
+
+async def _commit(session: AsyncClientSession, ending: _Ending) -> None:
     # Given up half-way it may stay open, for the driver aborts none after that, and keep others waiting.
     async def commit() -> None:
         try:
@@ -100,9 +167,12 @@ async def _commit(session: AsyncClientSession) -> None:
         except PyMongoError as error:
             if not error.has_error_label("UnknownTransactionCommitResult"):
                 raise
-            await _at_last(session.commit_transaction)
+            if not await ending.try_out(session.commit_transaction):
+                raise
 
-    await _to_the_end(commit(), copy_context())
+    task = asyncio.create_task(commit(), context=copy_context())
+    await _to_the_end(task)
+    task.result()
 
 
 async def _insist(session: AsyncClientSession) -> None:
@@ -115,26 +185,20 @@ async def _insist(session: AsyncClientSession) -> None:
         await asyncio.sleep(_LONGEST_PAUSE)
 
 
-async def _at_last(end: Callable[[], Awaitable[None]]) -> None:
-    """End a transaction in a context of its own, for which no deadline is over yet."""
-
-    async def run() -> None:
-        with pymongo.timeout(_LAST_SECONDS):
-            await end()
-
-    await _to_the_end(run(), Context())
+async def _bounded(end: Callable[[], Awaitable[None]]) -> None:
+    with pymongo.timeout(_LAST_SECONDS):
+        await end()
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None], context: Context) -> None:
-    """Wait for work that ends by itself; whoever is cancelled meanwhile is so when it has ended."""
-    task = asyncio.create_task(work, context=context)
+async def _to_the_end(task: asyncio.Task[None], until: float = math.inf) -> None:
+    """Wait for what ends by itself, or until then; whoever is cancelled meanwhile is so after it."""
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+    while not task.done() and (left := until - time.monotonic()) > 0:
         try:
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=None if left == math.inf else left)
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is None:
-        return task.result()
-    task.cancelled() or task.exception()
-    raise cancelled
+    if cancelled is not None:
+        if task.done():
+            task.cancelled() or task.exception()
+        raise cancelled

@@ -23,6 +23,7 @@ SECRET = "open-sesame"
 # Half of a server's own default: the sooner a death is noticed, the sooner a test ends.
 ELECTION_MS = 5_000
 _START_SECONDS = 60
+_PRIMARY, _SECONDARY = 1, 2
 
 
 def free_port() -> int:
@@ -169,6 +170,22 @@ class Cluster:
                         return member
             time.sleep(0.05)
         raise AssertionError("no member became the primary")
+
+    def settle(self) -> None:
+        """Wait until every member is the primary or follows it."""
+        deadline = time.monotonic() + _START_SECONDS
+        states: list[Any] = []
+        while time.monotonic() < deadline:
+            states = [member["state"] for member in self._status()]
+            if sorted(states) == [_PRIMARY, *[_SECONDARY] * (len(self.members) - 1)]:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"the members are in the states {states}")
+
+    def _status(self) -> list[dict[str, Any]]:
+        with suppress(PyMongoError):
+            return list(self.ask(self.primary(), "replSetGetStatus")["members"])
+        return []
 
     def step_down(self) -> None:
         """Make the primary one no more, for ten seconds."""

@@ -1,0 +1,346 @@
+"""Whatever keeps a server from answering, every verb ends within the store's timeout and says where."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from signal import SIGCONT, SIGSTOP
+from threading import Event as Flag
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+from pymongo import AsyncMongoClient
+
+from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, Room, UnavailableError
+from mongostore.repositories import Repository
+from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
+from tests.contract.wire import Case, verbs_of
+from tests.faults.conftest import with_options
+from tests.faults.deployments import Cluster, cluster
+from tests.faults.load import tell as show
+
+pytestmark = pytest.mark.server
+
+TIMEOUT = 1.0
+# What a busy machine may add; the promise is a quarter of a second, and what is measured is recorded.
+LATE = 1.0
+OPEN_SECONDS = 5.0
+AT_ONCE = 60
+SLOW_MS = 3000
+APP = "deadlines"
+COMMANDS = ["find", "insert", "update", "delete", "aggregate", "findAndModify", "getMore", "count"]
+
+Record = Callable[[str, object], None]
+
+
+async def consumed(items: AsyncIterator[Any]) -> None:
+    async with aclosing(items) as opened:  # type: ignore[type-var]
+        async for _ in opened:
+            pass
+
+
+# What the tables of costs leave out: the second step of what they call, and what has no table.
+MORE = [
+    Case("watch", 1, lambda s: consumed(s.sessions.watch("s"))),
+    Case("watch events", 1, lambda s: consumed(s.events.watch("r"))),
+    Case("renew", 1, lambda s: s.leases.renew(Lease("l", "o", 1, 60.0))),
+    Case("release", 1, lambda s: s.leases.release("l", "o")),
+    Case("bind", 1, lambda s: s.sessions.bind_participant("s", "p")),
+    Case("unbind", 1, lambda s: s.sessions.unbind_participant("s", "p")),
+    Case("list participants", 1, lambda s: s.sessions.list_participants("s")),
+    Case("append turns", 1, lambda s: s.sessions.append_chat_turns("s", "p", [ChatTurn(role="user")])),
+    Case("list turns", 1, lambda s: s.sessions.list_chat_turns("s", "p")),
+    Case("iterate over turns", 1, lambda s: consumed(s.sessions.iter_chat_turns("s", "p"))),
+    Case("integrate", 1, lambda s: s.sessions.integrate("s", lambda participant, turns: [])),
+]
+# Those that watch also write beside it, and what comes late waits for what was before it.
+LEFT_OUT = {"watch", "late"}
+
+
+class Outcome(NamedTuple):
+    """How a call of a verb ended."""
+
+    verb: tuple[str, str]
+    seconds: float
+    error: BaseException | None
+
+
+class Timed:
+    """Passes calls on to a repository, and notes how each of them ends."""
+
+    token: str
+    cursor: str | None
+    key_id: str
+
+    def __init__(self, kind: str, repository: Any, outcomes: list[Outcome]) -> None:
+        self._kind = kind
+        self._repository = repository
+        self._outcomes = outcomes
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._repository, name)
+        if inspect.isasyncgenfunction(member):
+            return lambda *args, **kwargs: self._items(name, member(*args, **kwargs))
+        if inspect.iscoroutinefunction(member):
+            return lambda *args, **kwargs: self._call(name, member(*args, **kwargs))
+        return member
+
+    async def _call(self, name: str, work: Awaitable[Any]) -> Any:
+        began = time.monotonic()
+        try:
+            result = await work
+        except BaseException as error:
+            self._outcomes.append(Outcome((self._kind, name), time.monotonic() - began, error))
+            raise
+        self._outcomes.append(Outcome((self._kind, name), time.monotonic() - began, None))
+        return result
+
+    async def _items(self, name: str, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async with aclosing(items) as opened:  # type: ignore[type-var]
+            while True:
+                try:
+                    yield await self._call(name, anext(opened))
+                except StopAsyncIteration:
+                    return
+
+
+def repositories(store: AsyncMongoStore) -> dict[str, Repository]:
+    return {name: value for name, value in vars(store).items() if isinstance(value, Repository)}
+
+
+def calls(timed: dict[str, Timed]) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
+    """Yield a call for each case of each table."""
+    of_all = SimpleNamespace(**timed, ada="u" * 32)
+    of_keys = timed["keys"]
+    of_keys.token, of_keys.cursor, of_keys.key_id = f"mgs_{'0' * 32}_{'A' * 43}", None, "k" * 32
+    tables: list[tuple[str, Iterable[Case], Any]] = [
+        ("sessions", test_costs.CASES, timed["sessions"]),
+        ("rooms", test_room_costs.CASES, of_all),
+        ("threads", test_thread_costs.CASES, of_all),
+        ("keys", test_keys.CASES, of_keys),
+        ("more", MORE, of_all),
+    ]
+    for name, cases, of in tables:
+        for case in cases:
+            if case.most and (name == "more" or not {*case.claim.split()} & LEFT_OUT):
+                yield f"{name}: {case.claim}", lambda case=case, of=of: case.call(of)
+
+
+async def check_every_verb(store: AsyncMongoStore, words: list[str]) -> float:
+    """Call every verb, check that each ends in time and says where and why, and return the longest time."""
+    outcomes: list[Outcome] = []
+    timed = {kind: Timed(kind, repository, outcomes) for kind, repository in repositories(store).items()}
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def call(claim: str, work: Callable[[], Awaitable[object]]) -> None:
+        async with turns:
+            with pytest.raises(UnavailableError):
+                await work()
+
+    await asyncio.gather(*(call(claim, work) for claim, work in calls(timed)))
+    # Of many at once the first error is told, and the others end by themselves.
+    await asyncio.sleep(0.2)
+    for outcome in outcomes:
+        assert type(outcome.error) is UnavailableError, outcome
+        assert store.engine.label in str(outcome.error), outcome
+        assert [word for word in words if word in str(outcome.error)], outcome
+        assert outcome.error.__cause__ is None
+        assert outcome.seconds < TIMEOUT + LATE, outcome
+    verbs = {kind: verbs_of(type(repository)) for kind, repository in repositories(store).items()}
+    called = {kind: {verb for of, verb in (one.verb for one in outcomes) if of == kind} for kind in verbs}
+    assert called == verbs, "a verb without a case"
+    return max(outcome.seconds for outcome in outcomes)
+
+
+@pytest.fixture(scope="module")
+def alone(mongod_binary: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A replica set of one member."""
+    with cluster(mongod_binary, tmp_path_factory.mktemp("alone"), members=1) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGOSTORE_TIMEOUT", str(TIMEOUT))
+
+
+@pytest.fixture
+async def told(record_testsuite_property: Record, request: pytest.FixtureRequest) -> Callable[[float], None]:
+    """Record the longest call beyond its deadline."""
+
+    def tell(seconds: float) -> None:
+        figures = {"the longest call, s": round(seconds, 3)}
+        show(record_testsuite_property, f"deadlines: {request.node.name}", figures)
+
+    return tell
+
+
+@asynccontextmanager
+async def wounded(uri: str, **how: Any) -> AsyncIterator[None]:
+    """Have the server do this with the commands of our verbs."""
+    data = {"failCommands": COMMANDS, "appName": APP, **how}
+    async with AsyncMongoClient[dict[str, Any]](uri) as admin:
+        await admin.admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data})
+        try:
+            yield
+        finally:
+            await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+
+
+async def test_a_slow_server(alone: Cluster, told: Callable[[float], None]) -> None:
+    uri = with_options(alone.uri_of(), appName=APP, maxPoolSize=100)
+    slow = {"blockConnection": True, "blockTimeMS": SLOW_MS}
+    async with AsyncMongoStore(uri, "slow") as store, wounded(alone.uri_of(), **slow):
+        told(await check_every_verb(store, ["no answer in time"]))
+
+
+async def test_a_server_that_stands_still(alone: Cluster, told: Callable[[float], None]) -> None:
+    [member] = alone.members
+    async with AsyncMongoStore(with_options(alone.uri_of(), maxPoolSize=100), "still") as store:
+        member.send(SIGSTOP)
+        try:
+            told(await check_every_verb(store, ["no answer in time"]))
+            for ask in (store.describe, store.usage, store.check_indexes):
+                began = time.monotonic()
+                with pytest.raises(UnavailableError, match="no answer in time"):
+                    await ask()
+                assert time.monotonic() - began < TIMEOUT + LATE
+        finally:
+            member.send(SIGCONT)
+
+
+async def test_a_full_pool(alone: Cluster, told: Callable[[float], None]) -> None:
+    async with AsyncMongoStore(with_options(alone.uri_of(), maxPoolSize=1), "full") as store:
+        sleep = {"sleep": 1, "lock": "none", "secs": 60}
+        occupying = asyncio.create_task(store.engine.database.client.admin.command(sleep))
+        try:
+            await asyncio.sleep(0.1)
+            told(await check_every_verb(store, ["no answer in time"]))
+        finally:
+            occupying.cancel()
+            await asyncio.gather(occupying, return_exceptions=True)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Callable[[], object]]]:
+    """What looking up the name `localhost` does beside giving its address, under `look_up`."""
+    look_up, done = socket.getaddrinfo, {"look_up": lambda: None}
+
+    def looked_up(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "localhost":
+            done["look_up"]()
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    yield done
+    done["look_up"] = lambda: None
+
+
+def unknown() -> None:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def test_names_that_cannot_be_looked_up_any_more(
+    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
+) -> None:
+    [member] = alone.members
+    uri = f"mongodb://localhost:{member.port}/?directConnection=true&appName={APP}&maxPoolSize=100"
+    async with AsyncMongoStore(uri, "names") as store:
+        names["look_up"] = unknown
+        async with wounded(alone.uri_of(), closeConnection=True):
+            told(await check_every_verb(store, ["no answer in time", "the connection was lost"]))
+        names["look_up"] = lambda: None
+        await comes_back(store)
+
+
+async def comes_back(store: AsyncMongoStore) -> None:
+    """Check that the store works again, as soon as its driver looks for the server once more."""
+    ends = time.monotonic() + 30
+    while True:
+        try:
+            assert not await store.sessions.exists("s")
+        except UnavailableError:
+            assert time.monotonic() < ends
+        else:
+            return
+
+
+async def refused_in_time(uri: str, *words: str) -> float:
+    """Check that a store does not open, says why within five seconds, and leaves nothing that lasts."""
+    began = time.monotonic()
+    with pytest.raises(UnavailableError) as caught:
+        async with AsyncMongoStore(uri, "refused"):
+            pass
+    seconds = time.monotonic() - began
+    for word in words:
+        assert word in str(caught.value)
+    assert seconds < OPEN_SECONDS + LATE
+    return seconds
+
+
+async def test_a_first_connection_to_a_server_that_stands_still(
+    alone: Cluster, told: Callable[[float], None]
+) -> None:
+    [member] = alone.members
+    member.send(SIGSTOP)
+    try:
+        told(await refused_in_time(alone.uri_of(), member.address, "does not answer"))
+    finally:
+        member.send(SIGCONT)
+
+
+async def test_a_first_connection_to_a_name_that_is_not_known(
+    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
+) -> None:
+    names["look_up"] = unknown
+    told(await refused_in_time(f"mongodb://localhost:{alone.members[0].port}", "no such host"))
+
+
+async def test_a_first_connection_while_nobody_looks_up_names(
+    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
+) -> None:
+    over = Flag()
+    names["look_up"] = over.wait
+    try:
+        told(await refused_in_time(f"mongodb://localhost:{alone.members[0].port}", "does not answer"))
+    finally:
+        over.set()
+
+
+async def test_a_store_closes_though_the_server_stands_still(alone: Cluster) -> None:
+    [member] = alone.members
+    store, blocking = AsyncMongoStore(alone.uri_of(), "closes"), MongoStore(alone.uri_of(), "closes")
+    await store.open()
+    blocking.open()
+    await store.rooms.create(Room(id="r"))
+    blocking.sessions.create("s")
+    member.send(SIGSTOP)
+    try:
+        # One in the middle of a transaction, too.
+        committing = asyncio.create_task(store.events.commit(Event(room_id="r", channel_id="c")))
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        await asyncio.gather(store.close(), asyncio.to_thread(blocking.close))
+        seconds = time.monotonic() - began
+        await asyncio.gather(committing, return_exceptions=True)
+    finally:
+        member.send(SIGCONT)
+    assert seconds < 4 + LATE
+
+
+async def test_a_blocking_call_ends_in_time_too(alone: Cluster) -> None:
+    [member] = alone.members
+    with MongoStore(alone.uri_of(), "blocking") as store:
+        member.send(SIGSTOP)
+        try:
+            began = time.monotonic()
+            with pytest.raises(UnavailableError, match="no answer in time"):
+                await asyncio.to_thread(store.sessions.append_message, "s", Message(role="user"))
+            assert time.monotonic() - began < TIMEOUT + LATE
+        finally:
+            member.send(SIGCONT)
