@@ -6,8 +6,9 @@ import asyncio
 import functools
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import nullcontext, suppress
+from types import AsyncGeneratorType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from mongostore.errors import MongoStoreError, NotOpenError
@@ -18,6 +19,7 @@ S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 
 _CALL = "mongostore call"
+_PAUSE_SECONDS = 0.01
 
 
 class Portal:
@@ -50,15 +52,19 @@ class Portal:
             work.close()
             raise RuntimeError("a blocking call from the store's own event loop would never end")
         call = _Call(work)
-        # Not before the lock: what gets through it before `close` is ended by `close`.
-        with self._gate if self._pid == os.getpid() else nullcontext():
-            if not self.is_usable:
-                work.close()
-                raise NotOpenError("the store was closed")
-            self._loop.call_soon_threadsafe(call.begin)
-        return self._wait(call)
+        try:
+            # Not before the lock: what gets through it before `close` is ended by `close`.
+            with self._gate if self._pid == os.getpid() else nullcontext():
+                if not self.is_usable:
+                    call.refuse()
+                    raise NotOpenError("the store was closed")
+                self._loop.call_soon_threadsafe(call.begin)
+            return call.wait()
+        except BaseException:
+            self._give_up(call)
+            raise
 
-    def drop(self, items: AsyncGenerator[Any, None]) -> None:
+    def drop(self, items: AsyncGeneratorType[Any, None]) -> None:
         """Close a generator, from wherever its last user is: another thread, this one, a fork, the end."""
         if threading.current_thread() is self._thread:
             self._loop.create_task(_close(items), name=_CALL)
@@ -71,26 +77,28 @@ class Portal:
         with self._gate:
             self._is_closing = True
         call = _Call(_end(last))
-        self._loop.call_soon_threadsafe(call.begin)
         try:
-            self._wait(call)
+            self._loop.call_soon_threadsafe(call.begin)
+            call.wait()
+        except BaseException:
+            self._give_up(call)
+            raise
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
 
-    def _wait(self, call: _Call[R]) -> R:
-        try:
-            return call.wait()
-        except BaseException:
-            # On Ctrl-C the coroutine would otherwise run on behind the caller's back.
-            if not call.is_over:
-                self._loop.call_soon_threadsafe(call.cancel)
-                call.wait_over()
-            raise
+    def _give_up(self, call: _Call[Any]) -> None:
+        # On Ctrl-C, wherever it comes, the coroutine would otherwise run on behind the caller's back.
+        if not call.is_over:
+            self._loop.call_soon_threadsafe(call.cancel)
+            call.wait_over()
 
 
-async def _close(items: AsyncGenerator[Any, None]) -> None:
+async def _close(items: AsyncGeneratorType[Any, None]) -> None:
+    # Whoever is interrupted twice does not wait until the end of the first call.
+    while items.ag_running:  # noqa: ASYNC110  # nothing tells of its end
+        await asyncio.sleep(_PAUSE_SECONDS)
     await items.aclose()
 
 
@@ -108,6 +116,7 @@ class _Call(Generic[R]):
     # A bare lock to wait at: the two chained futures of `run_coroutine_threadsafe` take 30 µs more a call.
     def __init__(self, work: Coroutine[Any, Any, R]) -> None:
         self._work = work
+        self._task: asyncio.Task[None] | None = None
         self._outcome: tuple[R, None] | tuple[None, BaseException] | None = None
         self._ended = threading.Lock()
         self._ended.acquire()
@@ -118,9 +127,18 @@ class _Call(Generic[R]):
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=_CALL)
+        self._task.add_done_callback(self._check_begun)
 
     def cancel(self) -> None:
-        self._task.cancel()
+        if self._task is None:
+            self.refuse()
+        else:
+            self._task.cancel()
+
+    def refuse(self) -> None:
+        self._work.close()
+        self._outcome = None, asyncio.CancelledError()
+        self._ended.release()
 
     def wait_over(self) -> None:
         self._ended.acquire()
@@ -134,6 +152,11 @@ class _Call(Generic[R]):
         if error is not None:
             raise error
         return cast(R, result)
+
+    def _check_begun(self, task: asyncio.Task[None]) -> None:
+        # A task that is cancelled before its first step runs nothing of itself.
+        if not self.is_over:
+            self.refuse()
 
     async def _run(self) -> None:
         try:
@@ -183,7 +206,7 @@ def mirror_iter(
     @functools.wraps(method)
     def call(self: Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         portal = self.portal
-        items = cast(AsyncGenerator[R, None], method(self.core, *args, **kwargs))
+        items = cast(AsyncGeneratorType[R, None], method(self.core, *args, **kwargs))
         try:
             while True:
                 fetched, error = portal.run(_fetch(items, ahead))

@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, ParamSpec, TypeVar
@@ -85,6 +85,7 @@ class Connection:
         self._documents: Documents | None = None
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed: asyncio.Future[None] | None = None
+        self._discarded: set[asyncio.Task[None]] = set()
 
     async def attach(self) -> None:
         """Bind document classes to the engine, now open, and the connection to this process and event loop.
@@ -130,6 +131,17 @@ class Connection:
             raise reported from None
         finally:
             waiting.cancel()
+
+    def discard(self, opening: asyncio.Task[Any]) -> None:
+        """Close what is being opened, as soon as it is; nobody waits for that."""
+
+        async def close() -> None:
+            with suppress(MongoStoreError, PyMongoError), self.engine.deadline(self.timeout):
+                await (await opening).close()
+
+        task = asyncio.create_task(close())
+        self._discarded.add(task)
+        task.add_done_callback(self._discarded.discard)
 
     @property
     def documents(self) -> Documents:
@@ -241,6 +253,21 @@ async def step(
     connection.check_open()
     with _calling(connection) as call:
         return await _attempts(connection, call, lambda: action(*args, **kwargs))
+
+
+async def opened(
+    connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run a step that opens a stream, whose cursor would live on at the server if it was cut short.
+
+    Whoever is cancelled meanwhile is so at once; the stream is closed as soon as it is open.
+    """
+    opening = asyncio.create_task(step(connection, action, *args, **kwargs))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        connection.discard(opening)
+        raise
 
 
 @contextmanager

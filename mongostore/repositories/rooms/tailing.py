@@ -12,7 +12,7 @@ from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
-from mongostore.repositories import Connection, step
+from mongostore.repositories import Connection, opened, step
 
 _PAUSE_SECONDS = 0.1
 _CATCH_UP = 200
@@ -47,7 +47,7 @@ class Tailer:
         self, room_id: str, seen: int | None
     ) -> AsyncGenerator[tuple[int | None, Event | None], None]:
         """Yield what is new and what one stream tells, with how far that is, None for the room's end."""
-        stream = await step(self._connection, self._open, room_id)
+        stream = await opened(self._connection, self._open, room_id)
         async with stream:
             latest = await step(self._connection, self._latest, room_id)
             if seen is None:

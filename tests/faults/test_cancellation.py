@@ -1,0 +1,314 @@
+"""Calls that are cancelled at any moment leave nothing behind, and disturb nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient
+
+from mongostore import (
+    AsyncMongoStore,
+    Binding,
+    Element,
+    Event,
+    Identity,
+    Message,
+    MongoStoreError,
+    Observation,
+    Room,
+    Task,
+    UnavailableError,
+)
+from tests.faults.conftest import with_options
+from tests.faults.deployments import Cluster, cluster
+from tests.faults.load import every_load, tell
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+
+AT_ONCE = 16
+POOL = 20
+# Longer than a call takes on a busy machine; most are given less.
+LONGEST = 0.5
+PATIENCE = 30
+
+Record = Callable[[str, object], None]
+Child = Callable[..., Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def alone(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A replica set of one member, which nobody else uses."""
+    with cluster(mongod_binary, tmp_path_factory.mktemp("alone"), members=1) as started:
+        yield started
+
+
+class Calls:
+    """Calls of all kinds; each says what is there once it has come to its end."""
+
+    def __init__(self, store: AsyncMongoStore) -> None:
+        self.store = store
+        self.kinds: list[Callable[[str], Awaitable[object]]] = [
+            *(self.append, self.append_many, self.edit, self.commit, self.edit_event, self.merge),
+            *(self.upload, self.identify, self.note, self.lease, self.remove, self.bind),
+            *(self.iterate, self.page, self.watch_events, self.search, self.look),
+        ]
+        self.messages: set[str] = set()
+        self.events: set[str] = set()
+        self.merged: set[str] = set()
+        self.files: set[str] = set()
+
+    async def prepare(self) -> None:
+        """Make what all of them use."""
+        store = self.store
+        await store.sessions.create("cancelled")
+        await store.sessions.append_messages("cancelled", [Message(id="first", role="user", content="x")])
+        await store.rooms.create(Room(id="cancelled"))
+        await store.events.commit(Event(id="first", room_id="cancelled", channel_id="c", content="x"))
+        await store.threads.create("cancelled")
+
+    async def append(self, id: str) -> None:
+        await self.store.sessions.append_message("cancelled", Message(id=id, role="user", content="x"))
+        self.messages.add(id)
+
+    async def append_many(self, id: str) -> None:
+        messages = [Message(id=f"{id}-{n}", role="user", content="x") for n in range(5)]
+        await self.store.sessions.append_messages("cancelled", messages)
+        self.messages |= {message.id for message in messages}
+
+    async def edit(self, id: str) -> None:
+        await self.store.sessions.update_message("cancelled", "first", metadata={"by": id})
+
+    async def commit(self, id: str) -> None:
+        event = Event(id=id, room_id="cancelled", channel_id="c", content="x", idempotency_key=id)
+        await self.store.events.commit(event)
+        self.events.add(id)
+
+    async def edit_event(self, id: str) -> None:
+        members = {"room_id": "cancelled", "channel_id": "c"}
+        edit = Event(id=id, change="edit", target_event_id="first", **members)
+        await self.store.events.commit(edit, target=Event(id="first", content="x", **members))
+        self.events.add(id)
+
+    async def merge(self, id: str) -> None:
+        await self.store.messages.merge("cancelled", id, begins=True, content="x")
+        self.merged.add(id)
+
+    async def upload(self, id: str) -> None:
+        await self.store.files.upload(id, b"x" * 600_000)
+        self.files.add(id)
+        element = Element(id=id, thread_id="cancelled", message_id="first", file_key=id)
+        await self.store.elements.upsert(element)
+
+    async def identify(self, id: str) -> None:
+        await self.store.identities.create(Identity(id=id, addresses={"sms": [id]}))
+        await self.store.identities.link_address(id, "email", id)
+        await self.store.identities.unlink_address(id, "sms", id)
+
+    async def note(self, id: str) -> None:
+        await self.store.tasks.create(Task(id=id, room_id="cancelled"))
+        await self.store.observations.create(Observation(id=id, room_id="cancelled"))
+        await self.store.read_markers.mark("cancelled", id, "first")
+
+    async def lease(self, id: str) -> None:
+        lease = await self.store.leases.acquire(id, id, 5)
+        assert lease
+        await self.store.leases.renew(lease)
+        await self.store.leases.release(id, id)
+
+    async def remove(self, id: str) -> None:
+        await self.store.sessions.create(id)
+        await self.store.sessions.append_message(id, Message(role="user"))
+        await self.store.sessions.purge(id)
+        await self.store.threads.merge(id, name="x")
+        await self.store.threads.delete(id)
+
+    async def bind(self, id: str) -> None:
+        await self.store.bindings.upsert(Binding(room_id="cancelled", channel_id=id))
+        await self.store.bindings.delete("cancelled", id)
+
+    async def iterate(self, id: str) -> None:
+        found = [one.id async for one in self.store.sessions.iter_messages("cancelled")]
+        assert found[0] == "first"
+        assert len(found) == len({*found})
+
+    async def page(self, id: str) -> None:
+        page = await self.store.events.list("cancelled", limit=50)
+        assert [event.index for event in page.items] == [*range(len(page.items))]
+
+    async def watch(self, id: str) -> None:
+        async with aclosing(self.store.sessions.watch("cancelled")) as changes:  # type: ignore[type-var]
+            assert (await anext(changes)).kind
+
+    async def watch_events(self, id: str) -> None:
+        async with aclosing(self.store.events.watch("cancelled", after=-1)) as events:  # type: ignore[type-var]
+            assert (await anext(events)).index == 0
+
+    async def search(self, id: str) -> None:
+        assert [session.id for session in (await self.store.sessions.list(limit=5)).items]
+        assert await self.store.rooms.find_by_binding("none", ["nobody"]) is None
+
+    async def look(self, id: str) -> None:
+        assert (await self.store.sessions.get("cancelled")).count >= 1
+        assert (await self.store.rooms.get("cancelled")).event_count >= 1
+
+    async def check(self) -> None:
+        """Check that what was told to be stored is there once, and nothing half."""
+        store = self.store
+        messages = [one.id async for one in store.sessions.iter_messages("cancelled")]
+        events = [one async for one in store.events.iter("cancelled")]
+        merged = [one.id async for one in store.messages.iter("cancelled")]
+        for known, found in (
+            (self.messages, messages),
+            (self.events, [event.id for event in events]),
+            (self.merged, merged),
+        ):
+            assert known
+            assert known <= {*found}
+            assert len(found) == len({*found})
+        assert await store.sessions.count_messages("cancelled") == len(messages)
+        assert [event.index for event in events] == [*range(len(events))]
+        assert (await store.rooms.get("cancelled")).event_count == len(events)
+        for key in self.files:
+            assert sum([len(piece) async for piece in store.files.read(key)]) == 600_000
+
+
+async def cancel_one(calls: Calls, number: int, outcomes: Counter[str]) -> None:
+    """Cancel one call at some moment of it, or find it ended."""
+    kind = calls.kinds[number % len(calls.kinds)]
+    task = asyncio.ensure_future(kind(f"{kind.__name__}-{number}"))  # type: ignore[arg-type]
+    await asyncio.wait([task], timeout=LONGEST * random.random() ** 3)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        outcomes["cancelled"] += 1
+    except MongoStoreError as error:
+        raise AssertionError(f"{kind.__name__} is told of {error!r}") from error
+    else:
+        outcomes["ended before"] += 1
+
+
+async def soon(what: str, check: Callable[[], Awaitable[Any]]) -> None:
+    """Wait until something is as it should be: what is left of a call goes on for a moment."""
+    ends = time.monotonic() + PATIENCE
+    while (found := await check()) is not None:
+        assert time.monotonic() < ends, f"{what}: {found}"
+        await asyncio.sleep(0.1)
+
+
+async def test_cancelled_calls_leave_nothing_behind(
+    alone: Cluster, record_testsuite_property: Record, request: pytest.FixtureRequest
+) -> None:
+    amount = 10_000 if request.config.getoption("long") else 500
+    uri, outcomes = with_options(alone.uri_of(), appName="cancelled", maxPoolSize=POOL), Counter[str]()
+    async with AsyncMongoClient[dict[str, Any]](alone.uri_of()) as admin:
+
+        async def transactions() -> Any:
+            open_ones = [
+                {"$currentOp": {"allUsers": True, "idleSessions": True}},
+                {"$match": {"transaction": {"$exists": True}}},
+            ]
+            return await (await admin.admin.aggregate(open_ones)).to_list() or None
+
+        async def cursors() -> int:
+            status = await admin.admin.command("serverStatus")
+            return int(status["metrics"]["cursor"]["open"]["total"])
+
+        async def idle() -> list[Any]:
+            idle_ones: list[dict[str, Any]] = [
+                {"$currentOp": {"allUsers": True, "idleCursors": True}},
+                {"$match": {"type": "idleCursor"}},
+            ]
+            found = await (await admin.admin.aggregate(idle_ones)).to_list()
+            return [one["cursor"]["originatingCommand"] for one in found]
+
+        async with AsyncMongoStore(uri, "cancelled") as store, every_load(alone.uri_of(), "beside") as load:
+            calls, before = Calls(store), await cursors()
+            await calls.prepare()
+            load.start()
+            numbers = iter(range(amount))
+
+            async def work() -> None:
+                for number in numbers:
+                    await cancel_one(calls, number, outcomes)
+
+            began = time.monotonic()
+            await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+            seconds = time.monotonic() - began
+            await load.progress(1)
+            await load.stop()
+            await load.check()
+            await calls.check()
+
+            async def open_cursors() -> int | None:
+                return (now, await idle()) if (now := await cursors()) > before else None
+
+            await soon("transactions are open", transactions)
+            await soon("cursors are open", open_cursors)
+            await check_pool(store, admin)
+    told = {"calls": amount, **outcomes, "seconds": round(seconds, 1), "writes beside": load.writes}
+    tell(record_testsuite_property, "cancelled calls", told)
+    assert outcomes["cancelled"] > amount / 4
+
+
+async def check_pool(store: AsyncMongoStore, admin: AsyncMongoClient[dict[str, Any]]) -> None:
+    """Check that as many commands can run at once as the pool has connections."""
+    sleep = {"sleep": 1, "lock": "none", "secs": PATIENCE}
+    client = store.engine.database.client
+    sleeping = [asyncio.create_task(client.admin.command(sleep)) for _ in range(POOL)]
+
+    async def asleep() -> int | None:
+        ours: list[dict[str, Any]] = [
+            {"$currentOp": {"allUsers": True}},
+            {"$match": {"command.sleep": 1, "appName": "cancelled"}},
+        ]
+        found = len(await (await admin.admin.aggregate(ours)).to_list())
+        return None if found == POOL else found
+
+    try:
+        await soon("not every connection of the pool can be used", asleep)
+    finally:
+        for task in sleeping:
+            task.cancel()
+        await asyncio.gather(*sleeping, return_exceptions=True)
+    assert await store.sessions.exists("cancelled")
+
+
+def test_an_interrupt_at_any_moment_of_blocking_calls(child: Child, server_uri: str, database: str) -> None:
+    process = child("interrupted.py", server_uri, database, 200)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+
+
+async def test_cancelled_while_the_server_stands_still(alone: Cluster) -> None:
+    # What ends a transaction waits for the server, who does not answer; a caller does not wait as long.
+    [member] = alone.members
+    async with AsyncMongoStore(alone.uri_of(), "still") as store:
+        await store.rooms.create(Room(id="r"))
+        member.send(signal.SIGSTOP)
+        try:
+            tasks = [
+                asyncio.create_task(store.events.commit(Event(room_id="r", channel_id="c"))),
+                asyncio.create_task(store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))),
+                asyncio.create_task(store.sessions.create("s")),
+            ]
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            seconds = time.monotonic() - began
+        finally:
+            member.send(signal.SIGCONT)
+        assert {type(error) for error in ended} <= {asyncio.CancelledError, UnavailableError}
+        assert seconds < 4
