@@ -42,6 +42,7 @@ class FarThread(ThreadForms):
         self.refresh()
 
     def _save_far(self) -> None:
+        self._check()
         there = None if self._is_minted else self._look()
         if there is None:
             self._make_far()

@@ -14,6 +14,8 @@ from mongostore.adapters.threadmem.db.models import RoleThreadRecord
 from mongostore.adapters.threadmem.messages import RoleMessage, now
 from mongostore.adapters.threadmem.server.models import V1Role, V1RoleThread, V1UpdateRoleThread
 from mongostore.adapters.threadmem.shelf import SHELF
+from mongostore.errors import InvalidValueError
+from mongostore.values import pack_object
 
 
 class ThreadForms:
@@ -62,6 +64,20 @@ class ThreadForms:
                 if self._known is None or message.id in self._known
             ]
         return self._messages
+
+    def _check(self) -> None:
+        """Refuse what cannot be stored.
+
+        Raises:
+            InvalidValueError: A value cannot be stored; names it.
+        """
+        if not isinstance(self._public, bool):
+            raise InvalidValueError("public", "must be True or False")
+        if self._metadata is not None:
+            pack_object("metadata", self._metadata)
+        for name, role in self._role_mapping.items():
+            if not isinstance(name, str) or not isinstance(role, V1Role):
+                raise InvalidValueError("role_mapping", "must have names of roles and a V1Role of each")
 
     @property
     def id(self) -> str:

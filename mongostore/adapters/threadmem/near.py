@@ -13,8 +13,6 @@ from mongostore.adapters.threadmem.forms import ThreadForms
 from mongostore.adapters.threadmem.messages import RoleMessage, is_same, now
 from mongostore.adapters.threadmem.server.models import V1Role
 from mongostore.adapters.threadmem.shelf import THREADS
-from mongostore.errors import InvalidValueError
-from mongostore.values import pack_object
 
 # Roles, and what is in the metadata, are members by themselves: two who add some do not undo each other's.
 _ROLE = "role:"
@@ -116,16 +114,6 @@ class NearThread(ThreadForms):
         self._shelf.store.threads.merge(self._id, adds=True, data=added)
         self._role_mapping[role.name] = role
         self._note(self._updated)
-
-    def _check(self) -> None:
-        """Refuse what cannot be stored."""
-        if not isinstance(self._public, bool):
-            raise InvalidValueError("public", "must be True or False")
-        if self._metadata is not None:
-            pack_object("metadata", self._metadata)
-        for name, role in self._role_mapping.items():
-            if not isinstance(name, str) or not isinstance(role, V1Role):
-                raise InvalidValueError("role_mapping", "must have names of roles and a V1Role of each")
 
     def _members(self) -> dict[str, Any]:
         return {
