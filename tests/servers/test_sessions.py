@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import math
 from datetime import datetime
+from threading import Event, current_thread
 from typing import Any
 from urllib.parse import quote
 
@@ -226,6 +227,31 @@ async def test_one_participants_failure_is_its_own_and_says_no_words(store: Asyn
         assert (good["status"], good["turns_integrated"]) == ("integrated", 2)
         # What no JSON can say is said as near as it can.
         assert answer.json()["session"]["participants"][1]["insights"] == [2, "?", None]
+
+
+async def test_an_integrator_that_blocks_holds_up_nobody_else(store: AsyncMongoStore) -> None:
+    begun, go_on, threads = Event(), Event(), []
+
+    def integrator(participant: str, turns: Any) -> list[Any]:
+        threads.append(current_thread().name)
+        begun.set()
+        assert go_on.wait(60)
+        return ["done"]
+
+    async with client(create_app(store, integrator=integrator)) as asking:
+        await make(asking, participants=["p"])
+        await say(asking, "p", "hello")
+        integrating = asyncio.create_task(asking.post(f"{S1}/integrate"))
+        assert await asyncio.to_thread(begun.wait, 60)
+        # A turn that comes meanwhile waits for the next integration.
+        assert await say(asking, "p", "more") == 2
+        assert (await asking.get("/health")).status_code == 200
+        go_on.set()
+        [result] = (await integrating).json()["results"]
+        assert (result["turns_integrated"], result["last_integration_turn"]) == (1, 1)
+        [later] = (await asking.post(f"{S1}/integrate")).json()["results"]
+        assert (later["turns_integrated"], later["last_integration_turn"]) == (1, 2)
+    assert all(name.startswith("mongostore-job") for name in threads)
 
 
 async def test_of_parallel_callers_each_turn_is_counted_once(asking: httpx.AsyncClient) -> None:
