@@ -37,6 +37,15 @@ async def test_the_first_key_closes_the_door_at_once(store: AsyncMongoStore) -> 
         assert (await anybody.get("/whoami")).status_code == 401
 
 
+async def test_whoever_revokes_the_last_key_does_not_open_the_door(store: AsyncMongoStore) -> None:
+    app = small_app(store)
+    key, token = await store.keys.create(name="k")
+    async with client(app, token) as known, client(app) as anybody:
+        assert (await known.get("/whoami")).status_code == 200
+        await store.keys.delete(key.id)
+        assert (await anybody.get("/whoami")).status_code == 401
+
+
 async def test_a_server_may_need_keys_before_there_are_any(store: AsyncMongoStore) -> None:
     app = small_app(store)
     let_in(app, Access(store, required=True))
