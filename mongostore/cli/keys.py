@@ -125,10 +125,13 @@ async def _create(
 async def _list(uri: str | None, database: str | None) -> list[ApiKey]:
     async with open_store(uri, database) as store:
         page = await store.keys.list(limit=_PAGE)
-        found = page.items
+        found, unreadable = page.items, page.errors
         while page.next_cursor is not None:
             page = await store.keys.list(limit=_PAGE, cursor=page.next_cursor)
             found += page.items
+            unreadable += page.errors
+        for error in unreadable:
+            warn(str(error))
         return found
 
 

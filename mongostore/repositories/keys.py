@@ -14,13 +14,13 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.keys import to_key
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.stored import SCHEMA_VERSION, Raw, read_as
 from mongostore.errors import InvalidValueError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import Repository, current_call, was_there
 from mongostore.repositories.paging import Order
-from mongostore.values import check_id, check_limit, check_list, to_micros
+from mongostore.values import check_id, check_limit, check_list, from_micros, to_micros
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
@@ -79,10 +79,11 @@ class KeyRepository(Repository):
         raw = await self._keys.find_one({"_id": match[1]})
         if raw is None:
             return None
-        key = to_key(raw)
-        if not hmac.compare_digest(_hash(match[2]), raw["secret_hash"]):
+        key, secret = to_key(raw), match[2]
+        if not read_as("key", raw, lambda: hmac.compare_digest(_hash(secret), raw["secret_hash"])):
             return None
-        return key if raw["expires_at"] is None or current_call().now < raw["expires_at"] else None
+        is_good = key.expires_at is None or from_micros(current_call().now) < key.expires_at
+        return key if is_good else None
 
     async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
         """Return a page of the keys, expired ones too, the oldest first.

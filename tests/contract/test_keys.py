@@ -133,12 +133,14 @@ async def test_neither_the_secret_nor_its_hash_is_stored_or_shown(
 
 
 async def test_a_stored_key_that_does_not_fit_is_an_error_that_hides_it(store: AsyncMongoStore) -> None:
-    key, token = await store.keys.create(name="k")
-    await store.engine.database["api_keys"].update_one({"_id": key.id}, {"$set": {"namespaces": "acme"}})
-    with pytest.raises(InvalidDocumentError) as caught:
-        await store.keys.verify(token)
-    assert token.rpartition("_")[2] not in str(caught.value)
-    assert [error.id for error in (await store.keys.list()).errors] == [key.id]
+    for name, value in (("namespaces", "acme"), ("secret_hash", "text"), ("secret_hash", None)):
+        key, token = await store.keys.create(name="k")
+        await store.engine.database["api_keys"].update_one({"_id": key.id}, {"$set": {name: value}})
+        with pytest.raises(InvalidDocumentError) as caught:
+            await store.keys.verify(token)
+        assert token.partition(f"{key.id}_")[2] not in str(caught.value)
+        if name == "namespaces":
+            assert [error.id for error in (await store.keys.list()).errors] == [key.id]
 
 
 @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
