@@ -166,6 +166,25 @@ def test_of_many_who_add_one_role_at_once_one_can() -> None:
     assert sorted(again(thread).role_mapping) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_one_instance_may_be_used_by_many_threads(is_shown: bool) -> None:
+    thread = RoleThread()
+    if is_shown:
+        thread.messages()
+
+    def post(name: str) -> None:
+        for number in range(8):
+            thread.post("user", f"{name} {number}")
+            thread.add_msg(RoleMessage("user", f"{name} {number} added"))
+            thread.save()
+
+    assert at_once([partial(post, str(number)) for number in range(6)]) == [None] * 6
+    said = sorted(
+        f"{name} {number}{end}" for name in range(6) for number in range(8) for end in ("", " added")
+    )
+    assert sorted(texts(thread)) == sorted(texts(again(thread))) == said
+
+
 def test_many_instances_post_and_change_at_once() -> None:
     thread = RoleThread()
     raised = at_once([partial(work, again(thread), str(number)) for number in range(6)])

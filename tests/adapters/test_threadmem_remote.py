@@ -19,8 +19,9 @@ from mongostore import (
     InvalidValueError,
     MongoStore,
     NotFoundError,
+    UnavailableError,
 )
-from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1RoleMessage, configure
+from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1RoleMessage, configure, remote
 from tests.servers.rolehub import RoleServer
 
 URL = "https://example.com/a.png"
@@ -180,6 +181,30 @@ def test_a_copy_is_sent_when_it_is_saved(server: RoleServer, thread: RoleThread)
     assert [(one.text, one.private, one.metadata) for one in found.messages()] == [("hi", True, {"k": 1})]
     assert found.role_mapping == {"boss": role()}
     assert len(inside(server, thread).messages()) == 1
+
+
+def test_a_copy_whose_sending_breaks_off_is_sent_on_by_the_next_save(
+    server: RoleServer, thread: RoleThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        thread.post("user", str(number))
+    thread.add_role(role())
+    made, asked, send = thread.copy(), [], remote._send
+
+    def fail_once(where: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(where)
+        if len(asked) == 5:
+            raise UnavailableError("lost")
+        return send(where, *arguments, **options)
+
+    monkeypatch.setattr(remote, "_send", fail_once)
+    with pytest.raises(UnavailableError):
+        made.save()
+    assert [one.text for one in inside(server, made).messages()] == ["0", "1"]
+    made.save()
+    found = inside(server, made)
+    assert [one.text for one in found.messages()] == ["0", "1", "2", "3"]
+    assert (made.to_v1(), found.role_mapping) == (found.to_v1(), {"boss": role()})
 
 
 def test_images_are_taken_away_in_memory_alone(server: RoleServer, thread: RoleThread) -> None:

@@ -50,7 +50,11 @@ class FarThread(ThreadForms):
         if there.version != self._version:
             logger.warning("thread %s was changed on its server since it was read", self._id)
         answer = self._ask("PUT", "", self.to_update_schema().model_dump())
-        self._adopt(read_answer(V1RoleThread, answer, str(self._remote)))
+        made = read_answer(V1RoleThread, answer, str(self._remote))
+        if self._unsent:
+            self._send_all()
+        else:
+            self._adopt(made)
 
     def _look(self) -> V1RoleThread | None:
         """Return the thread as its server has it; None if nobody has seen it there yet."""
@@ -70,10 +74,18 @@ class FarThread(ThreadForms):
         answer = request(str(self._remote), "POST", None, body=body)
         # Servers may give it another id.
         self._id, self._is_minted = read_answer(V1RoleThread, answer, str(self._remote)).id, False
-        for role in roles:
-            self._ask("POST", "/roles", role.model_dump())
-        for message in messages:
-            self._send(message)
+        self._unsent = [*roles, *messages]
+        self._send_all()
+
+    def _send_all(self) -> None:
+        """Send the roles and messages of a thread that was just made; the next save goes on if it fails."""
+        while self._unsent:
+            match self._unsent[0]:
+                case V1Role() as role:
+                    self._ask("POST", "/roles", role.model_dump())
+                case RoleMessage() as message:
+                    self._send(message)
+            self._unsent.pop(0)
         self.refresh()
 
     def refresh(self, auth_token: str | None = None) -> None:

@@ -46,6 +46,8 @@ class ThreadForms:
         self._is_minted = False
         # Whether its server has been seen to have it.
         self._is_far = False
+        # What a server that has just made the thread still lacks.
+        self._unsent: list[V1Role | RoleMessage] = []
         # None as long as they were not read.
         self._messages: list[RoleMessage] | None = []
         # The ids of those that an instance which has made the thread knows, None for all there are.

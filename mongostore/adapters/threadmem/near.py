@@ -94,14 +94,17 @@ class NearThread(ThreadForms):
 
     def _keep_messages(self) -> None:
         if self._messages is None:
-            for message in [*self._added.values()]:
-                message.keep(self._id)
+            for added in self._added.valuerefs():
+                if message := added():
+                    message.keep(self._id)
             return
         if not self._is_shown:
             return
-        self._messages[:] = [message.of(self._id) for message in self._messages]
-        for message in self._messages:
-            message.keep(self._id)
+        for place, message in enumerate(self._messages):
+            mine = message.of(self._id)
+            if mine is not message:
+                self._messages[place] = mine
+            mine.keep(self._id)
 
     def _add_near(self, role: V1Role) -> None:
         """Add a role.
