@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
@@ -73,7 +73,10 @@ async def transact(
                 result = await statements(session)
                 await _commit(session, ending)
             except BaseException as error:
-                has_ended = not session.in_transaction or await ending.try_out(session.abort_transaction)
+                # A commit that goes on alone is in the way of an abort.
+                has_ended = not ending.goes_on and (
+                    not session.in_transaction or await ending.try_out(session.abort_transaction)
+                )
                 if not has_ended or not _is_passing(error):
                     raise
             else:
@@ -129,15 +132,18 @@ class _Ending:
         self._unended = unended
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether something is under way that nobody waits for any more."""
+        return self._task is not None and not self._task.done()
+
     async def try_out(self, end: Callable[[], Awaitable[None]]) -> bool:
         """Begin an end of the transaction, and return whether it has come to its own end in time.
 
         Raises:
             PyMongoError: What came of it, in time.
         """
-        self._task = asyncio.create_task(_bounded(end), context=Context())
-        self._unended.add(self._task)
-        self._task.add_done_callback(self._unended.discard)
+        self._task = self._start(_bounded(end))
         await _to_the_end(self._task, max(_ends.get(), time.monotonic() + _GRACE_SECONDS))
         if self._task.done():
             self._task.result()
@@ -151,12 +157,20 @@ class _Ending:
 
         async def leave() -> None:
             await asyncio.wait([before])
-            before.cancelled() or before.exception()
             await session.end_session()
 
-        task = asyncio.create_task(leave(), context=Context())
+        self._start(leave())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, context=Context())
         self._unended.add(task)
-        task.add_done_callback(self._unended.discard)
+        task.add_done_callback(self._note_end)
+        return task
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        self._unended.discard(task)
+        # Looked at, for nobody else may.
+        task.cancelled() or task.exception()
 
 
 async def _commit(session: AsyncClientSession, ending: _Ending) -> None:

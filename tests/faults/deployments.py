@@ -90,6 +90,9 @@ class Member:
         self.process.send_signal(number)
         if number is signal.SIGKILL:
             self.process.wait()
+        elif number is signal.SIGSTOP:
+            # One thread of it after the other.
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def stop(self) -> None:
         """End it for good."""
