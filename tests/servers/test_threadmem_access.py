@@ -105,7 +105,7 @@ def ask(server: RoleServer, name: str, thread: RoleThread, shown: bytes | None) 
         for method, operation in operations.items()
     }[name]
     headers = {} if shown is None else {"Authorization": shown}
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with server.client(None) as client:
         url, body = path.format(thread_id=thread.id), OPERATIONS.get(name, (None,))[0]
         return client.request(method, url, json=body, headers=headers)  # type: ignore[arg-type]
 
