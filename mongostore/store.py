@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
+from mongostore.engines.faults import unchained
 from mongostore.examining import Finding, examine
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
@@ -122,7 +123,8 @@ class AsyncMongoStore:
         """
         async with self._opening:
             if not self._connection.is_attached:
-                await self._open()
+                with unchained():
+                    await self._open()
 
     async def _open(self) -> None:
         await self._engine.open()
@@ -192,7 +194,7 @@ class AsyncMongoStore:
     def _asking(self, seconds: float | None = None) -> Iterator[None]:
         """Check that the store is open, and bound what is asked of its engine."""
         self._connection.check_open()
-        with self._engine.deadline(seconds or self._settings.timeout):
+        with unchained(), self._engine.deadline(seconds or self._settings.timeout):
             yield
 
     async def __aenter__(self) -> Self:

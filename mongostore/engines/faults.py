@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pymongo.errors import (
     ConfigurationError as DriverConfigurationError,
 )
@@ -43,6 +46,20 @@ _PASSING = {
     *(9001, 10107, 11600, 11602, 13388, 13435, 13436),
 }
 _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
+
+
+@contextmanager
+def unchained() -> Iterator[None]:
+    """Part the errors of ours that leave the block from those of the driver that they came of.
+
+    Those quote what is stored. `from None` hides them from a traceback, not from who looks at errors whole.
+    """
+    try:
+        yield
+    except MongoStoreError as error:
+        if error.__suppress_context__:
+            error.__context__ = None
+        raise
 
 
 def translate(error: PyMongoError, where: str) -> MongoStoreError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -146,6 +147,7 @@ class MongoEngine:
             raise
 
     async def _connect(self) -> None:
+        _keep_commands_out_of_logs()
         named = _named_options(self._uri)
         options = {key: value for key, value in self._options.items() if key.lower() not in named}
         try:
@@ -335,6 +337,13 @@ def label_of(uri: str) -> str:
     # Greedy to the last @, so that not even a password with an unescaped one shows.
     found = re.match(r"([a-z+]*://)(?:.*@)?([^/?]*)", uri)
     return f"{found[1]}{found[2]}" if found else "the URI"
+
+
+def _keep_commands_out_of_logs() -> None:
+    """Have the driver log no commands, whose documents it quotes, unless somebody asks for just that."""
+    commands = logging.getLogger("pymongo.command")
+    if commands.level == logging.NOTSET:
+        commands.setLevel(logging.INFO)
 
 
 def _topology(hello: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from pymongo.results import DeleteResult, UpdateResult
 
 from mongostore.documents import Documents
 from mongostore.engines import Capability, Engine
-from mongostore.engines.faults import translate
+from mongostore.engines.faults import translate, unchained
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
 
 P = ParamSpec("P")
@@ -212,7 +212,7 @@ def _guarded(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         connection.check_open()
         if _call.get() is not None:
             return await verb(*args, **kwargs)
-        with _calling(connection) as call:
+        with unchained(), _calling(connection) as call:
             return await _attempts(connection, call, lambda: verb(*args, **kwargs))
 
     return run
@@ -223,7 +223,8 @@ def _guarded_steps(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
         connection.check_open()
-        return await verb(*args, **kwargs)
+        with unchained():
+            return await verb(*args, **kwargs)
 
     return run
 
@@ -235,13 +236,14 @@ def _guarded_generator(verb: Callable[P, AsyncIterator[R]]) -> Callable[P, Async
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
         connection.check_open()
         items = verb(*args, **kwargs)
-        try:
-            async for item in items:
-                yield item
-        except PyMongoError as error:
-            raise translate(error, connection.engine.label) from None
-        finally:
-            await items.aclose()  # type: ignore[attr-defined]  # an async generator
+        with unchained():
+            try:
+                async for item in items:
+                    yield item
+            except PyMongoError as error:
+                raise translate(error, connection.engine.label) from None
+            finally:
+                await items.aclose()  # type: ignore[attr-defined]  # an async generator
 
     return run
 
