@@ -25,6 +25,7 @@ STAND_IN = Path(__file__).parents[1] / "adapters" / "stand_in"
 # So that a reader, who reads all there is, does not take all the time.
 _WRITER_PAUSE = 0.02
 _READER_PAUSE = 0.1
+_LONGEST_READER_PAUSE = 1.0
 _PATIENCE = 90
 
 # What a place holds, in its order: ids with the texts of those that are no longer what they were first.
@@ -170,7 +171,7 @@ class Load:
     async def _read(self, place: Place) -> None:
         seen: list[str] = []
         while not self._stopped.is_set():
-            known = place.known
+            known, began = place.known, time.monotonic()
             found = await self._timed(place.read())
             place.check(found, known)
             ids = [id for id, _ in found]
@@ -178,7 +179,8 @@ class Load:
                 assert ids[: len(seen)] == seen, f"{place.name}: what was read has changed its place"
             seen = ids
             place.reads += 1
-            await asyncio.sleep(_READER_PAUSE)
+            taken = time.monotonic() - began
+            await asyncio.sleep(min(max(_READER_PAUSE, 10 * taken), _LONGEST_READER_PAUSE))
 
 
 @dataclass
