@@ -1,0 +1,202 @@
+"""Whatever a request says in its path, query, headers or body reaches nothing of anybody else's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from mongostore import AsyncMongoStore, ChatTurn, MongoStore
+from mongostore.adapters.threadmem import RoleThread, V1Role
+from mongostore.adapters.threadmem.shelf import Shelf
+from mongostore.servers.sessions import create_app as sessions_app
+from mongostore.servers.threadmem import create_app as threads_app
+from tests.contract.test_injection import FORGED, LITERAL, NEIGHBOUR, shown, stored
+from tests.servers.parts import client
+
+TEXTS = [*LITERAL, "neighbor", "{$ne:null}", '{"$ne": null}', "[$ne]", "..", "%00", "x" * 3000, "é\U0001f600"]
+VALUES: list[Any] = [
+    *TEXTS,
+    *(
+        {"$ne": None},
+        {"$gt": ""},
+        {"$where": "true"},
+        {"$in": [None, ""]},
+        {"$expr": True},
+        {"k": {"$ne": 1}},
+    ),
+    *({"__json__": "1"}, {"a.b": 1}, {"$set": {"x": 1}}, ["x"], [{"$ne": None}], [["$_id"]], [], {}),
+    *(True, None, 7, -1, 2**70, 1.5, float("nan"), "\ud800", "x" * 100_000),
+]
+QUERIES = [
+    "{name}[$ne]=x",
+    "{name}.$gt=",
+    "{name}=1&{name}=2",
+    "{name}",
+    "$where=true&{name}=x",
+    "%00={name}",
+]
+ROLE = {"name": "boss", "user_id": "u", "user_name": "U", "icon": "i"}
+TURN = {"role": "user", "content": "x"}
+# A good body of each operation that has one, with every member that it may have.
+BODIES: dict[str, dict[str, Any]] = {
+    "create_session": {"id": "new", "name": "n", "description": "d", "data": {}, "participants": ["p"]},
+    "update_session": {"name": "n", "description": "d", "data": {"k": 1}},
+    "append_chat_turns": {"turns": [TURN]},
+    "create_role_thread": {"name": "new", "public": True, "metadata": {}, "id": "new"},
+    "update_role_thread": {"name": "n", "public": False, "metadata": {}},
+    "post_role_thread_msg": {"role": "user", "msg": "x", "images": [], "private": [], "metadata": {}},
+    "add_role_to_thread": {**ROLE, "description": "d"},
+    "remove_role_from_thread": {"name": "boss"},
+}
+# What is there of the caller's, by the names of the parameters of paths.
+OWN = {"namespace": "caller", "activity_session": "s", "participant": "p", "thread_id": "mine"}
+
+
+@dataclass
+class Service:
+    """An application, a client of it with the caller's key, and the store that it keeps things in."""
+
+    app: FastAPI
+    asking: httpx.AsyncClient
+    store: AsyncMongoStore
+
+    def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield the method, the path and the description of all that can be asked with a key."""
+        for path, methods in self.app.openapi()["paths"].items():
+            for method, operation in methods.items():
+                if any(tag != "Health" for tag in operation.get("tags", ())):
+                    yield method, path, operation
+
+    def members(self, operation: dict[str, Any]) -> set[str]:
+        """Return the names of the members that a body may have."""
+        if "requestBody" not in operation:
+            return set()
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        named = self.app.openapi()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        return set(named["properties"])
+
+
+async def furnish_sessions(store: AsyncMongoStore, namespace: str) -> None:
+    sessions = store.sessions.in_namespace(namespace)
+    for session_id in ("s", f"s-{namespace}"):
+        say = f"{namespace} said"
+        await sessions.create(session_id, name=say, data={"k": say}, participants=["p"])
+        await sessions.append_chat_turns(session_id, "p", [ChatTurn(role="user", content=say)])
+
+
+def furnish_threads(store: MongoStore, owner: str, thread_id: str) -> None:
+    made = RoleThread.at(Shelf(store=store)).create(thread_id, owner_id=owner, name=f"{owner} said")
+    made.add_role(V1Role(**ROLE))
+    made.post("user", f"{owner} said")
+
+
+@pytest.fixture
+async def sessions(store: AsyncMongoStore) -> AsyncIterator[Service]:
+    """The sessions service, with sessions of the caller and of a neighbour."""
+    for namespace in (OWN["namespace"], NEIGHBOUR):
+        await furnish_sessions(store, namespace)
+    _, token = await store.keys.create(name="k", namespaces=[OWN["namespace"]])
+    app = sessions_app(store)
+    async with client(app, token) as asking:
+        yield Service(app, asking, store)
+
+
+@pytest.fixture
+async def threads(store_uri: str, store: AsyncMongoStore, database: str) -> AsyncIterator[Service]:
+    """The server of role threads, with one of the caller and one of a neighbour."""
+    with MongoStore(store_uri, database) as blocking:
+        for owner, thread_id in (("caller", OWN["thread_id"]), (NEIGHBOUR, "theirs")):
+            furnish_threads(blocking, owner, thread_id)
+        _, token = await store.keys.create(name="k", owner_id="caller")
+        app = threads_app(store=blocking)
+        async with client(app, token) as asking:
+            yield Service(app, asking, store)
+
+
+@pytest.fixture
+def services(sessions: Service, threads: Service) -> list[Service]:
+    """Every service, on one store."""
+    return [sessions, threads]
+
+
+def bodies_of(body: dict[str, Any]) -> Iterator[Any]:
+    """Yield what is tried in the place of a body."""
+    yield from VALUES
+    for name, value in body.items():
+        for payload in VALUES:
+            for tried in (payload, [payload], {"k": payload}):
+                yield {**body, name: tried}
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                yield from ({**body, name: [{**value[0], inner: payload}]} for inner in value[0])
+    yield from ({**body, name: "x"} for name in ("$where", "$set", "_id", "namespace", "owner_id", "a.b"))
+
+
+def requests_of(method: str, path: str, operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield requests that mean no good."""
+    body = BODIES.get(operation["operationId"])
+    own = path.format(**OWN)
+    good: dict[str, Any] = {"method": method, "url": own}
+    if body is not None:
+        good["content"] = json.dumps(body)
+        good["headers"] = {"Content-Type": "application/json"}
+        for tried in bodies_of(body):
+            yield {**good, "content": json.dumps(tried)}
+    for parameter in operation.get("parameters", ()):
+        name, tried = parameter["name"], [text for text in FORGED if isinstance(text, str) and text.isascii()]
+        match parameter["in"]:
+            case "path":
+                for text in TEXTS:
+                    yield {**good, "url": path.format(**{**OWN, name: quote(text, safe="")})}
+            case "query":
+                for text in [*TEXTS, *(text for text in tried if len(text) < 4000)]:
+                    yield {**good, "url": f"{own}?{name}={quote(text, safe='')}"}
+                for query in QUERIES:
+                    yield {**good, "url": f"{own}?{query.format(name=name)}"}
+            case "header":
+                for text in TEXTS:
+                    if text.isascii() and text.isprintable():
+                        yield {**good, "headers": {**good.get("headers", {}), name: text}}
+
+
+async def test_every_member_of_every_body_is_known(services: list[Service]) -> None:
+    for service in services:
+        for _, path, operation in service.operations():
+            members = service.members(operation)
+            assert members == set(BODIES.get(operation["operationId"], ())), operation["operationId"]
+            assert path.format(**OWN)
+
+
+async def test_no_request_reaches_what_is_anothers(services: list[Service]) -> None:
+    for service in services:
+        assert not (wrong := await misdeeds(service)), "\n".join(wrong)
+
+
+async def misdeeds(service: Service) -> list[str]:
+    """Send every request that means no good, and return what is wrong with what became of it."""
+    everything = await stored(service.store)
+    theirs = [
+        (name, key, row)
+        for name, rows in everything.items()
+        for key, row in rows.items()
+        if NEIGHBOUR in repr(row)
+    ]
+    wrong, statuses = [], set()
+    for method, path, operation in service.operations():
+        for request in requests_of(method, path, operation):
+            answer = await service.asking.request(**request)
+            statuses.add(answer.status_code)
+            if answer.status_code >= 500 or NEIGHBOUR in answer.text:
+                asked = f"{method} {shown(request['url'])} {shown(request.get('content'))}"
+                wrong.append(f"{asked} answers {answer.status_code} {shown(answer.text)}")
+        now = await stored(service.store)
+        wrong += [f"{method} {path} changes {key}" for name, key, row in theirs if now[name].get(key) != row]
+    assert theirs
+    assert statuses >= {200, 404, 422}
+    return wrong
