@@ -187,8 +187,8 @@ async def frame(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def lossy_store(uri: str, database: str) -> AsyncIterator[tuple[AsyncMongoStore, Lossy]]:
-    if "127.0.0.1" not in uri:
-        pytest.skip("needs a server on this machine")
+    if "127.0.0.1" not in uri or "tls=true" in uri:
+        pytest.skip("needs a server on this machine whose traffic can be read")
     network = Lossy(int(uri.partition("127.0.0.1:")[2].partition("/")[0]))
     server = await asyncio.start_server(network.connect, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

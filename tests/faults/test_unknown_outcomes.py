@@ -202,8 +202,8 @@ async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same
     monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    if "127.0.0.1" not in server_uri:
-        pytest.skip("needs a server on this machine")
+    if "127.0.0.1" not in server_uri or "tls=true" in server_uri:
+        pytest.skip("needs a server on this machine whose traffic can be read")
     # Else the driver waits half a second after each lost connection.
     monkeypatch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.01)
     expected = await undisturbed(server_store, name)
