@@ -15,6 +15,8 @@ from pymongo.errors import (
     InvalidOperation,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
 )
 
 from mongostore.errors import (
@@ -74,14 +76,20 @@ def translate(error: PyMongoError, where: str) -> MongoStoreError:
     if isinstance(error, OperationFailure):
         return _translate_failure(error, where)
     if isinstance(error, ConnectionFailure) or error.timeout:
-        return UnavailableError(
-            f"{where}: {'no answer in time' if error.timeout else 'the connection was lost'}"
-        )
+        return UnavailableError(f"{where}: {_reason(error)}")
     if isinstance(error, InvalidOperation):
         return NotOpenError(f"{where}: the client is closed")
     if isinstance(error, DriverConfigurationError):
         return ConfigurationError(f"{where}: the URI's options do not go together")
     return MongoStoreError(f"{where}: {type(error).__name__}")
+
+
+def _reason(error: PyMongoError) -> str:
+    if isinstance(error, WaitQueueTimeoutError):
+        return "no answer in time: every connection of the pool is in use (see maxPoolSize)"
+    if isinstance(error, ServerSelectionTimeoutError):
+        return "no answer in time: no server to ask was found"
+    return "no answer in time" if error.timeout else "the connection was lost"
 
 
 def _translate_failure(error: OperationFailure, where: str) -> MongoStoreError:
