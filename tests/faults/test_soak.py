@@ -19,6 +19,7 @@ import psutil
 import pytest
 from pymongo.errors import PyMongoError
 
+from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
 from tests.faults.load import Load, every_store, tell
 
@@ -144,7 +145,9 @@ async def test_a_soak(
     ends = time.monotonic() + (LONG_SECONDS if is_long else SECONDS)
     faults, used, loads = Counter[str](), list[Used](), list[Load]()
     with cluster(mongod_binary, tmp_path / "members") as members:
-        async with every_store(members.uri_of(), "soak") as stores:
+        # A member that was only told to say that it is no primary is asked again soon.
+        uri = with_options(members.uri_of(), heartbeatFrequencyMS=500)
+        async with every_store(uri, "soak") as stores:
             while not loads or time.monotonic() < ends:
                 # New places each time, so that what is read does not grow for ever.
                 loads.append(load := await stores.load(f"-{len(loads)}"))
