@@ -70,7 +70,7 @@ async def transact(
         while True:
             try:
                 await session.start_transaction(write_concern=concern)
-                result = await statements(session)
+                result = await _whole(statements(session))
                 await _commit(session, ending)
             except BaseException as error:
                 # A commit that goes on alone is in the way of an abort.
@@ -173,6 +173,17 @@ class _Ending:
         task.cancelled() or task.exception()
 
 
+async def _whole(statements: Awaitable[R]) -> R:
+    # An abort on another connection overtakes a statement that is given up half-way, which begins the
+    # transaction after it, and keeps it open.
+    async def run() -> R:
+        return await statements
+
+    task = asyncio.create_task(run(), context=copy_context())
+    await _to_the_end(task)
+    return task.result()
+
+
 async def _commit(session: AsyncClientSession, ending: _Ending) -> None:
     # Given up half-way it may stay open, for the driver aborts none after that, and keep others waiting.
     async def commit() -> None:
@@ -204,7 +215,7 @@ async def _bounded(end: Callable[[], Awaitable[None]]) -> None:
         await end()
 
 
-async def _to_the_end(task: asyncio.Task[None], until: float = math.inf) -> None:
+async def _to_the_end(task: asyncio.Task[Any], until: float = math.inf) -> None:
     """Wait for what ends by itself, or until then; whoever is cancelled meanwhile is so after it."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done() and (left := until - time.monotonic()) > 0:
