@@ -19,15 +19,49 @@ from pymongo.errors import PyMongoError
 from pymongo.results import DeleteResult, UpdateResult
 
 from mongostore.documents import Documents
+from mongostore.documents.stored import Raw
 from mongostore.engines import Capability, Engine
 from mongostore.engines.faults import translate, unchained
-from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
+from mongostore.errors import (
+    ConflictError,
+    MongoStoreError,
+    NotFoundError,
+    NotOpenError,
+    UnavailableError,
+    UnsupportedError,
+)
+from mongostore.repositories.guarding import NEWER, Guarded
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # Short first attempts find the new primary soon after a failover; later ones give slow work its time.
 _ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
+# So often may others be in the way of an update before it is looked at who they are.
+_MISSES = 2
+
+
+@dataclass
+class Missed:
+    """An update that did not find the document that it meant."""
+
+    collection: Any
+    where: Raw
+    times: int = 0
+
+    async def check(self) -> None:
+        """Look whether the document is one that only a newer version may change.
+
+        Raises:
+            UnsupportedError: It is.
+        """
+        meant = {"_id": self.where["_id"]} if "_id" in self.where else self.where
+        newer = await self.collection.find_one({**meant, "schema_version": NEWER}, {"_id": 1})
+        if newer is not None:
+            raise UnsupportedError(
+                f"{self.collection.name} {newer['_id']!r} was written by a newer version of mongostore: "
+                "install that one here, too"
+            )
 
 
 @dataclass
@@ -40,6 +74,7 @@ class Call:
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         seen: What an earlier attempt has seen for certain, by a name that the verb gives it.
         ends: When it must have ended, by the monotonic clock.
+        missed: The updates that did not find what they meant, by collection and filter, and how often.
     """
 
     ends: float
@@ -48,6 +83,7 @@ class Call:
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
     seen: dict[str, Any] = field(default_factory=dict)
+    missed: dict[tuple[str, str], Missed] = field(default_factory=dict)
 
     def attempt_seconds(self) -> float:
         """Return how many seconds this attempt may take."""
@@ -69,6 +105,29 @@ def was_there(result: DeleteResult | UpdateResult) -> bool:
     """Return whether a deletion met something; what is gone when it is tried again, it has met before."""
     met = result.deleted_count if isinstance(result, DeleteResult) else result.matched_count
     return bool(met) or current_call().attempt > 0
+
+
+async def _note(collection: Any, where: Raw, met: bool, is_urgent: bool) -> None:
+    """Note in the current call whether an update found the document that it meant.
+
+    Raises:
+        UnsupportedError: It did not, since a newer version has written it.
+    """
+    call, missed = _call.get(), Missed(collection, where)
+    if call is None:
+        # On behalf of several calls at once.
+        if not met:
+            await missed.check()
+        return
+    meant = collection.name, str(where.get("_id", where))
+    if met:
+        call.missed.pop(meant, None)
+        return
+    missed = call.missed.setdefault(meant, missed)
+    missed.times += 1
+    if is_urgent or missed.times > _MISSES:
+        await missed.check()
+        del call.missed[meant]
 
 
 class Connection:
@@ -96,6 +155,9 @@ class Connection:
         try:
             with self.engine.deadline(self.timeout):
                 self._documents = await Documents.bind(self.engine.database)
+                for document in vars(self._documents).values():
+                    settings = document.get_settings()
+                    settings.pymongo_collection = Guarded(settings.pymongo_collection, _note)
         except PyMongoError as error:
             raise translate(error, self.engine.label) from None
         loop = asyncio.get_running_loop()
@@ -282,12 +344,29 @@ def _calling(connection: Connection) -> Any:
         _call.reset(token)
 
 
+async def _checked(call: Call, action: Callable[[], Awaitable[R]]) -> R:
+    """Run an action, and look whether a newer document is why it found nothing.
+
+    Raises:
+        UnsupportedError: One is.
+    """
+    try:
+        result = await action()
+    except (ConflictError, NotFoundError):
+        for missed in call.missed.values():
+            await missed.check()
+        raise
+    for missed in call.missed.values():
+        await missed.check()
+    return result
+
+
 async def _attempts(connection: Connection, call: Call, action: Callable[[], Awaitable[R]]) -> R:
     engine, ends = connection.engine, call.ends
     while True:
         try:
             with engine.deadline(call.attempt_seconds()):
-                return await action()
+                return await _checked(call, action)
         except PyMongoError as error:
             reported: MongoStoreError = translate(error, engine.label)
         except UnavailableError as error:

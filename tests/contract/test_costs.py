@@ -97,7 +97,7 @@ CASES = [
     Case("append at message 10,000", 1, lambda s: s.append_message("long", Message(role="user"))),
     Case("append an id of one's own, nothing rolled yet", 1, lambda s: s.append_message("short", said(100))),
     Case("append an id of one's own, after a roll", 2, lambda s: s.append_message("long", said(LONG))),
-    Case("append a message of the tail again", 4, lambda s: s.append_message("long", said(LONG))),
+    Case("append a message of the tail again", 5, lambda s: s.append_message("long", said(LONG))),
     Case("append a message of a segment again", 3, lambda s: s.append_message("long", said(77))),
     Case("append 20 messages in one step", 1, lambda s: s.append_messages("new", [*map(said, range(20))])),
     Case("append nothing", 1, lambda s: s.append_messages("new", [])),
@@ -141,7 +141,7 @@ CASES = [
     Case("truncate a session", 6, lambda s: s.truncate("long")),
     Case("delete all messages", 5, lambda s: s.delete_messages("short")),
     Case("purge a session", 5, lambda s: s.purge("doomed")),
-    Case("purge nothing", 2, lambda s: s.purge("unknown")),
+    Case("purge nothing", 3, lambda s: s.purge("unknown")),
     Case("watch", 12, watched),
 ]
 

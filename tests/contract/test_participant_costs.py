@@ -74,7 +74,7 @@ CASES = [
     Case("append no turn", 1, lambda s: s.append_chat_turns("new", "b", [])),
     Case("bind", 1, lambda s: s.bind_participant("new", "c")),
     Case("append after binding", 1, lambda s: s.append_chat_turns("new", "c", said(1))),
-    Case("bind again", 2, lambda s: s.bind_participant("new", "c")),
+    Case("bind again", 3, lambda s: s.bind_participant("new", "c")),
     Case("list participants", 1, lambda s: s.list_participants("new")),
     Case("list the turns of a short session", 1, lambda s: s.list_chat_turns("new", "b")),
     Case("integrate three participants", 8, lambda s: integrated(s, 1, 20, 1)),

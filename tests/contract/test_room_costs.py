@@ -362,7 +362,7 @@ CASES = [
     Case("identities: find_by_address of nobody", 1, lambda s: s.identities.find_by_address("sms", "x")),
     Case("identities: list", 2, lambda s: second_page(s.identities, organization_id="o")),
     Case("identities: link_address", 3, lambda s: s.identities.link_address("i008", "sms", "new2")),
-    Case("identities: unlink_address", 4, lambda s: s.identities.unlink_address("i008", "sms", "new2")),
+    Case("identities: unlink_address", 5, lambda s: s.identities.unlink_address("i008", "sms", "new2")),
     Case("verifications: find", 1, lambda s: s.verifications.find("i007")),
     Case("verifications: upsert", 1, lambda s: s.verifications.upsert(verification(7))),
     Case("verifications: iter_expiring", 1, lambda s: length(s.verifications.iter_expiring("verified"))),
@@ -392,7 +392,7 @@ CASES = [
     Case("voice_deliveries: find", 1, lambda s: s.voice_deliveries.find("long", "k7")),
     Case("leases: acquire, renew and release", 3, leased),
     Case("rooms: delete", 9, lambda s: s.rooms.delete("doomed")),
-    Case("rooms: delete nothing", 2, lambda s: s.rooms.delete("unknown")),
+    Case("rooms: delete nothing", 3, lambda s: s.rooms.delete("unknown")),
 ]
 
 

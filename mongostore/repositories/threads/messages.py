@@ -21,6 +21,7 @@ from mongostore.errors import (
     InvalidDocumentError,
     InvalidValueError,
     NotFoundError,
+    UnsupportedError,
 )
 from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
 from mongostore.repositories import Repository, current_call, step
@@ -229,7 +230,9 @@ class ThreadMessageRepository(Repository):
             if raw is None:
                 raise NotFoundError("message", key)
             stored = {**given, "id": (raw.get("feedback") or given)["id"]}
-            await self._messages.update_one({"_id": key}, {"$set": {"feedback": stored}}, session=session)
+            put_in = {"$set": {"feedback": stored}}
+            if not (await self._messages.update_one({"_id": key}, put_in, session=session)).matched_count:
+                raise NotFoundError("message", key)
             await self._vote(raw["thread_id"], key, given["value"], session)
             return to_feedback({"_id": key, "feedback": stored})
 
@@ -305,7 +308,14 @@ class ThreadMessageRepository(Repository):
             where, {operator: part for operator, part in update.items() if part}, upsert=True
         )
         is_new = placed.upserted_id is not None or current_call().attempt > 0
-        await self._touch(where["_id"], sets, sets.get("created_at", new["created_at"] if is_new else None))
+        created_at = sets.get("created_at", new["created_at"] if is_new else None)
+        try:
+            await self._touch(where["_id"], sets, created_at)
+        except UnsupportedError:
+            # Its thread is one that only a newer version may change.
+            if placed.upserted_id is not None:
+                await self._messages.delete_one({"_id": where["_id"]})
+            raise
 
     async def _fill(self, key: Raw, sets: Raw) -> bool:
         """Set what a message still lacks; return False if it is gone, another thread's or just changed."""

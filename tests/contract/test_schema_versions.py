@@ -1,0 +1,196 @@
+"""What was stored by other versions of the package, and by other hands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import json_util
+
+from mongostore import (
+    AsyncMongoStore,
+    Binding,
+    ChatTurn,
+    Element,
+    Event,
+    Feedback,
+    Message,
+    Participant,
+    Room,
+    Task,
+    UnsupportedError,
+    Verification,
+)
+from mongostore.documents.stored import SCHEMA_VERSION
+from tests.contract.furnishing import T, furnish
+
+# What each version has written: a new version adds a file, and never changes one.
+STORED = sorted((Path(__file__).with_name("stored")).glob("version_*.json"))
+COLLECTIONS = (
+    *("rooms", "events", "bindings", "participants", "identities", "identity_addresses", "verifications"),
+    *("verification_requests", "tasks", "observations", "read_markers", "voice_deliveries", "leases"),
+    *("sessions", "session_segments", "session_overflows", "users", "threads", "messages", "elements"),
+    "api_keys",
+)
+LONG = 150
+LATER = {"of_later": {"k": [1]}}
+
+Verb = Callable[[AsyncMongoStore], Awaitable[Any]]
+
+
+async def fill(store: AsyncMongoStore) -> None:
+    """Store one of each kind: what a file of a version is made of."""
+    await furnish(store)
+    await store.sessions.create("s", user_id="u", name="n", metadata={"k.": 1}, participants=["p"])
+    await store.sessions.append_messages(
+        "s", [Message(id=f"m{n}", role="user", content=f"text {n}") for n in range(LONG)]
+    )
+    # So large that it is apart from the session.
+    await store.sessions.set_context("s", {"reasoning": [{"role": "system", "content": "x" * 70_000}]})
+    await store.sessions.append_chat_turns("s", "p", [ChatTurn(role="user", content="turn")])
+    user = await store.users.upsert("ada", metadata={"k": 1})
+    await store.threads.create("t", user_id=user.id, name="n", tags=["x"], data={"k": {"$a": 1}})
+    await store.messages.merge("t", "m", begins=True, content="hi", data={"k": 1}, created_at=T)
+    await store.messages.upsert_feedback(Feedback(id="f", message_id="m", value=1))
+    await store.elements.upsert(Element(id="x", thread_id="t", message_id="m", data={"k": 1}))
+    await store.keys.create(name="k", namespaces=["a"])
+
+
+# Each changes something that `fill` has stored, by its collection.
+CHANGES: list[tuple[str, str, Verb]] = [
+    ("sessions", "update", lambda s: s.sessions.update("s", name="new")),
+    ("sessions", "append", lambda s: s.sessions.append_message("s", Message(role="user", content="new"))),
+    ("sessions", "update_message", lambda s: s.sessions.update_message("s", "m149", content="new")),
+    ("sessions", "delete_message", lambda s: s.sessions.delete_message("s", "m149")),
+    ("sessions", "set_context", lambda s: s.sessions.set_context("s", {"chat": []})),
+    ("sessions", "bind", lambda s: s.sessions.bind_participant("s", "q")),
+    (
+        "sessions",
+        "turns",
+        lambda s: s.sessions.append_chat_turns("s", "p", [ChatTurn(role="user", content=1)]),
+    ),
+    ("sessions", "unbind", lambda s: s.sessions.unbind_participant("s", "p")),
+    ("sessions", "truncate", lambda s: s.sessions.truncate("s")),
+    ("sessions", "delete", lambda s: s.sessions.delete("s")),
+    ("sessions", "purge", lambda s: s.sessions.purge("s")),
+    ("users", "upsert", lambda s: s.users.upsert("ada", metadata={"k": 2})),
+    ("threads", "merge", lambda s: s.threads.merge("t", name="new")),
+    ("threads", "new message", lambda s: s.messages.merge("t", "new", content="new")),
+    ("threads", "delete", lambda s: s.threads.delete("t")),
+    ("messages", "merge", lambda s: s.messages.merge("t", "m", content="new")),
+    ("messages", "feedback", lambda s: s.messages.upsert_feedback(Feedback(message_id="m", value=0))),
+    ("messages", "delete", lambda s: s.messages.delete("m")),
+    ("elements", "upsert", lambda s: s.elements.upsert(Element(id="x", thread_id="t", message_id="m"))),
+    ("rooms", "update", lambda s: s.rooms.update("r", metadata={"k": 1})),
+    ("rooms", "replace", lambda s: s.rooms.replace(Room(id="r"))),
+    ("rooms", "commit", lambda s: s.events.commit(Event(room_id="r", channel_id="c"))),
+    ("rooms", "delete", lambda s: s.rooms.delete("r")),
+    ("events", "update", lambda s: s.events.update("e", status="new")),
+    ("bindings", "upsert", lambda s: s.bindings.upsert(Binding(room_id="r", channel_id="c"))),
+    ("participants", "upsert", lambda s: s.participants.upsert(Participant(room_id="r", id="p"))),
+    ("identities", "link", lambda s: s.identities.link_address("i", "sms", "2")),
+    (
+        "verifications",
+        "upsert",
+        lambda s: s.verifications.upsert(Verification(identity_id="i", status="y", expires_at=T)),
+    ),
+    ("tasks", "upsert", lambda s: s.tasks.upsert(Task(id="t", room_id="r"))),
+]
+
+
+async def raws(store: AsyncMongoStore) -> dict[str, Any]:
+    database = store.engine.database
+    return {name: await database[name].find({}, sort=[("_id", 1)]).to_list() for name in COLLECTIONS}
+
+
+async def mark(store: AsyncMongoStore, *collections: str, **members: Any) -> None:
+    for name in collections:
+        await store.engine.database[name].update_many({}, {"$set": members})
+
+
+@pytest.mark.parametrize(
+    ("collection", "verb"),
+    [(one, verb) for one, _, verb in CHANGES],
+    ids=[f"{one}-{name}" for one, name, _ in CHANGES],
+)
+async def test_what_a_newer_version_has_written_is_refused_and_not_damaged(
+    store: AsyncMongoStore, collection: str, verb: Verb
+) -> None:
+    await fill(store)
+    await mark(store, collection, schema_version=SCHEMA_VERSION + 1, **LATER)
+    before = await raws(store)
+    with pytest.raises(UnsupportedError, match="newer version"):
+        await verb(store)
+    assert await raws(store) == before
+
+
+async def test_what_a_newer_version_has_written_is_read(store: AsyncMongoStore) -> None:
+    await fill(store)
+    await mark(store, *COLLECTIONS, schema_version=SCHEMA_VERSION + 1, **LATER)
+    await read_all(store)
+
+
+@pytest.mark.parametrize(
+    ("collection", "verb"),
+    [(one, verb) for one, _, verb in CHANGES],
+    ids=[f"{one}-{name}" for one, name, _ in CHANGES],
+)
+async def test_a_field_of_others_survives_every_change(
+    store: AsyncMongoStore, collection: str, verb: Verb
+) -> None:
+    await fill(store)
+    await mark(store, collection, **LATER)
+    before = {
+        raw["_id"] if not isinstance(raw["_id"], dict) else str(raw["_id"])
+        for raw in (await raws(store))[collection]
+    }
+    await verb(store)
+    for raw in (await raws(store))[collection]:
+        key = str(raw["_id"]) if isinstance(raw["_id"], dict) else raw["_id"]
+        if key in before:
+            assert raw["of_later"] == LATER["of_later"]
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+async def test_what_each_version_has_written_is_read_listed_and_changed(
+    store: AsyncMongoStore, path: Path
+) -> None:
+    for name, documents in json_util.loads(path.read_text()).items():
+        if documents:
+            await store.engine.database[name].insert_many(documents)
+    await read_all(store)
+    for _, name, verb in CHANGES:
+        if name not in ("delete", "purge", "unbind", "truncate", "delete_message"):
+            await verb(store)
+    await read_all(store)
+
+
+def test_there_is_a_file_of_every_version() -> None:
+    assert [path.stem for path in STORED] == [f"version_{n}" for n in range(1, SCHEMA_VERSION + 1)]
+
+
+async def read_all(store: AsyncMongoStore) -> None:
+    """Read and list everything that `fill` has stored."""
+    session = await store.sessions.get("s")
+    assert session.participants[0].participant == "p"
+    assert [one.id for one in (await store.sessions.list(user_id="u")).items] == ["s"]
+    messages = [message async for message in store.sessions.iter_messages("s")]
+    assert [message.id for message in messages[:LONG]] == [f"m{n}" for n in range(LONG)]
+    assert messages[0].content == "text 0"
+    assert await store.sessions.get_context("s")
+    assert (await store.sessions.list_chat_turns("s", "p")).items[0].content == "turn"
+    user = await store.users.find_by_identifier("ada")
+    assert user is not None
+    assert [thread.data for thread in (await store.threads.list(user.id)).items] == [{"k": {"$a": 1}}]
+    assert "m" in [one.id async for one in store.messages.iter("t")]
+    assert [one.id async for one in store.elements.iter("t")] == ["x"]
+    assert (await store.rooms.get("r")).id == "r"
+    assert "e" in [event.id for event in (await store.events.list("r")).items]
+    assert await store.bindings.find("r", "c")
+    assert await store.participants.find("r", "p")
+    assert await store.identities.get("i")
+    assert await store.tasks.get("t")
+    assert [one.id for one in (await store.observations.list("r")).items] == ["o"]
+    assert [key.name for key in (await store.keys.list()).items] == ["k"]
