@@ -32,7 +32,6 @@ from mongostore import (
     InvalidValueError,
     Lease,
     Message,
-    MongoStoreError,
     NotFoundError,
     Observation,
     Participant,
@@ -465,7 +464,6 @@ OF_ALL = {"keys.list"}
 # A token that is none is as good as an unknown one.
 LENIENT = {("keys.verify", "token")}
 # Refused, if only by the driver or the server and in their words for it.
-UNCLEAR = {("sessions.update", "revision"): OverflowError, ("sessions.watch", "after"): MongoStoreError}
 EVERY_VERB = [
     f"{kind}.{name}"
     for kind, repository in vars(AsyncMongoStore("mongomock://")).items()
@@ -560,8 +558,7 @@ def judged(verb: str, name: str, payload: Any, hint: Any, outcome: Any) -> str |
     if not fits and not (str in kinds and isinstance(payload, str)):
         return None if type(outcome) is InvalidValueError else f"is not refused but gives {shown(outcome)}"
     if isinstance(outcome, BaseException):
-        refused = type(outcome) in (*OURS, UNCLEAR.get((verb, name)))
-        return None if refused else f"raises {shown(outcome)}"
+        return None if type(outcome) in OURS else f"raises {shown(outcome)}"
     if NEIGHBOUR in repr(outcome) and verb not in OF_ALL:
         return "shows what is the neighbour's"
     if isinstance(payload, str) and str(getattr(outcome, name, payload)) != str(payload):

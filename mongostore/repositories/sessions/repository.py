@@ -249,8 +249,8 @@ class SessionRepository(SessionIntegration):
             update["$unset"] = dropped
         guard: Raw = {"_id": key, "state": "open"}
         if revision is not None:
-            if type(revision) is not int:
-                raise InvalidValueError("revision", "must be an integer")
+            if type(revision) is not int or not 0 <= revision < 2**63:
+                raise InvalidValueError("revision", "must be an integer from 0")
             guard["revision"] = revision
         raw = await self._sessions.find_one_and_update(
             guard, update, projection=_HEAD, return_document=ReturnDocument.AFTER

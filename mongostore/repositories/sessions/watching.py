@@ -9,6 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pymongo.errors import OperationFailure
+
 from mongostore.documents.sessions import to_messages
 from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
@@ -21,6 +23,8 @@ from mongostore.repositories.sessions.tail import Tail
 from mongostore.values import from_token, to_token
 
 _PAUSE_SECONDS = 0.1
+# What servers answer to a token of the right shape that they never gave.
+_NO_TOKEN = {9, 15, 40647, 40649, 50811}
 _ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
 
 
@@ -114,7 +118,12 @@ class Watcher:
             "documentKey._id": {"$gte": f"{key}/", "$lt": f"{key}0"},
         }
         pipeline = [{"$match": {"$or": [of_session, of_segments]}}]
-        return await self._tail.sessions.database.watch(pipeline, resume_after=token)
+        try:
+            return await self._tail.sessions.database.watch(pipeline, resume_after=token)
+        except OperationFailure as error:
+            if token is None or error.code not in _NO_TOKEN:
+                raise
+            raise InvalidValueError("after", "is not the token of a change") from None
 
     async def _changes(self, key: str, event: Raw, seen: Seen) -> tuple[Seen, list[Change]]:
         """Return what an event means, and how far it brings the watcher."""
