@@ -9,7 +9,7 @@ import importlib
 import sys
 
 OURS = "mongostore.adapters.threadmem"
-MODULES = ("", ".db", ".db.models", ".server", ".server.models", ".env", ".img")
+MODULES = ("", ".config", ".db", ".db.models", ".server", ".server.models", ".env", ".img")
 
 for module in MODULES:
     sys.modules[f"threadmem{module}"] = importlib.import_module(OURS + module)

@@ -1,0 +1,17 @@
+"""Where programs of AgentSea keep their files, as threadmem says it; role threads are not among these here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+AGENTSEA_HOME = str(Path(os.environ.get("AGENTSEA_HOME", "~/.agentsea")).expanduser())
+
+
+def _folder(variable: str, name: str) -> str:
+    return str(Path(os.environ.get(variable, f"{AGENTSEA_HOME}/{name}")).expanduser())
+
+
+AGENTSEA_DB_DIR = _folder("AGENTSEA_DB_DIR", "data")
+AGENTSEA_LOG_DIR = _folder("AGENTSEA_LOG_DIR", "logs")
+AGENTSEA_PROC_DIR = _folder("AGENTSEA_PROC_DIR", "proc")
