@@ -1,4 +1,4 @@
-"""Where programs of AgentSea keep their files, as threadmem says it; role threads are not among these here."""
+"""Where programs of AgentSea keep their files, as threadmem says it; no role threads are there."""
 
 from __future__ import annotations
 
