@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]
 
 LOCKERS = 2
 PATIENCE = 90
+ALONE_SECONDS = 1.0
 
 Record = Callable[[str, object], None]
 Child = Callable[..., Popen[str]]
@@ -35,38 +36,75 @@ def members(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield started
 
 
-@asynccontextmanager
-async def lockers(
-    child: Child, members: Cluster, database: str, folder: Path
-) -> AsyncIterator[dict[str, int]]:
-    """Processes that enter one room all the time; their numbers are filled in at the end."""
-    if sys.version_info < (3, 12):
-        # RoomKit needs it.
-        yield {}
-        return
-    witness, numbers = folder / "witness", {"sections": 0, "cut": 0}
-    uri = members.uri_of()
-    processes = [child("lock_witness.py", uri, database, witness) for _ in range(LOCKERS)]
-    for process in processes:
+class Lockers:
+    """Processes that enter one room all the time.
+
+    Attributes:
+        numbers: What they say at their end.
+    """
+
+    def __init__(self, processes: list[Popen[str]]) -> None:
+        self.numbers = dict[str, int]()
+        self._processes = processes
+
+    async def hear(self, process: Popen[str], word: str) -> None:
+        """Wait until a process says that."""
         assert process.stdout
-        assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
-    yield numbers
-    for process in processes:
-        output, errors = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
-        assert (process.returncode, errors) == (0, "")
-        for name, number in json.loads(output).items():
-            numbers[name] += number
-    tokens = [int(line) for line in witness.read_text().split()]
-    assert len(tokens) >= numbers["sections"] > LOCKERS
-    assert all(one < other for one, other in pairwise(tokens)), tokens
+        assert await asyncio.to_thread(process.stdout.readline) == f"{word}\n"
+
+    async def stay(self) -> None:
+        """Have one of them be in the room, and leave it by itself only after an outage."""
+        for process in self._processes[:1]:
+            assert process.stdin
+            process.stdin.write("stay\n")
+            process.stdin.flush()
+            await self.hear(process, "staying")
+
+    async def ready(self) -> None:
+        """Wait until all are at work."""
+        for process in self._processes:
+            await self.hear(process, "ready")
+
+    async def end(self) -> None:
+        """End them, and check that all went well."""
+        for process in self._processes:
+            output, errors = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+            assert (process.returncode, errors) == (0, "")
+            for name, number in json.loads(output).items():
+                self.numbers[name] = self.numbers.get(name, 0) + number
+
+
+@asynccontextmanager
+async def lockers(child: Child, uri: str, database: str, folder: Path) -> AsyncIterator[Lockers]:
+    """Run processes that enter a room, and check at the end that there was never more than one in it."""
+    witness = folder / "witness"
+    # RoomKit needs Python 3.12.
+    count = LOCKERS if sys.version_info >= (3, 12) else 0
+    at_work = Lockers([child("lock_witness.py", uri, database, witness) for _ in range(count)])
+    await at_work.ready()
+    yield at_work
+    await at_work.end()
+    if count:
+        tokens = [int(line) for line in witness.read_text().split()]
+        assert len(tokens) >= at_work.numbers["sections"] > LOCKERS
+        assert all(one < other for one, other in pairwise(tokens)), tokens
 
 
 async def kill_twice(members: Cluster) -> None:
-    """Kill the primary, bring it back as a follower of another one, and kill that one."""
-    for _ in range(2):
+    """Kill the primary, bring it back as a follower of another one, and kill that one.
+
+    The second time it is alone with what it was told last: no other member has heard of that.
+    """
+    for is_alone in (False, True):
         await asyncio.to_thread(members.settle)
         killed = await asyncio.to_thread(members.primary)
+        deaf = [member for member in members.members if is_alone and member is not killed]
+        for member in deaf:
+            await asyncio.to_thread(member.send, signal.SIGSTOP)
+        await asyncio.sleep(ALONE_SECONDS if is_alone else 0)
         await asyncio.to_thread(killed.send, signal.SIGKILL)
+        for member in deaf:
+            member.send(signal.SIGCONT)
         await asyncio.to_thread(members.primary)
         await asyncio.to_thread(killed.start)
 
@@ -113,12 +151,14 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
     wounds = WOUNDS | LONG_WOUNDS
     database = f"failover_{[*wounds].index(what)}"
     async with (
-        lockers(child, members, database, tmp_path) as entered,
+        lockers(child, members.uri_of(), database, tmp_path) as at_work,
         every_load(members.uri_of(), database) as load,
     ):
         load.start()
         await load.progress()
         calm, load.longest = load.longest, 0.0
+        if wounds[what] is not step_down:
+            await at_work.stay()
         began = time.monotonic()
         await wounds[what](members)
         await load.progress()
@@ -132,6 +172,6 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
         "until all had come on, s": round(wounded, 2),
         "writes": load.writes,
         "reads": load.reads,
-        **{f"room locks: {name}": number for name, number in entered.items()},
+        **{f"room locks: {name}": number for name, number in at_work.numbers.items()},
     }
     tell(record_testsuite_property, f"failover: {what}", told)

@@ -43,6 +43,10 @@ def call(store: MongoStore) -> None:
     """Call until the last signal has come; note what is acknowledged."""
     while not is_over:
         n = next(numbers)
+        if n % 5 == 0 and interrupts < int(amount) - 1:
+            # Nothing but an interrupt ends it.
+            for _ in store.sessions.watch("quiet"):
+                pass
         store.sessions.append_message("s", Message(id=f"m{n}", role="user", content="x"))
         messages.add(f"m{n}")
         store.events.commit(Event(id=f"e{n}", room_id="r", channel_id="c"))
@@ -59,6 +63,7 @@ async def calls() -> int:
 
 with MongoStore(uri, database) as opened:
     opened.sessions.create("s")
+    opened.sessions.create("quiet")
     opened.rooms.create(Room(id="r"))
     sender = threading.Thread(target=interrupt)
     sender.start()

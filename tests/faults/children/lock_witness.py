@@ -1,7 +1,8 @@
 """Enters the room `r` again and again, with a witness of its own: a locked file that lists fencing tokens.
 
-Two managers, each with a store of its own as in two processes. Until its input ends; says then how many
-sections there were and how many were cut short because their leases ended.
+Two managers, each with a store of its own as in two processes. Each line of its input has one of them stay in
+the room for long. When it ends, they say how many sections there were and how many were cut short because
+their leases ended.
 
 Arguments: URI, database, the witness's file.
 """
@@ -19,6 +20,8 @@ from mongostore import AsyncMongoStore, ConflictError
 from mongostore.adapters.roomkit import MongoRoomLockManager
 
 LEASE = 1.0
+# Longer than an outage lasts.
+STAY = 10.0
 
 
 class Holder:
@@ -28,6 +31,7 @@ class Holder:
         self.witness = witness
         self.locks = MongoRoomLockManager(store=store, lease=LEASE)
         self.sections = self.cut = self.token = 0
+        self.stays = False
         acquire = store.leases.acquire
 
         async def noted(*arguments: Any) -> Any:
@@ -50,8 +54,16 @@ class Holder:
                     os._exit(3)
                 file.write(f"{self.token}\n")
                 file.flush()
-                await asyncio.sleep(LEASE * 1.5 if random.random() < 0.1 else 0.02)
+                await asyncio.sleep(self.duration())
         self.sections += 1
+
+    def duration(self) -> float:
+        """Return how long this section lasts, telling of the one that is asked to."""
+        if self.stays:
+            self.stays = False
+            say("staying")
+            return STAY
+        return LEASE * 1.5 if random.random() < 0.1 else 0.02
 
     async def work(self, stopped: asyncio.Event) -> None:
         """Enter until it is over."""
@@ -64,16 +76,22 @@ class Holder:
             await asyncio.sleep(random.random() * 0.05)
 
 
+def say(word: str) -> None:
+    """Tell who has started this process."""
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 async def main() -> None:
     """Run two holders."""
     uri, database, witness = sys.argv[1:]
     async with AsyncMongoStore(uri, database) as one, AsyncMongoStore(uri, database) as other:
         holders = [Holder(store, Path(witness)) for store in (one, other)]
         stopped = asyncio.Event()
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        say("ready")
         work = [asyncio.create_task(holder.work(stopped)) for holder in holders for _ in range(2)]
-        await asyncio.to_thread(sys.stdin.read)
+        while await asyncio.to_thread(sys.stdin.readline):
+            holders[0].stays = True
         stopped.set()
         await asyncio.gather(*work)
         for holder in holders:
