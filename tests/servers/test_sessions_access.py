@@ -150,7 +150,7 @@ async def test_on_a_server_each_is_answered_likewise(server_store: AsyncMongoSto
         assert (await service.ask("get_session", caller, "acme")).status_code == 200
 
 
-@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize("name", sorted(OPEN))
 @pytest.mark.parametrize("caller", ["none", "forged"])
 async def test_health_needs_no_key_and_tells_nothing(service: Service, name: str, caller: str) -> None:
     answer = await service.ask(name, caller, "acme")
