@@ -149,6 +149,8 @@ def images_held(thread: RoleThread) -> int:
         if id(one) not in seen and not isinstance(one, type | ModuleType | FunctionType):
             seen[id(one)] = one
             coming += gc.get_referents(one)
+            # From Python 3.13 on, neither a plain object nor its dict tells of its members.
+            coming += one.values() if isinstance(one, dict) else getattr(one, "__dict__", {}).values()
     return sum(type(one) is str and one.startswith(IMAGE) for one in seen.values())
 
 
