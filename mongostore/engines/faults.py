@@ -107,6 +107,8 @@ def _translate_failure(error: OperationFailure, where: str) -> MongoStoreError:
         return ConflictError(f"{where}: the token is older than the server's history; read anew, then watch")
     if code in _UNSUPPORTED:
         return UnsupportedError(f"{where}: this deployment cannot do that (code {code}, {name})")
-    if code in _PASSING or error.timeout or any(map(error.has_error_label, _TRANSIENT_LABELS)):
+    if error.timeout:
+        return UnavailableError(f"{where}: no answer in time (code {code}, {name})")
+    if code in _PASSING or any(map(error.has_error_label, _TRANSIENT_LABELS)):
         return UnavailableError(f"{where}: the server is busy or changing its primary (code {code}, {name})")
     return MongoStoreError(f"{where}: the server refused it (code {code}, {name})")
