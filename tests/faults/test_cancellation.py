@@ -233,7 +233,7 @@ class Looker:
 
 
 async def test_cancelled_calls_leave_nothing_behind(
-    alone: Cluster, record_testsuite_property: Record, request: pytest.FixtureRequest
+    alone: Cluster, record_property: Record, request: pytest.FixtureRequest
 ) -> None:
     parts = 20 if request.config.getoption("long") else 1
     uri, outcomes = with_options(alone.uri_of(), appName="cancelled", maxPoolSize=POOL), Counter[str]()
@@ -269,7 +269,7 @@ async def test_cancelled_calls_leave_nothing_behind(
             await soon("cursors are open", looker.cursors)
             await check_pool(store, looker)
     told = {"calls": outcomes.total(), **outcomes, "seconds": round(seconds, 1), "writes beside": writes}
-    tell(record_testsuite_property, "cancelled calls", told)
+    tell(record_property, "cancelled calls", told)
     assert min(outcomes["cancelled"], outcomes["ended before"]) > outcomes.total() / 10
 
 

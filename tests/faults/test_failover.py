@@ -146,7 +146,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
     child: Child,
     what: str,
     tmp_path: Path,
-    record_testsuite_property: Record,
+    record_property: Record,
 ) -> None:
     wounds = WOUNDS | LONG_WOUNDS
     database = f"failover_{[*wounds].index(what)}"
@@ -174,4 +174,4 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
         "reads": load.reads,
         **{f"room locks: {name}": number for name, number in at_work.numbers.items()},
     }
-    tell(record_testsuite_property, f"failover: {what}", told)
+    tell(record_property, f"failover: {what}", told)

@@ -75,7 +75,7 @@ async def ended(member: Any, number: signal.Signals) -> None:
 
 
 async def test_the_only_member_of_a_replica_set_is_restarted(
-    mongod_binary: Path, tmp_path: Path, record_testsuite_property: Record
+    mongod_binary: Path, tmp_path: Path, record_property: Record
 ) -> None:
     stalls = {}
     with cluster(mongod_binary, tmp_path / "alone", members=1) as alone:
@@ -89,4 +89,4 @@ async def test_the_only_member_of_a_replica_set_is_restarted(
                 stalls[f"longest call at {number.name}, s"] = round(load.longest, 2)
             await load.stop()
             await load.check()
-    tell(record_testsuite_property, "restart of the only member", stalls | {"writes": load.writes})
+    tell(record_property, "restart of the only member", stalls | {"writes": load.writes})

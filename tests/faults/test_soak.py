@@ -139,7 +139,7 @@ async def heal(members: Cluster) -> None:
 
 
 async def test_a_soak(
-    mongod_binary: Path, tmp_path: Path, record_testsuite_property: Record, request: pytest.FixtureRequest
+    mongod_binary: Path, tmp_path: Path, record_property: Record, request: pytest.FixtureRequest
 ) -> None:
     is_long = request.config.getoption("long")
     ends = time.monotonic() + (LONG_SECONDS if is_long else SECONDS)
@@ -172,7 +172,7 @@ async def test_a_soak(
         "after each round": "",
         **{name: " ".join(str(getattr(one, name)) for one in used) for name in asdict(used[0])},
     }
-    tell(record_testsuite_property, "soak", figures)
+    tell(record_property, "soak", figures)
     first, last = used[0], used[-1]
     assert last.memory < first.memory + MORE_MEMORY
     assert last.files < first.files + MORE_FILES
