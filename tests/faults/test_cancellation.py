@@ -62,7 +62,7 @@ class Calls:
         self.kinds: list[Callable[[str], Awaitable[object]]] = [
             *(self.append, self.append_many, self.edit, self.commit, self.edit_event, self.merge),
             *(self.upload, self.identify, self.note, self.lease, self.remove, self.bind),
-            *(self.iterate, self.page, self.watch_events, self.search, self.look),
+            *(self.iterate, self.page, self.watch, self.watch_events, self.search, self.look),
         ]
         self.messages: set[str] = set()
         self.events: set[str] = set()

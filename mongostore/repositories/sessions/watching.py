@@ -16,7 +16,7 @@ from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Change, ChangeKind, Message
-from mongostore.repositories import Connection, step
+from mongostore.repositories import Connection, opened, step
 from mongostore.repositories.sessions.history import History
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
@@ -87,7 +87,7 @@ class Watcher:
 
     async def _follow(self, key: str, seen: Seen | None) -> AsyncGenerator[tuple[Seen, Change | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
-        stream = await step(self._connection, self._open, key, seen.token if seen else None)
+        stream = await opened(self._connection, self._open, key, seen.token if seen else None)
         async with stream:
             known: Raw | None = None
             if seen is None:
