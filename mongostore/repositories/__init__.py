@@ -30,7 +30,7 @@ from mongostore.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from mongostore.repositories.guarding import NEWER, Guarded
+from mongostore.repositories.guarding import Guarded, Missed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,29 +39,6 @@ R = TypeVar("R")
 _ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
-
-
-@dataclass
-class Missed:
-    """An update that did not find the document that it meant."""
-
-    collection: Any
-    where: Raw
-    times: int = 0
-
-    async def check(self) -> None:
-        """Look whether the document is one that only a newer version may change.
-
-        Raises:
-            UnsupportedError: It is.
-        """
-        meant = {"_id": self.where["_id"]} if "_id" in self.where else self.where
-        newer = await self.collection.find_one({**meant, "schema_version": NEWER}, {"_id": 1})
-        if newer is not None:
-            raise UnsupportedError(
-                f"{self.collection.name} {newer['_id']!r} was written by a newer version of mongostore: "
-                "install that one here, too"
-            )
 
 
 @dataclass

@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 from pymongo.results import DeleteResult, InsertOneResult, UpdateResult
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.errors import UnsupportedError
 
-NEWER = {"$gt": SCHEMA_VERSION}
+_NEWER = {"$gt": SCHEMA_VERSION}
 
 # Is told of an update by its collection and filter: whether it met a document, and whether one that it
 # did not meet has to be looked at before anything else is done.
 Told = Callable[[Any, Raw, bool, bool], Awaitable[None]]
+
+
+@dataclass
+class Missed:
+    """An update that did not find the document that it meant."""
+
+    collection: Any
+    where: Raw
+    times: int = 0
+
+    async def check(self) -> None:
+        """Look whether the document is one that only a newer version may change.
+
+        Raises:
+            UnsupportedError: It is.
+        """
+        meant = {"_id": self.where["_id"]} if "_id" in self.where else self.where
+        newer = await self.collection.find_one({**meant, "schema_version": _NEWER}, {"_id": 1})
+        if newer is not None:
+            raise UnsupportedError(
+                f"{self.collection.name} {newer['_id']!r} was written by a newer version of mongostore: "
+                "install that one here, too"
+            )
 
 
 class Guarded:
@@ -84,7 +109,7 @@ class Guarded:
 
 
 def _known(where: Raw) -> Raw:
-    return {**where, "schema_version": {"$not": NEWER}}
+    return {**where, "schema_version": {"$not": _NEWER}}
 
 
 def _ends(update: Any) -> bool:
