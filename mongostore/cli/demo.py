@@ -35,6 +35,8 @@ _LIVE = "demo:live"
 _LONG_MESSAGES = 300
 _WORDS = 40
 _WORD_SECONDS = 0.03
+# The position of a message by whose changes the talk learns that somebody listens.
+_SIGN = 0
 _SHOWN_SESSIONS = 12
 _SHOWN_MESSAGES = 4
 
@@ -186,6 +188,8 @@ async def _tail(sessions: SessionRepository, live: Live, seen: asyncio.Event) ->
     shown: dict[str, Message] = {}
     async for change in sessions.watch(_LIVE):
         seen.set()
+        if change.position == _SIGN:
+            continue
         kinds[change.kind] += 1
         if change.message:
             shown[change.message.id] = change.message
@@ -195,14 +199,15 @@ async def _tail(sessions: SessionRepository, live: Live, seen: asyncio.Event) ->
 
 async def _speak(sessions: SessionRepository, script: Sequence[Message], seen: asyncio.Event) -> None:
     """Say the messages word by word, as a model streams them, and remove the session."""
+    # A tail begins when its stream is open, of which its first change is the only sign.
+    sign = await sessions.append_message(_LIVE, Message(role="system"))
+    while not seen.is_set():
+        await sessions.update_message(_LIVE, sign.id, content="")
+        await asyncio.sleep(_WORD_SECONDS)
     for message in script:
         words = preview_text(message.content).split()[:_WORDS]
         spoken = Message(role=message.role, data=message.data, content="")
         await sessions.append_message(_LIVE, spoken)
-        # A tail begins when its stream is open, of which its first change is the only sign.
-        while not seen.is_set():
-            await sessions.update_message(_LIVE, spoken.id, content="")
-            await asyncio.sleep(_WORD_SECONDS)
         for number in range(1, len(words) + 1):
             await sessions.update_message(_LIVE, spoken.id, content=" ".join(words[:number]))
             await asyncio.sleep(_WORD_SECONDS)
