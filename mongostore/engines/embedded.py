@@ -88,8 +88,9 @@ class EmbeddedEngine:
     async def close(self) -> None:
         """Do nothing: the data stay, and the engine may be opened again."""
 
-    async def revive(self) -> None:
-        """Do nothing: there is no server to bring back."""
+    async def revive(self) -> bool:
+        """Return True: there is no server that could be silent."""
+        return True
 
     async def describe(self) -> Deployment:
         """Return what the engine is made of and how fast it answers."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -41,7 +41,7 @@ Transactions = Literal["required", "off"]
 DEFAULT_DATABASE = "mongostore"
 OPEN_SECONDS = 4.5
 # A server that is there answers sooner, and to look for another one is not this one's work.
-_REVIVE_SECONDS = 0.25
+_REVIVE_SECONDS = 0.5
 _ENDING_SECONDS = 2.0
 _DEFAULTS: dict[str, Any] = {
     "appname": "mongostore",
@@ -178,11 +178,14 @@ class MongoEngine:
             with pymongo.timeout(_ENDING_SECONDS):
                 await client.close()
 
-    async def revive(self) -> None:
-        """End what dead processes have begun and keep others waiting with."""
-        with suppress(PyMongoError, TimeoutError):
+    async def revive(self) -> bool:
+        """End what dead processes have begun and others wait for, and return whether the server answers."""
+        try:
             async with asyncio.timeout(_REVIVE_SECONDS):
                 await end_abandoned(self.database.client)
+        except (PyMongoError, TimeoutError):
+            return False
+        return True
 
     async def describe(self) -> Deployment:
         """Return what the deployment is and how fast it answers.
@@ -326,10 +329,10 @@ class MongodEngine(MongoEngine):
         else:
             await stopping
 
-    async def revive(self) -> None:
+    async def revive(self) -> bool:
         """Start the server again if it died, and end what dead processes have begun."""
         await asyncio.to_thread(self._server.start)
-        await super().revive()
+        return await super().revive()
 
 
 def label_of(uri: str) -> str:

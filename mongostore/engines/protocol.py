@@ -58,8 +58,12 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Let go of every connection; closing twice is harmless."""
 
-    async def revive(self) -> None:
-        """Do what may help the next attempt of what has failed: bring back a server that this engine runs."""
+    async def revive(self) -> bool:
+        """Do what may help the next attempt of what has failed: bring back a server that this engine runs.
+
+        Returns:
+            Whether the server answers.
+        """
 
     async def describe(self) -> Deployment:
         """Return what the deployment is and how fast it answers.

@@ -35,8 +35,10 @@ from mongostore.repositories.guarding import Guarded, Missed
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Short first attempts find the new primary soon after a failover; later ones give slow work its time.
+# Short first attempts find the new primary soon after a failover; later ones give slow work its time. A server
+# that is silent between them has less of it at first, for another may have taken its place.
 _ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
+_SILENT_SECONDS = (3.0, 1.0, 2.0, 3.0)
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
 
@@ -49,6 +51,7 @@ class Call:
         token: Unique; a retried insert knows its own first attempt by it.
         now: When the call began, in microseconds since 1970.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
+        is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
         seen: What an earlier attempt has seen for certain, by a name that the verb gives it.
         ends: When it must have ended, by the monotonic clock.
         missed: The updates that did not find what they meant, by collection and filter, and how often.
@@ -59,12 +62,14 @@ class Call:
     token: str = field(default_factory=lambda: uuid4().hex)
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
+    is_silent: bool = False
     seen: dict[str, Any] = field(default_factory=dict)
     missed: dict[tuple[str, str], Missed] = field(default_factory=dict)
 
     def attempt_seconds(self) -> float:
         """Return how many seconds this attempt may take."""
-        seconds = _ATTEMPT_SECONDS[min(self.attempt, len(_ATTEMPT_SECONDS) - 1)]
+        schedule = _SILENT_SECONDS if self.is_silent else _ATTEMPT_SECONDS
+        seconds = schedule[min(self.attempt, len(schedule) - 1)]
         return min(seconds, max(self.ends - time.monotonic(), 0.05))
 
 
@@ -356,7 +361,7 @@ async def _attempts(connection: Connection, call: Call, action: Callable[[], Awa
         await asyncio.sleep(pause)
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - time.monotonic()):
-                await engine.revive()
+                call.is_silent = not await engine.revive()
         except TimeoutError:
             raise reported from None
         # It may have been closed meanwhile.
