@@ -35,8 +35,8 @@ from mongostore.repositories.guarding import Guarded, Missed
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Short first attempts find the new primary soon after a failover; later ones give slow work its time. A server
-# that is silent between them has less of it at first, for another may have taken its place.
+# Short first attempts find the new primary soon after a failover; later ones give slow work its time.
+# A server that is silent between them has less of it at first, for another may have taken its place.
 _ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
 _SILENT_SECONDS = (3.0, 1.0, 2.0, 3.0)
 # So often may others be in the way of an update before it is looked at who they are.

@@ -20,8 +20,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 SECRET = "open-sesame"
-# By default these are 10 s, and for ever where one stands still that would have to be caught up with. The sooner
-# there is a new primary, the more of a stall is due to who asks.
+# By default these are 10 s, and for ever where one stands still that would have to be caught up with.
+# The sooner there is a new primary, the more of a stall is due to who asks.
 _ELECTION_MS = 2_000
 _CATCH_UP_MS = 2_000
 _START_SECONDS = 60
