@@ -47,6 +47,8 @@ _PASSING = {
     *(6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 189, 262, 388),
     *(9001, 10107, 11600, 11602, 13388, 13435, 13436),
 }
+# What the driver says, and has no code for, of a member that has just started and is in no set yet.
+_JUST_STARTED = "Sessions are not supported"
 _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
 
 
@@ -80,6 +82,8 @@ def translate(error: PyMongoError, where: str) -> MongoStoreError:
     if isinstance(error, InvalidOperation):
         return NotOpenError(f"{where}: the client is closed")
     if isinstance(error, DriverConfigurationError):
+        if _JUST_STARTED in str(error):
+            return UnavailableError(f"{where}: the server has just started")
         return ConfigurationError(f"{where}: the URI's options do not go together")
     return MongoStoreError(f"{where}: {type(error).__name__}")
 

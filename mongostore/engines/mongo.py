@@ -24,7 +24,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 from pymongo.read_preferences import ReadPreference
-from pymongo.uri_parser import parse_uri
+from pymongo.uri_parser import parse_uri, validate_options
 from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.facts import Deployment, Usage, ping_times
@@ -360,13 +360,15 @@ def _named_options(uri: str) -> set[str]:
     # Checked without the DNS look-ups that an SRV address takes.
     plain = uri.replace("mongodb+srv://", "mongodb://", 1)
     try:
-        parsed = parse_uri(plain, warn=False)
+        options = parse_uri(plain, validate=False)["options"]
+        # Not while they are parsed: the driver would then tell neither the option nor the file.
+        validate_options(options)
     except OSError as error:
         # The driver opens the certificates that are named.
         raise ConfigurationError(f"{label_of(uri)}: {error.filename}: {error.strerror}") from None
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
         raise ConfigurationError(f"{label_of(uri)}: {_first_line(error)}") from None
-    return {name.lower() for name in parsed["options"]}
+    return {name.lower() for name in options}
 
 
 def _first_line(error: Exception) -> str:

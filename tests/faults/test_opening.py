@@ -121,7 +121,7 @@ async def test_an_address_where_no_mongodb_answers(answering: Callable[[bytes | 
     ("target", "words"),
     [
         (f"mongodb://u:{SECRET}@localhost/?nonsense=1", ["localhost", "nonsense"]),
-        (f"mongodb://u:{SECRET}@localhost/?maxPoolSize=many", ["localhost", "maxpoolsize"]),
+        (f"mongodb://u:{SECRET}@localhost/?maxPoolSize=many", ["localhost", "maxPoolSize"]),
         (f"mongodb://u:{SECRET}@localhost/?tls=true&tlsCAFile=/no/such/file", ["localhost", "/no/such/file"]),
         (f"mongodb://u:{SECRET}@localhost/?directConnection=true&loadBalanced=true", ["localhost"]),
         (f"mongodb://u:{SECRET}@localhost:port", ["localhost", "port"]),

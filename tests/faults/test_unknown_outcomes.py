@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import ConfigurationError as DriverConfigurationError
 
-from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Message, NotOpenError
+from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Event, Message, NotOpenError, Room
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("small_sizes")]
 
@@ -325,3 +327,20 @@ async def test_a_verb_that_is_tried_again_ends_when_its_store_is_closed(faults: 
         await faults.store.close()
         with pytest.raises(NotOpenError):
             await trying
+
+
+async def test_a_member_that_has_just_started_is_asked_again(
+    server_store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server_store.rooms.create(Room(id="r"))
+    apply, refused = AsyncClientSession._apply_to, iter(range(2))
+
+    def apply_to(session: AsyncClientSession, *arguments: Any, **options: Any) -> None:
+        if session.in_transaction and next(refused, None) is not None:
+            # In the driver's words; its connection is to a member that was in no set when it was made.
+            raise DriverConfigurationError("Sessions are not supported by this MongoDB deployment")
+        apply(session, *arguments, **options)
+
+    monkeypatch.setattr(AsyncClientSession, "_apply_to", apply_to)
+    stored = await server_store.events.commit(Event(room_id="r", channel_id="c"))
+    assert (stored.index, [*refused]) == (0, [])
