@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from pymongo import MongoClient
+from pymongo import MongoClient, WriteConcern
 
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod import Mongod
@@ -120,24 +120,47 @@ def store_uri(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("server_uri"))
 
 
+@pytest.fixture(scope="session")
+def emptied() -> list[str]:
+    """The names of databases of the real server that have their indexes, which are long in the making."""
+    return []
+
+
 @pytest.fixture
-def database(databases: list[str]) -> str:
-    """The name of a database of this test's own."""
+def database(request: pytest.FixtureRequest, databases: list[str], emptied: list[str]) -> str:
+    """The name of a database of this test's own, new where it opens its stores by itself."""
+    if emptied and _is_given_a_store(request):
+        return emptied.pop()
     databases.append(f"test_{uuid4().hex[:16]}")
     return databases[-1]
 
 
+def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
+    if "store" not in request.fixturenames:
+        return "server_store" in request.fixturenames
+    return bool(request.node.callspec.params["store_uri"] == "server")
+
+
+async def _empty(store: AsyncMongoStore) -> None:
+    database = store.engine.database.with_options(write_concern=WriteConcern(1))
+    for name in await database.list_collection_names():
+        await database[name].delete_many({})
+
+
 @pytest.fixture
-async def store(store_uri: str, database: str) -> AsyncIterator[AsyncMongoStore]:
+async def store(store_uri: str, database: str, emptied: list[str]) -> AsyncIterator[AsyncMongoStore]:
     """An open store on each engine in turn."""
     async with AsyncMongoStore(store_uri, database) as opened:
         yield opened
-        await opened.engine.database.client.drop_database(database)
+        await _empty(opened)
+        if opened.engine.shared:
+            emptied.append(database)
 
 
 @pytest.fixture
-async def server_store(server_uri: str, database: str) -> AsyncIterator[AsyncMongoStore]:
+async def server_store(server_uri: str, database: str, emptied: list[str]) -> AsyncIterator[AsyncMongoStore]:
     """An open store on the real server."""
     async with AsyncMongoStore(server_uri, database) as opened:
         yield opened
-        await opened.engine.database.client.drop_database(database)
+        await _empty(opened)
+        emptied.append(database)
