@@ -76,7 +76,7 @@ class Member:
         """Start it, or start it again, and wait until it listens."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [str(self.binary), f"--port={self.port}", f"--dbpath={self.folder}", *self.options]
-        command += ["--bind_ip=127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB=0.25"]
+        command += ["--bind_ip=127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB=0.5"]
         with (self.folder / "output").open("a") as output:
             self.process = subprocess.Popen(command, stdout=output, stderr=output)
         deadline = time.monotonic() + _START_SECONDS

@@ -80,8 +80,8 @@ def test_a_document_of_a_newer_version_is_bad(server_uri: str, database: str) ->
         ("maxPoolSize=10000000", "connections", "bad"),
     ],
 )
-def test_options_of_the_uri_that_weaken_it(server_uri: str, option: str, check: str, health: str) -> None:
-    done = CliRunner().invoke(app, ["doctor", "--json", "--uri", f"{server_uri}&{option}"])
+def test_options_of_the_uri_that_weaken_it(admin_uri: str, option: str, check: str, health: str) -> None:
+    done = CliRunner().invoke(app, ["doctor", "--json", "--uri", f"{admin_uri}&{option}"])
     findings = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert findings[check]["health"] == health
     assert findings[check]["advice"]

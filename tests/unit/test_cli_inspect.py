@@ -37,8 +37,9 @@ def test_ping_as_json(uri):
 
 
 @pytest.mark.server
-def test_ping_needs_the_indexes_and_makes_none(server_uri, database):
-    target = ("--uri", server_uri, "--database", database)
+def test_ping_needs_the_indexes_and_makes_none(server_uri, admin_uri, database):
+    # Only who may monitor the whole server is told of its connections.
+    target = ("--uri", admin_uri, "--database", database)
     result = run("ping", *target)
     assert result.exit_code == 1
     assert "replica set" in result.stdout
