@@ -27,7 +27,8 @@ from tests.faults.load import tell as show
 pytestmark = pytest.mark.server
 
 TIMEOUT = 1.0
-# What a busy machine may add; the promise is a quarter of a second, and what is measured is recorded.
+# What is promised, and has to hold for most; what a busy machine may add to it for the others.
+GRACE, MOST = 0.25, 0.8
 LATE = 1.75
 BEAT = 0.02
 OPEN_SECONDS = 5.0
@@ -184,6 +185,7 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
         assert [word for word in words if word in str(outcome.error)], outcome
         assert outcome.error.__cause__ is None
         assert outcome.seconds < TIMEOUT + LATE, outcome
+    assert sum(outcome.seconds < TIMEOUT + GRACE for outcome in outcomes) > len(outcomes) * MOST
     assert sum(mostly in str(outcome.error) for outcome in outcomes) > len(outcomes) / 2
     verbs = {kind: verbs_of(type(repository)) for kind, repository in of_store.items()}
     called = {kind: {verb for of, verb in (one.verb for one in outcomes) if of == kind} for kind in verbs}
