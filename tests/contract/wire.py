@@ -142,3 +142,15 @@ def concerned(stats: dict[str, Any]) -> int:
     stages = stages_of(stats["executionStages"])
     matched = [stage.get(name, 0) for stage in stages for name in ("nMatched", "nWouldDelete")]
     return int(max(stats["nReturned"], *matched))
+
+
+def executed_by_indexes(sent: Sent, *, may_sort: bool = False) -> list[dict[str, Any]]:
+    """Check that a query finds all by indexes of ours, and by default in their order; return what it cost."""
+    assert sent.plan, f"{sent} was not explained"
+    stages = [stage for plan in nested(sent.plan, "winningPlan") for stage in stages_of(plan)]
+    names = {stage["stage"] for stage in stages}
+    assert not names & ({"COLLSCAN"} if may_sort else {"COLLSCAN", "SORT"}), (sent, stages)
+    used = {stage["indexName"] for stage in stages if "indexName" in stage}
+    assert used <= INDEXES, (sent, stages)
+    assert used or names & {"IDHACK", "EOF"}, (sent, stages)
+    return list(nested(sent.plan, "executionStats"))
