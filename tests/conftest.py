@@ -152,8 +152,8 @@ async def store(store_uri: str, database: str, emptied: list[str]) -> AsyncItera
     """An open store on each engine in turn."""
     async with AsyncMongoStore(store_uri, database) as opened:
         yield opened
-        await _empty(opened)
         if opened.engine.shared:
+            await _empty(opened)
             emptied.append(database)
 
 
