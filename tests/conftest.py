@@ -155,6 +155,8 @@ async def store(store_uri: str, database: str, emptied: list[str]) -> AsyncItera
         if opened.engine.shared:
             await _empty(opened)
             emptied.append(database)
+        else:
+            await opened.engine.database.client.drop_database(database)
 
 
 @pytest.fixture
