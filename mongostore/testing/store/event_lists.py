@@ -1,0 +1,281 @@
+"""How the events of a room are listed, counted, summed up and watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from mongostore import Event, EventFilter, NotFoundError, Page, Room
+from mongostore.testing.store.furnishing import T
+
+MICROSECOND = timedelta(microseconds=1)
+
+COUNT = 60
+
+
+def event(n: int) -> Event:
+    """Event `n` of a room in which no two members of events go together."""
+    return Event(
+        id=f"e{n:02}",
+        room_id="r",
+        type=("message", "tool", "edit")[n % 3],
+        status=("delivered", "blocked", "pending", "read")[n % 4],
+        visibility=("all", "internal")[n % 2],
+        channel_id=f"c{n % 5}",
+        channel_type=("sms", "email", None)[n % 3],
+        participant_id=("p", None, "q", None, "p")[n % 5],
+        correlation_id=("run", None, None, "walk")[n % 4],
+        responds_to="e00" if n % 7 == 3 else None,
+        parent_event_id=(None, "e00", "e01")[n % 6 % 3],
+        created_at=T + n // 2 * MICROSECOND,
+    )
+
+
+async def stored(store: Any) -> list[Event]:
+    found = [event(n).model_copy(update={"index": n}) for n in range(COUNT) if n not in (7, 19, 31)]
+    assert [found async for found in store.events.iter("r", where=EventFilter(blocked=True))] == found
+    return found
+
+
+FILTERS: dict[str, tuple[EventFilter, Callable[[Any], bool]]] = {
+    "nothing": (EventFilter(), lambda e: True),
+    "types": (EventFilter(types=["tool", "edit"]), lambda e: e.type in ("tool", "edit")),
+    "no types": (EventFilter(types=[]), lambda e: False),
+    "exclude_types": (EventFilter(exclude_types=("tool",)), lambda e: e.type != "tool"),
+    "types and exclude_types": (
+        EventFilter(types=["tool", "edit"], exclude_types=["edit", "message"]),
+        lambda e: e.type == "tool",
+    ),
+    "visibility": (EventFilter(visibility="internal"), lambda e: e.visibility == "internal"),
+    "channel_id": (EventFilter(channel_id="c3"), lambda e: e.channel_id == "c3"),
+    "channel_type": (EventFilter(channel_type="sms"), lambda e: e.channel_type == "sms"),
+    "participant_id": (EventFilter(participant_id="p"), lambda e: e.participant_id == "p"),
+    "correlation_id": (EventFilter(correlation_id="run"), lambda e: e.correlation_id == "run"),
+    "responds_to": (EventFilter(responds_to="e00"), lambda e: e.responds_to == "e00"),
+    "parent_event_id": (EventFilter(parent_event_id="e01"), lambda e: e.parent_event_id == "e01"),
+    "top_level": (EventFilter(top_level=True), lambda e: e.parent_event_id is None),
+    "top_level reply": (EventFilter(top_level=True, parent_event_id="e01"), lambda e: False),
+    "created_after": (
+        EventFilter(created_after=T + 9 * MICROSECOND),
+        lambda e: e.created_at > T + 9 * MICROSECOND,
+    ),
+    "created_between": (
+        EventFilter(created_after=T, created_before=T + 9 * MICROSECOND),
+        lambda e: T < e.created_at < T + 9 * MICROSECOND,
+    ),
+    "blocked": (EventFilter(blocked=True), lambda e: True),
+    "everything": (
+        EventFilter(
+            types=["message", "tool"],
+            exclude_types=["edit"],
+            visibility="all",
+            channel_type="sms",
+            top_level=True,
+            created_before=T + 20 * MICROSECOND,
+            blocked=True,
+        ),
+        lambda e: (
+            e.type != "edit"
+            and e.visibility == "all"
+            and e.channel_type == "sms"
+            and e.parent_event_id is None
+            and e.created_at < T + 20 * MICROSECOND
+        ),
+    ),
+}
+
+
+def meant(events: Sequence[Event], name: str) -> list[Event]:
+    where, matches = FILTERS[name]
+    return [found for found in events if matches(found) and (where.blocked or found.status != "blocked")]
+
+
+def taking(events: AsyncIterator[Event], count: int) -> asyncio.Task[list[Event]]:
+    async def take() -> list[Event]:
+        async with asyncio.timeout(60):
+            return [await anext(events) for _ in range(count)]
+
+    return asyncio.create_task(take())
+
+
+async def begun(store: Any, room_id: str = "r", **options: Any) -> Any:
+    """Return a watch that is following, and what it told first."""
+    watch = store.events.watch(room_id, **options)
+    first = asyncio.ensure_future(anext(watch))
+    async with asyncio.timeout(60):
+        while not (await asyncio.wait([first], timeout=0.3))[0]:
+            await store.events.commit(Event(room_id=room_id, channel_id="c", type="wake"))
+    return watch, first.result()
+
+
+class EventListsSuite:
+    """How events have to be listed, counted, summed up and watched.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    @pytest_asyncio.fixture
+    async def filled(self, store: Any) -> Any:
+        """A store with a room of many events that are no longer dense, and another room beside it."""
+        for name in ("r", "s"):
+            await store.rooms.create(Room(id=name))
+        for n in range(COUNT):
+            await store.events.commit(event(n))
+            if n % 10 == 0:
+                await store.events.commit(Event(room_id="s", channel_id="c0"))
+        for n in (7, 19, 31):
+            await store.events.delete("r", f"e{n:02}")
+        return store
+
+    @pytest.mark.parametrize("name", FILTERS)
+    async def test_a_filter_shows_what_it_says_without_the_blocked_ones(self, filled: Any, name: str) -> None:
+        expected, where = meant(await stored(filled), name), FILTERS[name][0]
+        events = filled.events
+        assert (await events.list("r", where=where, limit=1000)).items == expected
+        assert [found async for found in events.iter("r", where=where)] == expected
+        assert await events.count("r", where=where) == len(expected)
+
+    @pytest.mark.parametrize("name", ["nothing", "types", "top_level", "participant_id", "blocked"])
+    @pytest.mark.parametrize("limit", [1, 7, 1000])
+    async def test_pages_meet_every_event_once_in_both_directions(
+        self, filled: Any, name: str, limit: int
+    ) -> None:
+        expected, where = meant(await stored(filled), name), FILTERS[name][0]
+        forth: list[Event] = []
+        back: list[Event] = []
+        page = await filled.events.list("r", where=where, limit=limit)
+        while True:
+            assert len(page.items) == limit or page.next_cursor is None
+            forth = [*forth, *page.items]
+            if page.next_cursor is None:
+                break
+            page = await filled.events.list("r", where=where, limit=limit, after=page.next_cursor)
+        page = await filled.events.list("r", where=where, limit=limit, newest=True)
+        while True:
+            assert len(page.items) == limit or page.next_cursor is None
+            back = [*page.items, *back]
+            if page.next_cursor is None:
+                break
+            page = await filled.events.list("r", where=where, limit=limit, before=page.next_cursor)
+        assert forth == expected == back
+
+    @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
+    async def test_windows_are_cut_from_what_a_filter_shows(self, filled: Any, name: str) -> None:
+        expected, where = meant(await stored(filled), name), FILTERS[name][0]
+
+        async def listed(limit: int, **window: Any) -> list[Event]:
+            page: Page[Event] = await filled.events.list("r", where=where, limit=limit, **window)
+            return page.items
+
+        for index in (0, 1, 6, 7, 8, 30, 58, 59, 60, 500):
+            above = [found for found in expected if (found.index or 0) > index]
+            below = [found for found in expected if (found.index or 0) < index]
+            for limit in (1, 5, 100):
+                assert await listed(limit, after=index) == above[:limit]
+                assert await listed(limit, before=index) == below[-limit:]
+                assert await listed(limit, after=str(index)) == above[:limit]
+                assert await listed(limit, after=index, newest=True) == above[-limit:]
+                assert await listed(limit, after=index, offset=3) == above[3 : 3 + limit]
+                assert await listed(limit, before=index, offset=3) == below[: max(len(below) - 3, 0)][-limit:]
+                assert (
+                    await listed(limit, after=5, before=index)
+                    == [found for found in below if (found.index or 0) > 5][-limit:]
+                )
+        for offset in (0, 1, 10, len(expected) - 1, len(expected), 2**40):
+            assert await listed(4, offset=offset) == expected[offset : offset + 4]
+            assert (
+                await listed(4, offset=offset, newest=True) == expected[: max(len(expected) - offset, 0)][-4:]
+            )
+
+    async def test_a_count_without_a_filter_is_of_all_events(self, filled: Any) -> None:
+        assert await filled.events.count("r") == COUNT - 3
+        assert await filled.events.count("r", where=EventFilter(blocked=True)) == COUNT - 3
+        assert await filled.events.count("r", where=EventFilter()) < COUNT - 3
+        assert await filled.events.count("unknown") == 0
+        assert (await filled.events.list("unknown")).items == []
+
+    async def test_threads_are_summed_up_without_the_blocked_ones(self, filled: Any) -> None:
+        threads = await filled.events.threads("r", ["e00", "e01", "e02", "unknown"])
+        shown = meant(await stored(filled), "nothing")
+        for root in ("e00", "e01"):
+            replies = [found for found in shown if found.parent_event_id == root]
+            assert threads[root].root_event_id == root
+            assert threads[root].count == len(replies)
+            assert threads[root].last_reply_at == max(
+                found.created_at for found in replies if found.created_at
+            )
+        assert threads.keys() == {"e00", "e01"}
+        assert await filled.events.threads("s", ["e00"]) == {}
+        assert await filled.events.threads("r", []) == {}
+
+    async def test_a_watch_tells_all_events_once_in_order_to_everybody(self, store: Any) -> None:
+        for name in ("r", "s"):
+            await store.rooms.create(Room(id=name))
+        one, first = await begun(store)
+        other, _ = await begun(store)
+        committed = [Event(room_id=name, channel_id="c", content=n) for n in range(40) for name in "rs"]
+        following = taking(one, 40), taking(other, 40)
+        await asyncio.gather(
+            *(
+                store.events.commit(found) if n % 4 else store.events.create(found)
+                for n, found in enumerate(committed)
+            )
+        )
+        for told in await asyncio.gather(*following):
+            assert all(found.room_id == "r" for found in told)
+            given = [found.index or 0 for found in told]
+            assert given == [*range(given[0], given[0] + 40)]
+            assert (first.index or 0) < given[0]
+        await one.aclose()
+        await other.aclose()
+
+    async def test_a_watch_goes_on_behind_an_index(self, store: Any) -> None:
+        await store.rooms.create(Room(id="r"))
+        for n in range(250):
+            await store.events.commit(Event(room_id="r", channel_id="c", content=n))
+        for after in (-1, 0, 100, 248):
+            async with aclosing(store.events.watch("r", after=after)) as watch:
+                told = await taking(watch, 249 - after)
+                assert [found.content for found in told] == [*range(after + 1, 250)]
+                following = taking(watch, 1)
+                fresh = await store.events.commit(Event(room_id="r", channel_id="c", content="fresh"))
+                assert await following == [fresh]
+            await store.events.delete("r", fresh.id)
+
+    async def test_a_watch_tells_blocked_events_but_no_edit_or_deletion_of_old_ones(
+        self,
+        store: Any,
+    ) -> None:
+        await store.rooms.create(Room(id="r"))
+        for name in ("a", "b"):
+            await store.events.commit(Event(id=name, room_id="r", channel_id="c"))
+        async with aclosing(store.events.watch("r", after=1)) as watch:
+            following = taking(watch, 1)
+            await asyncio.sleep(0.1)
+            await store.events.update("a", content="new")
+            await store.events.delete("r", "b")
+            blocked = await store.events.commit(Event(room_id="r", channel_id="c", status="blocked"))
+            assert await following == [blocked]
+
+    async def test_a_watch_ends_when_its_room_is_deleted(self, store: Any) -> None:
+        for name in ("r", "s"):
+            await store.rooms.create(Room(id=name))
+        watch, _ = await begun(store)
+        following = asyncio.ensure_future(anext(watch, "over"))
+        await store.rooms.delete("s")
+        assert not (await asyncio.wait([following], timeout=0.2))[0]
+        await store.rooms.delete("r")
+        assert await asyncio.wait_for(following, 20) == "over"
+
+    async def test_a_watch_of_an_unknown_room_is_refused(self, store: Any) -> None:
+        with pytest.raises(NotFoundError):
+            await anext(store.events.watch("unknown"))

@@ -1,0 +1,97 @@
+"""What the feedback of messages promises."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mongostore import AlreadyExistsError, Feedback
+from mongostore.testing.store.oddities import refused
+from mongostore.testing.store.threads import user_id
+
+
+class FeedbackSuite:
+    """What the feedback of messages has to do.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_a_message_has_one_feedback_that_keeps_its_id(self, store: Any) -> None:
+        await store.messages.merge("t", "m", begins=True)
+        first = Feedback(id="f", message_id="m", value=1, comment="good")
+        assert await store.messages.upsert_feedback(first) == first
+        assert (await store.messages.get("m")).feedback == first
+        expected = Feedback(id="f", message_id="m", value=0)
+        assert await store.messages.upsert_feedback(Feedback(message_id="m", value=0)) == expected
+        [message] = (await store.messages.list("t")).items
+        assert message.feedback == expected
+        assert type(expected.value) is int
+        await store.messages.merge("t", "m", content="more")
+        assert (await store.messages.get("m")).feedback == expected
+        assert await store.messages.delete_feedback("f")
+        assert not await store.messages.delete_feedback("f")
+        assert (await store.messages.get("m")).feedback is None
+
+    async def test_a_feedback_id_is_of_one_message(self, store: Any) -> None:
+        for name in "mn":
+            await store.messages.merge("t", name, begins=True)
+        await store.messages.upsert_feedback(Feedback(id="f", message_id="m", value=1))
+        with pytest.raises(AlreadyExistsError) as caught:
+            await store.messages.upsert_feedback(Feedback(id="f", message_id="n", value=1))
+        assert (caught.value.kind, caught.value.id) == ("feedback", "f")
+        assert (await store.messages.get("n")).feedback is None
+
+    async def test_of_parallel_feedbacks_one_is_left(self, store: Any) -> None:
+        ada = await user_id(store)
+        await store.threads.create("t", user_id=ada)
+        for name in ("m", "n"):
+            await store.messages.merge("t", name, begins=True)
+        given = await asyncio.gather(
+            *(store.messages.upsert_feedback(Feedback(message_id="m", value=n)) for n in range(5)),
+            *(store.messages.upsert_feedback(Feedback(message_id="n", value=n)) for n in range(5)),
+        )
+        for name, feedbacks in (("m", given[:5]), ("n", given[5:])):
+            assert len({feedback.id for feedback in feedbacks}) == 1
+            assert (await store.messages.get(name)).feedback in feedbacks
+        left = {(await store.messages.get(name)).feedback.value for name in "mn"}
+        found = {value for value in range(5) if (await store.threads.list(ada, vote=value)).items}
+        assert found == left
+
+    async def test_a_feedback_and_the_deletion_of_its_message_leave_no_vote(self, store: Any) -> None:
+        ada = await user_id(store)
+        await store.threads.create("t", user_id=ada)
+        for number in range(10):
+            await store.messages.merge("t", "m", begins=True)
+            await asyncio.gather(
+                store.messages.upsert_feedback(Feedback(message_id="m", value=number)),
+                store.messages.delete("m"),
+                store.messages.upsert_feedback(Feedback(message_id="m", value=number)),
+                return_exceptions=True,
+            )
+            assert await store.messages.find("m") is None
+            assert (await store.threads.list(ada, vote=number)).items == []
+
+    @pytest.mark.parametrize(
+        ("path", "members"),
+        [
+            *(("value", {"value": value}) for value in (None, True, 1.0, "1", 2**63, {"$gt": 0})),
+            *(("comment", {"comment": comment}) for comment in (5, "\ud800", {"k": 1}, b"x")),
+            *(("id", {"id": bad}) for bad in (None, 5, "x" * 513)),
+        ],
+        ids=lambda value: repr(value)[:40],
+    )
+    async def test_bad_feedback_is_refused_by_its_path(self, store: Any, path: str, members: Any) -> None:
+        await store.messages.merge("t", "m", begins=True)
+        feedback = Feedback.model_construct(
+            **{"id": "f", "message_id": "m", "value": 1, "comment": None, **members}
+        )
+        [error] = await refused(store.messages.upsert_feedback(feedback))
+        assert error.path == path
+        [error] = await refused(store.messages.upsert_feedback({"message_id": "m"}))
+        assert error.path == "feedback"
+        assert (await store.messages.get("m")).feedback is None

@@ -1,0 +1,60 @@
+"""Rooms with one of each kind in them, for those who look whether anything is found or changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mongostore import (
+    Binding,
+    Event,
+    EventFilter,
+    Identity,
+    Observation,
+    Participant,
+    Room,
+    Task,
+    Verification,
+    VerificationRequest,
+    VoiceDelivery,
+)
+
+T = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+async def furnish(store: Any) -> None:
+    """Store one of each kind that a query that is too wide would find."""
+    await store.rooms.create(Room(id="r", status="x", organization_id="x"))
+    await store.events.commit(Event(id="e", room_id="r", channel_id="c", idempotency_key="k"))
+    await store.bindings.upsert(Binding(room_id="r", channel_id="c", participant_id="p", metadata={"k": "a"}))
+    await store.participants.upsert(Participant(room_id="r", id="p", channel_ids=["c"]))
+    await store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+    await store.verifications.upsert(Verification(identity_id="i", status="x", expires_at=T))
+    await store.verifications.create_request(VerificationRequest(id="q", identity_id="i"))
+    await store.tasks.create(Task(id="t", room_id="r"))
+    await store.observations.create(Observation(id="o", room_id="r"))
+    await store.read_markers.mark_all("r", "c")
+    await store.voice_deliveries.claim(VoiceDelivery(room_id="r", key="k", content_hash="h", attempt_id="a"))
+    await store.leases.acquire("l", "o", 60)
+
+
+def altered(value: Any, **members: Any) -> Any:
+    """Return a value with members that the model would refuse."""
+    return value.model_copy(update=members)
+
+
+class RoomsState:
+    """How suites see whether rooms, and all that hangs on them, are as they were."""
+
+    async def state(self, store: Any) -> Any:
+        """Return what a store tells of its rooms; who can see more of it overrides this."""
+        told: list[Any] = [(await store.identities.list()).items]
+        async for room in store.rooms.iter():
+            told += [
+                await store.rooms.context(room.id),
+                [event async for event in store.events.iter(room.id, where=EventFilter(blocked=True))],
+                [task async for task in store.tasks.iter(room.id)],
+                [observation async for observation in store.observations.iter(room.id)],
+                await store.read_markers.by_channel(room.id),
+            ]
+        return told

@@ -1,0 +1,312 @@
+"""In what order rooms are listed and by what they are found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mongostore import Binding, Page, Participant, Room, RoomFilter
+from mongostore.testing.store.furnishing import T
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+async def make(store: Any, *rooms: tuple[str, int], **members: Any) -> None:
+    """Make rooms of these ids, so many microseconds after T."""
+    for room_id, micros in rooms:
+        await store.rooms.create(Room(id=room_id, created_at=T + micros * MICROSECOND, **members))
+
+
+def ids(found: Page[Room] | Sequence[Room]) -> list[str]:
+    return [room.id for room in (found.items if isinstance(found, Page) else found)]
+
+
+NOTES: list[Any] = [
+    *(1, 1.0, True, 0, 0.0, -0.0, False, 2, 2.5, 2**62, 2**53, 2**53 + 1, float(2**53)),
+    *(2**70, float(2**70), -(2**70), 10**400, math.inf, -math.inf, math.nan),
+    *("", "1", "a", "$a", "\0", "half \ud800", None, "x" * 5000),
+    *([], [1], [True], ["a"], [["a"]], [None], [{"a": 1}], [math.nan], [2**70]),
+    *({}, {"a": 1}, {"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1.0}, {"$a": 1}, {"a.b": 1}, {"__json__": "1"}),
+]
+
+
+def same_to_python(one: Any, other: Any) -> bool:
+    # What came from elsewhere is never the same NaN, which alone makes lists of one equal.
+    return bool(one == other) and "nan" not in repr(one)
+
+
+async def bind(store: Any, room_id: str, channel_id: str = "c", **members: Any) -> None:
+    await store.bindings.upsert(Binding(room_id=room_id, channel_id=channel_id, **members))
+
+
+RECIPIENTS: list[tuple[Any, str, bool]] = [
+    ("+1", "+1", True),
+    (4242, "4242", True),
+    (-7, "-7", True),
+    (10**30, str(10**30), True),
+    (" +1 ", " +1 ", True),
+    (" +1 ", "+1", False),
+    (4242.0, "4242.0", False),
+    (4242.0, "4242", False),
+    (True, "True", False),
+    (True, "1", False),
+    ("", "", False),
+    ("  ", "  ", False),
+    (None, "None", False),
+    (["+1"], "+1", False),
+    ({"+1": 1}, "+1", False),
+]
+
+
+class RoomListsSuite:
+    """By what rooms have to be found, and in which order.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_rooms_are_listed_by_creation_and_then_by_code_point(self, store: Any) -> None:
+        names = ["-a", "-B", "-Z", "é", "\U0001f600", "\uffff", "10", "9", ""]
+        await make(store, ("late", 1), *((name, 0) for name in names), ("early", -1))
+        expected = ["early", *sorted(names), "late"]
+        assert ids(await store.rooms.list()) == expected
+        assert ids([room async for room in store.rooms.iter()]) == expected
+        assert await store.rooms.count() == len(expected)
+
+    async def test_pages_over_ties_meet_every_room_once_whatever_comes_and_goes(self, store: Any) -> None:
+        await make(store, *((f"r{n:02}", n // 8) for n in range(25)))
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = await store.rooms.list(limit=4, cursor=cursor)
+            seen += ids(page)
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            assert len(page.items) == 4
+            # Those before the cursor: one is made, one is gone, even the one that the cursor names.
+            await make(store, (f"new{len(seen)}", -1))
+            await store.rooms.delete(seen[-1])
+        assert seen == [f"r{n:02}" for n in range(25)]
+
+    async def test_a_room_made_behind_the_cursor_is_met(self, store: Any) -> None:
+        await make(store, ("a", 0), ("c", 0))
+        page = await store.rooms.list(limit=1)
+        await make(store, ("b", 0))
+        assert ids(await store.rooms.list(cursor=page.next_cursor)) == ["b", "c"]
+
+    async def test_iter_meets_every_room_of_several_pages(self, store: Any) -> None:
+        await make(store, *((f"r{n:03}", 0) for n in range(450)))
+        met = []
+        async for room in store.rooms.iter():
+            met.append(room.id)
+            await store.rooms.delete(room.id)
+        assert met == [f"r{n:03}" for n in range(450)]
+
+    async def test_filters_and_offsets(self, store: Any) -> None:
+        for n in range(12):
+            await make(
+                store,
+                (f"r{n:02}", n),
+                status=("active", "paused", "closed")[n % 3],
+                organization_id=("o", "p", None)[n // 4],
+                metadata={"even": n % 2 == 0},
+            )
+
+        async def found(where: RoomFilter | None, **options: Any) -> list[int]:
+            listed = [int(name[1:]) for name in ids(await store.rooms.list(where=where, **options))]
+            if not options.keys() & {"offset", "limit"}:
+                assert await store.rooms.count(where=where, **options) == len(listed)
+                assert ids([room async for room in store.rooms.iter(where=where, **options)]) == [
+                    f"r{n:02}" for n in listed
+                ]
+            return listed
+
+        assert await found(None) == [*range(12)]
+        assert await found(RoomFilter()) == [*range(12)]
+        assert await found(RoomFilter(["paused"])) == [1, 4, 7, 10]
+        assert await found(RoomFilter(("closed", "paused"))) == [1, 2, 4, 5, 7, 8, 10, 11]
+        assert await found(RoomFilter([])) == []
+        assert await found(RoomFilter(["unknown"])) == []
+        assert await found(RoomFilter(organization_id="p")) == [4, 5, 6, 7]
+        assert await found(RoomFilter(["active"], "p")) == [6]
+        assert await found(RoomFilter(["active", "closed"], "o")) == [0, 2, 3]
+        assert await found(RoomFilter(["active"]), metadata={"even": True}) == [0, 6]
+        assert await found(None, offset=10) == [10, 11]
+        assert await found(None, offset=2**40) == []
+        assert await found(RoomFilter(["paused"]), offset=1, limit=2) == [4, 7]
+        assert await found(None, metadata={"even": False}, offset=2, limit=3) == [5, 7, 9]
+        page = await store.rooms.list(metadata={"even": False}, offset=1, limit=2)
+        assert ids(page) == ["r03", "r05"]
+        assert ids(await store.rooms.list(metadata={"even": False}, cursor=page.next_cursor)) == [
+            "r07",
+            "r09",
+            "r11",
+        ]
+
+    async def test_metadata_are_compared_as_python_compares(self, store: Any) -> None:
+        await make(store, ("without", -1))
+        for number, value in enumerate(NOTES):
+            await make(store, (str(number), number), metadata={"k": value})
+        for wanted in NOTES:
+            expected = [str(number) for number, value in enumerate(NOTES) if same_to_python(value, wanted)]
+            if wanted is None:
+                expected = ["without", *expected]
+            assert ids(await store.rooms.list(metadata={"k": wanted}, limit=100)) == expected, wanted
+            assert await store.rooms.count(metadata={"k": wanted}) == len(expected)
+
+    @pytest.mark.parametrize(
+        "key", ["a.b", "$a", "0", "", "\0", "\ud800", "%2E;", "__json__", "a", "é", "_id"]
+    )
+    async def test_any_key_of_metadata_can_be_asked_for(self, store: Any, key: str) -> None:
+        await make(store, ("r", 0), metadata={key: "v", "other": "w"})
+        await make(store, ("s", 0), metadata={"a": {"b": "v"}, "other": ["v"]})
+        assert ids(await store.rooms.list(metadata={key: "v", "other": "w"})) == ["r"]
+        assert ids(await store.rooms.list(metadata={key: "w"})) == []
+
+    async def test_a_page_of_metadata_goes_on_until_it_is_full(self, store: Any) -> None:
+        # The index finds the lists as well, which are no matches.
+        await make(store, *((f"a{n:02}", n) for n in range(30)), metadata={"k": ["v"]})
+        await make(store, *((f"b{n}", 50 + n) for n in range(3)), metadata={"k": "v"})
+        page = await store.rooms.list(metadata={"k": "v"}, limit=2)
+        assert ids(page) == ["b0", "b1"]
+        page = await store.rooms.list(metadata={"k": "v"}, limit=2, cursor=page.next_cursor)
+        assert (ids(page), page.next_cursor) == (["b2"], None)
+
+    async def test_the_latest_room_is_that_of_a_participant_or_a_correspondent(self, store: Any) -> None:
+        await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("tie-a", 3), ("tie-B", 3))
+        await store.participants.upsert(Participant(room_id="r0", id="p"))
+        await bind(store, "r1", participant_id="p", channel_type="sms")
+        await bind(store, "r2", participant_id="p", channel_type="email")
+        latest = store.rooms.find_latest
+
+        async def found(*args: Any, **options: Any) -> Any:
+            room = await latest(*args, **options)
+            assert room is None or room == await store.rooms.get(room.id)
+            return room and room.id
+
+        assert await found("p") == "r2"
+        assert await found("p", channel_type="sms") == "r1"
+        assert await found("p", channel_type="voice") == "r0"
+        assert await found("unknown") is None
+        await store.rooms.update("r2", status="closed")
+        assert await found("p", where=RoomFilter(["active"])) == "r1"
+        assert await found("p", where=RoomFilter(["closed", "active"])) == "r2"
+        assert await found("p", where=RoomFilter(organization_id="o")) is None
+        for name in ("tie-a", "tie-B"):
+            await store.participants.upsert(Participant(room_id=name, id="p"))
+        assert await found("p") == "tie-a"
+        await store.rooms.delete("tie-a")
+        assert await found("p") == "tie-B"
+
+    async def test_a_room_is_found_by_a_binding_of_that_very_channel(self, store: Any) -> None:
+        await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("r3", 2))
+        await bind(store, "r0", participant_id="+1")
+        await bind(store, "r1", participant_id="i")
+        await bind(store, "r2", "other", participant_id="+1")
+        await bind(store, "r3", participant_id="someone")
+        find = store.rooms.find_by_binding
+        assert await find("c", ["+1"]) == "r0"
+        assert await find("c", ["+1", "i"]) == "r1"
+        assert await find("other", ["+1", "i"]) == "r2"
+        assert await find("c", ["unknown"]) is None
+        assert await find("c", []) is None
+        await store.rooms.update("r1", status="closed")
+        assert await find("c", ["+1", "i"], where=RoomFilter(["active"])) == "r0"
+        await bind(store, "r0", participant_id="moved")
+        assert await find("c", ["+1"]) is None
+        await store.bindings.delete("r0", "c")
+        assert await find("c", ["moved"]) is None
+
+    @pytest.mark.parametrize(("value", "address", "found"), RECIPIENTS)
+    async def test_a_recipient_is_a_text_or_an_integer_under_its_key(
+        self, store: Any, value: Any, address: str, found: bool
+    ) -> None:
+        await make(store, ("old", 0), ("r", 1), ("bound", 2), ("group", 2), ("elsewhere", 2), ("key", 2))
+        notes = {"to": value}
+        await bind(store, "r", metadata=notes)
+        await bind(store, "bound", participant_id="someone", metadata=notes)
+        await bind(store, "group", group=True, metadata=notes)
+        await bind(store, "elsewhere", "other", metadata=notes)
+        await bind(store, "key", metadata={"from": value, "to.x": value})
+        find = store.rooms.find_by_binding
+        assert await find("c", [], recipient=("to", address)) == ("r" if found else None)
+        assert await find("c", ["x"], recipient=("to", address)) == ("r" if found else None)
+        # A name is no recipient, nor is a recipient a name.
+        assert await find("c", [address] if address.strip() else ["x"]) is None
+        await bind(store, "old", participant_id="i")
+        assert await find("c", ["i"], recipient=("to", address)) == ("r" if found else "old")
+
+    async def test_a_room_is_found_by_a_participant_through_a_channel(self, store: Any) -> None:
+        await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("tie-a", 3), ("tie-B", 3))
+        await store.participants.upsert(Participant(room_id="r0", id="p", channel_ids=["c", "d"]))
+        await store.participants.upsert(Participant(room_id="r1", id="q", identity_id="i", channel_ids=["c"]))
+        await bind(store, "r2", participant_id="p")
+        find = store.rooms.find_by_participant
+        assert await find("c", ["p"]) == "r0"
+        assert await find("d", ["p", "i"]) == "r0"
+        assert await find("c", ["p", "i"]) == "r1"
+        assert await find("c", ["q"]) == "r1"
+        assert await find("d", ["i"]) is None
+        assert await find("c", []) is None
+        await store.rooms.update("r1", status="closed")
+        assert await find("c", ["p", "i"]) == "r1"
+        assert await find("c", ["p", "i"], where=RoomFilter(["active"])) == "r0"
+        await store.participants.upsert(Participant(room_id="r1", id="q", identity_id="j", channel_ids=["e"]))
+        assert await find("c", ["q", "i", "j"]) is None
+        assert await find("e", ["j"]) == "r1"
+        for name in ("tie-a", "tie-B"):
+            await store.participants.upsert(Participant(room_id=name, id="z", channel_ids=["c"]))
+        assert await find("c", ["p", "z"]) == "tie-a"
+
+    async def test_the_rooms_of_a_channel_are_listed_oldest_first(self, store: Any) -> None:
+        await make(store, ("late", 2), ("tie-a", 1), ("tie-B", 1), ("early", 0))
+        for name in ("late", "tie-a", "tie-B", "early"):
+            await bind(store, name, group=name.startswith("tie"))
+        await bind(store, "late", "other")
+        by_channel = store.rooms.list_by_channel
+        assert await by_channel("c") == ["early", "tie-B", "tie-a", "late"]
+        assert await by_channel("c", limit=2) == ["early", "tie-B"]
+        assert await by_channel("c", group=True) == ["tie-B", "tie-a"]
+        assert await by_channel("c", group=False) == ["early", "late"]
+        assert await by_channel("other") == ["late"]
+        assert await by_channel("unknown") == []
+        await store.rooms.update("early", status="closed")
+        await store.rooms.update("late", organization_id="o")
+        assert await by_channel("c", group=False, where=RoomFilter(["active"])) == ["late"]
+        assert await by_channel("c", where=RoomFilter(organization_id="o")) == ["late"]
+        assert await by_channel("c", where=RoomFilter(["closed", "paused"]), limit=1) == ["early"]
+        await store.bindings.delete("tie-B", "c")
+        assert await by_channel("c", group=True) == ["tie-a"]
+
+    async def test_a_room_behind_many_that_are_not_meant_is_found(self, store: Any) -> None:
+        for n in range(120):
+            await make(store, (f"r{n:03}", n), status="closed" if 5 < n < 118 else "active")
+            await bind(store, f"r{n:03}", participant_id="p" if n < 118 else None)
+            await store.participants.upsert(Participant(room_id=f"r{n:03}", id="p", channel_ids=["d"]))
+        await store.rooms.update("r118", status="closed")
+        await store.rooms.update("r119", status="closed")
+        assert await store.rooms.find_by_binding("c", ["p"], where=RoomFilter(["active"])) == "r005"
+        assert await store.rooms.find_by_participant("d", ["p"], where=RoomFilter(["active"])) == "r005"
+        latest = await store.rooms.find_latest("p", where=RoomFilter(["active", "paused"]))
+        assert latest == await store.rooms.get("r005")
+        closed = [f"r{n:03}" for n in range(6, 120)]
+        assert await store.rooms.list_by_channel("c", where=RoomFilter(["closed"]), limit=1000) == closed
+        assert await store.rooms.list_by_channel("c", where=RoomFilter(["closed"]), limit=70) == closed[:70]
+        assert await store.rooms.list_by_channel("c", where=RoomFilter(["unknown"])) == []
+
+    async def test_a_name_does_not_run_into_another(self, store: Any) -> None:
+        await make(store, ("r", 0))
+        await bind(store, "r", metadata={'k", "x': "a", "k": 'b"]'})
+        await store.participants.upsert(Participant(room_id="r", id='p", "q', channel_ids=['c", "d']))
+        for recipient in (("k", 'x", "a'), ('k", "x", "a', ""), ("k", "b")):
+            assert await store.rooms.find_by_binding("c", [], recipient=recipient) is None
+        assert await store.rooms.find_by_binding("c", [], recipient=('k", "x', "a")) == "r"
+        assert await store.rooms.find_by_participant("c", ['d", "p", "q']) is None
+        assert await store.rooms.find_by_participant('c", "d', ['p", "q']) == "r"

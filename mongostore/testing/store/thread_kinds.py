@@ -1,0 +1,121 @@
+"""What kinds of threads and messages promise, and messages that belong to no thread yet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mongostore import ConflictError, NotFoundError
+from mongostore.testing.store.oddities import NASTY, refused
+from mongostore.testing.store.threads import at
+
+
+async def threads(store: Any, **where: Any) -> list[str]:
+    return [thread.id async for thread in store.threads.iter(**where)]
+
+
+async def messages(store: Any, *thread: str, **where: Any) -> list[str]:
+    return [message.id async for message in store.messages.iter(*thread, **where)]
+
+
+class ThreadKindsSuite:
+    """What kinds of threads and messages, and messages without a thread, have to do.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_threads_of_a_kind_are_found_by_owner_name_and_data(self, store: Any) -> None:
+        await store.threads.create("a", kind="role", owner_id="ada", name="one", data={"public": True})
+        await store.threads.create("b", kind="role", owner_id="ada", name="two", data={"public": False})
+        await store.threads.create("c", kind="role", owner_id="bob", name="one", data={"public": True})
+        await store.threads.create("d", kind="other", owner_id="ada")
+        await store.threads.create("e", owner_id="ada")
+        assert await threads(store, kind="role") == ["a", "b", "c"]
+        assert await threads(store, kind="role", owner_id="ada") == ["a", "b"]
+        assert await threads(store, kind="role", name="one") == ["a", "c"]
+        assert await threads(store, kind="role", owner_id="ada", data={"public": True}) == ["a"]
+        assert await threads(store, kind="role", data={"public": None}) == []
+        assert await threads(store, kind="other", data={"public": None}) == ["d"]
+        thread = await store.threads.get("a")
+        assert (thread.kind, thread.owner_id) == ("role", "ada")
+        await store.threads.merge("a", owner_id=None)
+        assert await threads(store, kind="role", owner_id="ada") == ["b"]
+        await store.threads.delete("b")
+        assert await threads(store, kind="role") == ["a", "c"]
+
+    @pytest.mark.parametrize("nasty", NASTY)
+    async def test_odd_values_are_found_by_equality_alone(self, store: Any, nasty: Any) -> None:
+        await store.threads.create("a", kind="role", data={"k.$": nasty})
+        await store.threads.create("b", kind="role", data={"k.$": [nasty, "other"]})
+        await store.messages.merge(None, "m", kind="role", content=nasty)
+        await store.messages.merge(None, "n", kind="role", content=["other"])
+        if nasty is not None:
+            assert await threads(store, kind="role", data={"k.$": nasty}) == ["a"]
+            assert await messages(store, kind="role", content=nasty) == ["m"]
+
+    async def test_a_user_or_a_kind_or_a_thread_has_to_be_named(self, store: Any) -> None:
+        errors = await refused(
+            anext(store.threads.iter()),
+            anext(store.threads.iter(owner_id="ada")),
+            anext(store.messages.iter()),
+            anext(store.messages.iter(content="x")),
+            anext(store.threads.iter(kind={"$gt": ""})),
+            anext(store.messages.iter(kind={"$gt": ""})),
+        )
+        assert [error.path for error in errors] == [
+            "user_id",
+            "user_id",
+            "thread_id",
+            "thread_id",
+            "kind",
+            "kind",
+        ]
+
+    async def test_messages_of_a_kind_are_found_the_oldest_first(self, store: Any) -> None:
+        for number, (key, thread) in enumerate([("z", "t"), ("y", None), ("x", "u")]):
+            await store.messages.merge(
+                thread, key, begins=True, kind="role", content="hi", data={"role": key}, created_at=at(number)
+            )
+        await store.messages.merge("t", "step", begins=True, content="hi")
+        assert await messages(store, kind="role") == ["z", "y", "x"]
+        assert await messages(store, kind="role", content="hi", data={"role": "y"}) == ["y"]
+        assert await messages(store, "t", kind="role") == ["z"]
+        assert await messages(store, "t") == ["z", "step"]
+        assert (await store.messages.get("z")).kind == "role"
+
+    async def test_a_message_without_a_thread_goes_to_the_first_that_takes_it(self, store: Any) -> None:
+        await store.messages.merge(None, "m", begins=True, content="hi", created_at=at(5))
+        assert (await store.messages.get("m")).thread_id is None
+        await store.messages.merge("t", "m", data={"k": 1})
+        message = await store.messages.get("m")
+        assert (message.thread_id, message.content, message.data) == ("t", "hi", {"k": 1})
+        assert (await store.threads.get("t")).active_at == at(5)
+        await store.messages.merge(None, "m", content="ho")
+        assert (await store.messages.get("m")).thread_id == "t"
+        with pytest.raises(ConflictError):
+            await store.messages.merge("u", "m", content="mine")
+        assert (await store.messages.get("m")).content == "ho"
+
+    async def test_of_threads_that_take_a_message_at_once_one_gets_it(self, store: Any) -> None:
+        await store.messages.merge(None, "m", content="hi")
+        outcomes = await asyncio.gather(
+            *(store.messages.merge(f"t{n}", "m", content=n) for n in range(5)), return_exceptions=True
+        )
+        assert sum(outcome is None for outcome in outcomes) == 1
+        assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == 4
+        message = await store.messages.get("m")
+        assert message.thread_id == f"t{message.content}"
+
+    async def test_a_deleted_thread_takes_no_message(self, store: Any) -> None:
+        await store.threads.create("t")
+        await store.threads.delete("t")
+        await store.messages.merge(None, "m", content="hi")
+        with pytest.raises(NotFoundError):
+            await store.messages.merge("t", "m", content="ho")
+        message = await store.messages.get("m")
+        assert (message.thread_id, message.content) == (None, "hi")

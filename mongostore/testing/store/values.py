@@ -1,0 +1,262 @@
+"""What callers give comes back equal, or is refused with the path of what cannot be stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mongostore import InvalidValueError, Message
+from mongostore.testing.store.oddities import CURSORS, NASTY, NO_IDS, Colour, Loud, deep, refused, same
+
+ODD_KEYS = ["a.b", "$set", "$ref", "$id", "_id", "", "\0", "é", "0", "__json__", "%2E;", "%", "\ud800"]
+
+KEYS = st.one_of(st.sampled_from(ODD_KEYS), st.text(st.characters(), max_size=8))
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=-(2**70), max_value=2**70),
+    st.floats(allow_nan=False),
+    st.text(st.characters(), max_size=20),
+)
+
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+OBJECTS = st.dictionaries(KEYS, VALUES, max_size=4)
+
+circle: list[Any] = []
+
+circle.append(circle)
+
+REFUSED = [
+    (object(), ""),
+    ((1, 2), ""),
+    ({"a": [1, {"b": b"bytes"}]}, ".a[1].b"),
+    ({"a": {1: 2}}, ".a"),
+    ([datetime(2020, 1, 1)], "[0]"),
+    ({"a": {1, 2}}, ".a"),
+    ([1j], "[0]"),
+    (deep(300), None),
+    (circle, None),
+    (10**5000, ""),
+]
+
+
+class ValuesSuite:
+    """What a session takes and refuses.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
+    async def test_odd_values_come_back_equal(self, store: Any, value: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", data={"k": value}, metadata={"k": value})
+        session = await sessions.get("s")
+        assert same(session.data, {"k": value})
+        assert same(session.metadata, {"k": value})
+        await sessions.append_message(
+            "s", Message(id="m", role="user", content=value, data={"k": value}, metadata={"k": value})
+        )
+        await sessions.set_context("s", value)
+        for _ in range(2):
+            message = await sessions.get_message("s", "m")
+            assert same(message.content, value)
+            assert same(message.data, {"k": value})
+            assert same(message.metadata, {"k": value})
+            assert same(await sessions.get_context("s"), value)
+            await sessions.update_message("s", "m", content=value, data={"k": value}, metadata={"k": value})
+            await sessions.update("s", data={"k": value}, metadata={"k": value})
+
+    @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(content=VALUES, data=OBJECTS, metadata=OBJECTS)
+    async def test_thousands_of_values_come_back_equal(
+        self, store: Any, content: Any, data: dict[str, Any], metadata: dict[str, Any]
+    ) -> None:
+        sessions, session_id = store.sessions, uuid4().hex
+        await sessions.create(session_id, data=data, metadata=metadata)
+        await sessions.append_message(
+            session_id, Message(id="m", role="user", content=content, data=data, metadata=metadata)
+        )
+        await sessions.set_context(session_id, content)
+        message, session = await sessions.get_message(session_id, "m"), await sessions.get(session_id)
+        assert same(message.content, content)
+        assert same(message.data, data)
+        assert same(message.metadata, metadata)
+        assert same(session.data, data)
+        assert same(session.metadata, metadata)
+        assert same(await sessions.get_context(session_id), content)
+        await sessions.purge(session_id)
+
+    @pytest.mark.parametrize(("value", "path"), REFUSED, ids=range(len(REFUSED)))
+    async def test_what_is_no_json_is_refused_with_its_path_and_nothing_is_written(
+        self, store: Any, value: Any, path: str | None
+    ) -> None:
+        sessions = store.sessions
+        await sessions.create("s", data={"k": 1})
+        await sessions.append_message("s", Message(id="m", role="user", content="kept"))
+        before = await sessions.get("s"), await sessions.get_message("s", "m")
+        for call, root in (
+            (sessions.append_message("s", Message(role="user", content=value)), "content"),
+            (
+                sessions.append_messages("s", [Message(role="user"), Message(role="u", content=value)]),
+                "content",
+            ),
+            (sessions.append_message("s", Message(role="user", data={"k": value})), "data.k"),
+            (sessions.append_message("s", Message(role="user", metadata={"k": value})), "metadata.k"),
+            (sessions.upsert_message("s", Message(id="m", role="user", content=value)), "content"),
+            (sessions.update_message("s", "m", content=value), "content"),
+            (sessions.update_message("s", "m", metadata={"k": value}), "metadata.k"),
+            (sessions.set_context("s", value), "context"),
+            (sessions.update("s", data={"k": value}), "data.k"),
+            (sessions.update("s", metadata={"k": value}), "metadata.k"),
+            (sessions.create("t", data={"k": value}), "data.k"),
+            (sessions.create("t", metadata={"k": value}), "metadata.k"),
+        ):
+            [error] = await refused(call)
+            assert error.path == root + path if path is not None else error.path.startswith(root)
+        assert before == (await sessions.get("s"), await sessions.get_message("s", "m"))
+        assert not await sessions.exists("t")
+
+    async def test_subclasses_of_plain_values_come_back_as_plain_values(self, store: Any) -> None:
+        await store.sessions.create("s")
+        await store.sessions.append_message(
+            "s", Message(id="m", role="user", content=[Colour.RED, Loud("loud")])
+        )
+        message = await store.sessions.get_message("s", "m")
+        assert same(message.content, ["red", "loud"])
+
+    @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
+    async def test_ids_that_are_no_plain_strings_never_reach_a_query(self, store: Any, bad: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", user_id="u")
+        await sessions.append_message("s", Message(id="m", role="user", content="kept"))
+        calls: list[Any] = [
+            sessions.get(bad),
+            sessions.find(bad),
+            sessions.exists(bad),
+            sessions.update(bad, name="x"),
+            sessions.truncate(bad),
+            sessions.delete(bad),
+            sessions.restore(bad),
+            sessions.purge(bad),
+            sessions.append_message(bad, Message(role="user")),
+            sessions.append_messages(bad, []),
+            sessions.update_message(bad, "m", content=1),
+            sessions.update_message("s", bad, content=1),
+            sessions.update_message("s", "m", conversation_id=bad),
+            sessions.upsert_message(bad, Message(role="user")),
+            sessions.upsert_message("s", Message.model_construct(id=bad, role="user")),
+            sessions.append_message("s", Message.model_construct(id="x", role="u", conversation_id=bad)),
+            sessions.get_message(bad, "m"),
+            sessions.get_message("s", bad),
+            sessions.delete_message(bad, "m"),
+            sessions.delete_message("s", bad),
+            sessions.delete_messages("s", [bad]),
+            sessions.list_messages(bad),
+            sessions.count_messages(bad),
+            sessions.conversations(bad),
+            sessions.get_context(bad),
+            sessions.set_context(bad, []),
+            sessions.delete_context(bad),
+            anext(sessions.iter_messages(bad)),
+            anext(sessions.watch(bad)),
+        ]
+        if bad is not None:
+            calls += [
+                sessions.create(bad),
+                sessions.create("t", user_id=bad),
+                sessions.list(user_id=bad),
+                sessions.count(user_id=bad),
+                anext(sessions.iter(user_id=bad)),
+                sessions.list_messages("s", conversation_id=bad),
+                anext(sessions.iter_messages("s", conversation_id=bad)),
+            ]
+        await refused(*calls)
+        assert await sessions.count() == 1
+        assert (await sessions.get_message("s", "m")).content == "kept"
+
+    @pytest.mark.parametrize("bad", [0, -5, 1001, 2**70, "5", 1.0, True, None, {"$gt": 0}], ids=str)
+    async def test_limits_and_positions_are_checked_integers(self, store: Any, bad: Any) -> None:
+        await store.sessions.create("s")
+        await refused(store.sessions.list(limit=bad), store.sessions.list_messages("s", limit=bad))
+        if bad not in (0, 1001, None) and bad != "5":
+            for where in ({"before": bad}, {"after": bad}):
+                with pytest.raises(InvalidValueError):
+                    await store.sessions.list_messages("s", **where)
+
+    @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
+    async def test_cursors_of_others_are_refused(self, store: Any, bad: Any) -> None:
+        with pytest.raises(InvalidValueError):
+            await store.sessions.list(cursor=bad)
+
+    async def test_names_and_roles_are_plain_strings(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s")
+        several: list[Any] = [5, "\ud800", b"x", {"$gt": ""}]
+        for bad in several:
+            await refused(
+                sessions.create("t", name=bad),
+                sessions.create("t", description=bad),
+                sessions.update("s", name=bad),
+                sessions.append_message("s", Message.model_construct(id="m", role=bad)),
+                sessions.update_message("s", "m", role=bad),
+            )
+
+    async def test_wrong_shapes_are_refused(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s")
+        await sessions.append_message("s", Message(id="m", role="user"))
+        five: Any = 5
+        calls: list[Any] = [
+            sessions.update("s", unknown=1),
+            sessions.update("s", revision="1"),
+            sessions.update("s", data=[1]),
+            sessions.update("s", data=None),
+            sessions.update("s", metadata=[1]),
+            sessions.update("s", metadata={1: 2}),
+            sessions.create("t", data=[1]),
+            sessions.create("t", metadata="x"),
+            sessions.append_message("s", {"role": "user"}),
+            sessions.append_messages("s", "text"),
+            sessions.append_messages("s", None),
+            sessions.upsert_message("s", None),
+            sessions.update_message("s", "m", id="other"),
+            sessions.update_message("s", "m", metadata=5),
+            sessions.update_message("s", "m", data=[1]),
+            sessions.append_message("s", Message.model_construct(id="x", role="u", data=five)),
+            sessions.append_message("s", Message.model_construct(id="x", role="u", metadata=five)),
+            sessions.append_message("s", Message(role="u", created_at=datetime(2020, 1, 1))),
+            sessions.delete_messages("s", "m"),
+            sessions.delete_messages("s", 5),
+            sessions.list(deleted="yes"),
+            sessions.list_messages("s", newest="no"),
+        ]
+        await refused(*calls)
+        assert await sessions.count_messages("s") == 1
+
+    async def test_errors_never_tell_what_was_said(self, store: Any) -> None:
+        canary = "canary-secret"
+        await store.sessions.create("s")
+        errors = await refused(
+            store.sessions.append_message("s", Message(role="user", content=[canary, {canary, "set"}])),
+            store.sessions.set_context("s", {"k": (canary,)}),
+            store.sessions.list(cursor=canary),
+        )
+        assert all(canary not in str(error) for error in errors)
+        with pytest.raises(ValueError, match="role") as invalid:
+            Message(role=[canary])
+        assert canary not in str(invalid.value)

@@ -1,0 +1,155 @@
+"""The live tail of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from mongostore import Change, InvalidValueError, Message, NotFoundError
+
+
+async def take(changes: AsyncIterator[Change], count: int) -> list[Change]:
+    async with asyncio.timeout(20):
+        return [await anext(changes) for _ in range(count)]
+
+
+def told(changes: list[Change]) -> list[tuple[str, int | None, object]]:
+    return [(change.kind, change.position, change.message and change.message.content) for change in changes]
+
+
+async def begin(changes: AsyncIterator[Change]) -> asyncio.Task[Change]:
+    first = asyncio.ensure_future(anext(changes))
+    await asyncio.sleep(0.3)
+    return first
+
+
+class WatchSuite:
+    """What the live tail of a session has to tell.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_every_kind_of_change_is_told_in_order(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s")
+        await sessions.append_messages("s", [Message(id=f"m{n}", role="user", content=n) for n in range(200)])
+        seen: list[Change] = []
+
+        async def follow() -> None:
+            async for change in sessions.watch("s"):
+                seen.append(change)  # noqa: PERF401  # each one is looked at as it comes
+
+        following = asyncio.create_task(follow())
+        await asyncio.sleep(0.3)
+        for told_by_now, action in enumerate(
+            (
+                sessions.append_message("s", Message(id="a", role="user", content="a")),
+                sessions.update_message("s", "a", content="b", metadata={"k": 1}),
+                sessions.update_message("s", "m3", content="sealed"),
+                sessions.delete_messages("s", ["a"]),
+                sessions.delete_messages("s", ["m4"]),
+                sessions.append_messages("s", [Message(role="user", content=f"b{n}") for n in range(2)]),
+                sessions.update("s", name="of no matter to messages"),
+                sessions.truncate("s"),
+                sessions.append_message("s", Message(role="user", content="anew")),
+                sessions.delete("s"),
+            ),
+            1,
+        ):
+            await action
+            async with asyncio.timeout(20):
+                while len(seen) < told_by_now:
+                    await asyncio.sleep(0.01)
+        await asyncio.wait_for(following, 20)
+        assert told(seen) == [
+            ("append", 200, "a"),
+            ("update", 200, "b"),
+            ("update", 3, "sealed"),
+            ("delete", 200, None),
+            ("delete", 4, None),
+            ("append", 201, "b0"),
+            ("append", 202, "b1"),
+            ("truncate", None, None),
+            ("append", 0, "anew"),
+            ("close", None, None),
+        ]
+
+    async def test_rolls_are_not_seen(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s")
+        async with aclosing(sessions.watch("s")) as changes:
+            first = await begin(changes)
+            for n in range(300):
+                await sessions.append_message("s", Message(role="user", content=n))
+            changes_told = told([await first, *await take(changes, 299)])
+        assert changes_told == [("append", n, n) for n in range(300)]
+
+    async def test_a_token_goes_on_where_it_was_left(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s")
+        async with aclosing(sessions.watch("s")) as changes:
+            first = await begin(changes)
+            await sessions.append_messages("s", [Message(role="user", content=n) for n in range(5)])
+            seen = [await first, *await take(changes, 1)]
+        for n in range(5, 205):
+            await sessions.append_message("s", Message(role="user", content=n))
+        async with aclosing(sessions.watch("s", after=seen[-1].token)) as changes:
+            seen += await take(changes, 100)
+        async with aclosing(sessions.watch("s", after=seen[-1].token)) as changes:
+            seen += await take(changes, 103)
+        assert told(seen) == [("append", n, n) for n in range(205)]
+
+    async def test_other_sessions_are_not_told(self, store: Any) -> None:
+        sessions = store.sessions
+        for name in ("s", "s/1", "t"):
+            await sessions.create(name)
+        async with aclosing(sessions.watch("s")) as changes:
+            first = await begin(changes)
+            for name in ("s/1", "t", "s"):
+                await sessions.append_message(name, Message(role="user", content=name))
+                await sessions.append_messages(name, [Message(role="user", content=name) for _ in range(200)])
+            await sessions.update_message(
+                "s", (await sessions.list_messages("s", limit=1)).items[0].id, content="s"
+            )
+            seen = [await first, *await take(changes, 200)]
+        assert {change.message.content for change in seen if change.message} == {"s"}
+
+    async def test_purging_ends_the_tail(self, store: Any) -> None:
+        await store.sessions.create("s")
+        async with aclosing(store.sessions.watch("s")) as changes:
+            first = await begin(changes)
+            await store.sessions.purge("s")
+            assert told([await first]) == [("close", None, None)]
+
+    async def test_large_messages_are_told_whole(self, store: Any) -> None:
+        await store.sessions.create("s")
+        async with aclosing(store.sessions.watch("s")) as changes:
+            first = await begin(changes)
+            await store.sessions.append_message("s", Message(role="user", content="x" * 2_000_000))
+            change = await first
+        assert change.message is not None
+        assert change.message.content == "x" * 2_000_000
+
+    async def test_bad_tokens_and_sessions_are_refused(self, store: Any) -> None:
+        await store.sessions.create("s")
+        for token in (
+            base64.urlsafe_b64encode(b"[" * 100_000).decode(),
+            "",
+            "x",
+            "e30=",
+            "W10=",
+            5,
+            {"_data": "82"},
+        ):
+            with pytest.raises(InvalidValueError):
+                await anext(store.sessions.watch("s", after=token))
+        with pytest.raises(NotFoundError):
+            await anext(store.sessions.watch("unknown"))
