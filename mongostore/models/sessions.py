@@ -177,7 +177,7 @@ class ParticipantIntegration(Value):
     Attributes:
         turns_integrated: How many chat turns it has covered.
         last_integration_turn: The number of the last turn covered by now; None before the first.
-        error: The type of what the integrator raised; None unless the status is `failed`.
+        error: The type of what was raised, as a rule by the integrator; None unless the status is `failed`.
     """
 
     participant: str

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from mongostore import (
     AsyncMongoStore,
     ChatTurn,
-    DocumentTooLargeError,
     IntegrationStatus,
     Message,
     MongoStore,
@@ -359,7 +358,9 @@ async def test_thousands_of_turns_are_handed_out_together(store: AsyncMongoStore
     assert integrator.handed == [("a", [*range(1, 3001)])]
 
 
-async def test_what_no_document_can_hold_is_refused_and_nothing_is_lost(store: AsyncMongoStore) -> None:
+async def test_insights_that_no_document_can_hold_fail_their_participant_alone(
+    store: AsyncMongoStore,
+) -> None:
     sessions = store.sessions
     await sessions.create("s", participants=["a", "b"])
     part = "x" * 5_000_000
@@ -370,13 +371,20 @@ async def test_what_no_document_can_hold_is_refused_and_nothing_is_lost(store: A
     await sessions.append_chat_turns("s", "a", said(3))
     await sessions.append_chat_turns("s", "b", said(1))
     for insights in ([part], ["x" * 17_000_000]):
-        with pytest.raises(DocumentTooLargeError):
-            await sessions.integrate("s", lambda *_, insights=insights: insights)
+
+        def large_of_a(participant: str, _: object, insights: list[str] = insights) -> list[str]:
+            return insights if participant == "a" else ["small"]
+
+        integration = await sessions.integrate("s", large_of_a)
+        first, second = integration.results
+        assert (first.status, first.error) == (FAILED, "DocumentTooLargeError")
+        assert (first.turns_integrated, first.last_integration_turn) == (0, 3)
+        assert (second.status, second.last_integration_turn) != (FAILED, None)
     after = await sessions.get("s")
     assert after.participants[0].insights == before.participants[0].insights == [part] * 3
-    assert [one.last_integration_turn for one in after.participants] == [3, None]
+    assert [one.last_integration_turn for one in after.participants] == [3, 1]
     integration = await sessions.integrate("s", lambda *_: ["small"])
-    assert [one.turns_integrated for one in integration.results] == [1, 1]
+    assert [one.turns_integrated for one in integration.results] == [1, 0]
 
 
 async def test_an_integrator_takes_longer_than_any_call_may(

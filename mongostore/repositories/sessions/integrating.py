@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
-from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import ChatTurn, Integration, IntegrationStatus, Integrator, ParticipantIntegration
 from mongostore.repositories import current_call, step
 from mongostore.repositories.sessions.participants import SessionParticipants
@@ -34,7 +34,7 @@ class SessionIntegration(SessionParticipants):
         are added and the marker moves in one step, so each turn is counted once, whoever else integrates:
         what another call has covered meanwhile is left to it, and these insights are dropped. The
         integrator is not called where nothing is new; where it raises, or gives what is no list of JSON
-        values, nothing changes for this participant, and the others go on.
+        values or more than the session can hold, nothing changes for this participant, and the others go on.
 
         Args:
             session_id: The session.
@@ -47,7 +47,6 @@ class SessionIntegration(SessionParticipants):
             ConflictError: Others kept changing the session for too long.
             InvalidValueError: The id is no plain string.
             InvalidDocumentError: The session or a turn cannot be read.
-            DocumentTooLargeError: The session cannot hold the insights; it is left as it was.
         """
         key = self._key(session_id)
         raw = await step(self._connection, self._shown, key)
@@ -78,7 +77,14 @@ class SessionIntegration(SessionParticipants):
                 result.status, result.error = IntegrationStatus.FAILED, type(outcome).__name__
                 break
             last = turns[-1].number
-            if await step(self._connection, self._mark, key, name, seen["binding"], now, last, outcome):
+            try:
+                marked = await step(
+                    self._connection, self._mark, key, name, seen["binding"], now, last, outcome
+                )
+            except DocumentTooLargeError as error:
+                result.status, result.error = IntegrationStatus.FAILED, type(error).__name__
+                break
+            if marked:
                 result.status = IntegrationStatus.INTEGRATED
                 result.turns_integrated, result.insights_added = len(turns), len(outcome)
                 result.last_integration_turn = last
