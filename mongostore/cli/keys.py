@@ -39,13 +39,16 @@ def create(
 ) -> None:
     """Make a key and print its token, this once.
 
-    Only a hash of the token is stored: keep it where secrets are kept.
+    Only a hash of the token is stored: keep it where secrets are kept. The server of
+    sessions asks for namespaces, that of role threads for an owner.
 
     Example:
       mongostore keys create "billing service" --namespace acme --days 90
     """
     if admin and namespaces:
         raise typer.BadParameter("an administrator's key has no --namespace")
+    if not (admin or namespaces or owner):
+        raise typer.BadParameter("a key is for something: say --namespace, --admin or --owner")
     key, token, lasts = run(
         _create(
             name,

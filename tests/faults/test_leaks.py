@@ -331,7 +331,7 @@ OUTPUT = {
     "keys list": (["keys", "list"], "root"),
     "ping with a wrong password": (["ping"], f"root:{TEXT}"),
     "export with a wrong password": (["export", "-"], f"root:{TEXT}"),
-    "keys with no right": (["keys", "create", "--name", "k"], "reader"),
+    "keys with no right": (["keys", "create", "k", "--admin"], "reader"),
     "import of bad lines": (["import", "LINES"], "root"),
     "import with no right": (["import", "LINES"], "reader"),
 }

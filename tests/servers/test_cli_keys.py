@@ -72,5 +72,11 @@ def test_all_namespaces_and_some_are_not_said_at_once() -> None:
     assert wrong.stderr.startswith("error: namespaces[0]: ")
 
 
+def test_a_key_is_made_for_something() -> None:
+    ran = run("keys", "create", "k")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert all(option in ran.stderr for option in ("--namespace", "--admin", "--owner"))
+
+
 def test_a_key_that_nobody_will_ever_verify_is_warned_of() -> None:
-    assert "name a server with --uri" in run("keys", "create", "k").stderr
+    assert "name a server with --uri" in run("keys", "create", "k", "--admin").stderr
