@@ -43,8 +43,8 @@ namespace_path_param = Path(
 session_path_param = Path(..., description="The session's id.", pattern=ID_PATTERN)
 participant_path_param = Path(..., description="The participant's id.", pattern=ID_PATTERN)
 
-# A session may have megabytes: so many are read at a time, and a page holds little more than so many bytes.
-_PART = 100
+# A session may have megabytes: so few are read at a time, and no more once a page has so many bytes.
+_PART = 20
 _PAGE_BYTES = 8 * 1024 * 1024
 
 _ETAG = {"ETag": {"description": "The session's revision, for `If-Match`.", "schema": {"type": "string"}}}
@@ -151,7 +151,7 @@ async def get_session(
 @sessions_router.patch(
     "/{activity_session}",
     response_model=SessionV1,
-    responses={200: {"headers": _ETAG}, **problem_responses(412)},
+    responses={200: {"headers": _ETAG}, **problem_responses(409, 412)},
 )
 async def update_session(
     fastapi_request: Request,
@@ -269,7 +269,9 @@ async def bind_participant(
     raise NotFoundError("participant", participant)
 
 
-@sessions_router.delete("/{activity_session}/participants/{participant}", status_code=204)
+@sessions_router.delete(
+    "/{activity_session}/participants/{participant}", status_code=204, responses=problem_responses(409)
+)
 async def unbind_participant(
     fastapi_request: Request,
     namespace: str = namespace_path_param,
