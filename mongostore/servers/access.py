@@ -87,7 +87,10 @@ async def _caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> ApiKey | None:
     access: Access = request.app.state.access
-    return await access.admit(credentials.credentials if credentials else None, request.headers)
+    key = await access.admit(credentials.credentials if credentials else None, request.headers)
+    # For the line in the log.
+    request.state.key = key and key.id
+    return key
 
 
 # The key of whoever calls an endpoint, which refuses those who need one and have none.

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+from datetime import UTC, datetime
 from itertools import accumulate, count
 from operator import sub
 
@@ -53,7 +54,7 @@ def guard(
 
 
 class BodyLimits:
-    """Reads the body of a request whole, unless it is too large, and refuses JSON that is nested too deep.
+    """Reads a request's body whole, unless it is too large; refuses JSON that is too deep or not in UTF-8.
 
     Args:
         app: The application that this is around.
@@ -85,9 +86,8 @@ class BodyLimits:
             largest = f"The body is larger than {self._max_bytes:,} bytes"
             await problem(path, 413, largest)(scope, receive, send)
             return
-        if "json" in headers.get("content-type", "").lower() and is_deeper(body, self._max_depth):
-            wrong = {"loc": ["body"], "msg": f"JSON is nested deeper than {self._max_depth} levels"}
-            await problem(path, 422, errors=[wrong])(scope, receive, send)
+        if "json" in headers.get("content-type", "").lower() and (wrong := self._wrong_in(body)):
+            await problem(path, 422, errors=[{"loc": ["body"], "msg": wrong}])(scope, receive, send)
             return
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -95,6 +95,15 @@ class BodyLimits:
             return next(messages, None) or await receive()
 
         await self._app(scope, replay, send)
+
+    def _wrong_in(self, body: bytes) -> str | None:
+        """Return what is wrong with JSON, None if its reader may see it."""
+        # UTF-16 and UTF-32, which Python's reader takes, cannot do without, and would hide how deep it is.
+        if b"\0" in body:
+            return "JSON is in UTF-8 and has no plain NUL"
+        if is_deeper(body, self._max_depth):
+            return f"JSON is nested deeper than {self._max_depth} levels"
+        return None
 
     async def _read(self, receive: Receive) -> bytes | None:
         """Return the body; None if it is too large."""
@@ -113,7 +122,7 @@ class BodyLimits:
 
 
 def is_deeper(body: bytes, depth: int) -> bool:
-    """Return whether JSON is nested deeper than a number of levels; else its reader may see."""
+    """Return whether JSON in UTF-8 is nested deeper than a number of levels."""
     signs = _TEXTS.sub(b"", body).translate(_SIGNS, _NO_BRACKETS)
     # Bytes have no sign: what opens counts 2 and what closes 0, which is one too many at each position.
     return max(map(sub, accumulate(signs), count(1)), default=0) > depth
@@ -143,7 +152,9 @@ class SecurityHeaders:
 
 
 class AccessLog:
-    """Logs each request in one line of JSON: the route, never what was asked for in it or said.
+    """Logs each request in one line of JSON: when, by which key, the route; never what was asked for or said.
+
+    `ms` is the time in milliseconds until the answer was sent, `bytes` the length of its body.
 
     Args:
         app: The application that this is around.
@@ -157,7 +168,7 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, size, began = 0, 0, time.perf_counter()
+        status, size, at, began = 0, 0, datetime.now(UTC), time.perf_counter()
 
         async def note(message: Message) -> None:
             nonlocal status, size
@@ -169,6 +180,8 @@ class AccessLog:
             await self._app(scope, receive, note)
         finally:
             line = {
+                "time": at.isoformat(timespec="milliseconds"),
+                "key": scope.get("state", {}).get("key"),
                 "method": scope["method"],
                 "path": _path_of(scope),
                 "status": status,

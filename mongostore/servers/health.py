@@ -30,11 +30,14 @@ class Readiness(BaseModel):
 def tell_health(app: FastAPI, store: AsyncMongoStore) -> None:
     """Add `/health` and `/ready` to an application."""
 
+    # Some who watch ask for the headers alone.
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["Health"], responses=problem_responses(500))
     async def health() -> Health:
         """Tell that the server lives."""
         return Health()
 
+    @app.head("/ready", include_in_schema=False)
     @app.get("/ready", tags=["Health"], responses=problem_responses(500, 503))
     async def ready() -> Readiness:
         """Tell whether the store answers, within two seconds."""

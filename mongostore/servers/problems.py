@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
@@ -88,10 +89,23 @@ _WORDS = {
 }
 
 
+_RETRY_AFTER = {
+    "Retry-After": {"description": "In how many seconds to try again.", "schema": {"type": "integer"}}
+}
+_HEADERS = {
+    401: {"WWW-Authenticate": {"description": "What is to be shown.", "schema": {"type": "string"}}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what an operation may answer beside its success, as FastAPI takes it."""
     content = {MEDIA_TYPE: {"schema": _SCHEMA}}
-    return {status: {"description": _WORDS[status], "content": content} for status in statuses}
+    return {
+        status: {"description": _WORDS[status], "headers": _HEADERS.get(status, {}), "content": content}
+        for status in statuses
+    }
 
 
 DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 403, 404, 413, 422, 429, 500, 503)
@@ -137,6 +151,8 @@ def speak_problems(app: FastAPI) -> None:
 class LastResort:
     """Answers what nobody else has caught with a 500, and logs where it was raised but not what it says.
 
+    A request that is cancelled, since the server ends, is answered with a 503.
+
     Args:
         app: The application that this is around.
     """
@@ -155,6 +171,12 @@ class LastResort:
 
         try:
             await self._app(scope, receive, watch)
+        except asyncio.CancelledError:
+            # The server ends, and waits no longer.
+            if not begun and scope["type"] == "http":
+                retry = {"Retry-After": str(RETRY_SECONDS)}
+                await problem(scope["path"], 503, "The server ends", headers=retry)(scope, receive, send)
+            raise
         # Whatever it is, it may quote what somebody said, which is not for the log of the server around.
         except Exception as error:
             if scope["type"] != "http":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -116,6 +118,19 @@ async def test_json_may_be_nested_so_deep_and_no_deeper(
     assert answer.status_code == status
     if status == 422:
         assert is_problem(answer, 422, "/things/a")["errors"][0]["loc"] == ["body"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("depth", [1, 300, 5000])
+async def test_json_in_another_encoding_does_not_hide_how_deep_it_is(
+    asking: httpx.AsyncClient, encoding: str, depth: int
+) -> None:
+    # One byte of this sign is that of a quote.
+    text = f'{{"name": "\u2200", "data": {"[" * depth}{"]" * depth}}}'
+    headers = {"Content-Type": "application/json"}
+    answer = await asking.post("/things/a", content=text.encode(encoding), headers=headers)
+    assert is_problem(answer, 422, "/things/a")["errors"][0]["loc"] == ["body"]
+    assert (await asking.post("/things/a", content='{"name": "\u2200"}', headers=headers)).status_code == 200
 
 
 JSON = st.recursive(
@@ -248,6 +263,32 @@ async def test_an_answer_that_breaks_off_is_no_whole_one_and_is_logged_without_w
     assert "secret words" not in caplog.text
 
 
+async def test_who_waits_when_the_server_ends_is_told_so(app: FastAPI) -> None:
+    waiting, sent = asyncio.Event(), []
+
+    async def wait() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    app.add_api_route("/wait", wait)
+    scope = {"type": "http", "method": "GET", "path": "/wait", "query_string": b"", "headers": []}
+    asked = asyncio.ensure_future(app({**scope, **ANYWHERE}, receive, send))
+    await waiting.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    headers = dict(sent[0]["headers"])
+    assert (sent[0]["status"], headers[b"content-type"]) == (503, b"application/problem+json")
+    assert headers[b"retry-after"] == b"1"
+    assert json.loads(sent[1]["body"])["detail"] == "The server ends"
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -302,12 +343,26 @@ async def test_each_request_is_a_line_of_its_route_and_says_nothing_else(
     ]
     assert [line["bytes"] for line in found] == [len(answer.content) for answer in answers]
     assert all(line["ms"] >= 0 for line in found)
+    assert all(datetime.fromisoformat(line["time"]).tzinfo for line in found)
     logged = [record.getMessage() for record in caplog.records if record.name == "mongostore.access"]
     assert SECRET not in "".join(logged)
     assert not any("\n" in line for line in logged)
+
+
+async def test_a_line_says_by_which_key_and_not_its_token(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with AsyncMongoStore("mongomock://") as store:
+        key, token = await store.keys.create(name="k", namespaces=["acme"])
+        async with client(small_app(store), token) as known:
+            await known.get("/whoami")
+            await known.get("/quiet")
+    assert [line["key"] for line in lines(caplog)] == [key.id, None]
+    assert token.rpartition("_")[2] not in caplog.text
 
 
 def test_every_default_answer_is_declared_as_a_problem() -> None:
     for status, answer in problems.DEFAULT_HTTP_ERROR_RESPONSES.items():
         assert isinstance(status, int)
         assert [*answer["content"]] == ["application/problem+json"]
+        named = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+        assert [*answer["headers"]] == named.get(status, [])

@@ -74,7 +74,8 @@ class SessionUpdateRequestV1(_Model):
 
     name: str | None = Field(None, max_length=256)
     description: str | None = Field(None, max_length=4096)
-    data: JsonObject = Field(default={}, description="Replaces the whole content.")
+    # No default that a schema would show: clients made of it might send that, and clear what is there.
+    data: JsonObject = Field(default_factory=dict, description="Replaces the whole content.")
 
 
 class ChatTurnV1(_Model):

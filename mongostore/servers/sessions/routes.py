@@ -43,8 +43,10 @@ namespace_path_param = Path(
 session_path_param = Path(..., description="The session's id.", pattern=ID_PATTERN)
 participant_path_param = Path(..., description="The participant's id.", pattern=ID_PATTERN)
 
-# A session may have megabytes: so few are read at a time, and no more once a page has so many bytes.
-_PART = 20
+# A session may have megabytes: few are read at first, more as long as those were small, and none once a page
+# has so many bytes.
+_FIRST_PART = 20
+_LARGEST_PART = 100
 _PAGE_BYTES = 8 * 1024 * 1024
 
 _ETAG = {"ETag": {"description": "The session's revision, for `If-Match`.", "schema": {"type": "string"}}}
@@ -120,9 +122,10 @@ async def list_sessions(
     """
     sessions, deleted = _sessions(fastapi_request, namespace), None if include_deleted else False
     items: list[bytes] = []
+    size = _FIRST_PART
     while limit > 0 and sum(map(len, items)) < _PAGE_BYTES:
         try:
-            part = await sessions.list(deleted=deleted, oldest=True, limit=min(limit, _PART), cursor=cursor)
+            part = await sessions.list(deleted=deleted, oldest=True, limit=min(limit, size), cursor=cursor)
         except InvalidValueError as error:
             if error.path == "cursor":
                 raise ProblemError(400, "The cursor is not one that a page gave") from None
@@ -130,7 +133,7 @@ async def list_sessions(
         for unreadable in part.errors:
             log.error("%s", unreadable)
         items += [json.dumps(session_answer(session)).encode() for session in part.items]
-        limit, cursor = limit - _PART, part.next_cursor
+        limit, size, cursor = limit - size, min(2 * size, _LARGEST_PART), part.next_cursor
         if cursor is None:
             break
     body = b'{"items": [%b], "next_cursor": %b}' % (b", ".join(items), json.dumps(cursor).encode())
