@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import bson
 import pytest
 
 from mongostore import AsyncMongoStore, InvalidDocumentError, Message
+from mongostore.repositories.sessions import writing
 from mongostore.testing.store import MessagesSuite, SessionsSuite, ValuesSuite, WatchSuite
 from mongostore.testing.store.messages import all_of, contents, fill
 from mongostore.testing.store.sessions import paged
@@ -73,6 +75,22 @@ class TestMessages(MessagesSuite):
             document = await store.engine.database["sessions"].find_one({})
             assert len(bson.encode(document)) < 700_000
         assert [content[:4] for content in contents(await all_of(sessions))] == [f"{n:04}" for n in range(30)]
+
+    async def test_large_messages_of_many_callers_all_come_in(
+        self, sessions: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Far fewer than there are: five suffice where nobody takes the room that another has made.
+        monkeypatch.setattr(writing, "ATTEMPTS", 12)
+        callers = asyncio.Semaphore(16)
+
+        async def append(n: int) -> None:
+            # One alone fills a tail, so that each caller has to make room first.
+            async with callers:
+                message = Message(role="user", content=n, data={"k": "x" * 300_000})
+                await sessions.append_message("s", message)
+
+        await asyncio.gather(*map(append, range(80)))
+        assert sorted(contents(await all_of(sessions))) == [*range(80)]
 
     async def test_an_unreadable_message_does_not_hide_the_others(
         self, store: AsyncMongoStore, sessions: Any

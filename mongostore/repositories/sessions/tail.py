@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
@@ -21,7 +23,7 @@ from pymongo.write_concern import WriteConcern
 
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.repositories import Connection
+from mongostore.repositories import Connection, current_call
 from mongostore.repositories.sessions.overflows import Overflows
 
 KEEP = 64
@@ -49,6 +51,7 @@ class Tail:
         self._places: OrderedDict[str, Place] = OrderedDict()
         # Likewise the bindings of the session's participants.
         self._bindings: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._queues: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def sessions(self) -> AsyncCollection[Raw]:
@@ -75,6 +78,20 @@ class Tail:
             self._bindings[key] = bindings
             if len(self._bindings) > _PLACES:
                 self._bindings.popitem(last=False)
+
+    @asynccontextmanager
+    async def queue(self, key: str) -> AsyncGenerator[None, None]:
+        """Let those of this store who have found no room in a session's tail go on one by one.
+
+        Otherwise each makes room that another takes, over and over where messages are large. Nobody waits
+        longer than an attempt may take.
+        """
+        lock = self._queues.setdefault(key, asyncio.Lock())
+        async with AsyncExitStack() as turn:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(current_call().attempt_seconds()):
+                    await turn.enter_async_context(lock)
+            yield
 
     async def read(self, key: str) -> Raw:
         """Return the document of an open session, with its tail, without its insights.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import bson
 
@@ -96,31 +96,37 @@ class Writer:
         """Append what is not there yet; return what is, None if large values are of a past generation."""
         there: dict[str, Raw] = {}
         checked: Place | None = None
-        for attempt in range(ATTEMPTS):
-            await pause(attempt)
-            place = self._tail.place(key)
-            pending = [message_id for message_id in whole if message_id not in there]
-            if not pending:
-                return there
-            if fresh or not place.base or checked == place:
-                guard = {"generation": generation or place.generation} if generation or place.base else {}
-                new = [embedded[message_id] for message_id in pending]
-                guard |= room(key, place.base, pending)
-                if await (push or self._push)(guard, new, whole[pending[-1]]):
+        rolled = False
+        async with AsyncExitStack() as waiting:
+            for attempt in range(ATTEMPTS):
+                if attempt == 1:
+                    await waiting.enter_async_context(self._tail.queue(key))
+                # Who has just made room takes it at once, as those do who come anew.
+                await pause(0 if rolled else attempt)
+                place = self._tail.place(key)
+                pending = [message_id for message_id in whole if message_id not in there]
+                if not pending:
                     return there
-            elif not await self._tail.sealed(place, pending):
-                checked = place
-                continue
-            # By now somebody else may have appended those ids, if anybody has them.
-            fresh = fresh and push is not None
-            document = await self._tail.read(key)
-            if generation and document["generation"] != generation:
-                return None
-            if not await self._tail.make_room(document):
-                place = Place(document["generation"], document["base"])
-                found = [message for message in document["messages"] if message]
-                there |= await self._settle(whole, [*found, *await self._tail.sealed(place, pending)])
-                checked = place
+                if fresh or not place.base or checked == place:
+                    guard = {"generation": generation or place.generation} if generation or place.base else {}
+                    new = [embedded[message_id] for message_id in pending]
+                    guard |= room(key, place.base, pending)
+                    if await (push or self._push)(guard, new, whole[pending[-1]]):
+                        return there
+                elif not await self._tail.sealed(place, pending):
+                    checked = place
+                    continue
+                # By now somebody else may have appended those ids, if anybody has them.
+                fresh = fresh and push is not None
+                document = await self._tail.read(key)
+                if generation and document["generation"] != generation:
+                    return None
+                rolled = await self._tail.make_room(document)
+                if not rolled:
+                    place = Place(document["generation"], document["base"])
+                    found = [message for message in document["messages"] if message]
+                    there |= await self._settle(whole, [*found, *await self._tail.sealed(place, pending)])
+                    checked = place
         raise contended(key)
 
     async def change(self, key: str, message_id: str, patch: Patch) -> bool:
