@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from mongostore import AsyncMongoStore
 from mongostore.models import ChatTurn
@@ -474,6 +475,18 @@ def test_each_operation_is_called_as_its_function() -> None:
     assert service.RESOURCE_SESSIONS == "Sessions"
     assert service.sessions_router.tags == ["Sessions"]
     assert service.sessions_router.responses == service.DEFAULT_HTTP_ERROR_RESPONSES
+
+
+async def test_the_service_may_be_a_part_of_another_application(store: AsyncMongoStore) -> None:
+    whole = FastAPI()
+    whole.mount("/chat", create_app(store))
+    async with client(whole) as asking:
+        made = await asking.post(f"/chat{ROOT}", json={"id": "s1"})
+        assert made.headers["location"] == f"/chat{S1}"
+        assert (await asking.get(made.headers["location"])).json() == made.json()
+        assert problem(await asking.get("/chat/nowhere"), 404)["instance"] == "/chat/nowhere"
+        assert (await asking.put(f"/chat{ROOT}")).headers["allow"] == "GET, POST"
+        assert [(await asking.get(f"/chat/{path}")).status_code for path in ("ready", "docs")] == [200, 200]
 
 
 async def test_the_service_opens_the_store_of_the_environment_and_closes_it(
