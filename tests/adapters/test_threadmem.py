@@ -126,6 +126,16 @@ def test_messages_are_a_live_list_and_those_of_the_public_a_new_one() -> None:
     assert texts(thread) == ["one", "two"]
 
 
+def test_programs_around_threadmem_find_the_live_list_by_its_inner_name() -> None:
+    thread = RoleThread()
+    thread.post("user", "one")
+    for found in (thread, again(thread)):
+        [message] = found._messages
+        message.text += "!"
+        found.save()
+    assert texts(again(thread)) == ["one!!"]
+
+
 def test_a_save_keeps_what_the_live_list_was_given() -> None:
     thread = RoleThread()
     thread.post("user", "one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -84,6 +85,30 @@ def test_a_deep_copy_is_the_same_thread() -> None:
     other.save()
     thread.post("user", "three")
     assert (again(thread).name, texts(again(thread))) == ("new", ["one", "two", "three"])
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_a_thread_may_be_pickled(is_shown: bool) -> None:
+    thread = RoleThread(role_mapping={"boss": role()})
+    message = RoleMessage("user", "one", images=[URL])
+    thread.add_msg(message)
+    if is_shown:
+        thread.messages()
+    other: RoleThread = pickle.loads(pickle.dumps(thread))
+    assert other.to_v1() == thread.to_v1()
+    other.messages()[0].text = "changed"
+    other.post("user", "two")
+    assert message.text == "one"
+    assert texts(again(thread)) == ["changed", "two"]
+
+
+def test_a_message_may_be_pickled() -> None:
+    thread = RoleThread()
+    thread.post("user", "one", [URL])
+    message: RoleMessage = pickle.loads(pickle.dumps(thread.messages()[0]))
+    message.text = "changed"
+    message.save()
+    assert again(thread).messages()[0].to_v1() == message.to_v1()
 
 
 def test_two_instances_lose_nothing() -> None:

@@ -103,7 +103,7 @@ class FarThread(ThreadForms):
             raise ValueError("Refresh is only supported for remote threads")
         schema = read_answer(V1RoleThread, self._ask("GET", token=auth_token), str(self._remote))
         self._adopt(schema)
-        self._messages = [RoleMessage.from_v1(message, self._shelf) for message in schema.messages]
+        self._loaded = [RoleMessage.from_v1(message, self._shelf) for message in schema.messages]
 
     def _adopt(self, schema: V1RoleThread) -> None:
         """Take over what a server has but for the messages, which callers may have changed in memory."""

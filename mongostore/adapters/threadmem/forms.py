@@ -18,6 +18,13 @@ from mongostore.errors import InvalidValueError
 from mongostore.values import pack_object
 
 
+class _Added(WeakValueDictionary[str, RoleMessage]):
+    """Messages by their ids, as long as somebody has them in hand: nobody has where it is unpickled."""
+
+    def __reduce__(self) -> tuple[type[_Added], tuple[()]]:
+        return type(self), ()
+
+
 class ThreadForms:
     """A thread in memory."""
 
@@ -49,23 +56,23 @@ class ThreadForms:
         # What a server that has just made the thread still lacks.
         self._unsent: list[V1Role | RoleMessage] = []
         # None as long as they were not read.
-        self._messages: list[RoleMessage] | None = []
+        self._loaded: list[RoleMessage] | None = []
         # The ids of those that an instance which has made the thread knows, None for all there are.
         self._known: set[str] | None = None
         # Those that somebody has added and still has in hand.
-        self._added: WeakValueDictionary[str, RoleMessage] = WeakValueDictionary()
+        self._added = _Added()
         # Whether somebody may have changed them.
         self._is_shown = True
         self._stored: dict[str, Any] = {}
 
     def _read(self) -> list[RoleMessage]:
-        if self._messages is None:
-            self._messages = [
+        if self._loaded is None:
+            self._loaded = [
                 self._added.get(message.id) or RoleMessage.stored(message, self._shelf)
                 for message in self._shelf.messages(self._id)
                 if self._known is None or message.id in self._known
             ]
-        return self._messages
+        return self._loaded
 
     def _check(self) -> None:
         """Refuse what cannot be stored.
@@ -167,7 +174,7 @@ class ThreadForms:
         mapping = {name: V1Role(**role) for name, role in roles.items()}
         made._begin(record.id, record.owner_id, record.public, record.name, metadata, record.created, mapping)
         made._updated, made._version = record.updated, record.version
-        made._messages = [RoleMessage.from_record(message, cls._shelf) for message in record.messages]
+        made._loaded = [RoleMessage.from_record(message, cls._shelf) for message in record.messages]
         return made
 
     def to_v1(self) -> V1RoleThread:
@@ -199,7 +206,7 @@ class ThreadForms:
             schema.role_mapping,
         )
         made._updated, made._version, made._remote = schema.updated, schema.version, schema.remote
-        made._messages = [RoleMessage.from_v1(message, cls._shelf) for message in schema.messages]
+        made._loaded = [RoleMessage.from_v1(message, cls._shelf) for message in schema.messages]
         return made
 
     def to_update_schema(self) -> V1UpdateRoleThread:
@@ -213,5 +220,5 @@ class ThreadForms:
         roles = {name: role.model_copy() for name, role in self._role_mapping.items()}
         made._begin(str(uuid4()), self._owner_id, self._public, self._name, metadata, now(), roles)
         made._remote, made._version, made._is_minted = self._remote, self._version, True
-        made._messages = [message.twin() for message in self._read()]
+        made._loaded = [message.twin() for message in self._read()]
         return made

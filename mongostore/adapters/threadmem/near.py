@@ -39,7 +39,7 @@ class NearThread(ThreadForms):
             data.get("created", thread.created_at.timestamp()),
             roles,
         )
-        made._messages, made._is_shown = None, False
+        made._loaded, made._is_shown = None, False
         made._note(max(data.get("updated", 0), thread.active_at.timestamp()))
         return made
 
@@ -64,11 +64,11 @@ class NearThread(ThreadForms):
         self._touch(message.created)
         if self._known is not None:
             self._known.add(message.id)
-        if self._messages is None:
+        if self._loaded is None:
             self._added[message.id] = message
             return
-        if all(known.id != message.id for known in reversed(self._messages)):
-            self._messages.append(message)
+        if all(known.id != message.id for known in reversed(self._loaded)):
+            self._loaded.append(message)
         self._keep_messages()
 
     def _save_near(self) -> None:
@@ -93,17 +93,17 @@ class NearThread(ThreadForms):
         self._note(updated)
 
     def _keep_messages(self) -> None:
-        if self._messages is None:
+        if self._loaded is None:
             for added in self._added.valuerefs():
                 if message := added():
                     message.keep(self._id)
             return
         if not self._is_shown:
             return
-        for place, message in enumerate(self._messages):
+        for place, message in enumerate(self._loaded):
             mine = message.of(self._id)
             if mine is not message:
-                self._messages[place] = mine
+                self._loaded[place] = mine
             mine.keep(self._id)
 
     def _add_near(self, role: V1Role) -> None:

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 from mongostore.adapters.threadmem.img import unwrap, wrap
@@ -42,8 +42,9 @@ class Shelf:
     ) -> None:
         self.move(uri, database, store)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
+    def __reduce__(self) -> str:
+        # Whoever unpickles has one of that name; a copy of what is kept here is kept here, too.
+        return "SHELF"
 
     def move(self, uri: str | None, database: str | None, store: MongoStore | None) -> None:
         """Use another store from now on.

@@ -93,7 +93,7 @@ class RoleThread(NearThread, FarThread):
 
     def _make(self) -> None:
         self._is_minted = True
-        self._messages, self._known = [] if self._remote else None, set()
+        self._loaded, self._known = [] if self._remote else None, set()
         self.save()
 
     @classmethod
@@ -119,14 +119,22 @@ class RoleThread(NearThread, FarThread):
         return all(_as_told(getattr(record, name)) == _as_told(value) for name, value in columns.items())
 
     def messages(self, include_private: bool = True) -> list[RoleMessage]:
-        """Return the live list of messages, whose changes a save keeps, or a new list without private ones.
+        """Return the live list of messages, or a new list without private ones.
+
+        What is changed in the live list or put into it is kept by the next save; nothing that is taken out of
+        it is deleted.
 
         Raises:
             MongoStoreError: They are not read yet, and the store does not answer.
         """
-        self._is_shown = True
-        messages = self._read()
+        messages = self._messages
         return messages if include_private else [message for message in messages if not message.private]
+
+    @property
+    def _messages(self) -> list[RoleMessage]:
+        """The live list, by the name that programs around threadmem know."""
+        self._is_shown = True
+        return self._read()
 
     def post(
         self,
