@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import requests
 from fastapi import APIRouter, Depends, FastAPI, Request, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
+from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse
 
 from mongostore.adapters.threadmem import RoleThread, V1Role, V1RoleThread, V1RoleThreads
@@ -34,13 +35,15 @@ from mongostore.sync import MongoStore
 
 # Images come inside of JSON, in base64.
 MAX_BODY_BYTES = 24 * 1024 * 1024
+# Members of a thread's metadata.
+MAX_METADATA = 1000
 # Seconds to connect to the hub, and to wait for its answer.
 _HUB_TIMEOUT = (5, 10)
 _OWN_TOKENS = "mgs_"
 
 _bearer = HTTPBearer(
     scheme_name="token",
-    description="A token of the hub, or one that `mongostore keys create --owner` has made.",
+    description="A token of the hub, or one that `mongostore keys create NAME --owner WHO` has made.",
     auto_error=False,
 )
 
@@ -133,17 +136,24 @@ def _owned(threads: Threads, owner: Owner, thread_id: str) -> RoleThread:
 Owned = Annotated[RoleThread, Depends(_owned)]
 
 
-def _checked(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return metadata that JSON can say; those who read requests let more pass.
+Body = TypeVar("Body", bound=BaseModel)
+Update = TypeVar("Update", V1CreateRoleThread, V1UpdateRoleThread)
 
-    Raises:
-        InvalidValueError: There is a number in them that is none.
-    """
+
+def _plain(body: Body) -> Body:
+    """Return what a request says if JSON in UTF-8 can say it; those who read requests let more pass."""
     try:
-        json.dumps(metadata, allow_nan=False)
+        json.dumps(body.model_dump(), allow_nan=False, ensure_ascii=False).encode()
     except ValueError:
-        raise InvalidValueError("metadata", "holds what is no number") from None
-    return metadata
+        raise PydanticCustomError("plain", "There is a number or a text that is none") from None
+    return body
+
+
+def _small(update: Update) -> Update:
+    """Return what a thread is to be if its metadata, whose members are stored one by one, are few."""
+    if len(update.metadata or {}) > MAX_METADATA:
+        raise PydanticCustomError("small", f"Metadata have at most {MAX_METADATA:,} members")
+    return update
 
 
 def _shown(model: BaseModel) -> _Answer:
@@ -151,10 +161,14 @@ def _shown(model: BaseModel) -> _Answer:
 
 
 @router.post("", response_model=V1RoleThread, responses=problem_responses(409))
-def create_role_thread(threads: Threads, owner: Owner, data: V1CreateRoleThread) -> Any:
+def create_role_thread(
+    threads: Threads,
+    owner: Owner,
+    data: Annotated[V1CreateRoleThread, AfterValidator(_plain), AfterValidator(_small)],
+) -> Any:
     """Make a thread of the caller, with an id of its own when none is given."""
     thread = threads.create(
-        data.id, owner_id=owner, public=data.public, name=data.name, metadata=_checked(data.metadata)
+        data.id, owner_id=owner, public=data.public, name=data.name, metadata=data.metadata
     )
     return _shown(thread.to_v1())
 
@@ -172,9 +186,10 @@ def get_role_thread(thread: Owned) -> Any:
 
 
 @router.put("/{thread_id}", response_model=V1RoleThread, responses=problem_responses(404))
-def update_role_thread(thread: Owned, data: V1UpdateRoleThread) -> Any:
+def update_role_thread(
+    thread: Owned, data: Annotated[V1UpdateRoleThread, AfterValidator(_plain), AfterValidator(_small)]
+) -> Any:
     """Change whether a thread is public, and its name and metadata if they are given."""
-    _checked(data.metadata)
     thread.update(data)
     return _shown(thread.to_v1())
 
@@ -187,15 +202,15 @@ def delete_role_thread(thread: Owned) -> dict[str, str]:
 
 
 @router.post("/{thread_id}/msgs", responses=problem_responses(404))
-def post_role_thread_msg(thread: Owned, data: PostMessageModel) -> None:
+def post_role_thread_msg(thread: Owned, data: Annotated[PostMessageModel, AfterValidator(_plain)]) -> None:
     """Append a message; its images are `data:` or `http(s):` URLs."""
     if not all(is_url(image) for image in data.images):
         raise ProblemError(422, "Images are data: or http(s): URLs here")
-    thread.post(data.role, data.msg, data.images, bool(data.private), _checked(data.metadata))
+    thread.post(data.role, data.msg, data.images, bool(data.private), data.metadata)
 
 
 @router.post("/{thread_id}/roles", responses=problem_responses(404, 409))
-def add_role_to_thread(thread: Owned, data: V1Role) -> None:
+def add_role_to_thread(thread: Owned, data: Annotated[V1Role, AfterValidator(_plain)]) -> None:
     """Add a role."""
     try:
         thread.add_role(data)

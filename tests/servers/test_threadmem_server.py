@@ -16,7 +16,7 @@ from PIL import Image
 
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleThread, V1Role
-from mongostore.servers.threadmem import MAX_BODY_BYTES
+from mongostore.servers.threadmem import MAX_BODY_BYTES, MAX_METADATA
 from tests.servers.rolehub import RoleServer
 
 ROOT = "/v1/rolethreads"
@@ -115,8 +115,10 @@ def test_a_put_changes_what_it_says(server: RoleServer, ada: httpx.Client, threa
     assert answer.json() == ada.get(path(thread)).json()
     found = inside(server, thread)
     assert (found.name, found.metadata, found.public) == ("new", {"l": [2]}, False)
-    ada.put(path(thread), json={"public": False, "name": None, "metadata": None})
-    assert inside(server, thread).name == "new"
+    for name, metadata in ((None, None), ("", {})):
+        ada.put(path(thread), json={"public": False, "name": name, "metadata": metadata})
+        found = inside(server, thread)
+        assert (found.name, found.metadata) == ("new", {"l": [2]})
     is_problem(ada.put(path(thread), json={"name": "x"}), 422)
 
 
@@ -225,8 +227,11 @@ BAD_BODIES: list[bytes] = [
     b'{"role": "u", "msg": "x", "images": "data:,"}',
     b'{"role": "u", "msg": "x", "images": ["data:\\ud800"]}',
     b'{"role": "u", "msg": "x", "images": [5]}',
+    b'{"role": "u", "msg": "x", "images": [%s"data:,"]}' % (b'"data:,",' * 1000),
     b'{"role": "u", "msg": "x", "private": "maybe"}',
     b'{"role": "u", "msg": "x", "metadata": [1]}',
+    b'{"role": "u", "msg": "x", "metadata": {"k": "\\ud800"}}',
+    b'{"role": "u", "msg": "x", "metadata": {"\\udfff": 1}}',
     b'{"role": "u", "msg": "x", "metadata": {"k": NaN}}',
     b'{"role": "u", "msg": "x", "metadata": {"k": [-Infinity]}}',
     b'{"role": "u", "msg": "x", "metadata": {"k": 1e999}}',
@@ -251,9 +256,19 @@ def test_a_number_of_5000_digits_is_refused(ada: httpx.Client, thread: RoleThrea
     is_problem(ada.post(path(thread, "/msgs"), content=body, headers=JSON), 400)
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e999"])
-def test_metadata_of_a_thread_are_json_too(ada: httpx.Client, thread: RoleThread, number: str) -> None:
-    body = f'{{"public": true, "metadata": {{"k": {{"l": [{number}]}}}}}}'
+@pytest.mark.parametrize(
+    "members",
+    [
+        *({"metadata": {"k": {"l": [value]}}} for value in (float("nan"), float("-inf"), "\ud800")),
+        {"metadata": {str(number): 0 for number in range(MAX_METADATA + 1)}},
+        {"name": "\udfff"},
+    ],
+    ids=["NaN", "infinity", "half a pair", "too many", "a name"],
+)
+def test_what_no_thread_can_have_is_refused_whole(
+    ada: httpx.Client, thread: RoleThread, members: dict[str, Any]
+) -> None:
+    body = json.dumps({"public": True, **members})
     is_problem(ada.post(ROOT, content=body, headers=JSON), 422)
     is_problem(ada.put(path(thread), content=body, headers=JSON), 422)
     assert len(ada.get(ROOT).json()["threads"]) == 1
@@ -267,14 +282,20 @@ def test_what_is_no_number_is_shown_as_null(ada: httpx.Client, thread: RoleThrea
     assert json.loads(answer.text, parse_constant=pytest.fail)["metadata"] == {"k": [None, {"l": None}, 1.5]}
 
 
-def test_halves_of_surrogates_come_back_in_metadata(ada: httpx.Client, thread: RoleThread) -> None:
-    metadata = {"\ud800": ["\udc00\ud800", {"\udfff": "\ud83d"}]}
-    body = json.dumps({"public": False, "metadata": metadata})
-    assert json.loads(ada.put(path(thread), content=body, headers=JSON).text)["metadata"] == metadata
-    body = json.dumps({"role": "u", "msg": "x", "metadata": metadata})
-    assert ada.post(path(thread, "/msgs"), content=body, headers=JSON).status_code == 200
-    assert json.loads(ada.get(path(thread)).text)["messages"][0]["metadata"] == metadata
-    assert json.loads(ada.get(ROOT).text)["threads"][0]["metadata"] == metadata
+def test_what_no_request_can_say_is_shown_all_the_same(ada: httpx.Client, thread: RoleThread) -> None:
+    thread.metadata = {"\ud800": ["\udc00\ud800", {"\udfff": "\ud83d"}]}
+    thread.post("u", "x", metadata=thread.metadata)
+    assert json.loads(ada.get(path(thread)).text)["messages"][0]["metadata"] == thread.metadata
+    assert json.loads(ada.get(ROOT).text)["threads"][0]["metadata"] == thread.metadata
+
+
+@pytest.mark.parametrize("member", ["name", "user_id", "user_name", "icon", "description"])
+def test_what_no_role_can_have_is_refused_whole(
+    server: RoleServer, ada: httpx.Client, thread: RoleThread, member: str
+) -> None:
+    body = json.dumps({**BOSS, member: "\ud800"})
+    is_problem(ada.post(path(thread, "/roles"), content=body, headers=JSON), 422)
+    assert inside(server, thread).role_mapping == {}
 
 
 def pieces(size: int) -> Iterator[bytes]:

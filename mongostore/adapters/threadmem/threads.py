@@ -204,10 +204,8 @@ class RoleThread(NearThread, FarThread):
             MongoStoreError: The store or the server does not answer, or refuses.
         """
         self._public = update.public
-        if update.name is not None:
-            self._name = update.name
-        if update.metadata is not None:
-            self._metadata = update.metadata
+        self._name = update.name or self._name
+        self._metadata = update.metadata or self._metadata
         self.save()
 
     def add_role(self, role: V1Role) -> None:

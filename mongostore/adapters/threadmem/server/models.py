@@ -41,7 +41,8 @@ class PostMessageModel(BaseModel):
 
     role: str
     msg: str
-    images: list[str] = []
+    # Each may become a file.
+    images: list[str] = Field(default=[], max_length=1000)
     private: bool | None = False
     metadata: dict[str, Any] | None = None
 
@@ -86,7 +87,7 @@ class V1CreateRoleThread(BaseModel):
 
 
 class V1UpdateRoleThread(BaseModel):
-    """What a thread is changed to; None leaves its name and metadata as they are."""
+    """What a thread is changed to; without a name or metadata, or with empty ones, these stay as they are."""
 
     public: bool
     name: str | None = None
