@@ -119,6 +119,8 @@ def test_roles_come_and_go(server: RoleServer, thread: RoleThread) -> None:
     stale.remove_role("new")
     with pytest.raises(ValueError, match="Role new does not exist"):
         thread.remove_role("new")
+    stale.remove_role("boss")
+    thread.add_role(role())
     thread.remove_role("boss")
     assert thread.role_mapping == inside(server, thread).role_mapping == {}
 

@@ -218,6 +218,9 @@ class RoleThread(NearThread, FarThread):
         """
         if not isinstance(role, V1Role):
             raise InvalidValueError("role", f"must be a V1Role, not {type(role).__name__}")
+        if self._remote and role.name in self._role_mapping:
+            # Others may have removed it since.
+            self.refresh()
         if role.name in self._role_mapping:
             raise ValueError(f"Role {role.name} already exists")
         try:
