@@ -260,11 +260,18 @@ def test_parts_come_back_from_openai_where_they_stood() -> None:
     assert back == [said("a"), part(URL), said("b\nc"), part(OTHER), said("d")]
 
 
+@pytest.mark.parametrize("content", [{}, {"content": None}])
+def test_an_assistant_that_calls_tools_may_say_nothing(content: dict[str, None]) -> None:
+    called = RoleMessage.from_openai({"role": "assistant", "tool_calls": [{"id": "call"}], **content})
+    assert (called.role, called.text, called.images) == ("assistant", "", [])
+
+
 @pytest.mark.parametrize(
     "message",
     [
         {},
         {"role": "user"},
+        {"role": "tool", "tool_call_id": "call"},
         {"content": "hi"},
         {"role": 5, "content": "hi"},
         {"role": "user", "content": 5},

@@ -21,7 +21,8 @@ def read_openai(msg: Mapping[str, Any]) -> tuple[str, str, list[str]]:
         InvalidValueError: It is no such message.
     """
     try:
-        content = msg["content"]
+        # An assistant that calls tools may say nothing.
+        content = msg["content"] if msg["role"] != "assistant" else msg.get("content")
         parts: list[Any] = (
             content
             if isinstance(content, list)
