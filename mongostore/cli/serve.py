@@ -98,8 +98,8 @@ def threadmem(
     """Serve role threads, as threadmem's own server does.
 
     Callers need a token: of the hub at AGENTSEA_HUB_URL, or a key that
-    `mongostore keys create --owner` has made. Without --uri all is kept in this
-    process and forgotten when it ends, and a key is made at once.
+    `mongostore keys create NAME --owner WHO` has made. Without --uri all is kept in
+    this process and forgotten when it ends, and a key is made at once.
 
     Example:
       mongostore serve threadmem --uri mongodb://localhost:27017
@@ -120,7 +120,9 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
         engine, has_keys = store.core.engine, store.keys.count() > 0 or HUB_URL_ENV in os.environ
         if not has_keys and is_loopback(host):
             if engine.shared:
-                say(f"nobody can come in: set {HUB_URL_ENV}, or run `mongostore keys create --owner`")
+                say(
+                    f"nobody can come in: set {HUB_URL_ENV}, or run `mongostore keys create NAME --owner WHO`"
+                )
             else:
                 # Nobody else can make one in this process.
                 _, token = store.keys.create(name="this process", owner_id="me")
