@@ -158,6 +158,15 @@ def test_nobody_else_gets_anything(server: RoleServer, thread: RoleThread, hub: 
     assert not [one for one in hub.shown if "mgs_" in str(one)]
 
 
+@pytest.mark.parametrize("shown", ["Bearer mgs_nonsense", "Bearer k.forged", ""])
+def test_nobody_else_has_it_read_what_they_say(server: RoleServer, hub: Hub, shown: str) -> None:
+    headers = {"Authorization": shown, "Content-Type": "application/json"}
+    with server.client(None) as client:
+        for path in ("", "/t/msgs", "/t/roles"):
+            answer = client.post(f"/v1/rolethreads{path}", content=b"no JSON", headers=headers)
+            assert answer.status_code == 401
+
+
 @pytest.mark.parametrize("name", sorted(OPEN))
 def test_what_is_open_needs_no_token(server: RoleServer, thread: RoleThread, name: str) -> None:
     assert ask(server, name, thread, b"Bearer x").status_code == 200
