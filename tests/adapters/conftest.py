@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -39,18 +38,16 @@ def director_adapter() -> Iterator[Callable[[Path], ModuleType]]:
 
 
 @pytest.fixture
-def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The time zone of the process, far from UTC unless a test says another one."""
-    named = getattr(request, "param", "Pacific/Auckland")
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", named)
-        time.tzset()
-        yield named
-    time.tzset()
+def zone() -> Iterator[None]:
+    """A time zone far from UTC."""
+    from tests.adapters.chainlit_parts import FAR_FROM_UTC, in_zone
+
+    with in_zone(FAR_FROM_UTC):
+        yield
 
 
 @pytest.fixture
-async def layer(store: AsyncMongoStore, zone: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+async def layer(store: AsyncMongoStore, zone: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """Chainlit's data layer on each engine in turn, as seen from a session that has begun."""
     from tests.adapters.chainlit_parts import SECRET, MongoDataLayer, enter, http_session
 

@@ -10,10 +10,14 @@ import jwt
 import pytest
 
 from mongostore import AsyncMongoStore
-from tests.adapters.chainlit_parts import SECRET, GridFSStorageClient, MongoDataLayer, chainlit, stored
-
-CONTENT = bytes(range(256)) * 4096
-
+from tests.adapters.chainlit_parts import (
+    CONTENT,
+    SECRET,
+    GridFSStorageClient,
+    MongoDataLayer,
+    chainlit,
+    stored,
+)
 
 RANGES = [
     ("bytes=0-9", 206, 0, 10),
@@ -84,6 +88,13 @@ async def test_no_file_acts_as_a_page_of_the_application(
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["content-security-policy"].startswith("sandbox;")
         assert headers["content-disposition"] == f"{kind}; filename*=UTF-8''a.x"
+
+
+async def test_a_file_of_any_name_is_offered_by_it(layer: MongoDataLayer, browser: httpx.AsyncClient) -> None:
+    for name in ("", "a/b.png", "../x", "ü" * 400, "half \ud83d", "\0", 'a"b\r\nc: d'):
+        headers = (await browser.get((await stored(layer, name=name, content=b"x"))["url"])).headers
+        assert headers["content-disposition"].startswith("inline; filename*=UTF-8''")
+        assert "c" not in headers
 
 
 async def test_an_address_is_fresh_at_each_reading_and_opens_its_file_alone_for_a_while(
