@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -18,8 +17,8 @@ if sys.version_info < (3, 12):
 
 from mongostore import AsyncMongoStore, ConflictError, UnavailableError
 from mongostore.adapters.roomkit import MongoRoomLockManager
-
-SOON = 30
+from mongostore.testing.roomkit import RoomLockSuite
+from mongostore.testing.roomkit.locks import SOON
 
 
 async def take(store: AsyncMongoStore) -> None:
@@ -44,6 +43,34 @@ async def others(store: AsyncMongoStore) -> AsyncIterator[MongoRoomLockManager]:
     manager = MongoRoomLockManager(store=store, lease=1)
     yield manager
     await manager.close()
+
+
+class TestRoomLocks(RoomLockSuite):
+    """What RoomKit asks of any manager of locks, and what is left of it."""
+
+    async def test_an_error_of_ours_that_a_section_raises_comes_through(
+        self, locks: MongoRoomLockManager
+    ) -> None:
+        await self.test_what_a_section_raises_comes_through(locks, ConflictError)
+
+    async def test_waiters_cancelled_at_any_moment_strand_nothing(
+        self, locks: MongoRoomLockManager, others: MongoRoomLockManager, store: AsyncMongoStore
+    ) -> None:
+        await super().test_waiters_cancelled_at_any_moment_strand_nothing(locks, others)
+        assert not locks._turns
+        assert not others._turns
+        assert await store.leases.acquire("room/r", "whoever comes next", 1)
+
+
+async def test_managers_do_not_open_each_other(
+    locks: MongoRoomLockManager, others: MongoRoomLockManager
+) -> None:
+    async with locks.locked("r"):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.4), others.locked("r"):
+                pass
+    async with asyncio.timeout(SOON), others.locked("r"):
+        pass
 
 
 @pytest.mark.server
@@ -215,101 +242,6 @@ async def test_a_renewal_that_fails_once_is_made_good(faults: Any) -> None:
         await faults.fail(["update"], 1, errorCode=11600)
         await asyncio.sleep(4)
     await locks.close()
-
-
-@pytest.mark.parametrize("kind", [TimeoutError, asyncio.CancelledError, ValueError, ConflictError])
-async def test_what_a_section_raises_comes_through(
-    locks: MongoRoomLockManager, kind: type[BaseException]
-) -> None:
-    error = kind("its own")
-    with pytest.raises(kind) as caught:
-        async with locks.locked("r"):
-            raise error
-    assert caught.value is error
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05), locks.locked("r"):
-            await asyncio.sleep(SOON)
-    async with asyncio.timeout(SOON), locks.locked("r"):
-        pass
-
-
-async def test_a_holder_and_its_children_enter_again(locks: MongoRoomLockManager) -> None:
-    entered = 0
-
-    async def enter() -> None:
-        nonlocal entered
-        async with locks.locked("r"), locks.locked("r"):
-            entered += 1
-
-    async with asyncio.timeout(SOON), locks.locked("r"):
-        await asyncio.gather(enter(), enter())
-        await enter()
-    assert entered == 3
-
-
-async def test_a_child_that_outlives_its_section_waits_as_anybody(locks: MongoRoomLockManager) -> None:
-    start, entered = asyncio.Event(), asyncio.Event()
-
-    async def child() -> None:
-        await start.wait()
-        async with locks.locked("r"):
-            entered.set()
-
-    async with locks.locked("r"):
-        task = asyncio.create_task(child())
-    async with locks.locked("r"):
-        start.set()
-        await asyncio.sleep(0.3)
-        assert not entered.is_set()
-    await asyncio.wait_for(task, SOON)
-
-
-async def test_managers_and_rooms_do_not_open_each_other(
-    locks: MongoRoomLockManager, others: MongoRoomLockManager
-) -> None:
-    async with locks.locked("r"):
-        async with asyncio.timeout(SOON), others.locked("r2"), locks.locked("r3"):
-            pass
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.4), others.locked("r"):
-                pass
-    async with asyncio.timeout(SOON), others.locked("r"):
-        pass
-
-
-async def test_waiters_cancelled_at_any_moment_strand_nothing(
-    locks: MongoRoomLockManager, others: MongoRoomLockManager, store: AsyncMongoStore
-) -> None:
-    chance, inside, entered = random.Random(3), 0, 0
-
-    async def enter(manager: MongoRoomLockManager) -> None:
-        nonlocal inside, entered
-        async with manager.locked("r"):
-            assert inside == 0
-            inside += 1
-            entered += 1
-            try:
-                await asyncio.sleep(chance.random() * 0.004)
-            finally:
-                inside -= 1
-
-    async def hurry(n: int) -> None:
-        await asyncio.sleep(chance.random() * 0.5)
-        work = asyncio.create_task(enter(locks if n % 2 else others))
-        await asyncio.sleep(chance.random() * 0.1)
-        work.cancel()
-        ended = (await asyncio.gather(work, return_exceptions=True))[0]
-        assert ended is None or isinstance(ended, asyncio.CancelledError)
-
-    await asyncio.gather(*(hurry(n) for n in range(100)))
-    await asyncio.wait_for(asyncio.gather(enter(locks), enter(others)), SOON)
-    await locks.close()
-    await others.close()
-    assert not locks._turns
-    assert not others._turns
-    lease = await store.leases.acquire("room/r", "whoever comes next", 1)
-    assert lease
-    assert entered > 2
 
 
 async def test_a_closed_manager_leaves_no_lease_behind(store: AsyncMongoStore) -> None:
