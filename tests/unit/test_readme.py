@@ -32,6 +32,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SERVED = [text for _, text in BLOCKS if "mongostore serve" in text or "127.0.0.1:8000" in text]
 SHELL = [text for kind, text in BLOCKS if kind == "sh" and text not in SERVED]
 CHAINLIT = [text for kind, text in BLOCKS if kind == "python" and "import chainlit" in text]
+# What pytest runs, in tests/unit/test_testing.py.
+SUITES = [text for kind, text in BLOCKS if kind == "python" and "mongostore.testing" in text]
 SERVER = "mongodb://localhost:27017/?replicaSet=rs0"
 
 
@@ -41,8 +43,8 @@ def python_blocks() -> list[tuple[str, str | None]]:
     return [
         (text, after if kind == "text" and after.count("{") == 0 else None)
         for (language, text), (kind, after) in zip(BLOCKS, following, strict=True)
-        # Chainlit runs it, and that in a test of its own.
-        if language == "python" and text not in CHAINLIT + SERVED
+        # Others run these, each in a test of its own.
+        if language == "python" and text not in CHAINLIT + SERVED + SUITES
     ]
 
 
@@ -171,7 +173,7 @@ def test_the_commands_run_as_printed(server_uri: str, database: str, tmp_path: P
 
 def test_no_other_command_is_shown_without_a_test() -> None:
     assert len(SHELL) == 5
-    assert len(CHAINLIT) == 1
+    assert (len(CHAINLIT), len(SUITES)) == (1, 1)
     assert {kind for kind, _ in BLOCKS} == {"sh", "python", "text"}
 
 
