@@ -221,7 +221,7 @@ class RoleMessage:
         made._images, made._shelf, made._is_twin = [*self.images], self._shelf, True
         return made
 
-    def of(self, thread_id: str) -> RoleMessage:
+    def for_thread(self, thread_id: str) -> RoleMessage:
         """Return what stands for the message in a thread: a copy with an id of its own if it is elsewhere."""
         if not self._is_twin and self.thread_id in (None, thread_id):
             return self

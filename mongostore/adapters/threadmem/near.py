@@ -24,7 +24,7 @@ class NearThread(ThreadForms):
     """What a thread without a `remote` asks of the store."""
 
     @classmethod
-    def _of(cls, thread: models.Thread) -> Self:
+    def _from_stored(cls, thread: models.Thread) -> Self:
         """Return a thread as it is stored."""
         made, data = cls.__new__(cls), thread.data
         roles = {name: V1Role(**role) for name, role in _under(_ROLE, data)}
@@ -54,7 +54,7 @@ class NearThread(ThreadForms):
             texts = {name: columns.get(name) for name in ("owner_id", "name")}
             texts = {name: value for name, value in texts.items() if isinstance(value, str)}
             found = threads.iter(kind=THREADS, **texts)
-        return (cls._of(thread) for thread in found)
+        return (cls._from_stored(thread) for thread in found)
 
     def _post_near(self, message: RoleMessage) -> None:
         message.check()
@@ -101,7 +101,7 @@ class NearThread(ThreadForms):
         if not self._is_shown:
             return
         for place, message in enumerate(self._loaded):
-            mine = message.of(self._id)
+            mine = message.for_thread(self._id)
             if mine is not message:
                 self._loaded[place] = mine
             mine.keep(self._id)

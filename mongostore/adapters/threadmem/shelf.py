@@ -78,7 +78,11 @@ class Shelf:
     def messages(
         self, thread_id: str | None = None, *, text: str | None = None, role: str | None = None
     ) -> Iterator[ThreadMessage]:
-        """Yield stored role messages, the oldest first."""
+        """Yield stored role messages, the oldest first.
+
+        Raises:
+            MongoStoreError: The store cannot be opened or does not answer.
+        """
         data = None if role is None else {"role": role}
         return self.store.messages.iter(thread_id, kind=MESSAGES, content=text, data=data)
 

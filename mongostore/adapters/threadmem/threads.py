@@ -174,7 +174,7 @@ class RoleThread(NearThread, FarThread):
             UnsupportedError: The remote server would drop what the message has.
             MongoStoreError: The store or the server does not answer, or refuses.
         """
-        self._add(msg.of(self._id))
+        self._add(msg.for_thread(self._id))
 
     def _add(self, message: RoleMessage) -> None:
         if self._remote:
