@@ -194,9 +194,9 @@ async def test_a_standalone_server_unless_transactions_are_off(guarded: str) -> 
 
 @pytest.mark.server
 async def test_a_server_that_speaks_otherwise_than_the_uri_says(
-    server_uri: str, encrypted: str, certificates: Path
+    standalone_uri: str, encrypted: str, certificates: Path
 ) -> None:
-    plain = server_uri.partition("://")[2].partition("/")[0]
+    plain = standalone_uri.partition("://")[2]
     named, right = encrypted.replace("127.0.0.1", "localhost"), certificates / "server.crt"
     cases = {
         f"{plain}/?replicaSet=other": ["replica set"],
