@@ -1,13 +1,11 @@
-"""Rooms with one of each kind in them, and what is stored of them."""
+"""What is stored of rooms and of all that hangs on them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mongostore import AsyncMongoStore
-from mongostore.testing.store.furnishing import RoomsState, T, altered, furnish
-
-__all__ = ["Stored", "T", "altered", "furnish", "rows"]
+from mongostore.testing.store.furnishing import RoomsState
 
 COLLECTIONS = (
     *("rooms", "events", "bindings", "participants", "identities", "identity_addresses", "verifications"),

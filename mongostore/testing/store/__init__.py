@@ -11,12 +11,16 @@ Each asks for a `store`, open and empty for each test: an `AsyncMongoStore`, or 
 A store that never answers makes a test wait for ever: `pytest-timeout` ends that.
 """
 
+from mongostore.testing.store.chat_turns import ChatTurnsSuite
 from mongostore.testing.store.event_lists import EventListsSuite
 from mongostore.testing.store.events import EventsSuite
 from mongostore.testing.store.feedback import FeedbackSuite
 from mongostore.testing.store.files import FilesSuite
 from mongostore.testing.store.identities import IdentitiesSuite
+from mongostore.testing.store.integration import IntegrationSuite
+from mongostore.testing.store.integration_steps import IntegrationStepsSuite
 from mongostore.testing.store.messages import MessagesSuite
+from mongostore.testing.store.participants import ParticipantsSuite
 from mongostore.testing.store.people import PeopleSuite
 from mongostore.testing.store.room_arguments import RoomArgumentsSuite
 from mongostore.testing.store.room_lists import RoomListsSuite
@@ -34,12 +38,16 @@ from mongostore.testing.store.values import ValuesSuite
 from mongostore.testing.store.watch import WatchSuite
 
 __all__ = [
+    "ChatTurnsSuite",
     "EventListsSuite",
     "EventsSuite",
     "FeedbackSuite",
     "FilesSuite",
     "IdentitiesSuite",
+    "IntegrationStepsSuite",
+    "IntegrationSuite",
     "MessagesSuite",
+    "ParticipantsSuite",
     "PeopleSuite",
     "RoomArgumentsSuite",
     "RoomListsSuite",

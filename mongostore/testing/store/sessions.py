@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -228,6 +229,40 @@ class SessionsSuite:
         assert page.items[0].last is not None
         assert page.items[0].last.text == "x" * 200
         assert page.next_cursor is None
+
+    async def test_sessions_are_listed_in_the_order_of_their_creation(self, store: Any) -> None:
+        sessions = store.sessions
+        # Some at one time: the id has to decide.
+        at = datetime(2020, 9, 13, tzinfo=UTC)
+        for n in range(25):
+            created_at = at if 7 <= n < 19 else None
+            await sessions.create(f"s{n:02}", user_id=f"u{n % 2}", created_at=created_at)
+        await sessions.create("early", created_at=datetime(2001, 1, 1, tzinfo=UTC))
+        await sessions.in_namespace("other").create("elsewhere")
+        order = ["early", *(f"s{n:02}" for n in range(7, 19))]
+        order += [f"s{n:02}" for n in range(25) if f"s{n:02}" not in order]
+        seen, cursor = [], None
+        for n in range(100):
+            page = await sessions.list(oldest=True, limit=4, cursor=cursor)
+            seen += [session.id for session in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            # What becomes active, comes or goes meanwhile moves nothing.
+            await sessions.update(seen[-1], name="active")
+            await sessions.delete(seen[-2])
+            await sessions.create(f"late{n}")
+        assert seen[: len(order)] == order
+        assert all(name.startswith("late") for name in seen[len(order) :])
+        everything = (await sessions.list(oldest=True, deleted=None, limit=1000)).items
+        assert [session.id for session in everything][:26] == order
+        assert all((a.created_at, a.id) < (b.created_at, b.id) for a, b in pairwise(everything))
+        mine = await sessions.list(oldest=True, user_id="u1", deleted=None)
+        assert [session.id for session in mine.items] == [
+            name for name in order if name[0] == "s" and int(name[1:]) % 2
+        ]
+        with pytest.raises(InvalidValueError):
+            await sessions.list(oldest=True, cursor="nonsense")
 
     async def test_pages_of_a_list_meet_every_session_once(self, store: Any) -> None:
         for n in range(25):

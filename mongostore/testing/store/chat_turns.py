@@ -1,0 +1,277 @@
+"""What chat turns promise."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mongostore import (
+    ChangeKind,
+    ChatTurn,
+    ConflictError,
+    DocumentTooLargeError,
+    Message,
+    NotFoundError,
+)
+from mongostore.testing.store.furnishing import altered
+from mongostore.testing.store.oddities import NASTY, refused, same
+
+
+def said(*contents: Any) -> list[ChatTurn]:
+    return [ChatTurn(role="user", content=content) for content in contents]
+
+
+def insights_of(participant: str, turns: Any) -> list[Any]:
+    return [f"{participant}: {turn.content}" for turn in turns]
+
+
+async def contents(store: Any, participant: str, session_id: str = "s") -> list[tuple[int, Any]]:
+    turns = store.sessions.iter_chat_turns(session_id, participant)
+    return [(turn.number or 0, turn.content) async for turn in turns]
+
+
+class ChatTurnsSuite:
+    """What the chat turns of a session's participants have to do: be numbered, read and told of.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_turns_are_numbered_without_gaps_and_one_call_s_follow_each_other(self, store: Any) -> None:
+        await store.sessions.create("s", participants=["a", "b"])
+
+        async def append(participant: str, caller: int) -> None:
+            for n in range(4):
+                turns = said(*([caller, n, part] for part in range(n + 1)))
+                last = await store.sessions.append_chat_turns("s", participant, turns)
+                ends[participant, caller, n] = last
+
+        ends: dict[tuple[str, int, int], int] = {}
+        await asyncio.gather(*(append(participant, caller) for participant in "ab" for caller in range(16)))
+        for participant in "ab":
+            found = await contents(store, participant)
+            assert [number for number, _ in found] == [*range(1, 161)]
+            numbers = {tuple(content): number for number, content in found}
+            assert len(numbers) == 160
+            for caller in range(16):
+                for n in range(4):
+                    last = ends[participant, caller, n]
+                    assert [numbers[caller, n, part] for part in range(n + 1)] == [*range(last - n, last + 1)]
+                mine = [number for (who, _, _), number in numbers.items() if who == caller]
+                assert mine == sorted(mine)
+        assert [one.chat_turn_count for one in await store.sessions.list_participants("s")] == [160, 160]
+        assert await store.sessions.count_messages("s") == 320
+
+    async def test_only_what_was_appended_as_a_turn_counts_as_one(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a"])
+        await sessions.append_message(
+            "s", Message(role="user", conversation_id="a", content="no turn", number=7)
+        )
+        assert await sessions.append_chat_turns("s", "a", said("one")) == 1
+        await sessions.upsert_message(
+            "s", Message(role="user", conversation_id="a", content="none", number=1)
+        )
+        assert await sessions.append_chat_turns("s", "a", [ChatTurn(role="x", content="two", number=9)]) == 2
+        page = await sessions.list_messages("s", conversation_id="a")
+        assert [(one.content, one.number, one.position) for one in page.items] == [
+            ("no turn", None, 0),
+            ("one", 1, 1),
+            ("none", None, 2),
+            ("two", 2, 3),
+        ]
+        assert await contents(store, "a") == [(1, "one"), (2, "two")]
+        assert [one.id for one in await sessions.conversations("s")] == ["a"]
+        last = (await sessions.get("s")).last
+        assert last is not None
+        assert (last.conversation_id, last.role, last.text) == ("a", "x", "two")
+
+    async def test_pages_of_turns_meet_every_turn_once(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a", "b"])
+        for n in range(0, 300, 3):
+            await sessions.append_chat_turns("s", "a", said(n, n + 1, n + 2))
+            await sessions.append_chat_turns("s", "b", said(n))
+        found: list[ChatTurn] = []
+        page = await sessions.list_chat_turns("s", "a", limit=37)
+        while True:
+            found += page.items
+            if page.next_cursor is None:
+                break
+            assert len(page.items) == 37
+            page = await sessions.list_chat_turns("s", "a", limit=37, after=page.next_cursor)
+        assert [(turn.number, turn.content) for turn in found] == [(n + 1, n) for n in range(300)]
+        assert all(turn.role == "user" and turn.created_at for turn in found)
+        behind = await sessions.list_chat_turns("s", "a", after=120, limit=2)
+        assert [turn.number for turn in behind.items] == [121, 122]
+        for after in (300, 301, 10**9):
+            assert (await sessions.list_chat_turns("s", "a", after=after)).items == []
+        assert len((await sessions.list_chat_turns("s", "a")).items) == 50
+        assert len((await sessions.list_chat_turns("s", "a", limit=1000)).items) == 300
+
+    async def test_numbers_never_shift_and_are_never_used_again(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a", "b"])
+        for n in range(1, 21):
+            await sessions.append_chat_turns("s", "a", said(n))
+            await sessions.append_chat_turns("s", "b", said(n))
+        ids = {one.number: one.id async for one in sessions.iter_messages("s", conversation_id="a")}
+        # Old ones and the newest.
+        assert await sessions.delete_messages("s", [ids[2], ids[11], ids[20]]) == 3
+        assert await sessions.append_chat_turns("s", "a", said(21)) == 21
+        await sessions.update_message("s", ids[3], content="edited", conversation_id="elsewhere")
+        await sessions.upsert_message(
+            "s", Message(id=ids[19], role="x", conversation_id="b", content="replaced")
+        )
+        assert await sessions.append_chat_turns("s", "a", said(22)) == 22
+        expected: list[Any] = [(n, n) for n in range(1, 23) if n not in (2, 3, 11, 19, 20)]
+        expected = sorted([*expected, (3, "edited"), (19, "replaced")])
+        assert await contents(store, "a") == expected
+        page = await sessions.list_chat_turns("s", "a", after=1, limit=2)
+        assert ([turn.number for turn in page.items], page.next_cursor) == ([3, 4], "4")
+        assert await contents(store, "b") == [(n, n) for n in range(1, 21)]
+
+        assert await sessions.delete_messages("s") == 39
+        assert await contents(store, "a") == []
+        assert await sessions.append_chat_turns("s", "a", said("on")) == 23
+        assert await contents(store, "a") == [(23, "on")]
+        assert [one.chat_turn_count for one in await sessions.list_participants("s")] == [23, 20]
+        assert await sessions.unbind_participant("s", "a")
+        assert await sessions.count_messages("s") == 0
+
+    async def test_what_begins_anew_while_it_is_read_is_read_whole_or_not_at_all(self, store: Any) -> None:
+        sessions = store.sessions
+        for change in ("truncate", "unbind_participant", "delete_messages"):
+            await sessions.create(change, participants=["a"])
+            await sessions.append_chat_turns(change, "a", said(*range(1000)))
+            arguments = ["a"] if change == "unbind_participant" else []
+            reading = [sessions.list_chat_turns(change, "a", limit=1000) for _ in range(5)]
+            pages: list[Any] = await asyncio.gather(
+                *reading[:2],
+                getattr(sessions, change)(change, *arguments),
+                *reading[2:],
+                return_exceptions=True,
+            )
+            for page in [*pages[:2], *pages[3:]]:
+                if change == "unbind_participant" and isinstance(page, NotFoundError):
+                    assert page.kind == "participant"
+                else:
+                    assert len(page.items) in (0, 1000)
+
+    async def test_deleted_turns_are_not_counted_again_when_the_others_go(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a", "b"])
+        await sessions.append_chat_turns("s", "a", said(*range(200)))
+        await sessions.append_chat_turns("s", "b", said(*range(3)))
+        ids = [one.id async for one in sessions.iter_messages("s")]
+        assert await sessions.delete_messages("s", [ids[0], ids[199], ids[202]]) == 3
+        assert (await sessions.get("s")).count == 200
+        assert await sessions.unbind_participant("s", "a")
+        assert (await sessions.get("s")).count == 2
+        assert await sessions.unbind_participant("s", "b")
+        assert (await sessions.get("s")).count == 0
+
+    async def test_the_newest_message_is_found_behind_many_turns_that_go(self, store: Any) -> None:
+        await store.sessions.create("s", participants=["a"])
+        await store.sessions.append_message("s", Message(role="user", content="the first"))
+        await store.sessions.append_chat_turns("s", "a", said(*range(500)))
+        assert await store.sessions.unbind_participant("s", "a")
+        session = await store.sessions.get("s")
+        assert session.last is not None
+        assert (session.count, session.last.text) == (1, "the first")
+        assert await store.sessions.bind_participant("s", "a")
+        assert await store.sessions.delete_messages("s") == 1
+        await store.sessions.append_chat_turns("s", "a", said(*range(300)))
+        assert await store.sessions.unbind_participant("s", "a")
+        assert (await store.sessions.get("s")).last is None
+
+    async def test_turns_of_any_size_and_shape_come_back_equal(self, store: Any) -> None:
+        at = datetime(2020, 1, 1, 12, tzinfo=UTC)
+        await store.sessions.create("s", participants=["a"])
+        values = [*NASTY, "x" * 2_000_000, None, {"deep": [[[[[1]]]]]}]
+        for value in values:
+            turn = ChatTurn(role="assistant", content=value, created_at=at)
+            await store.sessions.append_chat_turns("s", "a", [turn])
+        found = [turn async for turn in store.sessions.iter_chat_turns("s", "a")]
+        assert [turn.number for turn in found] == [*range(1, len(values) + 1)]
+        for turn, value in zip(found, values, strict=True):
+            assert (turn.role, turn.created_at) == ("assistant", at)
+            assert same(turn.content, value)
+
+    async def test_what_cannot_be_stored_is_refused_and_nothing_is_appended(self, store: Any) -> None:
+        append = store.sessions.append_chat_turns
+        await store.sessions.create("s", participants=["a"])
+        message: Any = Message(role="user")
+        errors = await refused(
+            append("s", "a", said(1, {1: 2})),
+            append("s", "a", [message]),
+            append("s", "a", ChatTurn(role="user")),
+            append("s", "a", said(*range(1001))),
+            append("s", "a", [altered(ChatTurn(role="user", content=1), role=5)]),
+            append("s", "a", [ChatTurn(role="user", created_at=datetime(2020, 1, 1))]),
+            append("s", 5, said(1)),
+            append(None, "a", said(1)),
+            store.sessions.bind_participant("s", None),
+            store.sessions.unbind_participant("s", {"$ne": 1}),
+            store.sessions.list_chat_turns("s", "a", after=-1),
+            store.sessions.list_chat_turns("s", "a", after="x"),
+            store.sessions.list_chat_turns("s", "a", limit=0),
+            store.sessions.list(oldest=1),
+        )
+        assert "turns[0]: must be a ChatTurn" in str(errors[1])
+        with pytest.raises(DocumentTooLargeError):
+            await append("s", "a", said("x", "x" * 17_000_000))
+        with pytest.raises(DocumentTooLargeError):
+            await append("s", "a", said(*["x" * 1_000_000] * 10))
+        assert await append("s", "a", []) == 0
+        assert await contents(store, "a") == []
+        assert await append("s", "a", said(*range(1000))) == 1000
+        assert [number for number, _ in await contents(store, "a")] == [*range(1, 1001)]
+
+    async def test_an_iteration_over_turns_ends_when_they_begin_anew(self, store: Any) -> None:
+        await store.sessions.create("s", participants=["a"])
+        for start in (0, 1000):
+            await store.sessions.append_chat_turns("s", "a", said(*range(start, start + 1000)))
+        turns = store.sessions.iter_chat_turns("s", "a")
+        assert (await anext(turns)).number == 1
+        await store.sessions.append_chat_turns("s", "a", said("late"))
+        assert len([turn async for turn in turns]) == 1999
+        turns = store.sessions.iter_chat_turns("s", "a")
+        await anext(turns)
+        await store.sessions.truncate("s")
+        await store.sessions.append_chat_turns("s", "a", said(*range(10)))
+        with pytest.raises(ConflictError):
+            assert [turn async for turn in turns]
+
+    async def test_a_live_tail_tells_of_turns_with_their_numbers(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a"])
+        plain = await sessions.append_message("s", Message(role="user", content="hole"))
+        async with aclosing(sessions.watch("s")) as changes:
+            first = asyncio.ensure_future(anext(changes))
+            while not (await asyncio.wait([first], timeout=0.3))[0]:
+                await sessions.update_message("s", plain.id, content="awake")
+            await sessions.delete_message("s", plain.id)
+            await sessions.append_chat_turns("s", "a", said("one", "two"))
+            await sessions.append_chat_turns("s", "a", said("three"))
+            await sessions.integrate("s", insights_of)
+            await sessions.unbind_participant("s", "a")
+            await sessions.delete("s")
+            told = [change async for change in changes if change.kind is not ChangeKind.UPDATE]
+        seen = [(change.kind, change.position, change.message and change.message.number) for change in told]
+        assert seen == [
+            ("delete", 0, None),
+            ("append", 1, 1),
+            ("append", 2, 2),
+            ("append", 3, 3),
+            ("delete", 1, None),
+            ("delete", 2, None),
+            ("delete", 3, None),
+            ("close", None, None),
+        ]

@@ -1,0 +1,395 @@
+"""What the integration of a session's chat turns promises."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from mongostore import (
+    ChatTurn,
+    IntegrationStatus,
+    Message,
+    NotFoundError,
+    ParticipantIntegration,
+    Session,
+)
+from mongostore.testing.store.chat_turns import said
+from mongostore.testing.store.oddities import NASTY, same
+
+FAILED, INTEGRATED, NOTHING_NEW = (
+    IntegrationStatus.FAILED,
+    IntegrationStatus.INTEGRATED,
+    IntegrationStatus.NOTHING_NEW,
+)
+
+
+def contents_of(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+    return [turn.content for turn in turns]
+
+
+def insights_of(session: Session) -> list[list[Any]]:
+    return [one.insights for one in session.participants]
+
+
+class Integrator:
+    """Notes what it is handed, and does something meanwhile."""
+
+    def __init__(self, meanwhile: Any = None) -> None:
+        self.handed: list[tuple[str, list[int | None]]] = []
+        self._meanwhile = meanwhile
+
+    async def __call__(self, participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        self.handed.append((participant, [turn.number for turn in turns]))
+        if self._meanwhile and len(self.handed) == 1:
+            await self._meanwhile()
+        return contents_of(participant, turns)
+
+
+async def coroutine_in_disguise() -> list[Any]:
+    return ["disguise"]
+
+
+class IntegrationSuite:
+    """What an integration has to do: read each turn once, whatever else happens meanwhile.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_what_is_new_of_each_participant_is_integrated_once(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["b", "a", "silent"])
+        await sessions.append_chat_turns("s", "a", said("a1"))
+        await sessions.append_chat_turns("s", "b", said("b1", "b2"))
+        await sessions.append_message("s", Message(role="user", conversation_id="a", content="no turn"))
+        integrator = Integrator()
+        integration = await sessions.integrate("s", integrator)
+        assert integration.results == [
+            ParticipantIntegration(
+                participant="b",
+                status=INTEGRATED,
+                turns_integrated=2,
+                insights_added=2,
+                last_integration_turn=2,
+            ),
+            ParticipantIntegration(
+                participant="a",
+                status=INTEGRATED,
+                turns_integrated=1,
+                insights_added=1,
+                last_integration_turn=1,
+            ),
+            ParticipantIntegration(participant="silent", status=NOTHING_NEW),
+        ]
+        assert integration.session == await sessions.get("s")
+        assert insights_of(integration.session) == [["b1", "b2"], ["a1"], []]
+
+        await sessions.append_chat_turns("s", "a", said("a2", "a3"))
+        before = await sessions.get("s")
+        integration = await sessions.integrate("s", integrator)
+        assert [(one.status, one.last_integration_turn) for one in integration.results] == [
+            (NOTHING_NEW, 2),
+            (INTEGRATED, 3),
+            (NOTHING_NEW, None),
+        ]
+        assert insights_of(integration.session) == [["b1", "b2"], ["a1", "a2", "a3"], []]
+        assert integration.session.revision == before.revision + 1
+        again = await sessions.integrate("s", integrator)
+        assert {one.status for one in again.results} == {NOTHING_NEW}
+        assert again.session == integration.session
+        assert integrator.handed == [("b", [1, 2]), ("a", [1]), ("a", [2, 3])]
+
+    async def test_an_integration_without_insights_moves_the_marker(self, store: Any) -> None:
+        await store.sessions.create("s", participants=["a"])
+        await store.sessions.append_chat_turns("s", "a", said(1))
+        [result] = (await store.sessions.integrate("s", lambda *_: ())).results
+        assert (result.status, result.turns_integrated, result.insights_added) == (INTEGRATED, 1, 0)
+        [result] = (await store.sessions.integrate("s", contents_of)).results
+        assert result.status is NOTHING_NEW
+
+    async def test_every_kind_of_callable_is_an_integrator(self, store: Any) -> None:
+        async def coroutine(prefix: str, participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+            assert threading.current_thread() is threading.main_thread()
+            return [prefix]
+
+        def blocking(prefix: str, participant: str, turns: Sequence[ChatTurn]) -> tuple[Any, ...]:
+            assert threading.current_thread() is not threading.main_thread()
+            return (threading.current_thread().name.partition("_")[0],)
+
+        await store.sessions.create("s", participants=["a"])
+        with ThreadPoolExecutor(thread_name_prefix="own") as executor:
+            for integrator, where, expected in (
+                (functools.partial(coroutine, "partial"), None, ["partial"]),
+                (lambda name, turns: coroutine_in_disguise(), None, ["disguise"]),
+                (functools.partial(blocking, "x"), executor, ["own"]),
+                (functools.partial(blocking, "x"), None, ["asyncio"]),
+                (Integrator(), executor, [4]),
+            ):
+                await store.sessions.append_chat_turns("s", "a", said(4))
+                integration = await store.sessions.integrate("s", integrator, executor=where)
+                assert integration.results[0].error is None
+                assert integration.session.participants[0].insights[-1:] == expected
+
+    @pytest.mark.parametrize("kind", ["coroutine", "blocking"])
+    async def test_a_failing_integrator_leaves_its_participant_alone_and_the_others_go_on(
+        self, store: Any, kind: str
+    ) -> None:
+        wrong: dict[str, Any] = {
+            "raises": ValueError("secret words"),
+            "stops": StopIteration("secret"),
+            "misses": NotFoundError("thing", "of its own"),
+            "text": "no list",
+            "none": None,
+            "dict": {"a": 1},
+            "no json": [1, {1: 2}],
+            "too deep": [object()],
+        }
+
+        def blocking(participant: str, turns: Sequence[ChatTurn]) -> Any:
+            given = wrong.get(participant, [participant])
+            if isinstance(given, Exception):
+                raise given
+            return given
+
+        async def coroutine(participant: str, turns: Sequence[ChatTurn]) -> Any:
+            return blocking(participant, turns)
+
+        names = ["first", *wrong, "last"]
+        await store.sessions.create("s", participants=names)
+        for name in names:
+            await store.sessions.append_chat_turns("s", name, said(1, 2))
+        integration = await store.sessions.integrate("s", coroutine if kind == "coroutine" else blocking)
+        results = {result.participant: result for result in integration.results}
+        assert [*results] == names
+        for name in ("first", "last"):
+            assert (results[name].status, results[name].error) == (INTEGRATED, None)
+        errors = {name: results[name].error for name in wrong}
+        stopped = "RuntimeError" if kind == "coroutine" else "StopIteration"
+        assert errors == {
+            **dict.fromkeys(wrong, "InvalidValueError"),
+            "raises": "ValueError",
+            "stops": stopped,
+            "misses": "NotFoundError",
+        }
+        for bound in integration.session.participants:
+            expected = ([bound.participant], 2) if bound.participant in ("first", "last") else ([], None)
+            assert (bound.insights, bound.last_integration_turn) == expected
+        assert "secret" not in integration.model_dump_json()
+        integration = await store.sessions.integrate("s", contents_of)
+        assert [result.turns_integrated for result in integration.results] == [0, *[2] * len(wrong), 0]
+
+    async def test_insights_of_any_shape_come_back_equal(self, store: Any) -> None:
+        await store.sessions.create("s", participants=["a"])
+        await store.sessions.append_chat_turns("s", "a", said(1))
+        await store.sessions.integrate("s", lambda *_: NASTY)
+        assert same((await store.sessions.list_participants("s"))[0].insights, NASTY)
+        assert same((await store.sessions.list()).items[0].participants[0].insights, NASTY)
+
+    async def test_a_turn_that_comes_meanwhile_waits_for_the_next_call(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a", "b"])
+        await sessions.append_chat_turns("s", "a", said(1, 2))
+        await sessions.append_chat_turns("s", "b", said(1))
+
+        async def meanwhile() -> None:
+            await sessions.append_chat_turns("s", "a", said(3))
+            await sessions.append_chat_turns("s", "b", said(2, 3))
+
+        integrator = Integrator(meanwhile)
+        first = await sessions.integrate("s", integrator)
+        assert [one.last_integration_turn for one in first.results] == [2, 1]
+        assert [one.chat_turn_count for one in first.session.participants] == [3, 3]
+        second = await sessions.integrate("s", integrator)
+        assert insights_of(second.session) == [[1, 2, 3], [1, 2, 3]]
+        assert integrator.handed == [("a", [1, 2]), ("b", [1]), ("a", [3]), ("b", [2, 3])]
+
+    async def test_what_another_integration_has_covered_meanwhile_is_left_to_it(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a"])
+        await sessions.append_chat_turns("s", "a", said(1, 2))
+
+        async def faster() -> None:
+            [result] = (await sessions.integrate("s", lambda *_: ["faster"])).results
+            assert result.status is INTEGRATED
+
+        slower = Integrator(faster)
+        [result] = (await sessions.integrate("s", slower)).results
+        assert result == ParticipantIntegration(participant="a", status=NOTHING_NEW, last_integration_turn=2)
+        assert insights_of(await sessions.get("s")) == [["faster"]]
+        assert slower.handed == [("a", [1, 2])]
+
+    async def test_what_another_integration_has_left_is_gone_on_with(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a"])
+        await sessions.append_chat_turns("s", "a", said(1))
+
+        async def second_begins() -> None:
+            await sessions.append_chat_turns("s", "a", said(2, 3))
+
+            async def first_ends() -> None:
+                proceed.set()
+                await first_done.wait()
+
+            second = Integrator(first_ends)
+            results.append((second, asyncio.create_task(sessions.integrate("s", second))))
+            await proceed.wait()
+
+        results: list[Any] = []
+        proceed, first_done = asyncio.Event(), asyncio.Event()
+        [result] = (await sessions.integrate("s", Integrator(second_begins))).results
+        assert (result.turns_integrated, result.last_integration_turn) == (1, 1)
+        first_done.set()
+        [(second, task)] = results
+        [result] = (await task).results
+        assert (result.status, result.turns_integrated, result.last_integration_turn) == (INTEGRATED, 2, 3)
+        assert second.handed == [("a", [1, 2, 3]), ("a", [2, 3])]
+        assert insights_of(await sessions.get("s")) == [[1, 2, 3]]
+
+    async def test_parallel_integrations_count_each_turn_once(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a", "b"])
+        covered = {"a": 0, "b": 0}
+
+        async def integrate() -> None:
+            for _ in range(5):
+                for result in (await sessions.integrate("s", Integrator())).results:
+                    assert result.status is not FAILED
+                    assert result.insights_added == result.turns_integrated
+                    covered[result.participant] += result.turns_integrated
+
+        async def append(caller: int) -> None:
+            for n in range(20):
+                await sessions.append_chat_turns("s", "ab"[n % 2], said(f"{caller}.{n}", f"{caller}.{n}'"))
+
+        await asyncio.gather(*(append(caller) for caller in range(6)), *(integrate() for _ in range(6)))
+        await integrate()
+        for bound in await sessions.list_participants("s"):
+            assert bound.chat_turn_count == bound.last_integration_turn == covered[bound.participant] == 120
+            turns = sessions.iter_chat_turns("s", bound.participant)
+            assert bound.insights == [turn.content async for turn in turns]
+
+    @pytest.mark.parametrize("change", ["truncate", "unbind", "bind", "delete", "purge"])
+    async def test_insights_of_what_is_gone_meanwhile_are_dropped(self, store: Any, change: str) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a", "b"])
+        for name in "ab":
+            await sessions.append_chat_turns("s", name, said("old"))
+
+        async def meanwhile() -> None:
+            if change == "truncate":
+                await sessions.truncate("s")
+            elif change in ("delete", "purge"):
+                await getattr(sessions, change)("s")
+            else:
+                await sessions.unbind_participant("s", "a")
+            if change == "bind":
+                await sessions.bind_participant("s", "a")
+            if change in ("truncate", "bind"):
+                # As many as before: the numbers alone would not tell.
+                await sessions.append_chat_turns("s", "a", said("new"))
+
+        integrator = Integrator(meanwhile)
+        if change in ("delete", "purge"):
+            with pytest.raises(NotFoundError) as caught:
+                await sessions.integrate("s", integrator)
+            assert caught.value.kind == "session"
+            if change == "delete":
+                assert insights_of(await sessions.restore("s")) == [[], []]
+            return
+        integration = await sessions.integrate("s", integrator)
+        assert integration.results[0] == ParticipantIntegration(participant="a", status=NOTHING_NEW)
+        found = {one.participant: one.insights for one in integration.session.participants}
+        assert (
+            found
+            == {
+                "truncate": {"a": [], "b": []},
+                "unbind": {"b": ["old"]},
+                "bind": {"b": ["old"], "a": []},
+            }[change]
+        )
+        assert ("b", [1]) in integrator.handed or change == "truncate"
+        integration = await sessions.integrate("s", Integrator())
+        found = {one.participant: one.insights for one in integration.session.participants}
+        assert found.get("a") == (None if change == "unbind" else ["new"])
+
+    async def test_turns_that_were_deleted_are_not_handed_out(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a"])
+        await sessions.append_chat_turns("s", "a", said(*range(1, 301)))
+        ids = [one.id async for one in sessions.iter_messages("s")]
+        await sessions.delete_messages("s", [ids[1], ids[298]])
+        integrator = Integrator()
+        [result] = (await sessions.integrate("s", integrator)).results
+        assert (result.turns_integrated, result.last_integration_turn) == (298, 300)
+        assert integrator.handed == [("a", [n for n in range(1, 301) if n not in (2, 299)])]
+        await sessions.append_chat_turns("s", "a", said(301))
+        await sessions.delete_messages("s")
+        [result] = (await sessions.integrate("s", integrator)).results
+        assert (result.status, result.last_integration_turn) == (NOTHING_NEW, 300)
+        await sessions.append_chat_turns("s", "a", said(302))
+        [result] = (await sessions.integrate("s", integrator)).results
+        assert (result.turns_integrated, result.last_integration_turn) == (1, 302)
+
+    async def test_thousands_of_turns_are_handed_out_together(self, store: Any) -> None:
+        await store.sessions.create("s", participants=["a"])
+        for start in range(0, 3000, 1000):
+            await store.sessions.append_chat_turns("s", "a", said(*range(start + 1, start + 1001)))
+        integrator = Integrator()
+        [result] = (await store.sessions.integrate("s", integrator)).results
+        assert result.turns_integrated == 3000
+        assert integrator.handed == [("a", [*range(1, 3001)])]
+
+    async def test_insights_that_no_document_can_hold_fail_their_participant_alone(self, store: Any) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a", "b"])
+        part = "x" * 5_000_000
+        for n in range(3):
+            await sessions.append_chat_turns("s", "a", said(n))
+            await sessions.integrate("s", lambda *_: [part])
+        before = await sessions.get("s")
+        await sessions.append_chat_turns("s", "a", said(3))
+        await sessions.append_chat_turns("s", "b", said(1))
+        for insights in ([part], ["x" * 17_000_000]):
+
+            def large_of_a(participant: str, _: object, insights: list[str] = insights) -> list[str]:
+                return insights if participant == "a" else ["small"]
+
+            integration = await sessions.integrate("s", large_of_a)
+            first, second = integration.results
+            assert (first.status, first.error) == (FAILED, "DocumentTooLargeError")
+            assert (first.turns_integrated, first.last_integration_turn) == (0, 3)
+            assert (second.status, second.last_integration_turn) != (FAILED, None)
+        after = await sessions.get("s")
+        assert after.participants[0].insights == before.participants[0].insights == [part] * 3
+        assert [one.last_integration_turn for one in after.participants] == [3, 1]
+        integration = await sessions.integrate("s", lambda *_: ["small"])
+        assert [one.turns_integrated for one in integration.results] == [1, 0]
+
+    async def test_a_cancelled_integration_leaves_what_it_has_not_done(self, store: Any) -> None:
+        await store.sessions.create("s", participants=["a", "b"])
+        for name in "ab":
+            await store.sessions.append_chat_turns("s", name, said(1))
+        waiting = asyncio.Event()
+
+        async def wait_at_b(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+            if participant == "b":
+                waiting.set()
+                await asyncio.Event().wait()
+            return [participant]
+
+        task = asyncio.create_task(store.sessions.integrate("s", wait_at_b))
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert insights_of(await store.sessions.get("s")) == [["a"], []]
+        integration = await store.sessions.integrate("s", contents_of)
+        assert [one.status for one in integration.results] == [NOTHING_NEW, INTEGRATED]

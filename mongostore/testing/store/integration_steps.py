@@ -1,0 +1,127 @@
+"""What any sequence of changes leaves of participants, their chat turns and insights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mongostore import (
+    ChatTurn,
+    Message,
+    NotFoundError,
+)
+from mongostore.testing.store.chat_turns import said
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["append", "say"]), st.sampled_from("ab"), st.integers(1, 9)),
+        st.tuples(st.sampled_from(["bind", "unbind", "fail"]), st.sampled_from("ab"), st.just(0)),
+        st.tuples(st.sampled_from(["drop"]), st.sampled_from("ab"), st.integers(1, 12)),
+        st.tuples(st.sampled_from(["integrate", "truncate", "empty"]), st.just(""), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+class Imagined:
+    """A participant as it has to be."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.turns: dict[int, str] = {}
+        self.insights: list[Any] = []
+        self.marker: int | None = None
+
+
+async def live_through(store: Any, steps: list[tuple[str, str, int]]) -> None:
+    """Carry out steps in the store and in the imagination, and compare the two."""
+    sessions, texts, bound, plain = store.sessions, iter(range(10_000)), dict[str, Imagined](), 0
+    session_id = (await sessions.create()).id
+
+    async def integrate(failing: str) -> None:
+        def integrator(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+            if participant == failing:
+                raise ValueError
+            return [turn.content for turn in turns]
+
+        await sessions.integrate(session_id, integrator)
+        for name, one in bound.items():
+            new = {n: text for n, text in one.turns.items() if n > (one.marker or 0)}
+            if new and name != failing:
+                one.insights += new.values()
+                one.marker = max(new)
+
+    for verb, name, amount in steps:
+        one = bound.get(name)
+        match verb:
+            case "append":
+                new = [f"{name}{next(texts)}" for _ in range(amount)]
+                if one is None:
+                    with pytest.raises(NotFoundError):
+                        await sessions.append_chat_turns(session_id, name, said(*new))
+                    continue
+                one.turns |= {one.count + i: text for i, text in enumerate(new, 1)}
+                one.count += amount
+                assert await sessions.append_chat_turns(session_id, name, said(*new)) == one.count
+            case "say":
+                said_now = [
+                    Message(role="user", conversation_id=name, content="plain") for _ in range(amount)
+                ]
+                await sessions.append_messages(session_id, said_now)
+                plain += amount
+            case "bind":
+                assert await sessions.bind_participant(session_id, name) is (one is None)
+                bound.setdefault(name, Imagined())
+            case "unbind":
+                assert await sessions.unbind_participant(session_id, name) is (one is not None)
+                bound.pop(name, None)
+            case "drop" if one and amount in one.turns:
+                [gone] = [
+                    m.id async for m in sessions.iter_messages(session_id) if m.content == one.turns[amount]
+                ]
+                assert await sessions.delete_message(session_id, gone)
+                del one.turns[amount]
+            case "truncate":
+                await sessions.truncate(session_id)
+                bound, plain = {name: Imagined() for name in bound}, 0
+            case "empty":
+                await sessions.delete_messages(session_id)
+                plain = 0
+                for one in bound.values():
+                    one.turns = {}
+            case "integrate" | "fail":
+                await integrate(name)
+        session = await sessions.get(session_id)
+        assert [
+            (p.participant, p.chat_turn_count, p.insights, p.last_integration_turn)
+            for p in session.participants
+        ] == [(name, one.count, one.insights, one.marker) for name, one in bound.items()]
+        assert session.count == plain + sum(len(one.turns) for one in bound.values())
+        newest = (await sessions.list_messages(session_id, newest=True, limit=1)).items
+        assert (session.last and session.last.id) == (newest[0].id if newest else None)
+        for name, one in bound.items():
+            turns = {turn.number: turn.content async for turn in sessions.iter_chat_turns(session_id, name)}
+            assert turns == one.turns
+            page = await sessions.list_chat_turns(session_id, name, after=3, limit=5)
+            assert [turn.number for turn in page.items] == [n for n in one.turns if n > 3][:5]
+
+
+class IntegrationStepsSuite:
+    """What participants, chat turns and integrations have to do in any order.
+
+    Fixtures:
+        store: An open one, empty for each test.
+    """
+
+    pytestmark = pytest.mark.asyncio
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(steps=STEPS)
+    async def test_any_sequence_of_changes_leaves_what_it_says(
+        self, store: Any, steps: list[tuple[str, str, int]]
+    ) -> None:
+        await live_through(store, [("bind", "a", 0), *steps])
