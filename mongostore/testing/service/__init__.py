@@ -1,0 +1,5 @@
+"""The REST interface of a sessions service, for tests."""
+
+from mongostore.testing.service.suite import SessionsServiceSuite
+
+__all__ = ["SessionsServiceSuite"]

@@ -1,0 +1,17 @@
+"""What clients ask of a sessions service, whatever it is made with."""
+
+from __future__ import annotations
+
+from mongostore.testing.service.openapi import OpenAPISuite
+from mongostore.testing.service.participants import ParticipantSuite
+from mongostore.testing.service.refusals import RefusalSuite
+from mongostore.testing.service.sessions import SessionSuite
+
+
+class SessionsServiceSuite(SessionSuite, ParticipantSuite, RefusalSuite, OpenAPISuite):
+    """What a sessions service has to do over HTTP.
+
+    Fixtures:
+        client: An `httpx.AsyncClient` of the service, which is empty for each test, and whose every namespace
+            may be used. What the service makes of chat turns is its own.
+    """
