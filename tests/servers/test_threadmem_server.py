@@ -229,6 +229,8 @@ BAD_BODIES: list[bytes] = [
     b'{"role": "u", "msg": "x", "images": [5]}',
     b'{"role": "u", "msg": "x", "images": [%s"data:,"]}' % (b'"data:,",' * 1000),
     b'{"role": "u", "msg": "x", "private": "maybe"}',
+    b'{"role": "u", "msg": "x", "private": "true"}',
+    b'{"role": "u", "msg": "x", "private": 0.0}',
     b'{"role": "u", "msg": "x", "metadata": [1]}',
     b'{"role": "u", "msg": "x", "metadata": {"k": "\\ud800"}}',
     b'{"role": "u", "msg": "x", "metadata": {"\\udfff": 1}}',
@@ -262,8 +264,9 @@ def test_a_number_of_5000_digits_is_refused(ada: httpx.Client, thread: RoleThrea
         *({"metadata": {"k": {"l": [value]}}} for value in (float("nan"), float("-inf"), "\ud800")),
         {"metadata": {str(number): 0 for number in range(MAX_METADATA + 1)}},
         {"name": "\udfff"},
+        {"public": 1.0},
     ],
-    ids=["NaN", "infinity", "half a pair", "too many", "a name"],
+    ids=["NaN", "infinity", "half a pair", "too many", "a name", "a number"],
 )
 def test_what_no_thread_can_have_is_refused_whole(
     ada: httpx.Client, thread: RoleThread, members: dict[str, Any]

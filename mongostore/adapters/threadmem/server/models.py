@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StrictBool, model_validator
 
 
 class V1Role(BaseModel):
@@ -43,7 +43,7 @@ class PostMessageModel(BaseModel):
     msg: str
     # Each may become a file.
     images: list[str] = Field(default=[], max_length=1000)
-    private: bool | None = False
+    private: StrictBool | None = False
     metadata: dict[str, Any] | None = None
 
     @model_validator(mode="before")
@@ -79,7 +79,7 @@ class V1RoleThreads(BaseModel):
 class V1CreateRoleThread(BaseModel):
     """A thread that is to be made, with an id of its own when none is given."""
 
-    public: bool = False
+    public: StrictBool = False
     name: str | None = None
     metadata: dict[str, Any] | None = None
     # Fit to stand in a path.
@@ -89,7 +89,7 @@ class V1CreateRoleThread(BaseModel):
 class V1UpdateRoleThread(BaseModel):
     """What a thread is changed to; without a name or metadata, or with empty ones, these stay as they are."""
 
-    public: bool
+    public: StrictBool
     name: str | None = None
     metadata: dict[str, Any] | None = None
 
