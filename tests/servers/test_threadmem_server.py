@@ -365,6 +365,8 @@ def test_no_log_says_what_was_said_or_by_whom(
             answer = client.request(method, where, json=body)
             if answer.status_code >= 400:
                 assert SECRET not in answer.text
+        # A line is written behind its answer, but before the connection is answered again.
+        client.get("/health")
     ours = [
         record.getMessage()
         for record in caplog.records
@@ -372,7 +374,7 @@ def test_no_log_says_what_was_said_or_by_whom(
         # nothing of them, but pytest hears it.
         if not record.name.startswith(("httpx", "httpcore", "pymongo", "uvicorn.access"))
     ]
-    assert len([line for line in ours if '"path"' in line]) == 9
+    assert len([line for line in ours if '"path": "/v1' in line]) == 9
     assert not [line for line in ours if SECRET in line or token in line]
     said = "".join(capsys.readouterr())
     assert SECRET not in said
