@@ -31,30 +31,13 @@ def role(name: str = "boss") -> V1Role:
     return V1Role(name=name, user_id="u1", user_name="Ada", icon="icon.png")
 
 
-def test_a_copy_is_not_saved_and_takes_nothing_from_the_original() -> None:
-    thread = RoleThread("ada", True, "name", {"k": [1]}, role_mapping={"boss": role()})
-    thread.post("user", "hi", [URL], metadata={"l": [1]})
-    before = again(thread).to_v1()
+def test_messages_of_a_copy_that_is_saved_are_others() -> None:
+    thread = RoleThread()
+    thread.post("user", "hi")
     made = thread.copy()
-    assert made.id != thread.id
-    assert RoleThread.find(id=made.id) == []
-    assert [one.to_v1() for one in made.messages()] == before.messages
-    assert made.metadata is not None
-    assert made.messages()[0].metadata is not None
-    made.metadata["k"].append(2)
-    made.messages()[0].metadata["l"].append(2)
-    made.messages()[0].images.clear()
-    made.role_mapping["boss"].icon = "other"
     made.save()
-    made.post("user", "more")
-    assert again(thread).to_v1() == before == thread.to_v1()
-    found = again(made)
-    assert found.to_v1() == made.to_v1()
-    assert texts(found) == ["hi", "more"]
-    assert (found.metadata, found.messages()[0].metadata) == ({"k": [1, 2]}, {"l": [1, 2]})
-    assert found.messages()[0].id != before.messages[0].id
-    made.delete()
-    assert again(thread).to_v1() == before
+    assert texts(again(made)) == ["hi"]
+    assert again(made).messages()[0].id != again(thread).messages()[0].id
 
 
 def test_a_copy_may_be_posted_to_before_it_is_saved() -> None:

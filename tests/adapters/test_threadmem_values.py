@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable
@@ -15,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mongostore import AlreadyExistsError, InvalidValueError, MongoStore, MongoStoreError
+from mongostore.adapters import threadmem
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1RoleThread
+from mongostore.testing.threadmem.values import give_and_take, objects
 
 SECRET = "topsecret"
 HALF = "\ud83d"
@@ -25,49 +26,19 @@ pytestmark = pytest.mark.usefixtures("role_store")
 
 # Any text, with halves of surrogate pairs.
 TEXTS = st.text(st.characters(exclude_categories=[]), max_size=6)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=8,
-)
-OBJECTS = st.dictionaries(TEXTS, JSON, min_size=1, max_size=3)
+OBJECTS = objects(TEXTS)
 
 
 def role(name: str = "boss") -> V1Role:
     return V1Role(name=name, user_id="u1", user_name="Ada", icon="icon.png")
 
 
-def told(value: Any) -> str:
-    """What tells values apart: 1, 1.0 and true, -0.0 and 0.0, and NaN, which equals nothing."""
-    return json.dumps(value, sort_keys=True)
-
-
 @given(OBJECTS, OBJECTS, TEXTS)
 @settings(deadline=None, max_examples=40)
-def test_any_json_object_comes_back(first: dict[str, Any], second: dict[str, Any], name: str) -> None:
-    thread = RoleThread(metadata=first, role_mapping={name: role(name)}, name=name)
-    thread.post("user", "", metadata=second)
-    [found] = RoleThread.find(id=thread.id)
-    assert told(found.metadata) == told(first)
-    assert told(found.messages()[0].metadata) == told(second)
-    assert (found.name, found.role_mapping) == (name, {name: role(name)})
-    assert told(found.to_v1().model_dump()) == told(thread.to_v1().model_dump())
-    found.metadata, found.messages()[0].metadata = second, first
-    found.save()
-    [found] = RoleThread.find(id=thread.id)
-    assert told(found.metadata) == told(second)
-    assert told(found.messages()[0].metadata) == told(first)
-    assert RoleThread.find(id=thread.id, meta_data=json.dumps(second)) or "NaN" in told(second)
-    found.remove_role(name)
-
-
-@given(st.text(max_size=20), st.text(max_size=20))
-@settings(deadline=None, max_examples=30)
-def test_any_role_and_text_come_back(said_by: str, text: str) -> None:
-    message = RoleMessage(said_by, text)
-    [found] = RoleMessage.find(id=message.id)
-    assert (found.role, found.text) == (said_by, text)
-    assert message.id in [one.id for one in RoleMessage.find(text=text, role=said_by)]
+def test_json_with_halves_of_characters_comes_back(
+    first: dict[str, Any], second: dict[str, Any], name: str
+) -> None:
+    give_and_take(threadmem, first, second, name)
 
 
 def test_nan_alone_is_no_change() -> None:
