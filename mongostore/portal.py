@@ -127,13 +127,13 @@ class _Call(Generic[R]):
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=_CALL)
-        self._task.add_done_callback(self._check_begun)
 
     def cancel(self) -> None:
         if self._task is None:
             self.refuse()
         else:
-            self._task.cancel()
+            # After its first step: a task that is cancelled before runs nothing of itself.
+            asyncio.get_running_loop().call_soon(self._task.cancel)
 
     def refuse(self) -> None:
         self._work.close()
@@ -152,11 +152,6 @@ class _Call(Generic[R]):
         if error is not None:
             raise error
         return cast(R, result)
-
-    def _check_begun(self, task: asyncio.Task[None]) -> None:
-        # A task that is cancelled before its first step runs nothing of itself.
-        if not self.is_over:
-            self.refuse()
 
     async def _run(self) -> None:
         try:

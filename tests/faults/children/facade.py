@@ -67,6 +67,26 @@ def interrupted(uri: str, database: str) -> None:
         assert contents(store) == ["after"]
 
 
+def interrupted_before_it_begins(uri: str, database: str) -> None:
+    """Take a Ctrl-C in a call whose turn has not come yet; the store goes on."""
+    with MongoStore(uri, database) as store:
+        store.sessions.create("s")
+
+        async def stand() -> None:
+            asyncio.get_running_loop().call_soon(time.sleep, 1)
+
+        store.portal.run(stand())
+        main = threading.main_thread().ident
+        threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT]).start()
+        try:
+            store.sessions.get("s")
+        except KeyboardInterrupt:
+            append(store, "after")
+        else:
+            raise AssertionError("the call went on")
+        assert contents(store) == ["after"]
+
+
 def forking(uri: str, database: str) -> None:
     """Fork twenty times while eight threads work; every child works by itself, and so does the parent."""
     store = MongoStore(uri, database)
