@@ -48,7 +48,6 @@ class Call:
     """One call of a public verb, the same object over all of its attempts.
 
     Attributes:
-        token: Unique; a retried insert knows its own first attempt by it.
         now: When the call began, in microseconds since 1970.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
@@ -59,12 +58,16 @@ class Call:
 
     ends: float
 
-    token: str = field(default_factory=lambda: uuid4().hex)
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
     is_silent: bool = False
     seen: dict[str, Any] = field(default_factory=dict)
     missed: dict[tuple[str, str], Missed] = field(default_factory=dict)
+
+    @functools.cached_property
+    def token(self) -> str:
+        """Unique; a retried insert knows its own first attempt by it, and few calls ask for it."""
+        return uuid4().hex
 
     def attempt_seconds(self) -> float:
         """Return how many seconds this attempt may take."""
