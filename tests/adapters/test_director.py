@@ -19,7 +19,7 @@ from mongostore import DocumentTooLargeError, InvalidValueError, Message, MongoS
 from mongostore.sync import MongoStore, shared_store
 from mongostore.testing.director import DatabaseSuite
 from mongostore.testing.director.oracle import MESSAGE_ROW, ROW, Status
-from mongostore.testing.director.suite import ids, nested, say
+from mongostore.testing.director.parts import ids, nested, say
 
 HERE = Path(__file__).parent
 NOWHERE = "mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=200"

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import json
-import sqlite3
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from mongostore.testing.director.oracle import MESSAGE_ROW, OPERATIONS, ROW, SESSION_IDS, Oracle, Status
-
-
-def say(db: Any, /, msg_id: str = "m", content: Any = "text", **members: Any) -> None:
-    given = {"session_id": "s", "conv_id": "c", "msg_type": "output", "agents": [], "actions": []}
-    db.add_or_update_msg_to_conv(**{**given, "msg_id": msg_id, "content": content, **members})
+from mongostore.testing.director.oracle import MESSAGE_ROW, ROW
+from mongostore.testing.director.parallel import ParallelSuite
+from mongostore.testing.director.parts import ids, say, text
+from mongostore.testing.director.values import ValueSuite
 
 
-def ids(db: Any, session_id: str = "s") -> list[str]:
-    return [row["msg_id"] for row in db.get_conversations(session_id)]
-
-
-def nested(depth: int) -> Any:
-    value: Any = "core"
-    for _ in range(depth):
-        value = [value]
-    return value
-
-
-def text(value: Any) -> str:
-    """What tells values apart: 1, 1.0 and true, the order of keys, and NaN, which equals nothing."""
-    return json.dumps(value)
-
-
-def assert_plain(value: Any) -> None:
-    assert type(value) in (dict, list, str, int, float, bool, type(None))
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        assert_plain(item)
-
-
-class DatabaseSuite:
+class DatabaseSuite(ValueSuite, ParallelSuite):
     """What a backend of Director's database has to do.
 
     Fixtures:
@@ -159,13 +127,6 @@ class DatabaseSuite:
         assert row["created_at"] == 11
         assert before <= row["updated_at"] <= time.time()
 
-    @pytest.mark.parametrize("seconds", [0, -1, 2**33])
-    def test_any_second_is_kept(self, db: Any, seconds: int) -> None:
-        db.create_session("s", created_at=seconds, updated_at=seconds)
-        say(db, created_at=seconds, updated_at=seconds)
-        for row in (db.get_session("s"), *db.get_conversations("s")):
-            assert (row["created_at"], row["updated_at"]) == (seconds, seconds)
-
     def test_messages_stay_in_order_of_insertion(self, db: Any) -> None:
         expected = [str(n) for n in range(150)]
         for n in range(150):
@@ -244,195 +205,6 @@ class DatabaseSuite:
         assert db.get_session("s")["video_id"] == "other"
         assert ids(db) == ["new"]
 
-    @pytest.mark.parametrize(
-        ("given", "back"),
-        [
-            ((1, (2,)), [1, [2]]),
-            ({2: "a", None: "b", True: "c", 1.5: "d"}, {"2": "a", "null": "b", "true": "c", "1.5": "d"}),
-            ({Status.PROGRESS: Status.PROGRESS}, {"progress": "progress"}),
-            ({"a.b": 1, "$set": {"$ne": None}, "": 2, "\0": 3, "%": 4, "\ud800": 5}, ...),
-            ({"$ref": "sessions", "$id": "s", "$db": "d"}, ...),
-            ({"__json__": "[1]"}, ...),
-            ([{"__json__": 1}, "\0", "\ud800", "\U0001f600"], ...),
-            ([2**63, -(2**64), 10**400, 2**62, 2**31], ...),
-            ([float("nan"), float("inf"), -float("inf"), -0.0, 1e-320], ...),
-            ([1, 1.0, True, 0, False, None, ""], ...),
-            ({"b": 1, "a": {"d": 2, "c": 3}}, ...),
-            (nested(150), ...),
-            (None, ...),
-            ("text", ...),
-        ],
-        ids=str,
-    )
-    def test_values_come_back_as_out_of_json_text(self, db: Any, given: Any, back: Any) -> None:
-        expected = text(given if back is ... else back)
-        db.create_session("s", metadata=given)
-        say(db, content=given, agents=given, actions=given, metadata=given)
-        db.add_or_update_context_msg("s", given)
-        (message,) = db.get_conversations("s")
-        for value in (
-            db.get_session("s")["metadata"],
-            *(message[name] for name in ("content", "agents", "actions", "metadata")),
-            db.get_context_messages("s"),
-        ):
-            assert text(value) == expected
-            assert_plain(value)
-
-    def test_enum_members_are_stored_as_plain_strings(self, db: Any) -> None:
-        say(db, msg_type=Status.PROGRESS, status=Status.PROGRESS)
-        say(db, "other", content=[{"status": Status.PROGRESS}], agents=[Status.PROGRESS])
-        rows = db.get_conversations("s")
-        assert (rows[0]["msg_type"], rows[0]["status"]) == ("progress", "progress")
-        assert_plain(rows)
-
-    @pytest.mark.parametrize("session_id", ["a/b", "/", "$where", "a.b", "\0", "é", "\U0001f600", "x" * 512])
-    def test_any_plain_string_is_an_id(self, db: Any, session_id: str) -> None:
-        db.create_session(session_id)
-        say(db, session_id, session_id=session_id, conv_id=session_id)
-        say(db, session_id, session_id=session_id, conv_id=session_id)
-        db.add_or_update_context_msg(session_id, session_id)
-        assert db.get_sessions()[0]["session_id"] == db.get_session(session_id)["session_id"] == session_id
-        (row,) = db.get_conversations(session_id)
-        assert row["session_id"] == row["conv_id"] == row["msg_id"] == session_id
-        assert db.get_context_messages(session_id) == session_id
-        assert db.delete_session(session_id) == (True, [])
-
-    def test_what_is_given_and_what_comes_back_belong_to_the_caller(self, db: Any) -> None:
-        given: dict[str, Any] = {"list": [1]}
-        db.create_session("s", metadata=given)
-        say(db, content=given)
-        db.add_or_update_context_msg("s", given)
-        given["list"].append(2)
-        for _ in range(2):
-            metadata = db.get_session("s")["metadata"]
-            content = db.get_conversations("s")[0]["content"]
-            context = db.get_context_messages("s")
-            assert metadata == content == context == {"list": [1]}
-            for value in (metadata, content, context):
-                value["list"].append(3)
-
-    def test_five_megabytes_are_written_over_and_over(self, db: Any) -> None:
-        for n in range(4):
-            large = {"reasoning": [{"role": "user", "content": str(n) * 1024} for _ in range(5 * 1024)]}
-            db.add_or_update_context_msg("s", large)
-            say(db, content=[large])
-            say(db, f"after {n}")
-            assert db.get_context_messages("s") == large
-            assert db.get_conversations("s")[0]["content"] == [large]
-        say(db, content=["small again"])
-        assert db.get_conversations("s")[0]["content"] == ["small again"]
-        assert ids(db) == ["m", *(f"after {n}" for n in range(4))]
-        assert db.delete_session("s") == (True, ["session"])
-
-    def test_parallel_threads_stream_into_one_session(self, db: Any) -> None:
-        def stream(thread: int) -> None:
-            for step in range(20):
-                db.create_session("s", collection_id=str(thread))
-                say(db, f"shared {step % 5}", content=[thread, step])
-                say(db, f"{thread} {step}")
-
-        with ThreadPoolExecutor(8) as threads:
-            list(threads.map(stream, range(8)))
-        found = ids(db)
-        assert len(found) == len(set(found)) == 5 + 8 * 20
-        assert len(db.get_sessions()) == 1
-        for thread in range(8):
-            own = [msg_id for msg_id in found if msg_id.startswith(f"{thread} ")]
-            assert own == [f"{thread} {step}" for step in range(20)]
-
-    def test_writing_and_reading_stand_parallel_deletion(self, db: Any) -> None:
-        # Large enough for a document of its own.
-        context = {"reasoning": ["x" * 70_000]}
-
-        def write(thread: int) -> None:
-            for step in range(40):
-                say(db, f"{thread} {step}", content="x" * 3000)
-                db.create_session("s")
-                db.add_or_update_context_msg("s", context)
-
-        def delete(_: int) -> None:
-            while not done.wait(0.02):
-                db.delete_session("s")
-                db.delete_conversation("s")
-
-        def read(_: int) -> None:
-            while not done.is_set():
-                rows = db.get_conversations("s")
-                assert len(rows) == len({row["msg_id"] for row in rows})
-                assert db.get_context_messages("s") in ({}, context)
-                assert db.get_session("s").keys() in ({}.keys(), set(ROW))
-
-        done = threading.Event()
-        with ThreadPoolExecutor(8) as threads:
-            others = [threads.submit(work, n) for n in range(2) for work in (delete, read)]
-            writers = [threads.submit(write, n) for n in range(4)]
-            try:
-                for writer in writers:
-                    writer.result()
-            finally:
-                done.set()
-            for other in others:
-                other.result()
-        db.delete_session("s")
-        assert (db.get_session("s"), db.get_conversations("s"), db.get_context_messages("s")) == ({}, [], {})
-
-    def test_racing_creators_leave_one_whole_row(self, db: Any) -> None:
-        for n in range(10):
-            session_id = f"s{n}"
-            say(db, session_id=session_id)
-            start = threading.Barrier(4)
-
-            def create(name: str, session_id: str = session_id, start: threading.Barrier = start) -> None:
-                start.wait()
-                db.create_session(session_id, name, name)
-
-            with ThreadPoolExecutor(4) as threads:
-                list(threads.map(create, "abcd"))
-            row = db.get_session(session_id)
-            assert row["video_id"] == row["collection_id"]
-
-    def test_may_be_used_inside_running_loops(self, db: Any) -> None:
-        def in_a_loop_of_its_own(name: str) -> None:
-            async def use() -> None:
-                say(db, name)
-                await asyncio.sleep(0)
-                assert name in ids(db)
-
-            for _ in range(3):
-                asyncio.run(use())
-
-        in_a_loop_of_its_own("here")
-        with ThreadPoolExecutor(3) as threads:
-            list(threads.map(in_a_loop_of_its_own, "abc"))
-        assert sorted(ids(db)) == ["a", "b", "c", "here"]
-
     def test_health_check_is_true_where_the_database_answers(self, db: Any) -> None:
         assert db.health_check() is True
         assert db.get_sessions() == []
-
-    @settings(
-        max_examples=60,
-        deadline=None,
-        database=None,
-        suppress_health_check=[
-            HealthCheck.differing_executors,
-            HealthCheck.function_scoped_fixture,
-            HealthCheck.too_slow,
-        ],
-    )
-    @given(operations=st.lists(OPERATIONS, max_size=12))
-    def test_answers_are_those_of_json_text_in_sqlite(
-        self, db: Any, operations: list[tuple[str, dict[str, Any]]]
-    ) -> None:
-        for session_id in SESSION_IDS:
-            db.delete_session(session_id)
-        with closing(sqlite3.connect(":memory:")) as sqlite:
-            oracle = Oracle(sqlite)
-            for name, arguments in operations:
-                assert getattr(db, name)(**arguments) == getattr(oracle, name)(**arguments)
-                session_id = arguments["session_id"]
-                for read in ("get_session", "get_conversations", "get_context_messages"):
-                    assert text(getattr(db, read)(session_id)) == text(getattr(oracle, read)(session_id))
-            rows, expected = db.get_sessions(), oracle.get_sessions()
-        assert [row["updated_at"] for row in rows] == [row["updated_at"] for row in expected]
-        assert sorted(map(text, rows)) == sorted(map(text, expected))
