@@ -136,9 +136,10 @@ def database(request: pytest.FixtureRequest, databases: list[str], emptied: list
 
 
 def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
-    if "store" not in request.fixturenames:
-        return "server_store" in request.fixturenames
-    return bool(request.node.callspec.params["store_uri"] == "server")
+    cases = getattr(request.node, "callspec", None)
+    is_on_server = cases is not None and cases.params.get("store_uri") == "server"
+    names = request.fixturenames
+    return "server_store" in names or ("store" in names and is_on_server)
 
 
 async def _empty(store: AsyncMongoStore) -> None:
