@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,12 @@ NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MON
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let those who have the time run the long forms of tests of faults."""
     parser.addoption("--long", action="store_true", help="run long tests of faults at their full length")
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt processes that they start, though a shell in the background ignores interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def absent(reason: str) -> None:
