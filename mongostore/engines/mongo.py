@@ -23,7 +23,6 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
 )
-from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri, validate_options
 from pymongo.write_concern import WriteConcern
@@ -104,7 +103,6 @@ class MongoEngine:
         self._transactions = transactions
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._capabilities: frozenset[Capability] = frozenset()
-        self._settles = False
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unended: set[asyncio.Task[None]] = set()
         self.label = label_of(uri)
@@ -156,8 +154,6 @@ class MongoEngine:
             self._client = AsyncMongoClient(self._uri, **options)
             with pymongo.timeout(OPEN_SECONDS):
                 self._capabilities = await self._discover()
-            is_by_majority = self.database.write_concern.document.get("w") == "majority"
-            self._settles = is_by_majority and Capability.TRANSACTIONS in self._capabilities
         except DriverConfigurationError as error:
             raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
         except OSError as error:
@@ -245,15 +241,6 @@ class MongoEngine:
         finally:
             self._transactions_in_hand.discard(ended)
             ended.set_result(None)
-
-    def settled(self, collection: Any) -> Any:
-        """Return a collection without what may be taken back, if the majority acknowledges what is written.
-
-        Where fewer do, who has written something would not find it at once.
-        """
-        if self._settles:
-            return collection.with_options(read_concern=ReadConcern("majority"))
-        return collection
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

@@ -87,11 +87,5 @@ class Engine(Protocol):
                 transaction; may be called several times.
         """
 
-    def settled(self, collection: Any) -> Any:
-        """Return a collection as those read it who go on from what they have seen.
-
-        What a primary has not yet got through to the majority may be gone with it.
-        """
-
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

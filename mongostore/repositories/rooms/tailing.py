@@ -90,16 +90,14 @@ class Tailer:
         return await self._rooms.database.watch([{"$match": {"$or": [committed, gone]}}])
 
     async def _latest(self, room_id: str) -> int:
-        rooms = self._connection.engine.settled(self._rooms)
-        raw = await rooms.find_one({"_id": room_id, "state": "open"}, {"next_index": 1})
+        raw = await self._rooms.find_one({"_id": room_id, "state": "open"}, {"next_index": 1})
         if raw is None:
             raise NotFoundError("room", room_id)
         return int(raw["next_index"]) - 1
 
     async def _missed(self, room_id: str, seen: int) -> list[Raw]:
         wanted = {"room_id": room_id, "index": {"$gt": seen}}
-        events = self._connection.engine.settled(self._events)
-        found = events.find(wanted, sort=[("index", 1)], limit=_CATCH_UP, batch_size=_CATCH_UP + 1)
+        found = self._events.find(wanted, sort=[("index", 1)], limit=_CATCH_UP, batch_size=_CATCH_UP + 1)
         async with found:
             raws: list[Raw] = await found.to_list()
         return raws

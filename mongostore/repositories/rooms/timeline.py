@@ -191,14 +191,10 @@ class Timeline(Repository):
     def _events(self) -> Any:
         return self._connection.documents.events.get_pymongo_collection()
 
-    @property
-    def _settled(self) -> Any:
-        return self._connection.engine.settled(self._events)
-
     async def _nth(self, conditions: Raw, bounds: Raw, offset: int, falling: bool) -> int | None:
         """Return the index of the event behind `offset` others, read from the database's index alone."""
         where = {**conditions, "index": bounds} if bounds else conditions
-        found = self._settled.find(
+        found = self._events.find(
             where,
             {"_id": 0, "index": 1},
             sort=_FALLING if falling else _RISING,
@@ -209,7 +205,7 @@ class Timeline(Repository):
             return next((raw["index"] for raw in await found.to_list()), None)
 
     async def _page(self, conditions: Raw, sort: Sequence[tuple[str, int]], limit: int) -> Sequence[Raw]:
-        async with self._settled.find(conditions, sort=sort, limit=limit, batch_size=limit + 1) as found:
+        async with self._events.find(conditions, sort=sort, limit=limit, batch_size=limit + 1) as found:
             raws: Sequence[Raw] = await found.to_list()
         return raws
 

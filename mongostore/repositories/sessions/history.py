@@ -62,7 +62,7 @@ class History:
         """
         for attempt in range(ATTEMPTS):
             await pause(attempt)
-            document = await self._tail.read(key, settled=True)
+            document = await self._tail.read(key)
             placed = [one for one in _of_tail(document) if one[1]["id"] == message_id]
             if not placed and document["base"]:
                 where = {**_below(document, document["base"]), "messages.id": message_id}
@@ -83,7 +83,7 @@ class History:
             ConflictError: All messages were removed meanwhile.
             InvalidDocumentError: A message cannot be read.
         """
-        document = await step(self._connection, self._tail.read, key, settled=True)
+        document = await step(self._connection, self._tail.read, key)
         position, base = 0, document["base"]
         while position < base:
             # No cursor stays open while the consumer takes its time.
@@ -129,12 +129,12 @@ class History:
     ) -> list[Placed] | None:
         """Return the last `wanted` messages before a position, None where the reader met a gap."""
         sliced = before is None and conversation_id is None
-        document = await (self._newest(key, wanted) if sliced else self._tail.read(key, settled=True))
+        document = await (self._newest(key, wanted) if sliced else self._tail.read(key))
         found = _chosen(_of_tail(document), conversation_id, 0, before)
         base = document["base"]
         if len(found) < wanted and document["end"] - len(document["messages"]) > base:
             # Holes among the newest: the rest of the tail is wanted after all.
-            document = await self._tail.read(key, settled=True)
+            document = await self._tail.read(key)
             found, base = _chosen(_of_tail(document), conversation_id, 0, before), document["base"]
         upper = base if before is None else min(before, base)
         while len(found) < wanted and upper > 0:
@@ -158,7 +158,7 @@ class History:
         self, key: str, start: int, wanted: int, conversation_id: str | None
     ) -> list[Placed] | None:
         """Return the first `wanted` messages from a position on, None where the reader met a gap."""
-        document = await self._tail.read(key, settled=True)
+        document = await self._tail.read(key)
         found: list[Placed] = []
         while len(found) < wanted and start < document["base"]:
             count = (wanted - len(found)) // KEEP + 1
@@ -189,8 +189,7 @@ class History:
 
     async def _newest(self, key: str, count: int) -> Raw:
         """Return the document of an open session with the newest messages of its tail alone."""
-        sessions = self._connection.engine.settled(self._tail.sessions)
-        document: Raw | None = await sessions.find_one(
+        document = await self._tail.sessions.find_one(
             {"_id": key}, {"messages": {"$slice": -count}, "insights": 0}
         )
         if document is None or document["state"] != "open":

@@ -93,19 +93,14 @@ class Tail:
                     await turn.enter_async_context(lock)
             yield
 
-    async def read(self, key: str, *, settled: bool = False) -> Raw:
+    async def read(self, key: str) -> Raw:
         """Return the document of an open session, with its tail, without its insights.
-
-        Args:
-            key: The session's.
-            settled: Whether it is for a reader, who goes on from what is there, and not for a change.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
         """
-        sessions = self._connection.engine.settled(self.sessions) if settled else self.sessions
         # Insights may be large, and nothing that concerns messages asks for them.
-        document = await sessions.find_one({"_id": key}, {"insights": 0})
+        document = await self.sessions.find_one({"_id": key}, {"insights": 0})
         if document is None or document["state"] != "open":
             self._places.pop(key, None)
             self._bindings.pop(key, None)

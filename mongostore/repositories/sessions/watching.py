@@ -91,7 +91,7 @@ class Watcher:
         async with stream:
             known: Raw | None = None
             if seen is None:
-                known = await step(self._connection, self._tail.read, key, settled=True)
+                known = await step(self._connection, self._tail.read, key)
                 # None where the opening itself brought changes: they are old, and each has its own.
                 token = stream.resume_token
                 seen = Seen(token and dict(token), known["base"], known["end"])
