@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, ParamSpec, TypeVar
@@ -179,8 +179,8 @@ class Connection:
         finally:
             waiting.cancel()
 
-    def discard(self, opening: asyncio.Task[Any]) -> None:
-        """Close what is being opened, as soon as it is; nobody waits for that."""
+    def discard(self, opening: asyncio.Task[Any]) -> asyncio.Task[None]:
+        """Close what is open, or as soon as it is, whether or not anybody waits for that."""
 
         async def close() -> None:
             with suppress(MongoStoreError, PyMongoError), self.engine.deadline(self.timeout):
@@ -189,6 +189,7 @@ class Connection:
         task = asyncio.create_task(close())
         self._discarded.add(task)
         task.add_done_callback(self._discarded.discard)
+        return task
 
     @property
     def documents(self) -> Documents:
@@ -304,19 +305,24 @@ async def step(
         return await _attempts(connection, call, lambda: action(*args, **kwargs))
 
 
+@asynccontextmanager
 async def opened(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-) -> R:
-    """Run a step that opens a stream, whose cursor would live on at the server if it was cut short.
+) -> AsyncGenerator[R, None]:
+    """Run a step that opens a stream, and close it, for its cursor would live on at the server.
 
-    Whoever is cancelled meanwhile is so at once; the stream is closed as soon as it is open.
+    Whoever is cancelled during either is so at once; the stream is closed all the same.
     """
     opening = asyncio.create_task(step(connection, action, *args, **kwargs))
     try:
-        return await asyncio.shield(opening)
+        stream = await asyncio.shield(opening)
     except asyncio.CancelledError:
         connection.discard(opening)
         raise
+    try:
+        yield stream
+    finally:
+        await asyncio.shield(connection.discard(opening))
 
 
 @contextmanager

@@ -292,6 +292,30 @@ async def check_pool(store: AsyncMongoStore, looker: Looker) -> None:
     assert await store.sessions.exists("cancelled")
 
 
+async def test_tails_that_are_cancelled_while_they_close_leave_no_cursor(alone: Cluster) -> None:
+    # The one connection is in use when they want to say that they close.
+    uri, sleep = with_options(alone.uri_of(), maxPoolSize=1), {"sleep": 1, "lock": "none", "millis": 300}
+    async with (
+        AsyncMongoClient[dict[str, Any]](alone.uri_of()) as admin,
+        AsyncMongoStore(uri, "closing") as store,
+        AsyncMongoStore(alone.uri_of(), "closing") as other,
+    ):
+        calls = Calls(other)
+        await calls.prepare()
+        for tail in (store.sessions.watch("cancelled"), store.events.watch("cancelled", after=-1)):
+            first = asyncio.create_task(anext(tail))
+            while not first.done():
+                await calls.edit("somebody")
+            await first
+            sleeping = asyncio.create_task(store.engine.database.client.admin.command(sleep))
+            await asyncio.sleep(0.1)
+            closing = asyncio.create_task(tail.aclose())  # type: ignore[attr-defined]  # a generator
+            await asyncio.sleep(0.1)
+            closing.cancel()
+            await asyncio.gather(closing, sleeping, return_exceptions=True)
+        await soon("cursors are open", Looker(admin).cursors)
+
+
 def test_an_interrupt_at_any_moment_of_blocking_calls(child: Child, server_uri: str, database: str) -> None:
     process = child("interrupted.py", server_uri, database, 200)
     _, errors = process.communicate(timeout=120)

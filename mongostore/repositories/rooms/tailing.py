@@ -47,8 +47,7 @@ class Tailer:
         self, room_id: str, seen: int | None
     ) -> AsyncGenerator[tuple[int | None, Event | None], None]:
         """Yield what is new and what one stream tells, with how far that is, None for the room's end."""
-        stream = await opened(self._connection, self._open, room_id)
-        async with stream:
+        async with opened(self._connection, self._open, room_id) as stream:
             latest = await step(self._connection, self._latest, room_id)
             if seen is None:
                 seen = latest

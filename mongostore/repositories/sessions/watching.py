@@ -87,8 +87,7 @@ class Watcher:
 
     async def _follow(self, key: str, seen: Seen | None) -> AsyncGenerator[tuple[Seen, Change | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
-        stream = await opened(self._connection, self._open, key, seen.token if seen else None)
-        async with stream:
+        async with opened(self._connection, self._open, key, seen.token if seen else None) as stream:
             known: Raw | None = None
             if seen is None:
                 known = await step(self._connection, self._tail.read, key)
