@@ -92,6 +92,14 @@ class EmbeddedEngine:
         """Return True: there is no server that could be silent."""
         return True
 
+    def settled(self, collection: Any) -> Any:
+        """Return the collection: nothing of it is ever taken back."""
+        return collection
+
+    async def settle(self, reading: Callable[[], Awaitable[R]]) -> R:
+        """Run what reads."""
+        return await reading()
+
     async def describe(self) -> Deployment:
         """Return what the engine is made of and how fast it answers."""
         server = f"mongomock {version('mongomock')}"

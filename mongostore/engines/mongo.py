@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -31,6 +31,7 @@ from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.faults import translate
 from mongostore.engines.mongod import Mongod
 from mongostore.engines.protocol import Capability, Database
+from mongostore.engines.settling import Settling
 from mongostore.engines.transactions import DRIVER, Statements, deadline, end_abandoned, transact
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
 
@@ -103,6 +104,7 @@ class MongoEngine:
         self._transactions = transactions
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._capabilities: frozenset[Capability] = frozenset()
+        self._settling: Settling | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unended: set[asyncio.Task[None]] = set()
         self.label = label_of(uri)
@@ -154,6 +156,9 @@ class MongoEngine:
             self._client = AsyncMongoClient(self._uri, **options)
             with pymongo.timeout(OPEN_SECONDS):
                 self._capabilities = await self._discover()
+            is_set = self._client.topology_description.topology_type_name.startswith("ReplicaSet")
+            if is_set and self.database.write_concern.document["w"] == "majority":
+                self._settling = Settling(self._client, self.database)
         except DriverConfigurationError as error:
             raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
         except OSError as error:
@@ -241,6 +246,17 @@ class MongoEngine:
         finally:
             self._transactions_in_hand.discard(ended)
             ended.set_result(None)
+
+    def settled(self, collection: Any) -> Any:
+        """Return a collection without what may be taken back, if the majority acknowledges what is written.
+
+        Where fewer do, who has written something would not find it at once.
+        """
+        return self._settling.of(collection) if self._settling else collection
+
+    async def settle(self, reading: Callable[[], Awaitable[R]]) -> R:
+        """Run what reads, and wait beforehand if there is a new primary."""
+        return await (self._settling.read(reading) if self._settling else reading())
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

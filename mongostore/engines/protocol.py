@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
@@ -85,6 +85,19 @@ class Engine(Protocol):
         Args:
             statements: Is given the session that each of its commands must name, None without a
                 transaction; may be called several times.
+        """
+
+    def settled(self, collection: Any) -> Any:
+        """Return a collection as those read it who go on from what they have seen.
+
+        What a primary has not yet got through to the majority may be gone with it.
+        """
+
+    async def settle(self, reading: Callable[[], Awaitable[R]]) -> R:
+        """Run what reads settled collections, so that it misses nothing that was acknowledged.
+
+        Args:
+            reading: May be called several times.
         """
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:

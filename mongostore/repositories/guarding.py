@@ -1,45 +1,21 @@
-"""What a newer version of this package has written is read as far as it fits, and never changed."""
+"""What a newer version of this package has written is read as far as it fits, and never changed.
+
+And what a failover may take back is not shown to those who go on from what they have read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 from pymongo.results import DeleteResult, InsertOneResult, UpdateResult
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
-from mongostore.errors import UnsupportedError
+from mongostore.documents.stored import Raw
+from mongostore.repositories.calls import NEWER, Missed, find_call
 
-_NEWER = {"$gt": SCHEMA_VERSION}
-
-# Is told of an update by its collection and filter: whether it met a document, and whether one that it
-# did not meet has to be looked at before anything else is done.
-Told = Callable[[Any, Raw, bool, bool], Awaitable[None]]
-
-
-@dataclass
-class Missed:
-    """An update that did not find the document that it meant."""
-
-    collection: Any
-    where: Raw
-    times: int = 0
-
-    async def check(self) -> None:
-        """Look whether the document is one that only a newer version may change.
-
-        Raises:
-            UnsupportedError: It is.
-        """
-        meant = {"_id": self.where["_id"]} if "_id" in self.where else self.where
-        newer = await self.collection.find_one({**meant, "schema_version": _NEWER}, {"_id": 1})
-        if newer is not None:
-            raise UnsupportedError(
-                f"{self.collection.name} {newer['_id']!r} was written by a newer version of mongostore: "
-                "install that one here, too"
-            )
+# So often may others be in the way of an update before it is looked at who they are.
+_MISSES = 2
 
 
 class Guarded:
@@ -47,47 +23,48 @@ class Guarded:
 
     Args:
         collection: The driver's.
-        tell: Is told of each, to find out why it met nothing.
+        settled: The same one, as settled calls read it.
     """
 
-    def __init__(self, collection: Any, tell: Told) -> None:
+    def __init__(self, collection: Any, settled: Any) -> None:
         self._collection = collection
-        self._tell = tell
+        self._settled = settled
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._collection, name)
+        call = find_call()
+        return getattr(self._settled if call and call.is_settled else self._collection, name)
 
     async def update_one(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
         """Update a document."""
         result: UpdateResult = await self._change(self._collection.update_one, where, update, **options)
         met = bool(result.matched_count) or result.upserted_id is not None
-        await self._tell(self._collection, where, met, _ends(update))
+        await self._note(where, met, _ends(update))
         return result
 
     async def insert_one(self, document: Raw, **options: Any) -> InsertOneResult:
         """Insert a document."""
         result: InsertOneResult = await self._collection.insert_one(document, **options)
-        await self._tell(self._collection, document, True, False)
+        await self._note(document, True, False)
         return result
 
     async def replace_one(self, where: Raw, new: Raw, **options: Any) -> UpdateResult:
         """Replace a document."""
         result: UpdateResult = await self._change(self._collection.replace_one, where, new, **options)
         met = bool(result.matched_count) or result.upserted_id is not None
-        await self._tell(self._collection, where, met, False)
+        await self._note(where, met, False)
         return result
 
     async def find_one_and_update(self, where: Raw, update: Any, *args: Any, **options: Any) -> Any:
         """Update a document and return it."""
         found = await self._change(self._collection.find_one_and_update, where, update, *args, **options)
         met = found is not None or options.get("upsert", False)
-        await self._tell(self._collection, where, met, _ends(update))
+        await self._note(where, met, _ends(update))
         return found
 
     async def delete_one(self, where: Raw, **options: Any) -> DeleteResult:
         """Delete a document."""
         result: DeleteResult = await self._collection.delete_one(_known(where), **options)
-        await self._tell(self._collection, where, bool(result.deleted_count), True)
+        await self._note(where, bool(result.deleted_count), True)
         return result
 
     async def update_many(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
@@ -95,12 +72,33 @@ class Guarded:
         result: UpdateResult = await self._collection.update_many(_known(where), update, **options)
         return result
 
+    async def _note(self, where: Raw, met: bool, is_urgent: bool) -> None:
+        """Note in the current call whether an update found the document that it meant.
+
+        Raises:
+            UnsupportedError: It did not, since a newer version has written it.
+        """
+        call, missed = find_call(), Missed(self._collection, where)
+        if call is None:
+            if not met:
+                await missed.check()
+            return
+        meant = self._collection.name, str(where.get("_id", where))
+        if met:
+            call.missed.pop(meant, None)
+            return
+        missed = call.missed.setdefault(meant, missed)
+        missed.times += 1
+        if is_urgent or missed.times > _MISSES:
+            await missed.check()
+            del call.missed[meant]
+
     async def _change(self, change: Any, where: Raw, update: Any, *args: Any, **options: Any) -> Any:
         while True:
             try:
                 return await change(_known(where), update, *args, **options)
             except DuplicateKeyError as error:
-                await self._tell(self._collection, where, False, False)
+                await self._note(where, False, False)
                 # Of those who make one document at once, a server lets the others update it, but only if the
                 # filter has no more than the key.
                 is_late = where.keys() == {"_id"} and (error.details or {}).get("keyPattern") == {"_id": 1}
@@ -109,7 +107,7 @@ class Guarded:
 
 
 def _known(where: Raw) -> Raw:
-    return {**where, "schema_version": {"$not": _NEWER}}
+    return {**where, "schema_version": {"$not": NEWER}}
 
 
 def _ends(update: Any) -> bool:

@@ -22,7 +22,7 @@ from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page, Verification, VerificationRequest
-from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories import Repository, current_call, settled_step
 from mongostore.values import check_id, check_limit, check_text, escape_key, from_token, to_token
 
 _ITER_PAGE = 500
@@ -224,7 +224,7 @@ class VerificationRepository(Repository):
         """
         conditions: Raw = {"status": check_id("status", status), "expires_at": {"$gte": 0}}
         while True:
-            raws = await step(self._connection, self._page, conditions)
+            raws = await settled_step(self._connection, self._page, conditions)
             for raw in raws:
                 with suppress(InvalidDocumentError):
                     yield to_verification(raw)

@@ -14,7 +14,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Connection, Repository, current_call, step
+from mongostore.repositories import Connection, Repository, current_call, settled_step
 from mongostore.repositories.paging import Order
 from mongostore.values import check_id, check_limit
 
@@ -56,7 +56,7 @@ class Places(Repository, Generic[V]):
         of_room: Raw = {"room_id": check_id("room_id", room_id)}
         conditions = of_room
         while True:
-            raws = await step(self._connection, self._page, conditions, _ITER_PAGE)
+            raws = await settled_step(self._connection, self._page, conditions, _ITER_PAGE)
             for raw in raws:
                 with suppress(InvalidDocumentError):
                     yield self._value(raw)

@@ -19,7 +19,7 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.models import Page, Room, RoomContext, RoomFilter
-from mongostore.repositories import current_call, step
+from mongostore.repositories import current_call, settled_step
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.rooms.changing import SHOWN, RoomChanges, open_room
 from mongostore.repositories.rooms.routing import room_conditions
@@ -204,7 +204,7 @@ class RoomRepository(RoomChanges):
         """
         meant = conditions = _conditions(where, metadata)
         while True:
-            raws = await step(self._connection, self._page, conditions, _ITER_PAGE)
+            raws = await settled_step(self._connection, self._page, conditions, _ITER_PAGE)
             for raw in raws:
                 with suppress(InvalidDocumentError):
                     room = to_room(raw)

@@ -12,7 +12,7 @@ from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
-from mongostore.repositories import Connection, opened, step
+from mongostore.repositories import Connection, opened, settled_step
 
 _PAUSE_SECONDS = 0.1
 _CATCH_UP = 200
@@ -48,12 +48,15 @@ class Tailer:
     ) -> AsyncGenerator[tuple[int | None, Event | None], None]:
         """Yield what is new and what one stream tells, with how far that is, None for the room's end."""
         async with opened(self._connection, self._open, room_id) as stream:
-            latest = await step(self._connection, self._latest, room_id)
+            latest = await settled_step(self._connection, self._latest, room_id)
             if seen is None:
                 seen = latest
                 # A connection lost from here on goes on here, and not with what is new by then.
                 yield seen, None
-            while seen < latest and (missed := await step(self._connection, self._missed, room_id, seen)):
+            while seen < latest:
+                missed = await settled_step(self._connection, self._missed, room_id, seen)
+                if not missed:
+                    break
                 for raw in missed:
                     seen = int(raw["index"])
                     yield seen, _readable(raw)

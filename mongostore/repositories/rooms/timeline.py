@@ -10,7 +10,7 @@ from mongostore.documents.rooms import to_event
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ThreadSummary
-from mongostore.repositories import Repository, step
+from mongostore.repositories import Repository, settled_step
 from mongostore.values import (
     check_flag,
     check_id,
@@ -35,6 +35,8 @@ _EQUAL = (
 
 class Timeline(Repository):
     """The verbs that read events."""
+
+    settled = frozenset({"list"})
 
     async def get(self, event_id: str) -> Event:
         """Return an event.
@@ -144,7 +146,7 @@ class Timeline(Repository):
         """
         conditions = _conditions(room_id, where)
         while True:
-            raws = await step(self._connection, self._page, conditions, _RISING, _ITER_PAGE)
+            raws = await settled_step(self._connection, self._page, conditions, _RISING, _ITER_PAGE)
             for raw in raws:
                 with suppress(InvalidDocumentError):
                     yield to_event(raw)

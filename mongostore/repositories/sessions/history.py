@@ -10,7 +10,7 @@ from mongostore.documents.sessions import to_messages
 from mongostore.documents.stored import Raw
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message, Page
-from mongostore.repositories import Connection, step
+from mongostore.repositories import Connection, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import ATTEMPTS, KEEP, Tail, pause, session_id_of
 
@@ -83,11 +83,11 @@ class History:
             ConflictError: All messages were removed meanwhile.
             InvalidDocumentError: A message cannot be read.
         """
-        document = await step(self._connection, self._tail.read, key)
+        document = await settled_step(self._connection, self._tail.read, key)
         position, base = 0, document["base"]
         while position < base:
             # No cursor stays open while the consumer takes its time.
-            segments = await step(
+            segments = await settled_step(
                 self._connection,
                 self._segments,
                 document,
@@ -208,10 +208,10 @@ class History:
 
     async def _each(self, key: str, placed: Sequence[Placed]) -> list[Message]:
         """Return messages as callers see them, those that are being replaced as they stand afterwards."""
-        page = await step(self._connection, self._decoded, placed)
+        page = await settled_step(self._connection, self._decoded, placed)
         if page is None:
             ids = [one[1]["id"] for one in placed]
-            found = await step(self._connection, self._find_all, key, ids)
+            found = await settled_step(self._connection, self._find_all, key, ids)
             return [message for message in found if message]
         if page.errors:
             raise page.errors[0]

@@ -13,8 +13,9 @@ from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import ChatTurn, Integration, IntegrationStatus, Integrator, ParticipantIntegration
-from mongostore.repositories import current_call, step
+from mongostore.repositories import current_call, settled_step, step
 from mongostore.repositories.sessions.participants import SessionParticipants
+from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
 from mongostore.repositories.sessions.turns import participant_of
 from mongostore.values import MAX_LIMIT, pack, unescape_key
 
@@ -49,13 +50,13 @@ class SessionIntegration(SessionParticipants):
             InvalidDocumentError: The session or a turn cannot be read.
         """
         key = self._key(session_id)
-        raw = await step(self._connection, self._shown, key)
+        raw = await settled_step(self._connection, self._shown, key)
         results = [
             await self._integrate(key, name, seen, integrator, executor)
             for name, seen in raw.get("participants", {}).items()
         ]
         if any(result.status is IntegrationStatus.INTEGRATED for result in results):
-            raw = await step(self._connection, self._shown, key)
+            raw = await settled_step(self._connection, self._shown, key)
         return Integration(session=to_session(raw), results=results)
 
     async def _integrate(
@@ -67,30 +68,37 @@ class SessionIntegration(SessionParticipants):
             status=IntegrationStatus.NOTHING_NEW,
             last_integration_turn=seen["integrated"],
         )
-        while (result.last_integration_turn or 0) < seen["turns"]:
+        outcome: list[Any] | Exception = []
+        given: list[ChatTurn] = []
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            if (result.last_integration_turn or 0) >= seen["turns"]:
+                return result
             now, turns = await self._unread(key, name, seen)
             result.last_integration_turn = now
             if not turns:
-                break
-            outcome = await _called(integrator, result.participant, turns, executor)
+                return result
+            # Those that another call has just covered show as new until the majority knows of that.
+            if turns != given:
+                outcome = await _called(integrator, result.participant, turns, executor)
+                given = turns
             if isinstance(outcome, Exception):
                 result.status, result.error = IntegrationStatus.FAILED, type(outcome).__name__
-                break
+                return result
             last = turns[-1].number
+            mark = (key, name, seen["binding"], now, last, outcome)
             try:
-                marked = await step(
-                    self._connection, self._mark, key, name, seen["binding"], now, last, outcome
-                )
+                marked = await step(self._connection, self._mark, *mark)
             except DocumentTooLargeError as error:
                 result.status, result.error = IntegrationStatus.FAILED, type(error).__name__
-                break
+                return result
             if marked:
                 result.status = IntegrationStatus.INTEGRATED
                 result.turns_integrated, result.insights_added = len(turns), len(outcome)
                 result.last_integration_turn = last
-                break
+                return result
             # Somebody else was faster: perhaps not with all of them.
-        return result
+        raise contended(key)
 
     async def _unread(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[ChatTurn]]:
         """Return the marker of a participant as it is by now, and the turns behind it that were seen.
@@ -102,7 +110,7 @@ class SessionIntegration(SessionParticipants):
         behind: int | None = None
         while True:
             try:
-                part = await step(
+                part = await settled_step(
                     self._connection,
                     self._turns.read,
                     key,

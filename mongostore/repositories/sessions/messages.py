@@ -43,6 +43,8 @@ from mongostore.values import (
 class SessionMessages(Repository):
     """Messages of sessions, by session id and message id."""
 
+    settled = frozenset({"list_messages"})
+
     def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
         super().__init__(connection)
         self.namespace = namespace

@@ -18,6 +18,8 @@ from mongostore.values import check_id, check_limit, check_list, check_position,
 class SessionParticipants(SessionContexts):
     """Participants of sessions, by session id and participant id."""
 
+    settled = frozenset({"list_chat_turns"})
+
     def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
         super().__init__(connection, namespace, tail)
         self._turns = Turns(connection, tail, self._overflows, self._writer)

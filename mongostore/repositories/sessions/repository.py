@@ -22,7 +22,7 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.models import Page, Session, SessionMembers
-from mongostore.repositories import Connection, current_call, step
+from mongostore.repositories import Connection, current_call, settled_step
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.sessions.integrating import SessionIntegration
 from mongostore.repositories.sessions.tail import Tail, bindings_of
@@ -202,7 +202,7 @@ class SessionRepository(SessionIntegration):
         """
         where = self._scope(user_id, deleted)
         while True:
-            documents = await step(self._connection, self._page, where, [("_id", 1)], _ITER_PAGE)
+            documents = await settled_step(self._connection, self._page, where, [("_id", 1)], _ITER_PAGE)
             for document in documents:
                 with suppress(InvalidDocumentError):
                     yield to_session(document)

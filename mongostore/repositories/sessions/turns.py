@@ -12,7 +12,7 @@ from mongostore.documents.sessions import to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import ChatTurn
-from mongostore.repositories import Connection, current_call, step
+from mongostore.repositories import Connection, current_call, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import ATTEMPTS, Tail, pause, session_id_of
 from mongostore.repositories.sessions.writing import Writer
@@ -126,7 +126,7 @@ class Turns:
         behind: int | None = 0
         binding = None
         while behind is not None:
-            part = await step(self._connection, self.read, key, name, behind, MAX_LIMIT, upto=upto)
+            part = await settled_step(self._connection, self.read, key, name, behind, MAX_LIMIT, upto=upto)
             if binding not in (None, part.participant["binding"]):
                 raise ConflictError(
                     f"session {session_id_of(key)!r}: its chat turns were removed while they were read"

@@ -16,7 +16,7 @@ from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Change, ChangeKind, Message
-from mongostore.repositories import Connection, opened, step
+from mongostore.repositories import Connection, opened, settled_step
 from mongostore.repositories.sessions.history import History
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
@@ -90,7 +90,7 @@ class Watcher:
         async with opened(self._connection, self._open, key, seen.token if seen else None) as stream:
             known: Raw | None = None
             if seen is None:
-                known = await step(self._connection, self._tail.read, key)
+                known = await settled_step(self._connection, self._tail.read, key)
                 # None where the opening itself brought changes: they are old, and each has its own.
                 token = stream.resume_token
                 seen = Seen(token and dict(token), known["base"], known["end"])
@@ -175,7 +175,7 @@ class Watcher:
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
         try:
-            page = await step(
+            page = await settled_step(
                 self._connection,
                 self._history.page_after,
                 key,

@@ -12,7 +12,7 @@ from mongostore.documents.stored import Raw
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element
-from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories import Repository, current_call, settled_step
 from mongostore.repositories.threads.upkeep import delete_elements, delete_files, touch_thread
 from mongostore.values import check_id
 
@@ -73,7 +73,7 @@ class ElementRepository(Repository):
             InvalidValueError: The id is no plain string.
         """
         where: Raw = {"thread_id": check_id("thread_id", thread_id)}
-        for raw in await step(self._connection, self._all, where):
+        for raw in await settled_step(self._connection, self._all, where):
             with suppress(InvalidDocumentError):
                 yield to_element(raw)
 

@@ -9,7 +9,7 @@ from typing import Any
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import File
-from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories import Repository, current_call, settled_step
 from mongostore.repositories.threads.upkeep import delete_files, delete_versions
 from mongostore.values import check_id, check_offset, pack_object, unpack
 
@@ -111,7 +111,7 @@ class FileRepository(Repository):
             InvalidValueError: An argument is of the wrong type or out of range.
         """
         check_offset("start", start)
-        raw, chunk = await step(self._connection, self._opened, key, start)
+        raw, chunk = await settled_step(self._connection, self._opened, key, start)
         stop = raw["length"] if end is None else check_offset("end", end)
         if stop > raw["length"]:
             raise InvalidValueError("end", "is behind the end of the file")
@@ -121,7 +121,7 @@ class FileRepository(Repository):
         first = start // size
         for n in range(first, -(-stop // size) if start < stop else first):
             if n > first:
-                chunk = await step(self._connection, self._chunk, raw["_id"], n)
+                chunk = await settled_step(self._connection, self._chunk, raw["_id"], n)
             if chunk is None:
                 raise NotFoundError("file", key)
             yield bytes(chunk["data"])[max(start - n * size, 0) : stop - n * size]

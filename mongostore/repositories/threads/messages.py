@@ -24,7 +24,7 @@ from mongostore.errors import (
     UnsupportedError,
 )
 from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
-from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories import Repository, current_call, settled_step
 from mongostore.repositories.paging import Order
 from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
 from mongostore.values import check_flag, check_id, check_limit, check_members
@@ -152,7 +152,7 @@ class ThreadMessageRepository(Repository):
             among["thread_id"] = check_id("thread_id", thread_id)
         where = among
         while True:
-            raws = await step(self._connection, self._page, where, _ITER_PAGE)
+            raws = await settled_step(self._connection, self._page, where, _ITER_PAGE)
             for raw in raws:
                 with suppress(InvalidDocumentError):
                     message = to_thread_message(raw)
@@ -171,7 +171,7 @@ class ThreadMessageRepository(Repository):
         Raises:
             InvalidValueError: The id is no plain string.
         """
-        for raw in await step(self._connection, self._pinned, check_id("user_id", user_id)):
+        for raw in await settled_step(self._connection, self._pinned, check_id("user_id", user_id)):
             with suppress(InvalidDocumentError):
                 yield to_thread_message(raw)
 

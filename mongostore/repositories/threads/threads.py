@@ -14,7 +14,7 @@ from mongostore.documents.stored import Raw, check_size, given
 from mongostore.documents.threads import check_vote, to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, Thread, ThreadMembers
-from mongostore.repositories import Repository, current_call, step
+from mongostore.repositories import Repository, current_call, settled_step
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
 from mongostore.values import (
@@ -197,7 +197,7 @@ class ThreadRepository(Repository):
         where |= {f"data.{key}": value for key, value in pack_members("data", data or {}).items()}
         where["state"] = "open"
         while True:
-            raws = await step(self._connection, self._page, where, _ITER_PAGE, [("_id", 1)])
+            raws = await settled_step(self._connection, self._page, where, _ITER_PAGE, [("_id", 1)])
             for raw in raws:
                 with suppress(InvalidDocumentError):
                     thread = to_thread(raw)

@@ -1,0 +1,202 @@
+"""A store's engine as its repositories use it: in one process and loop, tried again while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, ParamSpec, TypeVar
+
+from pymongo.errors import PyMongoError
+
+from mongostore.documents import Documents
+from mongostore.engines import Capability, Engine
+from mongostore.engines.faults import translate
+from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
+from mongostore.repositories.calls import Call, calling, checked
+from mongostore.repositories.guarding import Guarded
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Connection:
+    """An engine as the repositories of one store use it: open or not, in one process and one event loop.
+
+    Args:
+        engine: The engine, opened and closed by the store.
+        timeout: Seconds that one call may take, retries included.
+    """
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self.engine = engine
+        self.timeout = timeout
+        self._documents: Documents | None = None
+        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self._discarded: set[asyncio.Task[None]] = set()
+
+    async def attach(self) -> None:
+        """Bind document classes to the engine, now open, and the connection to this process and event loop.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        try:
+            with self.engine.deadline(self.timeout):
+                self._documents = await Documents.bind(self.engine.database)
+                for document in vars(self._documents).values():
+                    settings = document.get_settings()
+                    collection = settings.pymongo_collection
+                    settings.pymongo_collection = Guarded(collection, self.engine.settled(collection))
+        except PyMongoError as error:
+            raise translate(error, self.engine.label) from None
+        loop = asyncio.get_running_loop()
+        self._owner, self._closed = (os.getpid(), loop), loop.create_future()
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the connection is open, here or in another process or event loop."""
+        return self._owner is not None
+
+    def detach(self) -> None:
+        """Mark the connection as closed, for those too who wait without a bound."""
+        self._documents = self._owner = None
+        if self._closed and not self._closed.done():
+            self._closed.set_result(None)
+
+    async def wait(self, awaited: Awaitable[R]) -> R | None:
+        """Wait for something without a bound; None when the store is closed or the connection is lost.
+
+        Raises:
+            MongoStoreError: What else the server refused, by its meaning.
+        """
+        assert self._closed is not None, "every public verb checks that the store is open"
+        waiting = asyncio.ensure_future(awaited)
+        try:
+            either: list[asyncio.Future[Any]] = [waiting, self._closed]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else None
+        except PyMongoError as error:
+            reported = translate(error, self.engine.label)
+            if isinstance(reported, UnavailableError) and reported.retryable:
+                return None
+            raise reported from None
+        finally:
+            waiting.cancel()
+
+    def discard(self, opening: asyncio.Task[Any]) -> asyncio.Task[None]:
+        """Close what is open, or as soon as it is, whether or not anybody waits for that."""
+
+        async def close() -> None:
+            with suppress(MongoStoreError, PyMongoError), self.engine.deadline(self.timeout):
+                await (await opening).close()
+
+        task = asyncio.create_task(close())
+        self._discarded.add(task)
+        task.add_done_callback(self._discarded.discard)
+        return task
+
+    @property
+    def documents(self) -> Documents:
+        """The document classes of an open store."""
+        assert self._documents is not None, "every public verb checks that the store is open"
+        return self._documents
+
+    def check_open(self) -> None:
+        """Check that the store is open, here.
+
+        Raises:
+            NotOpenError: It is closed, or belongs to another process or event loop.
+        """
+        if self._owner is None:
+            raise NotOpenError("the store is not open: use `async with`, or await open() first")
+        pid, loop = self._owner
+        if pid != os.getpid():
+            raise NotOpenError("the store was opened before a fork: open one in this process")
+        if loop is not asyncio.get_running_loop():
+            raise NotOpenError("the store was opened in another event loop: open one in each loop")
+
+    def require(self, capability: Capability) -> None:
+        """Check that the deployment can do something.
+
+        Raises:
+            UnsupportedError: It cannot.
+        """
+        if capability not in self.engine.capabilities:
+            raise UnsupportedError(
+                f"{self.engine.label} has no {capability}: use a replica set, Atlas or mongod:///folder"
+            )
+
+
+async def step(
+    connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run one bounded, retried step of what is not bounded and retried as a whole."""
+    connection.check_open()
+    with calling(connection.timeout) as call:
+        return await attempt(connection, call, lambda: action(*args, **kwargs))
+
+
+async def settled_step(
+    connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run a step whose reads show all that was acknowledged, and nothing that a failover takes back."""
+    connection.check_open()
+    with calling(connection.timeout, is_settled=True) as call:
+        return await attempt(connection, call, lambda: action(*args, **kwargs))
+
+
+@asynccontextmanager
+async def opened(
+    connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+) -> AsyncGenerator[R, None]:
+    """Run a step that opens a stream, and close it, for its cursor would live on at the server.
+
+    Whoever is cancelled during either is so at once; the stream is closed all the same.
+    """
+    opening = asyncio.create_task(step(connection, action, *args, **kwargs))
+    try:
+        stream = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        connection.discard(opening)
+        raise
+    try:
+        yield stream
+    finally:
+        await asyncio.shield(connection.discard(opening))
+
+
+async def attempt(connection: Connection, call: Call, action: Callable[[], Awaitable[R]]) -> R:
+    """Run an action, and again while the server is away and the call's time lasts.
+
+    Raises:
+        UnavailableError: It was away all the time.
+        MongoStoreError: What else the server refused, by its meaning.
+    """
+    engine, ends = connection.engine, call.ends
+    while True:
+        try:
+            with engine.deadline(call.attempt_seconds()):
+                return await checked(call, engine.settle(action) if call.is_settled else action())
+        except PyMongoError as error:
+            reported: MongoStoreError = translate(error, engine.label)
+        except UnavailableError as error:
+            reported = error
+        if not (isinstance(reported, UnavailableError) and reported.retryable):
+            raise reported from None
+        pause = min(0.05 * 2**call.attempt, 1.0) * random.uniform(0.5, 1.0)
+        if time.monotonic() + pause >= ends:
+            raise reported from None
+        await asyncio.sleep(pause)
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - time.monotonic()):
+                call.is_silent = not await engine.revive()
+        except TimeoutError:
+            raise reported from None
+        # It may have been closed meanwhile.
+        connection.check_open()
+        call.attempt += 1

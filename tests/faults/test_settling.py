@@ -1,0 +1,114 @@
+"""Whoever goes on from what was read is shown all that was acknowledged, and nothing that is taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import AsyncMongoClient
+
+from mongostore import AsyncMongoStore, Event, Message, Room
+from tests.contract.wire import Wire, wired_store
+from tests.faults.deployments import Cluster, cluster
+
+pytestmark = pytest.mark.server
+
+PATIENCE = 10
+
+
+@pytest.fixture(scope="module")
+def members(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three members."""
+    with cluster(mongod_binary, tmp_path_factory.mktemp("members")) as started:
+        started.settle()
+        yield started
+
+
+async def found(where: Any, key: dict[str, str]) -> None:
+    """Wait until the primary has something, whoever else may have it."""
+    async with asyncio.timeout(PATIENCE):
+        while await where.find_one(key) is None:
+            await asyncio.sleep(0.01)
+
+
+async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Cluster) -> None:
+    primary = members.primary()
+    async with (
+        AsyncMongoStore(members.uri_of(), "settling") as store,
+        AsyncMongoClient[dict[str, Any]](primary.address, directConnection=True) as client,
+    ):
+        await store.sessions.create("s")
+        await store.rooms.create(Room(id="r"))
+        # A client that has yet to wait for the majority, would have to now.
+        assert not (await store.events.list("r")).items
+        others = [member for member in members.members if member is not primary]
+        for member in others:
+            member.send(signal.SIGSTOP)
+        try:
+            writing = asyncio.gather(
+                store.events.commit(Event(id="e", room_id="r", channel_id="c")),
+                store.sessions.append_message("s", Message(id="m", role="user")),
+            )
+            await found(client.settling.events, {"_id": "e"})
+            await found(client.settling.sessions, {"messages.id": "m"})
+            events = await store.events.list("r")
+            pages = [await store.sessions.list_messages("s", newest=newest) for newest in (False, True)]
+            messages = [message async for message in store.sessions.iter_messages("s")]
+        finally:
+            for member in others:
+                member.send(signal.SIGCONT)
+        assert (events.items, [page.items for page in pages], messages) == ([], [[], []], [])
+        await writing
+        assert [event.id for event in (await store.events.list("r")).items] == ["e"]
+        assert [message.id for message in (await store.sessions.list_messages("s")).items] == ["m"]
+
+
+async def test_after_an_election_the_first_reader_waits_for_all_that_was_acknowledged(
+    members: Cluster,
+) -> None:
+    members.settle()
+    wire = Wire()
+    async with wired_store(members.uri_of(), "acknowledged", wire) as store:
+        await store.sessions.create("s")
+        for _ in range(2):
+            wire.sent.clear()
+            await store.sessions.append_message("s", Message(role="user"))
+            for _ in range(2):
+                await store.sessions.list_messages("s")
+            # What the new primary has at the ping was acknowledged, or nobody was told yet.
+            assert [sent.name for sent in wire.sent][-4:] == ["ping", "find", "find", "find"]
+            waiting, *reading = [sent.command["readConcern"] for sent in wire.sent[-3:]]
+            assert waiting.keys() == {"level", "afterClusterTime"}
+            assert {waiting["level"]} == {concern["level"] for concern in reading} == {"majority"}
+            await asyncio.to_thread(members.step_down)
+
+
+async def test_what_was_acknowledged_is_shown_at_once_after_each_election(members: Cluster) -> None:
+    members.settle()
+
+    async def write(session_id: str) -> int:
+        await store.sessions.create(session_id)
+        ids: list[str] = []
+        while not over.is_set():
+            ids.append(f"m{len(ids)}")
+            await store.sessions.append_message(session_id, Message(id=ids[-1], role="user"))
+            page = await store.sessions.list_messages(session_id, newest=True, limit=3)
+            assert [message.id for message in page.items] == ids[-3:]
+        return len(ids)
+
+    over = asyncio.Event()
+    async with AsyncMongoStore(members.uri_of(), "shown") as store, asyncio.TaskGroup() as writing:
+        writers = [writing.create_task(write(f"s{number}")) for number in range(8)]
+        for _ in range(2):
+            await asyncio.sleep(0.5)
+            killed = members.primary()
+            killed.send(signal.SIGKILL)
+            await asyncio.to_thread(members.primary)
+            killed.start()
+        await asyncio.sleep(0.5)
+        over.set()
+    assert min(writer.result() for writer in writers) > 10
