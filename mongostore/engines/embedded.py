@@ -100,6 +100,9 @@ class EmbeddedEngine:
         """Run what reads."""
         return await reading()
 
+    async def confirm(self) -> None:
+        """Do nothing: nothing is ever taken back."""
+
     async def describe(self) -> Deployment:
         """Return what the engine is made of and how fast it answers."""
         server = f"mongomock {version('mongomock')}"

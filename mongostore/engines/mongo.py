@@ -258,6 +258,11 @@ class MongoEngine:
         """Run what reads, and wait beforehand if there is a new primary."""
         return await (self._settling.read(reading) if self._settling else reading())
 
+    async def confirm(self) -> None:
+        """Wait until the majority has what the primary has, if the majority acknowledges what is written."""
+        if self._settling:
+            await self._settling.confirm()
+
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""
         return deadline(seconds)

@@ -100,5 +100,8 @@ class Engine(Protocol):
             reading: May be called several times.
         """
 
+    async def confirm(self) -> None:
+        """Wait until nothing that is there by now is taken back any more."""
+
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

@@ -44,12 +44,16 @@ class Settling:
             if self._election() == election:
                 return result
 
+    async def confirm(self) -> None:
+        """Wait until the majority has all that the primary has by now."""
+        async with self._client.start_session(causal_consistency=True) as session:
+            # Its answer tells how far the primary has come, and the read waits for the majority to.
+            await self._database.command("ping", session=session)
+            await self.of(self._database.sessions).find_one({}, {"_id": 1}, session=session)
+
     async def _wait(self) -> None:
         while self._settled != (election := self._election()):
-            async with self._client.start_session(causal_consistency=True) as session:
-                # Its answer tells how far the primary has come, and the read waits for the majority to.
-                await self._database.command("ping", session=session)
-                await self.of(self._database.sessions).find_one({}, {"_id": 1}, session=session)
+            await self.confirm()
             self._settled = election
 
     def _election(self) -> object:

@@ -181,7 +181,11 @@ async def attempt(connection: Connection, call: Call, action: Callable[[], Await
     while True:
         try:
             with engine.deadline(call.attempt_seconds()):
-                return await checked(call, engine.settle(action) if call.is_settled else action())
+                result = await checked(call, engine.settle(action) if call.is_settled else action())
+                if call.attempt and not call.is_settled:
+                    # What it found done already, the majority may not have so far.
+                    await engine.confirm()
+                return result
         except PyMongoError as error:
             reported: MongoStoreError = translate(error, engine.label)
         except UnavailableError as error:

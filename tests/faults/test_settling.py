@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, Event, Message, Room
+from mongostore import AsyncMongoStore, ChatTurn, Event, Message, Room, UnavailableError
 from tests.contract.wire import Wire, wired_store
+from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
 
 pytestmark = pytest.mark.server
 
 PATIENCE = 10
+CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
+    "create": lambda store: store.sessions.create("new"),
+    "update": lambda store: store.sessions.update("s", name="new"),
+    "set context": lambda store: store.sessions.set_context("s", "new"),
+    "append": lambda store: store.sessions.append_message("s", Message(id="n", role="user")),
+    "append, id minted": lambda store: store.sessions.append_message("s", Message(role="user")),
+    "append many": lambda store: store.sessions.append_messages("s", [Message(id="o", role="user")]),
+    "change a message": lambda store: store.sessions.update_message("s", "m", content="new"),
+    "upsert a message": lambda store: store.sessions.upsert_message("s", Message(id="u", role="user")),
+    "delete a message": lambda store: store.sessions.delete_message("s", "gone"),
+    "append turns": lambda store: store.sessions.append_chat_turns("s", "p", [ChatTurn(role="user")]),
+    "create a room": lambda store: store.rooms.create(Room(id="new")),
+    "merge metadata": lambda store: store.rooms.merge_metadata("r", {"key": "new"}),
+    "commit": lambda store: store.events.commit(Event(id="new", room_id="r", channel_id="c")),
+    "acquire": lambda store: store.leases.acquire("l", "owner", seconds=30),
+    "merge a thread": lambda store: store.threads.merge("t", name="new"),
+    "upsert a user": lambda store: store.users.upsert("ada"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +131,35 @@ async def test_what_was_acknowledged_is_shown_at_once_after_each_election(member
         await asyncio.sleep(0.5)
         over.set()
     assert min(writer.result() for writer in writers) > 10
+
+
+async def test_nothing_is_acknowledged_that_the_majority_does_not_have(
+    members: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members.settle()
+    monkeypatch.setenv("MONGOSTORE_TIMEOUT", "3")
+    primary = members.primary()
+    others = [member for member in members.members if member is not primary]
+    following = {"configureFailPoint": "stopReplProducer", "mode": "off"}
+    # Carried out, and then told to be in doubt: a later attempt finds it done.
+    doubt = {
+        "failCommands": ["insert", "update", "findAndModify", "delete", "commitTransaction"],
+        "writeConcernError": {"code": 91, "errmsg": "going"},
+    }
+    failing = {"configureFailPoint": "failCommand", "mode": "off", "data": doubt}
+    async with AsyncMongoStore(with_options(members.uri_of(), heartbeatFrequencyMS=500), "doubt") as store:
+        await store.sessions.create("s", participants=["p"])
+        await store.sessions.append_messages("s", [Message(id=id, role="user") for id in ("m", "gone")])
+        await store.rooms.create(Room(id="r"))
+        try:
+            for member in others:
+                members.ask(member, {**following, "mode": "alwaysOn"})
+            members.ask(primary, {**failing, "mode": "alwaysOn"})
+            calling = asyncio.gather(*(call(store) for call in CALLS.values()), return_exceptions=True)
+            await asyncio.sleep(0.7)
+            members.ask(primary, failing)
+            outcomes = dict(zip(CALLS, await calling, strict=True))
+        finally:
+            for member in others:
+                members.ask(member, following)
+        assert {type(outcome) for outcome in outcomes.values()} == {UnavailableError}, outcomes
