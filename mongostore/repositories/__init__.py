@@ -10,8 +10,8 @@ from typing import ClassVar, ParamSpec, TypeVar
 from pymongo.errors import PyMongoError
 
 from mongostore.engines.faults import translate, unchained
-from mongostore.repositories.calls import calling, current_call, find_call, was_there
-from mongostore.repositories.connection import Connection, attempt, opened, settled_step, step
+from mongostore.repositories.calls import current_call, find_call, was_there
+from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
 
 __all__ = ["Connection", "Repository", "current_call", "opened", "settled_step", "step", "was_there"]
 
@@ -56,11 +56,11 @@ def _guarded(verb: Callable[P, Awaitable[R]], is_settled: bool) -> Callable[P, A
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
-        connection.check_open()
         if find_call() is not None:
+            connection.check_open()
             return await verb(*args, **kwargs)
-        with unchained(), calling(connection.timeout, is_settled=is_settled) as call:
-            return await attempt(connection, call, lambda: verb(*args, **kwargs))
+        with unchained():
+            return await bounded(connection, lambda: verb(*args, **kwargs), is_settled=is_settled)
 
     return run
 

@@ -136,18 +136,14 @@ async def step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run one bounded, retried step of what is not bounded and retried as a whole."""
-    connection.check_open()
-    with calling(connection.timeout) as call:
-        return await attempt(connection, call, lambda: action(*args, **kwargs))
+    return await bounded(connection, lambda: action(*args, **kwargs))
 
 
 async def settled_step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run a step whose reads show all that was acknowledged, and nothing that a failover takes back."""
-    connection.check_open()
-    with calling(connection.timeout, is_settled=True) as call:
-        return await attempt(connection, call, lambda: action(*args, **kwargs))
+    return await bounded(connection, lambda: action(*args, **kwargs), is_settled=True)
 
 
 @asynccontextmanager
@@ -170,37 +166,57 @@ async def opened(
         await asyncio.shield(connection.discard(opening))
 
 
-async def attempt(connection: Connection, call: Call, action: Callable[[], Awaitable[R]]) -> R:
-    """Run an action, and again while the server is away and the call's time lasts.
+async def bounded(
+    connection: Connection, action: Callable[[], Awaitable[R]], *, is_settled: bool = False
+) -> R:
+    """Run an action as one call, and again while the server is away and the call's time lasts.
 
     Raises:
+        NotOpenError: The store is closed, or belongs to another process or event loop.
         UnavailableError: It was away all the time.
         MongoStoreError: What else the server refused, by its meaning.
     """
-    engine, ends = connection.engine, call.ends
-    while True:
-        try:
-            with engine.deadline(call.attempt_seconds()):
-                result = await checked(call, engine.settle(action) if call.is_settled else action())
-                if call.attempt and not call.is_settled:
-                    # What it found done already, the majority may not have so far.
-                    await engine.confirm()
-                return result
-        except PyMongoError as error:
-            reported: MongoStoreError = translate(error, engine.label)
-        except UnavailableError as error:
-            reported = error
-        if not (isinstance(reported, UnavailableError) and reported.retryable):
-            raise reported from None
-        pause = min(0.05 * 2**call.attempt, 1.0) * random.uniform(0.5, 1.0)
-        if time.monotonic() + pause >= ends:
-            raise reported from None
-        await asyncio.sleep(pause)
-        try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + ends - time.monotonic()):
-                call.is_silent = not await engine.revive()
-        except TimeoutError:
-            raise reported from None
-        # It may have been closed meanwhile.
-        connection.check_open()
-        call.attempt += 1
+    connection.check_open()
+    engine = connection.engine
+    with calling(connection.timeout, is_settled=is_settled) as call:
+        while True:
+            try:
+                with engine.deadline(call.attempt_seconds()):
+                    return await _attempt(engine, call, action)
+            except PyMongoError as error:
+                reported: MongoStoreError = translate(error, engine.label)
+            except UnavailableError as error:
+                reported = error
+            if not (isinstance(reported, UnavailableError) and reported.retryable):
+                raise reported from None
+            await _pause(connection, call, reported)
+
+
+async def _attempt(engine: Engine, call: Call, action: Callable[[], Awaitable[R]]) -> R:
+    if call.is_settled:
+        return await checked(call, engine.settle(action))
+    result = await checked(call, action())
+    if call.attempt:
+        # What it found done already, the majority may not have so far.
+        await engine.confirm()
+    return result
+
+
+async def _pause(connection: Connection, call: Call, reported: MongoStoreError) -> None:
+    """Wait before the next attempt, and prepare the engine for it.
+
+    Raises:
+        MongoStoreError: What was reported, for there is no time for another attempt.
+        NotOpenError: The store was closed meanwhile.
+    """
+    pause = min(0.05 * 2**call.attempt, 1.0) * random.uniform(0.5, 1.0)
+    if time.monotonic() + pause >= call.ends:
+        raise reported from None
+    await asyncio.sleep(pause)
+    try:
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + call.ends - time.monotonic()):
+            call.is_silent = not await connection.engine.revive()
+    except TimeoutError:
+        raise reported from None
+    connection.check_open()
+    call.attempt += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -224,8 +225,9 @@ async def test_callers_cancelled_at_any_moment_harm_nobody_else_of_their_group(
     faults: Any, room: Event
 ) -> None:
     store, chance = faults.store, random.Random(5)
-    acknowledged, cancelled = [], 0
-    for round in range(40):
+    acknowledged, cancelled, round = [], 0, 0
+    while cancelled < 30:
+        round += 1
         working = [asyncio.create_task(store.events.commit(said(f"{round}-{n}"))) for n in range(GROUP)]
         await asyncio.sleep(chance.random() * 0.02)
         cancelled += sum(task.cancel() for task in working[:3])
@@ -233,7 +235,6 @@ async def test_callers_cancelled_at_any_moment_harm_nobody_else_of_their_group(
         assert all(isinstance(one, Event) for one in ended[3:])
         acknowledged += [one.id for one in ended if isinstance(one, Event)]
         assert all(isinstance(one, Event | asyncio.CancelledError) for one in ended)
-    assert cancelled > 10
     await check_no_task()
     await check_nothing_open(faults.admin)
     stored = [event.id async for event in store.events.iter("r")]
@@ -394,13 +395,13 @@ async def test_other_transactions_whose_answers_are_lost_give_and_leave_the_same
 async def test_transactions_cancelled_at_any_moment_leave_none_open(faults: Any, room: Event) -> None:
     identities, chance, cancelled = faults.store.identities, random.Random(11), 0
     await identities.create(Identity(id="i"))
-    for n in range(150):
-        work = asyncio.create_task(identities.link_address("i", "sms", f"{n}"))
+    numbers = itertools.count()
+    while cancelled < 50:
+        work = asyncio.create_task(identities.link_address("i", "sms", f"{next(numbers)}"))
         await asyncio.sleep(chance.random() * 0.012)
         cancelled += work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         await check_nothing_open(faults.admin)
-    assert cancelled > 30
     identity = await identities.get("i")
     for address in identity.addresses.get("sms", []):
         held = await identities.find_by_address("sms", address)

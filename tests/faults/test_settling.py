@@ -12,6 +12,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, ChatTurn, Event, Message, Room, UnavailableError
+from mongostore.engines.mongo import MongoEngine
 from tests.contract.wire import Wire, wired_store
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
@@ -47,11 +48,28 @@ def members(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield started
 
 
+# Carried out, and then told to be in doubt: a later attempt finds it done.
+DOUBT = {
+    "failCommands": ["insert", "update", "findAndModify", "delete", "commitTransaction"],
+    "writeConcernError": {"code": 91, "errmsg": "going"},
+}
+FAILING = {"configureFailPoint": "failCommand", "mode": "off", "data": DOUBT}
+
+
 async def found(where: Any, key: dict[str, str]) -> None:
     """Wait until the primary has something, whoever else may have it."""
     async with asyncio.timeout(PATIENCE):
         while await where.find_one(key) is None:
             await asyncio.sleep(0.01)
+
+
+async def prepare(store: AsyncMongoStore) -> None:
+    """Store what the calls change, and nothing of what they make."""
+    assert isinstance(store.engine, MongoEngine)
+    await store.engine.database.client.drop_database(store.engine.database)
+    await store.sessions.create("s", participants=["p"])
+    await store.sessions.append_messages("s", [Message(id=id, role="user") for id in ("m", "gone")])
+    await store.rooms.create(Room(id="r"))
 
 
 async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Cluster) -> None:
@@ -133,6 +151,28 @@ async def test_what_was_acknowledged_is_shown_at_once_after_each_election(member
     assert min(writer.result() for writer in writers) > 10
 
 
+async def test_what_a_later_attempt_finds_done_is_told_when_the_majority_has_it(members: Cluster) -> None:
+    members.settle()
+    primary, wire = members.primary(), Wire()
+    uri = with_options(members.uri_of(), heartbeatFrequencyMS=500)
+    async with wired_store(uri, "confirmed", wire) as store:
+        await prepare(store)
+        for name, call in CALLS.items():
+            wire.sent.clear()
+            await call(store)
+            # What is acknowledged at once, the server itself has waited for.
+            assert "ping" not in {sent.name for sent in wire.sent}, name
+        await prepare(store)
+        for name, call in CALLS.items():
+            # Of all that is in doubt, the driver itself does not try this again.
+            unconfirmed = {**DOUBT, "writeConcernError": {"code": 64, "errmsg": "late"}}
+            members.ask(primary, {**FAILING, "mode": {"times": 1}, "data": unconfirmed})
+            wire.sent.clear()
+            await call(store)
+            assert [sent.name for sent in wire.sent][-2:] == ["ping", "find"], (name, wire.sent)
+            assert wire.sent[-1].command["readConcern"].keys() == {"level", "afterClusterTime"}
+
+
 async def test_nothing_is_acknowledged_that_the_majority_does_not_have(
     members: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,23 +181,15 @@ async def test_nothing_is_acknowledged_that_the_majority_does_not_have(
     primary = members.primary()
     others = [member for member in members.members if member is not primary]
     following = {"configureFailPoint": "stopReplProducer", "mode": "off"}
-    # Carried out, and then told to be in doubt: a later attempt finds it done.
-    doubt = {
-        "failCommands": ["insert", "update", "findAndModify", "delete", "commitTransaction"],
-        "writeConcernError": {"code": 91, "errmsg": "going"},
-    }
-    failing = {"configureFailPoint": "failCommand", "mode": "off", "data": doubt}
     async with AsyncMongoStore(with_options(members.uri_of(), heartbeatFrequencyMS=500), "doubt") as store:
-        await store.sessions.create("s", participants=["p"])
-        await store.sessions.append_messages("s", [Message(id=id, role="user") for id in ("m", "gone")])
-        await store.rooms.create(Room(id="r"))
+        await prepare(store)
         try:
             for member in others:
                 members.ask(member, {**following, "mode": "alwaysOn"})
-            members.ask(primary, {**failing, "mode": "alwaysOn"})
+            members.ask(primary, {**FAILING, "mode": "alwaysOn"})
             calling = asyncio.gather(*(call(store) for call in CALLS.values()), return_exceptions=True)
             await asyncio.sleep(0.7)
-            members.ask(primary, failing)
+            members.ask(primary, FAILING)
             outcomes = dict(zip(CALLS, await calling, strict=True))
         finally:
             for member in others:
