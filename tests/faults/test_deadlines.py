@@ -7,7 +7,7 @@ import inspect
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from signal import SIGCONT, SIGSTOP
 from threading import Event as Flag
 from types import SimpleNamespace
@@ -17,7 +17,8 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, Room, UnavailableError
-from mongostore.repositories import Repository
+from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.repositories import Connection, Repository, step
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
 from tests.contract.wire import Case, verbs_of
 from tests.faults.conftest import with_options
@@ -228,6 +229,30 @@ async def wounded(uri: str, **how: Any) -> AsyncIterator[None]:
             await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
+async def test_a_silent_server_is_given_less_time_for_its_next_answers() -> None:
+    given, silence, after = list[float](), iter([True] * 4 + [False] * 3), iter(range(8))
+
+    class Silent(EmbeddedEngine):
+        def deadline(self, seconds: float) -> AbstractContextManager[object]:
+            given.append(seconds)
+            return nullcontext()
+
+        async def revive(self) -> bool:
+            return not next(silence)
+
+    async def answer() -> bool:
+        if next(after) < 7:
+            raise UnavailableError("no answer in time")
+        return True
+
+    connection = Connection(Silent("", "silent"), timeout=60.0)
+    await connection.attach()
+    given.clear()
+    assert await step(connection, answer)
+    # The last three attempts are made at a server that has said something since.
+    assert given == [3.0, 1.0, 2.0, 3.0, 3.0, 6.0, 6.0, 6.0]
+
+
 async def test_a_slow_server(alone: Cluster, told: Callable[[float], None]) -> None:
     uri = with_options(alone.uri_of(), appName=APP, maxPoolSize=100)
     slow = {"blockConnection": True, "blockTimeMS": SLOW_MS}
@@ -329,6 +354,14 @@ async def test_a_first_connection_to_a_server_that_stands_still(
         told(await refused_in_time(alone.uri_of(), member.address, "does not answer"))
     finally:
         member.send(SIGCONT)
+
+
+async def test_a_first_connection_to_a_server_that_says_who_it_is_and_nothing_more(
+    alone: Cluster, told: Callable[[float], None]
+) -> None:
+    uri, silent = with_options(alone.uri_of(), appName=APP), {"blockConnection": True, "blockTimeMS": 8000}
+    async with wounded(alone.uri_of(), failCommands=["ping"], **silent):
+        told(await refused_in_time(uri, alone.members[0].address, "does not answer"))
 
 
 async def test_a_first_connection_to_a_name_that_is_not_known(

@@ -156,21 +156,35 @@ async def test_a_commit_that_stalls_beyond_an_attempt_is_stored_once(
 
 
 class Lossy:
-    """A stretch of network before a server that carries a chosen command on and loses its reply."""
+    """A stretch of network before a server.
+
+    Attributes:
+        loses: The commands that it carries on, once for each time they are named, and whose reply it loses.
+        drops: The commands that it does not carry on, once for each time they are named.
+        delays: How many seconds it keeps a command before it carries it on, whoever has gone meanwhile.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.loses: list[str] = []
+        self.drops: list[str] = []
+        self.delays: dict[str, float] = {}
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, onward = await asyncio.open_connection("127.0.0.1", self.port)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 request = await frame(reader)
-                onward.write(request)
-                reply = await frame(upstream)
                 # Of an OP_MSG: the first name in its first section, behind header, flags, kind, length, type.
                 name = request[26 : request.index(0, 26)].decode(errors="replace")
+                await asyncio.sleep(self.delays.get(name, 0))
+                if name in self.drops:
+                    self.drops.remove(name)
+                    # Until nobody waits for an answer any more.
+                    await reader.read()
+                    break
+                onward.write(request)
+                reply = await frame(upstream)
                 if name in self.loses:
                     self.loses.remove(name)
                     break
@@ -408,6 +422,37 @@ async def test_transactions_cancelled_at_any_moment_leave_none_open(faults: Any,
         assert held == identity
     stored = faults.store.engine.database["identity_addresses"]
     assert await stored.count_documents({}) == len(identity.addresses.get("sms", []))
+
+
+async def test_no_transaction_is_begun_behind_a_caller_who_is_gone(
+    faults: Any, server_uri: str, database: str
+) -> None:
+    async with lossy_store(server_uri, database) as (store, network):
+        await store.identities.create(Identity(id="i"))
+        network.delays = dict.fromkeys(("findAndModify", "update"), 0.5)
+        work = asyncio.create_task(store.identities.link_address("i", "sms", "1"))
+        await asyncio.sleep(0.2)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        # By now the server has been told all that was on its way.
+        await asyncio.sleep(0.6)
+        await check_nothing_open(faults.admin)
+
+
+async def test_a_commit_that_was_on_its_way_when_its_caller_was_cancelled_is_carried_through(
+    faults: Any, server_uri: str, database: str
+) -> None:
+    async with lossy_store(server_uri, database) as (store, network):
+        await store.identities.create(Identity(id="i"))
+        network.drops = ["commitTransaction"]
+        work = asyncio.create_task(store.identities.link_address("i", "sms", "1"))
+        await asyncio.sleep(0.2)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        await check_nothing_open(faults.admin)
+        assert await store.identities.find_by_address("sms", "1") is not None
 
 
 async def test_a_deleted_room_takes_all_with_it_whatever_fails(faults: Any) -> None:
