@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from mongostore.cli.demo import demo
 from mongostore.cli.doctor import doctor
@@ -11,7 +15,23 @@ from mongostore.cli.keys import keys
 from mongostore.cli.serve import serve
 from mongostore.cli.transfer import export_lines, import_lines
 
+
+class _Commands(TyperGroup):
+    """Quotes a wrong command line without the password of a URI in it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the command line names."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # An error of usage, whose class is typer's own or click's, by its version.
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = re.sub(r"://\S*@", "://***@", message)  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Conversations in MongoDB.",
     no_args_is_help=True,
     add_completion=False,

@@ -133,6 +133,14 @@ def test_an_error_is_one_line_and_exit_code_1(arguments, environment, reason):
     assert "secret" not in result.stderr
 
 
+@pytest.mark.parametrize("before", [[], ["ping"], ["indexes"], ["keys", "list"]])
+def test_a_uri_in_the_wrong_place_is_quoted_without_its_password(before):
+    result = process(*before, "mongodb://user:secret/@x@example.com/store")
+    assert result.returncode == 2
+    assert "mongodb://***@example.com/store" in result.stderr
+    assert "secret" not in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [["import", "no-such-file"], ["ping", "--nonsense"], ["import"]])
 def test_wrong_usage_is_exit_code_2(arguments):
     result = process(*arguments)
