@@ -41,7 +41,8 @@ class Settings(BaseSettings):
         env_prefix="MONGOSTORE_", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    uri: str = "mongomock://"
+    # It may hold a password.
+    uri: str = Field(default="mongomock://", repr=False)
     database: str | None = None
     ensure_indexes: bool = True
     timeout: float = Field(default=20.0, gt=0)

@@ -38,6 +38,7 @@ from mongostore import (
 from mongostore.cli import app as cli
 from mongostore.repositories import Repository
 from mongostore.servers.problems import speak_problems
+from mongostore.settings import Settings
 from tests.faults.deployments import SECRET, Cluster, cluster, free_port, with_options
 from tests.servers.parts import client
 
@@ -309,7 +310,12 @@ async def test_commands_are_logged_for_whoever_asks_for_them_by_name(
     assert any(line.startswith(COMMANDS) and TEXT in line for line in logged)
 
 
-async def test_nothing_shows_the_password_that_it_was_given(secret: Cluster) -> None:
+async def test_nothing_shows_the_password_that_it_was_given(
+    secret: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONGOSTORE_URI", secret.admin_uri)
+    assert Settings().uri == secret.admin_uri
+    assert not is_told(repr(Settings()))
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         repositories = [one for one in vars(store).values() if isinstance(one, Repository)]
         shown = [store, store.engine, *repositories, store.capabilities, await store.describe()]
