@@ -10,13 +10,16 @@ from typing import ClassVar, ParamSpec, TypeVar
 from pymongo.errors import PyMongoError
 
 from mongostore.engines.faults import translate, unchained
-from mongostore.repositories.calls import current_call, find_call, was_there
+from mongostore.repositories.calls import Kind, current_call, find_call, was_there
 from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
 
 __all__ = ["Connection", "Repository", "current_call", "opened", "settled_step", "step", "was_there"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# Verbs mean the same everywhere; one with another name is taken for one that changes something.
+_READING = {"get", "find", "list", "count", "exists"}
 
 
 class Repository:
@@ -47,12 +50,17 @@ class Repository:
             if name in cls.in_steps:
                 setattr(cls, name, _guarded_steps(member))
             elif inspect.iscoroutinefunction(member):
-                setattr(cls, name, _guarded(member, name in cls.settled))
+                kind = Kind.SETTLED if name in cls.settled else _kind_of(name)
+                setattr(cls, name, _guarded(member, kind))
             elif inspect.isasyncgenfunction(member):
                 setattr(cls, name, _guarded_generator(member))
 
 
-def _guarded(verb: Callable[P, Awaitable[R]], is_settled: bool) -> Callable[P, Awaitable[R]]:
+def _kind_of(name: str) -> Kind:
+    return Kind.READING if name.partition("_")[0] in _READING else Kind.CHANGING
+
+
+def _guarded(verb: Callable[P, Awaitable[R]], kind: Kind) -> Callable[P, Awaitable[R]]:
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
@@ -60,7 +68,7 @@ def _guarded(verb: Callable[P, Awaitable[R]], is_settled: bool) -> Callable[P, A
             connection.check_open()
             return await verb(*args, **kwargs)
         with unchained():
-            return await bounded(connection, lambda: verb(*args, **kwargs), is_settled=is_settled)
+            return await bounded(connection, lambda: verb(*args, **kwargs), kind)
 
     return run
 

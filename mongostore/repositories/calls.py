@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -24,6 +25,20 @@ NEWER = {"$gt": SCHEMA_VERSION}
 # A server that is silent between them has less of it at first, for another may have taken its place.
 _ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
 _SILENT_SECONDS = (3.0, 1.0, 2.0, 3.0)
+
+
+class Kind(Enum):
+    """What a call does.
+
+    Attributes:
+        CHANGING: It may change something.
+        READING: It reads what the primary has.
+        SETTLED: It reads what the majority has.
+    """
+
+    CHANGING = auto()
+    READING = auto()
+    SETTLED = auto()
 
 
 @dataclass
@@ -55,7 +70,7 @@ class Call:
 
     Attributes:
         ends: When it must have ended, by the monotonic clock.
-        is_settled: Whether its reads show what the majority has, and not what the primary has.
+        kind: What it does.
         now: When the call began, in microseconds since 1970.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
@@ -64,8 +79,7 @@ class Call:
     """
 
     ends: float
-    is_settled: bool = False
-
+    kind: Kind
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
     is_silent: bool = False
@@ -106,9 +120,9 @@ def was_there(result: DeleteResult | UpdateResult) -> bool:
 
 
 @contextmanager
-def calling(seconds: float, *, is_settled: bool = False) -> Iterator[Call]:
+def calling(seconds: float, kind: Kind) -> Iterator[Call]:
     """Run what is inside the `with` block as one call that may take so many seconds."""
-    call = Call(ends=time.monotonic() + seconds, is_settled=is_settled)
+    call = Call(time.monotonic() + seconds, kind)
     token = _call.set(call)
     try:
         yield call

@@ -16,7 +16,7 @@ from mongostore.documents import Documents
 from mongostore.engines import Capability, Engine
 from mongostore.engines.faults import translate
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
-from mongostore.repositories.calls import Call, calling, checked
+from mongostore.repositories.calls import Call, Kind, calling, checked
 from mongostore.repositories.guarding import Guarded
 
 P = ParamSpec("P")
@@ -136,14 +136,14 @@ async def step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run one bounded, retried step of what is not bounded and retried as a whole."""
-    return await bounded(connection, lambda: action(*args, **kwargs))
+    return await bounded(connection, lambda: action(*args, **kwargs), Kind.CHANGING)
 
 
 async def settled_step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run a step whose reads show all that was acknowledged, and nothing that a failover takes back."""
-    return await bounded(connection, lambda: action(*args, **kwargs), is_settled=True)
+    return await bounded(connection, lambda: action(*args, **kwargs), Kind.SETTLED)
 
 
 @asynccontextmanager
@@ -166,9 +166,7 @@ async def opened(
         await asyncio.shield(connection.discard(opening))
 
 
-async def bounded(
-    connection: Connection, action: Callable[[], Awaitable[R]], *, is_settled: bool = False
-) -> R:
+async def bounded(connection: Connection, action: Callable[[], Awaitable[R]], kind: Kind) -> R:
     """Run an action as one call, and again while the server is away and the call's time lasts.
 
     Raises:
@@ -178,7 +176,7 @@ async def bounded(
     """
     connection.check_open()
     engine = connection.engine
-    with calling(connection.timeout, is_settled=is_settled) as call:
+    with calling(connection.timeout, kind) as call:
         while True:
             try:
                 with engine.deadline(call.attempt_seconds()):
@@ -193,10 +191,10 @@ async def bounded(
 
 
 async def _attempt(engine: Engine, call: Call, action: Callable[[], Awaitable[R]]) -> R:
-    if call.is_settled:
+    if call.kind is Kind.SETTLED:
         return await checked(call, engine.settle(action))
     result = await checked(call, action())
-    if call.attempt:
+    if call.attempt and call.kind is Kind.CHANGING:
         # What it found done already, the majority may not have so far.
         await engine.confirm()
     return result

@@ -171,6 +171,12 @@ async def test_what_a_later_attempt_finds_done_is_told_when_the_majority_has_it(
             await call(store)
             assert [sent.name for sent in wire.sent][-2:] == ["ping", "find"], (name, wire.sent)
             assert wire.sent[-1].command["readConcern"].keys() == {"level", "afterClusterTime"}
+        # What has only been read waits for nobody.
+        late = {"failCommands": ["find"], "errorCode": 50}
+        members.ask(primary, {**FAILING, "mode": {"times": 1}, "data": late})
+        wire.sent.clear()
+        await store.sessions.get("s")
+        assert [sent.name for sent in wire.sent if sent.name != "aggregate"] == ["find", "find"]
 
 
 async def test_nothing_is_acknowledged_that_the_majority_does_not_have(
