@@ -7,7 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.engines.facts import Deployment, Usage
-from mongostore.engines.mongo import DEFAULT_DATABASE, MongodEngine, MongoEngine, Transactions
+from mongostore.engines.folder import MongodEngine
+from mongostore.engines.mongo import DEFAULT_DATABASE, MongoEngine, Transactions
 from mongostore.engines.motor import engine_from_motor, is_motor
 from mongostore.engines.protocol import Capability, Database, Engine
 from mongostore.errors import ConfigurationError

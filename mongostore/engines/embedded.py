@@ -15,6 +15,7 @@ from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.feed import LOCK
 from mongostore.engines.protocol import Capability, Database
 from mongostore.engines.transactions import Statements
+from mongostore.errors import MongoStoreError, UnavailableError
 
 R = TypeVar("R")
 
@@ -92,6 +93,10 @@ class EmbeddedEngine:
         await asyncio.sleep(0)
         with LOCK, self._database.client.feed.transaction():
             return _run_at_once(statements(None))
+
+    def overdue(self) -> MongoStoreError:
+        """Return the error that says that something has not ended in time."""
+        return UnavailableError(f"{self.label}: no answer in time")
 
     def deadline(self, seconds: float) -> contextlib.AbstractContextManager[object]:
         """Bound nothing: no command waits for anything."""

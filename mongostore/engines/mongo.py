@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pymongo
@@ -20,8 +19,10 @@ from pymongo.errors import (
 from pymongo.errors import (
     ConnectionFailure,
     InvalidURI,
+    NetworkTimeout,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
 )
 from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri, validate_options
@@ -29,7 +30,6 @@ from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.facts import Deployment, Usage, ping_times
 from mongostore.engines.faults import translate
-from mongostore.engines.mongod import Mongod
 from mongostore.engines.protocol import Capability, Database
 from mongostore.engines.settling import Settling
 from mongostore.engines.transactions import DRIVER, Statements, deadline, end_abandoned, transact
@@ -106,7 +106,7 @@ class MongoEngine:
         self._capabilities: frozenset[Capability] = frozenset()
         self._settling: Settling | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
-        self._unended: set[asyncio.Task[None]] = set()
+        self._unended: set[asyncio.Task[Any]] = set()
         self.label = label_of(uri)
 
     @property
@@ -263,6 +263,12 @@ class MongoEngine:
         if self._settling:
             await self._settling.confirm()
 
+    def overdue(self) -> MongoStoreError:
+        """Return the error that says whether there was no server to ask, or none that answered in time."""
+        servers = self._client.topology_description.server_descriptions() if self._client else {}
+        is_there = any(server.is_server_type_known for server in servers.values())
+        return translate(NetworkTimeout() if is_there else ServerSelectionTimeoutError(), self.label)
+
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""
         return deadline(seconds)
@@ -313,47 +319,6 @@ class MongoEngine:
             # Whoever calls itself by another name is struck off the list.
             reason = _OTHER_SET
         return UnavailableError(f"{self.label}: {reason}")
-
-
-class MongodEngine(MongoEngine):
-    """The engine of `mongod:///folder`: a server of its own, with its data in that folder.
-
-    Args:
-        directory: The folder; made when missing.
-        database: The database.
-        binary: The server to run; else it is looked for (see `Mongod`).
-    """
-
-    def __init__(self, directory: Path, database: str, *, binary: Path | None = None) -> None:
-        super().__init__("mongodb://127.0.0.1", database)
-        self._server = Mongod(directory, binary)
-        self.label = f"mongod://{directory}"
-
-    async def open(self) -> None:
-        """Start the server, or join the one that runs in that folder, and connect.
-
-        Raises:
-            ConfigurationError: No server can be run, or not in that folder.
-            UnavailableError: It does not answer.
-        """
-        self._uri = await asyncio.to_thread(self._server.start)
-        await super().open()
-
-    async def close(self) -> None:
-        """Disconnect; the last one to leave stops the server."""
-        await super().close()
-        try:
-            stopping = asyncio.get_running_loop().run_in_executor(None, self._server.stop)
-        except RuntimeError:
-            # An interpreter that is about to exit begins nothing in other threads any more.
-            self._server.stop()
-        else:
-            await stopping
-
-    async def revive(self) -> bool:
-        """Start the server again if it died, and end what dead processes have begun."""
-        await asyncio.to_thread(self._server.start)
-        return await super().revive()
 
 
 def label_of(uri: str) -> str:

@@ -11,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore.engines.facts import Deployment, Usage
 from mongostore.engines.transactions import Statements
+from mongostore.errors import MongoStoreError
 
 R = TypeVar("R")
 
@@ -102,6 +103,9 @@ class Engine(Protocol):
 
     async def confirm(self) -> None:
         """Wait until nothing that is there by now is taken back any more."""
+
+    def overdue(self) -> MongoStoreError:
+        """Return the error that says, as far as it is known, why something has not ended in time."""
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""

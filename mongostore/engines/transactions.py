@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 R = TypeVar("R")
@@ -47,7 +47,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 async def transact(
-    client: Client, concern: WriteConcern, statements: Statements[R], unended: set[asyncio.Task[None]]
+    client: Client, concern: WriteConcern, statements: Statements[R], unended: set[asyncio.Task[Any]]
 ) -> R:
     """Run statements in one transaction, anew whenever another one is in their way.
 
@@ -70,8 +70,8 @@ async def transact(
         while True:
             try:
                 await session.start_transaction(write_concern=concern)
-                result = await _whole(statements(session))
-                await _commit(session, ending)
+                result = await ending.carry_through(statements(session))
+                await ending.carry_through(_commit(session, ending))
             except BaseException as error:
                 # A commit that goes on alone is in the way of an abort.
                 has_ended = not ending.goes_on and (
@@ -123,31 +123,53 @@ def _is_passing(error: BaseException) -> bool:
 
 
 class _Ending:
-    """What ends a transaction at last, in a context of its own, for which no deadline is over yet.
+    """What is under way in a transaction, and its end: neither is given up half-way.
 
-    Whoever waits for it does so until his own deadline, and hardly longer; it goes on without him.
+    An abort on another connection would overtake a statement, which would then begin the transaction anew and
+    keep it open, and after a commit the driver aborts nothing. Whoever waits does so until the deadline, and
+    hardly longer; what has not ended by then goes on without him.
     """
 
-    def __init__(self, unended: set[asyncio.Task[None]]) -> None:
+    def __init__(self, unended: set[asyncio.Task[Any]]) -> None:
         self._unended = unended
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
 
     @property
     def goes_on(self) -> bool:
         """Whether something is under way that nobody waits for any more."""
         return self._task is not None and not self._task.done()
 
+    async def carry_through(self, work: Awaitable[R]) -> R:
+        """Wait for something in the transaction, and return what comes of it.
+
+        Raises:
+            PyMongoError: What came of it, or that nothing did in time.
+        """
+
+        async def run() -> R:
+            return await work
+
+        task = asyncio.create_task(run(), context=copy_context())
+        try:
+            await _to_the_end(task, _ends.get() + _GRACE_SECONDS)
+        finally:
+            if not task.done():
+                self._keep(task)
+        if not task.done():
+            raise NetworkTimeout("it has not ended in time")
+        return task.result()
+
     async def try_out(self, end: Callable[[], Awaitable[None]]) -> bool:
-        """Begin an end of the transaction, and return whether it has come to its own end in time.
+        """Begin an end of the transaction, with time of its own, and return whether it is reached by now.
 
         Raises:
             PyMongoError: What came of it, in time.
         """
-        self._task = self._start(_bounded(end))
-        await _to_the_end(self._task, max(_ends.get(), time.monotonic() + _GRACE_SECONDS))
-        if self._task.done():
-            self._task.result()
-        return self._task.done()
+        task = self._keep(asyncio.create_task(_bounded(end), context=Context()))
+        await _to_the_end(task, max(_ends.get(), time.monotonic() + _GRACE_SECONDS))
+        if task.done():
+            task.result()
+        return task.done()
 
     async def leave(self, session: AsyncClientSession) -> None:
         """Give the session back as soon as nothing uses it any more."""
@@ -157,47 +179,30 @@ class _Ending:
 
         async def leave() -> None:
             await asyncio.wait([before])
-            await session.end_session()
+            await _bounded(session.end_session)
 
-        self._start(leave())
+        self._keep(asyncio.create_task(leave(), context=Context()))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, context=Context())
+    def _keep(self, task: asyncio.Task[R]) -> asyncio.Task[R]:
+        self._task = task
         self._unended.add(task)
         task.add_done_callback(self._note_end)
         return task
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
+    def _note_end(self, task: asyncio.Task[Any]) -> None:
         self._unended.discard(task)
         # Looked at, for nobody else may.
         task.cancelled() or task.exception()
 
 
-async def _whole(statements: Awaitable[R]) -> R:
-    # An abort on another connection overtakes a statement that is given up half-way, which begins the
-    # transaction after it, and keeps it open.
-    async def run() -> R:
-        return await statements
-
-    task = asyncio.create_task(run(), context=copy_context())
-    await _to_the_end(task)
-    return task.result()
-
-
 async def _commit(session: AsyncClientSession, ending: _Ending) -> None:
-    # Given up half-way it may stay open, for the driver aborts none after that, and keep others waiting.
-    async def commit() -> None:
-        try:
-            await _insist(session)
-        except PyMongoError as error:
-            if not error.has_error_label("UnknownTransactionCommitResult"):
-                raise
-            if not await ending.try_out(session.commit_transaction):
-                raise
-
-    task = asyncio.create_task(commit(), context=copy_context())
-    await _to_the_end(task)
-    task.result()
+    try:
+        await _insist(session)
+    except PyMongoError as error:
+        if not error.has_error_label("UnknownTransactionCommitResult"):
+            raise
+        if not await ending.try_out(session.commit_transaction):
+            raise
 
 
 async def _insist(session: AsyncClientSession) -> None:
@@ -215,7 +220,7 @@ async def _bounded(end: Callable[[], Awaitable[None]]) -> None:
         await end()
 
 
-async def _to_the_end(task: asyncio.Task[Any], until: float = math.inf) -> None:
+async def _to_the_end(task: asyncio.Task[Any], until: float) -> None:
     """Wait for what ends by itself, or until then; whoever is cancelled meanwhile is so after it."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done() and (left := until - time.monotonic()) > 0:

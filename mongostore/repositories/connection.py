@@ -22,6 +22,9 @@ from mongostore.repositories.guarding import Guarded
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# What ends by itself at a call's end, says why; what does not is ended.
+_GRACE_SECONDS = 0.1
+
 
 class Connection:
     """An engine as the repositories of one store use it: open or not, in one process and one event loop.
@@ -180,11 +183,15 @@ async def bounded(connection: Connection, action: Callable[[], Awaitable[R]], ki
         while True:
             try:
                 with engine.deadline(call.attempt_seconds()):
-                    return await _attempt(engine, call, action)
+                    # The driver looks for a server half a second at a time, and for its name without end.
+                    async with asyncio.timeout(call.ends - time.monotonic() + _GRACE_SECONDS):
+                        return await _attempt(engine, call, action)
             except PyMongoError as error:
                 reported: MongoStoreError = translate(error, engine.label)
             except UnavailableError as error:
                 reported = error
+            except TimeoutError:
+                reported = engine.overdue()
             if not (isinstance(reported, UnavailableError) and reported.retryable):
                 raise reported from None
             await _pause(connection, call, reported)
@@ -212,7 +219,7 @@ async def _pause(connection: Connection, call: Call, reported: MongoStoreError) 
         raise reported from None
     await asyncio.sleep(pause)
     try:
-        async with asyncio.timeout_at(asyncio.get_running_loop().time() + call.ends - time.monotonic()):
+        async with asyncio.timeout(call.ends - time.monotonic()):
             call.is_silent = not await connection.engine.revive()
     except TimeoutError:
         raise reported from None

@@ -91,11 +91,7 @@ class Committer:
             worker = asyncio.create_task(self._work(room_id), context=Context())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
-        try:
-            async with asyncio.timeout(call.ends - time.monotonic()):
-                return await entry.done
-        except TimeoutError:
-            raise UnavailableError(f"{self._connection.engine.label}: no answer in time") from None
+        return await entry.done
 
     async def _work(self, room_id: str) -> None:
         waiting, group = self._waiting[room_id], list[Entry]()
