@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from pymongo.errors import NetworkTimeout
 
 from mongostore import (
     AsyncMongoStore,
@@ -453,6 +454,24 @@ async def test_a_commit_that_was_on_its_way_when_its_caller_was_cancelled_is_car
             await work
         await check_nothing_open(faults.admin)
         assert await store.identities.find_by_address("sms", "1") is not None
+
+
+async def test_a_statement_that_does_not_end_is_waited_for_until_the_deadline_and_undone_after_it(
+    faults: Any,
+) -> None:
+    engine, over = faults.store.engine, asyncio.Event()
+
+    async def statements(session: Any) -> None:
+        await engine.database["rooms"].insert_one({"_id": "r"}, session=session)
+        # As the driver waits for the look-up of a name.
+        async with asyncio.timeout(5):
+            await over.wait()
+
+    with pytest.raises(NetworkTimeout), engine.deadline(0.3):
+        await engine.transact(statements)
+    over.set()
+    await check_nothing_open(faults.admin)
+    assert await engine.database["rooms"].find_one({"_id": "r"}) is None
 
 
 async def test_a_deleted_room_takes_all_with_it_whatever_fails(faults: Any) -> None:
