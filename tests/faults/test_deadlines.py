@@ -23,14 +23,13 @@ from tests.contract import test_costs, test_keys, test_room_costs, test_thread_c
 from tests.contract.wire import Case, verbs_of
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
+from tests.faults.limits import Limit
 from tests.faults.load import tell as show
 
 pytestmark = pytest.mark.server
 
 TIMEOUT = 1.0
 GRACE = 0.25
-# The last part of each limit, in turns of the event loop.
-TURNS, TURN_SECONDS = 100, 0.001
 OPEN_SECONDS = 5.0
 CLOSE_SECONDS = 4.0
 AT_ONCE = 60
@@ -63,30 +62,6 @@ MORE = [
 ]
 # Those that watch also write beside it, and what comes late waits for what was before it.
 LEFT_OUT = {"watch", "late"}
-
-
-class Limit:
-    """A timer begun beside a call, which is late as the call is where a busy machine gives neither a turn.
-
-    Args:
-        seconds: What the call may take.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._began = time.monotonic()
-        self._task = asyncio.create_task(self._run())
-
-    async def _run(self) -> None:
-        await asyncio.sleep(self._seconds - TURNS * TURN_SECONDS)
-        for _ in range(TURNS):
-            await asyncio.sleep(TURN_SECONDS)
-
-    def stop(self) -> tuple[bool, float]:
-        """Return whether the call was within its limit, and the seconds that it took."""
-        kept = not self._task.done()
-        self._task.cancel()
-        return kept, time.monotonic() - self._began
 
 
 class Outcome(NamedTuple):
