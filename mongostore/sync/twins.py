@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from mongostore.portal import Portal, mirror, mirror_iter
+from mongostore.portal import Mirrored, Portal, mirror, mirror_iter
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
     BindingRepository,
@@ -30,16 +30,13 @@ from mongostore.repositories.threads import (
 )
 from mongostore.store import AsyncMongoStore
 
-if TYPE_CHECKING:
-    from mongostore.sync.store import MongoStore
-
 C = TypeVar("C")
 
 
 class _Mirror(Generic[C]):
     """A repository's blocking twin, which finds its core anew when the store has begun anew."""
 
-    def __init__(self, store: MongoStore, find: Callable[[AsyncMongoStore], C]) -> None:
+    def __init__(self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], C]) -> None:
         self._store = store
         self._find = find
         self._found: tuple[AsyncMongoStore, C] | None = None
