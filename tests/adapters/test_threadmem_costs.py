@@ -14,7 +14,7 @@ from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role
 from mongostore.adapters.threadmem.shelf import Shelf
 from mongostore.engines.mongo import MongoEngine
-from tests.contract.wire import INDEXES, Sent, Wire, concerned, nested, stages_of
+from tests.contract.wire import INDEXES, Sent, Wire, concerned, nested, settle, stages_of
 
 pytestmark = pytest.mark.server
 
@@ -37,6 +37,7 @@ def wired(
         patch.setattr("mongostore.store.engine_for", lambda *_, **__: engine)
         store = MongoStore(server_uri, database)
     with store:
+        store.portal.run(settle(store.core))
         yield RoleThread.at(Shelf(store=store))
 
 
