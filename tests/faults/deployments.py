@@ -26,7 +26,7 @@ _ELECTION_MS = 2_000
 _CATCH_UP_MS = 2_000
 # By default a follower asks a member that stands still for 13 seconds before it looks for another one.
 # Until it has also given up telling that member of its progress, others know of that by heartbeats alone.
-_HEARTBEAT_MS = 500
+_HEARTBEAT_MS = 250
 _NOTICING = "--setParameter=oplogNetworkTimeoutBufferSeconds=1"
 _START_SECONDS = 60
 _PRIMARY, _SECONDARY = 1, 2
