@@ -31,3 +31,9 @@ class Limit:
         kept = not self._task.done()
         self._task.cancel()
         return kept, time.monotonic() - self._began
+
+    def check(self) -> float:
+        """Check that the call was within its limit, and return the seconds that it took."""
+        in_time, seconds = self.stop()
+        assert in_time, f"took {seconds:.2f} of {self._seconds} s"
+        return seconds
