@@ -58,7 +58,8 @@ def downloaded(name: str, folder: Path) -> Path:
 @pytest.mark.timeout(1500)
 def test_roomkits_own_tests_pass_on_our_store(source: Path, server_uri: str, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
-    options = ["-p", "roomkit_plugin", "-p", "no:cacheprovider", "-n", "auto", "--maxprocesses", "4"]
+    # In one process: the other cores are for what else is tested, and many of these tests are in a hurry.
+    options = ["-p", "roomkit_plugin", "-p", "no:cacheprovider"]
     options += ["-o", "asyncio_default_fixture_loop_scope=function", "--timeout", "120"]
     options += ["-q", "--tb", "short", "--show-capture", "no", "--junitxml", str(report)]
     # Their children find the stand-ins by the last of these.
