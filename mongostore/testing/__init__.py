@@ -1,6 +1,6 @@
-"""What each framework, and this package itself, asks of a store: suites of tests for pytest.
+"""What each framework, and the clients of a service, ask of what stores for them: suites of tests for pytest.
 
-They are for stores and adapters of others: a fork, a wrapper, a backend on something else. A suite is a class
+They are for adapters of others: a fork, a wrapper, a backend on something else. A suite is a class
 that pytest does not collect by itself. Derive one from it, and give it the fixtures that it names:
 
     class TestMyDatabase(DatabaseSuite):

@@ -1,26 +1,57 @@
-"""What is stored of rooms and of all that hangs on them."""
+"""Rooms with one of each kind in them, and what is stored, for those who look what is found or changed."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from mongostore import AsyncMongoStore
-from mongostore.testing.store.furnishing import RoomsState
+from mongostore import (
+    AsyncMongoStore,
+    Binding,
+    Event,
+    Identity,
+    Observation,
+    Participant,
+    Room,
+    Task,
+    Verification,
+    VerificationRequest,
+    VoiceDelivery,
+)
 
+T = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 COLLECTIONS = (
     *("rooms", "events", "bindings", "participants", "identities", "identity_addresses", "verifications"),
     *("verification_requests", "tasks", "observations", "read_markers", "voice_deliveries", "leases"),
 )
 
 
+async def furnish(store: AsyncMongoStore) -> None:
+    """Store one of each kind that a query that is too wide would find."""
+    await store.rooms.create(Room(id="r", status="x", organization_id="x"))
+    await store.events.commit(Event(id="e", room_id="r", channel_id="c", idempotency_key="k"))
+    await store.bindings.upsert(Binding(room_id="r", channel_id="c", participant_id="p", metadata={"k": "a"}))
+    await store.participants.upsert(Participant(room_id="r", id="p", channel_ids=["c"]))
+    await store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+    await store.verifications.upsert(Verification(identity_id="i", status="x", expires_at=T))
+    await store.verifications.create_request(VerificationRequest(id="q", identity_id="i"))
+    await store.tasks.create(Task(id="t", room_id="r"))
+    await store.observations.create(Observation(id="o", room_id="r"))
+    await store.read_markers.mark_all("r", "c")
+    await store.voice_deliveries.claim(VoiceDelivery(room_id="r", key="k", content_hash="h", attempt_id="a"))
+    await store.leases.acquire("l", "o", 60)
+
+
+def altered(value: Any, **members: Any) -> Any:
+    """Return a value with members that the model would refuse."""
+    return value.model_copy(update=members)
+
+
+async def counted(store: AsyncMongoStore, collection: str) -> int:
+    return await store.engine.database[collection].count_documents({})
+
+
 async def rows(store: AsyncMongoStore) -> dict[str, Any]:
     """Return all that is stored."""
     database = store.engine.database
     return {name: await database[name].find({}, sort=[("_id", 1)]).to_list() for name in COLLECTIONS}
-
-
-class Stored(RoomsState):
-    """Suites that mix this in compare what is stored, too."""
-
-    async def state(self, store: AsyncMongoStore) -> Any:
-        return await rows(store)

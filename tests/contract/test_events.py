@@ -1,38 +1,395 @@
-"""What events promise, on every engine, and what is stored of them."""
+"""What events promise when they are committed, changed and deleted, on every engine."""
 
 from __future__ import annotations
 
 import asyncio
-import operator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from mongostore import AsyncMongoStore, Event, Room
-from mongostore.testing.store import EventListsSuite, EventsSuite
-from mongostore.testing.store.event_lists import COUNT, FILTERS, event
-from tests.contract.furnishing import Stored
+import pytest
+
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    DocumentTooLargeError,
+    Event,
+    EventFilter,
+    MongoStoreError,
+    NotFoundError,
+    Room,
+)
+from tests.contract.furnishing import T, rows
 
 
-class TestEvents(Stored, EventsSuite):
-    """What events promise when they are committed, changed and deleted."""
+def said(event_id: str | None = None, **members: Any) -> Event:
+    members = {"room_id": "r", "channel_id": "c", **members}
+    return Event(**members) if event_id is None else Event(id=event_id, **members)
 
 
-class TestEventLists(EventListsSuite):
-    """How events are listed, counted, summed up and watched."""
+async def indexes(store: AsyncMongoStore, room_id: str = "r") -> dict[str, Any]:
+    listed = store.events.iter(room_id, where=EventFilter(blocked=True))
+    return {event.id: event.index async for event in listed}
 
-    async def test_iter_goes_on_over_many_pages_and_past_what_cannot_be_read(
+
+class TestEvents:
+    @pytest.fixture(autouse=True)
+    async def _room(self, store: AsyncMongoStore) -> None:
+        await store.rooms.create(Room(id="r"))
+
+    async def test_a_commit_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
+        event = Event(
+            id="e",
+            room_id="r",
+            index=99,
+            type="tool",
+            status="pending",
+            visibility="internal",
+            channel_id="c",
+            channel_type="sms",
+            participant_id="p",
+            content=[1, {"a": None}],
+            parent_event_id="root",
+            responds_to="asked",
+            correlation_id="run",
+            idempotency_key="k",
+            change="edit",
+            target_event_id="t",
+            created_at=T,
+            data={"d": 1},
+            metadata={"a.b": 1},
+            delivery_results={"c.1": {"ok": True}},
+        )
+        committed = await store.events.commit(event)
+        assert committed == event.model_copy(update={"index": 0})
+        assert committed == await store.events.get("e") == await store.events.find("e")
+
+    async def test_a_minted_event_is_told_when_it_was_stored(self, store: AsyncMongoStore) -> None:
+        one, other = await store.events.commit(said()), await store.events.commit(said())
+        assert one.id != other.id
+        assert one.created_at
+        assert abs(datetime.now(UTC) - one.created_at).total_seconds() < 60
+        assert await store.events.find("unknown") is None
+        with pytest.raises(NotFoundError) as caught:
+            await store.events.get("unknown")
+        assert (caught.value.kind, caught.value.id) == ("event", "unknown")
+
+    async def test_commits_count_creates_do_not(self, store: AsyncMongoStore) -> None:
+        for name, verb in zip("abcd", ("commit", "create", "commit", "create"), strict=True):
+            await getattr(store.events, verb)(said(name))
+        room = await store.rooms.get("r")
+        assert (room.event_count, room.latest_index) == (2, 2)
+        assert await indexes(store) == {"a": 0, "b": 1, "c": 2, "d": 3}
+
+    async def test_concurrent_commits_of_several_rooms_get_dense_indexes(
         self, store: AsyncMongoStore
     ) -> None:
-        await store.rooms.create(Room(id="r"))
-        await asyncio.gather(*(store.events.commit(Event(room_id="r", channel_id="c")) for _ in range(1203)))
-        await store.engine.database["events"].update_one({"index": 600}, {"$set": {"type": 5}})
-        met = [found.index async for found in store.events.iter("r")]
-        assert met == [n for n in range(1203) if n != 600]
-        page = await store.events.list("r", after=598, limit=3)
-        assert [found.index for found in page.items] == [599, 601]
-        assert len(page.errors) == 1
-        assert page.next_cursor == "601"
+        for name in ("s", "t"):
+            await store.rooms.create(Room(id=name))
+        commits = [store.events.commit(said(room_id=name)) for _ in range(120) for name in "rst"]
+        creates = [store.events.create(said(room_id=name)) for _ in range(15) for name in "rst"]
+        committed = await asyncio.gather(*commits, *creates)
+        for name in "rst":
+            given = [event.index for event in committed if event.room_id == name]
+            assert sorted(given) == [*range(135)]
+            assert sorted((await indexes(store, name)).values()) == [*range(135)]
+            room = await store.rooms.get(name)
+            assert room.event_count == 120
+            assert room.latest_index == max(
+                event.index or 0 for event in committed[:360] if event.room_id == name
+            )
 
+    async def test_an_index_is_never_given_again(self, store: AsyncMongoStore) -> None:
+        for name in "abc":
+            await store.events.commit(said(name))
+        assert [event.id for event in await store.events.delete("r", "c")] == ["c"]
+        assert (await store.rooms.get("r")).event_count == 3
+        assert (await store.rooms.get("r")).latest_index == 2
+        assert (await store.events.commit(said("d"))).index == 3
+        for name in "abd":
+            await store.events.delete("r", name)
+        assert (await store.events.create(said())).index == 4
 
-def test_the_events_of_these_tests_differ_in_every_member() -> None:
-    events = [event(n) for n in range(COUNT)]
-    for name in FILTERS.keys() & Event.model_fields.keys() | {"type", "status", "created_at"}:
-        assert len({*map(operator.attrgetter(name), events)}) > 1, name
+    async def test_a_created_event_keeps_its_index_and_the_next_one_is_above(
+        self, store: AsyncMongoStore
+    ) -> None:
+        before = await store.rooms.get("r")
+        assert (await store.events.create(said("a", index=5))).index == 5
+        assert (await store.events.create(said("b", index=2))).index == 2
+        assert await store.rooms.get("r") == before
+        assert (await store.events.commit(said("c"))).index == 6
+        for taken in (2, 5, 6):
+            with pytest.raises(AlreadyExistsError):
+                await store.events.create(said(index=taken))
+        assert await indexes(store) == {"b": 2, "a": 5, "c": 6}
+
+    async def test_activity_wakes_a_paused_room_and_no_other(self, store: AsyncMongoStore) -> None:
+        for status in ("active", "paused", "closed"):
+            await store.rooms.create(Room(id=status, status=status, paused_at=T, updated_at=T))
+            quiet = await store.rooms.get(status)
+            await store.events.commit(said(room_id=status), activity=False)
+            await store.events.create(said(room_id=status))
+            room = await store.rooms.get(status)
+            assert room == quiet.model_copy(update={"event_count": 1, "latest_index": 0})
+            await store.events.commit(said(room_id=status))
+            room = await store.rooms.get(status)
+            assert room.last_activity_at
+            assert abs(datetime.now(UTC) - room.last_activity_at).total_seconds() < 60
+            if status == "paused":
+                assert (room.status, room.paused_at) == ("active", None)
+                assert room.updated_at == room.last_activity_at
+            else:
+                assert (room.status, room.paused_at, room.updated_at) == (status, T, T)
+
+    async def test_an_edit_rewrites_its_target_but_not_its_delivery(self, store: AsyncMongoStore) -> None:
+        target = await store.events.commit(said("t", content="old", idempotency_key="k", created_at=T))
+        await store.events.record_delivery("r", "t", {"c": "sent"})
+        edited = target.model_copy(
+            update={
+                "content": "new",
+                "index": 77,
+                "created_at": T + timedelta(days=1),
+                "metadata": {"edited": True},
+                "correlation_id": "run",
+                "idempotency_key": None,
+                "delivery_results": {"c": "lost"},
+            }
+        )
+        edit = await store.events.commit(
+            said("e", type="edit", change="edit", target_event_id="t"), target=edited
+        )
+        assert edit.index == 1
+        assert await store.events.get("t") == edited.model_copy(
+            update={"index": 0, "created_at": T, "delivery_results": {"c": "sent"}}
+        )
+        assert (await store.events.commit(said("again", idempotency_key="k"))).index == 2
+
+    async def test_a_delete_marks_the_edits_of_its_target_alone(self, store: AsyncMongoStore) -> None:
+        target = await store.events.commit(said("t"))
+        other = await store.events.commit(said("other"))
+        for name, of in (("e1", target), ("e2", target), ("e3", other)):
+            edit = said(name, type="edit", change="edit", target_event_id=of.id, metadata={"kept": 1})
+            await store.events.commit(edit, target=of)
+        erased = target.model_copy(update={"content": None, "metadata": {"deleted": True}})
+        delete = said("d", type="delete", change="delete", target_event_id="t")
+        await store.events.commit(delete, target=erased)
+        notes = {event.id: event.metadata async for event in store.events.iter("r")}
+        assert notes == {
+            "t": {"deleted": True},
+            "other": {},
+            "e1": {"kept": 1, "deleted": True},
+            "e2": {"kept": 1, "deleted": True},
+            "e3": {"kept": 1},
+            "d": {},
+        }
+
+    async def test_a_refused_event_leaves_everything_as_it_was(self, store: AsyncMongoStore) -> None:
+        await store.rooms.create(Room(id="s", status="paused", paused_at=T))
+        held = await store.events.commit(said("held", idempotency_key="k", content="kept"))
+        await store.events.commit(said("elsewhere", room_id="s"), activity=False)
+        await store.events.commit(said("edit", change="edit", target_event_id="held"))
+        before = await rows(store)
+        changed = held.model_copy(update={"content": "changed"})
+        away = said("elsewhere", room_id="s")
+        big = said(content="x" * 17_000_000)
+        for event, options, kind in (
+            (said(room_id="unknown"), {}, "room"),
+            (said(idempotency_key="k"), {}, "idempotency key"),
+            (said(idempotency_key="k"), {"target": changed}, "idempotency key"),
+            (said("held"), {}, "event"),
+            (said("held", idempotency_key="k"), {"target": changed}, "event"),
+            (said("elsewhere"), {}, "event"),
+            (said("held", room_id="s"), {}, "event"),
+            (said(), {"target": said("unknown")}, "event"),
+            (said(), {"target": away}, "event"),
+            (said(room_id="s"), {"target": changed}, "event"),
+            (
+                said(type="delete", change="delete", target_event_id="nobody"),
+                {"target": said("nobody")},
+                "event",
+            ),
+            (said(idempotency_key="k"), None, "idempotency key"),
+            (said("held"), None, "event"),
+            (said(index=0), None, "event of the room with the index"),
+            (said("held", index=50), None, "event"),
+            (said(index=50, idempotency_key="k"), None, "idempotency key"),
+            (said(index=50, room_id="unknown"), None, "room"),
+            (said(room_id="unknown"), None, "room"),
+        ):
+            verb = store.events.create(event) if options is None else store.events.commit(event, **options)
+            with pytest.raises((AlreadyExistsError, NotFoundError)) as caught:
+                await verb
+            assert caught.value.kind == kind
+            assert await rows(store) == before
+        for refused in (
+            store.events.commit(big),
+            store.events.create(big),
+            store.events.commit(held, target=big),
+        ):
+            with pytest.raises(DocumentTooLargeError):
+                await refused
+        assert await rows(store) == before
+
+    async def test_a_key_is_taken_in_its_room_and_channel_alone(self, store: AsyncMongoStore) -> None:
+        await store.rooms.create(Room(id="s"))
+        for name, members in (
+            ("a", {}),
+            ("b", {"channel_id": "d"}),
+            ("c", {"room_id": "s"}),
+            ("d", {"idempotency_key": "other"}),
+            ("e", {"idempotency_key": ""}),
+            ("f", {"idempotency_key": None}),
+            ("g", {"idempotency_key": None}),
+        ):
+            await store.events.commit(said(name, **{"idempotency_key": "k", **members}))
+        with pytest.raises(AlreadyExistsError):
+            await store.events.commit(said(idempotency_key=""))
+        find = store.events.find_by_key
+
+        async def found(*args: Any, **options: Any) -> Any:
+            event = await find(*args, **options)
+            return event and event.id
+
+        assert await found("r", "k", channel_id="c") == "a"
+        assert await found("r", "k", channel_id="d") == "b"
+        assert await found("r", "k", channel_id="e") is None
+        assert await found("r", "k") == "a"
+        assert await found("s", "k") == "c"
+        assert await found("r", "") == "e"
+        assert await found("r", "free") is None
+        assert await found("unknown", "k") is None
+        await store.events.delete("r", "a")
+        assert await found("r", "k") == "b"
+        assert (await store.events.commit(said("again", idempotency_key="k"))).index == 6
+        await store.events.update("again", status="blocked")
+        assert await found("r", "k", channel_id="c") == "again"
+
+    async def test_one_of_many_concurrent_commits_with_one_key_wins(self, store: AsyncMongoStore) -> None:
+        commits = [store.events.commit(said(f"e{n}", idempotency_key="k")) for n in range(20)]
+        outcomes = await asyncio.gather(*commits, return_exceptions=True)
+        [winner] = [outcome for outcome in outcomes if isinstance(outcome, Event)]
+        assert {type(outcome) for outcome in outcomes} == {Event, AlreadyExistsError}
+        assert await indexes(store) == {winner.id: 0}
+        room = await store.rooms.get("r")
+        assert (room.event_count, room.latest_index) == (1, 0)
+        assert (await store.events.commit(said())).index == 1
+
+    async def test_of_a_group_of_good_and_bad_commits_the_good_ones_land(
+        self, store: AsyncMongoStore
+    ) -> None:
+        target = await store.events.commit(said("held", idempotency_key="k"))
+        bad: list[Any] = [
+            store.events.commit(said("held")),
+            store.events.commit(said("b1", idempotency_key="k")),
+            store.events.commit(said("b2"), target=said("unknown")),
+            store.events.commit(said("b3", content="x" * 17_000_000)),
+            store.events.commit(said("b4", content=object())),
+            store.events.commit({"id": "b5"}),
+        ]
+        good = [store.events.commit(said(f"g{n}")) for n in range(12)]
+        good.append(store.events.commit(said("edit"), target=target.model_copy(update={"content": "new"})))
+        mixed = [call for pair in zip(good, bad, strict=False) for call in pair]
+        outcomes = await asyncio.gather(*mixed, *good[len(bad) :], return_exceptions=True)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, MongoStoreError)]
+        landed = [outcome for outcome in outcomes if isinstance(outcome, Event)]
+        assert (len(refused), len(landed)) == (len(bad), len(good))
+        stored = await indexes(store)
+        assert stored == {"held": 0, **{event.id: event.index for event in landed}}
+        assert sorted(stored.values()) == [*range(14)]
+        assert (await store.rooms.get("r")).event_count == 14
+        assert (await store.events.get("held")).content == "new"
+
+    async def test_update_changes_the_given_members_only(self, store: AsyncMongoStore) -> None:
+        before = await store.events.commit(
+            said("e", content="old", data={"a": 1}, metadata={"k": 1, "a.b": 1, "keep": {"deep": 1}})
+        )
+        after = await store.events.update("e", status="blocked", metadata={"k": None, "a.b": 2, "": 3})
+        assert after == before.model_copy(
+            update={"status": "blocked", "metadata": {"a.b": 2, "": 3, "keep": {"deep": 1}}}
+        )
+        assert after == await store.events.get("e")
+        after = await store.events.update("e", content=None, data={"b": 2}, visibility="internal")
+        assert (after.content, after.data, after.visibility) == (None, {"b": 2}, "internal")
+        with pytest.raises(NotFoundError):
+            await store.events.update("unknown", status="blocked")
+
+    async def test_a_replacement_keeps_place_birth_and_delivery(self, store: AsyncMongoStore) -> None:
+        before = await store.events.commit(said("e", content="old", responds_to="x", data={"a": 1}))
+        await store.events.commit(said("edit", change="edit", target_event_id="e"))
+        await store.events.record_delivery("r", "e", {"c": 1})
+        await store.events.replace(
+            said("e", index=50, created_at=T, content="new", delivery_results={"c": 2})
+        )
+        expected = said("e", content="new", delivery_results={"c": 1}, index=0, created_at=before.created_at)
+        assert await store.events.get("e") == expected
+        assert (await store.events.get("edit")).metadata == {}
+        await store.events.replace(said("e", metadata={"deleted": True}), erase_edits=True)
+        assert (await store.events.get("edit")).metadata == {"deleted": True}
+        await store.events.commit(said("held", idempotency_key="k"))
+        for erase in (False, True):
+            with pytest.raises(AlreadyExistsError):
+                await store.events.replace(said("e", idempotency_key="k"), erase_edits=erase)
+            with pytest.raises(NotFoundError):
+                await store.events.replace(said("e", room_id="s"), erase_edits=erase)
+            with pytest.raises(NotFoundError):
+                await store.events.replace(said("unknown"), erase_edits=erase)
+        assert (await store.events.get("e")).idempotency_key is None
+
+    async def test_delivery_is_noted_without_undoing_an_edit(self, store: AsyncMongoStore) -> None:
+        await store.events.commit(said("e", delivery_results={"a": 1}))
+        await asyncio.gather(
+            store.events.update("e", content="new"),
+            store.events.record_delivery("r", "e", {"c.d": {"$ok": True}}),
+        )
+        event = await store.events.get("e")
+        assert (event.content, event.delivery_results) == ("new", {"c.d": {"$ok": True}})
+        assert not await store.events.record_delivery("s", "e", {})
+        assert not await store.events.record_delivery("r", "unknown", {})
+        assert await store.events.get("e") == event
+        assert await store.events.record_delivery("r", "e", {})
+        assert (await store.events.get("e")).delivery_results == {}
+
+    async def test_a_deletion_takes_replies_and_all_changes_of_them(self, store: AsyncMongoStore) -> None:
+        await store.rooms.create(Room(id="s"))
+        for name, members in (
+            ("root", {"idempotency_key": "k"}),
+            ("edit-of-root", {"change": "edit", "target_event_id": "root"}),
+            ("reply1", {"parent_event_id": "root"}),
+            ("other", {}),
+            ("delete-of-reply1", {"change": "delete", "target_event_id": "reply1"}),
+            ("edit-of-other", {"change": "edit", "target_event_id": "other"}),
+            ("reply2", {"parent_event_id": "root", "status": "blocked"}),
+            ("reply-of-reply", {"parent_event_id": "reply1"}),
+            ("reply-elsewhere", {"parent_event_id": "root", "room_id": "s"}),
+        ):
+            await store.events.commit(said(name, **members))
+        assert await store.events.delete("s", "root") == []
+        assert await store.events.delete("r", "unknown") == []
+        before = {event.id: event async for event in store.events.iter("r", where=EventFilter(blocked=True))}
+        gone = await store.events.delete("r", "root")
+        assert [event.id for event in gone] == [
+            "root",
+            "reply1",
+            "reply2",
+            "edit-of-root",
+            "delete-of-reply1",
+        ]
+        assert gone == [before[event.id] for event in gone]
+        assert [*await indexes(store)] == ["other", "edit-of-other", "reply-of-reply"]
+        assert [*await indexes(store, "s")] == ["reply-elsewhere"]
+        assert await store.events.delete("r", "root") == []
+        assert (await store.events.commit(said(idempotency_key="k"))).index == 8
+
+    async def test_a_deletion_can_leave_the_replies(self, store: AsyncMongoStore) -> None:
+        await store.events.commit(said("root"))
+        await store.events.commit(said("reply", parent_event_id="root"))
+        await store.events.commit(said("edit-of-reply", change="edit", target_event_id="reply"))
+        await store.events.commit(said("edit", change="edit", target_event_id="root"))
+        gone = await store.events.delete("r", "root", replies=False)
+        assert [event.id for event in gone] == ["root", "edit"]
+        assert [*await indexes(store)] == ["reply", "edit-of-reply"]
+
+    async def test_one_of_many_concurrent_deletions_did_it(self, store: AsyncMongoStore) -> None:
+        await store.events.commit(said("e"))
+        await store.events.commit(said("reply", parent_event_id="e"))
+        gone = await asyncio.gather(*(store.events.delete("r", "e") for _ in range(8)))
+        assert sorted(len(events) for events in gone) == [0] * 7 + [2]

@@ -45,9 +45,9 @@ from mongostore import (
     VoiceDelivery,
 )
 from mongostore.repositories import Repository
-from mongostore.testing.store.furnishing import altered
-from mongostore.testing.store.oddities import BOTTOMLESS, Loud
 from mongostore.values import from_token, to_token
+from tests.contract.furnishing import altered
+from tests.contract.oddities import BOTTOMLESS, Loud
 
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
 NEIGHBOUR = "neighbour"

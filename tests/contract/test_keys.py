@@ -14,7 +14,7 @@ import pytest
 from pymongo import AsyncMongoClient, MongoClient
 
 from mongostore import AsyncMongoStore, InvalidDocumentError
-from mongostore.testing.store.oddities import NO_IDS, refused
+from tests.contract.oddities import NO_IDS, refused
 from tests.contract.wire import (
     INDEXES,
     Case,

@@ -1,40 +1,318 @@
-"""What those who are in rooms, and notes about them, promise, on every engine, and what is stored of them."""
+"""What bindings, participants and all notes about rooms promise, on every engine."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
-from mongostore import AsyncMongoStore
-from mongostore.testing.store import IdentitiesSuite, PeopleSuite
-from mongostore.testing.store.people import PLACES
-from tests.contract.furnishing import Stored, rows
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    Binding,
+    Event,
+    Identity,
+    InvalidValueError,
+    Lease,
+    NotFoundError,
+    Observation,
+    Participant,
+    Room,
+    Task,
+    Verification,
+    VerificationRequest,
+    VoiceDelivery,
+)
+from tests.contract.furnishing import rows
+from tests.contract.oddities import CURSORS, NASTY, refused, same
+
+PLACES: dict[str, Callable[[int], Any]] = {
+    "bindings": lambda n: Binding(
+        room_id="r",
+        channel_id=f"{9 - n}",
+        channel_type="sms",
+        participant_id="p" if n % 2 else None,
+        group=n % 3 == 0,
+        data={"n": n},
+        metadata={"a.b": n},
+    ),
+    "participants": lambda n: Participant(
+        room_id="r", id=f"{9 - n}", identity_id="i" if n % 2 else None, channel_ids=["c"] * n, data={"n": n}
+    ),
+    "tasks": lambda n: Task(room_id="r", id=f"{9 - n}", status=("pending", "done")[n % 2], data={"n": n}),
+    "observations": lambda n: Observation(room_id="r", id=f"{9 - n}", data={"n": n}),
+}
 
 
-class TestPeople(PeopleSuite):
-    """What bindings, participants, tasks, observations, markers, deliveries and leases promise."""
+async def put(store: AsyncMongoStore, kind: str, value: Any) -> Any:
+    repository = getattr(store, kind)
+    verb = repository.create if kind == "observations" else repository.upsert
+    return await verb(value)
+
+
+def renamed(kind: str, n: int) -> dict[str, Any]:
+    return {"channel_id" if kind == "bindings" else "id": f"n{n}", "data": {"n": n}}
+
+
+async def mark(store: AsyncMongoStore, *names: str) -> None:
+    for name in names:
+        await store.events.commit(Event(id=name, room_id="r", channel_id="c"))
+
+
+def claim(attempt_id: str, **members: Any) -> VoiceDelivery:
+    return VoiceDelivery(room_id="r", key="k", content_hash="h", attempt_id=attempt_id).model_copy(
+        update=members
+    )
+
+
+class TestPeople:
+    @pytest.fixture(autouse=True)
+    async def _rooms(self, store: AsyncMongoStore) -> None:
+        for name in ("r", "s"):
+            await store.rooms.create(Room(id=name))
+
+    @pytest.mark.parametrize("kind", PLACES)
+    async def test_things_are_listed_in_the_order_in_which_they_came(
+        self, store: AsyncMongoStore, kind: str
+    ) -> None:
+        repository, made = getattr(store, kind), [PLACES[kind](n) for n in range(9)]
+        for value in made:
+            assert await put(store, kind, value) == value
+            if kind in ("bindings", "participants"):
+                await put(store, kind, value.model_copy(update={"room_id": "s"}))
+        assert (await repository.list("r")).items == made
+        assert [value async for value in repository.iter("r")] == made
+        seen: list[Any] = []
+        page = await repository.list("r", limit=2)
+        while page.next_cursor is not None:
+            seen += page.items
+            page = await repository.list("r", limit=2, cursor=page.next_cursor)
+        assert seen + page.items == made
+        assert (await repository.list("unknown")).items == []
+
+    @pytest.mark.parametrize("kind", ["bindings", "participants", "tasks"])
+    async def test_what_is_put_again_keeps_its_place(self, store: AsyncMongoStore, kind: str) -> None:
+        repository, made = getattr(store, kind), [PLACES[kind](n) for n in range(4)]
+        for value in made:
+            await put(store, kind, value)
+        made[1] = made[1].model_copy(update={"data": {"again": True}})
+        await put(store, kind, made[1])
+        assert (await repository.list("r")).items == made
+        await asyncio.gather(*(put(store, kind, made[2]) for _ in range(10)))
+        assert (await repository.list("r")).items == made
 
     @pytest.mark.parametrize("kind", PLACES)
     async def test_concurrent_puts_all_land(self, store: AsyncMongoStore, kind: str) -> None:
-        await super().test_concurrent_puts_all_land(store, kind)
+        made = [PLACES[kind](1).model_copy(update=renamed(kind, n)) for n in range(100)]
+        await asyncio.gather(*(put(store, kind, value) for value in made))
+        listed = (await getattr(store, kind).list("r", limit=1000)).items
+        assert sorted(value.data["n"] for value in listed) == [*range(100)]
         assert sorted(row["position"] for row in (await rows(store))[kind]) == [*range(100)]
 
     @pytest.mark.parametrize("kind", ["bindings", "participants"])
     async def test_nobody_enters_a_room_that_is_not_there(self, store: AsyncMongoStore, kind: str) -> None:
-        await super().test_nobody_enters_a_room_that_is_not_there(store, kind)
+        with pytest.raises(NotFoundError) as caught:
+            await put(store, kind, PLACES[kind](1).model_copy(update={"room_id": "unknown"}))
+        assert caught.value.kind == "room"
+        assert (await getattr(store, kind).list("unknown")).items == []
         assert (await rows(store))[kind] == []
 
+    @pytest.mark.parametrize("kind", ["bindings", "participants"])
+    async def test_who_is_in_a_room_is_found_and_removed_there(
+        self, store: AsyncMongoStore, kind: str
+    ) -> None:
+        repository, value = getattr(store, kind), PLACES[kind](1)
+        await put(store, kind, value)
+        await put(store, kind, other := value.model_copy(update={"room_id": "s"}))
+        assert await repository.get("r", "8") == value == await repository.find("r", "8")
+        assert await repository.delete("r", "8")
+        assert not await repository.delete("r", "8")
+        assert await repository.find("r", "8") is None
+        with pytest.raises(NotFoundError):
+            await repository.get("r", "8")
+        assert await repository.get("s", "8") == other
+        if kind == "bindings":
+            assert [await store.bindings.exists(room, "8") for room in "rs"] == [False, True]
+        await put(store, kind, PLACES[kind](0))
+        await put(store, kind, value)
+        assert [found.data["n"] for found in (await repository.list("r")).items] == [0, 1]
 
-class TestIdentities(Stored, IdentitiesSuite):
-    """What identities, their addresses and verifications promise."""
+    @pytest.mark.parametrize("kind", ["tasks", "observations"])
+    async def test_notes_are_created_once_in_any_room(self, store: AsyncMongoStore, kind: str) -> None:
+        repository, value = getattr(store, kind), PLACES[kind](1)
+        outcomes = await asyncio.gather(*(repository.create(value) for _ in range(8)), return_exceptions=True)
+        assert sum(isinstance(outcome, AlreadyExistsError) for outcome in outcomes) == 7
+        with pytest.raises(AlreadyExistsError):
+            await repository.create(value.model_copy(update={"room_id": "s"}))
+        orphan = value.model_copy(update={"id": "orphan", "room_id": "unknown"})
+        assert await repository.create(orphan) == orphan
+        assert (await repository.list("unknown")).items == [orphan]
+        assert (await repository.list("r")).items == [value]
 
-    async def test_one_of_many_concurrent_creates_with_one_address_wins(self, store: AsyncMongoStore) -> None:
-        await super().test_one_of_many_concurrent_creates_with_one_address_wins(store)
-        [winner] = (await store.identities.list()).items
-        addresses = (await rows(store))["identity_addresses"]
-        assert [row["identity_id"] for row in addresses] == [winner.id] * 2
+    async def test_tasks_are_found_replaced_and_listed_by_status(self, store: AsyncMongoStore) -> None:
+        made = [PLACES["tasks"](n) for n in range(6)]
+        for task in made:
+            await store.tasks.create(task)
+        assert await store.tasks.get("9") == made[0] == await store.tasks.find("9")
+        assert (await store.tasks.list("r", status="done")).items == made[1::2]
+        page = await store.tasks.list("r", status="done", limit=2)
+        assert (await store.tasks.list("r", status="done", cursor=page.next_cursor)).items == made[5::2]
+        await store.tasks.upsert(made[0].model_copy(update={"status": "done"}))
+        assert [task.id for task in (await store.tasks.list("r", status="done")).items] == [
+            "9",
+            "8",
+            "6",
+            "4",
+        ]
+        assert await store.tasks.find("unknown") is None
+        with pytest.raises(NotFoundError):
+            await store.tasks.get("unknown")
 
-    async def test_links_and_unlinks_at_once_leave_both_sides_agreed(self, store: AsyncMongoStore) -> None:
-        await super().test_links_and_unlinks_at_once_leave_both_sides_agreed(store)
-        held = (await store.identities.get("i")).addresses.get("sms", [])
-        addresses = (await rows(store))["identity_addresses"]
-        assert sorted(row["_id"]["a"] for row in addresses) == sorted(held)
+    @pytest.mark.parametrize("kind", PLACES)
+    @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
+    async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, kind: str, bad: Any) -> None:
+        calls = [getattr(store, kind).list("r", cursor=bad), store.identities.list(cursor=bad)]
+        assert {error.path for error in await refused(*calls)} == {"cursor"}
+
+    @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
+    async def test_odd_values_come_back_equal(self, store: AsyncMongoStore, value: Any) -> None:
+        odd: dict[str, Any] = {"k": value}
+        await store.bindings.upsert(Binding(room_id="r", channel_id="c", data=odd, metadata=odd))
+        await store.participants.upsert(Participant(room_id="r", id="p", data=odd))
+        await store.identities.create(Identity(id="i", data=odd))
+        await store.verifications.upsert(Verification(identity_id="i", status="x", data=odd))
+        await store.verifications.create_request(VerificationRequest(id="q", identity_id="i", data=odd))
+        await store.tasks.create(Task(id="t", room_id="r", data=odd))
+        await store.observations.create(Observation(room_id="r", data=odd))
+        delivery = VoiceDelivery(room_id="r", key="k", content_hash="h", data=odd)
+        await store.voice_deliveries.claim(delivery)
+        await store.voice_deliveries.complete(delivery.model_copy(update={"outcome": odd}))
+        held = await store.voice_deliveries.find("r", "k")
+        assert held is not None
+        binding = await store.bindings.get("r", "c")
+        for stored in (
+            *(binding.data, binding.metadata, held.data, held.outcome),
+            (await store.participants.get("r", "p")).data,
+            (await store.identities.get("i")).data,
+            (await store.verifications.find("i")).data,
+            (await store.verifications.find_request("q")).data,
+            (await store.tasks.get("t")).data,
+            (await store.observations.list("r")).items[0].data,
+        ):
+            assert same(stored, odd)
+
+    async def test_a_read_marker_only_rises(self, store: AsyncMongoStore) -> None:
+        markers = store.read_markers
+        assert not await markers.mark_all("r", "c")
+        assert await markers.by_channel("r") == {}
+        assert await markers.count_unread("r", "c") == 0
+        await mark(store, *"abcde")
+        assert await markers.count_unread("r", "c") == 5
+        assert await markers.mark("r", "c", "c")
+        assert await markers.mark("r", "c", "a")
+        assert await markers.by_channel("r") == {"c": 2}
+        assert await markers.count_unread("r", "c") == 2
+        assert await markers.count_unread("r", "d") == 5
+        assert not await markers.mark("r", "c", "unknown")
+        assert not await markers.mark("s", "c", "a")
+        await store.events.delete("r", "e")
+        assert await markers.count_unread("r", "c") == 1
+        assert await markers.mark_all("r", "d")
+        await store.events.delete("r", "a")
+        assert await markers.by_channel("r") == {"c": 2, "d": 3}
+        assert await markers.by_channel("s") == {}
+        assert await markers.count_unread("r", "d") == 0
+
+    async def test_the_highest_of_concurrent_marks_holds(self, store: AsyncMongoStore) -> None:
+        await mark(store, *(f"e{n}" for n in range(20)))
+        await asyncio.gather(*(store.read_markers.mark("r", "c", f"e{n}") for n in range(20)))
+        assert await store.read_markers.by_channel("r") == {"c": 19}
+
+    async def test_of_many_claims_one_may_speak(self, store: AsyncMongoStore) -> None:
+        claims = [claim(f"a{n}", data={"n": n}) for n in range(24)]
+        held = await asyncio.gather(*(store.voice_deliveries.claim(delivery) for delivery in claims))
+        [winner] = {delivery.attempt_id for delivery in held}
+        assert await store.voice_deliveries.find("r", "k") == held[0]
+        assert held[0] == claims[int(winner[1:])]
+        assert await store.voice_deliveries.find("r", "other") is None
+        assert await store.voice_deliveries.find("s", "k") is None
+
+    async def test_a_failed_delivery_may_be_tried_again_with_the_same_words(
+        self, store: AsyncMongoStore
+    ) -> None:
+        deliveries = store.voice_deliveries
+        await deliveries.claim(claim("a"))
+        failed = claim("a", outcome={"ok": False}, retryable=True)
+        assert await deliveries.complete(failed)
+        assert await deliveries.claim(claim("b", content_hash="other")) == failed
+        retries = [deliveries.claim(claim(f"c{n}")) for n in range(10)]
+        [owner] = {held.attempt_id for held in await asyncio.gather(*retries)}
+        assert owner[0] == "c"
+        assert not await deliveries.complete(failed)
+        done = claim(owner, outcome={"ok": True})
+        assert await deliveries.complete(done)
+        assert await deliveries.claim(claim("d")) == done == await deliveries.find("r", "k")
+
+    async def test_an_outcome_is_noted_once(self, store: AsyncMongoStore) -> None:
+        deliveries = store.voice_deliveries
+        assert not await deliveries.complete(claim("a", outcome={"ok": True}))
+        await deliveries.claim(claim("a"))
+        assert not await deliveries.complete(claim("b", outcome={"ok": True}))
+        assert await deliveries.complete(claim("a", outcome={"ok": True}))
+        assert await deliveries.complete(claim("a", outcome={"ok": True}))
+        assert not await deliveries.complete(claim("a", outcome={"ok": False}))
+        for call in (deliveries.complete(claim("a")), deliveries.claim(claim("a", outcome={}))):
+            with pytest.raises(InvalidValueError) as caught:
+                await call
+            assert caught.value.path == "outcome"
+        with pytest.raises(NotFoundError):
+            await deliveries.claim(claim("a", room_id="unknown"))
+        assert await deliveries.find("r", "k") == claim("a", outcome={"ok": True})
+
+    async def test_a_lease_is_exclusive_until_it_is_released(self, store: AsyncMongoStore) -> None:
+        leases = store.leases
+        taken = await asyncio.gather(*(leases.acquire("l", f"o{n}", 60) for n in range(20)))
+        [lease] = [one for one in taken if one]
+        assert await leases.acquire("other", "o", 60)
+        again = await leases.acquire("l", lease.owner, 60)
+        assert again == lease
+        assert await leases.acquire("l", "another", 60) is None
+        assert not await leases.release("l", "another")
+        assert await leases.renew(lease, 70)
+        assert await leases.release("l", lease.owner)
+        assert not await leases.release("l", lease.owner)
+        assert not await leases.renew(lease)
+        after = await leases.acquire("l", "another", 60)
+        assert after is not None
+        assert after.token > lease.token
+        assert not await leases.renew(lease)
+        assert not await leases.release("l", lease.owner)
+
+    async def test_a_lease_is_renewed_however_soon_and_by_nothing_but_a_lease(
+        self, store: AsyncMongoStore
+    ) -> None:
+        lease = await store.leases.acquire("l", "o", 60)
+        assert lease is not None
+        assert all(await asyncio.gather(*(store.leases.renew(lease) for _ in range(20))))
+        operators: list[Any] = [{"$ne": None}, {"$ne": None}, {"$gt": 0}, 1.0]
+        for bad in (Lease(*operators), None, vars):
+            with pytest.raises(InvalidValueError):
+                await store.leases.renew(bad)
+
+    async def test_a_lease_ends_by_itself(self, store: AsyncMongoStore) -> None:
+        lease = await store.leases.acquire("l", "a", 0.001)
+        assert lease is not None
+        async with asyncio.timeout(20):
+            while (after := await store.leases.acquire("l", "b", 60)) is None:
+                await asyncio.sleep(0.01)
+        assert after.token > lease.token
+        assert not await store.leases.renew(lease)
+        assert await store.leases.acquire("l", "a", 60) is None
+
+    async def test_a_lease_lasts_a_time_that_makes_sense(self, store: AsyncMongoStore) -> None:
+        bad: list[Any] = [0, -1, 86_401, float("nan"), float("inf"), True, "60", None, timedelta(seconds=1)]
+        assert len(await refused(*(store.leases.acquire("l", "a", seconds) for seconds in bad))) == len(bad)
+        assert await store.leases.acquire("l", "b", 1)

@@ -24,7 +24,7 @@ from mongostore import (
     Verification,
 )
 from mongostore.documents.stored import SCHEMA_VERSION
-from mongostore.testing.store.furnishing import T, furnish
+from tests.contract.furnishing import T, furnish
 
 # What each version has written: a new version adds a file, and never changes one.
 STORED = sorted((Path(__file__).with_name("stored")).glob("version_*.json"))

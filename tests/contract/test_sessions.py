@@ -1,117 +1,374 @@
-"""What sessions and their messages promise, on every engine, and what is stored of them."""
+"""What sessions promise, on every engine."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from datetime import UTC, datetime
+from itertools import pairwise
 
-import bson
 import pytest
 
-from mongostore import AsyncMongoStore, InvalidDocumentError, Message
-from mongostore.repositories.sessions import writing
-from mongostore.testing.store import MessagesSuite, SessionsSuite, ValuesSuite, WatchSuite
-from mongostore.testing.store.messages import all_of, contents, fill
-from mongostore.testing.store.sessions import paged
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    ConflictError,
+    DocumentTooLargeError,
+    InvalidValueError,
+    Message,
+    NotFoundError,
+)
+from tests.contract.furnishing import counted
 
 
-async def stored(store: AsyncMongoStore, kind: str) -> int:
-    return await store.engine.database[kind].count_documents({})
+async def paged(store: AsyncMongoStore) -> list[str]:
+    """Return the ids of all sessions, page by page, while others are made."""
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await store.sessions.list(limit=4, cursor=cursor)
+        seen += [session.id for session in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            return seen
+        await store.sessions.create(user_id="u9")
 
 
-class TestSessions(SessionsSuite):
-    """What sessions promise."""
+class TestSessions:
+    async def test_create_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
+        created = await store.sessions.create(
+            "s",
+            user_id="u",
+            name="Billing",
+            description="A question",
+            data={"a": [1]},
+            metadata={"topic": "billing"},
+        )
+        assert created == await store.sessions.get("s")
+        assert (created.id, created.namespace, created.user_id) == ("s", "default", "u")
+        assert (created.name, created.description) == ("Billing", "A question")
+        assert (created.data, created.metadata) == ({"a": [1]}, {"topic": "billing"})
+        assert (created.count, created.last, created.has_context, created.deleted_at) == (
+            0,
+            None,
+            False,
+            None,
+        )
+        assert created.created_at == created.updated_at
+        assert abs(datetime.now(UTC) - created.created_at).total_seconds() < 60
+
+    async def test_create_mints_an_id(self, store: AsyncMongoStore) -> None:
+        one, other = await store.sessions.create(), await store.sessions.create()
+        assert one.id != other.id
+        assert await store.sessions.exists(one.id)
+
+    async def test_create_refuses_a_taken_id_even_of_a_deleted_session(self, store: AsyncMongoStore) -> None:
+        await store.sessions.create("s", name="first")
+        with pytest.raises(AlreadyExistsError) as caught:
+            await store.sessions.create("s", name="second")
+        assert (caught.value.kind, caught.value.id) == ("session", "s")
+        await store.sessions.delete("s")
+        with pytest.raises(AlreadyExistsError):
+            await store.sessions.create("s")
+        assert (await store.sessions.restore("s")).name == "first"
+
+    async def test_parallel_creates_of_one_id_succeed_once(self, store: AsyncMongoStore) -> None:
+        outcomes = await asyncio.gather(
+            *(store.sessions.create("s", name=str(n)) for n in range(10)), return_exceptions=True
+        )
+        assert sum(isinstance(outcome, AlreadyExistsError) for outcome in outcomes) == 9
+
+    async def test_unknown_sessions(self, store: AsyncMongoStore) -> None:
+        assert await store.sessions.find("x") is None
+        assert not await store.sessions.exists("x")
+        assert not await store.sessions.delete("x")
+        assert await store.sessions.purge("x") is None
+        for call in (
+            store.sessions.get("x"),
+            store.sessions.update("x", name="n"),
+            store.sessions.restore("x"),
+            store.sessions.truncate("x"),
+            store.sessions.append_message("x", Message(role="user")),
+            store.sessions.append_messages("x", []),
+            store.sessions.update_message("x", "m", content=1),
+            store.sessions.upsert_message("x", Message(role="user")),
+            store.sessions.get_message("x", "m"),
+            store.sessions.delete_message("x", "m"),
+            store.sessions.delete_messages("x"),
+            store.sessions.list_messages("x"),
+            store.sessions.count_messages("x"),
+            store.sessions.conversations("x"),
+            store.sessions.get_context("x"),
+            store.sessions.set_context("x", []),
+            store.sessions.delete_context("x"),
+        ):
+            with pytest.raises(NotFoundError) as caught:
+                await call
+            assert (caught.value.kind, caught.value.id) == ("session", "x")
+
+    async def test_update_changes_the_given_members_only(self, store: AsyncMongoStore) -> None:
+        before = await store.sessions.create(
+            "s", user_id="u", name="n", data={"a": 1, "b": 2}, metadata={"k": 1}
+        )
+        after = await store.sessions.update("s", name="other")
+        assert after == await store.sessions.get("s")
+        assert after == before.model_copy(
+            update={"name": "other", "updated_at": after.updated_at, "revision": before.revision + 1}
+        )
+        assert after.updated_at > before.updated_at
+        assert (await store.sessions.update("s", data={"c": 3}, name=None)).data == {"c": 3}
+        assert (await store.sessions.get("s")).name is None
+
+    async def test_metadata_merges_shallowly_and_none_removes(self, store: AsyncMongoStore) -> None:
+        await store.sessions.create("s", metadata={"keep": {"deep": 1}, "drop": 1, "a.b": 1, "$c": 1, "": 1})
+        after = await store.sessions.update(
+            "s",
+            metadata={
+                "drop": None,
+                "a.b": 2,
+                "a": {"b": 3},
+                "": None,
+                "0": [],
+                "%2E;": 1,
+                "nul\0": 1,
+                "\ud800": 1,
+            },
+        )
+        assert after.metadata == {
+            "keep": {"deep": 1},
+            "a.b": 2,
+            "$c": 1,
+            "a": {"b": 3},
+            "0": [],
+            "%2E;": 1,
+            "nul\0": 1,
+            "\ud800": 1,
+        }
+        assert (await store.sessions.update("s", metadata={"keep": {"other": 2}})).metadata["keep"] == {
+            "other": 2
+        }
+
+    async def test_parallel_updates_of_different_members_all_hold(self, store: AsyncMongoStore) -> None:
+        await store.sessions.create("s")
+        await asyncio.gather(*(store.sessions.update("s", metadata={f"k{n}": n}) for n in range(20)))
+        assert (await store.sessions.get("s")).metadata == {f"k{n}": n for n in range(20)}
+
+    async def test_update_with_a_revision_holds_only_for_what_was_seen(self, store: AsyncMongoStore) -> None:
+        seen = await store.sessions.create("s")
+        await store.sessions.update("s", name="a", revision=seen.revision)
+        with pytest.raises(ConflictError):
+            await store.sessions.update("s", name="b", revision=seen.revision)
+        assert (await store.sessions.get("s")).name == "a"
+
+    async def test_delete_and_restore(self, store: AsyncMongoStore) -> None:
+        await store.sessions.create("s", metadata={"k": 1})
+        await store.sessions.append_message("s", Message(id="m", role="user", content="hi"))
+        before = await store.sessions.get("s")
+        assert await store.sessions.delete("s")
+        assert not await store.sessions.delete("s")
+        assert await store.sessions.find("s") is None
+        with pytest.raises(NotFoundError):
+            await store.sessions.append_message("s", Message(role="user"))
+        with pytest.raises(NotFoundError):
+            await store.sessions.list_messages("s")
+        [deleted] = (await store.sessions.list(deleted=True)).items
+        assert deleted.deleted_at is not None
+        restored = await store.sessions.restore("s")
+        assert restored == before.model_copy(update={"revision": before.revision + 2})
+        with pytest.raises(ConflictError):
+            await store.sessions.restore("s")
+        assert (await store.sessions.get_message("s", "m")).content == "hi"
+
+    async def test_exactly_one_of_parallel_deletes_and_restores_did_it(self, store: AsyncMongoStore) -> None:
+        await store.sessions.create("s")
+        assert sum(await asyncio.gather(*(store.sessions.delete("s") for _ in range(8)))) == 1
+        outcomes = await asyncio.gather(
+            *(store.sessions.restore("s") for _ in range(8)), return_exceptions=True
+        )
+        assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == 7
 
     async def test_purge_leaves_nothing_behind(self, store: AsyncMongoStore) -> None:
-        await super().test_purge_leaves_nothing_behind(store)
+        await store.sessions.create("s", name="gone")
+        await store.sessions.append_messages("s", [Message(role="user", content=str(n)) for n in range(300)])
+        await store.sessions.append_message("s", Message(role="user", content="x" * 2_000_000))
+        await store.sessions.set_context("s", ["x" * 100_000])
+        assert (await store.sessions.purge("s")).name == "gone"
+        assert await store.sessions.count(deleted=None) == 0
+        assert await store.sessions.create("s")
+        assert await store.sessions.count_messages("s") == 0
+        assert [message async for message in store.sessions.iter_messages("s")] == []
+        with pytest.raises(NotFoundError):
+            await store.sessions.get_context("s")
         for name in ("session_segments", "session_overflows"):
-            assert await stored(store, name) == 0, name
+            assert await counted(store, name) == 0, name
         await store.sessions.purge("s")
-        assert await stored(store, "sessions") == 0
+        assert await counted(store, "sessions") == 0
 
     async def test_truncate_clears_data_and_messages_alone(self, store: AsyncMongoStore) -> None:
-        await super().test_truncate_clears_data_and_messages_alone(store)
-        assert await stored(store, "session_segments") == 0
-        assert await stored(store, "session_overflows") == 1
+        await store.sessions.create("s", name="n", data={"a": 1}, metadata={"k": 1})
+        context = ["kept" * 30_000]
+        await store.sessions.set_context("s", context)
+        await store.sessions.append_messages("s", [Message(role="user", content=str(n)) for n in range(300)])
+        await store.sessions.append_message("s", Message(role="user", content="x" * 2_000_000))
+        truncated = await store.sessions.truncate("s")
+        assert (truncated.data, truncated.count, truncated.last) == ({}, 0, None)
+        assert (truncated.name, truncated.metadata) == ("n", {"k": 1})
+        assert await store.sessions.get_context("s") == context
+        await store.sessions.append_message("s", Message(role="user", content="anew"))
+        [message] = (await store.sessions.list_messages("s")).items
+        assert (message.content, message.position) == ("anew", 0)
+        assert await counted(store, "session_segments") == 0
+        assert await counted(store, "session_overflows") == 1
+
+    async def test_list_is_newest_activity_first_with_previews(self, store: AsyncMongoStore) -> None:
+        for name in "abc":
+            await store.sessions.create(name)
+        await store.sessions.append_message("a", Message(role="user", content="x" * 500))
+        page = await store.sessions.list()
+        assert [session.id for session in page.items] == ["a", "c", "b"]
+        assert page.items[0].last is not None
+        assert page.items[0].last.text == "x" * 200
+        assert page.next_cursor is None
+
+    async def test_sessions_are_listed_in_the_order_of_their_creation(self, store: AsyncMongoStore) -> None:
+        sessions = store.sessions
+        # Some at one time: the id has to decide.
+        at = datetime(2020, 9, 13, tzinfo=UTC)
+        for n in range(25):
+            created_at = at if 7 <= n < 19 else None
+            await sessions.create(f"s{n:02}", user_id=f"u{n % 2}", created_at=created_at)
+        await sessions.create("early", created_at=datetime(2001, 1, 1, tzinfo=UTC))
+        await sessions.in_namespace("other").create("elsewhere")
+        order = ["early", *(f"s{n:02}" for n in range(7, 19))]
+        order += [f"s{n:02}" for n in range(25) if f"s{n:02}" not in order]
+        seen, cursor = [], None
+        for n in range(100):
+            page = await sessions.list(oldest=True, limit=4, cursor=cursor)
+            seen += [session.id for session in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            # What becomes active, comes or goes meanwhile moves nothing.
+            await sessions.update(seen[-1], name="active")
+            await sessions.delete(seen[-2])
+            await sessions.create(f"late{n}")
+        assert seen[: len(order)] == order
+        assert all(name.startswith("late") for name in seen[len(order) :])
+        everything = (await sessions.list(oldest=True, deleted=None, limit=1000)).items
+        assert [session.id for session in everything][:26] == order
+        assert all((a.created_at, a.id) < (b.created_at, b.id) for a, b in pairwise(everything))
+        mine = await sessions.list(oldest=True, user_id="u1", deleted=None)
+        assert [session.id for session in mine.items] == [
+            name for name in order if name[0] == "s" and int(name[1:]) % 2
+        ]
+        with pytest.raises(InvalidValueError):
+            await sessions.list(oldest=True, cursor="nonsense")
 
     async def test_pages_of_a_list_meet_every_session_once(self, store: AsyncMongoStore) -> None:
-        await super().test_pages_of_a_list_meet_every_session_once(store)
+        for n in range(25):
+            await store.sessions.create(f"s{n}", user_id=f"u{n % 2}")
+        seen = await paged(store)
+        assert seen == [f"s{n}" for n in range(24, -1, -1)]
+        assert [session.id async for session in store.sessions.iter(user_id="u1")] == sorted(
+            name for name in seen if int(name[1:]) % 2
+        )
+        assert await store.sessions.count(user_id="u0") == 13
         names = [session.id async for session in store.sessions.iter()]
         # All at one time: the id has to decide.
         await store.engine.database["sessions"].update_many({}, {"$set": {"updated_at": 1}})
         assert sorted(await paged(store)) == names
 
+    async def test_iter_meets_sessions_that_become_active_meanwhile(self, store: AsyncMongoStore) -> None:
+        names = [f"s{n:03}" for n in range(450)]
+        for name in names:
+            await store.sessions.create(name)
+        seen = []
+        async for session in store.sessions.iter():
+            seen.append(session.id)
+            await store.sessions.update(names[-len(seen)], name="active")
+        assert seen == names
+
+    async def test_lists_by_user_and_deletion(self, store: AsyncMongoStore) -> None:
+        for name in "abcd":
+            await store.sessions.create(name, user_id="u" if name in "ab" else None)
+        await store.sessions.delete("b")
+        await store.sessions.delete("c")
+
+        async def ids(**where: object) -> set[str]:
+            return {session.id for session in (await store.sessions.list(**where)).items}
+
+        assert await ids() == {"a", "d"}
+        assert await ids(deleted=True) == {"b", "c"}
+        assert await ids(deleted=None) == {"a", "b", "c", "d"}
+        assert await ids(user_id="u") == {"a"}
+        assert await ids(user_id="u", deleted=None) == {"a", "b"}
+        assert await store.sessions.count(deleted=None) == 4
+
+    async def test_namespaces_are_apart(self, store: AsyncMongoStore) -> None:
+        acme = store.sessions.in_namespace("acme")
+        await store.sessions.create("s", name="default")
+        await acme.create("s", name="acme")
+        await acme.append_message("s", Message(id="m", role="user", content="secret"))
+        assert (await store.sessions.get("s")).count == 0
+        assert [session.name for session in (await acme.list()).items] == ["acme"]
+        assert await store.sessions.count() == 1
+        await store.sessions.purge("s")
+        assert (await acme.get_message("s", "m")).content == "secret"
+        for name in ("", "a/b", None, 1):
+            with pytest.raises(InvalidValueError):
+                store.sessions.in_namespace(name)
+
+    async def test_ids_with_slashes_do_not_meet(self, store: AsyncMongoStore) -> None:
+        for name in ("a", "a/b", "a/b/c", "", "é", "a b", "$x", "0"):
+            await store.sessions.create(name, name=name)
+            await store.sessions.append_messages(
+                name, [Message(role="user", content=name) for _ in range(200)]
+            )
+        await store.sessions.purge("a")
+        for name in ("a/b", "a/b/c", "", "é", "a b", "$x", "0"):
+            assert (await store.sessions.get(name)).name == name
+            assert {message.content async for message in store.sessions.iter_messages(name)} == {name}
+
+    async def test_too_large_data_is_refused_and_the_old_stays(self, store: AsyncMongoStore) -> None:
+        await store.sessions.create("s", data={"k": 1})
+        with pytest.raises(DocumentTooLargeError):
+            await store.sessions.update("s", data={"k": "x" * 5_000_000})
+        assert (await store.sessions.get("s")).data == {"k": 1}
+
     async def test_context_is_kept_in_any_size(self, store: AsyncMongoStore) -> None:
-        await super().test_context_is_kept_in_any_size(store)
-        assert await stored(store, "session_overflows") == 0
+        await store.sessions.create("s")
+        with pytest.raises(NotFoundError):
+            await store.sessions.get_context("s")
+        assert not await store.sessions.delete_context("s")
+        for context in (
+            [],
+            {"reasoning": [{"role": "user"}]},
+            ["x" * 5_000_000],
+            None,
+            {"__json__": "1"},
+            "small",
+        ):
+            await store.sessions.set_context("s", context)
+            assert await store.sessions.get_context("s") == context
+            assert (await store.sessions.get("s")).has_context
+        await store.sessions.set_context("s", ["x" * 5_000_000])
+        with pytest.raises(DocumentTooLargeError):
+            await store.sessions.set_context("s", ["x" * 24_000_000])
+        assert await store.sessions.get_context("s") == ["x" * 5_000_000]
+        assert await store.sessions.delete_context("s")
+        assert not (await store.sessions.get("s")).has_context
+        assert await counted(store, "session_overflows") == 0
         await store.sessions.set_context("s", ["x" * 5_000_000])
         await store.sessions.set_context("s", "small")
-        assert await stored(store, "session_overflows") == 0
+        assert await counted(store, "session_overflows") == 0
 
     async def test_a_large_context_written_again_and_again_does_not_grow(
         self, store: AsyncMongoStore
     ) -> None:
-        await super().test_a_large_context_written_again_and_again_does_not_grow(store)
-        assert await stored(store, "session_overflows") == 1
-
-
-class TestMessages(MessagesSuite):
-    """What the messages of sessions promise."""
-
-    @pytest.mark.parametrize("message_id", ["m299", "m280", "m3"])
-    async def test_a_message_grows_and_shrinks_through_every_size(
-        self, store: AsyncMongoStore, sessions: Any, message_id: str
-    ) -> None:
-        await super().test_a_message_grows_and_shrinks_through_every_size(sessions, message_id)
-        assert await stored(store, "session_overflows") == 1
-        assert await sessions.delete_message("s", message_id)
-        assert await stored(store, "session_overflows") == 0
-
-    async def test_a_tail_of_large_messages_stays_small(self, store: AsyncMongoStore, sessions: Any) -> None:
-        for n in range(30):
-            await sessions.append_message(
-                "s", Message(id=f"m{n}", role="user", content=f"{n:04}" + "x" * 200_000)
-            )
-            document = await store.engine.database["sessions"].find_one({})
-            assert len(bson.encode(document)) < 700_000
-        assert [content[:4] for content in contents(await all_of(sessions))] == [f"{n:04}" for n in range(30)]
-
-    async def test_large_messages_of_many_callers_all_come_in(
-        self, sessions: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # Far fewer than there are: five suffice where nobody takes the room that another has made.
-        monkeypatch.setattr(writing, "ATTEMPTS", 12)
-        callers = asyncio.Semaphore(16)
-
-        async def append(n: int) -> None:
-            # One alone fills a tail, so that each caller has to make room first.
-            async with callers:
-                message = Message(role="user", content=n, data={"k": "x" * 300_000})
-                await sessions.append_message("s", message)
-
-        await asyncio.gather(*map(append, range(80)))
-        assert sorted(contents(await all_of(sessions))) == [*range(80)]
-
-    async def test_an_unreadable_message_does_not_hide_the_others(
-        self, store: AsyncMongoStore, sessions: Any
-    ) -> None:
-        await fill(sessions, 5)
-        await store.engine.database["sessions"].update_one(
-            {}, {"$set": {"messages.2": {"id": "m2", "role": 5}, "messages.3.content": {"__json__": "{"}}}
-        )
-        page = await sessions.list_messages("s")
-        assert contents(page.items) == [0, 1, 4]
-        assert [error.id for error in page.errors] == ["m2", "m3"]
-        with pytest.raises(InvalidDocumentError):
-            await sessions.get_message("s", "m2")
-
-
-class TestValues(ValuesSuite):
-    """What a session takes and refuses."""
-
-
-class TestWatch(WatchSuite):
-    """What the live tail of a session tells."""
+        await store.sessions.create("s")
+        for n in range(50):
+            await store.sessions.set_context("s", {"n": n, "text": "x" * 5_000_000})
+        assert (await store.sessions.get_context("s"))["n"] == 49
+        assert await counted(store, "session_overflows") == 1
 
 
 async def test_purge_of_a_crashed_purge_goes_on(store: AsyncMongoStore) -> None:

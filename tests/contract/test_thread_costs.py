@@ -13,7 +13,7 @@ import pytest
 from pymongo import MongoClient
 
 from mongostore import AsyncMongoStore, ConflictError, DocumentTooLargeError, Element, Feedback, NotFoundError
-from tests.contract.test_threads import at
+from tests.contract.threads import at
 from tests.contract.wire import (
     Case,
     Sent,

@@ -1,19 +1,36 @@
-"""That a deleted thread stays deleted, whatever comes late, on every engine, and what is left of it."""
+"""That a deleted thread stays deleted, whatever comes late, on every engine."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Element, NotFoundError
+from mongostore import AlreadyExistsError, AsyncMongoStore, Element, Feedback, NotFoundError
 from mongostore.repositories import Connection
 from mongostore.repositories.threads import elements
 from mongostore.repositories.threads.upkeep import delete_elements
-from mongostore.testing.store import ThreadDeletionSuite
-from mongostore.testing.store.thread_deletion import fill
-from mongostore.testing.store.threads import user_id
+from tests.contract.threads import listed, user_id
+
+Write = Callable[[int], Awaitable[object]]
+
+
+async def fill(store: AsyncMongoStore, thread_id: str, ada: str) -> None:
+    await store.threads.create(thread_id, user_id=ada, name="n", data={"k": 1}, metadata={"k": 1}, tags=["x"])
+    for number in range(3):
+        message = f"{thread_id}-m{number}"
+        await store.messages.merge(thread_id, message, begins=True, content="x", pinned=True)
+        await store.messages.upsert_feedback(Feedback(message_id=message, value=1))
+        key = f"{thread_id}/{number}"
+        await store.files.upload(key, b"x" * 600_000)
+        await store.elements.upsert(
+            Element(id=key, thread_id=thread_id, message_id=message, file_key=key, data={"k": 1})
+        )
+
 
 UNSET = ("user_id", "user_identifier", "name", "tags", "data", "metadata", "votes", "has_pinned")
 
@@ -39,32 +56,125 @@ async def assert_tombstones_alone(store: AsyncMongoStore, count: int = 1) -> Non
         assert tombstone["state"] == "deleted"
 
 
-class TestThreadDeletion(ThreadDeletionSuite):
-    """That a deleted thread stays deleted."""
-
+class TestThreadDeletion:
     async def test_delete_leaves_nothing_of_a_thread_and_other_threads(self, store: AsyncMongoStore) -> None:
-        await super().test_delete_leaves_nothing_of_a_thread_and_other_threads(store)
+        ada = await user_id(store)
+        await fill(store, "t", ada)
+        await fill(store, "other", ada)
+        assert await store.threads.delete("t")
+        assert not await store.threads.delete("t")
+        assert await store.threads.find("t") is None
+        assert await listed(store, ada) == ["other"]
+        assert await listed(store, ada, vote=1) == ["other"]
+        assert await store.messages.find("t-m0") is None
+        assert {message.thread_id async for message in store.messages.iter_pinned(ada)} == {"other"}
+        assert len([message async for message in store.messages.iter("other")]) == 3
+        assert [element.id async for element in store.elements.iter("other")] == [
+            "other/0",
+            "other/1",
+            "other/2",
+        ]
+        assert await store.files.find("t/0") is None
+        assert len(b"".join([piece async for piece in store.files.read("other/2")])) == 600_000
         await store.threads.delete("other")
         await assert_tombstones_alone(store, 2)
 
     async def test_exactly_one_of_parallel_deletes_did_it(self, store: AsyncMongoStore) -> None:
-        await super().test_exactly_one_of_parallel_deletes_did_it(store)
+        await fill(store, "t", await user_id(store))
+        assert sum(await asyncio.gather(*(store.threads.delete("t") for _ in range(8)))) == 1
+        assert await store.threads.find("t") is None
         await assert_tombstones_alone(store)
 
     async def test_what_comes_late_is_refused_and_leaves_nothing(self, store: AsyncMongoStore) -> None:
-        await super().test_what_comes_late_is_refused_and_leaves_nothing(store)
+        ada = await user_id(store)
+        await fill(store, "t", ada)
+        await store.threads.delete("t")
+        await store.files.upload("late", b"x")
+        late = Element(id="e", thread_id="t", message_id="t-m0", file_key="late")
+        for call in (
+            store.threads.merge("t", metadata={"k": 1}),
+            store.threads.merge("t", user_id=ada, name="n"),
+            store.messages.merge("t", "t-m0", begins=True, content="x"),
+            store.messages.merge("t", "t-m0", content="x", pinned=True),
+            store.messages.merge("t", "new", content="x"),
+            store.elements.upsert(late),
+            store.threads.get("t"),
+        ):
+            with pytest.raises(NotFoundError) as caught:
+                await call
+            assert (caught.value.kind, caught.value.id) == ("thread", "t")
+        with pytest.raises(NotFoundError):
+            await store.messages.upsert_feedback(Feedback(message_id="t-m0", value=1))
+        with pytest.raises(AlreadyExistsError):
+            await store.threads.create("t")
+        assert await store.threads.find("t") is None
         await assert_tombstones_alone(store)
 
     async def test_an_element_that_comes_again_at_any_moment_of_a_deletion_leaves_nothing(
         self, store: AsyncMongoStore
     ) -> None:
-        await super().test_an_element_that_comes_again_at_any_moment_of_a_deletion_leaves_nothing(store)
+        async def come_again(name: str, pauses: int) -> None:
+            for _ in range(pauses):
+                await store.threads.find("nothing")
+            await store.files.upload(name, b"x")
+            with suppress(NotFoundError):
+                await store.elements.upsert(Element(id=name, thread_id=name, message_id="m", file_key=name))
+
+        for pauses in range(12):
+            name = f"t{pauses}"
+            await come_again(name, 0)
+            await asyncio.gather(store.threads.delete(name), come_again(name, pauses))
+            assert [element.id async for element in store.elements.iter(name)] == []
+            assert await store.files.find(name) is None
         await assert_tombstones_alone(store, 12)
 
     async def test_late_writers_leave_nothing_of_a_thread_that_is_deleted_meanwhile(
         self, store: AsyncMongoStore
     ) -> None:
-        await super().test_late_writers_leave_nothing_of_a_thread_that_is_deleted_meanwhile(store)
+        ada = await user_id(store)
+        await fill(store, "t", ada)
+        is_over = asyncio.Event()
+
+        async def element(number: int) -> None:
+            # One id whose file is another each time, and many ids.
+            key = f"late {number}"
+            await store.files.upload(key, b"x" * 300_000)
+            for name in ("t/0", key):
+                await store.elements.upsert(
+                    Element(id=name, thread_id="t", message_id="t-m0", file_key=key if name != key else None)
+                )
+
+        async def keep_on(write: Write) -> set[type[BaseException]]:
+            seen: set[type[BaseException]] = set()
+            number = 0
+            while len(seen) < 5 and not (is_over.is_set() and seen):
+                number += 1
+                try:
+                    await write(number)
+                except (NotFoundError, AlreadyExistsError) as error:
+                    seen.add(type(error))
+            return seen
+
+        writes: list[Write] = [
+            lambda n: store.threads.merge("t", metadata={f"k{n}": n}),
+            lambda n: store.threads.merge("t", user_id=ada, name=str(n)),
+            lambda n: store.messages.merge("t", f"new{n}", begins=True, content="x"),
+            lambda n: store.messages.merge("t", f"changed{n}", content="x", pinned=True),
+            lambda n: store.messages.merge("t", "t-m0", content="x" * n),
+            lambda n: store.messages.merge("t", "t-m1", begins=True, content="x" * n),
+            lambda n: store.messages.merge("t", "both", begins=bool(n % 2), content="x", data={str(n): n}),
+            lambda n: store.messages.upsert_feedback(Feedback(message_id="t-m0", value=n)),
+            element,
+            lambda _: store.threads.create("t"),
+        ]
+        writers = [asyncio.create_task(keep_on(write)) for write in writes]
+        await asyncio.sleep(0.3)
+        assert await store.threads.delete("t")
+        is_over.set()
+        seen = await asyncio.wait_for(asyncio.gather(*writers), 60)
+        assert seen[:-1] == [{NotFoundError}] * (len(writes) - 1)
+        assert seen[-1] == {AlreadyExistsError}
+        assert await store.threads.find("t") is None
         await assert_tombstones_alone(store)
 
 

@@ -1,30 +1,276 @@
-"""What threads, their messages and their users promise, on every engine, and what is stored of them."""
+"""What threads promise, on every engine."""
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pymongo.errors import AutoReconnect
 
-from mongostore import AsyncMongoStore, ConflictError
-from mongostore.repositories.threads import threads
-from mongostore.testing.store import (
-    FeedbackSuite,
-    ThreadAddingSuite,
-    ThreadKindsSuite,
-    ThreadMessagesSuite,
-    ThreadSearchSuite,
-    ThreadsSuite,
-    UsersSuite,
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    DocumentTooLargeError,
+    Element,
+    Feedback,
+    InvalidValueError,
+    NotFoundError,
 )
-from mongostore.testing.store.thread_adding import data
-from mongostore.testing.store.thread_messages import ids
-from mongostore.testing.store.threads import at, user_id
+from tests.contract.oddities import CURSORS, NASTY, NO_IDS, refused, same
+from tests.contract.threads import MERGED, NOON, at, listed, paged, user_id
 
 
-class TestThreads(ThreadsSuite):
-    """What threads promise."""
+class TestThreads:
+    async def test_create_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
+        ada = await user_id(store)
+        created = await store.threads.create(
+            "t", user_id=ada, name="Billing", tags=["a", "b"], data={"a": [1]}, metadata={"k": None, "l": 1}
+        )
+        assert created == await store.threads.get("t") == await store.threads.find("t")
+        assert (created.id, created.user_id, created.user_identifier) == ("t", ada, "ada")
+        assert (created.name, created.tags, created.data) == ("Billing", ["a", "b"], {"a": [1]})
+        assert created.metadata == {"l": 1}
+        assert created.created_at == created.active_at
+        assert abs(datetime.now(UTC) - created.created_at).total_seconds() < 60
+
+    async def test_create_mints_an_id_and_refuses_a_taken_one(self, store: AsyncMongoStore) -> None:
+        one, other = await store.threads.create(), await store.threads.create()
+        assert one.id != other.id
+        with pytest.raises(AlreadyExistsError) as caught:
+            await store.threads.create(one.id, name="second")
+        assert (caught.value.kind, caught.value.id) == ("thread", one.id)
+        assert (await store.threads.get(one.id)).name is None
+
+    async def test_parallel_creates_of_one_id_succeed_once(self, store: AsyncMongoStore) -> None:
+        outcomes = await asyncio.gather(
+            *(store.threads.create("t") for _ in range(10)), return_exceptions=True
+        )
+        assert sum(isinstance(outcome, AlreadyExistsError) for outcome in outcomes) == 9
+
+    async def test_unknown_threads(self, store: AsyncMongoStore) -> None:
+        assert await store.threads.find("x") is None
+        assert not await store.threads.delete("x")
+        with pytest.raises(NotFoundError) as caught:
+            await store.threads.get("x")
+        assert (caught.value.kind, caught.value.id) == ("thread", "x")
+        assert await listed(store, "nobody") == []
+        assert [thread async for thread in store.threads.iter("nobody")] == []
+
+    async def test_merge_makes_what_is_not_there_and_leaves_what_is_not_given(
+        self, store: AsyncMongoStore
+    ) -> None:
+        await store.threads.merge("t", name="n")
+        first = await store.threads.get("t")
+        assert (first.user_id, first.name, first.tags, first.data, first.metadata) == (None, "n", [], {}, {})
+        ada = await user_id(store)
+        await store.threads.merge("t", user_id=ada)
+        await store.threads.merge("t", tags=["x"], metadata={"k": 1})
+        await store.threads.merge("t")
+        merged = first.model_copy(
+            update={"user_id": ada, "user_identifier": "ada", "tags": ["x"], "metadata": {"k": 1}}
+        )
+        assert await store.threads.get("t") == merged
+        await store.threads.merge("t", name=None)
+        assert (await store.threads.get("t")).name is None
+
+    async def test_merge_takes_any_keys_and_none_removes_them(self, store: AsyncMongoStore) -> None:
+        await store.threads.merge("t", data=MERGED, metadata=MERGED)
+        thread = await store.threads.get("t")
+        assert same(thread.data, MERGED)
+        assert same(thread.metadata, MERGED)
+        await store.threads.merge("t", metadata=dict.fromkeys([*MERGED, "unknown"]))
+        await store.threads.merge("t", data={"a": {"x": 1}, "a.b": None})
+        thread = await store.threads.get("t")
+        assert thread.metadata == {}
+        assert same(thread.data, {**{k: v for k, v in MERGED.items() if k != "a.b"}, "a": {"x": 1}})
+
+    async def test_values_come_back_as_they_were_given(self, store: AsyncMongoStore) -> None:
+        nasty = {str(number): value for number, value in enumerate(NASTY)}
+        await store.threads.merge("t", data=nasty, name="half \ud800 pair\0")
+        thread = await store.threads.get("t")
+        assert same(thread.data, nasty)
+        assert thread.name == "half \ud800 pair\0"
+
+    async def test_parallel_merges_of_different_keys_all_hold(self, store: AsyncMongoStore) -> None:
+        await asyncio.gather(
+            *(store.threads.merge("t", metadata={f"k{n}": n}) for n in range(20)),
+            *(store.threads.merge("t", data={f"k{n}": n}) for n in range(20)),
+        )
+        thread = await store.threads.get("t")
+        assert thread.metadata == thread.data == {f"k{n}": n for n in range(20)}
+
+    async def test_an_unknown_user_is_refused_and_nothing_is_changed(self, store: AsyncMongoStore) -> None:
+        for call in (
+            store.threads.merge("t", user_id="nobody", name="n"),
+            store.threads.create("t", user_id="nobody"),
+        ):
+            with pytest.raises(NotFoundError) as caught:
+                await call
+            assert (caught.value.kind, caught.value.id) == ("user", "nobody")
+        assert await store.threads.find("t") is None
+        before = await store.threads.create("t", user_id=await user_id(store), name="n")
+        with pytest.raises(NotFoundError):
+            await store.threads.merge("t", user_id="nobody", name="other", metadata={"k": 1})
+        assert await store.threads.get("t") == before
+
+    async def test_what_no_document_holds_is_refused_and_the_old_stays(self, store: AsyncMongoStore) -> None:
+        await store.threads.merge("t", data={"k": "x" * 9_000_000})
+        before = await store.threads.get("t")
+        for members in ({"data": {"l": "x" * 17_000_000}}, {"data": {"l": "x" * 9_000_000}, "name": "n"}):
+            with pytest.raises(DocumentTooLargeError):
+                await store.threads.merge("t", **members)
+        with pytest.raises(DocumentTooLargeError):
+            await store.threads.create("new", metadata={"l": "x" * 17_000_000})
+        assert await store.threads.get("t") == before
+        assert await store.threads.find("new") is None
+
+    async def test_activity_moves_by_messages_alone(self, store: AsyncMongoStore) -> None:
+        ada = await user_id(store)
+        for number, name in enumerate("abc"):
+            await store.threads.create(name, user_id=ada)
+            await store.messages.merge(name, f"m{name}", begins=True, created_at=at(10**7 + number))
+        assert await listed(store, ada) == ["c", "b", "a"]
+        await store.threads.merge("a", name="n", tags=["x"], metadata={"k": 1}, data={"k": 1}, user_id=ada)
+        await store.elements.upsert(Element(id="e", thread_id="a", message_id="ma"))
+        await store.messages.upsert_feedback(Feedback(message_id="ma", value=1))
+        await store.messages.merge("a", "ma", pinned=True, content="more")
+        await store.messages.merge("a", "ma", begins=True, content="again")
+        await store.messages.merge("a", "older", begins=True, created_at=at(0))
+        await store.elements.delete("e")
+        assert await listed(store, ada) == ["c", "b", "a"]
+        assert (await store.threads.get("a")).active_at == at(10**7)
+        await store.messages.merge("a", "newer", begins=True, created_at=at(10**7 + 3))
+        assert await listed(store, ada) == ["a", "c", "b"]
+        await store.messages.merge("b", "mb", created_at=at(10**7 + 4))
+        assert await listed(store, ada) == ["b", "a", "c"]
+        await store.messages.merge("c", "update first", created_at=at(10**7 + 5))
+        assert (await store.threads.get("c")).active_at == at(10**7 + 5)
+
+    async def test_a_message_makes_its_thread_as_old_as_itself(self, store: AsyncMongoStore) -> None:
+        await store.messages.merge("t", "m", begins=True, created_at=at(0))
+        thread = await store.threads.get("t")
+        assert thread.created_at == thread.active_at == at(0)
+
+    async def test_pages_of_a_list_meet_every_thread_once(self, store: AsyncMongoStore) -> None:
+        ada, ben = await user_id(store), await user_id(store, "ben")
+        names = [f"t{n:02}" for n in range(25)]
+        for number, name in enumerate(names):
+            await store.threads.create(name, user_id=ada)
+            await store.messages.merge(name, f"m{number}", begins=True, created_at=at(10**7 + number // 10))
+            await store.threads.create(f"b{number}", user_id=ben)
+        seen, cursor = [], None
+        while True:
+            page = await store.threads.list(ada, limit=4, cursor=cursor)
+            seen += [thread.id for thread in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            # The cursor's own thread goes, and new ones come: neither moves the place where the list goes on.
+            await store.threads.delete(seen[-1])
+            new = await store.threads.create(user_id=ada)
+            await store.messages.merge(new.id, f"of {new.id}", begins=True, created_at=at(10**7 + 100))
+        assert seen == sorted(names, reverse=True)
+
+    async def test_a_full_last_page_has_no_cursor(self, store: AsyncMongoStore) -> None:
+        ada = await user_id(store)
+        for name in "abcd":
+            await store.threads.create(name, user_id=ada)
+        assert [len(page) for page in await paged(store, ada, 2)] == [2, 2]
+
+    async def test_iter_meets_threads_that_become_active_meanwhile(self, store: AsyncMongoStore) -> None:
+        ada = await user_id(store)
+        names = [f"t{n:03}" for n in range(450)]
+        for start in range(0, 450, 50):
+            await asyncio.gather(
+                *(store.threads.create(name, user_id=ada) for name in names[start : start + 50])
+            )
+        await store.threads.create("t", user_id=await user_id(store, "ben"))
+        await store.threads.create("deleted", user_id=ada)
+        await store.threads.delete("deleted")
+        seen: list[str] = []
+        async for thread in store.threads.iter(ada):
+            if len(seen) % 50 == 0:
+                await store.messages.merge(names[-len(seen) - 1], f"m{len(seen)}", begins=True)
+            seen.append(thread.id)
+        assert seen == names
+
+    async def test_lists_by_vote(self, store: AsyncMongoStore) -> None:
+        ada = await user_id(store)
+        for number, name in enumerate("abcd"):
+            await store.threads.create(name, user_id=ada)
+            for which in "xy":
+                await store.messages.merge(name, name + which, begins=True, created_at=at(10**7 + number))
+        for message, value in {"ax": 0, "ay": 1, "bx": 1, "cx": 0, "cy": 0}.items():
+            await store.messages.upsert_feedback(Feedback(id=message, message_id=message, value=value))
+        assert await listed(store, ada, vote=0) == ["c", "a"]
+        assert await listed(store, ada, vote=1) == ["b", "a"]
+        assert await paged(store, ada, 1, vote=1) == [["b"], ["a"]]
+        assert await listed(store, ada, vote=2**63 - 1) == []
+        await store.messages.upsert_feedback(Feedback(message_id="bx", value=0))
+        await store.messages.delete_feedback("cx")
+        await store.messages.delete("ay")
+        assert await listed(store, ada, vote=0) == ["c", "b", "a"]
+        assert await listed(store, ada, vote=1) == []
+        await store.messages.delete_feedback("cy")
+        assert await listed(store, ada, vote=0) == ["b", "a"]
+        await store.threads.merge("a", name="found")
+        assert await listed(store, ada, vote=0, search="FOUND") == ["a"]
+
+    @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
+    async def test_ids_are_plain_strings(self, store: AsyncMongoStore, bad: Any) -> None:
+        threads = store.threads
+        calls = [threads.get(bad), threads.find(bad), threads.merge(bad), threads.delete(bad)]
+        calls += [] if bad is None else [threads.create(bad)]
+        assert {error.path for error in await refused(*calls)} == {"thread_id"}
+        calls = [threads.list(bad), anext(threads.iter(bad)), threads.merge("t", user_id=bad)]
+        assert {error.path for error in await refused(*calls)} == {"user_id"}
+        assert await threads.find("t") is None
+
+    @pytest.mark.parametrize(
+        ("path", "members"),
+        [
+            ("name", {"name": 5}),
+            ("name", {"name": {"$ne": 1}}),
+            ("tags", {"tags": "abc"}),
+            ("tags", {"tags": None}),
+            ("tags[1]", {"tags": ["a", None]}),
+            ("tags[0]", {"tags": ["\ud800"]}),
+            ("data", {"data": None}),
+            ("data", {"data": [1]}),
+            ("data", {"data": {1: 1}}),
+            ("data.k[0]", {"data": {"k": [object()]}}),
+            ("metadata", {"metadata": "x"}),
+            ("metadata.k.l", {"metadata": {"k": {"l": b""}}}),
+            ("state", {"state": "deleted"}),
+            ("created_at", {"created_at": NOON}),
+            ("$set", {"$set": 1}),
+        ],
+    )
+    async def test_bad_members_are_refused_by_their_paths(
+        self, store: AsyncMongoStore, path: str, members: Any
+    ) -> None:
+        errors = await refused(store.threads.merge("t", **members), store.threads.create("t", **members))
+        assert {error.path for error in errors} == {path}
+        assert await store.threads.find("t") is None
+
+    @pytest.mark.parametrize(
+        ("path", "arguments"),
+        [
+            *(("cursor", {"cursor": cursor}) for cursor in CURSORS),
+            *(("cursor", {"cursor": cursor, "search": "x"}) for cursor in CURSORS[:3]),
+            *(("limit", {"limit": limit}) for limit in (0, -1, 1001, None, True, 1.5, "1")),
+            *(("vote", {"vote": vote}) for vote in (True, "1", 1.0, {"$gt": 0}, 2**63, -(2**63) - 1)),
+            *(("search", {"search": search}) for search in (5, b"x", {"$regex": "x"}, ["x"], "x" * 4001)),
+        ],
+        ids=lambda value: repr(value)[:40],
+    )
+    async def test_bad_arguments_of_a_list_are_refused(
+        self, store: AsyncMongoStore, path: str, arguments: Any
+    ) -> None:
+        with pytest.raises(InvalidValueError) as caught:
+            await store.threads.list("u", **arguments)
+        assert caught.value.path == path
 
     async def test_one_unreadable_thread_does_not_hide_the_others(self, store: AsyncMongoStore) -> None:
         ada = await user_id(store)
@@ -39,62 +285,3 @@ class TestThreads(ThreadsSuite):
         assert [error.id for error in page.errors] == ["b"]
         assert "yesterday" not in str(page.errors[0])
         assert [thread.id async for thread in store.threads.iter(ada)] == ["a", "c"]
-
-
-class TestThreadAdding(ThreadAddingSuite):
-    """That what is added is never put in the place of what somebody else has added."""
-
-    async def test_who_adds_again_because_no_answer_came_is_not_refused(
-        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        calls, upsert = [], threads.upsert_thread
-
-        async def lose_the_answer(*arguments: Any) -> None:
-            await upsert(*arguments)
-            calls.append(arguments)
-            if len(calls) == 1:
-                raise AutoReconnect("lost")
-
-        monkeypatch.setattr(threads, "upsert_thread", lose_the_answer)
-        await store.threads.merge("t", adds=True, data={"a": 1})
-        assert len(calls) == 2
-        assert await data(store) == {"a": 1}
-        with pytest.raises(ConflictError):
-            await store.threads.merge("t", adds=True, data={"a": 1})
-
-
-class TestThreadKinds(ThreadKindsSuite):
-    """What kinds of threads and messages, and messages that belong to no thread yet, promise."""
-
-
-class TestThreadMessages(ThreadMessagesSuite):
-    """What the messages of threads promise."""
-
-    async def test_one_unreadable_message_does_not_hide_the_others(self, store: AsyncMongoStore) -> None:
-        for number, name in enumerate("abc"):
-            await store.messages.merge("t", name, begins=True, created_at=at(number), pinned=True)
-        messages = store.engine.database["messages"]
-        await messages.update_one({"_id": "b"}, {"$set": {"data": "secret"}})
-        page = await store.messages.list("t")
-        assert ([message.id for message in page.items], [error.id for error in page.errors]) == (
-            ["a", "c"],
-            ["b"],
-        )
-        assert "secret" not in str(page.errors[0])
-        assert await ids(store) == ["a", "c"]
-
-
-class TestThreadSearch(ThreadSearchSuite):
-    """What the search among threads promises."""
-
-
-class TestFeedback(FeedbackSuite):
-    """What the feedback of messages promises."""
-
-
-class TestUsers(UsersSuite):
-    """What users promise."""
-
-    async def test_parallel_upserts_make_one_user(self, store: AsyncMongoStore) -> None:
-        await super().test_parallel_upserts_make_one_user(store)
-        assert await store.engine.database["users"].count_documents({}) == 1

@@ -1,17 +1,16 @@
-"""What the search among threads promises."""
+"""What the search among threads promises, on every engine."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from mongostore.testing.store.threads import at, listed, paged, user_id
+from mongostore import AsyncMongoStore
+from tests.contract.threads import at, listed, paged, user_id
 
 
-async def thread(store: Any, user: str, number: int) -> None:
+async def thread(store: AsyncMongoStore, user: str, number: int) -> None:
     name = f"t{number:03}"
     await store.threads.create(name, user_id=user, name="a needle" if number % 7 == 0 else "hay")
     content = "only here" if number == 0 else "NEEDLES" if number % 11 == 0 else "hay"
@@ -21,20 +20,12 @@ async def thread(store: Any, user: str, number: int) -> None:
     )
 
 
-class ThreadSearchSuite:
-    """What a search among threads has to find.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    @pytest_asyncio.fixture
-    async def ada(self, store: Any) -> str:
+class TestThreadSearch:
+    @pytest.fixture
+    async def ada(self, store: AsyncMongoStore) -> str:
         return await user_id(store)
 
-    async def test_a_search_finds_names_and_contents(self, store: Any, ada: str) -> None:
+    async def test_a_search_finds_names_and_contents(self, store: AsyncMongoStore, ada: str) -> None:
         await store.threads.create("named", user_id=ada, name="About Billing")
         await store.threads.create("said", user_id=ada, name="other")
         await store.messages.merge("said", "m1", begins=True, content="nothing")
@@ -80,13 +71,13 @@ class ThreadSearchSuite:
         ids=lambda value: repr(value)[:30],
     )
     async def test_a_search_is_for_the_very_text(
-        self, store: Any, ada: str, place: str, text: str, search: str, is_found: bool
+        self, store: AsyncMongoStore, ada: str, place: str, text: str, search: str, is_found: bool
     ) -> None:
         await store.threads.create("t", user_id=ada, name=text if place == "name" else "?")
         await store.messages.merge("t", "m", begins=True, content=text if place == "content" else "?")
         assert await listed(store, ada, search=search) == (["t"] if is_found else [])
 
-    async def test_pages_of_a_search_are_full_and_exact(self, store: Any, ada: str) -> None:
+    async def test_pages_of_a_search_are_full_and_exact(self, store: AsyncMongoStore, ada: str) -> None:
         hits = []
         for start in range(0, 300, 50):
             await asyncio.gather(*(thread(store, ada, number) for number in range(start, start + 50)))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mongostore import (
+    AsyncMongoStore,
     Binding,
     Event,
     EventFilter,
@@ -18,23 +19,17 @@ from mongostore import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.testing.store.furnishing import RoomsState, T, altered, furnish
-from mongostore.testing.store.oddities import NO_IDS, refused
+from tests.contract.furnishing import T, altered, furnish, rows
+from tests.contract.oddities import NO_IDS, refused
 
 
-class RoomArgumentsSuite(RoomsState):
-    """What is refused about events, about those who are in rooms and about what is noted there.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
+class TestRoomArguments:
     @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
-    async def test_of_people_and_notes_bad_arguments_never_reach_a_query(self, store: Any, bad: Any) -> None:
+    async def test_of_people_and_notes_bad_arguments_never_reach_a_query(
+        self, store: AsyncMongoStore, bad: Any
+    ) -> None:
         await furnish(store)
-        before = await self.state(store)
+        before = await rows(store)
         rooms, identities, verifications = store.rooms, store.identities, store.verifications
         binding, person = Binding(room_id="r", channel_id="n"), Participant(room_id="r", id="n")
         delivery = VoiceDelivery(room_id="r", key="n", content_hash="h")
@@ -141,12 +136,14 @@ class RoomArgumentsSuite(RoomsState):
             calls["identity_id"].append(store.participants.upsert(altered(person, identity_id=bad)))
         for path, refusing in calls.items():
             assert {error.path for error in await refused(*refusing)} == {path}, path
-        assert await self.state(store) == before
+        assert await rows(store) == before
 
     @pytest.mark.parametrize("bad", ["no", 5, b"x", [b"x"], {"$gt": 0}, None], ids=str)
-    async def test_of_people_and_notes_wrong_shapes_are_refused(self, store: Any, bad: Any) -> None:
+    async def test_of_people_and_notes_wrong_shapes_are_refused(
+        self, store: AsyncMongoStore, bad: Any
+    ) -> None:
         await furnish(store)
-        before = await self.state(store)
+        before = await rows(store)
         binding, person = Binding(room_id="r", channel_id="n"), Participant(room_id="r", id="n")
         delivery = VoiceDelivery(room_id="r", key="n", content_hash="h")
         calls: list[Any] = [
@@ -178,12 +175,14 @@ class RoomArgumentsSuite(RoomsState):
                 store.participants.upsert(altered(person, channel_ids=bad)),
             ]
         await refused(*calls)
-        assert await self.state(store) == before
+        assert await rows(store) == before
 
     @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
-    async def test_of_events_bad_arguments_never_reach_a_query(self, store: Any, bad: Any) -> None:
+    async def test_of_events_bad_arguments_never_reach_a_query(
+        self, store: AsyncMongoStore, bad: Any
+    ) -> None:
         await furnish(store)
-        before = await self.state(store)
+        before = await rows(store)
         events, event = store.events, Event(id="n", room_id="r", channel_id="c")
         calls: dict[str, list[Any]] = {
             "room_id": [
@@ -248,12 +247,12 @@ class RoomArgumentsSuite(RoomsState):
             }
         for path, refusing in calls.items():
             assert {error.path for error in await refused(*refusing)} == {path}
-        assert await self.state(store) == before
+        assert await rows(store) == before
 
     @pytest.mark.parametrize("bad", ["no", 1.5, [1], {"$gt": 0}, -2, 2**70, T.replace(tzinfo=None)], ids=str)
-    async def test_of_events_wrong_shapes_are_refused(self, store: Any, bad: Any) -> None:
+    async def test_of_events_wrong_shapes_are_refused(self, store: AsyncMongoStore, bad: Any) -> None:
         await furnish(store)
-        before = await self.state(store)
+        before = await rows(store)
         events, event = store.events, Event(id="n", room_id="r", channel_id="c")
         calls: dict[str, list[Any]] = {
             "event": [
@@ -293,4 +292,4 @@ class RoomArgumentsSuite(RoomsState):
         for path, refusing in calls.items():
             assert {error.path for error in await refused(*refusing)} == {path}, path
         await refused(events.update("e"))
-        assert await self.state(store) == before
+        assert await rows(store) == before

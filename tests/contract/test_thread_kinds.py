@@ -1,4 +1,4 @@
-"""What kinds of threads and messages promise, and messages that belong to no thread yet."""
+"""What kinds of threads and messages promise, and messages that belong to no thread yet, on every engine."""
 
 from __future__ import annotations
 
@@ -7,29 +7,21 @@ from typing import Any
 
 import pytest
 
-from mongostore import ConflictError, NotFoundError
-from mongostore.testing.store.oddities import NASTY, refused
-from mongostore.testing.store.threads import at
+from mongostore import AsyncMongoStore, ConflictError, NotFoundError
+from tests.contract.oddities import NASTY, refused
+from tests.contract.threads import at
 
 
-async def threads(store: Any, **where: Any) -> list[str]:
+async def threads(store: AsyncMongoStore, **where: Any) -> list[str]:
     return [thread.id async for thread in store.threads.iter(**where)]
 
 
-async def messages(store: Any, *thread: str, **where: Any) -> list[str]:
+async def messages(store: AsyncMongoStore, *thread: str, **where: Any) -> list[str]:
     return [message.id async for message in store.messages.iter(*thread, **where)]
 
 
-class ThreadKindsSuite:
-    """What kinds of threads and messages, and messages without a thread, have to do.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_threads_of_a_kind_are_found_by_owner_name_and_data(self, store: Any) -> None:
+class TestThreadKinds:
+    async def test_threads_of_a_kind_are_found_by_owner_name_and_data(self, store: AsyncMongoStore) -> None:
         await store.threads.create("a", kind="role", owner_id="ada", name="one", data={"public": True})
         await store.threads.create("b", kind="role", owner_id="ada", name="two", data={"public": False})
         await store.threads.create("c", kind="role", owner_id="bob", name="one", data={"public": True})
@@ -49,7 +41,7 @@ class ThreadKindsSuite:
         assert await threads(store, kind="role") == ["a", "c"]
 
     @pytest.mark.parametrize("nasty", NASTY)
-    async def test_odd_values_are_found_by_equality_alone(self, store: Any, nasty: Any) -> None:
+    async def test_odd_values_are_found_by_equality_alone(self, store: AsyncMongoStore, nasty: Any) -> None:
         await store.threads.create("a", kind="role", data={"k.$": nasty})
         await store.threads.create("b", kind="role", data={"k.$": [nasty, "other"]})
         await store.messages.merge(None, "m", kind="role", content=nasty)
@@ -58,7 +50,7 @@ class ThreadKindsSuite:
             assert await threads(store, kind="role", data={"k.$": nasty}) == ["a"]
             assert await messages(store, kind="role", content=nasty) == ["m"]
 
-    async def test_a_user_or_a_kind_or_a_thread_has_to_be_named(self, store: Any) -> None:
+    async def test_a_user_or_a_kind_or_a_thread_has_to_be_named(self, store: AsyncMongoStore) -> None:
         errors = await refused(
             anext(store.threads.iter()),
             anext(store.threads.iter(owner_id="ada")),
@@ -76,7 +68,7 @@ class ThreadKindsSuite:
             "kind",
         ]
 
-    async def test_messages_of_a_kind_are_found_the_oldest_first(self, store: Any) -> None:
+    async def test_messages_of_a_kind_are_found_the_oldest_first(self, store: AsyncMongoStore) -> None:
         for number, (key, thread) in enumerate([("z", "t"), ("y", None), ("x", "u")]):
             await store.messages.merge(
                 thread, key, begins=True, kind="role", content="hi", data={"role": key}, created_at=at(number)
@@ -88,7 +80,9 @@ class ThreadKindsSuite:
         assert await messages(store, "t") == ["z", "step"]
         assert (await store.messages.get("z")).kind == "role"
 
-    async def test_a_message_without_a_thread_goes_to_the_first_that_takes_it(self, store: Any) -> None:
+    async def test_a_message_without_a_thread_goes_to_the_first_that_takes_it(
+        self, store: AsyncMongoStore
+    ) -> None:
         await store.messages.merge(None, "m", begins=True, content="hi", created_at=at(5))
         assert (await store.messages.get("m")).thread_id is None
         await store.messages.merge("t", "m", data={"k": 1})
@@ -101,7 +95,7 @@ class ThreadKindsSuite:
             await store.messages.merge("u", "m", content="mine")
         assert (await store.messages.get("m")).content == "ho"
 
-    async def test_of_threads_that_take_a_message_at_once_one_gets_it(self, store: Any) -> None:
+    async def test_of_threads_that_take_a_message_at_once_one_gets_it(self, store: AsyncMongoStore) -> None:
         await store.messages.merge(None, "m", content="hi")
         outcomes = await asyncio.gather(
             *(store.messages.merge(f"t{n}", "m", content=n) for n in range(5)), return_exceptions=True
@@ -111,7 +105,7 @@ class ThreadKindsSuite:
         message = await store.messages.get("m")
         assert message.thread_id == f"t{message.content}"
 
-    async def test_a_deleted_thread_takes_no_message(self, store: Any) -> None:
+    async def test_a_deleted_thread_takes_no_message(self, store: AsyncMongoStore) -> None:
         await store.threads.create("t")
         await store.threads.delete("t")
         await store.messages.merge(None, "m", content="hi")

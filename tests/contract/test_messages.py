@@ -1,4 +1,4 @@
-"""What messages promise."""
+"""What messages promise, on every engine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import bson
 import pytest
-import pytest_asyncio
 
 from mongostore import (
+    AsyncMongoStore,
     ConflictError,
     DocumentTooLargeError,
+    InvalidDocumentError,
     InvalidValueError,
     Message,
     NotFoundError,
 )
+from mongostore.repositories.sessions import writing
+from tests.contract.furnishing import counted
 
 BIG = "x" * 2_000_000
 
@@ -40,17 +44,9 @@ async def all_of(sessions: Any, **where: object) -> list[Message]:
     return [message async for message in sessions.iter_messages("s", **where)]
 
 
-class MessagesSuite:
-    """What the messages of sessions have to do.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    @pytest_asyncio.fixture
-    async def sessions(self, store: Any) -> Any:
+class TestMessages:
+    @pytest.fixture
+    async def sessions(self, store: AsyncMongoStore) -> Any:
         await store.sessions.create("s")
         return store.sessions
 
@@ -298,7 +294,7 @@ class MessagesSuite:
 
     @pytest.mark.parametrize("message_id", ["m299", "m280", "m3"])
     async def test_a_message_grows_and_shrinks_through_every_size(
-        self, sessions: Any, message_id: str
+        self, store: AsyncMongoStore, sessions: Any, message_id: str
     ) -> None:
         await fill(sessions, 300)
         for content in (BIG, "small", BIG, "x" * 900_000, BIG, "y" * 3_000_000, "end"):
@@ -310,6 +306,9 @@ class MessagesSuite:
         read = await sessions.get_message("s", message_id)
         assert (read.content, read.data == {"big": BIG}) == ("end", True)
         assert len(await all_of(sessions)) == 300
+        assert await counted(store, "session_overflows") == 1
+        assert await sessions.delete_message("s", message_id)
+        assert await counted(store, "session_overflows") == 0
 
     async def test_many_large_messages_in_one_segment_are_all_kept(self, sessions: Any) -> None:
         await fill(sessions, 300)
@@ -353,3 +352,41 @@ class MessagesSuite:
         for writer, n in contents(await all_of(sessions)):
             seen.setdefault(writer, []).append(n)
         assert seen == {writer: list(range(40)) for writer in range(16)}
+
+    async def test_a_tail_of_large_messages_stays_small(self, store: AsyncMongoStore, sessions: Any) -> None:
+        for n in range(30):
+            await sessions.append_message(
+                "s", Message(id=f"m{n}", role="user", content=f"{n:04}" + "x" * 200_000)
+            )
+            document = await store.engine.database["sessions"].find_one({})
+            assert len(bson.encode(document)) < 700_000
+        assert [content[:4] for content in contents(await all_of(sessions))] == [f"{n:04}" for n in range(30)]
+
+    async def test_large_messages_of_many_callers_all_come_in(
+        self, sessions: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Far fewer than there are: five suffice where nobody takes the room that another has made.
+        monkeypatch.setattr(writing, "ATTEMPTS", 12)
+        callers = asyncio.Semaphore(16)
+
+        async def append(n: int) -> None:
+            # One alone fills a tail, so that each caller has to make room first.
+            async with callers:
+                message = Message(role="user", content=n, data={"k": "x" * 300_000})
+                await sessions.append_message("s", message)
+
+        await asyncio.gather(*map(append, range(80)))
+        assert sorted(contents(await all_of(sessions))) == [*range(80)]
+
+    async def test_an_unreadable_message_does_not_hide_the_others(
+        self, store: AsyncMongoStore, sessions: Any
+    ) -> None:
+        await fill(sessions, 5)
+        await store.engine.database["sessions"].update_one(
+            {}, {"$set": {"messages.2": {"id": "m2", "role": 5}, "messages.3.content": {"__json__": "{"}}}
+        )
+        page = await sessions.list_messages("s")
+        assert contents(page.items) == [0, 1, 4]
+        assert [error.id for error in page.errors] == ["m2", "m3"]
+        with pytest.raises(InvalidDocumentError):
+            await sessions.get_message("s", "m2")

@@ -1,4 +1,4 @@
-"""What chat turns promise."""
+"""What chat turns promise, on every engine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mongostore import (
+    AsyncMongoStore,
     ChangeKind,
     ChatTurn,
     ConflictError,
@@ -17,33 +18,15 @@ from mongostore import (
     Message,
     NotFoundError,
 )
-from mongostore.testing.store.furnishing import altered
-from mongostore.testing.store.oddities import NASTY, refused, same
+from tests.contract.furnishing import altered
+from tests.contract.oddities import NASTY, refused, same
+from tests.contract.turns import contents, insights_of, said
 
 
-def said(*contents: Any) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=content) for content in contents]
-
-
-def insights_of(participant: str, turns: Any) -> list[Any]:
-    return [f"{participant}: {turn.content}" for turn in turns]
-
-
-async def contents(store: Any, participant: str, session_id: str = "s") -> list[tuple[int, Any]]:
-    turns = store.sessions.iter_chat_turns(session_id, participant)
-    return [(turn.number or 0, turn.content) async for turn in turns]
-
-
-class ChatTurnsSuite:
-    """What the chat turns of a session's participants have to do: be numbered, read and told of.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_turns_are_numbered_without_gaps_and_one_call_s_follow_each_other(self, store: Any) -> None:
+class TestChatTurns:
+    async def test_turns_are_numbered_without_gaps_and_one_call_s_follow_each_other(
+        self, store: AsyncMongoStore
+    ) -> None:
         await store.sessions.create("s", participants=["a", "b"])
 
         async def append(participant: str, caller: int) -> None:
@@ -68,7 +51,7 @@ class ChatTurnsSuite:
         assert [one.chat_turn_count for one in await store.sessions.list_participants("s")] == [160, 160]
         assert await store.sessions.count_messages("s") == 320
 
-    async def test_only_what_was_appended_as_a_turn_counts_as_one(self, store: Any) -> None:
+    async def test_only_what_was_appended_as_a_turn_counts_as_one(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
         await sessions.append_message(
@@ -92,7 +75,7 @@ class ChatTurnsSuite:
         assert last is not None
         assert (last.conversation_id, last.role, last.text) == ("a", "x", "two")
 
-    async def test_pages_of_turns_meet_every_turn_once(self, store: Any) -> None:
+    async def test_pages_of_turns_meet_every_turn_once(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for n in range(0, 300, 3):
@@ -115,7 +98,9 @@ class ChatTurnsSuite:
         assert len((await sessions.list_chat_turns("s", "a")).items) == 50
         assert len((await sessions.list_chat_turns("s", "a", limit=1000)).items) == 300
 
-    async def test_numbers_never_shift_and_are_never_used_again(self, store: Any) -> None:
+    @pytest.mark.usefixtures("small_tails")
+    async def test_numbers_never_shift_and_are_never_used_again(self, store: AsyncMongoStore) -> None:
+        # With messages in the tail and in segments.
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for n in range(1, 21):
@@ -145,7 +130,9 @@ class ChatTurnsSuite:
         assert await sessions.unbind_participant("s", "a")
         assert await sessions.count_messages("s") == 0
 
-    async def test_what_begins_anew_while_it_is_read_is_read_whole_or_not_at_all(self, store: Any) -> None:
+    async def test_what_begins_anew_while_it_is_read_is_read_whole_or_not_at_all(
+        self, store: AsyncMongoStore
+    ) -> None:
         sessions = store.sessions
         for change in ("truncate", "unbind_participant", "delete_messages"):
             await sessions.create(change, participants=["a"])
@@ -164,7 +151,9 @@ class ChatTurnsSuite:
                 else:
                     assert len(page.items) in (0, 1000)
 
-    async def test_deleted_turns_are_not_counted_again_when_the_others_go(self, store: Any) -> None:
+    async def test_deleted_turns_are_not_counted_again_when_the_others_go(
+        self, store: AsyncMongoStore
+    ) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         await sessions.append_chat_turns("s", "a", said(*range(200)))
@@ -177,7 +166,9 @@ class ChatTurnsSuite:
         assert await sessions.unbind_participant("s", "b")
         assert (await sessions.get("s")).count == 0
 
-    async def test_the_newest_message_is_found_behind_many_turns_that_go(self, store: Any) -> None:
+    async def test_the_newest_message_is_found_behind_many_turns_that_go(
+        self, store: AsyncMongoStore
+    ) -> None:
         await store.sessions.create("s", participants=["a"])
         await store.sessions.append_message("s", Message(role="user", content="the first"))
         await store.sessions.append_chat_turns("s", "a", said(*range(500)))
@@ -191,7 +182,7 @@ class ChatTurnsSuite:
         assert await store.sessions.unbind_participant("s", "a")
         assert (await store.sessions.get("s")).last is None
 
-    async def test_turns_of_any_size_and_shape_come_back_equal(self, store: Any) -> None:
+    async def test_turns_of_any_size_and_shape_come_back_equal(self, store: AsyncMongoStore) -> None:
         at = datetime(2020, 1, 1, 12, tzinfo=UTC)
         await store.sessions.create("s", participants=["a"])
         values = [*NASTY, "x" * 2_000_000, None, {"deep": [[[[[1]]]]]}]
@@ -204,7 +195,9 @@ class ChatTurnsSuite:
             assert (turn.role, turn.created_at) == ("assistant", at)
             assert same(turn.content, value)
 
-    async def test_what_cannot_be_stored_is_refused_and_nothing_is_appended(self, store: Any) -> None:
+    async def test_what_cannot_be_stored_is_refused_and_nothing_is_appended(
+        self, store: AsyncMongoStore
+    ) -> None:
         append = store.sessions.append_chat_turns
         await store.sessions.create("s", participants=["a"])
         message: Any = Message(role="user")
@@ -234,7 +227,7 @@ class ChatTurnsSuite:
         assert await append("s", "a", said(*range(1000))) == 1000
         assert [number for number, _ in await contents(store, "a")] == [*range(1, 1001)]
 
-    async def test_an_iteration_over_turns_ends_when_they_begin_anew(self, store: Any) -> None:
+    async def test_an_iteration_over_turns_ends_when_they_begin_anew(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for start in (0, 1000):
             await store.sessions.append_chat_turns("s", "a", said(*range(start, start + 1000)))
@@ -249,7 +242,7 @@ class ChatTurnsSuite:
         with pytest.raises(ConflictError):
             assert [turn async for turn in turns]
 
-    async def test_a_live_tail_tells_of_turns_with_their_numbers(self, store: Any) -> None:
+    async def test_a_live_tail_tells_of_turns_with_their_numbers(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
         plain = await sessions.append_message("s", Message(role="user", content="hole"))
@@ -275,3 +268,65 @@ class ChatTurnsSuite:
             ("delete", 3, None),
             ("close", None, None),
         ]
+
+    @pytest.mark.usefixtures("small_tails")
+    async def test_the_newest_message_is_found_behind_turns_of_segments_that_go(
+        self, store: AsyncMongoStore
+    ) -> None:
+        sessions = store.sessions
+        await sessions.create("s", participants=["a"])
+        first = await sessions.append_message("s", Message(role="user", content="the first"))
+        for n in range(20):
+            await sessions.append_chat_turns("s", "a", said(n))
+        layout = await sessions.layout("s")
+        ids = [one.id async for one in sessions.iter_messages("s")]
+        assert await sessions.delete_messages("s", ids[layout.sealed :]) == layout.embedded
+        last = (await sessions.get("s")).last
+        assert last is not None
+        assert last.conversation_id == "a"
+        assert await sessions.unbind_participant("s", "a")
+        session = await sessions.get("s")
+        assert session.last is not None
+        assert (session.count, session.last.id) == (1, first.id)
+
+    @pytest.mark.usefixtures("small_tails")
+    async def test_turns_are_read_once_whatever_others_left_half_done(self, store: AsyncMongoStore) -> None:
+        sessions, database = store.sessions, store.engine.database
+        await sessions.create("s", participants=["a"])
+        for n in range(1, 15):
+            await sessions.append_chat_turns("s", "a", said(n))
+        stored = await database["sessions"].find_one({})
+        base, messages = stored["base"], stored["messages"]
+        assert base
+        # A roll that died before its trim, and a deletion that died before it made its hole.
+        await database["session_segments"].insert_one(
+            {
+                "_id": f"default/s/{stored['generation']}/{base:012}",
+                "session": "default/s",
+                "generation": stored["generation"],
+                "start": base,
+                "end": base + 4,
+                "edits": stored["edits"],
+                "bytes": 0,
+                "messages": messages[:4],
+            }
+        )
+        [second] = [one.id async for one in sessions.iter_messages("s") if one.number == 2]
+        await database["sessions"].update_one(
+            {},
+            {
+                "$set": {"deletions": [second]},
+                "$inc": {"message_count": -1, "edits": 1, "participants.a.kept": -1},
+            },
+        )
+        expected = [(n, n) for n in range(1, 15) if n != 2]
+        assert await contents(store, "a") == expected
+        page = await sessions.list_chat_turns("s", "a", limit=3)
+        assert [turn.number for turn in page.items] == [1, 3, 4]
+        # One that the roll has copied goes all the same.
+        assert await sessions.delete_message("s", messages[0]["id"])
+        expected.remove((messages[0]["number"], messages[0]["content"]))
+        assert await contents(store, "a") == expected
+        for n in range(15, 30):
+            await sessions.append_chat_turns("s", "a", said(n))
+        assert await contents(store, "a") == [*expected, *((n, n) for n in range(15, 30))]

@@ -1,18 +1,18 @@
-"""How the events of a room are listed, counted, summed up and watched."""
+"""How the events of a room are listed, counted, summed up and watched, on every engine."""
 
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from mongostore import Event, EventFilter, NotFoundError, Page, Room
-from mongostore.testing.store.furnishing import T
+from mongostore import AsyncMongoStore, Event, EventFilter, NotFoundError, Page, Room
+from tests.contract.furnishing import T
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -37,7 +37,7 @@ def event(n: int) -> Event:
     )
 
 
-async def stored(store: Any) -> list[Event]:
+async def stored(store: AsyncMongoStore) -> list[Event]:
     found = [event(n).model_copy(update={"index": n}) for n in range(COUNT) if n not in (7, 19, 31)]
     assert [found async for found in store.events.iter("r", where=EventFilter(blocked=True))] == found
     return found
@@ -104,7 +104,7 @@ def taking(events: AsyncIterator[Event], count: int) -> asyncio.Task[list[Event]
     return asyncio.create_task(take())
 
 
-async def begun(store: Any, room_id: str = "r", **options: Any) -> Any:
+async def begun(store: AsyncMongoStore, room_id: str = "r", **options: Any) -> Any:
     """Return a watch that is following, and what it told first."""
     watch = store.events.watch(room_id, **options)
     first = asyncio.ensure_future(anext(watch))
@@ -114,17 +114,9 @@ async def begun(store: Any, room_id: str = "r", **options: Any) -> Any:
     return watch, first.result()
 
 
-class EventListsSuite:
-    """How events have to be listed, counted, summed up and watched.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    @pytest_asyncio.fixture
-    async def filled(self, store: Any) -> Any:
+class TestEventLists:
+    @pytest.fixture
+    async def filled(self, store: AsyncMongoStore) -> Any:
         """A store with a room of many events that are no longer dense, and another room beside it."""
         for name in ("r", "s"):
             await store.rooms.create(Room(id=name))
@@ -137,7 +129,9 @@ class EventListsSuite:
         return store
 
     @pytest.mark.parametrize("name", FILTERS)
-    async def test_a_filter_shows_what_it_says_without_the_blocked_ones(self, filled: Any, name: str) -> None:
+    async def test_a_filter_shows_what_it_says_without_the_blocked_ones(
+        self, filled: AsyncMongoStore, name: str
+    ) -> None:
         expected, where = meant(await stored(filled), name), FILTERS[name][0]
         events = filled.events
         assert (await events.list("r", where=where, limit=1000)).items == expected
@@ -147,7 +141,7 @@ class EventListsSuite:
     @pytest.mark.parametrize("name", ["nothing", "types", "top_level", "participant_id", "blocked"])
     @pytest.mark.parametrize("limit", [1, 7, 1000])
     async def test_pages_meet_every_event_once_in_both_directions(
-        self, filled: Any, name: str, limit: int
+        self, filled: AsyncMongoStore, name: str, limit: int
     ) -> None:
         expected, where = meant(await stored(filled), name), FILTERS[name][0]
         forth: list[Event] = []
@@ -169,7 +163,7 @@ class EventListsSuite:
         assert forth == expected == back
 
     @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
-    async def test_windows_are_cut_from_what_a_filter_shows(self, filled: Any, name: str) -> None:
+    async def test_windows_are_cut_from_what_a_filter_shows(self, filled: AsyncMongoStore, name: str) -> None:
         expected, where = meant(await stored(filled), name), FILTERS[name][0]
 
         async def listed(limit: int, **window: Any) -> list[Event]:
@@ -196,14 +190,14 @@ class EventListsSuite:
                 await listed(4, offset=offset, newest=True) == expected[: max(len(expected) - offset, 0)][-4:]
             )
 
-    async def test_a_count_without_a_filter_is_of_all_events(self, filled: Any) -> None:
+    async def test_a_count_without_a_filter_is_of_all_events(self, filled: AsyncMongoStore) -> None:
         assert await filled.events.count("r") == COUNT - 3
         assert await filled.events.count("r", where=EventFilter(blocked=True)) == COUNT - 3
         assert await filled.events.count("r", where=EventFilter()) < COUNT - 3
         assert await filled.events.count("unknown") == 0
         assert (await filled.events.list("unknown")).items == []
 
-    async def test_threads_are_summed_up_without_the_blocked_ones(self, filled: Any) -> None:
+    async def test_threads_are_summed_up_without_the_blocked_ones(self, filled: AsyncMongoStore) -> None:
         threads = await filled.events.threads("r", ["e00", "e01", "e02", "unknown"])
         shown = meant(await stored(filled), "nothing")
         for root in ("e00", "e01"):
@@ -217,7 +211,7 @@ class EventListsSuite:
         assert await filled.events.threads("s", ["e00"]) == {}
         assert await filled.events.threads("r", []) == {}
 
-    async def test_a_watch_tells_all_events_once_in_order_to_everybody(self, store: Any) -> None:
+    async def test_a_watch_tells_all_events_once_in_order_to_everybody(self, store: AsyncMongoStore) -> None:
         for name in ("r", "s"):
             await store.rooms.create(Room(id=name))
         one, first = await begun(store)
@@ -238,7 +232,7 @@ class EventListsSuite:
         await one.aclose()
         await other.aclose()
 
-    async def test_a_watch_goes_on_behind_an_index(self, store: Any) -> None:
+    async def test_a_watch_goes_on_behind_an_index(self, store: AsyncMongoStore) -> None:
         await store.rooms.create(Room(id="r"))
         for n in range(250):
             await store.events.commit(Event(room_id="r", channel_id="c", content=n))
@@ -253,7 +247,7 @@ class EventListsSuite:
 
     async def test_a_watch_tells_blocked_events_but_no_edit_or_deletion_of_old_ones(
         self,
-        store: Any,
+        store: AsyncMongoStore,
     ) -> None:
         await store.rooms.create(Room(id="r"))
         for name in ("a", "b"):
@@ -266,7 +260,7 @@ class EventListsSuite:
             blocked = await store.events.commit(Event(room_id="r", channel_id="c", status="blocked"))
             assert await following == [blocked]
 
-    async def test_a_watch_ends_when_its_room_is_deleted(self, store: Any) -> None:
+    async def test_a_watch_ends_when_its_room_is_deleted(self, store: AsyncMongoStore) -> None:
         for name in ("r", "s"):
             await store.rooms.create(Room(id=name))
         watch, _ = await begun(store)
@@ -276,6 +270,25 @@ class EventListsSuite:
         await store.rooms.delete("r")
         assert await asyncio.wait_for(following, 20) == "over"
 
-    async def test_a_watch_of_an_unknown_room_is_refused(self, store: Any) -> None:
+    async def test_a_watch_of_an_unknown_room_is_refused(self, store: AsyncMongoStore) -> None:
         with pytest.raises(NotFoundError):
             await anext(store.events.watch("unknown"))
+
+    async def test_iter_goes_on_over_many_pages_and_past_what_cannot_be_read(
+        self, store: AsyncMongoStore
+    ) -> None:
+        await store.rooms.create(Room(id="r"))
+        await asyncio.gather(*(store.events.commit(Event(room_id="r", channel_id="c")) for _ in range(1203)))
+        await store.engine.database["events"].update_one({"index": 600}, {"$set": {"type": 5}})
+        met = [found.index async for found in store.events.iter("r")]
+        assert met == [n for n in range(1203) if n != 600]
+        page = await store.events.list("r", after=598, limit=3)
+        assert [found.index for found in page.items] == [599, 601]
+        assert len(page.errors) == 1
+        assert page.next_cursor == "601"
+
+
+def test_the_events_of_these_tests_differ_in_every_member() -> None:
+    events = [event(n) for n in range(COUNT)]
+    for name in FILTERS.keys() & Event.model_fields.keys() | {"type", "status", "created_at"}:
+        assert len({*map(operator.attrgetter(name), events)}) > 1, name

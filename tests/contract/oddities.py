@@ -10,6 +10,8 @@ from collections.abc import Awaitable
 from enum import StrEnum
 from typing import Any
 
+from hypothesis import strategies as st
+
 from mongostore import InvalidValueError
 
 
@@ -98,3 +100,24 @@ CURSORS = [
     "bnVsbA==",
     "WzEsICJhIiwgMl0=",
 ]
+
+ODD_KEYS = ["a.b", "$set", "$ref", "$id", "_id", "", "\0", "é", "0", "__json__", "%2E;", "%", "\ud800"]
+
+KEYS = st.one_of(st.sampled_from(ODD_KEYS), st.text(st.characters(), max_size=8))
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=-(2**70), max_value=2**70),
+    st.floats(allow_nan=False),
+    st.text(st.characters(), max_size=20),
+)
+
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+OBJECTS = st.dictionaries(KEYS, VALUES, max_size=4)

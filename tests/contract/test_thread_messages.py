@@ -1,4 +1,4 @@
-"""What the messages of threads promise."""
+"""What the messages of threads promise, on every engine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mongostore import (
+    AsyncMongoStore,
     ConflictError,
     DocumentTooLargeError,
     Element,
@@ -18,17 +19,17 @@ from mongostore import (
     NotFoundError,
     ThreadMessage,
 )
-from mongostore.testing.store.oddities import CURSORS, NASTY, NO_IDS, refused, same
-from mongostore.testing.store.threads import MERGED, at, user_id
+from tests.contract.oddities import CURSORS, NASTY, NO_IDS, refused, same
+from tests.contract.threads import MERGED, at, user_id
 
 MB = 1_000_000
 
 
-async def ids(store: Any, thread_id: str = "t") -> list[str]:
+async def ids(store: AsyncMongoStore, thread_id: str = "t") -> list[str]:
     return [message.id async for message in store.messages.iter(thread_id)]
 
 
-async def pinned(store: Any, user: str) -> list[str]:
+async def pinned(store: AsyncMongoStore, user: str) -> list[str]:
     return [message.id async for message in store.messages.iter_pinned(user)]
 
 
@@ -39,16 +40,8 @@ DATED: dict[str, Any] = {**BEGIN, "parent_id": "p", "created_at": at(1)}
 UPDATE: dict[str, Any] = {"content": "out", "data": {"end": "later", "x": [1]}}
 
 
-class ThreadMessagesSuite:
-    """What the messages of threads have to do.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_merge_makes_a_message_and_its_thread(self, store: Any) -> None:
+class TestThreadMessages:
+    async def test_merge_makes_a_message_and_its_thread(self, store: AsyncMongoStore) -> None:
         await store.messages.merge(
             "t", "m", begins=True, parent_id="p", content="hi", data={"k": 1}, pinned=True, created_at=at(1)
         )
@@ -64,7 +57,7 @@ class ThreadMessagesSuite:
         assert abs(datetime.now(UTC) - bare.created_at).total_seconds() < 60
         assert bare == ThreadMessage(id="bare", thread_id="t", created_at=bare.created_at)
 
-    async def test_unknown_messages(self, store: Any) -> None:
+    async def test_unknown_messages(self, store: AsyncMongoStore) -> None:
         assert await store.messages.find("x") is None
         assert not await store.messages.delete("x")
         assert not await store.messages.delete_feedback("x")
@@ -79,14 +72,14 @@ class ThreadMessagesSuite:
             assert (caught.value.kind, caught.value.id) == ("message", "x")
 
     @pytest.mark.parametrize("writes", [*itertools.permutations([BEGIN, DATED, UPDATE])])
-    async def test_merges_in_any_order_come_to_the_same(self, store: Any, writes: Any) -> None:
+    async def test_merges_in_any_order_come_to_the_same(self, store: AsyncMongoStore, writes: Any) -> None:
         for members in writes:
             await store.messages.merge("t", "m", **members)
         message = await store.messages.get("m")
         assert (message.content, message.parent_id, message.created_at) == ("out", "p", at(1))
         assert message.data == {"input": "in", "end": "later", "x": [1]}
 
-    async def test_parallel_merges_come_to_the_same(self, store: Any) -> None:
+    async def test_parallel_merges_come_to_the_same(self, store: AsyncMongoStore) -> None:
         for number in range(15):
             writes = [DATED, UPDATE, *({"data": {f"k{n}": n}} for n in range(4)), {"pinned": True}]
             turned = writes[number % 7 :] + writes[: number % 7]
@@ -96,7 +89,7 @@ class ThreadMessagesSuite:
             assert message.data == {"input": "in", "end": "later", "x": [1], **{f"k{n}": n for n in range(4)}}
             assert message.pinned
 
-    async def test_an_update_at_any_moment_of_a_late_beginning_holds(self, store: Any) -> None:
+    async def test_an_update_at_any_moment_of_a_late_beginning_holds(self, store: AsyncMongoStore) -> None:
         async def update(message_id: str, pauses: int) -> None:
             for _ in range(pauses):
                 await store.messages.find("nothing")
@@ -112,13 +105,13 @@ class ThreadMessagesSuite:
             message = await store.messages.get(name)
             assert (message.content, message.data) == ("out", {"changed": True, "k": "out"})
 
-    async def test_what_begins_a_message_overlays_what_began_it_before(self, store: Any) -> None:
+    async def test_what_begins_a_message_overlays_what_began_it_before(self, store: AsyncMongoStore) -> None:
         await store.messages.merge("t", "m", begins=True, content="a", data={"k": 1, "l": 1})
         await store.messages.merge("t", "m", begins=True, content="b", data={"k": 2})
         message = await store.messages.get("m")
         assert (message.content, message.data) == ("b", {"k": 2, "l": 1})
 
-    async def test_a_late_beginning_fills_only_what_is_absent_or_empty(self, store: Any) -> None:
+    async def test_a_late_beginning_fills_only_what_is_absent_or_empty(self, store: AsyncMongoStore) -> None:
         kept = {"zero": 0, "no": False, "text": "x", "list": [0]}
         empty: dict[str, Any] = {"none": None, "blank": "", "dict": {}, "items": []}
         await store.messages.merge("t", "m", content=0, data={**kept, **empty}, pinned=False)
@@ -128,12 +121,14 @@ class ThreadMessagesSuite:
         assert (message.content, message.pinned) == (0, False)
         assert message.data == {**late, **kept}
 
-    async def test_the_time_that_an_update_gives_holds_against_a_late_beginning(self, store: Any) -> None:
+    async def test_the_time_that_an_update_gives_holds_against_a_late_beginning(
+        self, store: AsyncMongoStore
+    ) -> None:
         await store.messages.merge("t", "m", created_at=at(5))
         await store.messages.merge("t", "m", begins=True, created_at=at(1))
         assert (await store.messages.get("m")).created_at == at(5)
 
-    async def test_an_update_clears_and_none_is_a_value(self, store: Any) -> None:
+    async def test_an_update_clears_and_none_is_a_value(self, store: AsyncMongoStore) -> None:
         await store.messages.merge("t", "m", begins=True, parent_id="p", content="x", data={"k": 1, "l": 1})
         await store.messages.merge("t", "m", content="", data={"k": None}, parent_id=None)
         message = await store.messages.get("m")
@@ -141,7 +136,7 @@ class ThreadMessagesSuite:
         await store.messages.merge("t", "m", content=None)
         assert (await store.messages.get("m")).content is None
 
-    async def test_any_keys_and_values_come_back_as_they_were_given(self, store: Any) -> None:
+    async def test_any_keys_and_values_come_back_as_they_were_given(self, store: AsyncMongoStore) -> None:
         nasty = MERGED | {f"n{number}": value for number, value in enumerate(NASTY)}
         await store.messages.merge("t", "m", begins=True, data=MERGED)
         await store.messages.merge("t", "m", data=nasty)
@@ -150,7 +145,7 @@ class ThreadMessagesSuite:
             await store.messages.merge("t", f"m{number}", content=value)
             assert same((await store.messages.get(f"m{number}")).content, value)
 
-    async def test_a_message_stays_in_its_thread(self, store: Any) -> None:
+    async def test_a_message_stays_in_its_thread(self, store: AsyncMongoStore) -> None:
         await store.messages.merge("t", "m", begins=True, content="x")
         for members in ({"begins": True}, {"content": "y"}, {"pinned": True}):
             with pytest.raises(ConflictError):
@@ -159,7 +154,7 @@ class ThreadMessagesSuite:
         assert await ids(store, "other") == []
         assert await store.threads.find("other") is None
 
-    async def test_messages_are_in_the_order_of_their_times_then_ids(self, store: Any) -> None:
+    async def test_messages_are_in_the_order_of_their_times_then_ids(self, store: AsyncMongoStore) -> None:
         moments = {"c": at(2), "b": at(1), "d": at(2), "a": at(2), "e": at(0.5)}
         zone = timezone(timedelta(hours=5))
         for name, moment in moments.items():
@@ -176,7 +171,7 @@ class ThreadMessagesSuite:
             await store.messages.delete(seen[-1][-1])
         assert seen == [["e", "b"], ["a", "c"], ["d"]]
 
-    async def test_iter_and_count_meet_all_of_2000_messages(self, store: Any) -> None:
+    async def test_iter_and_count_meet_all_of_2000_messages(self, store: AsyncMongoStore) -> None:
         names = [f"m{number:04}" for number in range(2000)]
         for start in range(0, 2000, 100):
             await asyncio.gather(
@@ -192,7 +187,7 @@ class ThreadMessagesSuite:
         page = await store.messages.list("t", limit=1000, cursor=page.next_cursor)
         assert ([message.id for message in page.items], page.next_cursor) == (names[1000:], None)
 
-    async def test_pinned_messages_of_a_user_are_newest_first(self, store: Any) -> None:
+    async def test_pinned_messages_of_a_user_are_newest_first(self, store: AsyncMongoStore) -> None:
         ada, ben = await user_id(store), await user_id(store, "ben")
         for number, (thread, user) in enumerate([("a", ada), ("b", ada), ("c", ben)]):
             for which in range(3):
@@ -213,7 +208,9 @@ class ThreadMessagesSuite:
         assert await pinned(store, ada) == ["a0"]
         assert await pinned(store, "nobody") == []
 
-    async def test_delete_takes_feedback_elements_and_files_and_leaves_children(self, store: Any) -> None:
+    async def test_delete_takes_feedback_elements_and_files_and_leaves_children(
+        self, store: AsyncMongoStore
+    ) -> None:
         ada = await user_id(store)
         await store.threads.create("t", user_id=ada)
         for name in ("m", "other"):
@@ -237,7 +234,7 @@ class ThreadMessagesSuite:
         await store.messages.delete("other")
         assert (await store.threads.list(ada, vote=1)).items == []
 
-    async def test_15_mb_fit_and_17_mb_are_refused_with_nothing_written(self, store: Any) -> None:
+    async def test_15_mb_fit_and_17_mb_are_refused_with_nothing_written(self, store: AsyncMongoStore) -> None:
         await store.messages.merge("t", "m", begins=True, content="x" * 15 * MB)
         assert (await store.messages.get("m")).content == "x" * 15 * MB
         before, huge = await store.messages.get("m"), "x" * 17 * MB
@@ -254,7 +251,7 @@ class ThreadMessagesSuite:
         assert await store.threads.find("new") is None
 
     @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
-    async def test_ids_are_plain_strings(self, store: Any, bad: Any) -> None:
+    async def test_ids_are_plain_strings(self, store: AsyncMongoStore, bad: Any) -> None:
         messages = store.messages
         calls = [messages.get(bad), messages.find(bad), messages.delete(bad), messages.merge("t", bad)]
         calls += [
@@ -293,7 +290,9 @@ class ThreadMessagesSuite:
             ("data.k", {"data.k": 1}),
         ],
     )
-    async def test_bad_members_are_refused_by_their_paths(self, store: Any, path: str, members: Any) -> None:
+    async def test_bad_members_are_refused_by_their_paths(
+        self, store: AsyncMongoStore, path: str, members: Any
+    ) -> None:
         [error] = await refused(store.messages.merge("t", "m", **members))
         assert error.path == path
         assert await store.messages.find("m") is None
@@ -307,7 +306,22 @@ class ThreadMessagesSuite:
         ],
         ids=lambda value: repr(value)[:40],
     )
-    async def test_bad_arguments_of_a_list_are_refused(self, store: Any, path: str, arguments: Any) -> None:
+    async def test_bad_arguments_of_a_list_are_refused(
+        self, store: AsyncMongoStore, path: str, arguments: Any
+    ) -> None:
         with pytest.raises(InvalidValueError) as caught:
             await store.messages.list("t", **arguments)
         assert caught.value.path == path
+
+    async def test_one_unreadable_message_does_not_hide_the_others(self, store: AsyncMongoStore) -> None:
+        for number, name in enumerate("abc"):
+            await store.messages.merge("t", name, begins=True, created_at=at(number), pinned=True)
+        messages = store.engine.database["messages"]
+        await messages.update_one({"_id": "b"}, {"$set": {"data": "secret"}})
+        page = await store.messages.list("t")
+        assert ([message.id for message in page.items], [error.id for error in page.errors]) == (
+            ["a", "c"],
+            ["b"],
+        )
+        assert "secret" not in str(page.errors[0])
+        assert await ids(store) == ["a", "c"]

@@ -1,4 +1,4 @@
-"""What the feedback of messages promises."""
+"""What the feedback of messages promises, on every engine."""
 
 from __future__ import annotations
 
@@ -7,21 +7,13 @@ from typing import Any
 
 import pytest
 
-from mongostore import AlreadyExistsError, Feedback
-from mongostore.testing.store.oddities import refused
-from mongostore.testing.store.threads import user_id
+from mongostore import AlreadyExistsError, AsyncMongoStore, Feedback
+from tests.contract.oddities import refused
+from tests.contract.threads import user_id
 
 
-class FeedbackSuite:
-    """What the feedback of messages has to do.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_a_message_has_one_feedback_that_keeps_its_id(self, store: Any) -> None:
+class TestFeedback:
+    async def test_a_message_has_one_feedback_that_keeps_its_id(self, store: AsyncMongoStore) -> None:
         await store.messages.merge("t", "m", begins=True)
         first = Feedback(id="f", message_id="m", value=1, comment="good")
         assert await store.messages.upsert_feedback(first) == first
@@ -37,7 +29,7 @@ class FeedbackSuite:
         assert not await store.messages.delete_feedback("f")
         assert (await store.messages.get("m")).feedback is None
 
-    async def test_a_feedback_id_is_of_one_message(self, store: Any) -> None:
+    async def test_a_feedback_id_is_of_one_message(self, store: AsyncMongoStore) -> None:
         for name in "mn":
             await store.messages.merge("t", name, begins=True)
         await store.messages.upsert_feedback(Feedback(id="f", message_id="m", value=1))
@@ -46,7 +38,7 @@ class FeedbackSuite:
         assert (caught.value.kind, caught.value.id) == ("feedback", "f")
         assert (await store.messages.get("n")).feedback is None
 
-    async def test_of_parallel_feedbacks_one_is_left(self, store: Any) -> None:
+    async def test_of_parallel_feedbacks_one_is_left(self, store: AsyncMongoStore) -> None:
         ada = await user_id(store)
         await store.threads.create("t", user_id=ada)
         for name in ("m", "n"):
@@ -62,7 +54,9 @@ class FeedbackSuite:
         found = {value for value in range(5) if (await store.threads.list(ada, vote=value)).items}
         assert found == left
 
-    async def test_a_feedback_and_the_deletion_of_its_message_leave_no_vote(self, store: Any) -> None:
+    async def test_a_feedback_and_the_deletion_of_its_message_leave_no_vote(
+        self, store: AsyncMongoStore
+    ) -> None:
         ada = await user_id(store)
         await store.threads.create("t", user_id=ada)
         for number in range(10):
@@ -85,7 +79,9 @@ class FeedbackSuite:
         ],
         ids=lambda value: repr(value)[:40],
     )
-    async def test_bad_feedback_is_refused_by_its_path(self, store: Any, path: str, members: Any) -> None:
+    async def test_bad_feedback_is_refused_by_its_path(
+        self, store: AsyncMongoStore, path: str, members: Any
+    ) -> None:
         await store.messages.merge("t", "m", begins=True)
         feedback = Feedback.model_construct(
             **{"id": "f", "message_id": "m", "value": 1, "comment": None, **members}

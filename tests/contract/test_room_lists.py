@@ -1,4 +1,4 @@
-"""In what order rooms are listed and by what they are found."""
+"""In what order rooms are listed and by what they are found, on every engine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from mongostore import Binding, Page, Participant, Room, RoomFilter
-from mongostore.testing.store.furnishing import T
+from mongostore import AsyncMongoStore, Binding, Page, Participant, Room, RoomFilter
+from tests.contract.furnishing import T
 
 MICROSECOND = timedelta(microseconds=1)
 
 
-async def make(store: Any, *rooms: tuple[str, int], **members: Any) -> None:
+async def make(store: AsyncMongoStore, *rooms: tuple[str, int], **members: Any) -> None:
     """Make rooms of these ids, so many microseconds after T."""
     for room_id, micros in rooms:
         await store.rooms.create(Room(id=room_id, created_at=T + micros * MICROSECOND, **members))
@@ -39,7 +39,7 @@ def same_to_python(one: Any, other: Any) -> bool:
     return bool(one == other) and "nan" not in repr(one)
 
 
-async def bind(store: Any, room_id: str, channel_id: str = "c", **members: Any) -> None:
+async def bind(store: AsyncMongoStore, room_id: str, channel_id: str = "c", **members: Any) -> None:
     await store.bindings.upsert(Binding(room_id=room_id, channel_id=channel_id, **members))
 
 
@@ -62,16 +62,8 @@ RECIPIENTS: list[tuple[Any, str, bool]] = [
 ]
 
 
-class RoomListsSuite:
-    """By what rooms have to be found, and in which order.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_rooms_are_listed_by_creation_and_then_by_code_point(self, store: Any) -> None:
+class TestRoomLists:
+    async def test_rooms_are_listed_by_creation_and_then_by_code_point(self, store: AsyncMongoStore) -> None:
         names = ["-a", "-B", "-Z", "é", "\U0001f600", "\uffff", "10", "9", ""]
         await make(store, ("late", 1), *((name, 0) for name in names), ("early", -1))
         expected = ["early", *sorted(names), "late"]
@@ -79,7 +71,9 @@ class RoomListsSuite:
         assert ids([room async for room in store.rooms.iter()]) == expected
         assert await store.rooms.count() == len(expected)
 
-    async def test_pages_over_ties_meet_every_room_once_whatever_comes_and_goes(self, store: Any) -> None:
+    async def test_pages_over_ties_meet_every_room_once_whatever_comes_and_goes(
+        self, store: AsyncMongoStore
+    ) -> None:
         await make(store, *((f"r{n:02}", n // 8) for n in range(25)))
         seen: list[str] = []
         cursor = None
@@ -95,13 +89,13 @@ class RoomListsSuite:
             await store.rooms.delete(seen[-1])
         assert seen == [f"r{n:02}" for n in range(25)]
 
-    async def test_a_room_made_behind_the_cursor_is_met(self, store: Any) -> None:
+    async def test_a_room_made_behind_the_cursor_is_met(self, store: AsyncMongoStore) -> None:
         await make(store, ("a", 0), ("c", 0))
         page = await store.rooms.list(limit=1)
         await make(store, ("b", 0))
         assert ids(await store.rooms.list(cursor=page.next_cursor)) == ["b", "c"]
 
-    async def test_iter_meets_every_room_of_several_pages(self, store: Any) -> None:
+    async def test_iter_meets_every_room_of_several_pages(self, store: AsyncMongoStore) -> None:
         await make(store, *((f"r{n:03}", 0) for n in range(450)))
         met = []
         async for room in store.rooms.iter():
@@ -109,7 +103,7 @@ class RoomListsSuite:
             await store.rooms.delete(room.id)
         assert met == [f"r{n:03}" for n in range(450)]
 
-    async def test_filters_and_offsets(self, store: Any) -> None:
+    async def test_filters_and_offsets(self, store: AsyncMongoStore) -> None:
         for n in range(12):
             await make(
                 store,
@@ -150,7 +144,7 @@ class RoomListsSuite:
             "r11",
         ]
 
-    async def test_metadata_are_compared_as_python_compares(self, store: Any) -> None:
+    async def test_metadata_are_compared_as_python_compares(self, store: AsyncMongoStore) -> None:
         await make(store, ("without", -1))
         for number, value in enumerate(NOTES):
             await make(store, (str(number), number), metadata={"k": value})
@@ -164,13 +158,13 @@ class RoomListsSuite:
     @pytest.mark.parametrize(
         "key", ["a.b", "$a", "0", "", "\0", "\ud800", "%2E;", "__json__", "a", "é", "_id"]
     )
-    async def test_any_key_of_metadata_can_be_asked_for(self, store: Any, key: str) -> None:
+    async def test_any_key_of_metadata_can_be_asked_for(self, store: AsyncMongoStore, key: str) -> None:
         await make(store, ("r", 0), metadata={key: "v", "other": "w"})
         await make(store, ("s", 0), metadata={"a": {"b": "v"}, "other": ["v"]})
         assert ids(await store.rooms.list(metadata={key: "v", "other": "w"})) == ["r"]
         assert ids(await store.rooms.list(metadata={key: "w"})) == []
 
-    async def test_a_page_of_metadata_goes_on_until_it_is_full(self, store: Any) -> None:
+    async def test_a_page_of_metadata_goes_on_until_it_is_full(self, store: AsyncMongoStore) -> None:
         # The index finds the lists as well, which are no matches.
         await make(store, *((f"a{n:02}", n) for n in range(30)), metadata={"k": ["v"]})
         await make(store, *((f"b{n}", 50 + n) for n in range(3)), metadata={"k": "v"})
@@ -179,7 +173,9 @@ class RoomListsSuite:
         page = await store.rooms.list(metadata={"k": "v"}, limit=2, cursor=page.next_cursor)
         assert (ids(page), page.next_cursor) == (["b2"], None)
 
-    async def test_the_latest_room_is_that_of_a_participant_or_a_correspondent(self, store: Any) -> None:
+    async def test_the_latest_room_is_that_of_a_participant_or_a_correspondent(
+        self, store: AsyncMongoStore
+    ) -> None:
         await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("tie-a", 3), ("tie-B", 3))
         await store.participants.upsert(Participant(room_id="r0", id="p"))
         await bind(store, "r1", participant_id="p", channel_type="sms")
@@ -205,7 +201,7 @@ class RoomListsSuite:
         await store.rooms.delete("tie-a")
         assert await found("p") == "tie-B"
 
-    async def test_a_room_is_found_by_a_binding_of_that_very_channel(self, store: Any) -> None:
+    async def test_a_room_is_found_by_a_binding_of_that_very_channel(self, store: AsyncMongoStore) -> None:
         await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("r3", 2))
         await bind(store, "r0", participant_id="+1")
         await bind(store, "r1", participant_id="i")
@@ -226,7 +222,7 @@ class RoomListsSuite:
 
     @pytest.mark.parametrize(("value", "address", "found"), RECIPIENTS)
     async def test_a_recipient_is_a_text_or_an_integer_under_its_key(
-        self, store: Any, value: Any, address: str, found: bool
+        self, store: AsyncMongoStore, value: Any, address: str, found: bool
     ) -> None:
         await make(store, ("old", 0), ("r", 1), ("bound", 2), ("group", 2), ("elsewhere", 2), ("key", 2))
         notes = {"to": value}
@@ -243,7 +239,7 @@ class RoomListsSuite:
         await bind(store, "old", participant_id="i")
         assert await find("c", ["i"], recipient=("to", address)) == ("r" if found else "old")
 
-    async def test_a_room_is_found_by_a_participant_through_a_channel(self, store: Any) -> None:
+    async def test_a_room_is_found_by_a_participant_through_a_channel(self, store: AsyncMongoStore) -> None:
         await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("tie-a", 3), ("tie-B", 3))
         await store.participants.upsert(Participant(room_id="r0", id="p", channel_ids=["c", "d"]))
         await store.participants.upsert(Participant(room_id="r1", id="q", identity_id="i", channel_ids=["c"]))
@@ -265,7 +261,7 @@ class RoomListsSuite:
             await store.participants.upsert(Participant(room_id=name, id="z", channel_ids=["c"]))
         assert await find("c", ["p", "z"]) == "tie-a"
 
-    async def test_the_rooms_of_a_channel_are_listed_oldest_first(self, store: Any) -> None:
+    async def test_the_rooms_of_a_channel_are_listed_oldest_first(self, store: AsyncMongoStore) -> None:
         await make(store, ("late", 2), ("tie-a", 1), ("tie-B", 1), ("early", 0))
         for name in ("late", "tie-a", "tie-B", "early"):
             await bind(store, name, group=name.startswith("tie"))
@@ -285,7 +281,7 @@ class RoomListsSuite:
         await store.bindings.delete("tie-B", "c")
         assert await by_channel("c", group=True) == ["tie-a"]
 
-    async def test_a_room_behind_many_that_are_not_meant_is_found(self, store: Any) -> None:
+    async def test_a_room_behind_many_that_are_not_meant_is_found(self, store: AsyncMongoStore) -> None:
         for n in range(120):
             await make(store, (f"r{n:03}", n), status="closed" if 5 < n < 118 else "active")
             await bind(store, f"r{n:03}", participant_id="p" if n < 118 else None)
@@ -301,7 +297,7 @@ class RoomListsSuite:
         assert await store.rooms.list_by_channel("c", where=RoomFilter(["closed"]), limit=70) == closed[:70]
         assert await store.rooms.list_by_channel("c", where=RoomFilter(["unknown"])) == []
 
-    async def test_a_name_does_not_run_into_another(self, store: Any) -> None:
+    async def test_a_name_does_not_run_into_another(self, store: AsyncMongoStore) -> None:
         await make(store, ("r", 0))
         await bind(store, "r", metadata={'k", "x': "a", "k": 'b"]'})
         await store.participants.upsert(Participant(room_id="r", id='p", "q', channel_ids=['c", "d']))
@@ -310,3 +306,14 @@ class RoomListsSuite:
         assert await store.rooms.find_by_binding("c", [], recipient=('k", "x', "a")) == "r"
         assert await store.rooms.find_by_participant("c", ['d", "p", "q']) is None
         assert await store.rooms.find_by_participant('c", "d', ['p", "q']) == "r"
+
+    async def test_a_room_that_cannot_be_read_is_told_of_and_the_others_are_listed(
+        self, store: AsyncMongoStore
+    ) -> None:
+        await make(store, *((name, n) for n, name in enumerate("abcd")))
+        await store.engine.database["rooms"].update_one({"_id": "b"}, {"$set": {"event_count": "many"}})
+        page = await store.rooms.list(limit=2)
+        assert ids(page) == ["a", "c"]
+        assert [error.id for error in page.errors] == ["b"]
+        assert ids(await store.rooms.list(cursor=page.next_cursor)) == ["d"]
+        assert ids([room async for room in store.rooms.iter()]) == ["a", "c", "d"]

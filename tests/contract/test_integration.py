@@ -1,4 +1,4 @@
-"""What the integration of a session's chat turns promises."""
+"""What the integration of a session's chat turns promises, on every engine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mongostore import (
+    AsyncMongoStore,
     ChatTurn,
     IntegrationStatus,
     Message,
@@ -19,8 +20,9 @@ from mongostore import (
     ParticipantIntegration,
     Session,
 )
-from mongostore.testing.store.chat_turns import said
-from mongostore.testing.store.oddities import NASTY, same
+from mongostore.repositories import current_call
+from tests.contract.oddities import NASTY, same
+from tests.contract.turns import said
 
 FAILED, INTEGRATED, NOTHING_NEW = (
     IntegrationStatus.FAILED,
@@ -55,16 +57,8 @@ async def coroutine_in_disguise() -> list[Any]:
     return ["disguise"]
 
 
-class IntegrationSuite:
-    """What an integration has to do: read each turn once, whatever else happens meanwhile.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_what_is_new_of_each_participant_is_integrated_once(self, store: Any) -> None:
+class TestIntegration:
+    async def test_what_is_new_of_each_participant_is_integrated_once(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["b", "a", "silent"])
         await sessions.append_chat_turns("s", "a", said("a1"))
@@ -107,7 +101,7 @@ class IntegrationSuite:
         assert again.session == integration.session
         assert integrator.handed == [("b", [1, 2]), ("a", [1]), ("a", [2, 3])]
 
-    async def test_an_integration_without_insights_moves_the_marker(self, store: Any) -> None:
+    async def test_an_integration_without_insights_moves_the_marker(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         await store.sessions.append_chat_turns("s", "a", said(1))
         [result] = (await store.sessions.integrate("s", lambda *_: ())).results
@@ -115,7 +109,7 @@ class IntegrationSuite:
         [result] = (await store.sessions.integrate("s", contents_of)).results
         assert result.status is NOTHING_NEW
 
-    async def test_every_kind_of_callable_is_an_integrator(self, store: Any) -> None:
+    async def test_every_kind_of_callable_is_an_integrator(self, store: AsyncMongoStore) -> None:
         async def coroutine(prefix: str, participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
             assert threading.current_thread() is threading.main_thread()
             return [prefix]
@@ -140,7 +134,7 @@ class IntegrationSuite:
 
     @pytest.mark.parametrize("kind", ["coroutine", "blocking"])
     async def test_a_failing_integrator_leaves_its_participant_alone_and_the_others_go_on(
-        self, store: Any, kind: str
+        self, store: AsyncMongoStore, kind: str
     ) -> None:
         wrong: dict[str, Any] = {
             "raises": ValueError("secret words"),
@@ -186,14 +180,14 @@ class IntegrationSuite:
         integration = await store.sessions.integrate("s", contents_of)
         assert [result.turns_integrated for result in integration.results] == [0, *[2] * len(wrong), 0]
 
-    async def test_insights_of_any_shape_come_back_equal(self, store: Any) -> None:
+    async def test_insights_of_any_shape_come_back_equal(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         await store.sessions.append_chat_turns("s", "a", said(1))
         await store.sessions.integrate("s", lambda *_: NASTY)
         assert same((await store.sessions.list_participants("s"))[0].insights, NASTY)
         assert same((await store.sessions.list()).items[0].participants[0].insights, NASTY)
 
-    async def test_a_turn_that_comes_meanwhile_waits_for_the_next_call(self, store: Any) -> None:
+    async def test_a_turn_that_comes_meanwhile_waits_for_the_next_call(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         await sessions.append_chat_turns("s", "a", said(1, 2))
@@ -211,7 +205,9 @@ class IntegrationSuite:
         assert insights_of(second.session) == [[1, 2, 3], [1, 2, 3]]
         assert integrator.handed == [("a", [1, 2]), ("b", [1]), ("a", [3]), ("b", [2, 3])]
 
-    async def test_what_another_integration_has_covered_meanwhile_is_left_to_it(self, store: Any) -> None:
+    async def test_what_another_integration_has_covered_meanwhile_is_left_to_it(
+        self, store: AsyncMongoStore
+    ) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
         await sessions.append_chat_turns("s", "a", said(1, 2))
@@ -226,7 +222,7 @@ class IntegrationSuite:
         assert insights_of(await sessions.get("s")) == [["faster"]]
         assert slower.handed == [("a", [1, 2])]
 
-    async def test_what_another_integration_has_left_is_gone_on_with(self, store: Any) -> None:
+    async def test_what_another_integration_has_left_is_gone_on_with(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
         await sessions.append_chat_turns("s", "a", said(1))
@@ -253,7 +249,7 @@ class IntegrationSuite:
         assert second.handed == [("a", [1, 2, 3]), ("a", [2, 3])]
         assert insights_of(await sessions.get("s")) == [[1, 2, 3]]
 
-    async def test_parallel_integrations_count_each_turn_once(self, store: Any) -> None:
+    async def test_parallel_integrations_count_each_turn_once(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         covered = {"a": 0, "b": 0}
@@ -277,7 +273,9 @@ class IntegrationSuite:
             assert bound.insights == [turn.content async for turn in turns]
 
     @pytest.mark.parametrize("change", ["truncate", "unbind", "bind", "delete", "purge"])
-    async def test_insights_of_what_is_gone_meanwhile_are_dropped(self, store: Any, change: str) -> None:
+    async def test_insights_of_what_is_gone_meanwhile_are_dropped(
+        self, store: AsyncMongoStore, change: str
+    ) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for name in "ab":
@@ -320,7 +318,7 @@ class IntegrationSuite:
         found = {one.participant: one.insights for one in integration.session.participants}
         assert found.get("a") == (None if change == "unbind" else ["new"])
 
-    async def test_turns_that_were_deleted_are_not_handed_out(self, store: Any) -> None:
+    async def test_turns_that_were_deleted_are_not_handed_out(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
         await sessions.append_chat_turns("s", "a", said(*range(1, 301)))
@@ -338,7 +336,7 @@ class IntegrationSuite:
         [result] = (await sessions.integrate("s", integrator)).results
         assert (result.turns_integrated, result.last_integration_turn) == (1, 302)
 
-    async def test_thousands_of_turns_are_handed_out_together(self, store: Any) -> None:
+    async def test_thousands_of_turns_are_handed_out_together(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for start in range(0, 3000, 1000):
             await store.sessions.append_chat_turns("s", "a", said(*range(start + 1, start + 1001)))
@@ -347,7 +345,9 @@ class IntegrationSuite:
         assert result.turns_integrated == 3000
         assert integrator.handed == [("a", [*range(1, 3001)])]
 
-    async def test_insights_that_no_document_can_hold_fail_their_participant_alone(self, store: Any) -> None:
+    async def test_insights_that_no_document_can_hold_fail_their_participant_alone(
+        self, store: AsyncMongoStore
+    ) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         part = "x" * 5_000_000
@@ -373,7 +373,7 @@ class IntegrationSuite:
         integration = await sessions.integrate("s", lambda *_: ["small"])
         assert [one.turns_integrated for one in integration.results] == [1, 0]
 
-    async def test_a_cancelled_integration_leaves_what_it_has_not_done(self, store: Any) -> None:
+    async def test_a_cancelled_integration_leaves_what_it_has_not_done(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a", "b"])
         for name in "ab":
             await store.sessions.append_chat_turns("s", name, said(1))
@@ -393,3 +393,23 @@ class IntegrationSuite:
         assert insights_of(await store.sessions.get("s")) == [["a"], []]
         integration = await store.sessions.integrate("s", contents_of)
         assert [one.status for one in integration.results] == [NOTHING_NEW, INTEGRATED]
+
+
+async def test_an_integrator_takes_longer_than_any_call_may(
+    store_uri: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONGOSTORE_TIMEOUT", "3")
+    async with AsyncMongoStore(store_uri, database) as store:
+        await store.sessions.create("s", participants=["a"])
+        await store.sessions.append_chat_turns("s", "a", said(1))
+
+        async def slow(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+            with pytest.raises(AssertionError):
+                current_call()
+            await asyncio.sleep(3.5)
+            # And it may use the store, each call with its own time.
+            return [len((await store.sessions.list_chat_turns("s", participant)).items)]
+
+        integration = await store.sessions.integrate("s", slow)
+        assert insights_of(integration.session) == [[1]]
+        await store.engine.database.client.drop_database(database)

@@ -1,33 +1,25 @@
-"""Whose an address is and who has proved to be whom."""
+"""Whose an address is and who has proved to be whom, on every engine."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from mongostore import (
     AlreadyExistsError,
+    AsyncMongoStore,
     ConflictError,
     Identity,
     NotFoundError,
     Verification,
     VerificationRequest,
 )
-from mongostore.testing.store.furnishing import RoomsState, T
+from tests.contract.furnishing import T, rows
 
 
-class IdentitiesSuite(RoomsState):
-    """What identities, their addresses and verifications have to do.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_an_identity_is_found_by_its_addresses(self, store: Any) -> None:
+class TestIdentities:
+    async def test_an_identity_is_found_by_its_addresses(self, store: AsyncMongoStore) -> None:
         identity = Identity(
             id="i",
             addresses={"sms": ["1", "2", "1"], "e.mail": ["a@b"], "": [], "$x": ["1"]},
@@ -44,18 +36,20 @@ class IdentitiesSuite(RoomsState):
         with pytest.raises(NotFoundError):
             await store.identities.get("unknown")
 
-    async def test_an_identity_is_created_with_all_its_addresses_or_not_at_all(self, store: Any) -> None:
+    async def test_an_identity_is_created_with_all_its_addresses_or_not_at_all(
+        self, store: AsyncMongoStore
+    ) -> None:
         await store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
-        before = await self.state(store)
+        before = await rows(store)
         with pytest.raises(ConflictError):
             await store.identities.create(Identity(id="j", addresses={"email": ["x"], "sms": ["2", "1"]}))
-        assert await self.state(store) == before
+        assert await rows(store) == before
         assert await store.identities.find_by_address("email", "x") is None
         with pytest.raises(AlreadyExistsError):
             await store.identities.create(Identity(id="i", addresses={"sms": ["3"]}))
-        assert await self.state(store) == before
+        assert await rows(store) == before
 
-    async def test_one_of_many_concurrent_creates_with_one_address_wins(self, store: Any) -> None:
+    async def test_one_of_many_concurrent_creates_with_one_address_wins(self, store: AsyncMongoStore) -> None:
         made = [Identity(id=f"i{n}", addresses={"email": [f"{n}"], "sms": ["1"]}) for n in range(10)]
         outcomes = await asyncio.gather(
             *(store.identities.create(identity) for identity in made), return_exceptions=True
@@ -65,8 +59,11 @@ class IdentitiesSuite(RoomsState):
         assert (await store.identities.list()).items == [winner]
         find = store.identities.find_by_address
         assert [n for n in range(10) if await find("email", f"{n}")] == [made.index(winner)]
+        [winner] = (await store.identities.list()).items
+        addresses = (await rows(store))["identity_addresses"]
+        assert [row["identity_id"] for row in addresses] == [winner.id] * 2
 
-    async def test_an_address_is_linked_to_one_identity(self, store: Any) -> None:
+    async def test_an_address_is_linked_to_one_identity(self, store: AsyncMongoStore) -> None:
         for name in ("i", "j"):
             await store.identities.create(Identity(id=name))
         link = store.identities.link_address
@@ -74,16 +71,16 @@ class IdentitiesSuite(RoomsState):
             await link("i", "sms", "1")
         await link("i", "e.mail", "a@b")
         assert (await store.identities.get("i")).addresses == {"sms": ["1"], "e.mail": ["a@b"]}
-        before = await self.state(store)
+        before = await rows(store)
         with pytest.raises(ConflictError) as caught:
             await link("j", "sms", "1")
         assert "'1'" not in str(caught.value)
         for call in (link("unknown", "sms", "9"), link("i", "sms", "9", organization_id="o")):
             with pytest.raises(NotFoundError):
                 await call
-        assert await self.state(store) == before
+        assert await rows(store) == before
 
-    async def test_one_of_concurrent_links_of_one_address_wins(self, store: Any) -> None:
+    async def test_one_of_concurrent_links_of_one_address_wins(self, store: AsyncMongoStore) -> None:
         names = [f"i{n}" for n in range(10)]
         for name in names:
             await store.identities.create(Identity(id=name))
@@ -97,7 +94,7 @@ class IdentitiesSuite(RoomsState):
         assert found is not None
         assert found.id == winner
 
-    async def test_concurrent_links_of_different_addresses_all_hold(self, store: Any) -> None:
+    async def test_concurrent_links_of_different_addresses_all_hold(self, store: AsyncMongoStore) -> None:
         await store.identities.create(Identity(id="i"))
         links = [store.identities.link_address("i", f"t{n % 2}", str(n)) for n in range(20)]
         await asyncio.gather(*links, *(store.identities.link_address("i", "t0", "0") for _ in range(5)))
@@ -106,7 +103,7 @@ class IdentitiesSuite(RoomsState):
         for n in range(20):
             assert await store.identities.find_by_address(f"t{n % 2}", str(n))
 
-    async def test_organizations_do_not_see_each_other(self, store: Any) -> None:
+    async def test_organizations_do_not_see_each_other(self, store: AsyncMongoStore) -> None:
         for organization_id in ("o", "p", None):
             await store.identities.create(
                 Identity(id=f"i-{organization_id}", organization_id=organization_id, addresses={"sms": ["1"]})
@@ -121,18 +118,18 @@ class IdentitiesSuite(RoomsState):
         assert await store.identities.find_by_address("sms", "1", organization_id="o") is None
         assert await store.identities.find_by_address("sms", "1") is not None
 
-    async def test_unlinking_takes_ones_own_address_and_the_empty_type(self, store: Any) -> None:
+    async def test_unlinking_takes_ones_own_address_and_the_empty_type(self, store: AsyncMongoStore) -> None:
         await store.identities.create(Identity(id="i", addresses={"sms": ["1", "2"], "e.mail": ["a"]}))
         await store.identities.create(Identity(id="j", addresses={"sms": ["3"]}))
         unlink = store.identities.unlink_address
         await unlink("i", "sms", "1")
         await unlink("i", "e.mail", "a")
         assert (await store.identities.get("i")).addresses == {"sms": ["2"]}
-        before = await self.state(store)
+        before = await rows(store)
         await unlink("i", "sms", "3")
         await unlink("i", "sms", "1")
         await unlink("i", "voice", "1")
-        assert await self.state(store) == before
+        assert await rows(store) == before
         for call in (unlink("unknown", "sms", "2"), unlink("i", "sms", "2", organization_id="o")):
             with pytest.raises(NotFoundError) as caught:
                 await call
@@ -141,7 +138,7 @@ class IdentitiesSuite(RoomsState):
         await store.identities.link_address("j", "sms", "1")
         assert (await store.identities.get("j")).addresses == {"sms": ["3", "1"]}
 
-    async def test_links_and_unlinks_at_once_leave_both_sides_agreed(self, store: Any) -> None:
+    async def test_links_and_unlinks_at_once_leave_both_sides_agreed(self, store: AsyncMongoStore) -> None:
         await store.identities.create(Identity(id="i", addresses={"sms": [str(n) for n in range(6)]}))
         identities = store.identities
         for n in range(6):
@@ -152,8 +149,11 @@ class IdentitiesSuite(RoomsState):
         held = (await identities.get("i")).addresses.get("sms", [])
         found = [str(n) for n in range(6) if await identities.find_by_address("sms", str(n))]
         assert found == sorted(held)
+        held = (await store.identities.get("i")).addresses.get("sms", [])
+        addresses = (await rows(store))["identity_addresses"]
+        assert sorted(row["_id"]["a"] for row in addresses) == sorted(held)
 
-    async def test_identities_are_listed_by_id_in_pages(self, store: Any) -> None:
+    async def test_identities_are_listed_by_id_in_pages(self, store: AsyncMongoStore) -> None:
         names = sorted(["-a", "-B", "é", "10", "9", "z", "Z"])
         for name in reversed(names):
             await store.identities.create(Identity(id=name))
@@ -166,7 +166,7 @@ class IdentitiesSuite(RoomsState):
                 break
         assert seen == names
 
-    async def test_a_verification_is_replaced_within_its_organization(self, store: Any) -> None:
+    async def test_a_verification_is_replaced_within_its_organization(self, store: AsyncMongoStore) -> None:
         verifications = store.verifications
         made = [
             Verification(
@@ -189,7 +189,7 @@ class IdentitiesSuite(RoomsState):
         assert await verifications.find("i") == revoked
         assert await verifications.find("i", organization_id="o") == made[1]
 
-    async def test_the_verifications_of_a_status_that_will_end_are_met(self, store: Any) -> None:
+    async def test_the_verifications_of_a_status_that_will_end_are_met(self, store: AsyncMongoStore) -> None:
         for n in range(520):
             await store.verifications.upsert(
                 Verification(
@@ -203,7 +203,7 @@ class IdentitiesSuite(RoomsState):
         assert met == [f"i{n:03}" for n in range(520) if n % 26 not in (5, 6)]
         assert len([found async for found in store.verifications.iter_expiring("revoked")]) == 20
 
-    async def test_requests_are_created_once_and_replaced(self, store: Any) -> None:
+    async def test_requests_are_created_once_and_replaced(self, store: AsyncMongoStore) -> None:
         verifications, request = (
             store.verifications,
             VerificationRequest(id="q", identity_id="i", data={"n": 1}),

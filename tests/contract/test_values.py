@@ -8,34 +8,11 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from mongostore import InvalidValueError, Message
-from mongostore.testing.store.oddities import CURSORS, NASTY, NO_IDS, Colour, Loud, deep, refused, same
-
-ODD_KEYS = ["a.b", "$set", "$ref", "$id", "_id", "", "\0", "é", "0", "__json__", "%2E;", "%", "\ud800"]
-
-KEYS = st.one_of(st.sampled_from(ODD_KEYS), st.text(st.characters(), max_size=8))
-
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.integers(min_value=-(2**70), max_value=2**70),
-    st.floats(allow_nan=False),
-    st.text(st.characters(), max_size=20),
-)
-
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=12,
-)
-
-OBJECTS = st.dictionaries(KEYS, VALUES, max_size=4)
+from mongostore import AsyncMongoStore, InvalidValueError, Message
+from tests.contract.oddities import CURSORS, NASTY, NO_IDS, OBJECTS, VALUES, Colour, Loud, deep, refused, same
 
 circle: list[Any] = []
-
 circle.append(circle)
 
 REFUSED = [
@@ -52,17 +29,9 @@ REFUSED = [
 ]
 
 
-class ValuesSuite:
-    """What a session takes and refuses.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
+class TestValues:
     @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
-    async def test_odd_values_come_back_equal(self, store: Any, value: Any) -> None:
+    async def test_odd_values_come_back_equal(self, store: AsyncMongoStore, value: Any) -> None:
         sessions = store.sessions
         await sessions.create("s", data={"k": value}, metadata={"k": value})
         session = await sessions.get("s")
@@ -81,10 +50,10 @@ class ValuesSuite:
             await sessions.update_message("s", "m", content=value, data={"k": value}, metadata={"k": value})
             await sessions.update("s", data={"k": value}, metadata={"k": value})
 
-    @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(content=VALUES, data=OBJECTS, metadata=OBJECTS)
-    async def test_thousands_of_values_come_back_equal(
-        self, store: Any, content: Any, data: dict[str, Any], metadata: dict[str, Any]
+    async def test_values_of_any_kind_come_back_equal(
+        self, store: AsyncMongoStore, content: Any, data: dict[str, Any], metadata: dict[str, Any]
     ) -> None:
         sessions, session_id = store.sessions, uuid4().hex
         await sessions.create(session_id, data=data, metadata=metadata)
@@ -103,7 +72,7 @@ class ValuesSuite:
 
     @pytest.mark.parametrize(("value", "path"), REFUSED, ids=range(len(REFUSED)))
     async def test_what_is_no_json_is_refused_with_its_path_and_nothing_is_written(
-        self, store: Any, value: Any, path: str | None
+        self, store: AsyncMongoStore, value: Any, path: str | None
     ) -> None:
         sessions = store.sessions
         await sessions.create("s", data={"k": 1})
@@ -131,7 +100,7 @@ class ValuesSuite:
         assert before == (await sessions.get("s"), await sessions.get_message("s", "m"))
         assert not await sessions.exists("t")
 
-    async def test_subclasses_of_plain_values_come_back_as_plain_values(self, store: Any) -> None:
+    async def test_subclasses_of_plain_values_come_back_as_plain_values(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
         await store.sessions.append_message(
             "s", Message(id="m", role="user", content=[Colour.RED, Loud("loud")])
@@ -140,7 +109,9 @@ class ValuesSuite:
         assert same(message.content, ["red", "loud"])
 
     @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
-    async def test_ids_that_are_no_plain_strings_never_reach_a_query(self, store: Any, bad: Any) -> None:
+    async def test_ids_that_are_no_plain_strings_never_reach_a_query(
+        self, store: AsyncMongoStore, bad: Any
+    ) -> None:
         sessions = store.sessions
         await sessions.create("s", user_id="u")
         await sessions.append_message("s", Message(id="m", role="user", content="kept"))
@@ -190,7 +161,7 @@ class ValuesSuite:
         assert (await sessions.get_message("s", "m")).content == "kept"
 
     @pytest.mark.parametrize("bad", [0, -5, 1001, 2**70, "5", 1.0, True, None, {"$gt": 0}], ids=str)
-    async def test_limits_and_positions_are_checked_integers(self, store: Any, bad: Any) -> None:
+    async def test_limits_and_positions_are_checked_integers(self, store: AsyncMongoStore, bad: Any) -> None:
         await store.sessions.create("s")
         await refused(store.sessions.list(limit=bad), store.sessions.list_messages("s", limit=bad))
         if bad not in (0, 1001, None) and bad != "5":
@@ -199,11 +170,11 @@ class ValuesSuite:
                     await store.sessions.list_messages("s", **where)
 
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
-    async def test_cursors_of_others_are_refused(self, store: Any, bad: Any) -> None:
+    async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, bad: Any) -> None:
         with pytest.raises(InvalidValueError):
             await store.sessions.list(cursor=bad)
 
-    async def test_names_and_roles_are_plain_strings(self, store: Any) -> None:
+    async def test_names_and_roles_are_plain_strings(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")
         several: list[Any] = [5, "\ud800", b"x", {"$gt": ""}]
@@ -216,7 +187,7 @@ class ValuesSuite:
                 sessions.update_message("s", "m", role=bad),
             )
 
-    async def test_wrong_shapes_are_refused(self, store: Any) -> None:
+    async def test_wrong_shapes_are_refused(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")
         await sessions.append_message("s", Message(id="m", role="user"))
@@ -248,7 +219,7 @@ class ValuesSuite:
         await refused(*calls)
         assert await sessions.count_messages("s") == 1
 
-    async def test_errors_never_tell_what_was_said(self, store: Any) -> None:
+    async def test_errors_never_tell_what_was_said(self, store: AsyncMongoStore) -> None:
         canary = "canary-secret"
         await store.sessions.create("s")
         errors = await refused(

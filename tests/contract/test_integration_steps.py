@@ -1,4 +1,4 @@
-"""What any sequence of changes leaves of participants, their chat turns and insights."""
+"""What any sequence of changes leaves of participants, their chat turns and insights, on every engine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mongostore import (
-    ChatTurn,
-    Message,
-    NotFoundError,
-)
-from mongostore.testing.store.chat_turns import said
+from mongostore import AsyncMongoStore, ChatTurn, Message, NotFoundError
+from tests.contract.turns import said
 
 STEPS = st.lists(
     st.one_of(
@@ -37,7 +33,7 @@ class Imagined:
         self.marker: int | None = None
 
 
-async def live_through(store: Any, steps: list[tuple[str, str, int]]) -> None:
+async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]) -> None:
     """Carry out steps in the store and in the imagination, and compare the two."""
     sessions, texts, bound, plain = store.sessions, iter(range(10_000)), dict[str, Imagined](), 0
     session_id = (await sessions.create()).id
@@ -110,18 +106,20 @@ async def live_through(store: Any, steps: list[tuple[str, str, int]]) -> None:
             assert [turn.number for turn in page.items] == [n for n in one.turns if n > 3][:5]
 
 
-class IntegrationStepsSuite:
-    """What participants, chat turns and integrations have to do in any order.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
+@pytest.mark.usefixtures("small_tails")
+class TestIntegrationSteps:
+    @pytest.mark.parametrize("store_uri", ["mongomock://steps"], ids=["embedded"])
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(steps=STEPS)
     async def test_any_sequence_of_changes_leaves_what_it_says(
-        self, store: Any, steps: list[tuple[str, str, int]]
+        self, store: AsyncMongoStore, steps: list[tuple[str, str, int]]
     ) -> None:
         await live_through(store, [("bind", "a", 0), *steps])
+
+    @pytest.mark.server
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(steps=STEPS)
+    async def test_any_sequence_of_changes_leaves_the_same_on_a_server(
+        self, server_store: AsyncMongoStore, steps: list[tuple[str, str, int]]
+    ) -> None:
+        await live_through(server_store, [("bind", "a", 0), *steps])

@@ -1,4 +1,4 @@
-"""The live tail of a session."""
+"""The live tail of a session, on every engine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 
-from mongostore import Change, InvalidValueError, Message, NotFoundError
+from mongostore import AsyncMongoStore, Change, InvalidValueError, Message, NotFoundError
 
 
 async def take(changes: AsyncIterator[Change], count: int) -> list[Change]:
@@ -28,16 +27,8 @@ async def begin(changes: AsyncIterator[Change]) -> asyncio.Task[Change]:
     return first
 
 
-class WatchSuite:
-    """What the live tail of a session has to tell.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_every_kind_of_change_is_told_in_order(self, store: Any) -> None:
+class TestWatch:
+    async def test_every_kind_of_change_is_told_in_order(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")
         await sessions.append_messages("s", [Message(id=f"m{n}", role="user", content=n) for n in range(200)])
@@ -82,7 +73,7 @@ class WatchSuite:
             ("close", None, None),
         ]
 
-    async def test_rolls_are_not_seen(self, store: Any) -> None:
+    async def test_rolls_are_not_seen(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")
         async with aclosing(sessions.watch("s")) as changes:
@@ -92,7 +83,7 @@ class WatchSuite:
             changes_told = told([await first, *await take(changes, 299)])
         assert changes_told == [("append", n, n) for n in range(300)]
 
-    async def test_a_token_goes_on_where_it_was_left(self, store: Any) -> None:
+    async def test_a_token_goes_on_where_it_was_left(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")
         async with aclosing(sessions.watch("s")) as changes:
@@ -107,7 +98,7 @@ class WatchSuite:
             seen += await take(changes, 103)
         assert told(seen) == [("append", n, n) for n in range(205)]
 
-    async def test_other_sessions_are_not_told(self, store: Any) -> None:
+    async def test_other_sessions_are_not_told(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         for name in ("s", "s/1", "t"):
             await sessions.create(name)
@@ -122,14 +113,14 @@ class WatchSuite:
             seen = [await first, *await take(changes, 200)]
         assert {change.message.content for change in seen if change.message} == {"s"}
 
-    async def test_purging_ends_the_tail(self, store: Any) -> None:
+    async def test_purging_ends_the_tail(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
         async with aclosing(store.sessions.watch("s")) as changes:
             first = await begin(changes)
             await store.sessions.purge("s")
             assert told([await first]) == [("close", None, None)]
 
-    async def test_large_messages_are_told_whole(self, store: Any) -> None:
+    async def test_large_messages_are_told_whole(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
         async with aclosing(store.sessions.watch("s")) as changes:
             first = await begin(changes)
@@ -138,7 +129,7 @@ class WatchSuite:
         assert change.message is not None
         assert change.message.content == "x" * 2_000_000
 
-    async def test_bad_tokens_and_sessions_are_refused(self, store: Any) -> None:
+    async def test_bad_tokens_and_sessions_are_refused(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
         for token in (
             base64.urlsafe_b64encode(b"[" * 100_000).decode(),

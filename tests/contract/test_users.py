@@ -1,4 +1,4 @@
-"""What users promise."""
+"""What users promise, on every engine."""
 
 from __future__ import annotations
 
@@ -8,52 +8,45 @@ from typing import Any
 
 import pytest
 
-from mongostore import DocumentTooLargeError, NotFoundError
-from mongostore.testing.store.oddities import NASTY, NO_IDS, refused, same
+from mongostore import AsyncMongoStore, DocumentTooLargeError, NotFoundError
+from tests.contract.oddities import NASTY, NO_IDS, refused, same
 
 
-class UsersSuite:
-    """What users have to do.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
-    async def test_upsert_returns_what_get_returns(self, store: Any) -> None:
+class TestUsers:
+    async def test_upsert_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
         user = await store.users.upsert("ada@example.org", metadata={"k": [1]})
         assert user == await store.users.get(user.id) == await store.users.find(user.id)
         assert user == await store.users.find_by_identifier("ada@example.org")
         assert (user.identifier, user.metadata) == ("ada@example.org", {"k": [1]})
         assert abs(datetime.now(UTC) - user.created_at).total_seconds() < 60
 
-    async def test_upsert_replaces_the_metadata_and_keeps_the_rest(self, store: Any) -> None:
+    async def test_upsert_replaces_the_metadata_and_keeps_the_rest(self, store: AsyncMongoStore) -> None:
         first = await store.users.upsert("ada", metadata={"k": 1, "l": 1})
         second = await store.users.upsert("ada", metadata={"m": None})
         assert second == first.model_copy(update={"metadata": {"m": None}})
         assert (await store.users.upsert("ada")).metadata == {}
         assert await store.users.get(first.id) == first.model_copy(update={"metadata": {}})
 
-    async def test_parallel_upserts_make_one_user(self, store: Any) -> None:
+    async def test_parallel_upserts_make_one_user(self, store: AsyncMongoStore) -> None:
         users = await asyncio.gather(*(store.users.upsert("ada", metadata={"n": n}) for n in range(20)))
         assert len({(user.id, user.created_at) for user in users}) == 1
         assert {user.metadata["n"] for user in users} == {*range(20)}
+        assert await store.engine.database["users"].count_documents({}) == 1
 
-    async def test_identifiers_are_any_text_and_told_apart_exactly(self, store: Any) -> None:
+    async def test_identifiers_are_any_text_and_told_apart_exactly(self, store: AsyncMongoStore) -> None:
         identifiers = ["ada", "Ada", "ada ", "", "é", "e\u0301", "$where", "a.b", "nul\0", "x" * 512]
         made = [await store.users.upsert(identifier) for identifier in identifiers]
         assert len({user.id for user in made}) == len(identifiers)
         assert [await store.users.find_by_identifier(identifier) for identifier in identifiers] == made
 
-    async def test_unknown_users(self, store: Any) -> None:
+    async def test_unknown_users(self, store: AsyncMongoStore) -> None:
         assert await store.users.find("x") is None
         assert await store.users.find_by_identifier("x") is None
         with pytest.raises(NotFoundError) as caught:
             await store.users.get("x")
         assert (caught.value.kind, caught.value.id) == ("user", "x")
 
-    async def test_values_come_back_as_they_were_given(self, store: Any) -> None:
+    async def test_values_come_back_as_they_were_given(self, store: AsyncMongoStore) -> None:
         for value in NASTY:
             metadata = {"k": value, "a.b": {"$set": 1}, "": None}
             assert same((await store.users.upsert("ada", metadata=metadata)).metadata, metadata)
@@ -62,7 +55,7 @@ class UsersSuite:
             assert same(found.metadata, metadata)
 
     @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
-    async def test_ids_are_plain_strings(self, store: Any, bad: Any) -> None:
+    async def test_ids_are_plain_strings(self, store: AsyncMongoStore, bad: Any) -> None:
         errors = await refused(store.users.get(bad), store.users.find(bad))
         assert {error.path for error in errors} == {"user_id"}
         errors = await refused(store.users.upsert(bad), store.users.find_by_identifier(bad))
@@ -78,12 +71,14 @@ class UsersSuite:
             ("metadata.k[0]", {"k": [b"x"]}),
         ],
     )
-    async def test_bad_metadata_are_refused_by_their_path(self, store: Any, path: str, metadata: Any) -> None:
+    async def test_bad_metadata_are_refused_by_their_path(
+        self, store: AsyncMongoStore, path: str, metadata: Any
+    ) -> None:
         [error] = await refused(store.users.upsert("ada", metadata=metadata))
         assert error.path == path
         assert await store.users.find_by_identifier("ada") is None
 
-    async def test_too_large_metadata_are_refused_and_the_old_stay(self, store: Any) -> None:
+    async def test_too_large_metadata_are_refused_and_the_old_stay(self, store: AsyncMongoStore) -> None:
         before = await store.users.upsert("ada", metadata={"k": 1})
         with pytest.raises(DocumentTooLargeError):
             await store.users.upsert("ada", metadata={"k": "x" * 17_000_000})

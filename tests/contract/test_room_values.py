@@ -6,22 +6,14 @@ from typing import Any
 
 import pytest
 
-from mongostore import DocumentTooLargeError, Room, RoomFilter, RoomState
-from mongostore.testing.store.furnishing import T
-from mongostore.testing.store.oddities import CURSORS, NASTY, NO_IDS, Colour, refused, same
+from mongostore import AsyncMongoStore, DocumentTooLargeError, Room, RoomFilter, RoomState
+from tests.contract.furnishing import T
+from tests.contract.oddities import CURSORS, NASTY, NO_IDS, Colour, refused, same
 
 
-class RoomValuesSuite:
-    """What a room takes and refuses.
-
-    Fixtures:
-        store: An open one, empty for each test.
-    """
-
-    pytestmark = pytest.mark.asyncio
-
+class TestRoomValues:
     @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
-    async def test_odd_values_come_back_equal(self, store: Any, value: Any) -> None:
+    async def test_odd_values_come_back_equal(self, store: AsyncMongoStore, value: Any) -> None:
         await store.rooms.create(Room(id="r", data={"k": value}, metadata={"k": value}))
         await store.rooms.set_private("r", "p", value)
         for room in (
@@ -33,7 +25,9 @@ class RoomValuesSuite:
             assert same(room.metadata, {"k": value})
         assert same(await store.rooms.get_private("r", "p"), value)
 
-    async def test_what_would_grow_too_large_is_refused_and_leaves_the_room(self, store: Any) -> None:
+    async def test_what_would_grow_too_large_is_refused_and_leaves_the_room(
+        self, store: AsyncMongoStore
+    ) -> None:
         half = "x" * 9_000_000
         room = await store.rooms.create(Room(id="r", metadata={"half": half}))
         for call in (
@@ -50,7 +44,9 @@ class RoomValuesSuite:
         assert await store.rooms.get_private("r", "k") is None
 
     @pytest.mark.parametrize("bad", NO_IDS, ids=range(len(NO_IDS)))
-    async def test_ids_that_are_no_plain_strings_never_reach_a_query(self, store: Any, bad: Any) -> None:
+    async def test_ids_that_are_no_plain_strings_never_reach_a_query(
+        self, store: AsyncMongoStore, bad: Any
+    ) -> None:
         rooms = store.rooms
         room = await rooms.create(Room(id="r", organization_id="o"))
         calls: dict[str, list[Any]] = {
@@ -101,7 +97,7 @@ class RoomValuesSuite:
         assert [found async for found in rooms.iter()] == [room]
 
     @pytest.mark.parametrize("bad", ["x", 5, [1], {"$ne": 1}, 1.5, T.replace(tzinfo=None)], ids=str)
-    async def test_wrong_shapes_are_refused(self, store: Any, bad: Any) -> None:
+    async def test_wrong_shapes_are_refused(self, store: AsyncMongoStore, bad: Any) -> None:
         rooms = store.rooms
         room = await rooms.create(Room(id="r"))
         calls: list[Any] = [
@@ -136,7 +132,7 @@ class RoomValuesSuite:
         await refused(*calls)
         assert [found async for found in rooms.iter()] == [room]
 
-    async def test_what_is_no_json_is_refused_with_its_path(self, store: Any) -> None:
+    async def test_what_is_no_json_is_refused_with_its_path(self, store: AsyncMongoStore) -> None:
         room = await store.rooms.create(Room(id="r", metadata={"k": 1}))
         for value, path in ((object(), ""), ({"a": [b"x"]}, ".a[0]"), ({1: 2}, "")):
             errors = await refused(
@@ -151,18 +147,18 @@ class RoomValuesSuite:
             assert [error.path for error in errors] == [f"{root}.k{path}" for root in roots]
         assert [found async for found in store.rooms.iter()] == [room]
 
-    async def test_nul_is_a_character_as_any_other(self, store: Any) -> None:
+    async def test_nul_is_a_character_as_any_other(self, store: AsyncMongoStore) -> None:
         room = await store.rooms.create(Room(id="r\0", organization_id="\0", status="\0"))
         assert (await store.rooms.list(where=RoomFilter(["\0"], "\0"))).items == [room]
         assert await store.rooms.set_private("r\0", "k\0", 1)
         assert await store.rooms.get_private("r\0", "k\0") == 1
 
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
-    async def test_cursors_of_others_are_refused(self, store: Any, bad: Any) -> None:
+    async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, bad: Any) -> None:
         [error] = await refused(store.rooms.list(cursor=bad))
         assert error.path == "cursor"
 
-    async def test_subclasses_of_plain_values_are_found_as_plain_values(self, store: Any) -> None:
+    async def test_subclasses_of_plain_values_are_found_as_plain_values(self, store: AsyncMongoStore) -> None:
         await store.rooms.create(Room(id="r", metadata={"colour": Colour.RED}))
         for wanted in ("red", Colour.RED):
             assert await store.rooms.count(metadata={"colour": wanted}) == 1

@@ -1,0 +1,20 @@
+"""What tests of chat turns share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mongostore import AsyncMongoStore, ChatTurn
+
+
+def said(*contents: Any) -> list[ChatTurn]:
+    return [ChatTurn(role="user", content=content) for content in contents]
+
+
+def insights_of(participant: str, turns: Any) -> list[Any]:
+    return [f"{participant}: {turn.content}" for turn in turns]
+
+
+async def contents(store: AsyncMongoStore, participant: str, session_id: str = "s") -> list[tuple[int, Any]]:
+    turns = store.sessions.iter_chat_turns(session_id, participant)
+    return [(turn.number or 0, turn.content) async for turn in turns]

@@ -1,0 +1,30 @@
+"""Thousands of values, packed, sent as BSON and unpacked, come back equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bson
+from hypothesis import HealthCheck, given, settings
+
+from mongostore.engines.mongo import CODEC
+from mongostore.values import pack, pack_members, pack_object, unpack, unpack_members
+from tests.contract.oddities import OBJECTS, VALUES, same
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(content=VALUES, data=OBJECTS, metadata=OBJECTS)
+def test_thousands_of_values_come_back_equal(
+    content: Any, data: dict[str, Any], metadata: dict[str, Any]
+) -> None:
+    packed = {
+        "content": pack("content", content),
+        "data": pack_object("data", data),
+        "metadata": pack_members("metadata", metadata),
+    }
+    stored = bson.decode(bson.encode(packed, codec_options=CODEC), CODEC)
+    assert same(unpack(stored["content"]), content)
+    assert same(unpack(stored["data"]), data)
+    assert same(unpack_members(stored["metadata"]), metadata)
+    # No key may be taken for an operator or a path.
+    assert not any("$" in key or "." in key for key in stored["metadata"])
