@@ -1,0 +1,244 @@
+"""One call of a public verb: its time, its attempts and what they have missed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pymongo.results import DeleteResult, UpdateResult
+
+from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.errors import ConflictError, MongoStoreError, NotFoundError, UnsupportedError
+from mongostore.repositories import calls
+from mongostore.repositories.calls import (
+    Call,
+    Kind,
+    Missed,
+    calling,
+    checked,
+    current_call,
+    find_call,
+    was_there,
+)
+
+CURRENT = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
+NEWER = {"_id": "newer", "place": 2, "schema_version": SCHEMA_VERSION + 1}
+
+
+@pytest.fixture
+async def things() -> Any:
+    collection = EmbeddedEngine("", "calls").database["things"]
+    await collection.insert_many([dict(CURRENT), dict(NEWER), {"_id": "old", "place": 3}])
+    return collection
+
+
+async def answer() -> str:
+    return "answer"
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("attempt", "is_silent", "seconds"),
+    [
+        (0, False, 3.0),
+        (1, False, 3.0),
+        (2, False, 6.0),
+        (3, False, 6.0),
+        (50, False, 6.0),
+        (0, True, 3.0),
+        (1, True, 1.0),
+        (2, True, 2.0),
+        (3, True, 3.0),
+        (50, True, 3.0),
+    ],
+)
+def test_an_attempt_has_the_seconds_of_its_turn(attempt: int, is_silent: bool, seconds: float) -> None:
+    call = Call(time.monotonic() + 1000, Kind.READING, attempt=attempt, is_silent=is_silent)
+
+    assert call.attempt_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds"), [(10.0, 3.0), (2.0, 2.0), (0.06, 0.06), (0.01, 0.05), (-5, 0.05)]
+)
+def test_an_attempt_ends_with_its_call_but_has_some_time(
+    monkeypatch: pytest.MonkeyPatch, left: float, seconds: float
+) -> None:
+    monkeypatch.setattr(calls, "time", SimpleNamespace(monotonic=lambda: 100.0))
+
+    call = Call(100.0 + left, Kind.READING, now=0)
+
+    assert call.attempt_seconds() == pytest.approx(seconds)
+
+
+def test_a_call_knows_when_it_began_and_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 100.0, time_ns=lambda: 1_700_000_000_123_456_789)
+    monkeypatch.setattr(calls, "time", clock)
+
+    with calling(20, Kind.CHANGING) as call:
+        assert (call.ends, call.now, call.attempt) == (120.0, 1_700_000_000_123_456, 0)
+
+
+def test_the_token_of_a_call_stays_and_is_its_own() -> None:
+    first, second = Call(0, Kind.CHANGING), Call(0, Kind.CHANGING)
+
+    assert first.token == first.token
+    assert first.token != second.token
+
+
+def test_what_a_call_has_seen_is_its_own() -> None:
+    first, second = Call(0, Kind.CHANGING), Call(0, Kind.CHANGING)
+    first.seen["a"] = 1
+
+    assert second.seen == {}
+
+
+def test_there_is_no_call_outside_of_one() -> None:
+    assert find_call() is None
+    with pytest.raises(AssertionError, match="inside a public verb"):
+        current_call()
+
+
+def test_the_code_inside_finds_its_call() -> None:
+    with calling(1, Kind.SETTLED) as call:
+        assert find_call() is call
+        assert current_call() is call
+        assert call.kind is Kind.SETTLED
+
+    assert find_call() is None
+
+
+def test_a_call_within_a_call_gives_way_to_the_outer_one() -> None:
+    with calling(1, Kind.CHANGING) as outer:
+        with calling(1, Kind.READING) as inner:
+            assert current_call() is inner
+        assert current_call() is outer
+
+
+def test_a_call_that_fails_is_over() -> None:
+    with pytest.raises(KeyError), calling(1, Kind.CHANGING):
+        raise KeyError
+
+    assert find_call() is None
+
+
+async def test_calls_at_once_are_kept_apart() -> None:
+    async def run() -> bool:
+        with calling(1, Kind.CHANGING) as call:
+            await asyncio.sleep(0)
+            return current_call() is call
+
+    assert await asyncio.gather(run(), run(), run()) == [True, True, True]
+
+
+def deleted(count: int) -> DeleteResult:
+    return DeleteResult({"n": count}, acknowledged=True)
+
+
+def matched(count: int) -> UpdateResult:
+    return UpdateResult({"n": count, "nModified": 0}, acknowledged=True)
+
+
+@pytest.mark.parametrize(
+    ("result", "attempt", "there"),
+    [
+        (deleted(1), 0, True),
+        (deleted(0), 0, False),
+        (deleted(0), 1, True),
+        (deleted(1), 1, True),
+        (matched(1), 0, True),
+        (matched(0), 0, False),
+        (matched(0), 2, True),
+    ],
+)
+def test_what_is_gone_when_it_is_tried_again_was_there(
+    result: DeleteResult | UpdateResult, attempt: int, there: bool
+) -> None:
+    with calling(1, Kind.CHANGING) as call:
+        call.attempt = attempt
+        assert was_there(result) is there
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"_id": "newer"},
+        {"_id": "newer", "place": 99},
+        {"place": 2},
+        {"place": {"$gte": 1}},
+    ],
+)
+async def test_a_newer_document_that_was_missed_is_named(things: Any, where: Raw) -> None:
+    with pytest.raises(UnsupportedError, match=r"^things 'newer' was written by a newer version"):
+        await Missed(things, where).check()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"_id": "current"}, {"_id": "old"}, {"_id": "nobody"}, {"place": 1}, {"place": 2, "user": "u"}],
+)
+async def test_any_other_document_may_be_missed(things: Any, where: Raw) -> None:
+    await Missed(things, where).check()
+
+
+async def test_what_an_action_gives_is_returned(things: Any) -> None:
+    call = Call(0, Kind.CHANGING)
+    call.missed["things", "current"] = Missed(things, {"_id": "current"})
+
+    assert await checked(call, answer()) == "answer"
+
+
+async def test_an_answer_that_came_of_missing_a_newer_document_is_none(things: Any) -> None:
+    call = Call(0, Kind.CHANGING)
+    call.missed["things", "current"] = Missed(things, {"_id": "current"})
+    call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
+
+    with pytest.raises(UnsupportedError, match="newer version"):
+        await checked(call, answer())
+
+
+@pytest.mark.parametrize("error", [ConflictError("lost"), NotFoundError("thing", "newer")])
+async def test_a_newer_document_explains_why_nothing_was_found(things: Any, error: MongoStoreError) -> None:
+    call = Call(0, Kind.CHANGING)
+    call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
+
+    with pytest.raises(UnsupportedError, match="newer version"):
+        await checked(call, fail(error))
+
+
+@pytest.mark.parametrize("error", [ConflictError("lost"), NotFoundError("thing", "current")])
+async def test_without_a_newer_document_nothing_found_is_nothing_found(
+    things: Any, error: MongoStoreError
+) -> None:
+    call = Call(0, Kind.CHANGING)
+    call.missed["things", "current"] = Missed(things, {"_id": "current"})
+
+    with pytest.raises(type(error)) as raised:
+        await checked(call, fail(error))
+
+    assert raised.value is error
+
+
+async def test_an_error_of_another_kind_is_not_looked_into(things: Any) -> None:
+    call = Call(0, Kind.CHANGING)
+    call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
+
+    with pytest.raises(KeyError, match="unrelated"):
+        await checked(call, fail(KeyError("unrelated")))
+
+
+async def test_what_is_missed_while_the_action_runs_counts(things: Any) -> None:
+    call = Call(0, Kind.CHANGING)
+
+    async def miss() -> None:
+        call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
+
+    with pytest.raises(UnsupportedError):
+        await checked(call, miss())

@@ -1,0 +1,187 @@
+"""Lists that are read page by page, in either direction."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from mongostore.documents.stored import Raw
+from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.errors import InvalidDocumentError, InvalidValueError
+from mongostore.models import Page
+from mongostore.repositories.paging import Order
+from mongostore.values import to_token
+
+RISING = Order("at")
+FALLING = Order("at", rising=False)
+
+THINGS: list[Raw] = [
+    {"_id": "e", "at": 1},
+    {"_id": "a", "at": 2},
+    {"_id": "b", "at": 2},
+    {"_id": "c", "at": 2},
+    {"_id": "d", "at": 2},
+    {"_id": "g", "at": 4},
+    {"_id": "f", "at": 9},
+]
+
+
+def name_of(raw: Raw) -> str:
+    if raw.get("broken"):
+        raise InvalidDocumentError("thing", raw["_id"])
+    return str(raw["_id"])
+
+
+def test_a_list_rises_unless_it_is_said_to_fall() -> None:
+    assert RISING.sort == [("at", 1), ("_id", 1)]
+    assert FALLING.sort == [("at", -1), ("_id", -1)]
+
+
+def test_a_place_is_the_number_and_the_key() -> None:
+    assert RISING.place_of({"_id": "a", "at": 3, "other": 1}) == (3, "a")
+
+
+@pytest.mark.parametrize("order", [RISING, FALLING])
+def test_all_is_behind_no_place(order: Order) -> None:
+    assert order.behind({"user": "u"}, None) == {"user": "u"}
+
+
+@pytest.mark.parametrize(("order", "operator"), [(RISING, "$gt"), (FALLING, "$lt")])
+def test_behind_a_place_are_later_keys_of_its_number_and_later_numbers(order: Order, operator: str) -> None:
+    where = {"user": "u"}
+
+    behind = order.behind(where, (3, "k"))
+
+    assert behind == {
+        "$or": [
+            {"user": "u", "at": 3, "_id": {operator: "k"}},
+            {"user": "u", "at": {operator: 3}},
+        ]
+    }
+    assert where == {"user": "u"}
+
+
+@pytest.mark.parametrize("order", [RISING, FALLING])
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+async def test_page_after_page_all_is_read_once_and_in_order(order: Order, limit: int) -> None:
+    things = EmbeddedEngine("", "paging").database["things"]
+    await things.insert_many([dict(thing) for thing in reversed(THINGS)])
+    await things.insert_one({"_id": "bb", "at": 2, "other": True})
+
+    read: list[str] = []
+    cursor: str | None = None
+    pages = 0
+    while True:
+        where = order.behind({"other": None}, order.decode(cursor))
+        raws = await things.find(where, sort=order.sort, limit=limit + 1).to_list()
+        page = order.page(raws, limit, name_of)
+        read += page.items
+        pages += 1
+        if (cursor := page.next_cursor) is None:
+            break
+
+    rising = [thing["_id"] for thing in THINGS]
+    assert read == (rising if order.rising else rising[::-1])
+    assert pages == math.ceil(len(THINGS) / limit)
+
+
+def test_no_cursor_names_no_place() -> None:
+    assert RISING.decode(None) is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (0, "a"),
+        (-5, ""),
+        (2**63 - 1, "é" * 256),
+        (1 - 2**63, "a.b"),
+        (7, {"a": "room", "b": "participant"}),
+    ],
+)
+def test_a_cursor_names_its_place(place: tuple[int, Any]) -> None:
+    assert RISING.decode(RISING.cursor(place)) == place
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "nonsense",
+        7,
+        b"",
+        to_token([]),
+        to_token([1]),
+        to_token([1, "a", "b"]),
+        to_token(["1", "a"]),
+        to_token([1.0, "a"]),
+        to_token([None, "a"]),
+        to_token([1, 2]),
+        to_token([1, None]),
+        to_token([1, {"a": "x"}]),
+        to_token([1, {"a": "x", "b": 1}]),
+        to_token([1, {"a": 1, "b": "x"}]),
+        to_token([2**63, "a"]),
+        to_token([-(2**63), "a"]),
+        to_token([2**63, {"a": "x", "b": "y"}]),
+    ],
+)
+def test_a_cursor_that_no_page_gave_is_refused(cursor: object) -> None:
+    with pytest.raises(InvalidValueError, match=r"^cursor: is not one that a page gave$"):
+        RISING.decode(cursor)
+
+
+@pytest.mark.parametrize("key", ["x" * 513, "\ud800"])
+@pytest.mark.parametrize("part", ["whole", "first", "second"])
+def test_a_cursor_whose_key_is_no_id_is_refused(part: str, key: str) -> None:
+    keys = {"whole": key, "first": {"a": key, "b": "b"}, "second": {"a": "a", "b": key}}
+
+    with pytest.raises(InvalidValueError) as refused:
+        RISING.decode(to_token([1, keys[part]]))
+
+    assert refused.value.path == "cursor"
+
+
+def test_a_page_of_nothing_is_empty_and_the_last() -> None:
+    assert RISING.page([], 5, name_of) == Page([])
+
+
+@pytest.mark.parametrize("limit", [7, 8])
+def test_a_page_that_holds_all_is_the_last(limit: int) -> None:
+    page = RISING.page(THINGS, limit, name_of)
+
+    assert page.items == ["e", "a", "b", "c", "d", "g", "f"]
+    assert page.next_cursor is None
+
+
+def test_a_page_ends_where_the_next_begins() -> None:
+    page = RISING.page(THINGS[:4], 3, name_of)
+
+    assert page.items == ["e", "a", "b"]
+    assert RISING.decode(page.next_cursor) == (2, "b")
+
+
+def test_what_cannot_be_read_is_told_and_the_others_are_there() -> None:
+    raws = [{**thing, "broken": thing["_id"] in ("e", "b")} for thing in THINGS[:4]]
+
+    page = RISING.page(raws, 3, name_of)
+
+    assert page.items == ["a"]
+    assert [error.id for error in page.errors] == ["e", "b"]
+    assert RISING.decode(page.next_cursor) == (2, "b")
+
+
+def test_what_is_beyond_a_page_is_not_read() -> None:
+    raws = [*THINGS[:2], {"_id": "z", "at": 3, "broken": True}]
+
+    assert RISING.page(raws, 2, name_of).errors == []
+
+
+def test_any_other_error_of_reading_is_not_swallowed() -> None:
+    def fail(raw: Raw) -> str:
+        raise KeyError(raw["_id"])
+
+    with pytest.raises(KeyError, match="e"):
+        RISING.page(THINGS[:1], 1, fail)
