@@ -559,6 +559,9 @@ def test_an_unreadable_member_is_named_without_what_is_stored_in_it(entity: Enti
     assert raised.value.id == str(document[entity.names])
     assert str(raised.value).endswith(f"cannot be read: {entity.spoilt}")
     assert PRIVATE not in "".join(traceback.format_exception(raised.value))
+    # What pydantic or Python says of it is not shown either.
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None or raised.value.__suppress_context__
 
 
 def refusal(entity: Entity, document: Raw) -> InvalidDocumentError | None:
