@@ -1,0 +1,233 @@
+"""What all values have in common, and the rules of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pickle
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from mongostore import models
+from mongostore.errors import InvalidDocumentError
+from mongostore.models import (
+    ApiKey,
+    ChangeKind,
+    ChatTurn,
+    Event,
+    EventFilter,
+    File,
+    IntegrationStatus,
+    Lease,
+    Message,
+    MintedId,
+    Page,
+    Room,
+    RoomContext,
+    RoomFilter,
+    RoomState,
+    Session,
+    Thread,
+    ThreadSummary,
+)
+from mongostore.models.value import Value
+
+NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
+PRIVATE = "what somebody has said"
+# What makes one of each with the least that it needs.
+NEEDED: dict[str, Any] = {
+    **dict.fromkeys(("role", "content_hash", "participant", "identifier", "message_id", "room_id"), "x"),
+    **dict.fromkeys(("id", "key", "name", "channel_id", "identity_id", "thread_id", "conversation_id"), "x"),
+    **dict.fromkeys(("text", "token"), "x"),
+    **dict.fromkeys(("created_at", "updated_at", "active_at", "bound_at"), NOON),
+    **dict.fromkeys(("count", "first_position", "last_position", "embedded", "sealed", "segments"), 1),
+    **{"value": 1, "namespaces": [], "results": [], "kind": "append"},
+    "status": "failed",
+    "last": {"id": "m", "conversation_id": "c", "role": "user", "text": "", "created_at": NOON},
+    "session": {"id": "s", "created_at": NOON, "updated_at": NOON},
+}
+VALUES = [
+    value
+    for name in models.__all__
+    if inspect.isclass(value := getattr(models, name)) and issubclass(value, Value)
+]
+RECORDS: list[Any] = [
+    EventFilter(),
+    File("k", 1, "text/plain", {}, NOON),
+    Lease("n", "o", 1, 2.0),
+    Page([1]),
+    RoomContext(Room(id="r"), [], []),
+    RoomFilter(),
+    RoomState("active", None, None),
+    ThreadSummary("e", 1, NOON),
+]
+
+every_value = pytest.mark.parametrize("model", VALUES, ids=lambda model: model.__name__)
+every_record = pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+
+
+def needed(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what a value must be given."""
+    return {name: NEEDED[name] for name, member in model.model_fields.items() if member.is_required()}
+
+
+def test_every_class_of_values_is_a_value_a_record_or_describes_arguments() -> None:
+    others = {
+        name
+        for name in models.__all__
+        if getattr(models, name) not in VALUES
+        and getattr(models, name) not in {type(record) for record in RECORDS}
+        and not name.endswith("Members")
+    }
+    assert others == {"ChangeKind", "IntegrationStatus", "Integrator", "MintedId"}
+
+
+@every_value
+def test_a_value_can_be_made_of_what_it_requires_alone(model: type[BaseModel]) -> None:
+    assert model.model_validate(needed(model)).model_fields_set == needed(model).keys()
+
+
+@every_value
+def test_a_value_without_one_of_the_members_that_it_requires_is_refused(model: type[BaseModel]) -> None:
+    for name in needed(model):
+        members = {other: value for other, value in needed(model).items() if other != name}
+        with pytest.raises(ValidationError) as refused:
+            model.model_validate(members)
+        assert [detail["loc"] for detail in refused.value.errors()] == [(name,)]
+
+
+@every_value
+def test_a_validation_error_does_not_carry_what_was_said(model: type[BaseModel]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate({name: {"said": PRIVATE} for name in model.model_fields})
+    assert PRIVATE not in str(refused.value)
+
+
+@every_value
+def test_equal_members_make_equal_values(model: type[BaseModel]) -> None:
+    one = model.model_validate(needed(model))
+    twin = model.model_validate(one.model_dump())
+    assert twin == one
+    assert twin is not one
+    optional = {name for name, member in model.model_fields.items() if not member.is_required()}
+    for name in optional:
+        assert twin.model_copy(update={name: "another"}) != one
+
+
+@every_value
+def test_values_share_no_default_with_each_other(model: type[BaseModel]) -> None:
+    one, other = model.model_validate(needed(model)), model.model_validate(needed(model))
+    for name, member in model.model_fields.items():
+        if not member.is_required() and isinstance(getattr(one, name), dict | list):
+            assert getattr(one, name) is not getattr(other, name)
+
+
+@every_value
+def test_a_value_survives_the_way_between_processes_and_through_json(model: type[BaseModel]) -> None:
+    one = model.model_validate(needed(model))
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert model.model_validate_json(one.model_dump_json()) == one
+
+
+@pytest.mark.parametrize(
+    "model", [value for value in VALUES if "id" in value.model_fields and "id" not in needed(value)]
+)
+def test_an_id_that_is_not_given_is_a_new_one_each_time(model: type[Any]) -> None:
+    ids = {model(**needed(model)).id for _ in range(50)}
+    assert len(ids) == 50
+    assert {len(one) for one in ids} == {32}
+
+
+@every_record
+def test_a_record_cannot_be_changed(record: Any) -> None:
+    for member in dataclasses.fields(record):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(record, member.name, None)
+
+
+@every_record
+def test_equal_records_are_equal_and_changed_copies_are_not(record: Any) -> None:
+    assert dataclasses.replace(record) == record
+    for member in dataclasses.fields(record):
+        assert dataclasses.replace(record, **{member.name: "another"}) != record
+
+
+def test_a_page_without_more_is_the_last_one_and_has_no_errors() -> None:
+    page = Page([1, 2])
+    assert (page.items, page.next_cursor, page.errors) == ([1, 2], None, [])
+
+
+def test_pages_do_not_share_their_errors() -> None:
+    one, other = Page[int]([]), Page[int]([])
+    one.errors.append(InvalidDocumentError("session", "s"))
+    assert other.errors == []
+
+
+def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
+    assert {*dataclasses.astuple(EventFilter())} == {None, False}
+    assert {*dataclasses.astuple(RoomFilter())} == {None}
+
+
+@pytest.mark.parametrize(
+    ("value", "defaults"),
+    [
+        (Message(role="user"), {"conversation_id": "default", "content": None, "position": None}),
+        (Room(), {"status": "active", "event_count": 0, "latest_index": None, "delivered_index": -1}),
+        (
+            Event(room_id="r", channel_id="c"),
+            {"type": "message", "status": "delivered", "visibility": "all", "change": None},
+        ),
+        (Session(id="s", created_at=NOON, updated_at=NOON), {"namespace": "default", "count": 0}),
+        (Thread(id="t", created_at=NOON, active_at=NOON), {"kind": None, "tags": [], "user_id": None}),
+        (ChatTurn(role="user"), {"number": None, "content": None, "created_at": None}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Value) else None,
+)
+def test_what_is_not_given_has_its_default(value: Value, defaults: dict[str, Any]) -> None:
+    assert {name: getattr(value, name) for name in defaults} == defaults
+
+
+@pytest.mark.parametrize("change", ["edit", "delete", None])
+def test_an_event_may_edit_or_delete_or_neither(change: Any) -> None:
+    assert Event(room_id="r", channel_id="c", change=change).change == change
+
+
+def test_an_event_may_make_no_other_change() -> None:
+    with pytest.raises(ValidationError, match="'edit' or 'delete'"):
+        Event(room_id="r", channel_id="c", change="burn")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "allowed", "refused"),
+    [
+        (["*"], ["a", "*", ""], []),
+        (["a", "b"], ["a", "b"], ["c", "*", "A", ""]),
+        ([], [], ["a", "*"]),
+        (["*", "a"], ["a", "*"], ["b"]),
+    ],
+    ids=["administrator", "some", "none", "a star among others"],
+)
+def test_a_key_allows_its_namespaces_and_the_star_alone_all(
+    namespaces: list[str], allowed: list[str], refused: list[str]
+) -> None:
+    key = ApiKey(id="k", name="n", namespaces=namespaces, created_at=NOON)
+    assert all(map(key.allows, allowed))
+    assert not any(map(key.allows, refused))
+
+
+@pytest.mark.parametrize("kind", [*ChangeKind, *IntegrationStatus], ids=str)
+def test_a_kind_is_the_text_that_it_stands_for(kind: Any) -> None:
+    assert kind == str(kind) == kind.name.lower()
+
+
+def test_a_minted_id_is_used_once() -> None:
+    minted = MintedId()
+    assert [minted.use(), minted.use()] == [True, False]
+
+
+def test_a_text_is_equal_to_the_minted_id_and_is_its_key() -> None:
+    minted = MintedId()
+    assert {minted: 1}[str(minted)] == 1
