@@ -1,5 +1,7 @@
 """A MongoDB backend for AI conversations: `AsyncMongoStore`, its blocking twin `MongoStore`, their values."""
 
+import typing
+
 from mongostore.engines import Capability
 from mongostore.errors import (
     AccessDeniedError,
@@ -111,3 +113,15 @@ __all__ = [
     "VerificationRequest",
     "VoiceDelivery",
 ]
+
+__version__: str
+
+if not typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> str:
+        # Looked up when it is asked for: few ask, and an import is to stay fast.
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("mongostore")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

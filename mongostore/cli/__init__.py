@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+import mongostore
 from mongostore.cli.demo import demo
 from mongostore.cli.doctor import doctor
 from mongostore.cli.inspect import indexes, ping
@@ -32,11 +33,28 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    help="Conversations in MongoDB.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mongostore {mongostore.__version__}")
+        raise typer.Exit
+
+
+@app.callback(help="Conversations in MongoDB.")
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 app.command()(demo)
 app.command("import")(import_lines)
 app.command("export")(export_lines)

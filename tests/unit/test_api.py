@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import types
+from importlib.metadata import version
 
 import pytest
 
@@ -125,3 +126,9 @@ def test_guards_keep_what_inspection_sees() -> None:
 
     assert inspect.iscoroutinefunction(Probe.ask)
     assert list(inspect.signature(Probe.ask).parameters) == ["self", "question"]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert mongostore.__version__ == version("mongostore")
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        getattr(mongostore, "nothing")  # noqa: B009

@@ -8,6 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import mongostore
 from mongostore import MongoStore
 from mongostore.cli import app
 
@@ -164,3 +165,11 @@ def test_export_ends_quietly_when_its_reader_has_had_enough(server_uri, database
         export.stdout.read(10)
         export.stdout.close()
         assert b"Traceback" not in export.stderr.read()
+
+
+@pytest.mark.parametrize("command", [["-m", "mongostore"], ["-c", "from mongostore.cli import main; main()"]])
+def test_the_version_is_shown(command: list[str]) -> None:
+    shown = subprocess.run(
+        [sys.executable, *command, "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == f"mongostore {mongostore.__version__}\n"

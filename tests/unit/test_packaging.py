@@ -40,6 +40,7 @@ def test_the_wheel_holds_the_package_its_indexes_and_its_dialogues(built: Path) 
     [wheel] = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"mongostore"}
+    assert [name for name in names if "tests" in name.split("/")] == []
     for folder, pattern in (
         ("indexes", "*.json"),
         ("mongostore/dialogues", "*.jsonl"),
