@@ -22,14 +22,24 @@ NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MON
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let those who have the time run the long forms of tests of faults."""
-    parser.addoption("--long", action="store_true", help="run long tests of faults at their full length")
+    """Let those who have the time run the long tests, too."""
+    parser.addoption("--long", action="store_true", help="run the tests that are marked as long, too")
 
 
 def pytest_configure() -> None:
     """Let tests interrupt processes that they start, though a shell in the background ignores interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out long tests, unless they are asked for."""
+    if config.getoption("long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def absent(reason: str) -> None:

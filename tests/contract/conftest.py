@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mongostore.repositories.sessions import history, tail, writing
+
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most of what is asked of the embedded engine to the long run.
+
+    The same code is asked the same on a server in every run, and `tests/unit/test_embedded.py` asks the engine
+    itself whether it answers as a server does.
+    """
+    for item in items:
+        cases = getattr(item, "callspec", None)
+        is_embedded = cases is not None and cases.params.get("store_uri") == "embedded"
+        if is_embedded and HERE in item.path.parents and not item.get_closest_marker("smoke"):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def test_the_first_command_sets_everything_up_and_runs_the_demo(tmp_path: Path) 
 
 def test_the_second_command_is_what_ci_runs() -> None:
     assert SHELL[1] == "tests/run\n"
-    assert "exec tests/run\n" in (ROOT / ".ci" / "run").read_text()
+    assert "\ntests/run\n" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_the_docker_command_starts_the_file_that_is_there() -> None:
