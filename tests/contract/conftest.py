@@ -8,7 +8,6 @@ import pytest
 
 from mongostore.repositories.sessions import history, tail, writing
 
-
 HERE = Path(__file__).parent
 
 

@@ -24,6 +24,7 @@ from tests.contract.turns import contents, insights_of, said
 
 
 class TestChatTurns:
+    @pytest.mark.smoke
     async def test_turns_are_numbered_without_gaps_and_one_call_s_follow_each_other(
         self, store: AsyncMongoStore
     ) -> None:

@@ -36,6 +36,7 @@ class TestEvents:
     async def _room(self, store: AsyncMongoStore) -> None:
         await store.rooms.create(Room(id="r"))
 
+    @pytest.mark.smoke
     async def test_a_commit_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
         event = Event(
             id="e",
@@ -140,6 +141,7 @@ class TestEvents:
             else:
                 assert (room.status, room.paused_at, room.updated_at) == (status, T, T)
 
+    @pytest.mark.smoke
     async def test_an_edit_rewrites_its_target_but_not_its_delivery(self, store: AsyncMongoStore) -> None:
         target = await store.events.commit(said("t", content="old", idempotency_key="k", created_at=T))
         await store.events.record_delivery("r", "t", {"c": "sent"})
@@ -273,6 +275,7 @@ class TestEvents:
         assert (room.event_count, room.latest_index) == (1, 0)
         assert (await store.events.commit(said())).index == 1
 
+    @pytest.mark.smoke
     async def test_of_a_group_of_good_and_bad_commits_the_good_ones_land(
         self, store: AsyncMongoStore
     ) -> None:
@@ -348,6 +351,7 @@ class TestEvents:
         assert await store.events.record_delivery("r", "e", {})
         assert (await store.events.get("e")).delivery_results == {}
 
+    @pytest.mark.smoke
     async def test_a_deletion_takes_replies_and_all_changes_of_them(self, store: AsyncMongoStore) -> None:
         await store.rooms.create(Room(id="s"))
         for name, members in (

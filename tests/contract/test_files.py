@@ -65,6 +65,7 @@ async def counts(store: AsyncMongoStore) -> tuple[int, int]:
 
 class TestFiles:
     @pytest.mark.parametrize("size", SIZES)
+    @pytest.mark.smoke
     async def test_a_file_comes_back_byte_for_byte(self, store: AsyncMongoStore, size: int) -> None:
         content = os.urandom(size)
         stored = await store.files.upload("k", content, content_type="image/png", data={"a.b": 1})
@@ -102,6 +103,7 @@ class TestFiles:
                 await call
             assert (caught.value.kind, caught.value.id) == ("file", "x")
 
+    @pytest.mark.smoke
     async def test_an_upload_takes_the_place_of_the_one_before(self, store: AsyncMongoStore) -> None:
         await store.files.upload("other", b"other")
         for number in range(5):
@@ -196,6 +198,7 @@ class TestFiles:
         assert await store.threads.find("t") is None
         assert await counts(store) == (0, 0)
 
+    @pytest.mark.smoke
     async def test_an_element_is_stored_and_replaced_whole(self, store: AsyncMongoStore) -> None:
         first = element("e", data={"k": 1, "a.b": {"$set": [None]}})
         assert await store.elements.upsert(first) == first

@@ -19,6 +19,7 @@ from tests.contract.furnishing import T, rows
 
 
 class TestIdentities:
+    @pytest.mark.smoke
     async def test_an_identity_is_found_by_its_addresses(self, store: AsyncMongoStore) -> None:
         identity = Identity(
             id="i",
@@ -63,6 +64,7 @@ class TestIdentities:
         addresses = (await rows(store))["identity_addresses"]
         assert [row["identity_id"] for row in addresses] == [winner.id] * 2
 
+    @pytest.mark.smoke
     async def test_an_address_is_linked_to_one_identity(self, store: AsyncMongoStore) -> None:
         for name in ("i", "j"):
             await store.identities.create(Identity(id=name))

@@ -23,6 +23,7 @@ async def coroutine_in_disguise() -> list[Any]:
 
 
 class TestIntegration:
+    @pytest.mark.smoke
     async def test_what_is_new_of_each_participant_is_integrated_once(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["b", "a", "silent"])

@@ -50,6 +50,7 @@ class TestMessages:
         await store.sessions.create("s")
         return store.sessions
 
+    @pytest.mark.smoke
     async def test_append_returns_what_get_returns(self, sessions: Any) -> None:
         message = Message(
             conversation_id="c",
@@ -74,6 +75,7 @@ class TestMessages:
         assert read.created_at.tzinfo is UTC
 
     @pytest.mark.parametrize("before", [0, 200])
+    @pytest.mark.smoke
     async def test_an_append_repeated_stores_once(self, sessions: Any, before: int) -> None:
         await fill(sessions, before)
         message = Message(role="user", content="once")
@@ -137,6 +139,7 @@ class TestMessages:
         assert contents(await all_of(sessions)) == [1, 2]
 
     @pytest.mark.parametrize("count", [0, 1, 64, 127, 128, 129, 300])
+    @pytest.mark.smoke
     async def test_pages_forwards_and_backwards_meet_every_message_once(
         self, sessions: Any, count: int
     ) -> None:
@@ -228,6 +231,7 @@ class TestMessages:
             await sessions.update_message("s", "m1", position=3)
 
     @pytest.mark.parametrize("message_id", ["m299", "m280", "m3"])
+    @pytest.mark.smoke
     async def test_upsert_replaces_whole_in_place_and_keeps_the_creation(
         self, sessions: Any, message_id: str
     ) -> None:
@@ -293,6 +297,7 @@ class TestMessages:
         assert [message.position for message in await all_of(sessions)] == [0, 1, 2]
 
     @pytest.mark.parametrize("message_id", ["m299", "m280", "m3"])
+    @pytest.mark.smoke
     async def test_a_message_grows_and_shrinks_through_every_size(
         self, store: AsyncMongoStore, sessions: Any, message_id: str
     ) -> None:

@@ -40,6 +40,7 @@ class TestParticipants:
         assert await store.sessions.unbind_participant("s", odd)
         assert [one.participant for one in await store.sessions.list_participants("s")] == ["plain"]
 
+    @pytest.mark.smoke
     async def test_binding_again_keeps_everything(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["z"])
         before = datetime.now(UTC) - timedelta(seconds=60)
@@ -68,6 +69,7 @@ class TestParticipants:
         assert (await store.sessions.get("s")).revision == 22
 
     @pytest.mark.parametrize("count", [3, 200])
+    @pytest.mark.smoke
     async def test_unbinding_takes_turns_insights_and_marker_and_nothing_else(
         self, store: AsyncMongoStore, count: int
     ) -> None:

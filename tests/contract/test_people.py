@@ -121,6 +121,7 @@ class TestPeople:
         assert (await rows(store))[kind] == []
 
     @pytest.mark.parametrize("kind", ["bindings", "participants"])
+    @pytest.mark.smoke
     async def test_who_is_in_a_room_is_found_and_removed_there(
         self, store: AsyncMongoStore, kind: str
     ) -> None:
@@ -152,6 +153,7 @@ class TestPeople:
         assert (await repository.list("unknown")).items == [orphan]
         assert (await repository.list("r")).items == [value]
 
+    @pytest.mark.smoke
     async def test_tasks_are_found_replaced_and_listed_by_status(self, store: AsyncMongoStore) -> None:
         made = [PLACES["tasks"](n) for n in range(6)]
         for task in made:
@@ -272,6 +274,7 @@ class TestPeople:
             await deliveries.claim(claim("a", room_id="unknown"))
         assert await deliveries.find("r", "k") == claim("a", outcome={"ok": True})
 
+    @pytest.mark.smoke
     async def test_a_lease_is_exclusive_until_it_is_released(self, store: AsyncMongoStore) -> None:
         leases = store.leases
         taken = await asyncio.gather(*(leases.acquire("l", f"o{n}", 60) for n in range(20)))

@@ -54,6 +54,7 @@ async def parts(store: AsyncMongoStore) -> dict[str, int]:
 
 
 class TestRooms:
+    @pytest.mark.smoke
     async def test_create_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
         given = Room(
             id="r",
@@ -158,6 +159,7 @@ class TestRooms:
             **{f"u{n}": n for n in range(10)},
         }
 
+    @pytest.mark.smoke
     async def test_replace_keeps_counters_creation_and_what_is_private(self, store: AsyncMongoStore) -> None:
         created = await store.rooms.create(Room(id="r", created_at=T, metadata={"old": 1}))
         await store.rooms.set_private("r", "secret", 1)
@@ -253,6 +255,7 @@ class TestRooms:
         assert await rooms.get_private("r", "k") is None
         assert (await rooms.get("r")).metadata == {"other": 1}
 
+    @pytest.mark.smoke
     async def test_a_context_is_the_room_with_all_who_are_in_it(self, store: AsyncMongoStore) -> None:
         await store.rooms.create(Room(id="other"))
         await fill(store, "other")
@@ -270,6 +273,7 @@ class TestRooms:
         assert context.participants == (await store.participants.list("r")).items
         assert [binding.channel_id for binding in context.bindings] == ["z", "a", "y"]
 
+    @pytest.mark.smoke
     async def test_a_deletion_takes_all_that_hangs_on_a_room_and_nothing_else(
         self, store: AsyncMongoStore
     ) -> None:

@@ -34,6 +34,7 @@ async def paged(store: AsyncMongoStore) -> list[str]:
 
 
 class TestSessions:
+    @pytest.mark.smoke
     async def test_create_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
         created = await store.sessions.create(
             "s",
@@ -118,6 +119,7 @@ class TestSessions:
         assert (await store.sessions.update("s", data={"c": 3}, name=None)).data == {"c": 3}
         assert (await store.sessions.get("s")).name is None
 
+    @pytest.mark.smoke
     async def test_metadata_merges_shallowly_and_none_removes(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", metadata={"keep": {"deep": 1}, "drop": 1, "a.b": 1, "$c": 1, "": 1})
         after = await store.sessions.update(
@@ -159,6 +161,7 @@ class TestSessions:
             await store.sessions.update("s", name="b", revision=seen.revision)
         assert (await store.sessions.get("s")).name == "a"
 
+    @pytest.mark.smoke
     async def test_delete_and_restore(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", metadata={"k": 1})
         await store.sessions.append_message("s", Message(id="m", role="user", content="hi"))
@@ -186,6 +189,7 @@ class TestSessions:
         )
         assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == 7
 
+    @pytest.mark.smoke
     async def test_purge_leaves_nothing_behind(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", name="gone")
         await store.sessions.append_messages("s", [Message(role="user", content=str(n)) for n in range(300)])
@@ -263,6 +267,7 @@ class TestSessions:
         with pytest.raises(InvalidValueError):
             await sessions.list(oldest=True, cursor="nonsense")
 
+    @pytest.mark.smoke
     async def test_pages_of_a_list_meet_every_session_once(self, store: AsyncMongoStore) -> None:
         for n in range(25):
             await store.sessions.create(f"s{n}", user_id=f"u{n % 2}")
@@ -334,6 +339,7 @@ class TestSessions:
             await store.sessions.update("s", data={"k": "x" * 5_000_000})
         assert (await store.sessions.get("s")).data == {"k": 1}
 
+    @pytest.mark.smoke
     async def test_context_is_kept_in_any_size(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
         with pytest.raises(NotFoundError):

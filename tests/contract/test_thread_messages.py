@@ -41,6 +41,7 @@ UPDATE: dict[str, Any] = {"content": "out", "data": {"end": "later", "x": [1]}}
 
 
 class TestThreadMessages:
+    @pytest.mark.smoke
     async def test_merge_makes_a_message_and_its_thread(self, store: AsyncMongoStore) -> None:
         await store.messages.merge(
             "t", "m", begins=True, parent_id="p", content="hi", data={"k": 1}, pinned=True, created_at=at(1)
@@ -72,6 +73,7 @@ class TestThreadMessages:
             assert (caught.value.kind, caught.value.id) == ("message", "x")
 
     @pytest.mark.parametrize("writes", [*itertools.permutations([BEGIN, DATED, UPDATE])])
+    @pytest.mark.smoke
     async def test_merges_in_any_order_come_to_the_same(self, store: AsyncMongoStore, writes: Any) -> None:
         for members in writes:
             await store.messages.merge("t", "m", **members)

@@ -22,6 +22,7 @@ from tests.contract.threads import MERGED, NOON, at, listed, paged, user_id
 
 
 class TestThreads:
+    @pytest.mark.smoke
     async def test_create_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
         ada = await user_id(store)
         created = await store.threads.create(
@@ -57,6 +58,7 @@ class TestThreads:
         assert await listed(store, "nobody") == []
         assert [thread async for thread in store.threads.iter("nobody")] == []
 
+    @pytest.mark.smoke
     async def test_merge_makes_what_is_not_there_and_leaves_what_is_not_given(
         self, store: AsyncMongoStore
     ) -> None:
@@ -152,6 +154,7 @@ class TestThreads:
         thread = await store.threads.get("t")
         assert thread.created_at == thread.active_at == at(0)
 
+    @pytest.mark.smoke
     async def test_pages_of_a_list_meet_every_thread_once(self, store: AsyncMongoStore) -> None:
         ada, ben = await user_id(store), await user_id(store, "ben")
         names = [f"t{n:02}" for n in range(25)]

@@ -13,6 +13,7 @@ from tests.contract.oddities import NASTY, NO_IDS, refused, same
 
 
 class TestUsers:
+    @pytest.mark.smoke
     async def test_upsert_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
         user = await store.users.upsert("ada@example.org", metadata={"k": [1]})
         assert user == await store.users.get(user.id) == await store.users.find(user.id)

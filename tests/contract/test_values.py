@@ -31,6 +31,7 @@ REFUSED = [
 
 class TestValues:
     @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
+    @pytest.mark.smoke
     async def test_odd_values_come_back_equal(self, store: AsyncMongoStore, value: Any) -> None:
         sessions = store.sessions
         await sessions.create("s", data={"k": value}, metadata={"k": value})

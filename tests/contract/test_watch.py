@@ -28,6 +28,7 @@ async def begin(changes: AsyncIterator[Change]) -> asyncio.Task[Change]:
 
 
 class TestWatch:
+    @pytest.mark.smoke
     async def test_every_kind_of_change_is_told_in_order(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")

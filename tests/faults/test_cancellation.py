@@ -233,10 +233,10 @@ class Looker:
         return await (await self.admin.admin.aggregate(stages)).to_list()
 
 
+@pytest.mark.parametrize("parts", [1, pytest.param(20, marks=pytest.mark.long)])
 async def test_cancelled_calls_leave_nothing_behind(
-    alone: Cluster, record_property: Record, request: pytest.FixtureRequest
+    alone: Cluster, record_property: Record, parts: int
 ) -> None:
-    parts = 20 if request.config.getoption("long") else 1
     uri, outcomes = with_options(alone.uri_of(), appName="cancelled", maxPoolSize=POOL), Counter[str]()
     numbers, seconds, writes = iter(range(parts * PART)), 0.0, 0
     async with AsyncMongoClient[dict[str, Any]](alone.uri_of()) as admin:

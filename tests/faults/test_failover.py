@@ -130,17 +130,16 @@ async def step_down(members: Cluster) -> None:
 
 WOUNDS = {
     "the primary is killed, twice": kill_twice,
+    "the primary steps down": step_down,
     # About as long as the others wait until they elect one of them.
     "the primary stands still for 6 seconds": pause(6),
-    "the primary steps down": step_down,
+    "the primary stands still for 30 seconds": pause(30),
 }
-LONG_WOUNDS = {"the primary stands still for 30 seconds": pause(30)}
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    metafunc.parametrize("what", WOUNDS | (LONG_WOUNDS if metafunc.config.getoption("long") else {}))
-
-
+@pytest.mark.parametrize(
+    "what", [pytest.param(name, marks=pytest.mark.long if "still" in name else ()) for name in WOUNDS]
+)
 async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
     members: Cluster,
     child: Child,
@@ -148,8 +147,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
     tmp_path: Path,
     record_property: Record,
 ) -> None:
-    wounds = WOUNDS | LONG_WOUNDS
-    database = f"failover_{[*wounds].index(what)}"
+    database = f"failover_{[*WOUNDS].index(what)}"
     async with (
         lockers(child, members.uri_of(), database, tmp_path) as at_work,
         every_load(members.uri_of(), database) as load,
@@ -157,10 +155,10 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
         load.start()
         await load.progress()
         calm, load.longest = load.longest, 0.0
-        if wounds[what] is not step_down:
+        if WOUNDS[what] is not step_down:
             await at_work.stay()
         began = time.monotonic()
-        await wounds[what](members)
+        await WOUNDS[what](members)
         await load.progress()
         wounded = time.monotonic() - began
         await load.stop()

@@ -131,6 +131,7 @@ def expected(model: Model) -> dict[str, Any]:
 
 
 @pytest.mark.server
+@pytest.mark.long
 async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_nobody(
     child: Callable[..., Popen[str]],
     readers: Readers,

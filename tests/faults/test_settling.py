@@ -126,6 +126,7 @@ async def test_after_an_election_the_first_reader_waits_for_all_that_was_acknowl
             assert {waiting["level"]} == {concern["level"] for concern in reading} == {"majority"}
 
 
+@pytest.mark.long
 async def test_what_was_acknowledged_is_shown_at_once_after_each_election(members: Cluster) -> None:
     members.settle()
 

@@ -41,6 +41,7 @@ def test_the_wheel_holds_the_package_its_indexes_and_its_dialogues(built: Path) 
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"mongostore"}
     assert [name for name in names if "tests" in name.split("/")] == []
+    assert [name for name in names if name.startswith("mongostore/testing/store")] == []
     for folder, pattern in (
         ("indexes", "*.json"),
         ("mongostore/dialogues", "*.jsonl"),
