@@ -61,7 +61,7 @@ def downloaded(name: str, folder: Path) -> Path:
 
 
 def shards() -> dict[str, list[str]]:
-    """RoomKit's files of tests; those of the framework, the longest first, to the shard that has least to do."""
+    """RoomKit's files of tests; the framework's, longest first, go to the shard that has least to do."""
     of_store = [name for name in SUITES if name.startswith(OF_STORE)]
     made: list[list[str]] = [[] for _ in range(SHARDS)]
     for name in sorted(SUITES.keys() - of_store, key=lambda name: (-SUITES[name]["seconds"], name)):

@@ -14,8 +14,8 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave most of what is asked of the embedded engine to the long run.
 
-    The same code is asked the same on a server in every run, and `tests/unit/test_embedded.py` asks the engine
-    itself whether it answers as a server does.
+    The same is asked on a server in every run, and `tests/unit/test_embedded.py` compares the engine itself
+    with a server.
     """
     for item in items:
         cases = getattr(item, "callspec", None)
