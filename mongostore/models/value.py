@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict
@@ -53,7 +53,7 @@ class Value(BaseModel):
     """A plain value: no document, cursor or driver type is among its members."""
 
     # A validation error must not carry what the user said.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

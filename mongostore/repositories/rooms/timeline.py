@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from mongostore.documents.rooms import to_event
 from mongostore.documents.stored import Raw, given
@@ -36,7 +36,7 @@ _EQUAL = (
 class Timeline(Repository):
     """The verbs that read events."""
 
-    settled = frozenset({"list"})
+    settled: ClassVar[frozenset[str]] = frozenset({"list"})
 
     async def get(self, event_id: str) -> Event:
         """Return an event.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -43,7 +43,7 @@ from mongostore.values import (
 class SessionMessages(Repository):
     """Messages of sessions, by session id and message id."""
 
-    settled = frozenset({"list_messages"})
+    settled: ClassVar[frozenset[str]] = frozenset({"list_messages"})
 
     def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
         super().__init__(connection)

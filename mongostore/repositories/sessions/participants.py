@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from typing import ClassVar
 
 from mongostore.documents.participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
@@ -18,7 +19,7 @@ from mongostore.values import check_id, check_limit, check_list, check_position,
 class SessionParticipants(SessionContexts):
     """Participants of sessions, by session id and participant id."""
 
-    settled = frozenset({"list_chat_turns"})
+    settled: ClassVar[frozenset[str]] = frozenset({"list_chat_turns"})
 
     def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
         super().__init__(connection, namespace, tail)
