@@ -22,8 +22,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from pymongo import MongoClient, WriteConcern
-from pymongo.database import Database
+from pymongo import MongoClient
 from roomkit.core.locks import InMemoryLockManager
 from roomkit.store.memory import InMemoryStore
 from roomkit.store.postgres import PostgresStore
@@ -41,9 +40,7 @@ TESTS: dict[str, Any] = json.loads(Path(__file__).with_name("roomkit_tests.json"
 
 _free: list[str] = []
 _used: list[str] = []
-_names: list[str] = []
 _users: list[Any] = []
-_unlocked: list[tuple[str, str]] = []
 _numbers = count()
 
 
@@ -84,10 +81,8 @@ class MemoryStandIn(MongoConversationStore):
     is_process_local = True
 
     def __init__(self) -> None:
-        uri, database = own_client(), new_database()
-        super().__init__(uri, database)
+        super().__init__(own_client(), new_database())
         _users.append(self._user)
-        _unlocked.append((uri, database))
 
 
 class SQLiteStandIn(MongoConversationStore):
@@ -120,9 +115,7 @@ class Pool:
 
 class MemoryLockStandIn(MongoRoomLockManager):
     def __init__(self, max_locks: int = 1024) -> None:
-        # Most are made with a store, and to share its client saves opening another. No two lock managers
-        # share one: they know nothing of each other.
-        super().__init__(*(_unlocked.pop() if _unlocked else (own_client(), new_database())))
+        super().__init__(own_client(), new_database())
         _users.append(self._user)
 
 
@@ -209,20 +202,10 @@ def _empty(_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
     os.environ[SHARED] = "{}"
     yield
     for name in _used:
-        # Nothing reads them elsewhere: to wait for a majority would only take longer.
-        database = _client.get_database(name, write_concern=WriteConcern(1))
-        for collection in _collections(database):
-            database[collection].delete_many({})
+        for collection in _client[name].list_collection_names():
+            _client[name][collection].delete_many({})
     _free.extend(_used)
     _used.clear()
-    _unlocked.clear()
-
-
-def _collections(database: Database[dict[str, Any]]) -> list[str]:
-    """Return the names of its collections, which are the same in each of the databases."""
-    if not _names:
-        _names.extend(database.list_collection_names())
-    return _names
 
 
 @pytest.fixture(scope="session")
