@@ -1,0 +1,639 @@
+"""A store's connection: open here or not, and calls that are tried again while the server is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import pytest
+from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure
+
+from mongostore.documents.stored import SCHEMA_VERSION
+from mongostore.engines import Capability
+from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    ConflictError,
+    MongoStoreError,
+    NotFoundError,
+    NotOpenError,
+    UnavailableError,
+    UnsupportedError,
+)
+from mongostore.repositories import connection as module
+from mongostore.repositories.calls import Call, Kind, Missed, current_call, find_call
+from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
+from mongostore.repositories.guarding import Guarded
+
+R = TypeVar("R")
+
+
+class ScriptedEngine(EmbeddedEngine):
+    """An embedded engine that records what it is asked for, and fails as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__("", "connection")
+        self.asked: list[str] = []
+        self.deadlines: list[float] = []
+        self.within = 0
+        self.refusal: Exception | None = None
+        self.lateness: MongoStoreError = UnavailableError("late")
+        self.confirmations: list[Exception] = []
+        self.is_there = True
+        self.reviving: Callable[[], Awaitable[None]] | None = None
+
+    def deadline(self, seconds: float) -> AbstractContextManager[object]:
+        return self._deadline(seconds)
+
+    @contextmanager
+    def _deadline(self, seconds: float) -> Iterator[None]:
+        if self.refusal:
+            raise self.refusal
+        self.deadlines.append(seconds)
+        self.within += 1
+        try:
+            yield
+        finally:
+            self.within -= 1
+
+    async def revive(self) -> bool:
+        self.asked.append("revive")
+        if self.reviving:
+            await self.reviving()
+        return self.is_there
+
+    async def settle(self, reading: Callable[[], Awaitable[R]]) -> R:
+        self.asked.append("settle")
+        return await reading()
+
+    async def confirm(self) -> None:
+        self.asked.append("confirm")
+        if self.confirmations:
+            raise self.confirmations.pop(0)
+
+    def overdue(self) -> MongoStoreError:
+        self.asked.append("overdue")
+        return self.lateness
+
+
+class Script:
+    """An action that does one thing after the other: raises what is an exception and returns what is not."""
+
+    def __init__(self, *outcomes: object) -> None:
+        self.outcomes = list(outcomes)
+        self.calls: list[Call] = []
+        self.attempts: list[int] = []
+
+    async def __call__(self) -> object:
+        call = current_call()
+        self.calls.append(call)
+        self.attempts.append(call.attempt)
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+class Stream:
+    """Something that is opened and has to be closed."""
+
+    def __init__(self, engine: ScriptedEngine, error: Exception | None = None) -> None:
+        self.engine = engine
+        self.error = error
+        self.closings: list[int] = []
+
+    async def close(self) -> None:
+        self.closings.append(self.engine.within)
+        if self.error:
+            raise self.error
+
+
+async def give(value: R) -> R:
+    return value
+
+
+def away() -> AutoReconnect:
+    return AutoReconnect("secret text of the driver")
+
+
+def pauses(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    monkeypatch.setattr(module, "random", SimpleNamespace(uniform=lambda _low, _high: factor))
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses(monkeypatch, 0.0)
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest.fixture
+def _no_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Documents", SimpleNamespace(bind=lambda _: give(SimpleNamespace())))
+
+
+@pytest.fixture
+async def connection(engine: ScriptedEngine, _no_documents: None) -> AsyncIterator[Connection]:
+    connection = Connection(engine, 1000)
+    await connection.attach()
+    engine.deadlines.clear()
+    yield connection
+    connection.detach()
+
+
+async def test_a_connection_is_open_from_attaching_to_detaching(engine: ScriptedEngine) -> None:
+    connection = Connection(engine, 5)
+    assert not connection.is_attached
+
+    await connection.attach()
+    assert connection.is_attached
+    connection.check_open()
+
+    connection.detach()
+    assert not connection.is_attached
+    with pytest.raises(NotOpenError, match=r"^the store is not open: use `async with`"):
+        connection.check_open()
+
+
+async def test_a_connection_may_be_attached_again(connection: Connection) -> None:
+    connection.detach()
+    connection.detach()
+    await connection.attach()
+
+    connection.check_open()
+    assert await connection.wait(give("here")) == "here"
+
+
+def test_what_was_never_attached_can_be_detached(engine: ScriptedEngine) -> None:
+    connection = Connection(engine, 5)
+
+    connection.detach()
+
+    assert not connection.is_attached
+
+
+async def test_attaching_has_the_time_of_one_call(engine: ScriptedEngine) -> None:
+    await Connection(engine, 7.5).attach()
+
+    assert engine.deadlines == [7.5]
+    assert engine.within == 0
+
+
+async def test_documents_are_there_while_it_is_open(engine: ScriptedEngine) -> None:
+    connection = Connection(engine, 5)
+    await connection.attach()
+    documents = connection.documents
+    collections = [document.get_pymongo_collection() for document in vars(documents).values()]
+    assert len(collections) > 20
+    assert all(isinstance(collection, Guarded) for collection in collections)
+
+    connection.detach()
+    with pytest.raises(AssertionError, match="checks that the store is open"):
+        _ = connection.documents
+
+
+@pytest.mark.parametrize(
+    ("error", "reported"),
+    [(away(), UnavailableError), (OperationFailure("secret text", 18), AccessDeniedError)],
+)
+async def test_what_is_refused_to_attaching_is_told_in_our_words(
+    engine: ScriptedEngine, error: Exception, reported: type[MongoStoreError]
+) -> None:
+    connection = Connection(engine, 5)
+    engine.refusal = error
+
+    with pytest.raises(reported, match=r"^mongomock://: ") as raised:
+        await connection.attach()
+
+    assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__
+    assert not connection.is_attached
+
+
+async def test_a_forked_process_cannot_use_it(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "os", SimpleNamespace(getpid=lambda: -1))
+
+    with pytest.raises(NotOpenError, match="before a fork"):
+        connection.check_open()
+    assert connection.is_attached
+
+
+async def test_another_event_loop_cannot_use_it(connection: Connection) -> None:
+    async def check() -> None:
+        connection.check_open()
+
+    with pytest.raises(NotOpenError, match="in another event loop"):
+        await asyncio.to_thread(lambda: asyncio.run(check()))
+    assert connection.is_attached
+
+
+def test_what_the_deployment_can_do_may_be_required(engine: ScriptedEngine) -> None:
+    for capability in engine.capabilities:
+        Connection(engine, 5).require(capability)
+
+
+def test_what_the_deployment_cannot_do_is_named(engine: ScriptedEngine) -> None:
+    with pytest.raises(UnsupportedError, match=r"^mongomock:// has no Atlas Search: use a replica set"):
+        Connection(engine, 5).require(Capability.SEARCH)
+
+
+async def test_what_is_waited_for_is_returned(connection: Connection) -> None:
+    assert await connection.wait(give("here")) == "here"
+
+
+@pytest.mark.parametrize(
+    ("error", "reported"),
+    [(OperationFailure("secret text", 13), AccessDeniedError), (OperationFailure("x", 286), ConflictError)],
+)
+async def test_what_is_refused_to_waiting_is_told_in_our_words(
+    connection: Connection, error: Exception, reported: type[MongoStoreError]
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    with pytest.raises(reported, match=r"^mongomock://: ") as raised:
+        await connection.wait(fail())
+
+    assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("error", [away(), NetworkTimeout("late"), OperationFailure("busy", 91)])
+async def test_waiting_ends_with_nothing_when_the_connection_is_lost(
+    connection: Connection, error: Exception
+) -> None:
+    async def fail() -> None:
+        raise error
+
+    assert await connection.wait(fail()) is None
+
+
+async def test_waiting_ends_with_nothing_when_the_store_is_closed(connection: Connection) -> None:
+    endless = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(connection.wait(endless))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    connection.detach()
+
+    assert await waiting is None
+    assert endless.cancelled()
+
+
+async def test_who_gives_up_waiting_ends_what_is_waited_for(connection: Connection) -> None:
+    endless = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(connection.wait(endless))
+    await asyncio.sleep(0)
+
+    waiting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert endless.cancelled()
+
+
+async def test_a_call_that_succeeds_is_one_attempt(connection: Connection, engine: ScriptedEngine) -> None:
+    action = Script("done")
+
+    assert await bounded(connection, action, Kind.CHANGING) == "done"
+
+    assert action.attempts == [0]
+    assert engine.deadlines == [3.0]
+    assert engine.asked == []
+    assert find_call() is None
+
+
+async def test_a_closed_store_does_nothing(connection: Connection) -> None:
+    action = Script("done")
+    connection.detach()
+
+    with pytest.raises(NotOpenError):
+        await bounded(connection, action, Kind.READING)
+
+    assert action.attempts == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        away(),
+        NetworkTimeout("late"),
+        OperationFailure("busy", 91),
+        OperationFailure("aborted", 1, {"errorLabels": ["TransientTransactionError"]}),
+        UnavailableError("away"),
+        TimeoutError(),
+    ],
+)
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_call_is_tried_again_while_the_server_is_away(
+    connection: Connection, kind: Kind, error: Exception
+) -> None:
+    action = Script(error, error, "done")
+
+    assert await bounded(connection, action, kind) == "done"
+
+    assert action.attempts == [0, 1, 2]
+    assert all(call is action.calls[0] and call.kind is kind for call in action.calls)
+
+
+@pytest.mark.parametrize(
+    ("error", "reported"),
+    [
+        (OperationFailure("secret text", 13), AccessDeniedError),
+        (OperationFailure("secret text", 26), MongoStoreError),
+        (UnavailableError("gone for good", retryable=False), UnavailableError),
+        (ConflictError("lost"), ConflictError),
+        (NotFoundError("thing", "a"), NotFoundError),
+        (KeyError("unrelated"), KeyError),
+    ],
+)
+async def test_what_would_fail_again_is_tried_once(
+    connection: Connection, engine: ScriptedEngine, error: Exception, reported: type[Exception]
+) -> None:
+    action = Script(error)
+
+    with pytest.raises(reported) as raised:
+        await bounded(connection, action, Kind.CHANGING)
+
+    assert type(raised.value) is reported
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    assert action.attempts == [0]
+    assert engine.asked == []
+    assert find_call() is None
+
+
+@pytest.mark.parametrize(
+    "lateness", [ConfigurationError("no such name"), UnavailableError("stopped", retryable=False)]
+)
+async def test_the_engine_says_why_something_is_late(
+    connection: Connection, engine: ScriptedEngine, lateness: MongoStoreError
+) -> None:
+    engine.lateness = lateness
+
+    with pytest.raises(type(lateness)) as raised:
+        await bounded(connection, Script(TimeoutError()), Kind.READING)
+
+    assert raised.value is lateness
+    assert engine.asked == ["overdue"]
+
+
+async def test_what_never_ends_is_ended_soon_after_its_time(engine: ScriptedEngine) -> None:
+    connection = Connection(engine, 0.0)
+    await connection.attach()
+    endless = asyncio.get_running_loop().create_future()
+
+    with pytest.raises(UnavailableError, match=r"^late$"):
+        await asyncio.wait_for(bounded(connection, lambda: endless, Kind.READING), 5)
+
+    assert endless.cancelled()
+    assert engine.asked == ["overdue"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [
+        (Kind.READING, ["revive", "revive"]),
+        (Kind.SETTLED, ["settle", "revive", "settle", "revive", "settle"]),
+        (Kind.CHANGING, ["revive", "revive", "confirm"]),
+    ],
+)
+async def test_the_engine_is_asked_for_what_the_kind_of_call_needs(
+    connection: Connection, engine: ScriptedEngine, kind: Kind, asked: list[str]
+) -> None:
+    await bounded(connection, Script(away(), away(), "done"), kind)
+
+    assert engine.asked == asked
+
+
+async def test_a_change_that_cannot_be_confirmed_is_tried_again(
+    connection: Connection, engine: ScriptedEngine
+) -> None:
+    action = Script(away(), "first", "second")
+    engine.confirmations = [away()]
+
+    assert await bounded(connection, action, Kind.CHANGING) == "second"
+
+    assert engine.asked == ["revive", "confirm", "revive", "confirm"]
+
+
+@pytest.mark.parametrize(
+    ("is_there", "seconds"), [(True, [3.0, 3.0, 6.0, 6.0, 6.0]), (False, [3.0, 1.0, 2.0, 3.0, 3.0])]
+)
+async def test_a_silent_server_has_less_time(
+    connection: Connection, engine: ScriptedEngine, is_there: bool, seconds: list[float]
+) -> None:
+    engine.is_there = is_there
+
+    await bounded(connection, Script(*[away() for _ in range(4)], "done"), Kind.READING)
+
+    assert engine.deadlines == seconds
+
+
+async def test_pauses_grow_up_to_a_second(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    pauses(monkeypatch, 1.0)
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+
+    await bounded(connection, Script(*[away() for _ in range(7)], "done"), Kind.READING)
+
+    assert slept == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+async def test_without_time_for_another_attempt_there_is_none(
+    connection: Connection, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses(monkeypatch, 1e9)
+    action = Script(away(), "done")
+
+    with pytest.raises(UnavailableError, match=r"^mongomock://: the connection was lost$") as raised:
+        await bounded(connection, action, Kind.READING)
+
+    assert raised.value.__suppress_context__
+    assert action.attempts == [0]
+    assert engine.asked == []
+
+
+async def test_a_server_that_takes_too_long_to_come_back_is_away(engine: ScriptedEngine) -> None:
+    connection = Connection(engine, 0.05)
+    await connection.attach()
+    engine.reviving = asyncio.get_running_loop().create_future
+    action = Script(away(), "done")
+
+    with pytest.raises(UnavailableError, match=r"^mongomock://: the connection was lost$"):
+        await bounded(connection, action, Kind.READING)
+
+    assert action.attempts == [0]
+
+
+async def test_a_store_closed_between_attempts_does_not_go_on(
+    connection: Connection, engine: ScriptedEngine
+) -> None:
+    async def close() -> None:
+        connection.detach()
+
+    engine.reviving = close
+    action = Script(away(), "done")
+
+    with pytest.raises(NotOpenError):
+        await bounded(connection, action, Kind.CHANGING)
+
+    assert action.attempts == [0]
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_nothing_comes_of_missing_a_newer_document(
+    connection: Connection, engine: ScriptedEngine, kind: Kind
+) -> None:
+    things = engine.database["things"]
+    await things.insert_one({"_id": "newer", "schema_version": SCHEMA_VERSION + 1})
+
+    async def miss() -> None:
+        current_call().missed["things", "newer"] = Missed(things, {"_id": "newer"})
+
+    with pytest.raises(UnsupportedError, match="newer version"):
+        await bounded(connection, miss, kind)
+
+
+@pytest.mark.parametrize(("run", "kind"), [(step, Kind.CHANGING), (settled_step, Kind.SETTLED)])
+async def test_a_step_is_a_call_of_its_kind(connection: Connection, run: Any, kind: Kind) -> None:
+    failures: list[Exception] = [away()]
+
+    async def act(*args: object, **kwargs: object) -> tuple[object, ...]:
+        if failures:
+            raise failures.pop()
+        return current_call().kind, current_call().attempt, args, kwargs
+
+    assert await run(connection, act, 1, connection=2) == (kind, 1, (1,), {"connection": 2})
+
+
+async def test_an_opened_stream_is_closed_at_the_end(connection: Connection, engine: ScriptedEngine) -> None:
+    stream = Stream(engine)
+
+    async with opened(connection, Script(away(), stream)) as given:
+        assert given is stream
+        assert stream.closings == []
+
+    assert stream.closings == [1]
+
+
+async def test_an_opened_stream_is_closed_when_its_reader_fails(
+    connection: Connection, engine: ScriptedEngine
+) -> None:
+    stream = Stream(engine)
+
+    with pytest.raises(KeyError):
+        async with opened(connection, Script(stream)):
+            raise KeyError
+
+    assert stream.closings == [1]
+
+
+async def test_what_is_opened_is_given_its_arguments(connection: Connection, engine: ScriptedEngine) -> None:
+    stream = Stream(engine)
+
+    async def act(*args: object, **kwargs: object) -> Stream:
+        assert (args, kwargs) == ((1,), {"name": 2})
+        return stream
+
+    async with opened(connection, act, 1, name=2) as given:
+        assert given is stream
+
+
+async def test_a_stream_that_cannot_be_opened_is_not_read(connection: Connection) -> None:
+    with pytest.raises(AccessDeniedError):
+        async with opened(connection, Script(OperationFailure("no", 13))):
+            pytest.fail("there is nothing to read")
+
+
+@pytest.mark.parametrize("error", [away(), UnavailableError("away")])
+async def test_a_stream_that_cannot_be_closed_is_let_go(
+    connection: Connection, engine: ScriptedEngine, error: Exception
+) -> None:
+    stream = Stream(engine, error)
+
+    async with opened(connection, Script(stream)):
+        pass
+
+    assert stream.closings == [1]
+
+
+async def test_who_is_cancelled_while_opening_is_so_at_once_and_the_stream_is_closed(
+    connection: Connection, engine: ScriptedEngine
+) -> None:
+    stream, gate, closed = Stream(engine), asyncio.Event(), asyncio.Event()
+
+    async def act() -> Any:
+        await gate.wait()
+        return SimpleNamespace(close=close)
+
+    async def close() -> None:
+        await stream.close()
+        closed.set()
+
+    async def read() -> None:
+        async with opened(connection, act):
+            pytest.fail("it was cancelled before")
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert stream.closings == []
+
+    gate.set()
+    await asyncio.wait_for(closed.wait(), 5)
+    assert stream.closings == [1]
+
+
+async def test_who_is_cancelled_while_reading_leaves_the_stream_closed(
+    connection: Connection, engine: ScriptedEngine
+) -> None:
+    stream, is_reading = Stream(engine), asyncio.Event()
+
+    async def read() -> None:
+        async with opened(connection, Script(stream)):
+            is_reading.set()
+            await asyncio.get_running_loop().create_future()
+
+    reading = asyncio.create_task(read())
+    await asyncio.wait_for(is_reading.wait(), 5)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+    assert stream.closings == [1]
+
+
+async def test_what_is_discarded_is_closed_in_the_time_of_one_call(
+    connection: Connection, engine: ScriptedEngine
+) -> None:
+    stream = Stream(engine)
+
+    await connection.discard(asyncio.create_task(give(stream)))
+
+    assert stream.closings == [1]
+    assert engine.deadlines == [1000]
+
+
+@pytest.mark.parametrize("error", [away(), UnavailableError("away"), ConflictError("lost")])
+async def test_discarding_what_was_never_opened_is_harmless(connection: Connection, error: Exception) -> None:
+    async def fail() -> Stream:
+        raise error
+
+    await connection.discard(asyncio.create_task(fail()))

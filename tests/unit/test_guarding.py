@@ -1,0 +1,267 @@
+"""Collections in which no update or deletion changes what a newer version has written."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.errors import UnsupportedError
+from mongostore.repositories.calls import Kind, calling
+from mongostore.repositories.guarding import Guarded
+
+CURRENT: Raw = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
+OLD: Raw = {"_id": "old", "place": 3}
+NEWER: Raw = {"_id": "newer", "place": 2, "schema_version": SCHEMA_VERSION + 1}
+
+CHANGES = [
+    ("update_one", {"$set": {"place": 9}}),
+    ("replace_one", {"place": 9}),
+    ("find_one_and_update", {"$set": {"place": 9}}),
+]
+URGENT = [
+    ("update_one", [{"$set": {"state": "ended"}}]),
+    ("find_one_and_update", [{"$set": {"state": "ended"}}]),
+    ("delete_one", []),
+]
+IS_NEWER = r"^things 'newer' was written by a newer version of mongostore: install that one here, too$"
+
+
+class Contended:
+    """A collection in which others are first to insert what an upsert would."""
+
+    def __init__(self, collection: Any, times: int, key: str = "_id") -> None:
+        self.collection = collection
+        self.times = times
+        self.error = DuplicateKeyError("taken", 11000, {"keyPattern": {key: 1}})
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.collection, name)
+
+    async def update_one(self, where: Raw, update: Raw, upsert: bool = False, session: object = None) -> Any:
+        self.asked += 1
+        if self.asked <= self.times:
+            raise self.error
+        return await self.collection.update_one(where, update, upsert=upsert)
+
+
+@pytest.fixture
+async def things() -> Any:
+    database = EmbeddedEngine("", "guarding").database
+    await database["things"].insert_many([dict(CURRENT), dict(OLD), dict(NEWER)])
+    await database["settled"].insert_one({"_id": "settled"})
+    return database["things"]
+
+
+@pytest.fixture
+def guarded(things: Any) -> Guarded:
+    return Guarded(things, things.database["settled"])
+
+
+async def stored(things: Any) -> list[Raw]:
+    raws: list[Raw] = await things.find({}, sort=[("place", 1)]).to_list()
+    return raws
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(Kind.CHANGING, "things"), (Kind.READING, "things"), (Kind.SETTLED, "settled")]
+)
+async def test_settled_calls_read_what_is_settled(guarded: Guarded, kind: Kind, name: str) -> None:
+    with calling(1, kind):
+        assert guarded.name == name
+        assert (await guarded.find_one({"_id": "settled"}) is not None) == (name == "settled")
+
+
+def test_outside_of_a_call_nothing_is_settled(guarded: Guarded) -> None:
+    assert guarded.name == "things"
+
+
+async def test_settled_calls_change_what_others_change(guarded: Guarded, things: Any) -> None:
+    with calling(1, Kind.SETTLED):
+        assert (await guarded.update_one({"_id": "old"}, {"$set": {"place": 9}})).matched_count == 1
+
+    assert await things.find_one({"_id": "old"}) == {"_id": "old", "place": 9}
+
+
+@pytest.mark.parametrize("is_called", [False, True])
+@pytest.mark.parametrize("id", ["current", "old"])
+@pytest.mark.parametrize(("method", "update"), CHANGES)
+async def test_what_is_not_newer_is_changed(
+    guarded: Guarded, things: Any, method: str, update: Raw, id: str, is_called: bool
+) -> None:
+    where = {"_id": id}
+
+    if is_called:
+        with calling(1, Kind.CHANGING) as call:
+            await getattr(guarded, method)(where, update)
+            assert call.missed == {}
+    else:
+        await getattr(guarded, method)(where, update)
+
+    assert (await things.find_one(where))["place"] == 9
+    assert where == {"_id": id}
+
+
+@pytest.mark.parametrize("where", [{"_id": "newer"}, {"_id": "newer", "place": 7}, {"place": 2}])
+@pytest.mark.parametrize(("method", "arguments"), [*((name, [new]) for name, new in CHANGES), *URGENT])
+async def test_outside_of_a_call_a_newer_document_is_told_at_once_and_stays(
+    guarded: Guarded, things: Any, method: str, arguments: list[Raw], where: Raw
+) -> None:
+    with pytest.raises(UnsupportedError, match=IS_NEWER):
+        await getattr(guarded, method)(where, *arguments)
+
+    assert await stored(things) == [CURRENT, NEWER, OLD]
+
+
+@pytest.mark.parametrize(("method", "update"), CHANGES)
+async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stays(
+    guarded: Guarded, things: Any, method: str, update: Raw
+) -> None:
+    change = getattr(guarded, method)
+
+    with calling(1, Kind.CHANGING) as call:
+        for times in (1, 2):
+            await change({"_id": "newer"}, update)
+            assert [missed.times for missed in call.missed.values()] == [times]
+        with pytest.raises(UnsupportedError, match=IS_NEWER):
+            await change({"_id": "newer"}, update)
+
+    assert await stored(things) == [CURRENT, NEWER, OLD]
+
+
+@pytest.mark.parametrize(("method", "arguments"), URGENT)
+async def test_what_ends_something_newer_is_told_at_once(
+    guarded: Guarded, things: Any, method: str, arguments: list[Raw]
+) -> None:
+    with calling(1, Kind.CHANGING), pytest.raises(UnsupportedError, match=IS_NEWER):
+        await getattr(guarded, method)({"_id": "newer"}, *arguments)
+
+    assert await stored(things) == [CURRENT, NEWER, OLD]
+
+
+@pytest.mark.parametrize(("method", "arguments"), [*((name, [new]) for name, new in CHANGES), *URGENT])
+async def test_what_is_not_there_may_be_missed_as_often_as_one_likes(
+    guarded: Guarded, method: str, arguments: list[Raw]
+) -> None:
+    await getattr(guarded, method)({"_id": "nobody"}, *arguments)
+    with calling(1, Kind.CHANGING):
+        for _ in range(7):
+            await getattr(guarded, method)({"_id": "nobody"}, *arguments)
+
+
+async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: Guarded) -> None:
+    with calling(1, Kind.CHANGING) as call:
+        for _ in range(3):
+            await guarded.update_one({"_id": "nobody"}, {"$set": {"place": 9}})
+        assert call.missed == {}
+
+
+@pytest.mark.parametrize(("method", "update"), CHANGES)
+async def test_a_miss_is_forgotten_once_the_document_is_met(
+    guarded: Guarded, method: str, update: Raw
+) -> None:
+    with calling(1, Kind.CHANGING) as call:
+        await getattr(guarded, method)({"_id": "old", "place": 7}, update)
+        assert list(call.missed) == [("things", "old")]
+        await getattr(guarded, method)({"_id": "old", "place": 3}, update)
+        assert call.missed == {}
+
+
+async def test_a_miss_is_forgotten_once_the_document_is_inserted(guarded: Guarded, things: Any) -> None:
+    with calling(1, Kind.CHANGING) as call:
+        await guarded.update_one({"_id": "made"}, {"$set": {"place": 9}})
+        assert list(call.missed) == [("things", "made")]
+        await guarded.insert_one({"_id": "made"})
+        assert call.missed == {}
+
+    assert await things.find_one({"_id": "made"}) == {"_id": "made"}
+
+
+async def test_a_miss_is_forgotten_once_the_document_is_deleted(guarded: Guarded, things: Any) -> None:
+    with calling(1, Kind.CHANGING) as call:
+        await guarded.update_one({"_id": "old", "place": 7}, {"$set": {"place": 9}})
+        assert (await guarded.delete_one({"_id": "old"})).deleted_count == 1
+        assert call.missed == {}
+
+    assert await things.find_one({"_id": "old"}) is None
+
+
+async def test_misses_of_different_documents_are_counted_apart(guarded: Guarded) -> None:
+    with calling(1, Kind.CHANGING) as call:
+        await guarded.update_one({"_id": "a"}, {"$set": {"place": 9}})
+        await guarded.update_one({"place": 7}, {"$set": {"place": 9}})
+        await guarded.update_one({"_id": "a", "place": 8}, {"$set": {"place": 9}})
+
+        assert {meant: missed.times for meant, missed in call.missed.items()} == {
+            ("things", "a"): 2,
+            ("things", "{'place': 7}"): 1,
+        }
+
+
+@pytest.mark.parametrize(("method", "update"), CHANGES)
+async def test_what_an_upsert_makes_is_not_missed(
+    guarded: Guarded, things: Any, method: str, update: Raw
+) -> None:
+    with calling(1, Kind.CHANGING) as call:
+        await getattr(guarded, method)({"_id": "made"}, update, upsert=True)
+        assert call.missed == {}
+
+    assert await things.find_one({"_id": "made"}) == {"_id": "made", "place": 9}
+
+
+@pytest.mark.parametrize("is_called", [False, True])
+@pytest.mark.parametrize(("method", "update"), CHANGES)
+async def test_an_upsert_of_what_is_newer_changes_nothing(
+    guarded: Guarded, things: Any, method: str, update: Raw, is_called: bool
+) -> None:
+    call = calling(1, Kind.CHANGING) if is_called else nullcontext()
+
+    with call, pytest.raises(UnsupportedError, match=IS_NEWER):
+        await getattr(guarded, method)({"_id": "newer"}, update, upsert=True)
+
+    assert await stored(things) == [CURRENT, NEWER, OLD]
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+async def test_an_upsert_updates_what_another_has_just_made(things: Any, times: int) -> None:
+    contended = Contended(things, times)
+
+    with calling(1, Kind.CHANGING) as call:
+        result = await Guarded(contended, things).update_one(
+            {"_id": "old"}, {"$set": {"place": 9}}, upsert=True
+        )
+        assert call.missed == {}
+
+    assert result.matched_count == 1
+    assert contended.asked == times + 1
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "options"),
+    [
+        ({"_id": "old", "place": 3}, "_id", {}),
+        ({"place": 3}, "_id", {}),
+        ({"_id": "old"}, "place", {}),
+        ({"_id": "old"}, "_id", {"session": "s"}),
+    ],
+)
+async def test_any_other_taken_key_is_told(things: Any, where: Raw, key: str, options: Raw) -> None:
+    contended = Contended(things, 1, key)
+
+    with calling(1, Kind.CHANGING), pytest.raises(DuplicateKeyError) as raised:
+        await Guarded(contended, things).update_one(where, {"$set": {"place": 9}}, upsert=True, **options)
+
+    assert raised.value is contended.error
+    assert contended.asked == 1
+
+
+async def test_many_are_updated_but_the_newer_one(guarded: Guarded, things: Any) -> None:
+    result = await guarded.update_many({}, {"$set": {"seen": True}})
+
+    assert result.matched_count == 2
+    assert await stored(things) == [{**CURRENT, "seen": True}, NEWER, {**OLD, "seen": True}]
