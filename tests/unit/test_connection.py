@@ -393,7 +393,7 @@ async def test_what_never_ends_is_ended_soon_after_its_time(engine: ScriptedEngi
     endless = asyncio.get_running_loop().create_future()
 
     with pytest.raises(UnavailableError, match=r"^late$"):
-        await asyncio.wait_for(bounded(connection, lambda: endless, Kind.READING), 5)
+        await asyncio.wait_for(bounded(connection, lambda: endless, Kind.READING), 1)
 
     assert endless.cancelled()
     assert engine.asked == ["overdue"]
@@ -460,7 +460,7 @@ async def test_without_time_for_another_attempt_there_is_none(
     action = Script(away(), "done")
 
     with pytest.raises(UnavailableError, match=r"^mongomock://: the connection was lost$") as raised:
-        await bounded(connection, action, Kind.READING)
+        await asyncio.wait_for(bounded(connection, action, Kind.READING), 1)
 
     assert raised.value.__suppress_context__
     assert action.attempts == [0]
@@ -597,7 +597,7 @@ async def test_who_is_cancelled_while_opening_is_so_at_once_and_the_stream_is_cl
     assert stream.closings == []
 
     gate.set()
-    await asyncio.wait_for(closed.wait(), 5)
+    await asyncio.wait_for(closed.wait(), 1)
     assert stream.closings == [1]
 
 
@@ -612,7 +612,7 @@ async def test_who_is_cancelled_while_reading_leaves_the_stream_closed(
             await asyncio.get_running_loop().create_future()
 
     reading = asyncio.create_task(read())
-    await asyncio.wait_for(is_reading.wait(), 5)
+    await asyncio.wait_for(is_reading.wait(), 1)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
