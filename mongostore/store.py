@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from mongostore.documents import COLLECTIONS
 from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
 from mongostore.engines.faults import unchained
 from mongostore.examining import Finding, examine
@@ -112,7 +113,7 @@ class AsyncMongoStore:
         return self._engine.capabilities
 
     async def open(self) -> None:
-        """Connect, create missing indexes and bind the documents; on an open store, do nothing.
+        """Connect and create missing indexes; on an open store, do nothing.
 
         Raises:
             ConfigurationError: The address or the installation cannot work.
@@ -132,7 +133,7 @@ class AsyncMongoStore:
             if self._ensures_indexes:
                 with self._engine.deadline(_INDEX_SECONDS):
                     await ensure_indexes(self._engine.database, self._engine.label)
-            await self._connection.attach()
+            self._connection.attach()
         except BaseException:
             await self._engine.close()
             raise
@@ -179,7 +180,7 @@ class AsyncMongoStore:
             MongoStoreError: What the server refused, by its meaning.
         """
         with self._asking(_EXAMINING_SECONDS):
-            return await examine(self._engine, self._connection.documents.collections())
+            return await examine(self._engine, COLLECTIONS)
 
     async def usage(self) -> list[Usage]:
         """Return how much each of the store's collections holds.
@@ -188,7 +189,7 @@ class AsyncMongoStore:
             MongoStoreError: What the server refused, by its meaning.
         """
         with self._asking():
-            return await self._engine.usage(self._connection.documents.collections())
+            return await self._engine.usage(COLLECTIONS)
 
     @contextmanager
     def _asking(self, seconds: float | None = None) -> Iterator[None]:

@@ -157,7 +157,6 @@ class OverflowFields(BaseModel):
     value: Any
 
 
-# The documents declare, they are never bound: see `Documents.bind`.
 class SessionDocument(SessionFields, Document):
     """How sessions are stored."""
 

@@ -10,9 +10,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
-from mongostore.documents import Documents
+from mongostore.documents import COLLECTIONS
+from mongostore.documents.stored import Raw
 from mongostore.engines import Capability, Engine
 from mongostore.engines.faults import translate
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
@@ -37,26 +39,15 @@ class Connection:
     def __init__(self, engine: Engine, timeout: float) -> None:
         self.engine = engine
         self.timeout = timeout
-        self._documents: Documents | None = None
+        self._collections: dict[str, Guarded] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._discarded: set[asyncio.Task[None]] = set()
 
-    async def attach(self) -> None:
-        """Bind document classes to the engine, now open, and the connection to this process and event loop.
-
-        Raises:
-            MongoStoreError: What the server refused, by its meaning.
-        """
-        try:
-            with self.engine.deadline(self.timeout):
-                self._documents = await Documents.bind(self.engine.database)
-                for document in vars(self._documents).values():
-                    settings = document.get_settings()
-                    collection = settings.pymongo_collection
-                    settings.pymongo_collection = Guarded(collection, self.engine.settled(collection))
-        except PyMongoError as error:
-            raise translate(error, self.engine.label) from None
+    def attach(self) -> None:
+        """Bind the connection to the engine, now open, to this process and to this event loop."""
+        database, settled = self.engine.database, self.engine.settled
+        self._collections = {name: Guarded(database[name], settled(database[name])) for name in COLLECTIONS}
         loop = asyncio.get_running_loop()
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()
 
@@ -67,7 +58,8 @@ class Connection:
 
     def detach(self) -> None:
         """Mark the connection as closed, for those too who wait without a bound."""
-        self._documents = self._owner = None
+        self._owner = None
+        self._collections = {}
         if self._closed and not self._closed.done():
             self._closed.set_result(None)
 
@@ -103,11 +95,12 @@ class Connection:
         task.add_done_callback(self._discarded.discard)
         return task
 
-    @property
-    def documents(self) -> Documents:
-        """The document classes of an open store."""
-        assert self._documents is not None, "every public verb checks that the store is open"
-        return self._documents
+    def collection(self, name: str) -> AsyncCollection[Raw]:
+        """Return a collection of an open store, one of `COLLECTIONS`."""
+        assert self._collections, "every public verb checks that the store is open"
+        guarded: Any = self._collections[name]
+        collection: AsyncCollection[Raw] = guarded
+        return collection
 
     def check_open(self) -> None:
         """Check that the store is open, here.

@@ -123,7 +123,7 @@ class KeyRepository(Repository):
 
     @property
     def _keys(self) -> Any:
-        return self._connection.documents.keys.get_pymongo_collection()
+        return self._connection.collection("api_keys")
 
 
 def _checked(namespaces: Sequence[str]) -> list[str]:

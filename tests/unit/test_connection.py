@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure
 
+from mongostore.documents import COLLECTIONS
 from mongostore.documents.stored import SCHEMA_VERSION
 from mongostore.engines import Capability
 from mongostore.engines.embedded import EmbeddedEngine
@@ -135,14 +136,9 @@ def engine() -> ScriptedEngine:
 
 
 @pytest.fixture
-def _no_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Documents", SimpleNamespace(bind=lambda _: give(SimpleNamespace())))
-
-
-@pytest.fixture
-async def connection(engine: ScriptedEngine, _no_documents: None) -> AsyncIterator[Connection]:
+async def connection(engine: ScriptedEngine) -> AsyncIterator[Connection]:
     connection = Connection(engine, 1000)
-    await connection.attach()
+    connection.attach()
     engine.deadlines.clear()
     yield connection
     connection.detach()
@@ -152,7 +148,7 @@ async def test_a_connection_is_open_from_attaching_to_detaching(engine: Scripted
     connection = Connection(engine, 5)
     assert not connection.is_attached
 
-    await connection.attach()
+    connection.attach()
     assert connection.is_attached
     connection.check_open()
 
@@ -165,7 +161,7 @@ async def test_a_connection_is_open_from_attaching_to_detaching(engine: Scripted
 async def test_a_connection_may_be_attached_again(connection: Connection) -> None:
     connection.detach()
     connection.detach()
-    await connection.attach()
+    connection.attach()
 
     connection.check_open()
     assert await connection.wait(give("here")) == "here"
@@ -179,42 +175,22 @@ def test_what_was_never_attached_can_be_detached(engine: ScriptedEngine) -> None
     assert not connection.is_attached
 
 
-async def test_attaching_has_the_time_of_one_call(engine: ScriptedEngine) -> None:
-    await Connection(engine, 7.5).attach()
-
-    assert engine.deadlines == [7.5]
-    assert engine.within == 0
-
-
-async def test_documents_are_there_while_it_is_open(engine: ScriptedEngine) -> None:
+async def test_collections_are_there_while_it_is_open(engine: ScriptedEngine) -> None:
     connection = Connection(engine, 5)
-    await connection.attach()
-    documents = connection.documents
-    collections = [document.get_pymongo_collection() for document in vars(documents).values()]
-    assert len(collections) > 20
+    connection.attach()
+    collections: list[Any] = [connection.collection(name) for name in COLLECTIONS]
     assert all(isinstance(collection, Guarded) for collection in collections)
+    assert [collection.name for collection in collections] == list(COLLECTIONS)
 
     connection.detach()
     with pytest.raises(AssertionError, match="checks that the store is open"):
-        _ = connection.documents
+        connection.collection("sessions")
 
 
-@pytest.mark.parametrize(
-    ("error", "reported"),
-    [(away(), UnavailableError), (OperationFailure("secret text", 18), AccessDeniedError)],
-)
-async def test_what_is_refused_to_attaching_is_told_in_our_words(
-    engine: ScriptedEngine, error: Exception, reported: type[MongoStoreError]
-) -> None:
-    connection = Connection(engine, 5)
-    engine.refusal = error
+async def test_attaching_asks_nothing_of_the_server(engine: ScriptedEngine) -> None:
+    Connection(engine, 5).attach()
 
-    with pytest.raises(reported, match=r"^mongomock://: ") as raised:
-        await connection.attach()
-
-    assert "secret" not in str(raised.value)
-    assert raised.value.__suppress_context__
-    assert not connection.is_attached
+    assert engine.deadlines == engine.asked == []
 
 
 async def test_a_forked_process_cannot_use_it(
@@ -389,7 +365,7 @@ async def test_the_engine_says_why_something_is_late(
 
 async def test_what_never_ends_is_ended_soon_after_its_time(engine: ScriptedEngine) -> None:
     connection = Connection(engine, 0.0)
-    await connection.attach()
+    connection.attach()
     endless = asyncio.get_running_loop().create_future()
 
     with pytest.raises(UnavailableError, match=r"^late$"):
@@ -469,7 +445,7 @@ async def test_without_time_for_another_attempt_there_is_none(
 
 async def test_a_server_that_takes_too_long_to_come_back_is_away(engine: ScriptedEngine) -> None:
     connection = Connection(engine, 0.05)
-    await connection.attach()
+    connection.attach()
     engine.reviving = asyncio.get_running_loop().create_future
     action = Script(away(), "done")
 

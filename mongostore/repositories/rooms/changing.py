@@ -191,7 +191,7 @@ class RoomChanges(RoomRouting):
 
     @property
     def _rooms(self) -> Any:
-        return self._connection.documents.rooms.get_pymongo_collection()
+        return self._connection.collection("rooms")
 
     async def _merge(self, room_id: str, sets: Raw, metadata: dict[str, Any], unset: Sequence[str]) -> Room:
         packed = pack_members("metadata", metadata)

@@ -140,8 +140,7 @@ class Committer:
         """Store a group of events and return the index of the first one."""
         # Asked anew by each attempt: the store may be closed meanwhile.
         self._connection.check_open()
-        documents = self._connection.documents
-        events = documents.events.get_pymongo_collection()
+        events = self._connection.collection("events")
         if Capability.TRANSACTIONS not in self._connection.engine.capabilities:
             # Nothing takes the first write back if the last one fails: what can be known is asked beforehand.
             names = [name for entry in group for name in _names(entry.event)]
@@ -149,7 +148,7 @@ class Committer:
                 raise DuplicateKeyError("taken within the group")
             for entry in group:
                 await self._check(entry)
-        room = await documents.rooms.get_pymongo_collection().find_one_and_update(
+        room = await self._connection.collection("rooms").find_one_and_update(
             {"_id": room_id, "state": "open"},
             _reservation(group, time.time_ns() // 1000),
             projection={"next_index": 1},
@@ -175,7 +174,7 @@ class Committer:
         Raises:
             NotFoundError: The room has no such event.
         """
-        events = self._connection.documents.events.get_pymongo_collection()
+        events = self._connection.collection("events")
         changed = await events.update_one(
             {"_id": rewrite.event_id, "room_id": room_id}, rewrite.update, session=session
         )
@@ -195,7 +194,7 @@ class Committer:
             NotFoundError: The room has no such event to rewrite.
             DuplicateKeyError: The id or the idempotency key is taken.
         """
-        events, event = self._connection.documents.events.get_pymongo_collection(), entry.event
+        events, event = self._connection.collection("events"), entry.event
         if await self._holder(event) is not None or await events.find_one({"_id": event["_id"]}, {"_id": 1}):
             raise DuplicateKeyError("taken")
         if entry.rewrite:
@@ -227,7 +226,7 @@ class Committer:
             AlreadyExistsError: Another event has its id, its idempotency key or its index.
             UnavailableError: Nothing has them by now.
         """
-        events = self._connection.documents.events.get_pymongo_collection()
+        events = self._connection.collection("events")
         held = await events.find_one({"_id": event["_id"]}, {"token": 1, "index": 1})
         if held is not None:
             if held["token"] == event["token"]:
@@ -243,9 +242,7 @@ class Committer:
         if "idempotency_key" not in event:
             return None
         of_key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
-        found: Raw | None = await self._connection.documents.events.get_pymongo_collection().find_one(
-            of_key, {"_id": 1}
-        )
+        found: Raw | None = await self._connection.collection("events").find_one(of_key, {"_id": 1})
         return found
 
     def _translated(self, error: PyMongoError | MongoStoreError) -> MongoStoreError:

@@ -96,7 +96,7 @@ class EventRepository(Timeline):
         stored["index"] = check_position("index", event.index)
 
         async def insert(session: Any) -> None:
-            room = await self._connection.documents.rooms.get_pymongo_collection().update_one(
+            room = await self._connection.collection("rooms").update_one(
                 {"_id": event.room_id, "state": "open"},
                 {"$max": {"next_index": stored["index"] + 1}},
                 session=session,

@@ -167,11 +167,11 @@ class IdentityRepository(Repository):
 
     @property
     def _identities(self) -> Any:
-        return self._connection.documents.identities.get_pymongo_collection()
+        return self._connection.collection("identities")
 
     @property
     def _addresses(self) -> Any:
-        return self._connection.documents.addresses.get_pymongo_collection()
+        return self._connection.collection("identity_addresses")
 
     async def _change(self, identity_id: str, organization_id: str, update: Raw, session: Any) -> None:
         identity = {"_id": check_id("identity_id", identity_id), "organization_id": organization_id}
@@ -271,11 +271,11 @@ class VerificationRepository(Repository):
 
     @property
     def _verifications(self) -> Any:
-        return self._connection.documents.verifications.get_pymongo_collection()
+        return self._connection.collection("verifications")
 
     @property
     def _requests(self) -> Any:
-        return self._connection.documents.requests.get_pymongo_collection()
+        return self._connection.collection("verification_requests")
 
     async def _page(self, conditions: Raw) -> Any:
         found = self._verifications.find(

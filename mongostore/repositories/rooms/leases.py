@@ -86,7 +86,7 @@ class LeaseRepository(Repository):
 
     @property
     def _leases(self) -> Any:
-        return self._connection.documents.leases.get_pymongo_collection()
+        return self._connection.collection("leases")
 
 
 def _milliseconds(seconds: float) -> int:

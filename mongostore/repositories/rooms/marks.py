@@ -72,11 +72,11 @@ class ReadMarkerRepository(Repository):
 
     @property
     def _events(self) -> Any:
-        return self._connection.documents.events.get_pymongo_collection()
+        return self._connection.collection("events")
 
     @property
     def _markers(self) -> Any:
-        return self._connection.documents.read_markers.get_pymongo_collection()
+        return self._connection.collection("read_markers")
 
     async def _raise(self, room_id: str, channel_id: str, index: int) -> bool:
         key = key_of(room_id, channel_id)
@@ -121,7 +121,7 @@ class VoiceDeliveryRepository(Repository):
 
         async def reserve(session: Any) -> Raw:
             # A write, though it changes nothing: whoever deletes the room meanwhile is in the way.
-            room = await self._connection.documents.rooms.get_pymongo_collection().update_one(
+            room = await self._connection.collection("rooms").update_one(
                 {"_id": delivery.room_id, "state": "open"}, {"$inc": {"next_position": 0}}, session=session
             )
             if not room.matched_count:
@@ -174,4 +174,4 @@ class VoiceDeliveryRepository(Repository):
 
     @property
     def _deliveries(self) -> Any:
-        return self._connection.documents.voice_deliveries.get_pymongo_collection()
+        return self._connection.collection("voice_deliveries")

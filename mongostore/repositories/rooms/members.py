@@ -75,7 +75,7 @@ class BindingRepository(Places[Binding]):
 
     @property
     def _collection(self) -> Any:
-        return self._connection.documents.bindings.get_pymongo_collection()
+        return self._connection.collection("bindings")
 
     @staticmethod
     def _value(raw: Raw) -> Binding:
@@ -130,7 +130,7 @@ class ParticipantRepository(Places[Participant]):
 
     @property
     def _collection(self) -> Any:
-        return self._connection.documents.participants.get_pymongo_collection()
+        return self._connection.collection("participants")
 
     @staticmethod
     def _value(raw: Raw) -> Participant:

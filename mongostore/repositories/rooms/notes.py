@@ -89,7 +89,7 @@ class TaskRepository(Places[Task]):
 
     @property
     def _collection(self) -> Any:
-        return self._connection.documents.tasks.get_pymongo_collection()
+        return self._connection.collection("tasks")
 
     @staticmethod
     def _value(raw: Raw) -> Task:
@@ -112,7 +112,7 @@ class ObservationRepository(Places[Observation]):
 
     @property
     def _collection(self) -> Any:
-        return self._connection.documents.observations.get_pymongo_collection()
+        return self._connection.collection("observations")
 
     @staticmethod
     def _value(raw: Raw) -> Observation:

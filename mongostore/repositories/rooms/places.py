@@ -93,7 +93,7 @@ class Places(Repository, Generic[V]):
 
     async def _take_place(self, room_id: str, session: Any) -> Raw | None:
         """Return the next place in a room and the time of its creation; None where there is no such room."""
-        room = await self._connection.documents.rooms.get_pymongo_collection().find_one_and_update(
+        room = await self._connection.collection("rooms").find_one_and_update(
             {"_id": room_id, "state": "open"},
             {"$inc": {"next_position": 1}},
             projection={"next_position": 1, "created_at": 1},

@@ -261,17 +261,16 @@ class RoomRepository(RoomChanges):
 
     async def _finish_deletion(self, room_id: str) -> None:
         """Remove what hangs on a room that nobody finds any more, and the room last."""
-        documents = self._connection.documents
         for parts in (
-            documents.events,
-            documents.bindings,
-            documents.participants,
-            documents.tasks,
-            documents.observations,
-            documents.read_markers,
-            documents.voice_deliveries,
+            "events",
+            "bindings",
+            "participants",
+            "tasks",
+            "observations",
+            "read_markers",
+            "voice_deliveries",
         ):
-            await parts.get_pymongo_collection().delete_many({"room_id": room_id})
+            await self._connection.collection(parts).delete_many({"room_id": room_id})
         await self._rooms.delete_one({"_id": room_id, "state": "purging"})
 
 

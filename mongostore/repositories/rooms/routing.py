@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from mongostore.documents.rooms import correspondent_name, recipient_name, route_name, to_room
 from mongostore.documents.stored import Raw, given
@@ -41,7 +40,6 @@ class RoomRouting(Repository):
             InvalidValueError: An argument is of the wrong type.
             InvalidDocumentError: The room cannot be read.
         """
-        documents = self._connection.documents
         person = {"participant_id": check_id("participant_id", participant_id)}
         bound = (
             person
@@ -49,11 +47,11 @@ class RoomRouting(Repository):
             else {**person, "channel_type": check_id("channel_type", channel_type)}
         )
         candidates = [
-            *await self._routed(documents.participants, person, _NEWEST, where, 1),
-            *await self._routed(documents.bindings, bound, _NEWEST, where, 1),
+            *await self._routed("participants", person, _NEWEST, where, 1),
+            *await self._routed("bindings", bound, _NEWEST, where, 1),
         ]
         candidates.sort(key=lambda found: (found["room_created_at"], found["room_id"]), reverse=True)
-        rooms, meant = documents.rooms.get_pymongo_collection(), room_conditions(where)
+        rooms, meant = self._connection.collection("rooms"), room_conditions(where)
         for found in candidates:
             # Unless it has been closed or deleted since.
             room = await rooms.find_one({"_id": found["room_id"], **meant}, {"private": 0})
@@ -86,7 +84,7 @@ class RoomRouting(Repository):
         if recipient is not None:
             wanted.append(_recipient(recipient))
         of_channel = {"channel_id": check_id("channel_id", channel_id), "names": {"$in": wanted}}
-        found = await self._routed(self._connection.documents.bindings, of_channel, _NEWEST, where, 1)
+        found = await self._routed("bindings", of_channel, _NEWEST, where, 1)
         return found[0]["room_id"] if found else None
 
     async def find_by_participant(
@@ -105,8 +103,7 @@ class RoomRouting(Repository):
         check_list("names", names)
         check_id("channel_id", channel_id)
         routes = {"$in": [route_name(channel_id, check_id("names", name)) for name in names]}
-        participants = self._connection.documents.participants
-        found = await self._routed(participants, {"routes": routes}, _NEWEST, where, 1)
+        found = await self._routed("participants", {"routes": routes}, _NEWEST, where, 1)
         return found[0]["room_id"] if found else None
 
     async def list_by_channel(
@@ -133,13 +130,12 @@ class RoomRouting(Repository):
         limit, offset = check_limit("limit", limit), check_offset("offset", offset)
         groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
-        bindings = self._connection.documents.bindings
-        found = await self._routed(bindings, of_channel, _OLDEST, where, limit, offset)
+        found = await self._routed("bindings", of_channel, _OLDEST, where, limit, offset)
         return [binding["room_id"] for binding in found]
 
     async def _routed(
         self,
-        documents: Any,
+        members: str,
         match: Raw,
         order: dict[str, int],
         where: RoomFilter | None,
@@ -155,9 +151,9 @@ class RoomRouting(Repository):
         found: list[Raw] = []
         seen, count = 0, min(_CANDIDATES + offset + limit, _MORE_CANDIDATES)
         while True:
-            cut = [{"$skip": seen}, {"$limit": count}, {"$project": dict.fromkeys(order, 1)}]
-            pipeline = [{"$match": match}, {"$sort": order}, *cut, _ROOM, {"$project": shown}]
-            async with await documents.get_pymongo_collection().aggregate(
+            cut: list[Raw] = [{"$skip": seen}, {"$limit": count}, {"$project": dict.fromkeys(order, 1)}]
+            pipeline: list[Raw] = [{"$match": match}, {"$sort": order}, *cut, _ROOM, {"$project": shown}]
+            async with await self._connection.collection(members).aggregate(
                 pipeline, batchSize=count + 1
             ) as cursor:
                 candidates = await cursor.to_list()

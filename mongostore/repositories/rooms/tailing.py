@@ -69,11 +69,11 @@ class Tailer:
 
     @property
     def _events(self) -> Any:
-        return self._connection.documents.events.get_pymongo_collection()
+        return self._connection.collection("events")
 
     @property
     def _rooms(self) -> Any:
-        return self._connection.documents.rooms.get_pymongo_collection()
+        return self._connection.collection("rooms")
 
     async def _open(self, room_id: str) -> Any:
         committed = {

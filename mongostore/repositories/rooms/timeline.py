@@ -191,7 +191,7 @@ class Timeline(Repository):
 
     @property
     def _events(self) -> Any:
-        return self._connection.documents.events.get_pymongo_collection()
+        return self._connection.collection("events")
 
     async def _nth(self, conditions: Raw, bounds: Raw, offset: int, falling: bool) -> int | None:
         """Return the index of the event behind `offset` others, read from the database's index alone."""

@@ -24,7 +24,7 @@ class Overflows:
 
     @property
     def _collection(self) -> AsyncCollection[Raw]:
-        return self._connection.documents.overflows.get_pymongo_collection()
+        return self._connection.collection("session_overflows")
 
     async def put(self, key: str, generation: str, what: str, value: Any) -> str:
         """Store a value of the session with that `_id` and return the value's own key.

@@ -12,7 +12,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.participants import begun_anew, to_bound
-from mongostore.documents.sessions import SHOWN, sized_member, to_session, to_stored_members
+from mongostore.documents.sessions import SHOWN, SessionFields, sized_member, to_session, to_stored_members
 from mongostore.documents.stored import Raw
 from mongostore.errors import (
     AlreadyExistsError,
@@ -94,7 +94,7 @@ class SessionRepository(SessionIntegration):
         }
         sets = to_stored_members(given)
         created = call.now if created_at is None else to_micros("created_at", created_at)
-        document = self._connection.documents.sessions(
+        fields = SessionFields(
             id=key,
             namespace=self.namespace,
             session_id=key.partition("/")[2],
@@ -106,9 +106,10 @@ class SessionRepository(SessionIntegration):
             generation=uuid4().hex,
             origin=call.token,
         )
+        raw = {"_id": key, **fields.model_dump(exclude={"id"})}
         while True:
             try:
-                await document.insert()
+                await self._sessions.insert_one(raw)
             except DuplicateKeyError:
                 there = await self._sessions.find_one({"_id": key}, _HEAD)
                 if there is None:
@@ -118,7 +119,6 @@ class SessionRepository(SessionIntegration):
                     continue
                 if there["origin"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
-            raw = {**document.model_dump(), "_id": key}
             self._tail.learn(key, bindings_of(raw))
             return to_session(raw)
 

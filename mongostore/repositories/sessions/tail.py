@@ -56,12 +56,12 @@ class Tail:
     @property
     def sessions(self) -> AsyncCollection[Raw]:
         """The collection of sessions."""
-        return self._connection.documents.sessions.get_pymongo_collection()
+        return self._connection.collection("sessions")
 
     @property
     def segments(self) -> AsyncCollection[Raw]:
         """The collection of sealed messages."""
-        return self._connection.documents.segments.get_pymongo_collection()
+        return self._connection.collection("session_segments")
 
     def place(self, key: str) -> Place:
         """Return where the tail of a session began when last seen."""

@@ -88,7 +88,7 @@ class ElementRepository(Repository):
 
     @property
     def _elements(self) -> Any:
-        return self._connection.documents.elements.get_pymongo_collection()
+        return self._connection.collection("elements")
 
     async def _put(self, stored: Raw) -> Raw | None:
         """Store an element and return the one that it replaces."""

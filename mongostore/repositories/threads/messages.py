@@ -261,7 +261,7 @@ class ThreadMessageRepository(Repository):
 
     @property
     def _messages(self) -> Any:
-        return self._connection.documents.messages.get_pymongo_collection()
+        return self._connection.collection("messages")
 
     async def _begin(self, key: Raw, sets: Raw) -> bool:
         """Merge in how a message began; return False if others were in the way."""
@@ -363,7 +363,7 @@ class ThreadMessageRepository(Repository):
 
     async def _vote(self, thread_id: str, message_id: str, value: int | None, session: Any) -> None:
         """Note in a thread what is thought of one of its messages, by which lists of threads are filtered."""
-        threads = self._connection.documents.threads.get_pymongo_collection()
+        threads = self._connection.collection("threads")
         thread = {"_id": thread_id, "state": "open"}
         await threads.update_one(thread, {"$pull": {"votes": {"message_id": message_id}}}, session=session)
         if value is not None:
@@ -371,7 +371,7 @@ class ThreadMessageRepository(Repository):
             await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
 
     async def _pinned(self, user_id: str) -> Any:
-        threads = self._connection.documents.threads.get_pymongo_collection()
+        threads = self._connection.collection("threads")
         with_pinned = {"user_id": user_id, "has_pinned": True, "state": "open"}
         async with threads.find(with_pinned, {"_id": 1}) as found:
             ids = [raw["_id"] for raw in await found.to_list()]

@@ -233,14 +233,13 @@ class ThreadRepository(Repository):
         was_there = bool(deleted.matched_count) or (
             call.attempt > 0 and await self._threads.find_one(mine, {"_id": 1}) is not None
         )
-        documents = self._connection.documents
-        await documents.messages.get_pymongo_collection().delete_many({"thread_id": key})
+        await self._connection.collection("messages").delete_many({"thread_id": key})
         await delete_elements(self._connection, {"thread_id": key})
         return was_there
 
     @property
     def _threads(self) -> Any:
-        return self._connection.documents.threads.get_pymongo_collection()
+        return self._connection.collection("threads")
 
     async def _update(self, members: dict[str, Any]) -> tuple[Raw, Raw]:
         """Return what is to be set and what unset for members of a thread."""
@@ -254,7 +253,7 @@ class ThreadRepository(Repository):
             else:
                 sets[name] = to_stored_thread_member(name, value)
         if "user_id" in sets:
-            users = self._connection.documents.users.get_pymongo_collection()
+            users = self._connection.collection("users")
             user = await users.find_one({"_id": sets["user_id"]}, {"identifier": 1})
             if user is None:
                 raise NotFoundError("user", sets["user_id"])
@@ -272,7 +271,7 @@ class ThreadRepository(Repository):
         pattern = _literal(text)
         if pattern is None:
             return []
-        messages = self._connection.documents.messages.get_pymongo_collection()
+        messages = self._connection.collection("messages")
         named = re.compile(pattern, re.IGNORECASE)
         hits: Any = []
         while True:

@@ -35,7 +35,7 @@ async def upsert_thread(
         NotFoundError: It is deleted.
         ConflictError: One of the paths that are to be added is there.
     """
-    threads = connection.documents.threads.get_pymongo_collection()
+    threads = connection.collection("threads")
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
     where: Raw = {"_id": thread_id, "state": "open", **{path: {"$exists": False} for path in added}}
@@ -79,12 +79,12 @@ async def touch_thread(
 
 async def delete_elements(connection: Connection, where: Raw) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether there were any."""
-    elements = connection.documents.elements.get_pymongo_collection()
+    elements = connection.collection("elements")
     async with elements.find(where, {"file_key": 1}) as found:
         raws = await found.to_list()
     if raws:
-        keys = {raw.get("file_key") for raw in raws}
-        await delete_files(connection, *keys - {None})
+        keys: set[str | None] = {raw.get("file_key") for raw in raws}
+        await delete_files(connection, *filter(None, keys))
         # One that has got another file meanwhile is a new one.
         await elements.delete_many(
             {"_id": {"$in": [raw["_id"] for raw in raws]}, "file_key": {"$in": [*keys]}}

@@ -76,4 +76,4 @@ class UserRepository(Repository):
 
     @property
     def _users(self) -> Any:
-        return self._connection.documents.users.get_pymongo_collection()
+        return self._connection.collection("users")
