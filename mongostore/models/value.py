@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Self, TypeVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, overload
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from mongostore.errors import InvalidDocumentError
 
@@ -56,16 +57,75 @@ class Value(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Part of a list.
+    """A part of a list: iterable, with a length and indexes.
 
-    Attributes:
-        items: What was found, in the order the verb promises.
-        next_cursor: Where the next page starts; None on the last page.
-        errors: Stored documents of this page that could not be read; the others are in `items`.
+    It may be short, even empty, and not be the last one.
+
+    Args:
+        items: The entities, in the order that the verb promises.
+        next_cursor: The `cursor=` of the next page; None on the last one.
+        errors: The stored documents of this page that cannot be read.
     """
 
-    items: list[T]
-    next_cursor: str | None = None
-    errors: list[InvalidDocumentError] = field(default_factory=list)
+    __slots__ = ("errors", "items", "next_cursor")
+
+    def __init__(
+        self,
+        items: list[T],
+        next_cursor: str | None = None,
+        errors: list[InvalidDocumentError] | None = None,
+    ) -> None:
+        self.items = items
+        self.next_cursor = next_cursor
+        self.errors = [] if errors is None else errors
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        return self.items[index]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Page):
+            return NotImplemented
+        return (self.items, self.next_cursor, self.errors) == (other.items, other.next_cursor, other.errors)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self)}{'' if self.next_cursor is None else ', more follow'}>"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of `items` and `next_cursor`, so that FastAPI can return pages."""
+        (item,) = get_args(source) or (Any,)
+        members = core_schema.typed_dict_schema(
+            {
+                "items": core_schema.typed_dict_field(handler.generate_schema(list[item])),  # type: ignore[valid-type]
+                "next_cursor": core_schema.typed_dict_field(handler.generate_schema(str | None)),
+            }
+        )
+        return core_schema.no_info_after_validator_function(
+            lambda page: cls(**page),
+            core_schema.no_info_before_validator_function(_members_of, members),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                _members_of, return_schema=members
+            ),
+        )
+
+
+def _members_of(page: Any) -> Any:
+    """Return a page as pydantic reads and writes it; anything else as it is."""
+    if isinstance(page, Page):
+        return {"items": page.items, "next_cursor": page.next_cursor}
+    return page

@@ -5,62 +5,91 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pymongo.errors import PyMongoError
 
 from mongostore.engines.faults import translate, unchained
-from mongostore.repositories.calls import Kind, current_call, find_call, was_there
+from mongostore.repositories.calls import Access, current_call, find_call, was_there
 from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
 
-__all__ = ["Connection", "Repository", "current_call", "opened", "settled_step", "step", "was_there"]
+__all__ = [
+    "Connection",
+    "Repository",
+    "current_call",
+    "long_running",
+    "opened",
+    "reads",
+    "reads_majority",
+    "settled_step",
+    "step",
+    "was_there",
+    "writes",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
-# Verbs mean the same everywhere; one with another name is taken for one that changes something.
-_READING = {"get", "find", "list", "count", "exists"}
+_DECLARED = "__access__"
 
 
 class Repository:
     """The verbs of one kind of thing.
 
-    Every public coroutine and async generator of a subclass is wrapped: it runs against an open
-    store, within the store's timeout, is tried again while the server is away, and raises errors of
-    this package alone. So each of them must be safe to run twice; `current_call` tells a second run.
-
-    Attributes:
-        in_steps: The coroutines that wait for something else than the server. Like generators they are
-            run once, and bound and retry their own steps with `step`.
-        settled: The coroutines whose callers go on from what they have read, as generators do by
-            `settled_step`: they show all that was acknowledged, and nothing that a failover takes back.
+    Each public coroutine and async generator says by its decorator what it does: `writes`, `reads`,
+    `reads_majority` or `long_running`. It then runs against an open store, within the store's timeout, is
+    tried again while the server is away, and raises errors of this package alone. So each of them must be
+    safe to run twice; `current_call` tells a second run.
     """
-
-    in_steps: ClassVar[frozenset[str]] = frozenset()
-    settled: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def __init_subclass__(cls) -> None:
+        """Check the declarations.
+
+        Raises:
+            TypeError: If a public coroutine or async generator has none.
+        """
         super().__init_subclass__()
-        for name, member in list(vars(cls).items()):
-            if name.startswith("_"):
-                continue
-            if name in cls.in_steps:
-                setattr(cls, name, _guarded_steps(member))
-            elif inspect.iscoroutinefunction(member):
-                kind = Kind.SETTLED if name in cls.settled else _kind_of(name)
-                setattr(cls, name, _guarded(member, kind))
-            elif inspect.isasyncgenfunction(member):
-                setattr(cls, name, _guarded_generator(member))
+        for name, member in vars(cls).items():
+            runs = inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
+            if runs and not name.startswith("_") and not hasattr(member, _DECLARED):
+                raise TypeError(f"{cls.__name__}.{name} must be decorated with what it does, such as @reads")
 
 
-def _kind_of(name: str) -> Kind:
-    return Kind.READING if name.partition("_")[0] in _READING else Kind.CHANGING
+def writes(verb: F) -> F:
+    """Declare that a coroutine may change something."""
+    return _declared(verb, _guarded(verb, Access.WRITE))
 
 
-def _guarded(verb: Callable[P, Awaitable[R]], kind: Kind) -> Callable[P, Awaitable[R]]:
+def reads(verb: F) -> F:
+    """Declare that a coroutine reads what the primary has."""
+    return _declared(verb, _guarded(verb, Access.READ))
+
+
+def reads_majority(verb: F) -> F:
+    """Declare that a coroutine reads all that was acknowledged, and nothing that a failover takes back."""
+    return _declared(verb, _guarded(verb, Access.READ_MAJORITY))
+
+
+def long_running(verb: F) -> F:
+    """Declare that a coroutine or an async generator waits for something else than the server.
+
+    It runs once, and bounds and retries its own steps with `step` and `settled_step`.
+    """
+    guard = _guarded_generator if inspect.isasyncgenfunction(verb) else _guarded_steps
+    return _declared(verb, guard(verb))
+
+
+def _declared(verb: F, guarded: Any) -> F:
+    setattr(guarded, _DECLARED, True)
+    declared: F = guarded
+    return declared
+
+
+def _guarded(verb: Callable[P, Awaitable[R]], access: Access) -> Callable[P, Awaitable[R]]:
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
@@ -68,7 +97,7 @@ def _guarded(verb: Callable[P, Awaitable[R]], kind: Kind) -> Callable[P, Awaitab
             connection.check_open()
             return await verb(*args, **kwargs)
         with unchained():
-            return await bounded(connection, lambda: verb(*args, **kwargs), kind)
+            return await bounded(connection, lambda: verb(*args, **kwargs), access)
 
     return run
 

@@ -27,18 +27,18 @@ _ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
 _SILENT_SECONDS = (3.0, 1.0, 2.0, 3.0)
 
 
-class Kind(Enum):
+class Access(Enum):
     """What a call does.
 
     Attributes:
-        CHANGING: It may change something.
-        READING: It reads what the primary has.
-        SETTLED: It reads what the majority has.
+        WRITE: It may change something.
+        READ: It reads what the primary has.
+        READ_MAJORITY: It reads what the majority has.
     """
 
-    CHANGING = auto()
-    READING = auto()
-    SETTLED = auto()
+    WRITE = auto()
+    READ = auto()
+    READ_MAJORITY = auto()
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Call:
 
     Attributes:
         ends: When it must have ended, by the monotonic clock.
-        kind: What it does.
+        access: What it does.
         now: When the call began, in microseconds since 1970.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
@@ -79,7 +79,7 @@ class Call:
     """
 
     ends: float
-    kind: Kind
+    access: Access
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
     is_silent: bool = False
@@ -120,9 +120,9 @@ def was_there(result: DeleteResult | UpdateResult) -> bool:
 
 
 @contextmanager
-def calling(seconds: float, kind: Kind) -> Iterator[Call]:
+def calling(seconds: float, access: Access) -> Iterator[Call]:
     """Run what is inside the `with` block as one call that may take so many seconds."""
-    call = Call(time.monotonic() + seconds, kind)
+    call = Call(time.monotonic() + seconds, access)
     token = _call.set(call)
     try:
         yield call

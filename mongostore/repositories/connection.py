@@ -18,7 +18,7 @@ from mongostore.documents.stored import Raw
 from mongostore.engines import Capability, Engine
 from mongostore.engines.faults import translate
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
-from mongostore.repositories.calls import Call, Kind, calling, checked
+from mongostore.repositories.calls import Access, Call, calling, checked
 from mongostore.repositories.guarding import Guarded
 
 P = ParamSpec("P")
@@ -132,14 +132,14 @@ async def step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run one bounded, retried step of what is not bounded and retried as a whole."""
-    return await bounded(connection, lambda: action(*args, **kwargs), Kind.CHANGING)
+    return await bounded(connection, lambda: action(*args, **kwargs), Access.WRITE)
 
 
 async def settled_step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run a step whose reads show all that was acknowledged, and nothing that a failover takes back."""
-    return await bounded(connection, lambda: action(*args, **kwargs), Kind.SETTLED)
+    return await bounded(connection, lambda: action(*args, **kwargs), Access.READ_MAJORITY)
 
 
 @asynccontextmanager
@@ -162,7 +162,7 @@ async def opened(
         await asyncio.shield(connection.discard(opening))
 
 
-async def bounded(connection: Connection, action: Callable[[], Awaitable[R]], kind: Kind) -> R:
+async def bounded(connection: Connection, action: Callable[[], Awaitable[R]], access: Access) -> R:
     """Run an action as one call, and again while the server is away and the call's time lasts.
 
     Raises:
@@ -172,7 +172,7 @@ async def bounded(connection: Connection, action: Callable[[], Awaitable[R]], ki
     """
     connection.check_open()
     engine = connection.engine
-    with calling(connection.timeout, kind) as call:
+    with calling(connection.timeout, access) as call:
         while True:
             try:
                 with engine.deadline(call.attempt_seconds()):
@@ -191,10 +191,10 @@ async def bounded(connection: Connection, action: Callable[[], Awaitable[R]], ki
 
 
 async def _attempt(engine: Engine, call: Call, action: Callable[[], Awaitable[R]]) -> R:
-    if call.kind is Kind.SETTLED:
+    if call.access is Access.READ_MAJORITY:
         return await checked(call, engine.settle(action))
     result = await checked(call, action())
-    if call.attempt and call.kind is Kind.CHANGING:
+    if call.attempt and call.access is Access.WRITE:
         # What it found done already, the majority may not have so far.
         await engine.confirm()
     return result

@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.results import DeleteResult, InsertOneResult, UpdateResult
 
 from mongostore.documents.stored import Raw
-from mongostore.repositories.calls import NEWER, Kind, Missed, find_call
+from mongostore.repositories.calls import NEWER, Access, Missed, find_call
 
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
@@ -32,7 +32,7 @@ class Guarded:
 
     def __getattr__(self, name: str) -> Any:
         call = find_call()
-        is_settled = call is not None and call.kind is Kind.SETTLED
+        is_settled = call is not None and call.access is Access.READ_MAJORITY
         return getattr(self._settled if is_settled else self._collection, name)
 
     async def update_one(self, where: Raw, update: Any, **options: Any) -> UpdateResult:

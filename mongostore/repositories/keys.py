@@ -18,7 +18,7 @@ from mongostore.documents.stored import SCHEMA_VERSION, Raw, read_as
 from mongostore.errors import InvalidValueError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
-from mongostore.repositories import Repository, current_call, was_there
+from mongostore.repositories import Repository, current_call, reads, was_there, writes
 from mongostore.repositories.paging import Order
 from mongostore.values import check_id, check_limit, check_list, from_micros, to_micros
 
@@ -31,6 +31,7 @@ _SHOWN = {"secret_hash": 0}
 class KeyRepository(Repository):
     """Keys: made, verified, listed and revoked."""
 
+    @writes
     async def create(
         self,
         *,
@@ -67,6 +68,7 @@ class KeyRepository(Repository):
             await self._keys.insert_one({**raw, "secret_hash": _hash(secret)})
         return to_key(raw), f"mgs_{call.token}_{secret}"
 
+    @reads
     async def verify(self, token: str) -> ApiKey | None:
         """Return the key that a token is of; None for one that is malformed, forged, revoked or expired.
 
@@ -85,6 +87,7 @@ class KeyRepository(Repository):
         is_good = key.expires_at is None or from_micros(current_call().now) < key.expires_at
         return key if is_good else None
 
+    @reads
     async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
         """Return a page of the keys, expired ones too, the oldest first.
 
@@ -104,6 +107,7 @@ class KeyRepository(Repository):
         async with found as keys:
             return _OLDEST.page(await keys.to_list(), limit, to_key)
 
+    @writes
     async def delete(self, key_id: str) -> bool:
         """Revoke a key and return whether it was there; its token is no good from now on.
 
@@ -112,6 +116,7 @@ class KeyRepository(Repository):
         """
         return was_there(await self._keys.delete_one({"_id": check_id("key_id", key_id)}))
 
+    @reads
     async def count(self) -> int:
         """Return how many keys there are, expired ones too.
 

@@ -6,14 +6,16 @@ import copy
 import inspect
 import pickle
 import types
+from collections.abc import AsyncIterator
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 
 import mongostore
 from mongostore import Message, errors
 from mongostore.models import value
-from mongostore.repositories import Repository, rooms, threads
+from mongostore.repositories import Repository, long_running, reads, reads_majority, rooms, threads, writes
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import twins
@@ -120,12 +122,32 @@ def test_both_stores_have_every_repository() -> None:
 
 def test_guards_keep_what_inspection_sees() -> None:
     class Probe(Repository):
+        @reads
         async def ask(self, question: str) -> str:
             """Ask."""
             return question
 
     assert inspect.iscoroutinefunction(Probe.ask)
     assert list(inspect.signature(Probe.ask).parameters) == ["self", "question"]
+
+
+@pytest.mark.parametrize("declared", [reads, reads_majority, writes, long_running])
+def test_a_verb_that_declares_what_it_does_is_taken(declared: Any) -> None:
+    async def ask(self: Repository) -> None: ...
+
+    assert type("Probe", (Repository,), {"ask": declared(ask)})
+
+
+def test_a_coroutine_or_generator_that_does_not_is_refused_at_import() -> None:
+    async def ask(self: Repository) -> None: ...
+
+    async def walk(self: Repository) -> AsyncIterator[None]:
+        yield
+
+    for verb in ask, walk:
+        with pytest.raises(TypeError, match=r"Probe\.probed must be decorated"):
+            type("Probe", (Repository,), {"probed": verb})
+    assert type("Probe", (Repository,), {"_private": ask, "plain": lambda self: None})
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -15,8 +15,8 @@ from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.errors import ConflictError, MongoStoreError, NotFoundError, UnsupportedError
 from mongostore.repositories import calls
 from mongostore.repositories.calls import (
+    Access,
     Call,
-    Kind,
     Missed,
     calling,
     checked,
@@ -60,7 +60,7 @@ async def fail(error: Exception) -> None:
     ],
 )
 def test_an_attempt_has_the_seconds_of_its_turn(attempt: int, is_silent: bool, seconds: float) -> None:
-    call = Call(time.monotonic() + 1000, Kind.READING, attempt=attempt, is_silent=is_silent)
+    call = Call(time.monotonic() + 1000, Access.READ, attempt=attempt, is_silent=is_silent)
 
     assert call.attempt_seconds() == seconds
 
@@ -73,7 +73,7 @@ def test_an_attempt_ends_with_its_call_but_has_some_time(
 ) -> None:
     monkeypatch.setattr(calls, "time", SimpleNamespace(monotonic=lambda: 100.0))
 
-    call = Call(100.0 + left, Kind.READING, now=0)
+    call = Call(100.0 + left, Access.READ, now=0)
 
     assert call.attempt_seconds() == pytest.approx(seconds)
 
@@ -82,19 +82,19 @@ def test_a_call_knows_when_it_began_and_when_it_ends(monkeypatch: pytest.MonkeyP
     clock = SimpleNamespace(monotonic=lambda: 100.0, time_ns=lambda: 1_700_000_000_123_456_789)
     monkeypatch.setattr(calls, "time", clock)
 
-    with calling(20, Kind.CHANGING) as call:
+    with calling(20, Access.WRITE) as call:
         assert (call.ends, call.now, call.attempt) == (120.0, 1_700_000_000_123_456, 0)
 
 
 def test_the_token_of_a_call_stays_and_is_its_own() -> None:
-    first, second = Call(0, Kind.CHANGING), Call(0, Kind.CHANGING)
+    first, second = Call(0, Access.WRITE), Call(0, Access.WRITE)
 
     assert first.token == first.token
     assert first.token != second.token
 
 
 def test_what_a_call_has_seen_is_its_own() -> None:
-    first, second = Call(0, Kind.CHANGING), Call(0, Kind.CHANGING)
+    first, second = Call(0, Access.WRITE), Call(0, Access.WRITE)
     first.seen["a"] = 1
 
     assert second.seen == {}
@@ -107,23 +107,23 @@ def test_there_is_no_call_outside_of_one() -> None:
 
 
 def test_the_code_inside_finds_its_call() -> None:
-    with calling(1, Kind.SETTLED) as call:
+    with calling(1, Access.READ_MAJORITY) as call:
         assert find_call() is call
         assert current_call() is call
-        assert call.kind is Kind.SETTLED
+        assert call.access is Access.READ_MAJORITY
 
     assert find_call() is None
 
 
 def test_a_call_within_a_call_gives_way_to_the_outer_one() -> None:
-    with calling(1, Kind.CHANGING) as outer:
-        with calling(1, Kind.READING) as inner:
+    with calling(1, Access.WRITE) as outer:
+        with calling(1, Access.READ) as inner:
             assert current_call() is inner
         assert current_call() is outer
 
 
 def test_a_call_that_fails_is_over() -> None:
-    with pytest.raises(KeyError), calling(1, Kind.CHANGING):
+    with pytest.raises(KeyError), calling(1, Access.WRITE):
         raise KeyError
 
     assert find_call() is None
@@ -131,7 +131,7 @@ def test_a_call_that_fails_is_over() -> None:
 
 async def test_calls_at_once_are_kept_apart() -> None:
     async def run() -> bool:
-        with calling(1, Kind.CHANGING) as call:
+        with calling(1, Access.WRITE) as call:
             await asyncio.sleep(0)
             return current_call() is call
 
@@ -161,7 +161,7 @@ def matched(count: int) -> UpdateResult:
 def test_what_is_gone_when_it_is_tried_again_was_there(
     result: DeleteResult | UpdateResult, attempt: int, there: bool
 ) -> None:
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         call.attempt = attempt
         assert was_there(result) is there
 
@@ -189,14 +189,14 @@ async def test_any_other_document_may_be_missed(things: Any, where: Raw) -> None
 
 
 async def test_what_an_action_gives_is_returned(things: Any) -> None:
-    call = Call(0, Kind.CHANGING)
+    call = Call(0, Access.WRITE)
     call.missed["things", "current"] = Missed(things, {"_id": "current"})
 
     assert await checked(call, answer()) == "answer"
 
 
 async def test_an_answer_that_came_of_missing_a_newer_document_is_none(things: Any) -> None:
-    call = Call(0, Kind.CHANGING)
+    call = Call(0, Access.WRITE)
     call.missed["things", "current"] = Missed(things, {"_id": "current"})
     call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
 
@@ -206,7 +206,7 @@ async def test_an_answer_that_came_of_missing_a_newer_document_is_none(things: A
 
 @pytest.mark.parametrize("error", [ConflictError("lost"), NotFoundError("thing", "newer")])
 async def test_a_newer_document_explains_why_nothing_was_found(things: Any, error: MongoStoreError) -> None:
-    call = Call(0, Kind.CHANGING)
+    call = Call(0, Access.WRITE)
     call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
 
     with pytest.raises(UnsupportedError, match="newer version"):
@@ -217,7 +217,7 @@ async def test_a_newer_document_explains_why_nothing_was_found(things: Any, erro
 async def test_without_a_newer_document_nothing_found_is_nothing_found(
     things: Any, error: MongoStoreError
 ) -> None:
-    call = Call(0, Kind.CHANGING)
+    call = Call(0, Access.WRITE)
     call.missed["things", "current"] = Missed(things, {"_id": "current"})
 
     with pytest.raises(type(error)) as raised:
@@ -227,7 +227,7 @@ async def test_without_a_newer_document_nothing_found_is_nothing_found(
 
 
 async def test_an_error_of_another_kind_is_not_looked_into(things: Any) -> None:
-    call = Call(0, Kind.CHANGING)
+    call = Call(0, Access.WRITE)
     call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
 
     with pytest.raises(KeyError, match="unrelated"):
@@ -235,7 +235,7 @@ async def test_an_error_of_another_kind_is_not_looked_into(things: Any) -> None:
 
 
 async def test_what_is_missed_while_the_action_runs_counts(things: Any) -> None:
-    call = Call(0, Kind.CHANGING)
+    call = Call(0, Access.WRITE)
 
     async def miss() -> None:
         call.missed["things", "newer"] = Missed(things, {"_id": "newer"})

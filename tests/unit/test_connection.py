@@ -26,7 +26,7 @@ from mongostore.errors import (
     UnsupportedError,
 )
 from mongostore.repositories import connection as module
-from mongostore.repositories.calls import Call, Kind, Missed, current_call, find_call
+from mongostore.repositories.calls import Access, Call, Missed, current_call, find_call
 from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
 from mongostore.repositories.guarding import Guarded
 
@@ -280,7 +280,7 @@ async def test_who_gives_up_waiting_ends_what_is_waited_for(connection: Connecti
 async def test_a_call_that_succeeds_is_one_attempt(connection: Connection, engine: ScriptedEngine) -> None:
     action = Script("done")
 
-    assert await bounded(connection, action, Kind.CHANGING) == "done"
+    assert await bounded(connection, action, Access.WRITE) == "done"
 
     assert action.attempts == [0]
     assert engine.deadlines == [3.0]
@@ -293,7 +293,7 @@ async def test_a_closed_store_does_nothing(connection: Connection) -> None:
     connection.detach()
 
     with pytest.raises(NotOpenError):
-        await bounded(connection, action, Kind.READING)
+        await bounded(connection, action, Access.READ)
 
     assert action.attempts == []
 
@@ -309,16 +309,16 @@ async def test_a_closed_store_does_nothing(connection: Connection) -> None:
         TimeoutError(),
     ],
 )
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("access", Access)
 async def test_a_call_is_tried_again_while_the_server_is_away(
-    connection: Connection, kind: Kind, error: Exception
+    connection: Connection, access: Access, error: Exception
 ) -> None:
     action = Script(error, error, "done")
 
-    assert await bounded(connection, action, kind) == "done"
+    assert await bounded(connection, action, access) == "done"
 
     assert action.attempts == [0, 1, 2]
-    assert all(call is action.calls[0] and call.kind is kind for call in action.calls)
+    assert all(call is action.calls[0] and call.access is access for call in action.calls)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ async def test_what_would_fail_again_is_tried_once(
     action = Script(error)
 
     with pytest.raises(reported) as raised:
-        await bounded(connection, action, Kind.CHANGING)
+        await bounded(connection, action, Access.WRITE)
 
     assert type(raised.value) is reported
     assert "secret" not in str(raised.value)
@@ -357,7 +357,7 @@ async def test_the_engine_says_why_something_is_late(
     engine.lateness = lateness
 
     with pytest.raises(type(lateness)) as raised:
-        await bounded(connection, Script(TimeoutError()), Kind.READING)
+        await bounded(connection, Script(TimeoutError()), Access.READ)
 
     assert raised.value is lateness
     assert engine.asked == ["overdue"]
@@ -369,24 +369,24 @@ async def test_what_never_ends_is_ended_soon_after_its_time(engine: ScriptedEngi
     endless = asyncio.get_running_loop().create_future()
 
     with pytest.raises(UnavailableError, match=r"^late$"):
-        await asyncio.wait_for(bounded(connection, lambda: endless, Kind.READING), 1)
+        await asyncio.wait_for(bounded(connection, lambda: endless, Access.READ), 1)
 
     assert endless.cancelled()
     assert engine.asked == ["overdue"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "asked"),
+    ("access", "asked"),
     [
-        (Kind.READING, ["revive", "revive"]),
-        (Kind.SETTLED, ["settle", "revive", "settle", "revive", "settle"]),
-        (Kind.CHANGING, ["revive", "revive", "confirm"]),
+        (Access.READ, ["revive", "revive"]),
+        (Access.READ_MAJORITY, ["settle", "revive", "settle", "revive", "settle"]),
+        (Access.WRITE, ["revive", "revive", "confirm"]),
     ],
 )
 async def test_the_engine_is_asked_for_what_the_kind_of_call_needs(
-    connection: Connection, engine: ScriptedEngine, kind: Kind, asked: list[str]
+    connection: Connection, engine: ScriptedEngine, access: Access, asked: list[str]
 ) -> None:
-    await bounded(connection, Script(away(), away(), "done"), kind)
+    await bounded(connection, Script(away(), away(), "done"), access)
 
     assert engine.asked == asked
 
@@ -397,7 +397,7 @@ async def test_a_change_that_cannot_be_confirmed_is_tried_again(
     action = Script(away(), "first", "second")
     engine.confirmations = [away()]
 
-    assert await bounded(connection, action, Kind.CHANGING) == "second"
+    assert await bounded(connection, action, Access.WRITE) == "second"
 
     assert engine.asked == ["revive", "confirm", "revive", "confirm"]
 
@@ -410,7 +410,7 @@ async def test_a_silent_server_has_less_time(
 ) -> None:
     engine.is_there = is_there
 
-    await bounded(connection, Script(*[away() for _ in range(4)], "done"), Kind.READING)
+    await bounded(connection, Script(*[away() for _ in range(4)], "done"), Access.READ)
 
     assert engine.deadlines == seconds
 
@@ -424,7 +424,7 @@ async def test_pauses_grow_up_to_a_second(connection: Connection, monkeypatch: p
     pauses(monkeypatch, 1.0)
     monkeypatch.setattr(module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
 
-    await bounded(connection, Script(*[away() for _ in range(7)], "done"), Kind.READING)
+    await bounded(connection, Script(*[away() for _ in range(7)], "done"), Access.READ)
 
     assert slept == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
@@ -436,7 +436,7 @@ async def test_without_time_for_another_attempt_there_is_none(
     action = Script(away(), "done")
 
     with pytest.raises(UnavailableError, match=r"^mongomock://: the connection was lost$") as raised:
-        await asyncio.wait_for(bounded(connection, action, Kind.READING), 1)
+        await asyncio.wait_for(bounded(connection, action, Access.READ), 1)
 
     assert raised.value.__suppress_context__
     assert action.attempts == [0]
@@ -450,7 +450,7 @@ async def test_a_server_that_takes_too_long_to_come_back_is_away(engine: Scripte
     action = Script(away(), "done")
 
     with pytest.raises(UnavailableError, match=r"^mongomock://: the connection was lost$"):
-        await bounded(connection, action, Kind.READING)
+        await bounded(connection, action, Access.READ)
 
     assert action.attempts == [0]
 
@@ -465,14 +465,14 @@ async def test_a_store_closed_between_attempts_does_not_go_on(
     action = Script(away(), "done")
 
     with pytest.raises(NotOpenError):
-        await bounded(connection, action, Kind.CHANGING)
+        await bounded(connection, action, Access.WRITE)
 
     assert action.attempts == [0]
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("access", Access)
 async def test_nothing_comes_of_missing_a_newer_document(
-    connection: Connection, engine: ScriptedEngine, kind: Kind
+    connection: Connection, engine: ScriptedEngine, access: Access
 ) -> None:
     things = engine.database["things"]
     await things.insert_one({"_id": "newer", "schema_version": SCHEMA_VERSION + 1})
@@ -481,19 +481,19 @@ async def test_nothing_comes_of_missing_a_newer_document(
         current_call().missed["things", "newer"] = Missed(things, {"_id": "newer"})
 
     with pytest.raises(UnsupportedError, match="newer version"):
-        await bounded(connection, miss, kind)
+        await bounded(connection, miss, access)
 
 
-@pytest.mark.parametrize(("run", "kind"), [(step, Kind.CHANGING), (settled_step, Kind.SETTLED)])
-async def test_a_step_is_a_call_of_its_kind(connection: Connection, run: Any, kind: Kind) -> None:
+@pytest.mark.parametrize(("run", "access"), [(step, Access.WRITE), (settled_step, Access.READ_MAJORITY)])
+async def test_a_step_is_a_call_of_its_kind(connection: Connection, run: Any, access: Access) -> None:
     failures: list[Exception] = [away()]
 
     async def act(*args: object, **kwargs: object) -> tuple[object, ...]:
         if failures:
             raise failures.pop()
-        return current_call().kind, current_call().attempt, args, kwargs
+        return current_call().access, current_call().attempt, args, kwargs
 
-    assert await run(connection, act, 1, connection=2) == (kind, 1, (1,), {"connection": 2})
+    assert await run(connection, act, 1, connection=2) == (access, 1, (1,), {"connection": 2})
 
 
 async def test_an_opened_stream_is_closed_at_the_end(connection: Connection, engine: ScriptedEngine) -> None:

@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.errors import UnsupportedError
-from mongostore.repositories.calls import Kind, calling
+from mongostore.repositories.calls import Access, calling
 from mongostore.repositories.guarding import Guarded
 
 CURRENT: Raw = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
@@ -69,10 +69,10 @@ async def stored(things: Any) -> list[Raw]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(Kind.CHANGING, "things"), (Kind.READING, "things"), (Kind.SETTLED, "settled")]
+    ("access", "name"), [(Access.WRITE, "things"), (Access.READ, "things"), (Access.READ_MAJORITY, "settled")]
 )
-async def test_settled_calls_read_what_is_settled(guarded: Guarded, kind: Kind, name: str) -> None:
-    with calling(1, kind):
+async def test_settled_calls_read_what_is_settled(guarded: Guarded, access: Access, name: str) -> None:
+    with calling(1, access):
         assert guarded.name == name
         assert (await guarded.find_one({"_id": "settled"}) is not None) == (name == "settled")
 
@@ -82,7 +82,7 @@ def test_outside_of_a_call_nothing_is_settled(guarded: Guarded) -> None:
 
 
 async def test_settled_calls_change_what_others_change(guarded: Guarded, things: Any) -> None:
-    with calling(1, Kind.SETTLED):
+    with calling(1, Access.READ_MAJORITY):
         assert (await guarded.update_one({"_id": "old"}, {"$set": {"place": 9}})).matched_count == 1
 
     assert await things.find_one({"_id": "old"}) == {"_id": "old", "place": 9}
@@ -97,7 +97,7 @@ async def test_what_is_not_newer_is_changed(
     where = {"_id": id}
 
     if is_called:
-        with calling(1, Kind.CHANGING) as call:
+        with calling(1, Access.WRITE) as call:
             await getattr(guarded, method)(where, update)
             assert call.missed == {}
     else:
@@ -124,7 +124,7 @@ async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stay
 ) -> None:
     change = getattr(guarded, method)
 
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         for times in (1, 2):
             await change({"_id": "newer"}, update)
             assert [missed.times for missed in call.missed.values()] == [times]
@@ -138,7 +138,7 @@ async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stay
 async def test_what_ends_something_newer_is_told_at_once(
     guarded: Guarded, things: Any, method: str, arguments: list[Raw]
 ) -> None:
-    with calling(1, Kind.CHANGING), pytest.raises(UnsupportedError, match=IS_NEWER):
+    with calling(1, Access.WRITE), pytest.raises(UnsupportedError, match=IS_NEWER):
         await getattr(guarded, method)({"_id": "newer"}, *arguments)
 
     assert await stored(things) == [CURRENT, NEWER, OLD]
@@ -149,13 +149,13 @@ async def test_what_is_not_there_may_be_missed_as_often_as_one_likes(
     guarded: Guarded, method: str, arguments: list[Raw]
 ) -> None:
     await getattr(guarded, method)({"_id": "nobody"}, *arguments)
-    with calling(1, Kind.CHANGING):
+    with calling(1, Access.WRITE):
         for _ in range(7):
             await getattr(guarded, method)({"_id": "nobody"}, *arguments)
 
 
 async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: Guarded) -> None:
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         for _ in range(3):
             await guarded.update_one({"_id": "nobody"}, {"$set": {"place": 9}})
         assert call.missed == {}
@@ -165,7 +165,7 @@ async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: Guarded) -> No
 async def test_a_miss_is_forgotten_once_the_document_is_met(
     guarded: Guarded, method: str, update: Raw
 ) -> None:
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         await getattr(guarded, method)({"_id": "old", "place": 7}, update)
         assert list(call.missed) == [("things", "old")]
         await getattr(guarded, method)({"_id": "old", "place": 3}, update)
@@ -173,7 +173,7 @@ async def test_a_miss_is_forgotten_once_the_document_is_met(
 
 
 async def test_a_miss_is_forgotten_once_the_document_is_inserted(guarded: Guarded, things: Any) -> None:
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "made"}, {"$set": {"place": 9}})
         assert list(call.missed) == [("things", "made")]
         await guarded.insert_one({"_id": "made"})
@@ -183,7 +183,7 @@ async def test_a_miss_is_forgotten_once_the_document_is_inserted(guarded: Guarde
 
 
 async def test_a_miss_is_forgotten_once_the_document_is_deleted(guarded: Guarded, things: Any) -> None:
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "old", "place": 7}, {"$set": {"place": 9}})
         assert (await guarded.delete_one({"_id": "old"})).deleted_count == 1
         assert call.missed == {}
@@ -192,7 +192,7 @@ async def test_a_miss_is_forgotten_once_the_document_is_deleted(guarded: Guarded
 
 
 async def test_misses_of_different_documents_are_counted_apart(guarded: Guarded) -> None:
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "a"}, {"$set": {"place": 9}})
         await guarded.update_one({"place": 7}, {"$set": {"place": 9}})
         await guarded.update_one({"_id": "a", "place": 8}, {"$set": {"place": 9}})
@@ -207,7 +207,7 @@ async def test_misses_of_different_documents_are_counted_apart(guarded: Guarded)
 async def test_what_an_upsert_makes_is_not_missed(
     guarded: Guarded, things: Any, method: str, update: Raw
 ) -> None:
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         await getattr(guarded, method)({"_id": "made"}, update, upsert=True)
         assert call.missed == {}
 
@@ -219,7 +219,7 @@ async def test_what_an_upsert_makes_is_not_missed(
 async def test_an_upsert_of_what_is_newer_changes_nothing(
     guarded: Guarded, things: Any, method: str, update: Raw, is_called: bool
 ) -> None:
-    call = calling(1, Kind.CHANGING) if is_called else nullcontext()
+    call = calling(1, Access.WRITE) if is_called else nullcontext()
 
     with call, pytest.raises(UnsupportedError, match=IS_NEWER):
         await getattr(guarded, method)({"_id": "newer"}, update, upsert=True)
@@ -231,7 +231,7 @@ async def test_an_upsert_of_what_is_newer_changes_nothing(
 async def test_an_upsert_updates_what_another_has_just_made(things: Any, times: int) -> None:
     contended = Contended(things, times)
 
-    with calling(1, Kind.CHANGING) as call:
+    with calling(1, Access.WRITE) as call:
         result = await Guarded(contended, things).update_one(
             {"_id": "old"}, {"$set": {"place": 9}}, upsert=True
         )
@@ -253,7 +253,7 @@ async def test_an_upsert_updates_what_another_has_just_made(things: Any, times: 
 async def test_any_other_taken_key_is_told(things: Any, where: Raw, key: str, options: Raw) -> None:
     contended = Contended(things, 1, key)
 
-    with calling(1, Kind.CHANGING), pytest.raises(DuplicateKeyError) as raised:
+    with calling(1, Access.WRITE), pytest.raises(DuplicateKeyError) as raised:
         await Guarded(contended, things).update_one(where, {"$set": {"place": 9}}, upsert=True, **options)
 
     assert raised.value is contended.error

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mongostore import models
 from mongostore.errors import InvalidDocumentError
@@ -58,7 +58,6 @@ RECORDS: list[Any] = [
     EventFilter(),
     File("k", 1, "text/plain", {}, NOON),
     Lease("n", "o", 1, 2.0),
-    Page([1]),
     RoomContext(Room(id="r"), [], []),
     RoomFilter(),
     RoomState("active", None, None),
@@ -82,7 +81,7 @@ def test_every_class_of_values_is_a_value_a_record_or_describes_arguments() -> N
         and getattr(models, name) not in {type(record) for record in RECORDS}
         and not name.endswith("Members")
     }
-    assert others == {"ChangeKind", "IntegrationStatus", "Integrator", "MintedId"}
+    assert others == {"ChangeKind", "IntegrationStatus", "Integrator", "MintedId", "Page"}
 
 
 @every_value
@@ -158,6 +157,35 @@ def test_equal_records_are_equal_and_changed_copies_are_not(record: Any) -> None
 def test_a_page_without_more_is_the_last_one_and_has_no_errors() -> None:
     page = Page([1, 2])
     assert (page.items, page.next_cursor, page.errors) == ([1, 2], None, [])
+
+
+def test_a_page_is_read_like_a_list() -> None:
+    page = Page(["a", "b", "c"], "next")
+    assert [*page] == ["a", "b", "c"]
+    assert (len(page), page[0], page[-1], page[1:]) == (3, "a", "c", ["b", "c"])
+    assert "b" in page
+    assert not Page([])
+
+
+def test_equal_pages_are_equal() -> None:
+    error = InvalidDocumentError("session", "s")
+    page = Page([1], "next", [error])
+    assert page == Page([1], "next", [error])
+    assert page not in (Page([2], "next", [error]), Page([1], None, [error]), Page([1], "next"), [1])
+
+
+def test_a_page_does_not_show_what_was_said() -> None:
+    assert repr(Page([PRIVATE])) == "<Page of 1>"
+    assert repr(Page([PRIVATE, PRIVATE], "next")) == "<Page of 2, more follow>"
+
+
+def test_a_page_goes_through_json() -> None:
+    pages = TypeAdapter(Page[Message])
+    page = Page([Message(id="m", role="user", created_at=NOON)], "next")
+    assert pages.validate_json(pages.dump_json(page)) == page
+    assert pages.json_schema()["required"] == ["items", "next_cursor"]
+    with pytest.raises(ValidationError):
+        pages.validate_python({"items": [{"id": "m"}], "next_cursor": None})
 
 
 def test_pages_do_not_share_their_errors() -> None:

@@ -11,7 +11,7 @@ from mongostore.documents.rooms import ROOM_TIMES, time_of, to_room, to_stored_r
 from mongostore.documents.stored import Raw, check_size, given
 from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomMembers, RoomState
-from mongostore.repositories import current_call
+from mongostore.repositories import current_call, reads, writes
 from mongostore.repositories.rooms.routing import RoomRouting
 from mongostore.values import (
     check_flag,
@@ -32,6 +32,7 @@ SHOWN = {"private": 0}
 class RoomChanges(RoomRouting):
     """The verbs that change a room in place."""
 
+    @writes
     async def update(self, room_id: str, **members: Unpack[RoomMembers]) -> Room:
         """Change the given members of a room; the others stay.
 
@@ -55,6 +56,7 @@ class RoomChanges(RoomRouting):
         kept = {key: value for key, value in notes.items() if value is not None}
         return await self._merge(room_id, _packed(changed), kept, removed)
 
+    @writes
     async def merge_metadata(
         self, room_id: str, metadata: dict[str, Any], *, unset: Sequence[str] = ()
     ) -> Room:
@@ -78,6 +80,7 @@ class RoomChanges(RoomRouting):
         removed = [key for key in map(_key, unset) if escape_key(key) not in packed]
         return await self._merge(room_id, {}, metadata, removed)
 
+    @writes
     async def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace all members of a room but its counters, its creation and what is private.
 
@@ -114,6 +117,7 @@ class RoomChanges(RoomRouting):
                 raise ConflictError(f"room {room.id!r} is in another state by now")
         return to_room(raw)
 
+    @reads
     async def get_delivered_index(self, room_id: str) -> int:
         """Return the index up to which all events are delivered.
 
@@ -126,6 +130,7 @@ class RoomChanges(RoomRouting):
             raise NotFoundError("room", room_id)
         return int(raw["delivered_index"])
 
+    @writes
     async def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
         """Move the delivered index on to `index` and return whether that was its turn.
 
@@ -154,6 +159,7 @@ class RoomChanges(RoomRouting):
             is not None
         )
 
+    @reads
     async def get_private(self, room_id: str, key: str) -> Any:
         """Return what the service keeps for itself about a room under a key; None where there is nothing.
 
@@ -164,6 +170,7 @@ class RoomChanges(RoomRouting):
         raw = await self._rooms.find_one(open_room(room_id), {f"private.{name}": 1})
         return unpack((raw or {}).get("private", {}).get(name))
 
+    @writes
     async def set_private(self, room_id: str, key: str, value: Any) -> bool:
         """Keep something about a room that is no part of it, and drop the same key from its metadata.
 

@@ -13,7 +13,7 @@ from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
 from mongostore.documents.stored import Raw, check_size, given
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventMembers
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_call, long_running, writes
 from mongostore.repositories.rooms.committing import Committer, Entry, Rewrite, key_taken
 from mongostore.repositories.rooms.tailing import Tailer
 from mongostore.repositories.rooms.timeline import Timeline
@@ -44,6 +44,7 @@ class EventRepository(Timeline):
         self._committer = Committer(connection)
         self._tailer = Tailer(connection)
 
+    @writes
     async def commit(self, event: Event, *, target: Event | None = None, activity: bool = True) -> Event:
         """Give an event the next index of its room, store it and move the room's counters, as one step.
 
@@ -76,6 +77,7 @@ class EventRepository(Timeline):
             event, counted=True, activity=check_flag("activity", activity), rewrite=rewrite
         )
 
+    @writes
     async def create(self, event: Event) -> Event:
         """Store an event at its own index, or at the next one if it has none; the room's counters stay.
 
@@ -111,6 +113,7 @@ class EventRepository(Timeline):
             await self._committer.explain(stored)
         return to_event(stored)
 
+    @writes
     async def update(self, event_id: str, **members: Unpack[EventMembers]) -> Event:
         """Change the given members of an event; the others stay.
 
@@ -135,6 +138,7 @@ class EventRepository(Timeline):
             raise NotFoundError("event", event_id)
         return to_event(raw)
 
+    @writes
     async def replace(self, event: Event, *, erase_edits: bool = False) -> None:
         """Replace all members of an event but its index, its creation and what became of its delivery.
 
@@ -161,6 +165,7 @@ class EventRepository(Timeline):
         except DuplicateKeyError:
             raise key_taken(event.idempotency_key or "") from None
 
+    @writes
     async def record_delivery(self, room_id: str, event_id: str, results: dict[str, Any]) -> bool:
         """Note what became of an event's delivery, and nothing else of it; return whether the room has it.
 
@@ -173,6 +178,7 @@ class EventRepository(Timeline):
         event = {"_id": check_id("event_id", event_id), "room_id": check_id("room_id", room_id)}
         return bool((await self._events.update_one(event, {"$set": packed})).matched_count)
 
+    @writes
     async def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> list[Event]:
         """Delete an event for good, with all edits and deletes of what goes; counters and indexes stay.
 
@@ -211,6 +217,7 @@ class EventRepository(Timeline):
 
         return await self._connection.engine.transact(remove)
 
+    @long_running
     async def watch(self, room_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
         """Yield a room's events as they are committed, each once and in order, until the room is deleted.
 

@@ -22,7 +22,7 @@ from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page, Verification, VerificationRequest
-from mongostore.repositories import Repository, current_call, settled_step
+from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
 from mongostore.values import check_id, check_limit, check_text, escape_key, from_token, to_token
 
 _ITER_PAGE = 500
@@ -31,6 +31,7 @@ _ITER_PAGE = 500
 class IdentityRepository(Repository):
     """Identities. Within an organization, or within none, an address belongs to one identity at most."""
 
+    @writes
     async def create(self, identity: Identity) -> Identity:
         """Store an identity with all its addresses.
 
@@ -58,6 +59,7 @@ class IdentityRepository(Repository):
                 raise AlreadyExistsError("identity", identity.id) from None
         return identity
 
+    @reads
     async def get(self, identity_id: str) -> Identity:
         """Return an identity.
 
@@ -71,6 +73,7 @@ class IdentityRepository(Repository):
             raise NotFoundError("identity", identity_id)
         return identity
 
+    @reads
     async def find(self, identity_id: str) -> Identity | None:
         """Return an identity, None where there is none.
 
@@ -81,6 +84,7 @@ class IdentityRepository(Repository):
         raw = await self._identities.find_one({"_id": check_id("identity_id", identity_id)})
         return None if raw is None else to_identity(raw)
 
+    @reads
     async def find_by_address(
         self, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity | None:
@@ -93,6 +97,7 @@ class IdentityRepository(Repository):
         held = await self._addresses.find_one({"_id": address_key(channel_type, address, organization_id)})
         return None if held is None else await self.find(held["identity_id"])
 
+    @reads
     async def list(
         self, *, organization_id: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page[Identity]:
@@ -124,6 +129,7 @@ class IdentityRepository(Repository):
                 page.errors.append(error)
         return page
 
+    @writes
     async def link_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> None:
@@ -143,6 +149,7 @@ class IdentityRepository(Repository):
 
         await self._connection.engine.transact(link)
 
+    @writes
     async def unlink_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> None:
@@ -194,6 +201,7 @@ class IdentityRepository(Repository):
 class VerificationRepository(Repository):
     """Verifications of identities, one for each in an organization or in none, and the requests for them."""
 
+    @reads
     async def find(self, identity_id: str, *, organization_id: str | None = None) -> Verification | None:
         """Return the verification of an identity; None where there is none.
 
@@ -205,6 +213,7 @@ class VerificationRepository(Repository):
         raw = await self._verifications.find_one({"_id": key})
         return None if raw is None else to_verification(raw)
 
+    @writes
     async def upsert(self, verification: Verification) -> Verification:
         """Store the verification of an identity, or replace it.
 
@@ -216,6 +225,7 @@ class VerificationRepository(Repository):
         await _put(self._verifications, stored)
         return verification
 
+    @long_running
     async def iter_expiring(self, status: str) -> AsyncIterator[Verification]:
         """Yield the verifications of a status that will end, of every organization.
 
@@ -232,6 +242,7 @@ class VerificationRepository(Repository):
                 return
             conditions["_id"] = {"$gt": raws[-1]["_id"]}
 
+    @writes
     async def create_request(self, request: VerificationRequest) -> VerificationRequest:
         """Store a request.
 
@@ -249,6 +260,7 @@ class VerificationRepository(Repository):
                 raise AlreadyExistsError("request", request.id) from None
         return request
 
+    @reads
     async def find_request(self, request_id: str) -> VerificationRequest | None:
         """Return a request; None where there is none.
 
@@ -259,6 +271,7 @@ class VerificationRepository(Repository):
         raw = await self._requests.find_one({"_id": check_id("request_id", request_id)})
         return None if raw is None else to_request(raw)
 
+    @writes
     async def upsert_request(self, request: VerificationRequest) -> VerificationRequest:
         """Store a request, or replace it.
 

@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
-from mongostore.repositories import Repository, was_there
+from mongostore.repositories import Repository, was_there, writes
 from mongostore.values import EPOCH, check_id, check_position
 
 _LONGEST = 24 * 3600.0
@@ -19,6 +19,7 @@ _LONGEST = 24 * 3600.0
 class LeaseRepository(Repository):
     """Leases by their names. They end by the server's clock, whatever the callers' clocks say."""
 
+    @writes
     async def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
         """Take a lease that nobody has; None while somebody has it.
 
@@ -48,6 +49,7 @@ class LeaseRepository(Repository):
             return None
         return Lease(name, owner, raw["token"], seconds) if raw["owner"] == owner else None
 
+    @writes
     async def renew(self, lease: Lease, seconds: float | None = None) -> bool:
         """Begin a lease anew from now, and return whether it was still there.
 
@@ -74,6 +76,7 @@ class LeaseRepository(Repository):
         }
         return bool((await self._leases.update_one(held, [{"$set": renewed}])).modified_count)
 
+    @writes
     async def release(self, name: str, owner: str) -> bool:
         """Give a lease back before its end, and return whether its owner still had it.
 

@@ -13,13 +13,14 @@ from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import VoiceDelivery
-from mongostore.repositories import Repository
+from mongostore.repositories import Repository, reads, writes
 from mongostore.values import MAX_LIMIT, check_id
 
 
 class ReadMarkerRepository(Repository):
     """The highest index that each channel of a room has read. A marker never moves back."""
 
+    @writes
     async def mark(self, room_id: str, channel_id: str, event_id: str) -> bool:
         """Mark an event of a room as read; return whether the room has it.
 
@@ -31,6 +32,7 @@ class ReadMarkerRepository(Repository):
         raw = await self._events.find_one(event, {"index": 1})
         return raw is not None and await self._raise(room_id, channel_id, raw["index"])
 
+    @writes
     async def mark_all(self, room_id: str, channel_id: str) -> bool:
         """Mark all events of a room as read; return whether it has any.
 
@@ -45,6 +47,7 @@ class ReadMarkerRepository(Repository):
             raws = await newest.to_list()
         return bool(raws) and await self._raise(room_id, channel_id, raws[0]["index"])
 
+    @reads
     async def count_unread(self, room_id: str, channel_id: str) -> int:
         """Return how many events of a room are above a channel's marker, or are there at all without one.
 
@@ -59,6 +62,7 @@ class ReadMarkerRepository(Repository):
             unread["index"] = {"$gt": marker["index"]}
         return int(await self._events.count_documents(unread))
 
+    @reads
     async def by_channel(self, room_id: str) -> dict[str, int]:
         """Return the markers of a room by their channels.
 
@@ -91,6 +95,7 @@ class ReadMarkerRepository(Repository):
 class VoiceDeliveryRepository(Repository):
     """Reservations of speech: of all who claim one, exactly one may speak."""
 
+    @reads
     async def find(self, room_id: str, key: str) -> VoiceDelivery | None:
         """Return a reservation; None where there is none.
 
@@ -103,6 +108,7 @@ class VoiceDeliveryRepository(Repository):
         )
         return None if raw is None else to_delivery(raw)
 
+    @writes
     async def claim(self, delivery: VoiceDelivery) -> VoiceDelivery:
         """Reserve speech that nobody has, or whose last attempt failed so that the same may be tried again.
 
@@ -148,6 +154,7 @@ class VoiceDeliveryRepository(Repository):
             with suppress(DuplicateKeyError):
                 return to_delivery(await self._connection.engine.transact(reserve))
 
+    @writes
     async def complete(self, delivery: VoiceDelivery) -> bool:
         """Note the outcome of a reservation, once; return whether that is what is noted.
 

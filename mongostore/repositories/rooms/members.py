@@ -14,7 +14,7 @@ from mongostore.documents.rooms import (
 from mongostore.documents.stored import Raw
 from mongostore.errors import NotFoundError
 from mongostore.models import Binding, Participant
-from mongostore.repositories import was_there
+from mongostore.repositories import reads, was_there, writes
 from mongostore.repositories.rooms.places import Places
 from mongostore.values import check_id
 
@@ -22,6 +22,7 @@ from mongostore.values import check_id
 class BindingRepository(Places[Binding]):
     """The channels that are attached to rooms."""
 
+    @writes
     async def upsert(self, binding: Binding) -> Binding:
         """Attach a channel to a room, or replace how it is attached; it keeps its place among the others.
 
@@ -34,6 +35,7 @@ class BindingRepository(Places[Binding]):
         await self._put(key_of(binding.room_id, binding.channel_id), stored)
         return binding
 
+    @reads
     async def get(self, room_id: str, channel_id: str) -> Binding:
         """Return how a channel is attached to a room.
 
@@ -47,6 +49,7 @@ class BindingRepository(Places[Binding]):
             raise NotFoundError("binding", channel_id)
         return binding
 
+    @reads
     async def find(self, room_id: str, channel_id: str) -> Binding | None:
         """Return how a channel is attached to a room, None where it is not.
 
@@ -57,6 +60,7 @@ class BindingRepository(Places[Binding]):
         raw = await self._collection.find_one(_of(room_id, "channel_id", channel_id))
         return None if raw is None else to_binding(raw)
 
+    @reads
     async def exists(self, room_id: str, channel_id: str) -> bool:
         """Return whether a channel is attached to a room.
 
@@ -65,6 +69,7 @@ class BindingRepository(Places[Binding]):
         """
         return await self._collection.find_one(_of(room_id, "channel_id", channel_id), {"_id": 1}) is not None
 
+    @writes
     async def delete(self, room_id: str, channel_id: str) -> bool:
         """Detach a channel from a room and return whether it was attached.
 
@@ -85,6 +90,7 @@ class BindingRepository(Places[Binding]):
 class ParticipantRepository(Places[Participant]):
     """Those who are in rooms."""
 
+    @writes
     async def upsert(self, participant: Participant) -> Participant:
         """Add a participant to a room, or replace one, who keeps the place among the others.
 
@@ -97,6 +103,7 @@ class ParticipantRepository(Places[Participant]):
         await self._put(key_of(participant.room_id, participant.id), stored)
         return participant
 
+    @reads
     async def get(self, room_id: str, participant_id: str) -> Participant:
         """Return a participant of a room.
 
@@ -110,6 +117,7 @@ class ParticipantRepository(Places[Participant]):
             raise NotFoundError("participant", participant_id)
         return participant
 
+    @reads
     async def find(self, room_id: str, participant_id: str) -> Participant | None:
         """Return a participant of a room, None where there is none of that id.
 
@@ -120,6 +128,7 @@ class ParticipantRepository(Places[Participant]):
         raw = await self._collection.find_one(_of(room_id, "participant_id", participant_id))
         return None if raw is None else to_participant(raw)
 
+    @writes
     async def delete(self, room_id: str, participant_id: str) -> bool:
         """Remove a participant from a room and return whether it was there.
 

@@ -8,6 +8,7 @@ from mongostore.documents.notes import to_observation, to_stored_observation, to
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.models import Observation, Page, Task
+from mongostore.repositories import reads, writes
 from mongostore.repositories.rooms.places import Places
 from mongostore.values import check_id
 
@@ -15,6 +16,7 @@ from mongostore.values import check_id
 class TaskRepository(Places[Task]):
     """Tasks of rooms. A task may name a room that is not there; it is deleted with its room."""
 
+    @writes
     async def create(self, task: Task) -> Task:
         """Store a task.
 
@@ -26,6 +28,7 @@ class TaskRepository(Places[Task]):
         await self._create("task", to_stored_task(task))
         return task
 
+    @writes
     async def upsert(self, task: Task) -> Task:
         """Store a task, or replace it in its place.
 
@@ -42,6 +45,7 @@ class TaskRepository(Places[Task]):
             break
         return task
 
+    @reads
     async def get(self, task_id: str) -> Task:
         """Return a task.
 
@@ -55,6 +59,7 @@ class TaskRepository(Places[Task]):
             raise NotFoundError("task", task_id)
         return task
 
+    @reads
     async def find(self, task_id: str) -> Task | None:
         """Return a task, None where there is none.
 
@@ -65,6 +70,7 @@ class TaskRepository(Places[Task]):
         raw = await self._collection.find_one({"_id": check_id("task_id", task_id)})
         return None if raw is None else to_task(raw)
 
+    @reads
     async def list(
         self, room_id: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> Page[Task]:
@@ -99,6 +105,7 @@ class TaskRepository(Places[Task]):
 class ObservationRepository(Places[Observation]):
     """Observations of rooms. One may name a room that is not there; it is deleted with its room."""
 
+    @writes
     async def create(self, observation: Observation) -> Observation:
         """Store an observation.
 

@@ -14,7 +14,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Connection, Repository, current_call, settled_step
+from mongostore.repositories import Connection, Repository, current_call, long_running, reads, settled_step
 from mongostore.repositories.paging import Order
 from mongostore.values import check_id, check_limit
 
@@ -31,6 +31,7 @@ class Places(Repository, Generic[V]):
         super().__init__(connection)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    @reads
     async def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[V]:
         """Return a page of those of a room, in the order in which they came.
 
@@ -47,6 +48,7 @@ class Places(Repository, Generic[V]):
         """
         return await self._listed({"room_id": check_id("room_id", room_id)}, limit, cursor)
 
+    @long_running
     async def iter(self, room_id: str) -> AsyncIterator[V]:
         """Yield all those of a room, in the order in which they came, passing over what cannot be read.
 

@@ -19,7 +19,7 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.models import Page, Room, RoomContext, RoomFilter
-from mongostore.repositories import current_call, settled_step
+from mongostore.repositories import current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.rooms.changing import SHOWN, RoomChanges, open_room
 from mongostore.repositories.rooms.routing import room_conditions
@@ -43,6 +43,7 @@ class RoomRepository(RoomChanges):
     when the user lacks the right, and `NotOpenError` on a store that is not open.
     """
 
+    @writes
     async def create(self, room: Room) -> Room:
         """Create a room with the counters that it brings; it is never created twice.
 
@@ -83,6 +84,7 @@ class RoomRepository(RoomChanges):
                 raise AlreadyExistsError("room", key)
             await self._finish_deletion(key)
 
+    @reads
     async def get(self, room_id: str) -> Room:
         """Return a room.
 
@@ -96,6 +98,7 @@ class RoomRepository(RoomChanges):
             raise NotFoundError("room", room_id)
         return room
 
+    @reads
     async def find(self, room_id: str) -> Room | None:
         """Return a room, None where there is none.
 
@@ -106,6 +109,7 @@ class RoomRepository(RoomChanges):
         raw = await self._rooms.find_one(open_room(room_id), SHOWN)
         return None if raw is None else to_room(raw)
 
+    @reads
     async def exists(self, room_id: str) -> bool:
         """Return whether there is such a room.
 
@@ -114,6 +118,7 @@ class RoomRepository(RoomChanges):
         """
         return await self._rooms.find_one(open_room(room_id), {"_id": 1}) is not None
 
+    @reads
     async def context(self, room_id: str) -> RoomContext | None:
         """Return a room with its bindings and participants, in one round trip; None where there is none.
 
@@ -134,6 +139,7 @@ class RoomRepository(RoomChanges):
             to_room(found[0]), bindings, [to_participant(raw) for raw in found[1:] if "routes" in raw]
         )
 
+    @reads
     async def list(
         self,
         *,
@@ -190,6 +196,7 @@ class RoomRepository(RoomChanges):
             conditions = _ORDER.behind(meant, _ORDER.place_of(raws[-1]))
             offset = 0 if exact else offset
 
+    @long_running
     async def iter(
         self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None
     ) -> AsyncIterator[Room]:
@@ -214,6 +221,7 @@ class RoomRepository(RoomChanges):
                 return
             conditions = _ORDER.behind(meant, _ORDER.place_of(raws[-1]))
 
+    @reads
     async def count(self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None) -> int:
         """Return how many rooms there are.
 
@@ -228,6 +236,7 @@ class RoomRepository(RoomChanges):
             return sum([1 async for _ in self.iter(where=where, metadata=metadata)])
         return int(await self._rooms.count_documents(room_conditions(where)))
 
+    @writes
     async def delete(self, room_id: str) -> bool:
         """Delete a room for good, with all that hangs on it but identities; return whether it was there.
 

@@ -8,7 +8,7 @@ from mongostore.documents.rooms import correspondent_name, recipient_name, route
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Room, RoomFilter
-from mongostore.repositories import Repository
+from mongostore.repositories import Repository, reads
 from mongostore.values import check_flag, check_id, check_limit, check_list, check_offset, check_text
 
 _NEWEST = {"room_created_at": -1, "room_id": -1}
@@ -26,6 +26,7 @@ class RoomRouting(Repository):
     one with the greatest id.
     """
 
+    @reads
     async def find_latest(
         self, participant_id: str, *, channel_type: str | None = None, where: RoomFilter | None = None
     ) -> Room | None:
@@ -59,6 +60,7 @@ class RoomRouting(Repository):
                 return to_room(room)
         return None
 
+    @reads
     async def find_by_binding(
         self,
         channel_id: str,
@@ -87,6 +89,7 @@ class RoomRouting(Repository):
         found = await self._routed("bindings", of_channel, _NEWEST, where, 1)
         return found[0]["room_id"] if found else None
 
+    @reads
     async def find_by_participant(
         self, channel_id: str, names: Sequence[str], *, where: RoomFilter | None = None
     ) -> str | None:
@@ -106,6 +109,7 @@ class RoomRouting(Repository):
         found = await self._routed("participants", {"routes": routes}, _NEWEST, where, 1)
         return found[0]["room_id"] if found else None
 
+    @reads
     async def list_by_channel(
         self,
         channel_id: str,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 
 from mongostore.documents.rooms import to_event
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ThreadSummary
-from mongostore.repositories import Repository, settled_step
+from mongostore.repositories import Repository, long_running, reads, reads_majority, settled_step
 from mongostore.values import (
     check_flag,
     check_id,
@@ -36,8 +36,7 @@ _EQUAL = (
 class Timeline(Repository):
     """The verbs that read events."""
 
-    settled: ClassVar[frozenset[str]] = frozenset({"list"})
-
+    @reads
     async def get(self, event_id: str) -> Event:
         """Return an event.
 
@@ -51,6 +50,7 @@ class Timeline(Repository):
             raise NotFoundError("event", event_id)
         return event
 
+    @reads
     async def find(self, event_id: str) -> Event | None:
         """Return an event, None where there is none.
 
@@ -61,6 +61,7 @@ class Timeline(Repository):
         raw = await self._events.find_one({"_id": check_id("event_id", event_id)})
         return None if raw is None else to_event(raw)
 
+    @reads
     async def find_by_key(self, room_id: str, key: str, *, channel_id: str | None = None) -> Event | None:
         """Return the event of a room that has an idempotency key, blocked or not; None where it is free.
 
@@ -80,6 +81,7 @@ class Timeline(Repository):
         raw = await self._events.find_one(of_key, sort=None if channel_id else _RISING)
         return None if raw is None else to_event(raw)
 
+    @reads_majority
     async def list(
         self,
         room_id: str,
@@ -134,6 +136,7 @@ class Timeline(Repository):
                 page.errors.append(error)
         return page
 
+    @long_running
     async def iter(self, room_id: str, *, where: EventFilter | None = None) -> AsyncIterator[Event]:
         """Yield a room's events by index, passing over those that cannot be read.
 
@@ -154,6 +157,7 @@ class Timeline(Repository):
                 return
             conditions["index"] = {"$gt": raws[-1]["index"]}
 
+    @reads
     async def count(self, room_id: str, *, where: EventFilter | None = None) -> int:
         """Return how many events a room holds: all of them, or exactly those that a list would show.
 
@@ -169,6 +173,7 @@ class Timeline(Repository):
         )
         return int(await self._events.count_documents(conditions))
 
+    @reads
     async def threads(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ThreadSummary]:
         """Return the threads that events of a room have begun, by their ids; without replies there is none.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mongostore.documents.stored import Raw, check_size, size_of
 from mongostore.errors import NotFoundError
-from mongostore.repositories import current_call
+from mongostore.repositories import current_call, reads, writes
 from mongostore.repositories.sessions.messages import SessionMessages
 from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
 from mongostore.values import pack, unpack
@@ -17,6 +17,7 @@ CONTEXT_EMBED_BYTES = 64 * 1024
 class SessionContexts(SessionMessages):
     """Context messages of sessions, by session id."""
 
+    @reads
     async def get_context(self, session_id: str) -> Any:
         """Return the context messages, in the shape in which they were set.
 
@@ -36,6 +37,7 @@ class SessionContexts(SessionMessages):
                 return unpack(stored["value"])
         raise contended(key)
 
+    @writes
     async def set_context(self, session_id: str, context: Any) -> None:
         """Put context messages, any JSON value of up to 16 MiB, in the place of those that are there.
 
@@ -60,6 +62,7 @@ class SessionContexts(SessionMessages):
             await self._overflows.delete([overflow])
         raise contended(key)
 
+    @writes
     async def delete_context(self, session_id: str) -> bool:
         """Remove the context messages and return whether there were any.
 

@@ -7,13 +7,13 @@ import inspect
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextvars import copy_context
-from typing import Any, ClassVar
+from typing import Any
 
 from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import ChatTurn, Integration, IntegrationStatus, Integrator, ParticipantIntegration
-from mongostore.repositories import current_call, settled_step, step
+from mongostore.repositories import current_call, long_running, settled_step, step
 from mongostore.repositories.sessions.participants import SessionParticipants
 from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
 from mongostore.repositories.sessions.turns import participant_of
@@ -24,8 +24,8 @@ class SessionIntegration(SessionParticipants):
     """The integration of sessions."""
 
     # Integrators may take minutes.
-    in_steps: ClassVar[frozenset[str]] = frozenset({"integrate"})
 
+    @long_running
     async def integrate(
         self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
     ) -> Integration:

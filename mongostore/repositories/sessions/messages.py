@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import ClassVar, Unpack
+from typing import Unpack
 
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -22,7 +22,15 @@ from mongostore.models import (
     Page,
     Preview,
 )
-from mongostore.repositories import Connection, Repository, current_call
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_call,
+    long_running,
+    reads,
+    reads_majority,
+    writes,
+)
 from mongostore.repositories.sessions.erasing import Eraser
 from mongostore.repositories.sessions.history import History
 from mongostore.repositories.sessions.overflows import Overflows
@@ -43,8 +51,6 @@ from mongostore.values import (
 class SessionMessages(Repository):
     """Messages of sessions, by session id and message id."""
 
-    settled: ClassVar[frozenset[str]] = frozenset({"list_messages"})
-
     def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
         super().__init__(connection)
         self.namespace = namespace
@@ -54,6 +60,7 @@ class SessionMessages(Repository):
         self._eraser = Eraser(tail, self._overflows)
         self._history = History(connection, tail, self._overflows)
 
+    @writes
     async def append_message(self, session_id: str, message: Message) -> Message:
         """Append a message, exactly once however often the call is repeated.
 
@@ -70,6 +77,7 @@ class SessionMessages(Repository):
         """
         return (await self.append_messages(session_id, [message]))[0]
 
+    @writes
     async def append_messages(self, session_id: str, messages: Sequence[Message]) -> list[Message]:
         """Append messages so that readers see all or none of them, in the order given.
 
@@ -97,6 +105,7 @@ class SessionMessages(Repository):
         there = await self._writer.append(key, stored, fresh=fresh)
         return to_messages([(None, message) for message in there])[0]
 
+    @writes
     async def update_message(
         self, session_id: str, message_id: str, **members: Unpack[MessageMembers]
     ) -> None:
@@ -121,6 +130,7 @@ class SessionMessages(Repository):
         if not await self._writer.change(key, message_id, patch):
             raise NotFoundError("message", message_id)
 
+    @writes
     async def upsert_message(self, session_id: str, message: Message) -> bool:
         """Put a message in the place of the one with its id, or append it; return whether it was new.
 
@@ -141,6 +151,7 @@ class SessionMessages(Repository):
             replaced["updated_at"] = current_call().now
         return await self._writer.upsert(key, stored, Patch(replaced))
 
+    @reads
     async def get_message(self, session_id: str, message_id: str) -> Message:
         """Return a message.
 
@@ -154,6 +165,7 @@ class SessionMessages(Repository):
             raise NotFoundError("message", message_id)
         return message
 
+    @writes
     async def delete_message(self, session_id: str, message_id: str) -> bool:
         """Remove a message and return whether it was there; the others keep their positions.
 
@@ -164,6 +176,7 @@ class SessionMessages(Repository):
         """
         return await self.delete_messages(session_id, [message_id]) == 1
 
+    @writes
     async def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
         """Remove messages, or all of them when none is named, in one step; return how many were there.
 
@@ -180,6 +193,7 @@ class SessionMessages(Repository):
             key, [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
         )
 
+    @reads_majority
     async def list_messages(
         self,
         session_id: str,
@@ -224,6 +238,7 @@ class SessionMessages(Repository):
         start = None if after is None else check_position("after", after)
         return await self._history.page_after(key, start, limit, conversation_id)
 
+    @long_running
     async def iter_messages(
         self, session_id: str, *, conversation_id: str | None = None
     ) -> AsyncIterator[Message]:
@@ -241,6 +256,7 @@ class SessionMessages(Repository):
         async for message in self._history.iterate(key, conversation_id):
             yield message
 
+    @reads
     async def count_messages(self, session_id: str) -> int:
         """Return the number of messages.
 
@@ -250,6 +266,7 @@ class SessionMessages(Repository):
         """
         return int((await self._part(self._key(session_id), "message_count"))["message_count"])
 
+    @reads
     async def conversations(self, session_id: str) -> list[Conversation]:
         """Return the conversations of a session in the order in which they began; reads all its messages.
 
@@ -274,6 +291,7 @@ class SessionMessages(Repository):
                 )
         return list(found.values())
 
+    @reads
     async def layout(self, session_id: str) -> Layout:
         """Return where the session's messages lie: in its own document, and in how many segments.
 
@@ -286,6 +304,7 @@ class SessionMessages(Repository):
         segments = await self._tail.segments.count_documents(below)
         return Layout(embedded=len(document["messages"]), sealed=document["base"], segments=segments)
 
+    @long_running
     async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[Change]:
         """Yield what happens to a session's messages from now on, or from a token on, until it is deleted.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import ClassVar
 
 from mongostore.documents.participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
 from mongostore.models import ChatTurn, Page, SessionParticipant
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_call, long_running, reads, reads_majority, writes
 from mongostore.repositories.sessions.contexts import SessionContexts
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.sessions.turns import Turns, participant_of
@@ -19,12 +18,11 @@ from mongostore.values import check_id, check_limit, check_list, check_position,
 class SessionParticipants(SessionContexts):
     """Participants of sessions, by session id and participant id."""
 
-    settled: ClassVar[frozenset[str]] = frozenset({"list_chat_turns"})
-
     def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
         super().__init__(connection, namespace, tail)
         self._turns = Turns(connection, tail, self._overflows, self._writer)
 
+    @writes
     async def bind_participant(self, session_id: str, participant: str) -> bool:
         """Bind a participant to a session, and return whether it was not; what it has there stays.
 
@@ -50,6 +48,7 @@ class SessionParticipants(SessionContexts):
         # An earlier attempt of this call may have been the one that did it.
         return call.attempt > 0 and participant_of(raw, name)["bound_at"] == call.now
 
+    @writes
     async def unbind_participant(self, session_id: str, participant: str) -> bool:
         """Remove a participant with its chat turns, insights and marker; return whether it was bound.
 
@@ -62,6 +61,7 @@ class SessionParticipants(SessionContexts):
         """
         return await self._eraser.unbind(self._key(session_id), _name(participant))
 
+    @reads
     async def list_participants(self, session_id: str) -> list[SessionParticipant]:
         """Return the participants of a session, in the order in which they were bound.
 
@@ -72,6 +72,7 @@ class SessionParticipants(SessionContexts):
         """
         return to_participants(await self._part(self._key(session_id), "participants", "insights"))
 
+    @writes
     async def append_chat_turns(self, session_id: str, participant: str, turns: Sequence[ChatTurn]) -> int:
         """Append chat turns of a participant, all or none of them, and return how many came in so far.
 
@@ -100,6 +101,7 @@ class SessionParticipants(SessionContexts):
             return int(participant_of(raw, name)["turns"])
         return await self._turns.append(key, name, messages)
 
+    @reads_majority
     async def list_chat_turns(
         self, session_id: str, participant: str, *, after: int | str = 0, limit: int = 50
     ) -> Page[ChatTurn]:
@@ -120,6 +122,7 @@ class SessionParticipants(SessionContexts):
         found = await self._turns.read(key, name, check_position("after", after), check_limit("limit", limit))
         return Page(found.turns, None if found.behind is None else str(found.behind), found.errors)
 
+    @long_running
     async def iter_chat_turns(self, session_id: str, participant: str) -> AsyncIterator[ChatTurn]:
         """Yield the chat turns of a participant that are there when the iteration begins, in order.
 

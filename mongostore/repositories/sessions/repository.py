@@ -22,7 +22,7 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.models import Page, Session, SessionMembers
-from mongostore.repositories import Connection, current_call, settled_step
+from mongostore.repositories import Connection, current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.sessions.integrating import SessionIntegration
 from mongostore.repositories.sessions.tail import Tail, bindings_of
@@ -63,6 +63,7 @@ class SessionRepository(SessionIntegration):
             raise InvalidValueError("namespace", "must not be empty and has no slash")
         return SessionRepository(self._connection, namespace, self._tail)
 
+    @writes
     async def create(
         self,
         session_id: str | None = None,
@@ -122,6 +123,7 @@ class SessionRepository(SessionIntegration):
             self._tail.learn(key, bindings_of(raw))
             return to_session(raw)
 
+    @reads
     async def get(self, session_id: str) -> Session:
         """Return a session.
 
@@ -135,6 +137,7 @@ class SessionRepository(SessionIntegration):
             raise NotFoundError("session", session_id)
         return session
 
+    @reads
     async def find(self, session_id: str) -> Session | None:
         """Return a session, None where there is none or it is deleted.
 
@@ -145,6 +148,7 @@ class SessionRepository(SessionIntegration):
         raw = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
         return None if raw is None else to_session(raw)
 
+    @reads
     async def exists(self, session_id: str) -> bool:
         """Return whether there is such a session, not deleted.
 
@@ -156,6 +160,7 @@ class SessionRepository(SessionIntegration):
             is not None
         )
 
+    @reads
     async def list(
         self,
         *,
@@ -186,6 +191,7 @@ class SessionRepository(SessionIntegration):
         where = _behind(order, where, order.decode(cursor))
         return order.page(await self._page(where, order.sort, limit + 1), limit, to_session)
 
+    @long_running
     async def iter(
         self, *, user_id: str | None = None, deleted: bool | None = False
     ) -> AsyncIterator[Session]:
@@ -210,6 +216,7 @@ class SessionRepository(SessionIntegration):
                 return
             where["_id"] = {"$gt": documents[-1]["_id"]}
 
+    @reads
     async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
         """Return how many sessions there are.
 
@@ -218,6 +225,7 @@ class SessionRepository(SessionIntegration):
         """
         return await self._sessions.count_documents(self._scope(user_id, deleted))
 
+    @writes
     async def update(
         self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionMembers]
     ) -> Session:
@@ -263,6 +271,7 @@ class SessionRepository(SessionIntegration):
                 raise ConflictError(f"session {session_id!r} has another revision by now")
         return to_session(raw)
 
+    @writes
     async def truncate(self, session_id: str) -> Session:
         """Clear the session's `data`, and remove all its messages and all insights, in one step.
 
@@ -277,6 +286,7 @@ class SessionRepository(SessionIntegration):
         await self._eraser.clear(self._key(session_id), lambda session: begun_anew(session, token))
         return await self.get(session_id)
 
+    @writes
     async def delete(self, session_id: str) -> bool:
         """Delete a session softly and return whether it was there; `restore` brings it back whole.
 
@@ -297,6 +307,7 @@ class SessionRepository(SessionIntegration):
         done = {"_id": key, "state": "deleted", "state_by": call.token}
         return await self._sessions.find_one(done, {"_id": 1}) is not None
 
+    @writes
     async def restore(self, session_id: str) -> Session:
         """Bring back a softly deleted session with everything it had.
 
@@ -323,6 +334,7 @@ class SessionRepository(SessionIntegration):
                 raise ConflictError(f"session {session_id!r} is not deleted")
         return to_session(raw)
 
+    @writes
     async def purge(self, session_id: str) -> Session | None:
         """Remove a session, deleted or not, with everything that hangs on it, for good.
 

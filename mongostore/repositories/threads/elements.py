@@ -12,7 +12,7 @@ from mongostore.documents.stored import Raw
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element
-from mongostore.repositories import Repository, current_call, settled_step
+from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.threads.upkeep import delete_elements, delete_files, touch_thread
 from mongostore.values import check_id
 
@@ -20,6 +20,7 @@ from mongostore.values import check_id
 class ElementRepository(Repository):
     """What is shown beside messages. An element may come before its message and its thread."""
 
+    @writes
     async def upsert(self, element: Element) -> Element:
         """Store an element, or replace it; the file of the one before is deleted if this one has another.
 
@@ -43,6 +44,7 @@ class ElementRepository(Repository):
                 await self._delete_file(before)
         return element
 
+    @reads
     async def get(self, element_id: str) -> Element:
         """Return an element.
 
@@ -56,6 +58,7 @@ class ElementRepository(Repository):
             raise NotFoundError("element", element_id)
         return element
 
+    @reads
     async def find(self, element_id: str) -> Element | None:
         """Return an element, None where there is none.
 
@@ -66,6 +69,7 @@ class ElementRepository(Repository):
         raw = await self._elements.find_one({"_id": check_id("element_id", element_id)})
         return None if raw is None else to_element(raw)
 
+    @long_running
     async def iter(self, thread_id: str) -> AsyncIterator[Element]:
         """Yield all elements of a thread, in the order in which they came, passing over what cannot be read.
 
@@ -77,6 +81,7 @@ class ElementRepository(Repository):
             with suppress(InvalidDocumentError):
                 yield to_element(raw)
 
+    @writes
     async def delete(self, element_id: str) -> bool:
         """Delete an element with its file, and return whether it was there.
 

@@ -9,7 +9,7 @@ from typing import Any
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import File
-from mongostore.repositories import Repository, current_call, settled_step
+from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.threads.upkeep import delete_files, delete_versions
 from mongostore.values import check_id, check_offset, pack_object, unpack
 
@@ -28,6 +28,7 @@ class FileRepository(Repository):
     within the store's timeout and with the right to insert alone.
     """
 
+    @writes
     async def upload(
         self,
         key: str,
@@ -77,6 +78,7 @@ class FileRepository(Repository):
         await delete_versions(self._connection, [raw["_id"] for raw in older])
         return _to_file(document)
 
+    @reads
     async def get(self, key: str) -> File:
         """Return what is known of a file.
 
@@ -89,6 +91,7 @@ class FileRepository(Repository):
             raise NotFoundError("file", key)
         return file
 
+    @reads
     async def find(self, key: str) -> File | None:
         """Return what is known of a file, None where there is none.
 
@@ -98,6 +101,7 @@ class FileRepository(Repository):
         raw = await self._newest(key)
         return None if raw is None else _to_file(raw)
 
+    @long_running
     async def read(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield the content of a file, piece by piece.
 
@@ -126,6 +130,7 @@ class FileRepository(Repository):
                 raise NotFoundError("file", key)
             yield bytes(chunk["data"])[max(start - n * size, 0) : stop - n * size]
 
+    @writes
     async def delete(self, key: str) -> bool:
         """Delete a file and return whether it was there.
 

@@ -24,7 +24,7 @@ from mongostore.errors import (
     UnsupportedError,
 )
 from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
-from mongostore.repositories import Repository, current_call, settled_step
+from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.paging import Order
 from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
 from mongostore.values import check_flag, check_id, check_limit, check_members
@@ -42,6 +42,7 @@ class ThreadMessageRepository(Repository):
     when the user lacks the right, and `NotOpenError` on a store that is not open.
     """
 
+    @writes
     async def merge(
         self,
         thread_id: str | None,
@@ -81,6 +82,7 @@ class ThreadMessageRepository(Repository):
                     raise ConflictError(f"message {message_id!r} belongs to another thread")
                 await self._adopt(there, thread_id)
 
+    @reads
     async def get(self, message_id: str) -> ThreadMessage:
         """Return a message.
 
@@ -94,6 +96,7 @@ class ThreadMessageRepository(Repository):
             raise NotFoundError("message", message_id)
         return message
 
+    @reads
     async def find(self, message_id: str) -> ThreadMessage | None:
         """Return a message, None where there is none.
 
@@ -104,6 +107,7 @@ class ThreadMessageRepository(Repository):
         raw = await self._messages.find_one({"_id": check_id("message_id", message_id)})
         return None if raw is None else to_thread_message(raw)
 
+    @reads
     async def list(
         self, thread_id: str, *, limit: int = 50, cursor: str | None = None
     ) -> Page[ThreadMessage]:
@@ -125,6 +129,7 @@ class ThreadMessageRepository(Repository):
         raws = await self._page(_ORDER.behind(where, _ORDER.decode(cursor)), limit + 1)
         return _ORDER.page(raws, limit, to_thread_message)
 
+    @long_running
     async def iter(
         self,
         thread_id: str | None = None,
@@ -165,6 +170,7 @@ class ThreadMessageRepository(Repository):
                 return
             where = _ORDER.behind(among, _ORDER.place_of(raws[-1]))
 
+    @long_running
     async def iter_pinned(self, user_id: str) -> AsyncIterator[ThreadMessage]:
         """Yield the pinned messages of a user's threads, the newest first.
 
@@ -175,6 +181,7 @@ class ThreadMessageRepository(Repository):
             with suppress(InvalidDocumentError):
                 yield to_thread_message(raw)
 
+    @reads
     async def count(self, thread_id: str) -> int:
         """Return how many messages a thread has.
 
@@ -183,6 +190,7 @@ class ThreadMessageRepository(Repository):
         """
         return int(await self._messages.count_documents({"thread_id": check_id("thread_id", thread_id)}))
 
+    @writes
     async def delete(self, message_id: str) -> bool:
         """Delete a message with its feedback, its elements and their files; return whether it was there.
 
@@ -208,6 +216,7 @@ class ThreadMessageRepository(Repository):
         await delete_elements(self._connection, {"message_id": key})
         return was_there or current_call().attempt > 0
 
+    @writes
     async def upsert_feedback(self, feedback: Feedback) -> Feedback:
         """Store the feedback of a message, or replace it, which keeps its id.
 
@@ -241,6 +250,7 @@ class ThreadMessageRepository(Repository):
         except DuplicateKeyError:
             raise AlreadyExistsError("feedback", given["id"]) from None
 
+    @writes
     async def delete_feedback(self, feedback_id: str) -> bool:
         """Delete a feedback and return whether it was there.
 

@@ -14,7 +14,7 @@ from mongostore.documents.stored import Raw, check_size, given
 from mongostore.documents.threads import check_vote, to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, Thread, ThreadMembers
-from mongostore.repositories import Repository, current_call, settled_step
+from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
 from mongostore.values import (
@@ -51,6 +51,7 @@ class ThreadRepository(Repository):
     the right, and `NotOpenError` on a store that is not open.
     """
 
+    @writes
     async def create(self, thread_id: str | None = None, **members: Unpack[ThreadMembers]) -> Thread:
         """Create a thread, with an id of its own when none is given.
 
@@ -75,6 +76,7 @@ class ThreadRepository(Repository):
                 raise AlreadyExistsError("thread", key) from None
         return to_thread({"_id": key, **document})
 
+    @writes
     async def merge(self, thread_id: str, *, adds: bool = False, **members: Unpack[ThreadMembers]) -> None:
         """Change the given members of a thread, which is made if it is not there; the others stay.
 
@@ -98,6 +100,7 @@ class ThreadRepository(Repository):
         added = [path for path in sets if "." in path] if check_flag("adds", adds) else []
         await upsert_thread(self._connection, key, update, current_call().now, added)
 
+    @reads
     async def get(self, thread_id: str) -> Thread:
         """Return a thread.
 
@@ -111,6 +114,7 @@ class ThreadRepository(Repository):
             raise NotFoundError("thread", thread_id)
         return thread
 
+    @reads
     async def find(self, thread_id: str) -> Thread | None:
         """Return a thread, None where there is none or it is deleted.
 
@@ -121,6 +125,7 @@ class ThreadRepository(Repository):
         raw = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
         return None if raw is None else to_thread(raw)
 
+    @reads
     async def list(
         self,
         user_id: str,
@@ -167,6 +172,7 @@ class ThreadRepository(Repository):
         shown = given("thread", thread, Thread)
         return _NEWEST.cursor((to_micros("active_at", shown.active_at), check_id("id", shown.id)))
 
+    @long_running
     async def iter(
         self,
         user_id: str | None = None,
@@ -208,6 +214,7 @@ class ThreadRepository(Repository):
                 return
             where["_id"] = {"$gt": raws[-1]["_id"]}
 
+    @writes
     async def delete(self, thread_id: str) -> bool:
         """Delete a thread for good, with its messages, elements and their files; return whether it was there.
 

@@ -11,13 +11,14 @@ from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size
 from mongostore.documents.threads import to_user
 from mongostore.errors import NotFoundError
 from mongostore.models import User
-from mongostore.repositories import Repository, current_call
+from mongostore.repositories import Repository, current_call, reads, writes
 from mongostore.values import check_id, pack_object
 
 
 class UserRepository(Repository):
     """Those whom threads belong to."""
 
+    @writes
     async def upsert(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
         """Store a user, or replace the metadata of one, who keeps the id; of two at once both get the same.
 
@@ -41,6 +42,7 @@ class UserRepository(Repository):
                 continue
             return to_user(raw)
 
+    @reads
     async def get(self, user_id: str) -> User:
         """Return a user.
 
@@ -54,6 +56,7 @@ class UserRepository(Repository):
             raise NotFoundError("user", user_id)
         return user
 
+    @reads
     async def find(self, user_id: str) -> User | None:
         """Return a user, None where there is none.
 
@@ -64,6 +67,7 @@ class UserRepository(Repository):
         raw = await self._users.find_one({"_id": check_id("user_id", user_id)})
         return None if raw is None else to_user(raw)
 
+    @reads
     async def find_by_identifier(self, identifier: str) -> User | None:
         """Return the user with an identifier, None where there is none.
 
