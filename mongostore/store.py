@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from mongostore.documents import COLLECTIONS
 from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
@@ -37,6 +37,9 @@ from mongostore.repositories.threads import (
     UserRepository,
 )
 from mongostore.settings import Settings
+
+if TYPE_CHECKING:
+    from mongostore.beanie import Documents
 
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
 _INDEX_SECONDS = 600.0
@@ -80,6 +83,7 @@ class AsyncMongoStore:
         )
         self._connection = Connection(self._engine, self._settings.timeout)
         self._opening = asyncio.Lock()
+        self._documents: Documents | None = None
         self.sessions = SessionRepository(self._connection)
         self.rooms = RoomRepository(self._connection)
         self.events = EventRepository(self._connection)
@@ -112,6 +116,21 @@ class AsyncMongoStore:
         """What the deployment can do, known once the store is open."""
         return self._engine.capabilities
 
+    @property
+    def documents(self) -> Documents:
+        """Beanie documents of this store, to be read: `store.documents.Session.find(…)`.
+
+        Raises:
+            NotOpenError: The store is not open here.
+        """
+        # To import Beanie takes longer than to open a store.
+        from mongostore.beanie import Documents
+
+        self._connection.check_open()
+        if self._documents is None:
+            self._documents = Documents(self._engine.database)
+        return self._documents
+
     async def open(self) -> None:
         """Connect and create missing indexes; on an open store, do nothing.
 
@@ -141,6 +160,7 @@ class AsyncMongoStore:
     async def close(self) -> None:
         """Close every connection; closing twice is harmless."""
         self._connection.detach()
+        self._documents = None
         await self._engine.close()
 
     async def check_indexes(self) -> list[IndexReport]:

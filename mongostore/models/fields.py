@@ -1,0 +1,142 @@
+"""The types of which entities are made: what callers may give, how it is stored, and how it is read back.
+
+A model that is validated strictly reads the stored form, as `mongostore.documents.stored` does; otherwise it
+takes what callers give. Strictness is the one thing that pydantic hands on to all that is nested in a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from bson.int64 import Int64
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from mongostore.errors import InvalidValueError
+from mongostore.values import (
+    check_flag,
+    check_id,
+    check_list,
+    check_text,
+    check_vote,
+    escape_key,
+    from_micros,
+    pack,
+    pack_members,
+    pack_object,
+    to_micros,
+    unescape_key,
+    unpack,
+)
+
+
+# By identity: a type behind `| None` must have a hash.
+@dataclass(frozen=True, eq=False)
+class Codec:
+    """How values of a type are stored.
+
+    Attributes:
+        write: Returns the stored form of a value, and refuses others by the path of the value.
+        read: Returns what goes through the type's own validation when the stored form is read.
+    """
+
+    write: Callable[[str, Any], Any]
+    read: Callable[[Any], Any] | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return a schema that reads the stored form where it is validated strictly."""
+        given = handler(source)
+        if self.read is None:
+            return given
+        stored = core_schema.no_info_before_validator_function(self.read, given)
+        return core_schema.lax_or_strict_schema(given, stored)
+
+
+class _Aware:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.datetime_schema(tz_constraint="aware")
+
+
+_INTEGERS = (int, Int64)
+
+
+class StoreOwned:
+    """Marks a member that the store alone moves: it is read, but what a caller gives is not stored."""
+
+
+def _read_time(stored: Any) -> Any:
+    # A datetime as it is, so that others may validate strictly as well.
+    if type(stored) not in _INTEGERS:
+        return stored
+    try:
+        return from_micros(stored)
+    except OverflowError:
+        raise ValueError("is no time between the years 1 and 9999") from None
+
+
+def _write_texts(path: str, value: Any) -> list[str]:
+    check_list(path, value)
+    return [check_text(f"{path}[{number}]", text) for number, text in enumerate(value)]
+
+
+def _write_ids(path: str, value: Any) -> list[str]:
+    check_list(path, value)
+    return [check_id(path, id) for id in value]
+
+
+def _write_lists(path: str, value: Any) -> dict[str, list[str]]:
+    if not isinstance(value, dict):
+        raise InvalidValueError(path, f"must be a dict, not {type(value).__name__}")
+    return {escape_key(check_text(path, key)): _write_ids(path, ids) for key, ids in value.items()}
+
+
+def _read_lists(stored: Any) -> Any:
+    return {_key(key): ids for key, ids in stored.items()} if isinstance(stored, dict) else stored
+
+
+def _read_map(stored: Any) -> Any:
+    return {_key(key): unpack(value) for key, value in stored.items()} if isinstance(stored, dict) else stored
+
+
+def _key(stored: str) -> str:
+    try:
+        return unescape_key(stored)
+    except OverflowError:
+        raise ValueError("has a key of no character") from None
+
+
+def _write_name(path: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        raise InvalidValueError(path, f"must be a string, not {type(value).__name__}")
+    return pack(path, value)
+
+
+def scope_of(organization_id: str | None) -> str:
+    """Return the stored form of an organization, which is empty for none.
+
+    Raises:
+        InvalidValueError: It is no plain string.
+    """
+    return "" if organization_id is None else check_id("organization_id", organization_id)
+
+
+Time = Annotated[datetime, _Aware(), Codec(to_micros, _read_time)]
+Id = Annotated[str, Codec(check_id)]
+Text = Annotated[str, Codec(check_text)]
+Vote = Annotated[int, Codec(check_vote)]
+Flag = Annotated[bool, Codec(check_flag)]
+Ids = Annotated[list[str], Codec(_write_ids)]
+Texts = Annotated[list[str], Codec(_write_texts)]
+# A text that may hold half a surrogate pair.
+AnyText = Annotated[str, Codec(_write_name, unpack)]
+# What belongs to an organization or to none, and is looked up by which.
+Scope = Annotated[str | None, Codec(lambda path, value: scope_of(value), lambda stored: stored or None)]
+JsonValue = Annotated[Any, Codec(pack, unpack)]
+# A dict that is replaced whole.
+JsonObject = Annotated[dict[str, Any], Codec(pack_object, unpack)]
+# A dict that is merged key by key, so that each key must fit into an update path.
+MergedMap = Annotated[dict[str, Any], Codec(pack_members, _read_map)]
+Addresses = Annotated[dict[str, list[str]], Codec(_write_lists, _read_lists)]
