@@ -102,12 +102,19 @@ def _topology(deployment: Deployment) -> CheckResult:
 
 
 def _capabilities(capabilities: Collection[Capability]) -> CheckResult:
-    there = ", ".join(capability for capability in Capability if capability in capabilities)
-    lacking = [one for one in Capability if one not in capabilities and one is not Capability.SEARCH]
+    there = ", ".join(one.replace("_", " ") for one in Capability if one in capabilities)
+    lacking = [
+        one.replace("_", " ")
+        for one in Capability
+        if one not in capabilities and one is not Capability.SEARCH
+    ]
     if not lacking:
         return CheckResult("capabilities", CheckStatus.OK, there)
     return CheckResult(
-        "capabilities", CheckStatus.WARNING, there, f"It lacks {', '.join(lacking)}: use a replica set."
+        "capabilities",
+        CheckStatus.WARNING,
+        there,
+        f"It lacks {', '.join(lacking)}: use a replica set.",
     )
 
 

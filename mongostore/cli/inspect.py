@@ -146,7 +146,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("answers", report["target"]),
         ("server", report["server"]),
         ("topology", report["topology"]),
-        ("members", ", ".join(report["members"])),
+        ("hosts", ", ".join(report["hosts"])),
         ("round trip", f"{times['median']:.2f} ms, the worst of ten {times['worst']:.2f} ms"),
         ("connections", "{current:,} open, {available:,} available".format(**connections) if known else ""),
         ("has", ", ".join(report["capabilities"])),
