@@ -25,7 +25,8 @@ def install(python: Path, requirement: str) -> subprocess.CompletedProcess[str]:
     if uv := shutil.which("uv"):
         command: list[Path | str] = [uv, "pip", "install", "--python", python]
     else:
-        command = [sys.executable, "-m", "pip", "--python", python, "install"]
+        # Like uv it compiles nothing: a test imports little of what is there.
+        command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-compile"]
     return run_apart(python.parent, *command, "--quiet", requirement)
 
 

@@ -61,7 +61,7 @@ def hub() -> Iterator[Hub]:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Variables for threadmem, whose database is a file in a folder."""
-    return {**os.environ, "AGENTSEA_HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**os.environ, "AGENTSEA_HOME": str(home), **more}
 
 
 @pytest.mark.server
