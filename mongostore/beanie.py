@@ -241,19 +241,19 @@ DOCUMENTS: list[type[Document]] = [Session, Room, Event, Thread, ThreadMessage]
 
 
 class _Bound(Generic[D]):
-    """A document bound to the database of the `Documents` that it is asked of, when it is first asked for."""
+    """A document bound to the collections of `Documents`, when it is first asked for."""
 
     def __init__(self, declared: type[D]) -> None:
         self._declared = declared
 
     def __get__(self, documents: Documents, owner: type[Documents]) -> type[D]:
-        twin: type[D] = documents.bound.get(self._declared) or _twin(self._declared, documents.database)
+        twin: type[D] = documents.bound.get(self._declared) or _twin(self._declared, documents.collection)
         documents.bound[self._declared] = twin
         return twin
 
 
 class Documents:
-    """Documents bound to one database and to nothing else."""
+    """Documents bound to the collections of one store and to nothing else."""
 
     Session = _Bound(Session)
     Room = _Bound(Room)
@@ -261,18 +261,18 @@ class Documents:
     Thread = _Bound(Thread)
     ThreadMessage = _Bound(ThreadMessage)
 
-    def __init__(self, database: Any) -> None:
-        self.database = database
+    def __init__(self, collection: Callable[[str], Any]) -> None:
+        self.collection = collection
         self.bound: dict[type[Document], Any] = {}
 
 
-def _twin(declared: Any, database: Any) -> Any:
-    """Return a twin of a document, which takes nothing but its bases and `Settings`, bound to a database."""
+def _twin(declared: Any, collection: Callable[[str], Any]) -> Any:
+    """Return a bound twin of a document, which takes nothing but its bases and `Settings`."""
     own = {name: vars(declared)[name] for name in ("__module__", "__doc__", "Settings")}
     twin = type(declared)(
         declared.__name__, declared.__bases__, {**own, "__qualname__": declared.__qualname__}
     )
-    quiet: Any = _QuietDatabase(database)
+    quiet: Any = _Collections(collection)
     binding = init_beanie(quiet, document_models=[twin], skip_indexes=True)
     # Nothing is asked of the server, so that this needs no waiting.
     with suppress(StopIteration):
@@ -281,15 +281,15 @@ def _twin(declared: Any, database: Any) -> Any:
     return twin
 
 
-class _QuietDatabase:
-    """A database that tells Beanie by itself what it wants to know for time series and views alone."""
+class _Collections:
+    """A database to Beanie; it answers by itself what is asked for the sake of time series and views."""
 
-    def __init__(self, database: Any) -> None:
-        self._database = database
+    def __init__(self, collection: Callable[[str], Any]) -> None:
+        self._collection = collection
         self.client = self
 
     def __getitem__(self, name: str) -> Any:
-        return self._database[name]
+        return self._collection(name)
 
     def append_metadata(self, driver: object) -> None:
         """Keep what Beanie tells a server about itself."""

@@ -22,8 +22,10 @@ class Settings(BaseSettings):
     """The `MONGOSTORE_…` variables, read when this is constructed.
 
     Attributes:
-        uri: Where conversations are kept: `mongomock://`, `mongodb://…`, `mongodb+srv://…` or `mongod:///folder`.
+        uri: Where conversations are kept: `mongomock://`, `mongodb://…`, `mongodb+srv://…` or `mongod:///folder`;
+            else `mongomock://`, with a warning.
         database: The database, where neither the call nor the URI names one.
+        prefix: Begins the name of every collection, where the call names none.
         ensure_indexes: Whether opening a store creates missing indexes; false for users who may not.
         timeout: Seconds that one call may take, retries included.
         mongod: The server binary that `mongod:///…` runs.
@@ -42,8 +44,9 @@ class Settings(BaseSettings):
     )
 
     # It may hold a password.
-    uri: str = Field(default="mongomock://", repr=False)
+    uri: str | None = Field(default=None, repr=False)
     database: str | None = None
+    prefix: str = ""
     ensure_indexes: bool = True
     timeout: float = Field(default=20.0, gt=0)
     mongod: Path | None = None

@@ -18,6 +18,7 @@ from pymongo.errors import (
 )
 from pymongo.errors import (
     ConnectionFailure,
+    InvalidOperation,
     InvalidURI,
     NetworkTimeout,
     OperationFailure,
@@ -28,11 +29,12 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri, validate_options
 from pymongo.write_concern import WriteConcern
 
-from mongostore.engines.facts import Deployment, Usage, ping_times
+from mongostore.engines.facts import CollectionUsage, Deployment, ping_times
+from mongostore.engines.failover import FailoverLog
 from mongostore.engines.faults import translate
-from mongostore.engines.protocol import Capability, Database
+from mongostore.engines.protocol import Capability, Collection, Database
 from mongostore.engines.settling import Settling
-from mongostore.engines.transactions import DRIVER, Statements, deadline, end_abandoned, transact
+from mongostore.engines.transactions import DRIVER, Client, Statements, deadline, end_abandoned, transact
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
 
 R = TypeVar("R")
@@ -80,34 +82,38 @@ class MongoEngine:
     """The engine of `mongodb://` and `mongodb+srv://`.
 
     Args:
-        uri: The connection string; its options win over our defaults, such as `maxPoolSize=20`.
+        source: A connection string, whose options win over our defaults, such as `maxPoolSize=20`; or a
+            client of this event loop, which is used as it is and not closed.
         database: The database; else the one that the URI names, else the default one.
+        prefix: Begins the name of every collection.
         transactions: `off` accepts a standalone server, which has none.
-        options: Client options beside the URI's, as `AsyncMongoClient` takes them.
+        options: Options beside the URI's, as `AsyncMongoClient` takes them.
     """
 
     shared = True
 
     def __init__(
         self,
-        uri: str,
+        source: str | Client,
         database: str | None = None,
         default_database: str = DEFAULT_DATABASE,
         *,
+        prefix: str = "",
         transactions: Transactions = "required",
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._uri = uri
+        self._source = source
+        self._prefix = prefix
         self._options = {**_DEFAULTS, **(options or {})}
         self._database = database
         self._default_database = default_database
         self._transactions = transactions
-        self._client: AsyncMongoClient[dict[str, Any]] | None = None
+        self._client: Client | None = None
         self._capabilities: frozenset[Capability] = frozenset()
         self._settling: Settling | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unended: set[asyncio.Task[Any]] = set()
-        self.label = label_of(uri)
+        self.label = label_of(source) if isinstance(source, str) else _label_of_client(source)
 
     @property
     def database(self) -> Database:
@@ -122,6 +128,10 @@ class MongoEngine:
             read_preference=ReadPreference.PRIMARY,
             write_concern=concern if concern.document.get("w") is not None else WriteConcern("majority"),
         )
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection of the store, by its name without the prefix."""
+        return self.database[self._prefix + name]
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -150,15 +160,20 @@ class MongoEngine:
 
     async def _connect(self) -> None:
         _keep_commands_out_of_logs()
-        named = _named_options(self._uri)
-        options = {key: value for key, value in self._options.items() if key.lower() not in named}
         try:
-            self._client = AsyncMongoClient(self._uri, **options)
+            self._client = self._open_client()
             with pymongo.timeout(OPEN_SECONDS):
                 self._capabilities = await self._discover()
             is_set = self._client.topology_description.topology_type_name.startswith("ReplicaSet")
             if is_set and self.database.write_concern.document["w"] == "majority":
-                self._settling = Settling(self._client, self.database)
+                self._settling = Settling(self._client, self.collection("sessions"))
+        except RuntimeError:
+            # The driver's, when a client is used in another loop than before.
+            raise ConfigurationError(
+                f"{self.label}: the client belongs to another event loop: open the store in that one"
+            ) from None
+        except InvalidOperation:
+            raise ConfigurationError(f"{self.label}: the client that was handed in is closed") from None
         except DriverConfigurationError as error:
             raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
         except OSError as error:
@@ -167,8 +182,19 @@ class MongoEngine:
         except PyMongoError as error:
             raise self._diagnose(error) from None
 
+    def _open_client(self) -> Client:
+        if isinstance(self._source, str):
+            named = _named_options(self._source)
+            options = {key: value for key, value in self._options.items() if key.lower() not in named}
+            listeners = [*options.pop("event_listeners", ()), FailoverLog(self.label)]
+            return AsyncMongoClient(self._source, event_listeners=listeners, **options)
+        return self._source
+
     async def close(self) -> None:
-        """Close every connection, once the transactions in hand have ended; closing twice is harmless."""
+        """Let the transactions in hand end, and close every connection that the engine has opened.
+
+        Closing twice is harmless.
+        """
         client, self._client = self._client, None
         if client is None:
             return
@@ -179,9 +205,10 @@ class MongoEngine:
             if ending := [one for one in in_hand if one.get_loop() is loop]:
                 await asyncio.wait(ending, timeout=_ENDING_SECONDS)
         finally:
-            # It tells the server, which may be one that says nothing any more.
-            with pymongo.timeout(_ENDING_SECONDS):
-                await client.close()
+            if client is not self._source:
+                # It tells the server, which may be one that says nothing any more.
+                with pymongo.timeout(_ENDING_SECONDS):
+                    await client.close()
 
     async def revive(self) -> bool:
         """End what dead processes have begun and others wait for, and return whether the server answers."""
@@ -208,13 +235,13 @@ class MongoEngine:
         return Deployment(
             server=f"MongoDB {build['version']}",
             topology=_topology(hello),
-            members=tuple(hello.get("hosts", ())),
+            hosts=tuple(hello.get("hosts", ())),
             pings=pings,
             connections=connections.get("current"),
             connections_available=connections.get("available"),
         )
 
-    async def usage(self, collections: Iterable[str]) -> list[Usage]:
+    async def usage(self, collections: Iterable[str]) -> list[CollectionUsage]:
         """Return what those of the collections hold that are there.
 
         Raises:
@@ -223,12 +250,15 @@ class MongoEngine:
         found = []
         try:
             there = set(await self.database.list_collection_names())
-            for name in filter(there.__contains__, collections):
+            stored = [self._prefix + name for name in collections]
+            for name in filter(there.__contains__, stored):
                 # One answer a shard.
                 cursor = await self.database[name].aggregate([{"$collStats": {"storageStats": {}}}])
                 stats = [part["storageStats"] for part in await cursor.to_list()]
                 found.append(
-                    Usage(name, sum(part["count"] for part in stats), sum(part["size"] for part in stats))
+                    CollectionUsage(
+                        name, sum(part["count"] for part in stats), sum(part["size"] for part in stats)
+                    )
                 )
         except PyMongoError as error:
             raise translate(error, self.label) from None
@@ -287,7 +317,7 @@ class MongoEngine:
 
     async def _has_search(self) -> bool:
         try:
-            async with await self.database.sessions.aggregate([{"$listSearchIndexes": {}}]) as cursor:
+            async with await self.collection("sessions").aggregate([{"$listSearchIndexes": {}}]) as cursor:
                 await cursor.to_list()
         except OperationFailure:
             return False
@@ -326,6 +356,11 @@ def label_of(uri: str) -> str:
     # Greedy to the last @, so that not even a password with an unescaped one shows.
     found = re.match(r"([a-z+]*://)(?:.*@)?([^/?]*)", uri)
     return f"{found[1]}{found[2]}" if found else "the URI"
+
+
+def _label_of_client(client: Client) -> str:
+    hosts = client.topology_description.server_descriptions()
+    return "mongodb://" + ",".join(f"{host}:{port}" for host, port in hosts)
 
 
 def _keep_commands_out_of_logs() -> None:

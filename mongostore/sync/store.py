@@ -7,10 +7,11 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from mongostore.engines import Capability, Transactions
+from mongostore.engines import Capability, Target, Transactions, settings_of
 from mongostore.errors import NotOpenError
 from mongostore.portal import Portal, mirror
 from mongostore.store import AsyncMongoStore
@@ -43,8 +44,11 @@ class MongoStore:
     `mongomock://`, whose data belongs to the process that made it.
 
     Args:
-        target: As for `AsyncMongoStore`.
+        target: As for `AsyncMongoStore`, but of an async client, too, an equal one is opened.
         database: Likewise.
+        timeout: Likewise.
+        client_options: Likewise.
+        prefix: Likewise.
         transactions: Likewise.
         ensure_indexes: Likewise.
 
@@ -54,14 +58,25 @@ class MongoStore:
 
     def __init__(
         self,
-        target: object = None,
+        target: Target | None = None,
         database: str | None = None,
         *,
+        timeout: float | None = None,
+        client_options: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
     ) -> None:
         self._make = functools.partial(
-            AsyncMongoStore, target, database, transactions=transactions, ensure_indexes=ensure_indexes
+            AsyncMongoStore,
+            # The loop of an async client is not the portal's.
+            settings_of(target) or target,
+            database,
+            timeout=timeout,
+            client_options=client_options,
+            prefix=prefix,
+            transactions=transactions,
+            ensure_indexes=ensure_indexes,
         )
         self._core = self._make()
         self._portal: Portal | None = None
@@ -109,12 +124,22 @@ class MongoStore:
         return portal
 
     @property
+    def address(self) -> str:
+        """The target as it may be shown in logs: without a password."""
+        return self._core.address
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is open."""
+        return self._portal is not None
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """What the deployment can do, known once the store is open."""
         return self._core.capabilities
 
     def open(self) -> None:
-        """Connect, create missing indexes and bind the documents; on an open store, do nothing.
+        """Connect and create missing indexes; on an open store, do nothing.
 
         Raises:
             ConfigurationError: The address or the installation cannot work.
@@ -139,7 +164,7 @@ class MongoStore:
     check_indexes = mirror(AsyncMongoStore.check_indexes)
     apply_indexes = mirror(AsyncMongoStore.apply_indexes)
     describe = mirror(AsyncMongoStore.describe)
-    examine = mirror(AsyncMongoStore.examine)
+    diagnose = mirror(AsyncMongoStore.diagnose)
     usage = mirror(AsyncMongoStore.usage)
 
     def _renew(self) -> None:

@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import time
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from PIL import Image
 from mongostore import AccessDeniedError, MongoStore, NotFoundError, UnavailableError, UnsupportedError
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1RoleMessage
 from tests.conftest import absent
+from tests.environments import install, make_environment
 from tests.servers.rolehub import Hub, RoleServer
 
 VERSION = "0.2.39"
@@ -46,9 +46,7 @@ def python() -> Path:
     """The interpreter of an environment with the real threadmem."""
     python, complete = HOME / "bin" / "python", HOME / "complete"
     if not complete.exists():
-        venv.create(HOME, clear=True, with_pip=True)
-        pip = [python, "-m", "pip", "install", "--quiet", f"threadmem=={VERSION}"]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        done = install(make_environment(HOME), f"threadmem=={VERSION}")
         if done.returncode:
             absent(f"threadmem {VERSION} cannot be installed: {done.stderr[-500:]}")
         complete.touch()
@@ -63,7 +61,7 @@ def hub() -> Iterator[Hub]:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Variables for threadmem, whose database is a file in a folder."""
-    return {**os.environ, "AGENTSEA_HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**os.environ, "AGENTSEA_HOME": str(home), **more}
 
 
 @pytest.mark.server

@@ -171,6 +171,13 @@ async def test_the_documents_of_two_stores_never_meet(store: AsyncMongoStore, se
         assert store.documents.Session is store.documents.Session is not other.documents.Session
 
 
+async def test_documents_are_in_the_collections_of_their_store(store_uri: str, database: str) -> None:
+    async with AsyncMongoStore(store_uri, database, prefix="chat_") as store:
+        await store.sessions.create("s")
+        assert [one.session_id for one in await store.documents.Session.find_all().to_list()] == ["s"]
+        assert store.documents.Session.get_pymongo_collection().name == "chat_sessions"
+
+
 async def test_a_closed_store_has_no_documents(store: AsyncMongoStore) -> None:
     await store.close()
     with pytest.raises(NotOpenError):

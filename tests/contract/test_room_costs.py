@@ -450,7 +450,7 @@ def test_a_verb_sends_no_more_commands_than_promised(observed: Observed, case: C
     assert 1 <= len(sent) <= case.most, sent
 
 
-# Queries that may examine more documents than they return, and why.
+# Queries that may diagnose more documents than they return, and why.
 WIDE = {
     "rooms: list with an offset": "the rooms passed over are examined, as the verb says",
     "rooms: list a few with metadata": "the index by values knows no order: rooms are read in theirs, or all",

@@ -30,7 +30,7 @@ def test_ping_of_the_embedded_engine_is_well(uri):
 def test_ping_as_json(uri):
     report = json.loads(run("ping", "--json", "--uri", uri).stdout)
     assert report["ok"] is True
-    assert (report["target"], report["topology"], report["members"]) == (uri, "embedded", [])
+    assert (report["target"], report["topology"], report["hosts"]) == (uri, "embedded", [])
     assert 0 <= report["round_trip_ms"]["median"] <= report["round_trip_ms"]["worst"]
     assert report["connections"] == {"current": None, "available": None}
     assert report["indexes"] == {"present": 0, "missing": len(NAMES), "differing": 0}
@@ -91,5 +91,5 @@ def test_indexes_that_differ_are_shown_and_left_while_the_missing_are_made(serve
         result = run("indexes", "apply", *target)
         assert result.exit_code == 1
         assert result.stdout.count("created") == len(NAMES) - 1
-        assert "not ours" in result.stdout
+        assert "foreign" in result.stdout
         assert sessions.index_information()["newest_sessions_of_user"]["key"] == [("namespace", 1)]
