@@ -157,7 +157,11 @@ class _SessionMembers(SessionFields, ReadOnly):
     def _members(cls, raw: Raw) -> Raw:
         stored = raw.get("messages", [])
         first = raw.get("end", 0) - len(stored)
-        placed = [{**message, "position": place} for place, message in enumerate(stored, first) if message]
+        placed = [
+            {"updated_at": message["created_at"], **message, "position": place}
+            for place, message in enumerate(stored, first)
+            if message
+        ]
         return {**raw, "messages": placed, "participants": participants_of(raw)}
 
 

@@ -202,12 +202,33 @@ def unpack(stored: Any) -> Any:
     The driver reads those of 64 bits as a kind of its own.
     """
     kind = type(stored)
+    if kind is dict or kind is list:
+        return stored if _is_unpacked(stored) else _unpacked(stored)
+    return int(stored) if kind is Int64 else stored
+
+
+def _is_unpacked(stored: Any) -> bool:
+    if type(stored) is dict:
+        if JSON_MARK in stored:
+            return False
+        stored = stored.values()
+    for item in stored:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is Int64 or ((kind is dict or kind is list) and not _is_unpacked(item)):
+            return False
+    return True
+
+
+def _unpacked(stored: Any) -> Any:
+    kind = type(stored)
     if kind is dict:
         if JSON_MARK in stored:
             return json.loads(stored[JSON_MARK])
-        return {key: item if type(item) is str else unpack(item) for key, item in stored.items()}
+        return {key: _unpacked(item) for key, item in stored.items()}
     if kind is list:
-        return [item if type(item) is str else unpack(item) for item in stored]
+        return [_unpacked(item) for item in stored]
     return int(stored) if kind is Int64 else stored
 
 
@@ -287,9 +308,12 @@ def _scan(value: Any, depth: int) -> bool:
         raise _RefusedError(f"{kind.__name__} is not a JSON value")
     if depth >= MAX_DEPTH:
         raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
-    native = depth < NATIVE_DEPTH and kind in (dict, list) and not _is_marked(value)
+    native = depth < NATIVE_DEPTH and kind in (dict, list)
+    is_map = isinstance(value, dict)
+    if is_map and _is_marked(value):
+        native = False
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        if isinstance(value, dict) and not _is_plain_key(key):
+        if is_map and not _is_plain_key(key):
             native = False
         # Most of what is stored, told without a call for each.
         if item is None or (type(item) is str and item.isascii()):
@@ -304,10 +328,10 @@ def _scan(value: Any, depth: int) -> bool:
 
 def _packed(value: Any, depth: int) -> Any:
     """Return a copy in which JSON text stands for the smallest parts that BSON cannot hold."""
-    if depth < NATIVE_DEPTH and not _is_marked(value):
+    if depth < NATIVE_DEPTH:
         if isinstance(value, list):
             return [_packed(item, depth + 1) for item in value]
-        if isinstance(value, dict) and all(map(_is_plain_key, value)):
+        if isinstance(value, dict) and not _is_marked(value) and all(map(_is_plain_key, value)):
             return {key: _packed(item, depth + 1) for key, item in value.items()}
     if not isinstance(value, dict | list):
         if _scan(value, depth):
@@ -321,7 +345,7 @@ def _packed(value: Any, depth: int) -> Any:
 
 def _is_marked(value: Any) -> bool:
     """Return whether a dict would be read back as something else: as JSON text, or as the driver's DBRef."""
-    return isinstance(value, dict) and (JSON_MARK in value or ("$ref" in value and "$id" in value))
+    return JSON_MARK in value or ("$ref" in value and "$id" in value)
 
 
 def _is_native_int(value: int) -> bool:

@@ -9,7 +9,17 @@ import json
 
 from pydantic import Field
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, document, given, reader, sized, write
+from mongostore.documents.stored import (
+    SCHEMA_VERSION,
+    Raw,
+    check_size,
+    document,
+    given,
+    reader,
+    sized,
+    write,
+    write_slim,
+)
 from mongostore.models import Binding, Event, Participant, Room
 from mongostore.models.fields import Id, JsonObject
 from mongostore.values import MAX_ID_BYTES
@@ -94,16 +104,9 @@ def to_stored_event(event: Event, now: int) -> Raw:
         InvalidValueError: One of its members cannot be stored.
         DocumentTooLargeError: It takes more than a document can hold.
     """
-    stored = write(given("event", event, Event))
-    if stored["created_at"] is None:
-        stored["created_at"] = now
-    # What reads back by default is left out; an empty `content` does not.
-    told = {
-        name: value
-        for name, value in stored.items()
-        if value is not None and (value != {} or name == "content")
-    }
-    return {"_id": told.pop("id"), **told, "schema_version": SCHEMA_VERSION}
+    stored = write_slim(given("event", event, Event))
+    stored.setdefault("created_at", now)
+    return {"_id": stored.pop("id"), **stored, "schema_version": SCHEMA_VERSION}
 
 
 def to_rewrite(event: Event) -> Raw:

@@ -152,6 +152,20 @@ def write(value: BaseModel) -> Raw:
     return {name: write_one(name, getattr(value, name)) for name, write_one in _writers(type(value)).items()}
 
 
+def write_slim(value: BaseModel) -> Raw:
+    """Return the stored form of what a caller has given, but for the members that read back by default.
+
+    Raises:
+        InvalidValueError: One of the members cannot be stored; names its path.
+    """
+    stored, members = {}, value.__dict__
+    for name, (write_one, takes_none, is_map) in _slim_writers(type(value)).items():
+        member = members[name]
+        if not (member is None and takes_none) and not (is_map and member == {}):
+            stored[name] = write_one(name, member)
+    return stored
+
+
 def write_members(model: type[BaseModel], members: Mapping[str, Any]) -> Raw:
     """Return the stored form of some members of a model, by their own names.
 
@@ -168,6 +182,16 @@ def _writers(model: type[BaseModel]) -> dict[str, Callable[[str, Any], Any]]:
         name: writer
         for name, member in model.model_fields.items()
         if (writer := _writer(member.annotation, member.metadata))
+    }
+
+
+@cache
+def _slim_writers(model: type[BaseModel]) -> dict[str, tuple[Callable[[str, Any], Any], bool, bool]]:
+    """Return what writes each member, whether it may be None, and whether it is empty by default."""
+    members = model.model_fields
+    return {
+        name: (write_one, members[name].default is None, members[name].default_factory is dict)
+        for name, write_one in _writers(model).items()
     }
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from bson.int64 import Int64
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
@@ -40,19 +39,18 @@ class Codec:
 
     Attributes:
         write: Returns the stored form of a value, and refuses others by the path of the value.
-        read: Returns what goes through the type's own validation when the stored form is read.
+        read: Makes the schema that reads the stored form of the type's own one; None where they are one.
     """
 
     write: Callable[[str, Any], Any]
-    read: Callable[[Any], Any] | None = None
+    read: Callable[[CoreSchema], CoreSchema] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return a schema that reads the stored form where it is validated strictly."""
         given = handler(source)
         if self.read is None:
             return given
-        stored = core_schema.no_info_before_validator_function(self.read, given)
-        return core_schema.lax_or_strict_schema(given, stored)
+        return core_schema.lax_or_strict_schema(given, self.read(given))
 
 
 class _Aware:
@@ -60,21 +58,42 @@ class _Aware:
         return core_schema.datetime_schema(tz_constraint="aware")
 
 
-_INTEGERS = (int, Int64)
-
-
 class StoreOwned:
     """Marks a member that the store alone moves: it is read, but what a caller gives is not stored."""
 
 
-def _read_time(stored: Any) -> Any:
-    # A datetime as it is, so that others may validate strictly as well.
-    if type(stored) not in _INTEGERS:
-        return stored
+def _decoded(decode: Callable[[Any], Any]) -> Callable[[CoreSchema], CoreSchema]:
+    return lambda given: core_schema.no_info_before_validator_function(decode, given)
+
+
+def _read_time(given: CoreSchema) -> CoreSchema:
+    return core_schema.union_schema(
+        # A datetime too, so that others may validate strictly as well.
+        [core_schema.no_info_after_validator_function(_to_time, core_schema.int_schema()), given],
+        mode="left_to_right",
+        # One error, not one for each of the two.
+        custom_error_type="stored_time",
+        custom_error_message="Input should be microseconds since 1970",
+        serialization=core_schema.simple_ser_schema("datetime"),
+    )
+
+
+def _to_time(stored: int) -> datetime:
     try:
         return from_micros(stored)
     except OverflowError:
         raise ValueError("is no time between the years 1 and 9999") from None
+
+
+def _read_json(given: CoreSchema) -> CoreSchema:
+    # Most contents are texts, which need no call.
+    return core_schema.union_schema(
+        [core_schema.str_schema(), core_schema.no_info_plain_validator_function(unpack)],
+        mode="left_to_right",
+        custom_error_type="stored_json",
+        custom_error_message="Input should be a stored JSON value",
+        serialization=core_schema.simple_ser_schema("any"),
+    )
 
 
 def _write_texts(path: str, value: Any) -> list[str]:
@@ -123,6 +142,10 @@ def scope_of(organization_id: str | None) -> str:
     return "" if organization_id is None else check_id("organization_id", organization_id)
 
 
+def _write_scope(path: str, value: Any) -> str:
+    return scope_of(value)
+
+
 Time = Annotated[datetime, _Aware(), Codec(to_micros, _read_time)]
 Id = Annotated[str, Codec(check_id)]
 Text = Annotated[str, Codec(check_text)]
@@ -131,12 +154,14 @@ Flag = Annotated[bool, Codec(check_flag)]
 Ids = Annotated[list[str], Codec(_write_ids)]
 Texts = Annotated[list[str], Codec(_write_texts)]
 # A text that may hold half a surrogate pair.
-AnyText = Annotated[str, Codec(_write_name, unpack)]
+AnyText = Annotated[str, Codec(_write_name, _decoded(unpack))]
 # What belongs to an organization or to none, and is looked up by which.
-Scope = Annotated[str | None, Codec(lambda path, value: scope_of(value), lambda stored: stored or None)]
-JsonValue = Annotated[Any, Codec(pack, unpack)]
+Scope = Annotated[
+    str | None, Codec(lambda path, value: scope_of(value), _decoded(lambda stored: stored or None))
+]
+JsonValue = Annotated[Any, Codec(pack, _read_json)]
 # A dict that is replaced whole.
-JsonObject = Annotated[dict[str, Any], Codec(pack_object, unpack)]
+JsonObject = Annotated[dict[str, Any], Codec(pack_object, _decoded(unpack))]
 # A dict that is merged key by key, so that each key must fit into an update path.
-MergedMap = Annotated[dict[str, Any], Codec(pack_members, _read_map)]
-Addresses = Annotated[dict[str, list[str]], Codec(_write_lists, _read_lists)]
+MergedMap = Annotated[dict[str, Any], Codec(pack_members, _decoded(_read_map))]
+Addresses = Annotated[dict[str, list[str]], Codec(_write_lists, _decoded(_read_lists))]
