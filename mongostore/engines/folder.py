@@ -21,7 +21,7 @@ class MongodEngine(MongoEngine):
     def __init__(self, directory: Path, database: str, *, binary: Path | None = None) -> None:
         super().__init__("mongodb://127.0.0.1", database)
         self._server = Mongod(directory, binary)
-        self.label = f"mongod://{directory}"
+        self.label: str = f"mongod://{directory}"
 
     async def open(self) -> None:
         """Start the server, or join the one that runs in that folder, and connect.

@@ -107,7 +107,7 @@ class MongoEngine:
         self._settling: Settling | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unended: set[asyncio.Task[Any]] = set()
-        self.label = label_of(uri)
+        self.label: str = label_of(uri)
 
     @property
     def database(self) -> Database:
