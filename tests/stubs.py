@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
 
 ROOT = Path(__file__).parents[1]
 MIRRORING = ("mongostore.sync.twins",)
@@ -90,7 +90,9 @@ def stub_class(node: ast.ClassDef, module: ModuleType, twins: dict[str, str], im
                 body.append(line)
             case ast.Assign([ast.Name(name)], ast.Call(args=[ast.Attribute(ast.Name(core), verb), *_])):
                 twin.types = types_of(vars(module)[core])
-                body.append(stub_verb(name, inspect.unwrap(getattr(vars(module)[core], verb)), twin))
+                member = getattr(vars(module)[core], verb)
+                function: Any = member.fget if isinstance(member, property) else member
+                body.append(stub_verb(name, function, twin))
             case _:
                 raise TypeError(f"{node.name} does not only mirror: {ast.unparse(line)}")
     node.body = body
@@ -99,7 +101,7 @@ def stub_class(node: ast.ClassDef, module: ModuleType, twins: dict[str, str], im
 
 def stub_verb(name: str, function: Callable[..., object], twin: Twin) -> ast.stmt:
     """Return the signature and the docstring of a verb as blocking code calls it."""
-    [found] = tree_of(function).body
+    [found] = tree_of(inspect.unwrap(function)).body
     assert isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef)
     assert found.returns is not None, f"{name} has no annotation"
     module = sys.modules[function.__module__]
@@ -107,9 +109,9 @@ def stub_verb(name: str, function: Callable[..., object], twin: Twin) -> ast.stm
     stub.name = name
     stub.args = Names(module, twin).visit(found.args)
     stub.returns = Returned(module, twin).visit(found.returns)
-    # Of the decorators, this one alone says something about the signature.
-    is_manager = [one for one in found.decorator_list if ast.unparse(one) == "asynccontextmanager"]
-    stub.decorator_list = [Returned(module, twin).visit(one) for one in is_manager]
+    # The other decorators say nothing about the signature.
+    telling = [one for one in found.decorator_list if ast.unparse(one) in ("asynccontextmanager", "property")]
+    stub.decorator_list = [Returned(module, twin).visit(one) for one in telling]
     stub.body = found.body[:1] if ast.get_docstring(found) else [ast.Expr(ast.Constant(...))]
     return stub
 
@@ -128,8 +130,7 @@ class Names(ast.NodeTransformer):
             return ast.Constant(value)
         if node.id in self._twin.types:
             module, name = self._twin.types[node.id]
-            Names(module, self._twin).visit_Name(ast.Name(name))
-            return ast.Name(name)
+            return Names(module, self._twin).visit_Name(ast.Name(name))
         if node.id in self._origins:
             self._twin.imports.add(self._origins[node.id])
         elif value is not None:
@@ -159,14 +160,15 @@ class Returned(Names):
 
 def types_of(core: type) -> dict[str, tuple[ModuleType, str]]:
     """Return what each type variable of a class's generic bases stands for, and where that is known."""
-    return {
-        variable.__name__: (sys.modules[cls.__module__], value.__name__)
-        for cls in core.__mro__
-        for base in vars(cls).get("__orig_bases__", ())
-        for variable, value in zip(
-            getattr(get_origin(base), "__parameters__", ()), get_args(base), strict=False
-        )
-    }
+    found = {}
+    for cls in reversed(core.__mro__):
+        for base in vars(cls).get("__orig_bases__", ()):
+            for variable, value in zip(
+                getattr(get_origin(base), "__parameters__", ()), get_args(base), strict=False
+            ):
+                if value is not variable:
+                    found[variable.__name__] = sys.modules[cls.__module__], value.__name__
+    return found
 
 
 def origins_in(module: ModuleType) -> dict[str, str]:

@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal as Number
 from typing import Generic, TypeVar
 
+R = TypeVar("R")
 V = TypeVar("V")
 COLOUR = "red"
 
@@ -38,7 +39,13 @@ class AsyncShelf(Generic[V]):
     async def hold(self) -> AsyncIterator[AsyncBooks]: ...
 
 
-class AsyncBooks(AsyncShelf[Stored]):
+class AsyncRow(AsyncShelf[R]): ...
+
+
+class AsyncBooks(AsyncRow[Stored]):
+    @property
+    def others(self) -> AsyncBooks: ...
+
     def narrowed(self, name: str) -> AsyncBooks: ...
 
     async def ask(self) -> AsyncGenerator[int, None]: ...
@@ -72,6 +79,7 @@ class Books(Mirror[AsyncBooks]):
     list = mirror(AsyncBooks.list)
     iter = mirror(AsyncBooks.iter, ahead=1)
     hold = mirror(AsyncBooks.hold)
+    others = mirror(AsyncBooks.others)
 '''
 
 STUB = '''
@@ -94,6 +102,8 @@ class Books(Mirror[AsyncBooks]):
     def iter(self, **names: int) -> Iterator[Stored]: ...
     @contextmanager
     def hold(self) -> Iterator[Books]: ...
+    @property
+    def others(self) -> Books: ...
 '''
 
 
