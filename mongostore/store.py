@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from mongostore.diagnostics import CheckResult, diagnose
 from mongostore.documents import COLLECTIONS
@@ -108,24 +108,24 @@ class AsyncMongoStore:
         self._timeout = self._settings.timeout if timeout is None else _check_timeout(timeout)
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
-        self.sessions = SessionRepository(self._connection)
-        self.rooms = RoomRepository(self._connection)
-        self.events = EventRepository(self._connection)
-        self.bindings = BindingRepository(self._connection)
-        self.participants = ParticipantRepository(self._connection)
-        self.identities = IdentityRepository(self._connection)
-        self.verifications = VerificationRepository(self._connection)
-        self.tasks = TaskRepository(self._connection)
-        self.observations = ObservationRepository(self._connection)
-        self.read_markers = ReadMarkerRepository(self._connection)
-        self.voice_deliveries = VoiceDeliveryRepository(self._connection)
-        self.leases = LeaseRepository(self._connection)
-        self.users = UserRepository(self._connection)
-        self.files = FileRepository(self._connection)
-        self.threads = ThreadRepository(self._connection)
-        self.messages = ThreadMessageRepository(self._connection)
-        self.elements = ElementRepository(self._connection)
-        self.keys = KeyRepository(self._connection)
+        self.sessions: Final = SessionRepository(self._connection)
+        self.rooms: Final = RoomRepository(self._connection)
+        self.events: Final = EventRepository(self._connection)
+        self.bindings: Final = BindingRepository(self._connection)
+        self.participants: Final = ParticipantRepository(self._connection)
+        self.identities: Final = IdentityRepository(self._connection)
+        self.verifications: Final = VerificationRepository(self._connection)
+        self.tasks: Final = TaskRepository(self._connection)
+        self.observations: Final = ObservationRepository(self._connection)
+        self.read_markers: Final = ReadMarkerRepository(self._connection)
+        self.voice_deliveries: Final = VoiceDeliveryRepository(self._connection)
+        self.leases: Final = LeaseRepository(self._connection)
+        self.users: Final = UserRepository(self._connection)
+        self.files: Final = FileRepository(self._connection)
+        self.threads: Final = ThreadRepository(self._connection)
+        self.messages: Final = ThreadMessageRepository(self._connection)
+        self.elements: Final = ElementRepository(self._connection)
+        self.keys: Final = KeyRepository(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"

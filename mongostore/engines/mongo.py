@@ -113,7 +113,7 @@ class MongoEngine:
         self._settling: Settling | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unended: set[asyncio.Task[Any]] = set()
-        self.label = label_of(source) if isinstance(source, str) else _label_of_client(source)
+        self.label: str = label_of(source) if isinstance(source, str) else _label_of_client(source)
 
     @property
     def database(self) -> Database:
