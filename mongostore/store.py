@@ -27,7 +27,7 @@ from mongostore.repositories.rooms import (
     VerificationRepository,
     VoiceDeliveryRepository,
 )
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import SessionRepository, Tail, TailLimits
 from mongostore.repositories.threads import (
     ElementRepository,
     FileRepository,
@@ -55,6 +55,8 @@ class AsyncMongoStore:
         database: Its name; else what the target names, else `MONGOSTORE_DATABASE`, else `mongostore`.
         transactions: `off` accepts a standalone server, which cannot do them.
         ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
+        tail_limits: When a session's messages move out of its document, the same in all processes:
+            `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
 
     Raises:
         ConfigurationError: The target is none of these.
@@ -67,6 +69,7 @@ class AsyncMongoStore:
         *,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
         self._ensures_indexes = self._settings.ensure_indexes if ensure_indexes is None else ensure_indexes
@@ -79,7 +82,7 @@ class AsyncMongoStore:
         )
         self._connection = Connection(self._engine, self._settings.timeout)
         self._opening = asyncio.Lock()
-        self.sessions = SessionRepository(self._connection)
+        self.sessions = SessionRepository(self._connection, tail=Tail(self._connection, tail_limits))
         self.rooms = RoomRepository(self._connection)
         self.events = EventRepository(self._connection)
         self.bindings = BindingRepository(self._connection)

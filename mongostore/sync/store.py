@@ -13,6 +13,7 @@ from typing import Self
 from mongostore.engines import Capability, Transactions
 from mongostore.errors import NotOpenError
 from mongostore.portal import Portal, mirror
+from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
     SyncBindingRepository,
@@ -47,6 +48,7 @@ class MongoStore:
         database: Likewise.
         transactions: Likewise.
         ensure_indexes: Likewise.
+        tail_limits: Likewise.
 
     Raises:
         ConfigurationError: The target cannot work.
@@ -59,9 +61,15 @@ class MongoStore:
         *,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        tail_limits: TailLimits | None = None,
     ) -> None:
         self._make = functools.partial(
-            AsyncMongoStore, target, database, transactions=transactions, ensure_indexes=ensure_indexes
+            AsyncMongoStore,
+            target,
+            database,
+            transactions=transactions,
+            ensure_indexes=ensure_indexes,
+            tail_limits=tail_limits,
         )
         self._core = self._make()
         self._portal: Portal | None = None

@@ -16,14 +16,22 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 
 from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Event, Message, NotOpenError, Room
+from mongostore.repositories.sessions import TailLimits
 
-pytestmark = [pytest.mark.server, pytest.mark.usefixtures("small_sizes")]
+pytestmark = pytest.mark.server
 
 WRITES = ["insert", "update", "delete", "findAndModify"]
 COMMANDS = [*WRITES, "find"]
 LARGE = "x" * 2000
-KEEP, FULL = 4, 8
+# Tails that roll at 8 messages, by 4, and values that are soon too large to be embedded.
+LIMITS = TailLimits(keep=4, full=8, embed_bytes=1000, context_embed_bytes=1000)
+KEEP, FULL = LIMITS.keep, LIMITS.full
 Verb = Callable[[AsyncMongoStore, str], Awaitable[Any]]
+
+
+@pytest.fixture
+def tail_limits() -> TailLimits:
+    return LIMITS
 
 
 def message(n: int | str, content: str = "text") -> Message:
@@ -184,7 +192,8 @@ async def lossy_store(
     port = server.sockets[0].getsockname()[1]
     # Without the driver's own retry each loss is for the store to make good.
     options = "directConnection=true&retryWrites=false&serverMonitoringMode=poll"
-    async with AsyncMongoStore(f"mongodb://127.0.0.1:{port}/?{options}", database) as store:
+    uri = f"mongodb://127.0.0.1:{port}/?{options}"
+    async with AsyncMongoStore(uri, database, tail_limits=LIMITS) as store:
         yield store, network
     server.close()
 
