@@ -11,7 +11,7 @@ import pytest
 from pymongo import MongoClient
 
 from mongostore import MongoStore
-from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role
+from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, configure
 from mongostore.adapters.threadmem.shelf import Shelf
 from mongostore.engines.mongo import MongoEngine
 from tests.contract.wire import INDEXES, Sent, Wire, concerned, nested, settle, stages_of
@@ -39,6 +39,7 @@ def wired(
     with store:
         store.portal.run(settle(store.core))
         yield RoleThread.at(Shelf(store=store))
+        configure()
 
 
 def sent_by(wire: Wire, call: Any) -> list[Sent]:
@@ -125,15 +126,13 @@ def test_what_is_done_to_a_thread_costs_the_same_in_a_long_one(
                 looks_by_index(one)
 
 
-def test_messages_are_found_by_id_and_thread_by_an_index(
-    wired: type[RoleThread], wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_are_found_by_id_and_thread_by_an_index(wired: type[RoleThread], wire: Wire) -> None:
     thread, other = wired(), wired()
     for _ in range(30):
         thread.post("user", "hi")
         other.post("user", "hi")
     [message, *_] = thread.messages()
-    monkeypatch.setattr(RoleMessage, "_shelf", thread.shelf())
+    configure(store=wired.shelf().store)
     for columns, count in (({"id": message.id}, 1), ({"thread_id": thread.id}, 30)):
         sent = sent_by(wire, lambda columns=columns: RoleMessage.find(**columns))
         assert [one.name for one in sent] == ["find"]
