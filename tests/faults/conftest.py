@@ -7,8 +7,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
@@ -86,10 +87,12 @@ def guarded(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield started
 
 
-class Faults(NamedTuple):
-    """A store whose commands can be made to fail."""
+@dataclass(frozen=True)
+class Faults:
+    """A store whose commands can be made to fail, as are those of whoever opens another one by its URI."""
 
     store: AsyncMongoStore
+    uri: str
     app: str
     admin: AsyncMongoClient[dict[str, Any]]
 
@@ -121,7 +124,7 @@ async def faults(
         AsyncMongoStore(uri, database, tail_limits=tail_limits) as store,
     ):
         try:
-            yield Faults(store, database, admin)
+            yield Faults(store, uri, database, admin)
         finally:
             await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
             await admin.drop_database(database)

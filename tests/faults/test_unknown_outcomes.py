@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 
 from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Event, Message, NotOpenError, Room
@@ -342,14 +342,14 @@ async def test_a_member_that_has_just_started_is_asked_again(
     server_store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await server_store.rooms.create(Room(id="r"))
-    apply, refused = AsyncClientSession._apply_to, iter(range(2))
+    update, refused = AsyncCollection.find_one_and_update, iter(range(2))
 
-    def apply_to(session: AsyncClientSession, *arguments: Any, **options: Any) -> None:
-        if session.in_transaction and next(refused, None) is not None:
+    async def refuse(collection: Any, *arguments: Any, session: Any = None, **options: Any) -> Any:
+        if session and session.in_transaction and next(refused, None) is not None:
             # In the driver's words; its connection is to a member that was in no set when it was made.
             raise DriverConfigurationError("Sessions are not supported by this MongoDB deployment")
-        apply(session, *arguments, **options)
+        return await update(collection, *arguments, session=session, **options)
 
-    monkeypatch.setattr(AsyncClientSession, "_apply_to", apply_to)
+    monkeypatch.setattr(AsyncCollection, "find_one_and_update", refuse)
     stored = await server_store.events.commit(Event(room_id="r", channel_id="c"))
     assert (stored.index, [*refused]) == (0, [])
