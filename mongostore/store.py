@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
 from mongostore.engines.faults import unchained
@@ -55,11 +55,13 @@ class AsyncMongoStore:
         database: Its name; else what the target names, else `MONGOSTORE_DATABASE`, else `mongostore`.
         transactions: `off` accepts a standalone server, which cannot do them.
         ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
+        client_options: Options of PyMongo's client beside those that a URI names, as `AsyncMongoClient` takes
+            them: listeners, say, which no URI can name. For `mongomock://` they mean nothing.
         tail_limits: When a session's messages move out of its document, the same in all processes:
             `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
 
     Raises:
-        ConfigurationError: The target is none of these.
+        ConfigurationError: The target is none of these, or a Motor client is given with options.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class AsyncMongoStore:
         *,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        client_options: Mapping[str, Any] | None = None,
         tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
@@ -79,6 +82,7 @@ class AsyncMongoStore:
             default_database=self._settings.database,
             transactions=transactions,
             mongod=self._settings.mongod,
+            client_options=client_options,
         )
         self._connection = Connection(self._engine, self._settings.timeout)
         self._opening = asyncio.Lock()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mongostore.engines.embedded import EmbeddedEngine
@@ -23,6 +25,7 @@ def engine_for(
     default_database: str | None = None,
     transactions: Transactions = "required",
     mongod: Path | None = None,
+    client_options: Mapping[str, Any] | None = None,
 ) -> Engine:
     """Return the engine of a URI, or of a Motor client or database.
 
@@ -32,12 +35,15 @@ def engine_for(
         default_database: The database where neither says one; else `mongostore`.
         transactions: `off` accepts a standalone server.
         mongod: The binary for `mongod:///folder`.
+        client_options: Of PyMongo's client, beside the URI's; the embedded engine has no client.
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: It is none of these, or a client is given with options.
     """
     default = default_database or DEFAULT_DATABASE
     if is_motor(target):
+        if client_options:
+            raise ConfigurationError("client options go with a URI: a Motor client has its own")
         return engine_from_motor(target, database, default, transactions=transactions)
     if not isinstance(target, str):
         raise ConfigurationError(f"a store opens a URI or a Motor client, not {type(target).__name__}")
@@ -45,14 +51,16 @@ def engine_for(
     if scheme == "mongomock":
         return EmbeddedEngine(target.removeprefix("mongomock://"), database or default)
     if scheme in ("mongodb", "mongodb+srv"):
-        return MongoEngine(target, database, default, transactions=transactions)
+        return MongoEngine(target, database, default, transactions=transactions, options=client_options)
     if scheme == "mongod":
         parts = urlsplit(target)
         if parts.netloc or not parts.path.strip("/"):
             raise ConfigurationError(
                 "mongod:// takes an absolute folder after three slashes: mongod:///srv/chat"
             )
-        return MongodEngine(Path(unquote(parts.path)), database or default, binary=mongod)
+        return MongodEngine(
+            Path(unquote(parts.path)), database or default, binary=mongod, options=client_options
+        )
     raise ConfigurationError(
         "a store's URI starts with mongomock://, mongodb://, mongodb+srv:// or mongod:///folder"
     )

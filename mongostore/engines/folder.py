@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mongostore.engines.mongo import MongoEngine
 from mongostore.engines.mongod import Mongod
@@ -16,10 +18,18 @@ class MongodEngine(MongoEngine):
         directory: The folder; made when missing.
         database: The database.
         binary: The server to run; else it is looked for (see `Mongod`).
+        options: Client options, as `AsyncMongoClient` takes them.
     """
 
-    def __init__(self, directory: Path, database: str, *, binary: Path | None = None) -> None:
-        super().__init__("mongodb://127.0.0.1", database)
+    def __init__(
+        self,
+        directory: Path,
+        database: str,
+        *,
+        binary: Path | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__("mongodb://127.0.0.1", database, options=options)
         self._server = Mongod(directory, binary)
         self.label = f"mongod://{directory}"
 

@@ -153,7 +153,7 @@ class MongoEngine:
         named = _named_options(self._uri)
         options = {key: value for key, value in self._options.items() if key.lower() not in named}
         try:
-            self._client = AsyncMongoClient(self._uri, **options)
+            self._client = _new_client(self._uri, options)
             with pymongo.timeout(OPEN_SECONDS):
                 self._capabilities = await self._discover()
             is_set = self._client.topology_description.topology_type_name.startswith("ReplicaSet")
@@ -319,6 +319,14 @@ class MongoEngine:
             # Whoever calls itself by another name is struck off the list.
             reason = _OTHER_SET
         return UnavailableError(f"{self.label}: {reason}")
+
+
+def _new_client(uri: str, options: Mapping[str, Any]) -> AsyncMongoClient[dict[str, Any]]:
+    try:
+        return AsyncMongoClient(uri, **options)
+    except (TypeError, ValueError) as error:
+        # So the driver tells of values that cannot be, but of names in the other way.
+        raise DriverConfigurationError(str(error)) from None
 
 
 def label_of(uri: str) -> str:

@@ -7,8 +7,9 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from mongostore.engines import Capability, Transactions
 from mongostore.errors import NotOpenError
@@ -48,6 +49,7 @@ class MongoStore:
         database: Likewise.
         transactions: Likewise.
         ensure_indexes: Likewise.
+        client_options: Likewise.
         tail_limits: Likewise.
 
     Raises:
@@ -61,6 +63,7 @@ class MongoStore:
         *,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        client_options: Mapping[str, Any] | None = None,
         tail_limits: TailLimits | None = None,
     ) -> None:
         self._make = functools.partial(
@@ -69,6 +72,7 @@ class MongoStore:
             database,
             transactions=transactions,
             ensure_indexes=ensure_indexes,
+            client_options=client_options,
             tail_limits=tail_limits,
         )
         self._core = self._make()

@@ -13,7 +13,6 @@ from pymongo import MongoClient
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, configure
 from mongostore.adapters.threadmem.shelf import Shelf
-from mongostore.engines.mongo import MongoEngine
 from tests.contract.wire import INDEXES, Sent, Wire, concerned, nested, settle, stages_of
 
 pytestmark = pytest.mark.server
@@ -28,15 +27,9 @@ def wire(server_uri: str) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def wired(
-    server_uri: str, database: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[type[RoleThread]]:
+def wired(server_uri: str, database: str, wire: Wire) -> Iterator[type[RoleThread]]:
     """Role threads whose commands go past the wire."""
-    engine = MongoEngine(server_uri, database, options={"event_listeners": [wire]})
-    with monkeypatch.context() as patch:
-        patch.setattr("mongostore.store.engine_for", lambda *_, **__: engine)
-        store = MongoStore(server_uri, database)
-    with store:
+    with MongoStore(server_uri, database, client_options={"event_listeners": [wire]}) as store:
         store.portal.run(settle(store.core))
         yield RoleThread.at(Shelf(store=store))
         configure()
