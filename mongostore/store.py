@@ -40,7 +40,7 @@ from mongostore.repositories.rooms import (
     VerificationRepository,
     VoiceDeliveryRepository,
 )
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import SessionRepository, Tail, TailLimits
 from mongostore.repositories.threads import (
     ElementRepository,
     FileRepository,
@@ -77,6 +77,8 @@ class AsyncMongoStore:
             `MONGOSTORE_PREFIX`.
         transactions: `off` accepts a standalone server, which cannot do them.
         ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
+        tail_limits: When a session's messages move out of its document, the same in all processes:
+            `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
 
     Raises:
         ConfigurationError: If the target is none of these, or an argument does not fit it.
@@ -92,6 +94,7 @@ class AsyncMongoStore:
         prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
         self._ensures_indexes = self._settings.ensure_indexes if ensure_indexes is None else ensure_indexes
@@ -108,7 +111,7 @@ class AsyncMongoStore:
         self._timeout = self._settings.timeout if timeout is None else _check_timeout(timeout)
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
-        self.sessions: Final = SessionRepository(self._connection)
+        self.sessions: Final = SessionRepository(self._connection, tail=Tail(self._connection, tail_limits))
         self.rooms: Final = RoomRepository(self._connection)
         self.events: Final = EventRepository(self._connection)
         self.bindings: Final = BindingRepository(self._connection)

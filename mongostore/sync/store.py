@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from mongostore.engines import Capability, Target, Transactions, settings_of
 from mongostore.errors import NotOpenError
 from mongostore.portal import Portal
+from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
     StoreVerbs,
@@ -52,6 +53,7 @@ class MongoStore(StoreVerbs):
         prefix: Likewise.
         transactions: Likewise.
         ensure_indexes: Likewise.
+        tail_limits: Likewise.
 
     Raises:
         ConfigurationError: The target cannot work.
@@ -67,6 +69,7 @@ class MongoStore(StoreVerbs):
         prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        tail_limits: TailLimits | None = None,
     ) -> None:
         self._make = functools.partial(
             AsyncMongoStore,
@@ -78,6 +81,7 @@ class MongoStore(StoreVerbs):
             prefix=prefix,
             transactions=transactions,
             ensure_indexes=ensure_indexes,
+            tail_limits=tail_limits,
         )
         self._core = self._make()
         self._portal: Portal | None = None
