@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from mongostore.diagnostics import CheckResult, diagnose
 from mongostore.documents import COLLECTIONS
@@ -40,7 +40,7 @@ from mongostore.repositories.rooms import (
     VerificationRepository,
     VoiceDeliveryRepository,
 )
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import SessionRepository, Tail, TailLimits
 from mongostore.repositories.threads import (
     ElementRepository,
     FileRepository,
@@ -80,6 +80,8 @@ class AsyncMongoStore:
             `MONGOSTORE_PREFIX`.
         transactions: `off` accepts a standalone server, which cannot do them.
         ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
+        tail_limits: When a session's messages move out of its document, the same in all processes:
+            `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
 
     Raises:
         ConfigurationError: If the target is none of these, or an argument does not fit it.
@@ -95,6 +97,7 @@ class AsyncMongoStore:
         prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
         self._ensures_indexes = self._settings.ensure_indexes if ensure_indexes is None else ensure_indexes
@@ -112,24 +115,24 @@ class AsyncMongoStore:
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
-        self.sessions = SessionRepository(self._connection)
-        self.rooms = RoomRepository(self._connection)
-        self.events = EventRepository(self._connection)
-        self.bindings = BindingRepository(self._connection)
-        self.participants = ParticipantRepository(self._connection)
-        self.identities = IdentityRepository(self._connection)
-        self.verifications = VerificationRepository(self._connection)
-        self.tasks = TaskRepository(self._connection)
-        self.observations = ObservationRepository(self._connection)
-        self.read_markers = ReadMarkerRepository(self._connection)
-        self.voice_deliveries = VoiceDeliveryRepository(self._connection)
-        self.leases = LeaseRepository(self._connection)
-        self.users = UserRepository(self._connection)
-        self.files = FileRepository(self._connection)
-        self.threads = ThreadRepository(self._connection)
-        self.messages = ThreadMessageRepository(self._connection)
-        self.elements = ElementRepository(self._connection)
-        self.keys = KeyRepository(self._connection)
+        self.sessions: Final = SessionRepository(self._connection, tail=Tail(self._connection, tail_limits))
+        self.rooms: Final = RoomRepository(self._connection)
+        self.events: Final = EventRepository(self._connection)
+        self.bindings: Final = BindingRepository(self._connection)
+        self.participants: Final = ParticipantRepository(self._connection)
+        self.identities: Final = IdentityRepository(self._connection)
+        self.verifications: Final = VerificationRepository(self._connection)
+        self.tasks: Final = TaskRepository(self._connection)
+        self.observations: Final = ObservationRepository(self._connection)
+        self.read_markers: Final = ReadMarkerRepository(self._connection)
+        self.voice_deliveries: Final = VoiceDeliveryRepository(self._connection)
+        self.leases: Final = LeaseRepository(self._connection)
+        self.users: Final = UserRepository(self._connection)
+        self.files: Final = FileRepository(self._connection)
+        self.threads: Final = ThreadRepository(self._connection)
+        self.messages: Final = ThreadMessageRepository(self._connection)
+        self.elements: Final = ElementRepository(self._connection)
+        self.keys: Final = KeyRepository(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"

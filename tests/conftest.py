@@ -15,6 +15,7 @@ from pymongo import MongoClient, WriteConcern
 
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod import Mongod
+from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.faults.deployments import certificate, cluster
 
@@ -166,9 +167,17 @@ async def _empty(store: AsyncMongoStore) -> None:
 
 
 @pytest.fixture
-async def store(store_uri: str, database: str, emptied: list[str]) -> AsyncIterator[AsyncMongoStore]:
+def tail_limits() -> TailLimits:
+    """When messages leave a session's document; tests that want them to leave early give others."""
+    return TailLimits()
+
+
+@pytest.fixture
+async def store(
+    store_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+) -> AsyncIterator[AsyncMongoStore]:
     """An open store on each engine in turn."""
-    async with AsyncMongoStore(store_uri, database) as opened:
+    async with AsyncMongoStore(store_uri, database, tail_limits=tail_limits) as opened:
         yield opened
         if opened.engine.shared:
             await _empty(opened)
@@ -178,9 +187,11 @@ async def store(store_uri: str, database: str, emptied: list[str]) -> AsyncItera
 
 
 @pytest.fixture
-async def server_store(server_uri: str, database: str, emptied: list[str]) -> AsyncIterator[AsyncMongoStore]:
+async def server_store(
+    server_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+) -> AsyncIterator[AsyncMongoStore]:
     """An open store on the real server."""
-    async with AsyncMongoStore(server_uri, database) as opened:
+    async with AsyncMongoStore(server_uri, database, tail_limits=tail_limits) as opened:
         yield opened
         await _empty(opened)
         emptied.append(database)

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich import box
@@ -21,7 +21,7 @@ _WRONG = (IndexState.MISSING, IndexState.DIFFERS)
 _STYLES = {IndexState.PRESENT: "green", IndexState.FOREIGN: "dim"}
 _NO_OPTIONS = {"v", "ns", "key", "name"}
 
-indexes = typer.Typer(
+indexes: Final = typer.Typer(
     no_args_is_help=True, help="Show the index definitions, check a database, or apply them."
 )
 

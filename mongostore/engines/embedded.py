@@ -35,7 +35,7 @@ class EmbeddedEngine:
 
     def __init__(self, name: str, database: str, prefix: str = "") -> None:
         """Use the data of that `name` in this process, or with no name data of this engine's own."""
-        self.label = f"mongomock://{name}"
+        self.label: str = f"mongomock://{name}"
         self._prefix = prefix
         with LOCK:
             client = _NAMED.get(name) or Client()

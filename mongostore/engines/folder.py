@@ -33,7 +33,7 @@ class MongodEngine(MongoEngine):
     ) -> None:
         super().__init__("mongodb://127.0.0.1", database, prefix=prefix, options=options)
         self._server = Mongod(directory, binary)
-        self.label = f"mongod://{directory}"
+        self.label: str = f"mongod://{directory}"
 
     async def open(self) -> None:
         """Start the server, or join the one that runs in that folder, and connect.

@@ -113,7 +113,7 @@ class MongoEngine:
         self._settling: Settling | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unended: set[asyncio.Task[Any]] = set()
-        self.label = label_of(source) if isinstance(source, str) else _label_of_client(source)
+        self.label: str = label_of(source) if isinstance(source, str) else _label_of_client(source)
 
     @property
     def database(self) -> Database:
@@ -187,7 +187,7 @@ class MongoEngine:
             named = _named_options(self._source)
             options = {key: value for key, value in self._options.items() if key.lower() not in named}
             listeners = [*options.pop("event_listeners", ()), FailoverLog(self.label)]
-            return AsyncMongoClient(self._source, event_listeners=listeners, **options)
+            return _new_client(self._source, {**options, "event_listeners": listeners})
         return self._source
 
     async def close(self) -> None:
@@ -349,6 +349,14 @@ class MongoEngine:
             # Whoever calls itself by another name is struck off the list.
             reason = _OTHER_SET
         return UnavailableError(f"{self.label}: {reason}")
+
+
+def _new_client(uri: str, options: Mapping[str, Any]) -> AsyncMongoClient[dict[str, Any]]:
+    try:
+        return AsyncMongoClient(uri, **options)
+    except (TypeError, ValueError) as error:
+        # So the driver tells of values that cannot be, but of names in the other way.
+        raise DriverConfigurationError(str(error)) from None
 
 
 def label_of(uri: str) -> str:

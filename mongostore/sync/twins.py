@@ -1,11 +1,11 @@
-"""The blocking twins of the repositories: one line a verb."""
+"""The blocking twins of the repositories: one line a verb.
+
+Type checkers read `twins.pyi` instead, which `python -m tests.stubs` writes from the async repositories.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
-
-from mongostore.portal import Mirrored, Portal, mirror, mirror_iter
+from mongostore.portal import mirror, mirror_iter
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
     BindingRepository,
@@ -29,43 +29,23 @@ from mongostore.repositories.threads import (
     UserRepository,
 )
 from mongostore.store import AsyncMongoStore
-
-C = TypeVar("C")
-
-
-class _Mirror(Generic[C]):
-    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
-
-    def __init__(self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], C]) -> None:
-        self._store = store
-        self._find = find
-        self._found: tuple[AsyncMongoStore, C] | None = None
-
-    @property
-    def core(self) -> C:
-        """The async repository."""
-        if self._found is None or self._found[0] is not self._store.core:
-            self._found = self._store.core, self._find(self._store.core)
-        return self._found[1]
-
-    @property
-    def portal(self) -> Portal:
-        """The portal to the repository's event loop."""
-        return self._store.portal
+from mongostore.sync.mirror import Mirror, mirror_scope
 
 
-class SyncSessionRepository(_Mirror[SessionRepository]):
+class StoreVerbs:
+    """The verbs of `MongoStore` that its core alone carries out."""
+
+    check_indexes = mirror(AsyncMongoStore.check_indexes)
+    apply_indexes = mirror(AsyncMongoStore.apply_indexes)
+    describe = mirror(AsyncMongoStore.describe)
+    diagnose = mirror(AsyncMongoStore.diagnose)
+    usage = mirror(AsyncMongoStore.usage)
+
+
+class SyncSessionRepository(Mirror[SessionRepository]):
     """Blocking twin of `SessionRepository`."""
 
-    def in_namespace(self, namespace: str) -> SyncSessionRepository:
-        """Return the same verbs for another namespace, whose sessions are apart from all others.
-
-        Raises:
-            InvalidValueError: The name is no plain string, is empty or has a slash.
-        """
-        self.core.in_namespace(namespace)
-        return SyncSessionRepository(self._store, lambda core: self._find(core).in_namespace(namespace))
-
+    in_namespace = mirror_scope(SessionRepository.in_namespace)
     create = mirror(SessionRepository.create)
     get = mirror(SessionRepository.get)
     find = mirror(SessionRepository.find)
@@ -103,7 +83,7 @@ class SyncSessionRepository(_Mirror[SessionRepository]):
     delete_context = mirror(SessionRepository.delete_context)
 
 
-class SyncRoomRepository(_Mirror[RoomRepository]):
+class SyncRoomRepository(Mirror[RoomRepository]):
     """Blocking twin of `RoomRepository`."""
 
     create = mirror(RoomRepository.create)
@@ -128,7 +108,7 @@ class SyncRoomRepository(_Mirror[RoomRepository]):
     list_by_channel = mirror(RoomRepository.list_by_channel)
 
 
-class SyncEventRepository(_Mirror[EventRepository]):
+class SyncEventRepository(Mirror[EventRepository]):
     """Blocking twin of `EventRepository`."""
 
     commit = mirror(EventRepository.commit)
@@ -147,7 +127,7 @@ class SyncEventRepository(_Mirror[EventRepository]):
     threads = mirror(EventRepository.threads)
 
 
-class SyncBindingRepository(_Mirror[BindingRepository]):
+class SyncBindingRepository(Mirror[BindingRepository]):
     """Blocking twin of `BindingRepository`."""
 
     upsert = mirror(BindingRepository.upsert)
@@ -159,7 +139,7 @@ class SyncBindingRepository(_Mirror[BindingRepository]):
     iter = mirror_iter(BindingRepository.iter, ahead=100)
 
 
-class SyncParticipantRepository(_Mirror[ParticipantRepository]):
+class SyncParticipantRepository(Mirror[ParticipantRepository]):
     """Blocking twin of `ParticipantRepository`."""
 
     upsert = mirror(ParticipantRepository.upsert)
@@ -170,7 +150,7 @@ class SyncParticipantRepository(_Mirror[ParticipantRepository]):
     iter = mirror_iter(ParticipantRepository.iter, ahead=100)
 
 
-class SyncIdentityRepository(_Mirror[IdentityRepository]):
+class SyncIdentityRepository(Mirror[IdentityRepository]):
     """Blocking twin of `IdentityRepository`."""
 
     create = mirror(IdentityRepository.create)
@@ -182,7 +162,7 @@ class SyncIdentityRepository(_Mirror[IdentityRepository]):
     unlink_address = mirror(IdentityRepository.unlink_address)
 
 
-class SyncVerificationRepository(_Mirror[VerificationRepository]):
+class SyncVerificationRepository(Mirror[VerificationRepository]):
     """Blocking twin of `VerificationRepository`."""
 
     find = mirror(VerificationRepository.find)
@@ -193,7 +173,7 @@ class SyncVerificationRepository(_Mirror[VerificationRepository]):
     upsert_request = mirror(VerificationRepository.upsert_request)
 
 
-class SyncTaskRepository(_Mirror[TaskRepository]):
+class SyncTaskRepository(Mirror[TaskRepository]):
     """Blocking twin of `TaskRepository`."""
 
     create = mirror(TaskRepository.create)
@@ -204,7 +184,7 @@ class SyncTaskRepository(_Mirror[TaskRepository]):
     iter = mirror_iter(TaskRepository.iter, ahead=100)
 
 
-class SyncObservationRepository(_Mirror[ObservationRepository]):
+class SyncObservationRepository(Mirror[ObservationRepository]):
     """Blocking twin of `ObservationRepository`."""
 
     create = mirror(ObservationRepository.create)
@@ -212,7 +192,7 @@ class SyncObservationRepository(_Mirror[ObservationRepository]):
     iter = mirror_iter(ObservationRepository.iter, ahead=100)
 
 
-class SyncReadMarkerRepository(_Mirror[ReadMarkerRepository]):
+class SyncReadMarkerRepository(Mirror[ReadMarkerRepository]):
     """Blocking twin of `ReadMarkerRepository`."""
 
     mark = mirror(ReadMarkerRepository.mark)
@@ -221,7 +201,7 @@ class SyncReadMarkerRepository(_Mirror[ReadMarkerRepository]):
     by_channel = mirror(ReadMarkerRepository.by_channel)
 
 
-class SyncVoiceDeliveryRepository(_Mirror[VoiceDeliveryRepository]):
+class SyncVoiceDeliveryRepository(Mirror[VoiceDeliveryRepository]):
     """Blocking twin of `VoiceDeliveryRepository`."""
 
     find = mirror(VoiceDeliveryRepository.find)
@@ -229,7 +209,7 @@ class SyncVoiceDeliveryRepository(_Mirror[VoiceDeliveryRepository]):
     complete = mirror(VoiceDeliveryRepository.complete)
 
 
-class SyncLeaseRepository(_Mirror[LeaseRepository]):
+class SyncLeaseRepository(Mirror[LeaseRepository]):
     """Blocking twin of `LeaseRepository`."""
 
     acquire = mirror(LeaseRepository.acquire)
@@ -237,7 +217,7 @@ class SyncLeaseRepository(_Mirror[LeaseRepository]):
     release = mirror(LeaseRepository.release)
 
 
-class SyncUserRepository(_Mirror[UserRepository]):
+class SyncUserRepository(Mirror[UserRepository]):
     """Blocking twin of `UserRepository`."""
 
     upsert = mirror(UserRepository.upsert)
@@ -246,7 +226,7 @@ class SyncUserRepository(_Mirror[UserRepository]):
     find_by_identifier = mirror(UserRepository.find_by_identifier)
 
 
-class SyncFileRepository(_Mirror[FileRepository]):
+class SyncFileRepository(Mirror[FileRepository]):
     """Blocking twin of `FileRepository`."""
 
     upload = mirror(FileRepository.upload)
@@ -256,7 +236,7 @@ class SyncFileRepository(_Mirror[FileRepository]):
     delete = mirror(FileRepository.delete)
 
 
-class SyncThreadRepository(_Mirror[ThreadRepository]):
+class SyncThreadRepository(Mirror[ThreadRepository]):
     """Blocking twin of `ThreadRepository`."""
 
     create = mirror(ThreadRepository.create)
@@ -268,7 +248,7 @@ class SyncThreadRepository(_Mirror[ThreadRepository]):
     delete = mirror(ThreadRepository.delete)
 
 
-class SyncThreadMessageRepository(_Mirror[ThreadMessageRepository]):
+class SyncThreadMessageRepository(Mirror[ThreadMessageRepository]):
     """Blocking twin of `ThreadMessageRepository`."""
 
     merge = mirror(ThreadMessageRepository.merge)
@@ -283,7 +263,7 @@ class SyncThreadMessageRepository(_Mirror[ThreadMessageRepository]):
     delete_feedback = mirror(ThreadMessageRepository.delete_feedback)
 
 
-class SyncElementRepository(_Mirror[ElementRepository]):
+class SyncElementRepository(Mirror[ElementRepository]):
     """Blocking twin of `ElementRepository`."""
 
     upsert = mirror(ElementRepository.upsert)
@@ -293,7 +273,7 @@ class SyncElementRepository(_Mirror[ElementRepository]):
     delete = mirror(ElementRepository.delete)
 
 
-class SyncKeyRepository(_Mirror[KeyRepository]):
+class SyncKeyRepository(Mirror[KeyRepository]):
     """Blocking twin of `KeyRepository`."""
 
     create = mirror(KeyRepository.create)

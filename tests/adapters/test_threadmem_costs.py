@@ -11,9 +11,8 @@ import pytest
 from pymongo import MongoClient
 
 from mongostore import MongoStore
-from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role
+from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, configure
 from mongostore.adapters.threadmem.shelf import Shelf
-from mongostore.engines.mongo import MongoEngine
 from tests.contract.wire import INDEXES, Sent, Wire, concerned, nested, settle, stages_of
 
 pytestmark = pytest.mark.server
@@ -28,17 +27,12 @@ def wire(server_uri: str) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def wired(
-    server_uri: str, database: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[type[RoleThread]]:
+def wired(server_uri: str, database: str, wire: Wire) -> Iterator[type[RoleThread]]:
     """Role threads whose commands go past the wire."""
-    engine = MongoEngine(server_uri, database, options={"event_listeners": [wire]})
-    with monkeypatch.context() as patch:
-        patch.setattr("mongostore.store.engine_for", lambda *_, **__: engine)
-        store = MongoStore(server_uri, database)
-    with store:
+    with MongoStore(server_uri, database, client_options={"event_listeners": [wire]}) as store:
         store.portal.run(settle(store.core))
         yield RoleThread.at(Shelf(store=store))
+        configure()
 
 
 def sent_by(wire: Wire, call: Any) -> list[Sent]:
@@ -125,15 +119,13 @@ def test_what_is_done_to_a_thread_costs_the_same_in_a_long_one(
                 looks_by_index(one)
 
 
-def test_messages_are_found_by_id_and_thread_by_an_index(
-    wired: type[RoleThread], wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_are_found_by_id_and_thread_by_an_index(wired: type[RoleThread], wire: Wire) -> None:
     thread, other = wired(), wired()
     for _ in range(30):
         thread.post("user", "hi")
         other.post("user", "hi")
     [message, *_] = thread.messages()
-    monkeypatch.setattr(RoleMessage, "_shelf", thread.shelf())
+    configure(store=wired.shelf().store)
     for columns, count in (({"id": message.id}, 1), ({"thread_id": thread.id}, 30)):
         sent = sent_by(wire, lambda columns=columns: RoleMessage.find(**columns))
         assert [one.name for one in sent] == ["find"]

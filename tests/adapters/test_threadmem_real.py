@@ -20,6 +20,7 @@ from PIL import Image
 
 from mongostore import AccessDeniedError, MongoStore, NotFoundError, UnavailableError, UnsupportedError
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1RoleMessage
+from mongostore.adapters.threadmem.server.models import V1UpdateRoleThread
 from tests.conftest import absent
 from tests.environments import install, make_environment
 from tests.servers.rolehub import Hub, RoleServer
@@ -197,17 +198,15 @@ def test_names_and_metadata_are_saved_there_but_not_whether_it_is_public(thread:
     thread.name, thread.metadata = "new", {"l": 2}
     thread.save()
     assert (seen(thread).name, seen(thread).metadata) == ("new", {"l": 2})
-    thread._public = True
     with pytest.raises(UnavailableError, match="500"):
-        thread.save()
+        thread.update(V1UpdateRoleThread(public=True))
     assert seen(thread).public is False
 
 
 def test_what_is_public_there_stays_so(real: str, owner: str) -> None:
     thread = RoleThread(remote=real, public=True)
-    thread._public = False
     # It answers as if it had done so.
-    thread.save()
+    thread.update(V1UpdateRoleThread(public=False))
     assert thread.public is True
     assert seen(thread).public is True
 

@@ -15,7 +15,7 @@ import pytest
 from pymongo import MongoClient
 
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Message
-from mongostore.repositories.sessions import SessionRepository, tail
+from mongostore.repositories.sessions import SessionRepository, TailLimits
 from mongostore.repositories.sessions.contexts import SessionContexts
 from mongostore.repositories.sessions.integrating import SessionIntegration
 from tests.contract.wire import (
@@ -293,11 +293,9 @@ async def test_the_document_of_a_session_stays_small(server_store: AsyncMongoSto
     assert await server_store.sessions.count_messages("s") == 2000
 
 
-async def test_memory_stays_flat_over_10_000_operations(
-    server_store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # So few that the cache is full before the measuring begins.
-    monkeypatch.setattr(tail, "_PLACES", 100)
+# So few places that the cache is full before the measuring begins.
+@pytest.mark.parametrize("tail_limits", [TailLimits(places=100)], ids=["few-places"])
+async def test_memory_stays_flat_over_10_000_operations(server_store: AsyncMongoStore) -> None:
     sessions = server_store.sessions
 
     async def live_through(name: str) -> None:

@@ -139,6 +139,22 @@ async def test_a_target_that_cannot_work(target: Any, words: list[str]) -> None:
     await refused(target, ConfigurationError, *words)
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"nonsense": SECRET}, "nonsense"),
+        ({"maxPoolSize": "many"}, "maxPoolSize"),
+        ({"appName": 5}, "appName"),
+        ({"event_listeners": 5}, "event_listeners"),
+        ({"host": "elsewhere"}, "host"),
+        ({"tls": True, "tlsCAFile": "/no/such/file"}, "No such file"),
+    ],
+)
+async def test_a_client_option_that_cannot_be(options: dict[str, Any], word: str) -> None:
+    uri = f"mongodb://u:{SECRET}@localhost"
+    await refused(uri, ConfigurationError, "localhost", word, client_options=options)
+
+
 @pytest.mark.server
 @pytest.mark.parametrize("user", ["owner", "nobody"])
 async def test_a_wrong_password(guarded: str, user: str) -> None:

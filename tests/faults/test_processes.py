@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore
+from mongostore.repositories.sessions import TailLimits
 from tests.faults import test_writers
 from tests.faults.deployments import cluster
 from tests.faults.load import every_load, tell
@@ -53,17 +54,19 @@ async def test_twelve_first_starts_at_once(
             assert await store.rooms.exists(number)
 
 
+@pytest.mark.parametrize("tail_limits", [TailLimits(keep=4, full=8)], ids=["small-tails"])
 async def test_eight_processes_that_roll_one_session_lose_double_and_reorder_nothing(
     child: Child,
     readers: Any,
     server_uri: str,
     server_store: AsyncMongoStore,
     database: str,
+    tail_limits: TailLimits,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(test_writers, "PROCESSES", ROLLERS)
     await test_writers.test_many_writers_lose_double_and_reorder_nothing(
-        child, readers, server_uri, server_store, database, amount=8, size=200, keep=4, full=8
+        child, readers, server_uri, server_store, database, amount=8, size=200, tail_limits=tail_limits
     )
 
 

@@ -8,6 +8,7 @@ import random
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -263,7 +264,7 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
     monkeypatch.setenv("MONGOSTORE_TIMEOUT", "2")
     app = f"{server_uri}{'&' if '?' in server_uri else '/?'}appName=stalled-{database}"
     async with AsyncMongoStore(app, database) as store:
-        stalled = faults._replace(app=f"stalled-{database}")
+        stalled = replace(faults, app=f"stalled-{database}")
         await stalled.fail(["insert"], 2, blockConnection=True, blockTimeMS=2500)
         working = [asyncio.create_task(store.events.commit(said(0)))]
         await asyncio.sleep(0.3)
@@ -288,7 +289,7 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
 async def test_closing_the_store_ends_those_who_wait(
     faults: Any, room: Event, moment: float, stalled: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = AsyncMongoStore(faults.store.engine._uri, faults.store.engine.database.name)
+    store = AsyncMongoStore(faults.uri, faults.store.engine.database.name)
     await store.open()
     if stalled:
         await faults.fail([stalled], 1, blockConnection=True, blockTimeMS=600)

@@ -12,18 +12,26 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 
 from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Event, Message, NotOpenError, Room
+from mongostore.repositories.sessions import TailLimits
 
-pytestmark = [pytest.mark.server, pytest.mark.usefixtures("small_sizes")]
+pytestmark = pytest.mark.server
 
 WRITES = ["insert", "update", "delete", "findAndModify"]
 COMMANDS = [*WRITES, "find"]
 LARGE = "x" * 2000
-KEEP, FULL = 4, 8
+# Tails that roll at 8 messages, by 4, and values that are soon too large to be embedded.
+LIMITS = TailLimits(keep=4, full=8, embed_bytes=1000, context_embed_bytes=1000)
+KEEP, FULL = LIMITS.keep, LIMITS.full
 Verb = Callable[[AsyncMongoStore, str], Awaitable[Any]]
+
+
+@pytest.fixture
+def tail_limits() -> TailLimits:
+    return LIMITS
 
 
 def message(n: int | str, content: str = "text") -> Message:
@@ -184,7 +192,8 @@ async def lossy_store(
     port = server.sockets[0].getsockname()[1]
     # Without the driver's own retry each loss is for the store to make good.
     options = "directConnection=true&retryWrites=false&serverMonitoringMode=poll"
-    async with AsyncMongoStore(f"mongodb://127.0.0.1:{port}/?{options}", database) as store:
+    uri = f"mongodb://127.0.0.1:{port}/?{options}"
+    async with AsyncMongoStore(uri, database, tail_limits=LIMITS) as store:
         yield store, network
     server.close()
 
@@ -333,14 +342,14 @@ async def test_a_member_that_has_just_started_is_asked_again(
     server_store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await server_store.rooms.create(Room(id="r"))
-    apply, refused = AsyncClientSession._apply_to, iter(range(2))
+    update, refused = AsyncCollection.find_one_and_update, iter(range(2))
 
-    def apply_to(session: AsyncClientSession, *arguments: Any, **options: Any) -> None:
-        if session.in_transaction and next(refused, None) is not None:
+    async def refuse(collection: Any, *arguments: Any, session: Any = None, **options: Any) -> Any:
+        if session and session.in_transaction and next(refused, None) is not None:
             # In the driver's words; its connection is to a member that was in no set when it was made.
             raise DriverConfigurationError("Sessions are not supported by this MongoDB deployment")
-        apply(session, *arguments, **options)
+        return await update(collection, *arguments, session=session, **options)
 
-    monkeypatch.setattr(AsyncClientSession, "_apply_to", apply_to)
+    monkeypatch.setattr(AsyncCollection, "find_one_and_update", refuse)
     stored = await server_store.events.commit(Event(room_id="r", channel_id="c"))
     assert (stored.index, [*refused]) == (0, [])

@@ -117,5 +117,7 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
     for binding in store.bindings.iter("r"):
         assert_type(binding, Binding)
+    assert_type(store.bindings.list("r"), Page[Binding])
+    assert_type(store.rooms.update("r", metadata={"k": 1}), Room)
     for piece in store.files.read("key"):
         assert_type(piece, bytes)

@@ -37,7 +37,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_wheel_holds_the_package_its_indexes_and_its_dialogues(built: Path) -> None:
+def test_the_wheel_holds_the_package_its_stubs_its_indexes_and_its_dialogues(built: Path) -> None:
     [wheel] = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"mongostore"}
@@ -47,8 +47,11 @@ def test_the_wheel_holds_the_package_its_indexes_and_its_dialogues(built: Path) 
         ("indexes", "*.json"),
         ("mongostore/dialogues", "*.jsonl"),
         ("mongostore", "**/*.py"),
+        ("mongostore", "**/*.pyi"),
     ):
-        for path in (ROOT / folder).glob(pattern):
+        paths = list((ROOT / folder).glob(pattern))
+        assert paths
+        for path in paths:
             inside = path.relative_to(ROOT).as_posix()
             assert (inside if inside.startswith("mongostore/") else f"mongostore/{inside}") in names
 
