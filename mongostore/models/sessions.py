@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Protocol, TypedDict
+from typing import Annotated, Any, Protocol, Self, TypedDict
 
 from pydantic import Field
 
+from mongostore.errors import InvalidValueError
 from mongostore.ids import MintedId
 from mongostore.models.fields import Id, JsonObject, JsonValue, MergedMap, StoreOwned, Text, Time
 from mongostore.models.value import Value
+from mongostore.values import check_id, check_text
 
 
 class Message(Value):
@@ -42,6 +45,46 @@ class Message(Value):
     updated_at: Time | None = None
     position: Annotated[int | None, StoreOwned()] = None
     number: Annotated[int | None, StoreOwned()] = None
+
+    @classmethod
+    def from_openai(
+        cls,
+        message: Mapping[str, Any],
+        *,
+        id: str | None = None,
+        conversation_id: str = "default",
+        created_at: datetime | None = None,
+    ) -> Self:
+        """Build a message of OpenAI's chat form; what it has beside its role and content goes to `data`.
+
+        Args:
+            message: Such as `{"role": "tool", "content": "42", "tool_call_id": "c1"}`.
+            id: The message's id; minted when not given.
+            conversation_id: The conversation that it belongs to.
+            created_at: When it was said; set by the store when not given.
+
+        Raises:
+            InvalidValueError: If it has no role, or no such form at all.
+        """
+        if not isinstance(message, Mapping):
+            raise InvalidValueError("message", f"must be a dict, not {type(message).__name__}")
+        role = check_text("role", message.get("role"))
+        # A content of None is kept apart from none at all, for what `to_openai` returns is equal.
+        kept = {"role", "content"} if message.get("content") is not None else {"role"}
+        given = {} if id is None else {"id": check_id("id", id)}
+        return cls(
+            **given,
+            conversation_id=check_id("conversation_id", conversation_id),
+            role=role,
+            content=message.get("content"),
+            data={name: value for name, value in message.items() if name not in kept},
+            created_at=created_at,
+        )
+
+    def to_openai(self) -> dict[str, Any]:
+        """Return OpenAI's chat form: of a message from `from_openai` what that was given, equal."""
+        told = {"role": self.role} if self.content is None else {"role": self.role, "content": self.content}
+        return {**told, **{name: value for name, value in self.data.items() if name not in told}}
 
 
 class Preview(Value):

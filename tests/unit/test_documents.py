@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from mongostore.documents import keys, notes, people, rooms, sessions, stored, threads
 from mongostore.documents.participants import StoredParticipant
@@ -621,6 +621,23 @@ def test_what_is_no_value_of_ours_is_refused_by_its_type(what: str) -> None:
         TAKES_VALUES[what]({"id": PRIVATE})
     assert refused.value.path == what
     assert PRIVATE not in str(refused.value)
+
+
+VALUES = {
+    **{name: entity.least for name, entity in ENTITIES.items() if name in TAKES_VALUES},
+    "delivery": ENTITIES["voice delivery"].least,
+    "feedback": Feedback(id="f", message_id="m", value=1),
+}
+
+
+@pytest.mark.parametrize("what", TAKES_VALUES)
+def test_a_subclass_whose_own_members_would_be_lost_is_refused_and_another_is_not(what: str) -> None:
+    value = VALUES[what]
+    more = create_model("More", __base__=type(value), mood=(str, PRIVATE))
+    with pytest.raises(InvalidValueError, match=r"^\S+: no \w+ has mood: put them into data$"):
+        TAKES_VALUES[what](more(**value.model_dump()))
+    same = create_model("Same", __base__=type(value))
+    assert TAKES_VALUES[what](same(**value.model_dump())) == TAKES_VALUES[what](value)
 
 
 def has_data(entity: Entity) -> bool:
