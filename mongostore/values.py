@@ -271,7 +271,12 @@ def escape_key(key: str) -> str:
 
 def unescape_key(key: str) -> str:
     """Return the key that `escape_key` was given."""
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else "", key) if "%" in key else key
+    if "%" not in key:
+        return key
+    try:
+        return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else "", key)
+    except OverflowError:
+        raise ValueError("has a key of no character") from None
 
 
 def preview_text(content: object) -> str:

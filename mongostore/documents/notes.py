@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, document, given, reader, write, writer
+from mongostore.documents.stored import SCHEMA_VERSION, reader, writer
 from mongostore.models import Observation, Task, VoiceDelivery
 
 
@@ -57,16 +57,10 @@ to_stored_task = writer(Task, "task")
 to_observation = reader(Observation, "observation")
 to_stored_observation = writer(Observation, "observation")
 to_delivery = reader(VoiceDelivery, "voice delivery")
-
-
-def to_stored_delivery(delivery: VoiceDelivery) -> Raw:
-    """Return a voice delivery in its stored form.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    stored = write(given("delivery", delivery, VoiceDelivery))
-    return document(
-        f"voice delivery {delivery.key!r}", {"_id": key_of(stored["room_id"], stored["key"]), **stored}
-    )
+to_stored_delivery = writer(
+    VoiceDelivery,
+    "voice delivery",
+    "key",
+    "delivery",
+    lambda delivery, stored: {"_id": key_of(stored["room_id"], stored["key"])},
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, document, given, reader, write, writer
+from mongostore.documents.stored import SCHEMA_VERSION, reader, writer
 from mongostore.models import Identity, Verification, VerificationRequest
 from mongostore.models.fields import scope_of
 from mongostore.values import check_id
@@ -39,7 +39,14 @@ class StoredRequest(VerificationRequest):
 
 
 to_identity = reader(Identity, "identity")
+to_stored_identity = writer(Identity, "identity")
 to_verification = reader(Verification, "verification")
+to_stored_verification = writer(
+    Verification,
+    "verification",
+    "identity_id",
+    more=lambda verification, stored: {"_id": key_of(stored["identity_id"], stored["organization_id"])},
+)
 to_request = reader(VerificationRequest, "request")
 to_stored_request = writer(VerificationRequest, "request")
 
@@ -55,26 +62,3 @@ def address_key(channel_type: str, address: str, organization_id: str | None) ->
         "a": check_id("address", address),
         "o": scope_of(organization_id),
     }
-
-
-def to_stored_identity(identity: Identity, token: str) -> Raw:
-    """Return an identity in its stored form.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    stored = write(given("identity", identity, Identity))
-    return document(f"identity {identity.id!r}", stored, token=token)
-
-
-def to_stored_verification(verification: Verification) -> Raw:
-    """Return a verification in its stored form.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    stored = write(given("verification", verification, Verification))
-    key = key_of(stored["identity_id"], stored["organization_id"])
-    return document("a verification", {"_id": key, **stored})

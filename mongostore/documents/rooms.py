@@ -13,12 +13,12 @@ from mongostore.documents.stored import (
     SCHEMA_VERSION,
     Raw,
     check_size,
-    document,
     given,
     reader,
     sized,
     write,
     write_slim,
+    writer,
 )
 from mongostore.models import Binding, Event, Participant, Room
 from mongostore.models.fields import Id, JsonObject
@@ -124,17 +124,6 @@ def to_rewrite(event: Event) -> Raw:
     return update
 
 
-def to_stored_binding(binding: Binding) -> Raw:
-    """Return a binding in its stored form, without what its room gives it.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    stored = write(given("binding", binding, Binding))
-    return document(f"binding {binding.channel_id!r}", stored, names=binding_names(binding))
-
-
 def correspondent_name(participant_id: str) -> str:
     """Return the name by which a binding of this correspondent is found."""
     return json.dumps([participant_id])
@@ -169,15 +158,12 @@ def route_name(channel_id: str, name: str) -> str:
     return json.dumps([channel_id, name])
 
 
-def to_stored_participant(participant: Participant) -> Raw:
-    """Return a participant in its stored form, without what its room gives it.
-
-    Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    stored = write(given("participant", participant, Participant))
-    stored["participant_id"] = stored.pop("id")
+def _routes(participant: Participant, stored: Raw) -> Raw:
     names = dict.fromkeys(filter(None, [stored["participant_id"], stored["identity_id"]]))
-    routes = [route_name(channel, name) for channel in stored["channel_ids"] for name in names]
-    return document(f"participant {participant.id!r}", stored, routes=routes)
+    return {"routes": [route_name(channel, name) for channel in stored["channel_ids"] for name in names]}
+
+
+to_stored_binding = writer(
+    Binding, "binding", "channel_id", more=lambda binding, stored: {"names": binding_names(binding)}
+)
+to_stored_participant = writer(Participant, "participant", "participant_id", more=_routes)

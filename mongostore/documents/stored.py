@@ -120,27 +120,33 @@ def reader(
     return lambda raw: read_as(kind, raw, lambda: read(raw), key)
 
 
-def writer(model: type[M], kind: str) -> Callable[[M], Raw]:
-    """Return what makes documents of values that have an id.
+def writer(
+    model: type[M],
+    kind: str,
+    key: str = "_id",
+    path: str | None = None,
+    more: Callable[[M, Raw], Raw] = lambda value, stored: {},
+) -> Callable[[M], Raw]:
+    """Return what makes documents of a model's values, but for what the store adds.
 
     What it returns raises `InvalidValueError` where a value cannot be stored, and `DocumentTooLargeError`.
+
+    Args:
+        model: The model.
+        kind: What it is called in errors.
+        key: The stored name of the model's id, or of what else names the document.
+        path: What the argument is called in errors, where it is not the kind.
+        more: Returns what is stored beside the members, of a value and its stored form.
     """
 
     def write_one(value: M) -> Raw:
-        stored = write(given(kind, value, model))
-        return document(f"{kind} {stored['id']!r}", stored)
+        stored = write(given(path or kind, value, model))
+        if "id" in stored:
+            stored = {key: stored.pop("id"), **stored}
+        name = stored[key]
+        return sized(f"{kind} {name!r}", {**stored, **more(value, stored), "schema_version": SCHEMA_VERSION})
 
     return write_one
-
-
-def document(what: str, stored: Raw, **more: Any) -> Raw:
-    """Return what `write` has made as a document, with what the store adds.
-
-    Raises:
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    key = {"_id": stored.pop("id")} if "id" in stored else {}
-    return sized(what, {**key, **stored, **more, "schema_version": SCHEMA_VERSION})
 
 
 def write(value: BaseModel) -> Raw:

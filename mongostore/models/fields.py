@@ -29,6 +29,7 @@ from mongostore.values import (
     to_micros,
     unescape_key,
     unpack,
+    unpack_members,
 )
 
 
@@ -113,18 +114,11 @@ def _write_lists(path: str, value: Any) -> dict[str, list[str]]:
 
 
 def _read_lists(stored: Any) -> Any:
-    return {_key(key): ids for key, ids in stored.items()} if isinstance(stored, dict) else stored
+    return {unescape_key(key): ids for key, ids in stored.items()} if isinstance(stored, dict) else stored
 
 
 def _read_map(stored: Any) -> Any:
-    return {_key(key): unpack(value) for key, value in stored.items()} if isinstance(stored, dict) else stored
-
-
-def _key(stored: str) -> str:
-    try:
-        return unescape_key(stored)
-    except OverflowError:
-        raise ValueError("has a key of no character") from None
+    return unpack_members(stored) if isinstance(stored, dict) else stored
 
 
 def _write_name(path: str, value: Any) -> Any:

@@ -307,7 +307,7 @@ ENTITIES = {
     "identity": Entity(
         Identity(id="i1", organization_id="o1", addresses={"e.mail": ["a@b.c", ""], "": []}, data=ODD),
         Identity(id="i2"),
-        lambda identity: people.to_stored_identity(identity, "t"),
+        lambda identity: {**people.to_stored_identity(identity), "token": "t"},
         people.to_identity,
         people.StoredIdentity,
         "organization_id",
@@ -477,7 +477,7 @@ TAKES_VALUES: dict[str, Callable[[Any], Any]] = {
     "event": lambda value: rooms.to_stored_event(value, NOW),
     "binding": rooms.to_stored_binding,
     "participant": rooms.to_stored_participant,
-    "identity": lambda value: people.to_stored_identity(value, "t"),
+    "identity": people.to_stored_identity,
     "verification": people.to_stored_verification,
     "request": people.to_stored_request,
     "task": notes.to_stored_task,

@@ -42,7 +42,7 @@ class IdentityRepository(Repository):
             DocumentTooLargeError: It takes more than a document can hold.
         """
         call = current_call()
-        stored = to_stored_identity(identity, call.token)
+        stored = {**to_stored_identity(identity), "token": call.token}
 
         async def insert(session: Any) -> None:
             for channel_type, held in identity.addresses.items():
