@@ -32,6 +32,7 @@ MiB = 1024 * 1024
 # More than an iteration or a search asks for at once, and many times what a page shows.
 THREADS = 250
 PAGE = 12
+WITH_FILES = 60
 LONG = 600
 KINDS = ("threads", "messages", "elements", "users", "files")
 CONTENT = b"x" * (3 * MiB)
@@ -53,7 +54,7 @@ async def thread(store: AsyncMongoStore, number: int, ada: str) -> None:
         )
     if number % 4 == 0:
         await store.messages.upsert_feedback(Feedback(id=name, message_id=f"{name}-1", value=number % 8 // 4))
-    for which in range(2):
+    for which in range(2 if number < WITH_FILES else 0):
         key = f"{name}/{which}"
         await store.elements.upsert(
             Element(id=key, thread_id=name, message_id=f"{name}-{which}", file_key=key)
