@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient, WriteConcern
+from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod import Mongod
@@ -156,11 +157,12 @@ def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
     cases = getattr(request.node, "callspec", None)
     is_on_server = cases is not None and cases.params.get("store_uri") == "server"
     names = request.fixturenames
-    return "server_store" in names or ("store" in names and is_on_server)
+    return not {"server_store", "faults"}.isdisjoint(names) or ("store" in names and is_on_server)
 
 
-async def _empty(store: AsyncMongoStore) -> None:
-    database = store.engine.database.with_options(write_concern=WriteConcern(1))
+async def empty(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Delete all documents of a database, which keeps its indexes."""
+    database = database.with_options(write_concern=WriteConcern(1))
     for name in await database.list_collection_names():
         await database[name].delete_many({})
 
@@ -171,7 +173,7 @@ async def store(store_uri: str, database: str, emptied: list[str]) -> AsyncItera
     async with AsyncMongoStore(store_uri, database) as opened:
         yield opened
         if opened.engine.shared:
-            await _empty(opened)
+            await empty(opened.engine.database)
             emptied.append(database)
         else:
             await opened.engine.database.client.drop_database(database)
@@ -182,5 +184,5 @@ async def server_store(server_uri: str, database: str, emptied: list[str]) -> As
     """An open store on the real server."""
     async with AsyncMongoStore(server_uri, database) as opened:
         yield opened
-        await _empty(opened)
+        await empty(opened.engine.database)
         emptied.append(database)
