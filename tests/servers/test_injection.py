@@ -174,7 +174,7 @@ async def test_every_member_of_every_body_is_known(services: list[Service]) -> N
             assert path.format(**OWN)
 
 
-# Each fourth of the requests, which differ in three shapes in turn, is of each shape once in three times.
+# The shapes of what is tried come in turns of three: each fourth request has all of them alike.
 @pytest.mark.parametrize(
     ("store_uri", "every"),
     [
