@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
@@ -19,22 +18,20 @@ from pymongo.errors import (
 from pymongo.errors import (
     ConnectionFailure,
     InvalidOperation,
-    InvalidURI,
     NetworkTimeout,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
 from pymongo.read_preferences import ReadPreference
-from pymongo.uri_parser import parse_uri, validate_options
 from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.facts import CollectionUsage, Deployment, ping_times
-from mongostore.engines.failover import FailoverLog
 from mongostore.engines.faults import translate
 from mongostore.engines.protocol import Capability, Collection, Database
 from mongostore.engines.settling import Settling
 from mongostore.engines.transactions import DRIVER, Client, Statements, deadline, end_abandoned, transact
+from mongostore.engines.uris import first_line, label_of, label_of_client, named_options
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
 
 R = TypeVar("R")
@@ -53,6 +50,8 @@ _DEFAULTS: dict[str, Any] = {
     "serverSelectionTimeoutMS": int(OPEN_SECONDS * 1000),
     "connectTimeoutMS": 4000,
 }
+_log = logging.getLogger("mongostore.failover")
+
 # What a server without Atlas Search answers to its listing: unknown stage, or not configured.
 _NO_SEARCH = {59, 31082, 40324}
 _CLOSES = "it closes the connection: if it wants TLS, say tls=true"
@@ -111,9 +110,10 @@ class MongoEngine:
         self._client: Client | None = None
         self._capabilities: frozenset[Capability] = frozenset()
         self._settling: Settling | None = None
+        self._primary: str | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unended: set[asyncio.Task[Any]] = set()
-        self.label: str = label_of(source) if isinstance(source, str) else _label_of_client(source)
+        self.label: str = label_of(source) if isinstance(source, str) else label_of_client(source)
 
     @property
     def database(self) -> Database:
@@ -164,6 +164,7 @@ class MongoEngine:
             self._client = self._open_client()
             with pymongo.timeout(OPEN_SECONDS):
                 self._capabilities = await self._discover()
+            self._primary = _primary_of(self._client)
             is_set = self._client.topology_description.topology_type_name.startswith("ReplicaSet")
             if is_set and self.database.write_concern.document["w"] == "majority":
                 self._settling = Settling(self._client, self.collection("sessions"))
@@ -175,7 +176,7 @@ class MongoEngine:
         except InvalidOperation:
             raise ConfigurationError(f"{self.label}: the client that was handed in is closed") from None
         except DriverConfigurationError as error:
-            raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
+            raise ConfigurationError(f"{self.label}: {first_line(error)}") from None
         except OSError as error:
             # A certificate that holds none, say.
             raise ConfigurationError(f"{self.label}: a certificate it names: {error.strerror}") from None
@@ -184,10 +185,9 @@ class MongoEngine:
 
     def _open_client(self) -> Client:
         if isinstance(self._source, str):
-            named = _named_options(self._source)
+            named = named_options(self._source)
             options = {key: value for key, value in self._options.items() if key.lower() not in named}
-            listeners = [*options.pop("event_listeners", ()), FailoverLog(self.label)]
-            return _new_client(self._source, {**options, "event_listeners": listeners})
+            return _new_client(self._source, options)
         return self._source
 
     async def close(self) -> None:
@@ -217,7 +217,20 @@ class MongoEngine:
                 await end_abandoned(self.database.client)
         except (PyMongoError, TimeoutError):
             return False
+        self._log_failover()
         return True
+
+    def _log_failover(self) -> None:
+        """Log that another server is the primary now.
+
+        Not by a listener: with one, PyMongo 4.20 fails in a forked child.
+        """
+        assert self._client is not None
+        before, self._primary = self._primary, _primary_of(self._client) or self._primary
+        if before not in (None, self._primary):
+            _log.warning(
+                "the primary is now %s (was %s)", self._primary, before, extra={"address": self.label}
+            )
 
     async def describe(self) -> Deployment:
         """Return what the deployment is and how fast it answers.
@@ -359,16 +372,11 @@ def _new_client(uri: str, options: Mapping[str, Any]) -> AsyncMongoClient[dict[s
         raise DriverConfigurationError(str(error)) from None
 
 
-def label_of(uri: str) -> str:
-    """Return the scheme and hosts of a URI: no user, password, path or option."""
-    # Greedy to the last @, so that not even a password with an unescaped one shows.
-    found = re.match(r"([a-z+]*://)(?:.*@)?([^/?]*)", uri)
-    return f"{found[1]}{found[2]}" if found else "the URI"
-
-
-def _label_of_client(client: Client) -> str:
-    hosts = client.topology_description.server_descriptions()
-    return "mongodb://" + ",".join(f"{host}:{port}" for host, port in hosts)
+def _primary_of(client: Client) -> str | None:
+    for (host, port), server in client.topology_description.server_descriptions().items():
+        if server.server_type_name == "RSPrimary":
+            return f"{host}:{port}"
+    return None
 
 
 def _keep_commands_out_of_logs() -> None:
@@ -382,25 +390,3 @@ def _topology(hello: Mapping[str, Any]) -> str:
     if hello.get("msg") == "isdbgrid":
         return "sharded"
     return f"replica set {hello['setName']}" if "setName" in hello else "standalone"
-
-
-def _named_options(uri: str) -> set[str]:
-    """Return the names, in lower case, of the options that a URI sets, having checked them."""
-    # Checked without the DNS look-ups that an SRV address takes.
-    plain = uri.replace("mongodb+srv://", "mongodb://", 1)
-    try:
-        options = parse_uri(plain, validate=False)["options"]
-        # Not while they are parsed: the driver would then tell neither the option nor the file.
-        validate_options(options)
-    except OSError as error:
-        # The driver opens the certificates that are named.
-        raise ConfigurationError(f"{label_of(uri)}: {error.filename}: {error.strerror}") from None
-    except (InvalidURI, DriverConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"{label_of(uri)}: {_first_line(error)}") from None
-    return {name.lower() for name in options}
-
-
-def _first_line(error: Exception) -> str:
-    # PyMongo quotes a password in one text alone: that of a URI whose user info is not escaped.
-    line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "user name and password must be percent-encoded" if "@" in line or "quote" in line else line

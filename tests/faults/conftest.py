@@ -16,6 +16,7 @@ from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Message
 from mongostore.repositories.sessions import TailLimits
+from tests.conftest import empty
 from tests.faults.deployments import Cluster, certificate, cluster, standalone, with_options
 
 Child = Callable[..., subprocess.Popen[str]]
@@ -114,20 +115,27 @@ class Faults:
 
 @pytest.fixture
 async def faults(
-    server_uri: str, admin_uri: str, database: str, tail_limits: TailLimits
+    server_uri: str,
+    admin_uri: str,
+    database: str,
+    tail_limits: TailLimits,
+    emptied: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Faults]:
     """A store on the real server, and the means to make its commands fail."""
-    # A server that says it is going is asked again soon.
-    uri = with_options(server_uri, appName=database, heartbeatFrequencyMS=500)
-    async with (
-        AsyncMongoClient(admin_uri) as admin,
-        AsyncMongoStore(uri, database, tail_limits=tail_limits) as store,
-    ):
-        try:
-            yield Faults(store, uri, database, admin)
-        finally:
-            await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-            await admin.drop_database(database)
+    # A server that says it is going is asked again soon; else the driver waits half a second after each lost
+    # connection, and as long until it no longer listens to what the server would say by itself.
+    monkeypatch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.01)
+    options = {"heartbeatFrequencyMS": 500, "serverMonitoringMode": "poll"}
+    uri = with_options(server_uri, appName=database, **options)
+    async with AsyncMongoClient[dict[str, Any]](admin_uri) as admin:
+        async with AsyncMongoStore(uri, database, tail_limits=tail_limits) as store:
+            try:
+                yield Faults(store, uri, database, admin)
+            finally:
+                await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+        await empty(admin[database])
+        emptied.append(database)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from tests.faults.load import every_load, tell
 
 pytestmark = pytest.mark.server
 
-FORKS = 100
 STARTS = 12
 ROLLERS = 8
 PATIENCE = 200
@@ -28,10 +27,11 @@ Child = Callable[..., Popen[str]]
 Record = Callable[[str, object], None]
 
 
-def test_a_hundred_forks_from_a_busy_process_work_and_end(
-    child: Child, server_uri: str, database: str
+@pytest.mark.parametrize("forks", [25, pytest.param(100, marks=pytest.mark.long)])
+def test_forks_from_a_busy_process_work_and_end(
+    child: Child, server_uri: str, database: str, forks: int
 ) -> None:
-    process = child("preforker.py", server_uri, database, FORKS)
+    process = child("preforker.py", server_uri, database, forks)
     _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (0, "")
 

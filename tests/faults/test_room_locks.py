@@ -118,7 +118,7 @@ async def test_a_process_that_is_killed_frees_its_rooms_when_their_leases_end(
 
     waiting = asyncio.create_task(wait())
     # Longer than its lease: as long as it lives, it keeps the room.
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(1.5)
     assert not entered.is_set()
     process.kill()
     await asyncio.wait_for(waiting, SOON)
@@ -137,7 +137,7 @@ async def test_a_section_that_outlasts_its_lease_keeps_the_room(
     async with locks.locked("r"):
         inside = True
         waiting = asyncio.create_task(enter())
-        await asyncio.sleep(3)
+        await asyncio.sleep(2)
         assert not waiting.done()
         inside = False
     await asyncio.wait_for(waiting, SOON)
@@ -253,7 +253,8 @@ async def test_a_renewal_that_fails_once_is_made_good(faults: Any) -> None:
     locks = MongoRoomLockManager(store=faults.store, lease=2)
     async with locks.locked("r"):
         await faults.fail(["update"], 1, errorCode=11600)
-        await asyncio.sleep(4)
+        # Longer than the lease.
+        await asyncio.sleep(2.5)
     await locks.close()
 
 
@@ -276,7 +277,7 @@ async def test_a_closed_manager_leaves_no_lease_behind(store: AsyncMongoStore) -
 
 async def test_everybody_gets_a_turn(locks: MongoRoomLockManager, others: MongoRoomLockManager) -> None:
     turns = [0] * 8
-    ends = asyncio.get_running_loop().time() + 4
+    ends = asyncio.get_running_loop().time() + 1.5
 
     async def work(n: int) -> None:
         while asyncio.get_running_loop().time() < ends:
@@ -307,14 +308,14 @@ async def test_a_release_that_fails_is_told_and_the_room_is_free_when_the_lease_
 
 @pytest.mark.server
 async def test_a_lease_that_was_long_in_coming_is_renewed_before_its_section(faults: Any) -> None:
-    locks = MongoRoomLockManager(store=faults.store, lease=4)
+    locks = MongoRoomLockManager(store=faults.store, lease=2)
     acquire, asked = faults.store.leases.acquire, 0
 
     async def slowly(*arguments: Any) -> Any:
         nonlocal asked
         asked += 1
         lease = await acquire(*arguments)
-        await asyncio.sleep(3.7 if asked == 1 else 0)
+        await asyncio.sleep(1.7 if asked == 1 else 0)
         return lease
 
     faults.store.leases.acquire = slowly

@@ -172,7 +172,7 @@ def test_it_is_ready_only_while_its_store_answers(serve: Serve, mongod_binary: P
     server = Mongod(tmp_path / "mongod", mongod_binary)
     uri = server.start()
     try:
-        serving = serve("--uri", uri, "--database", "test", MONGOSTORE_TIMEOUT="4")
+        serving = serve("--uri", uri, "--database", "test", MONGOSTORE_TIMEOUT="2")
         with httpx.Client(base_url=serving.url, timeout=PATIENCE) as client:
             assert client.get("/ready").json() == {"status": "ready"}
             assert client.post(PATH, json={"id": "s1"}).status_code == 201

@@ -46,7 +46,7 @@ class Tail:
     """
 
     def __init__(self, connection: Connection, limits: TailLimits | None = None) -> None:
-        self.limits = limits or TailLimits()
+        self.limits: TailLimits = limits or TailLimits()
         self._connection = connection
         self._overflows = Overflows(connection)
         # Where each tail began when last seen; a wrong guess costs one more read.
