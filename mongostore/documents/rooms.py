@@ -12,6 +12,7 @@ from pydantic import Field
 from mongostore.documents.stored import (
     SCHEMA_VERSION,
     Raw,
+    Stored,
     check_size,
     given,
     reader,
@@ -28,7 +29,7 @@ from mongostore.values import MAX_ID_BYTES
 _EVENT_KEPT = {"_id", "room_id", "created_at", "delivery_results"}
 
 
-class StoredRoom(Room):
+class StoredRoom(Room, Stored):
     """A room, with the counters that its events move and what the service keeps for itself in `private`.
 
     `next_index` is the next event's, `next_position` that of the next binding, participant, task or
@@ -42,33 +43,29 @@ class StoredRoom(Room):
     state: str = "open"
     revised_by: str | None = None
     delivered_by: str | None = None
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredEvent(Event):
+class StoredEvent(Event, Stored):
     """An event; members without a value are left out. `token` names the call that stored it."""
 
     token: str
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredBinding(Binding):
+class StoredBinding(Binding, Stored):
     """A binding, with the room's time for its place among the rooms, and the names that find it."""
 
     position: int
     room_created_at: int
     names: list[str]
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredRoomParticipant(Participant):
+class StoredRoomParticipant(Participant, Stored):
     """A participant; `routes` are each of the channels with each of the names."""
 
     participant_id: Id
     position: int
     room_created_at: int
     routes: list[str]
-    schema_version: int = SCHEMA_VERSION
 
 
 to_room = reader(Room, "room")
