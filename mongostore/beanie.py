@@ -9,7 +9,7 @@ an aggregation pipeline, and in a query through a `Link`, write `to_micros(momen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -46,11 +46,12 @@ __all__ = [
 
 D = TypeVar("D", bound=Document)
 
-_READS = {
-    *("find", "find_one", "aggregate", "count_documents", "estimated_document_count", "distinct", "watch"),
-    *("list_indexes", "name", "full_name", "database", "codec_options"),
+_FACTS = {
+    *("name", "full_name", "database", "codec_options", "list_indexes"),
     *("read_concern", "read_preference", "write_concern"),
 }
+# What must be the first stage of a pipeline.
+_FIRST = {"$geoNear", "$search", "$searchMeta", "$vectorSearch"}
 
 
 def to_micros(moment: datetime) -> int:
@@ -65,22 +66,49 @@ def to_micros(moment: datetime) -> int:
 class _ReadOnlyCollection:
     """What Beanie is given as the collection: all of its ways to write come to this gate.
 
-    It shows no indexes, or `init_beanie(allow_index_dropping=True)` would drop those that the store needs.
+    It shows nothing of what is deleted for good, and no indexes, for `init_beanie(allow_index_dropping=True)`
+    would drop those that the store needs.
+
+    Args:
+        collection: The driver's.
+        verbs: The part of the store that writes there.
+        there: The filter of what is not deleted for good.
     """
 
-    def __init__(self, collection: Any, verbs: str) -> None:
+    def __init__(self, collection: Any, verbs: str, there: Raw) -> None:
         self._collection = collection
         self._verbs = verbs
+        self._there = there
 
     def __getattr__(self, name: str) -> Any:
-        if name in _READS:
+        if name in _FACTS:
             return getattr(self._collection, name)
         raise UnsupportedError(
             f"{self._collection.name} are only read through Beanie ({name} was asked for): use {self._verbs}"
         )
 
+    def find(self, filter: Any = None, *args: Any, **options: Any) -> Any:
+        return self._collection.find(self._narrowed(filter), *args, **options)
+
+    def find_one(self, filter: Any = None, *args: Any, **options: Any) -> Any:
+        return self._collection.find_one(self._narrowed(filter), *args, **options)
+
+    def count_documents(self, filter: Any, **options: Any) -> Any:
+        return self._collection.count_documents(self._narrowed(filter), **options)
+
+    def distinct(self, key: str, filter: Any = None, **options: Any) -> Any:
+        return self._collection.distinct(key, self._narrowed(filter), **options)
+
+    def aggregate(self, pipeline: Sequence[Raw], **options: Any) -> Any:
+        place = 1 if pipeline and not _FIRST.isdisjoint(pipeline[0]) else 0
+        stages = [*pipeline[:place], {"$match": self._there}, *pipeline[place:]] if self._there else pipeline
+        return self._collection.aggregate(stages, **options)
+
     async def index_information(self) -> Raw:
         return {}
+
+    def _narrowed(self, filter: Any) -> Any:
+        return {"$and": [filter, self._there]} if filter and self._there else filter or self._there
 
 
 class ReadOnly(BaseModel):
@@ -91,6 +119,7 @@ class ReadOnly(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     VERBS: ClassVar[str]
+    THERE: ClassVar[Raw] = {}
 
     def __init__(self, **stored: Any) -> None:
         """Read a stored document.
@@ -111,7 +140,7 @@ class ReadOnly(BaseModel):
     @classmethod
     def set_collection(cls, collection: Any) -> None:
         """Bind the class to a collection, which it can only read."""
-        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS))  # type: ignore[misc]
+        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.THERE))  # type: ignore[misc]
 
     @classmethod
     def _members(cls, raw: Raw) -> Raw:
@@ -146,8 +175,8 @@ class SessionMessage(models.Message):
 
 class _SessionMembers(SessionFields, ReadOnly):
     VERBS: ClassVar[str] = "store.sessions"
+    THERE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
     session_id: Id
-    state: str = "open"
     message_count: int = 0
     participants: list[models.SessionParticipant] = Field(default_factory=list)
     context: StoredContext | None = None
@@ -175,6 +204,7 @@ class SessionSummary(SessionFields, Projection):
 
 class _RoomMembers(models.Room, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms"
+    THERE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
 
 
 class _EventMembers(models.Event, ReadOnly):
@@ -183,6 +213,7 @@ class _EventMembers(models.Event, ReadOnly):
 
 class _ThreadMembers(models.Thread, ReadOnly):
     VERBS: ClassVar[str] = "store.threads"
+    THERE: ClassVar[Raw] = {"state": {"$ne": "deleted"}}
 
 
 class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):

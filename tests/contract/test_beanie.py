@@ -178,6 +178,31 @@ async def test_documents_are_in_the_collections_of_their_store(store_uri: str, d
         assert store.documents.Session.get_pymongo_collection().name == "chat_sessions"
 
 
+async def test_what_is_deleted_for_good_is_not_shown(store: AsyncMongoStore, sessions: list[str]) -> None:
+    await store.threads.create("t1", name="a")
+    await store.threads.create("t2", name="a")
+    await store.threads.delete("t1")
+    documents = store.documents.Thread
+    assert [one.id for one in await documents.find_all().to_list()] == ["t2"]
+    assert [one.id for one in await documents.find(documents.name == "a").to_list()] == ["t2"]
+    assert await documents.count() == await documents.find(documents.name == "a").count() == 1
+    assert await documents.get("t1") is None
+    if store.engine.shared:
+        # The embedded engine has no such command.
+        assert await documents.distinct("_id") == ["t2"]
+    assert await documents.aggregate([{"$project": {"_id": 1}}]).to_list() == [{"_id": "t2"}]
+
+
+async def test_a_session_that_is_deleted_softly_is_shown_as_such(
+    store: AsyncMongoStore, sessions: list[str]
+) -> None:
+    await store.sessions.delete("s1")
+    documents = store.documents.Session
+    deleted = await documents.find(documents.deleted_at != None).to_list()  # noqa: E711
+    assert [one.session_id for one in deleted] == ["s1"]
+    assert await documents.find(documents.deleted_at == None).count() == 3  # noqa: E711
+
+
 async def test_a_closed_store_has_no_documents(store: AsyncMongoStore) -> None:
     await store.close()
     with pytest.raises(NotOpenError):
