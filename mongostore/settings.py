@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from mongostore.errors import ConfigurationError
 
@@ -19,7 +19,7 @@ class IntegratorName(StrEnum):
     OPENAI = "openai"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The `MONGOSTORE_…` variables, read when this is constructed.
 
     Attributes:
@@ -40,9 +40,7 @@ class Settings(BaseSettings):
         ConfigurationError: A variable has a value that cannot be; names the variable.
     """
 
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="MONGOSTORE_", env_ignore_empty=True, hide_input_in_errors=True
-    )
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
 
     # It may hold a password.
     uri: str | None = Field(default=None, repr=False)
@@ -57,8 +55,9 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = None
 
     def __init__(self) -> None:
+        variables = {name: os.environ.get(f"MONGOSTORE_{name.upper()}") for name in type(self).model_fields}
         try:
-            super().__init__()
+            super().__init__(**{name: text for name, text in variables.items() if text})
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_context=False, include_input=False)
             reasons = (f"MONGOSTORE_{str(detail['loc'][0]).upper()}: {detail['msg']}" for detail in wrong)
