@@ -1,4 +1,4 @@
-"""Beanie documents of sessions, threads and rooms: to be read, linked to and subclassed; the store writes.
+"""Read-only Beanie documents of sessions, threads and rooms, to query, link to and subclass.
 
 `await init_beanie(database, document_models=[Order, *DOCUMENTS])` binds them for a process, as Beanie does;
 `store.documents` has the same classes bound to the database of one store.
@@ -58,21 +58,21 @@ def to_micros(moment: datetime) -> int:
     """Return a time as it is stored.
 
     Raises:
-        InvalidValueError: It has no time zone.
+        InvalidValueError: If it has no time zone.
     """
     return values.to_micros("time", moment)
 
 
 class _ReadOnlyCollection:
-    """What Beanie is given as the collection: all of its ways to write come to this gate.
+    """A read-only collection for Beanie, whose ways to write all call methods of the collection.
 
-    It shows nothing of what is deleted for good, and no indexes, for `init_beanie(allow_index_dropping=True)`
-    would drop those that the store needs.
+    It hides documents that are deleted for good. It lists no indexes, because
+    `init_beanie(allow_index_dropping=True)` would drop the store's.
 
     Args:
-        collection: The driver's.
-        verbs: The part of the store that writes there.
-        there: The filter of what is not deleted for good.
+        collection: The collection of the driver.
+        verbs: The part of the store that writes to it.
+        there: The filter of the documents to show.
     """
 
     def __init__(self, collection: Any, verbs: str, there: Raw) -> None:
@@ -112,9 +112,10 @@ class _ReadOnlyCollection:
 
 
 class ReadOnly(BaseModel):
-    """What the documents have in common.
+    """The base of the documents.
 
-    It is no `Document` itself: Beanie would bind it as the parent of all, and later classes inherit that.
+    It does not derive from `Document`: Beanie would bind it as their parent, and later classes would inherit
+    that binding.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -124,8 +125,7 @@ class ReadOnly(BaseModel):
     def __init__(self, **stored: Any) -> None:
         """Read a stored document.
 
-        pydantic validates through an `__init__` such as Beanie's without `strict` and `extra`; so they are
-        given here.
+        pydantic passes neither `strict` nor `extra` through an `__init__` such as Beanie's, so this one does.
         """
         self.__pydantic_validator__.validate_python(
             self._members(stored), strict=True, extra="ignore", self_instance=self
@@ -139,7 +139,7 @@ class ReadOnly(BaseModel):
 
     @classmethod
     def set_collection(cls, collection: Any) -> None:
-        """Bind the class to a collection, which it can only read."""
+        """Bind the class to a read-only collection."""
         super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.THERE))  # type: ignore[misc]
 
     @classmethod
@@ -148,7 +148,7 @@ class ReadOnly(BaseModel):
 
 
 class Projection(BaseModel):
-    """The base of what a projection or an aggregation is read as, such as `SessionSummary`.
+    """The base of models for projections and aggregations, such as `SessionSummary`.
 
     Its fields may have the types of the documents, such as `Time`.
     """
@@ -167,7 +167,7 @@ class SessionMessage(models.Message):
     """A message in the document of its session.
 
     Attributes:
-        overflow: The key, in `session_overflows`, of content and data that are too large to be here.
+        overflow: The id, in `session_overflows`, of content and data that are too large to embed.
     """
 
     overflow: str | None = None
@@ -195,7 +195,7 @@ class _SessionMembers(SessionFields, ReadOnly):
 
 
 class SessionSummary(SessionFields, Projection):
-    """A session without what it says, for lists: `Session.find(…).project(SessionSummary)`."""
+    """A session without its messages, for lists: `Session.find(…).project(SessionSummary)`."""
 
     id: Id = Field(alias="_id")
     session_id: Id
@@ -224,15 +224,15 @@ class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):
         return {**raw, **feedback_of(raw)}
 
 
-# Nothing but `Settings` stands in the documents themselves, so that a twin needs nothing else.
+# The documents themselves have `Settings` alone, so that a copy of a class needs nothing else.
 class Session(_SessionMembers, Document):
-    """A session; `id` is its key, `namespace/session_id`, and its newest `messages` are in no segment."""
+    """A session; `id` is `namespace/session_id`, and `messages` are the newest, which are embedded."""
 
     class Settings(_Settings):
         """Where it is stored."""
 
         name = "sessions"
-        # What is shown of participants and positions is made of more than the members.
+        # Participants and positions are read from fields that are no members.
         projection = None
 
 
@@ -276,7 +276,7 @@ DOCUMENTS: list[type[Document]] = [Session, Room, Event, Thread, ThreadMessage]
 
 
 class _Bound(Generic[D]):
-    """A document bound to the collections of `Documents`, when it is first asked for."""
+    """A document class, bound to the collections of `Documents` at the first access."""
 
     def __init__(self, declared: type[D]) -> None:
         self._declared = declared
@@ -288,7 +288,7 @@ class _Bound(Generic[D]):
 
 
 class Documents:
-    """Documents bound to the collections of one store and to nothing else."""
+    """Document classes bound to the collections of one store."""
 
     Session = _Bound(Session)
     Room = _Bound(Room)
@@ -302,22 +302,22 @@ class Documents:
 
 
 def _twin(declared: Any, collection: Callable[[str], Any]) -> Any:
-    """Return a bound twin of a document, which takes nothing but its bases and `Settings`."""
+    """Return a bound copy of a document class: Beanie binds a class once in a process."""
     own = {name: vars(declared)[name] for name in ("__module__", "__doc__", "Settings")}
     twin = type(declared)(
         declared.__name__, declared.__bases__, {**own, "__qualname__": declared.__qualname__}
     )
     quiet: Any = _Collections(collection)
     binding = init_beanie(quiet, document_models=[twin], skip_indexes=True)
-    # Nothing is asked of the server, so that this needs no waiting.
+    # Beanie sends no command to the server here, so the coroutine ends at its first step.
     with suppress(StopIteration):
         binding.send(None)
-        raise AssertionError("Beanie waits for something when it binds a document")
+        raise AssertionError("Beanie sends a command when it binds a document")
     return twin
 
 
 class _Collections:
-    """A database to Beanie; it answers by itself what is asked for the sake of time series and views."""
+    """A database for Beanie; it answers the two commands itself that serve time series and views."""
 
     def __init__(self, collection: Callable[[str], Any]) -> None:
         self._collection = collection

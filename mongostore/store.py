@@ -159,10 +159,10 @@ class AsyncMongoStore:
 
     @property
     def documents(self) -> Documents:
-        """Beanie documents of this store, to be read: `store.documents.Session.find(…)`.
+        """Read-only Beanie documents of this store: `store.documents.Session.find(…)`.
 
         Raises:
-            NotOpenError: The store is not open here.
+            NotOpenError: If the store is not open, or open in another event loop.
         """
         # To import Beanie takes longer than to open a store.
         from mongostore.beanie import Documents

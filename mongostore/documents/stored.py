@@ -28,9 +28,9 @@ UNREADABLE = (ValidationError, AttributeError, KeyError, OverflowError, TypeErro
 
 
 class Stored(BaseModel):
-    """What stands in a stored document beside the members that callers see; it says who keeps what there."""
+    """The base of classes that describe stored documents: the members of a model and the store's own."""
 
-    # Few are ever built: documents are read as the models of callers.
+    # Documents are read as the models of callers, so that few of these are ever built.
     model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
     schema_version: int = SCHEMA_VERSION
 
