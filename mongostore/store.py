@@ -15,19 +15,7 @@ from mongostore.examining import Finding, examine
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.keys import KeyRepository
-from mongostore.repositories.rooms import (
-    BindingRepository,
-    EventRepository,
-    IdentityRepository,
-    LeaseRepository,
-    ObservationRepository,
-    ParticipantRepository,
-    ReadMarkerRepository,
-    RoomRepository,
-    TaskRepository,
-    VerificationRepository,
-    VoiceDeliveryRepository,
-)
+from mongostore.repositories.rooms import AsyncLeases, AsyncRooms
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.repositories.threads import (
     ElementRepository,
@@ -81,17 +69,8 @@ class AsyncMongoStore:
         self._connection = Connection(self._engine, self._settings.timeout)
         self._opening = asyncio.Lock()
         self.sessions = SessionRepository(self._connection)
-        self.rooms = RoomRepository(self._connection)
-        self.events = EventRepository(self._connection)
-        self.bindings = BindingRepository(self._connection)
-        self.participants = ParticipantRepository(self._connection)
-        self.identities = IdentityRepository(self._connection)
-        self.verifications = VerificationRepository(self._connection)
-        self.tasks = TaskRepository(self._connection)
-        self.observations = ObservationRepository(self._connection)
-        self.read_markers = ReadMarkerRepository(self._connection)
-        self.voice_deliveries = VoiceDeliveryRepository(self._connection)
-        self.leases = LeaseRepository(self._connection)
+        self.rooms = AsyncRooms(self._connection)
+        self.leases = AsyncLeases(self._connection)
         self.users = UserRepository(self._connection)
         self.files = FileRepository(self._connection)
         self.threads = ThreadRepository(self._connection)

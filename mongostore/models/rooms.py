@@ -19,7 +19,7 @@ def new_id() -> str:
 
 
 class Room(Value):
-    """A conversation that several channels and participants share; its events are read by `store.events`.
+    """A conversation that several channels and participants share, without its events.
 
     Attributes:
         id: Unique; minted when not given.
@@ -187,7 +187,7 @@ class Binding(Value):
         group: Whether several correspondents share it.
         data: What belongs to the binding.
         metadata: Notes about it. Where it names no correspondent and is no group, a value here can be the
-            address that it was made for (see `RoomRepository.find_by_binding`).
+            address that it was made for (see `AsyncRooms.find_by_binding`).
     """
 
     room_id: str

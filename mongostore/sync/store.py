@@ -15,24 +15,15 @@ from mongostore.errors import NotOpenError
 from mongostore.portal import Portal, mirror
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
-    SyncBindingRepository,
+    Leases,
+    Rooms,
     SyncElementRepository,
-    SyncEventRepository,
     SyncFileRepository,
-    SyncIdentityRepository,
     SyncKeyRepository,
-    SyncLeaseRepository,
-    SyncObservationRepository,
-    SyncParticipantRepository,
-    SyncReadMarkerRepository,
-    SyncRoomRepository,
     SyncSessionRepository,
-    SyncTaskRepository,
     SyncThreadMessageRepository,
     SyncThreadRepository,
     SyncUserRepository,
-    SyncVerificationRepository,
-    SyncVoiceDeliveryRepository,
 )
 
 
@@ -69,17 +60,8 @@ class MongoStore:
         self._is_forked = False
         _stores.add(self)
         self.sessions = SyncSessionRepository(self, lambda core: core.sessions)
-        self.rooms = SyncRoomRepository(self, lambda core: core.rooms)
-        self.events = SyncEventRepository(self, lambda core: core.events)
-        self.bindings = SyncBindingRepository(self, lambda core: core.bindings)
-        self.participants = SyncParticipantRepository(self, lambda core: core.participants)
-        self.identities = SyncIdentityRepository(self, lambda core: core.identities)
-        self.verifications = SyncVerificationRepository(self, lambda core: core.verifications)
-        self.tasks = SyncTaskRepository(self, lambda core: core.tasks)
-        self.observations = SyncObservationRepository(self, lambda core: core.observations)
-        self.read_markers = SyncReadMarkerRepository(self, lambda core: core.read_markers)
-        self.voice_deliveries = SyncVoiceDeliveryRepository(self, lambda core: core.voice_deliveries)
-        self.leases = SyncLeaseRepository(self, lambda core: core.leases)
+        self.rooms = Rooms(self, lambda core: core.rooms)
+        self.leases = Leases(self, lambda core: core.leases)
         self.users = SyncUserRepository(self, lambda core: core.users)
         self.files = SyncFileRepository(self, lambda core: core.files)
         self.threads = SyncThreadRepository(self, lambda core: core.threads)

@@ -8,17 +8,17 @@ from typing import Generic, TypeVar
 from mongostore.portal import Mirrored, Portal, mirror, mirror_iter
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
-    BindingRepository,
-    EventRepository,
-    IdentityRepository,
-    LeaseRepository,
-    ObservationRepository,
-    ParticipantRepository,
-    ReadMarkerRepository,
-    RoomRepository,
-    TaskRepository,
-    VerificationRepository,
-    VoiceDeliveryRepository,
+    AsyncIdentities,
+    AsyncLeases,
+    AsyncReadMarkers,
+    AsyncRoomBindings,
+    AsyncRoomEvents,
+    AsyncRoomObservations,
+    AsyncRoomParticipants,
+    AsyncRooms,
+    AsyncRoomTasks,
+    AsyncVerifications,
+    AsyncVoiceDeliveries,
 )
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.repositories.threads import (
@@ -103,138 +103,152 @@ class SyncSessionRepository(_Mirror[SessionRepository]):
     delete_context = mirror(SessionRepository.delete_context)
 
 
-class SyncRoomRepository(_Mirror[RoomRepository]):
-    """Blocking twin of `RoomRepository`."""
+class Rooms(_Mirror[AsyncRooms]):
+    """Blocking twin of `AsyncRooms`."""
 
-    create = mirror(RoomRepository.create)
-    get = mirror(RoomRepository.get)
-    find = mirror(RoomRepository.find)
-    exists = mirror(RoomRepository.exists)
-    context = mirror(RoomRepository.context)
-    list = mirror(RoomRepository.list)
-    iter = mirror_iter(RoomRepository.iter, ahead=100)
-    count = mirror(RoomRepository.count)
-    delete = mirror(RoomRepository.delete)
-    update = mirror(RoomRepository.update)
-    merge_metadata = mirror(RoomRepository.merge_metadata)
-    replace = mirror(RoomRepository.replace)
-    get_delivered_index = mirror(RoomRepository.get_delivered_index)
-    advance_delivered_index = mirror(RoomRepository.advance_delivered_index)
-    get_private = mirror(RoomRepository.get_private)
-    set_private = mirror(RoomRepository.set_private)
-    find_latest = mirror(RoomRepository.find_latest)
-    find_by_binding = mirror(RoomRepository.find_by_binding)
-    find_by_participant = mirror(RoomRepository.find_by_participant)
-    list_by_channel = mirror(RoomRepository.list_by_channel)
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncRooms]
+    ) -> None:
+        super().__init__(store, find)
+        self.events = RoomEvents(store, lambda core: find(core).events)
+        self.bindings = RoomBindings(store, lambda core: find(core).bindings)
+        self.participants = RoomParticipants(store, lambda core: find(core).participants)
+        self.tasks = RoomTasks(store, lambda core: find(core).tasks)
+        self.observations = RoomObservations(store, lambda core: find(core).observations)
+        self.read_markers = ReadMarkers(store, lambda core: find(core).read_markers)
+        self.voice_deliveries = VoiceDeliveries(store, lambda core: find(core).voice_deliveries)
+        self.identities = Identities(store, lambda core: find(core).identities)
+        self.verifications = Verifications(store, lambda core: find(core).verifications)
 
-
-class SyncEventRepository(_Mirror[EventRepository]):
-    """Blocking twin of `EventRepository`."""
-
-    commit = mirror(EventRepository.commit)
-    create = mirror(EventRepository.create)
-    update = mirror(EventRepository.update)
-    replace = mirror(EventRepository.replace)
-    record_delivery = mirror(EventRepository.record_delivery)
-    delete = mirror(EventRepository.delete)
-    watch = mirror_iter(EventRepository.watch, ahead=1)
-    get = mirror(EventRepository.get)
-    find = mirror(EventRepository.find)
-    find_by_key = mirror(EventRepository.find_by_key)
-    list = mirror(EventRepository.list)
-    iter = mirror_iter(EventRepository.iter, ahead=100)
-    count = mirror(EventRepository.count)
-    threads = mirror(EventRepository.threads)
+    create = mirror(AsyncRooms.create)
+    get = mirror(AsyncRooms.get)
+    find = mirror(AsyncRooms.find)
+    exists = mirror(AsyncRooms.exists)
+    context = mirror(AsyncRooms.context)
+    list = mirror(AsyncRooms.list)
+    iter = mirror_iter(AsyncRooms.iter, ahead=100)
+    count = mirror(AsyncRooms.count)
+    delete = mirror(AsyncRooms.delete)
+    update = mirror(AsyncRooms.update)
+    merge_metadata = mirror(AsyncRooms.merge_metadata)
+    replace = mirror(AsyncRooms.replace)
+    get_delivered_index = mirror(AsyncRooms.get_delivered_index)
+    advance_delivered_index = mirror(AsyncRooms.advance_delivered_index)
+    get_private = mirror(AsyncRooms.get_private)
+    set_private = mirror(AsyncRooms.set_private)
+    find_latest = mirror(AsyncRooms.find_latest)
+    find_by_binding = mirror(AsyncRooms.find_by_binding)
+    find_by_participant = mirror(AsyncRooms.find_by_participant)
+    list_by_channel = mirror(AsyncRooms.list_by_channel)
 
 
-class SyncBindingRepository(_Mirror[BindingRepository]):
-    """Blocking twin of `BindingRepository`."""
+class RoomEvents(_Mirror[AsyncRoomEvents]):
+    """Blocking twin of `AsyncRoomEvents`."""
 
-    upsert = mirror(BindingRepository.upsert)
-    get = mirror(BindingRepository.get)
-    find = mirror(BindingRepository.find)
-    exists = mirror(BindingRepository.exists)
-    delete = mirror(BindingRepository.delete)
-    list = mirror(BindingRepository.list)
-    iter = mirror_iter(BindingRepository.iter, ahead=100)
-
-
-class SyncParticipantRepository(_Mirror[ParticipantRepository]):
-    """Blocking twin of `ParticipantRepository`."""
-
-    upsert = mirror(ParticipantRepository.upsert)
-    get = mirror(ParticipantRepository.get)
-    find = mirror(ParticipantRepository.find)
-    delete = mirror(ParticipantRepository.delete)
-    list = mirror(ParticipantRepository.list)
-    iter = mirror_iter(ParticipantRepository.iter, ahead=100)
+    commit = mirror(AsyncRoomEvents.commit)
+    create = mirror(AsyncRoomEvents.create)
+    update = mirror(AsyncRoomEvents.update)
+    replace = mirror(AsyncRoomEvents.replace)
+    record_delivery = mirror(AsyncRoomEvents.record_delivery)
+    delete = mirror(AsyncRoomEvents.delete)
+    watch = mirror_iter(AsyncRoomEvents.watch, ahead=1)
+    get = mirror(AsyncRoomEvents.get)
+    find = mirror(AsyncRoomEvents.find)
+    find_by_key = mirror(AsyncRoomEvents.find_by_key)
+    list = mirror(AsyncRoomEvents.list)
+    iter = mirror_iter(AsyncRoomEvents.iter, ahead=100)
+    count = mirror(AsyncRoomEvents.count)
+    threads = mirror(AsyncRoomEvents.threads)
 
 
-class SyncIdentityRepository(_Mirror[IdentityRepository]):
-    """Blocking twin of `IdentityRepository`."""
+class RoomBindings(_Mirror[AsyncRoomBindings]):
+    """Blocking twin of `AsyncRoomBindings`."""
 
-    create = mirror(IdentityRepository.create)
-    get = mirror(IdentityRepository.get)
-    find = mirror(IdentityRepository.find)
-    find_by_address = mirror(IdentityRepository.find_by_address)
-    list = mirror(IdentityRepository.list)
-    link_address = mirror(IdentityRepository.link_address)
-    unlink_address = mirror(IdentityRepository.unlink_address)
-
-
-class SyncVerificationRepository(_Mirror[VerificationRepository]):
-    """Blocking twin of `VerificationRepository`."""
-
-    find = mirror(VerificationRepository.find)
-    upsert = mirror(VerificationRepository.upsert)
-    iter_expiring = mirror_iter(VerificationRepository.iter_expiring, ahead=100)
-    create_request = mirror(VerificationRepository.create_request)
-    find_request = mirror(VerificationRepository.find_request)
-    upsert_request = mirror(VerificationRepository.upsert_request)
+    upsert = mirror(AsyncRoomBindings.upsert)
+    get = mirror(AsyncRoomBindings.get)
+    find = mirror(AsyncRoomBindings.find)
+    exists = mirror(AsyncRoomBindings.exists)
+    delete = mirror(AsyncRoomBindings.delete)
+    list = mirror(AsyncRoomBindings.list)
+    iter = mirror_iter(AsyncRoomBindings.iter, ahead=100)
 
 
-class SyncTaskRepository(_Mirror[TaskRepository]):
-    """Blocking twin of `TaskRepository`."""
+class RoomParticipants(_Mirror[AsyncRoomParticipants]):
+    """Blocking twin of `AsyncRoomParticipants`."""
 
-    create = mirror(TaskRepository.create)
-    upsert = mirror(TaskRepository.upsert)
-    get = mirror(TaskRepository.get)
-    find = mirror(TaskRepository.find)
-    list = mirror(TaskRepository.list)
-    iter = mirror_iter(TaskRepository.iter, ahead=100)
-
-
-class SyncObservationRepository(_Mirror[ObservationRepository]):
-    """Blocking twin of `ObservationRepository`."""
-
-    create = mirror(ObservationRepository.create)
-    list = mirror(ObservationRepository.list)
-    iter = mirror_iter(ObservationRepository.iter, ahead=100)
+    upsert = mirror(AsyncRoomParticipants.upsert)
+    get = mirror(AsyncRoomParticipants.get)
+    find = mirror(AsyncRoomParticipants.find)
+    delete = mirror(AsyncRoomParticipants.delete)
+    list = mirror(AsyncRoomParticipants.list)
+    iter = mirror_iter(AsyncRoomParticipants.iter, ahead=100)
 
 
-class SyncReadMarkerRepository(_Mirror[ReadMarkerRepository]):
-    """Blocking twin of `ReadMarkerRepository`."""
+class Identities(_Mirror[AsyncIdentities]):
+    """Blocking twin of `AsyncIdentities`."""
 
-    mark = mirror(ReadMarkerRepository.mark)
-    mark_all = mirror(ReadMarkerRepository.mark_all)
-    count_unread = mirror(ReadMarkerRepository.count_unread)
-    by_channel = mirror(ReadMarkerRepository.by_channel)
-
-
-class SyncVoiceDeliveryRepository(_Mirror[VoiceDeliveryRepository]):
-    """Blocking twin of `VoiceDeliveryRepository`."""
-
-    find = mirror(VoiceDeliveryRepository.find)
-    claim = mirror(VoiceDeliveryRepository.claim)
-    complete = mirror(VoiceDeliveryRepository.complete)
+    create = mirror(AsyncIdentities.create)
+    get = mirror(AsyncIdentities.get)
+    find = mirror(AsyncIdentities.find)
+    find_by_address = mirror(AsyncIdentities.find_by_address)
+    list = mirror(AsyncIdentities.list)
+    link_address = mirror(AsyncIdentities.link_address)
+    unlink_address = mirror(AsyncIdentities.unlink_address)
 
 
-class SyncLeaseRepository(_Mirror[LeaseRepository]):
-    """Blocking twin of `LeaseRepository`."""
+class Verifications(_Mirror[AsyncVerifications]):
+    """Blocking twin of `AsyncVerifications`."""
 
-    acquire = mirror(LeaseRepository.acquire)
-    renew = mirror(LeaseRepository.renew)
-    release = mirror(LeaseRepository.release)
+    find = mirror(AsyncVerifications.find)
+    upsert = mirror(AsyncVerifications.upsert)
+    iter_expiring = mirror_iter(AsyncVerifications.iter_expiring, ahead=100)
+    create_request = mirror(AsyncVerifications.create_request)
+    find_request = mirror(AsyncVerifications.find_request)
+    upsert_request = mirror(AsyncVerifications.upsert_request)
+
+
+class RoomTasks(_Mirror[AsyncRoomTasks]):
+    """Blocking twin of `AsyncRoomTasks`."""
+
+    create = mirror(AsyncRoomTasks.create)
+    upsert = mirror(AsyncRoomTasks.upsert)
+    get = mirror(AsyncRoomTasks.get)
+    find = mirror(AsyncRoomTasks.find)
+    list = mirror(AsyncRoomTasks.list)
+    iter = mirror_iter(AsyncRoomTasks.iter, ahead=100)
+
+
+class RoomObservations(_Mirror[AsyncRoomObservations]):
+    """Blocking twin of `AsyncRoomObservations`."""
+
+    create = mirror(AsyncRoomObservations.create)
+    list = mirror(AsyncRoomObservations.list)
+    iter = mirror_iter(AsyncRoomObservations.iter, ahead=100)
+
+
+class ReadMarkers(_Mirror[AsyncReadMarkers]):
+    """Blocking twin of `AsyncReadMarkers`."""
+
+    mark = mirror(AsyncReadMarkers.mark)
+    mark_all = mirror(AsyncReadMarkers.mark_all)
+    count_unread = mirror(AsyncReadMarkers.count_unread)
+    by_channel = mirror(AsyncReadMarkers.by_channel)
+
+
+class VoiceDeliveries(_Mirror[AsyncVoiceDeliveries]):
+    """Blocking twin of `AsyncVoiceDeliveries`."""
+
+    find = mirror(AsyncVoiceDeliveries.find)
+    claim = mirror(AsyncVoiceDeliveries.claim)
+    complete = mirror(AsyncVoiceDeliveries.complete)
+
+
+class Leases(_Mirror[AsyncLeases]):
+    """Blocking twin of `AsyncLeases`."""
+
+    acquire = mirror(AsyncLeases.acquire)
+    renew = mirror(AsyncLeases.renew)
+    release = mirror(AsyncLeases.release)
 
 
 class SyncUserRepository(_Mirror[UserRepository]):

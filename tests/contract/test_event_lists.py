@@ -39,7 +39,7 @@ def event(n: int) -> Event:
 
 async def stored(store: AsyncMongoStore) -> list[Event]:
     found = [event(n).model_copy(update={"index": n}) for n in range(COUNT) if n not in (7, 19, 31)]
-    assert [found async for found in store.events.iter("r", where=EventFilter(blocked=True))] == found
+    assert [found async for found in store.rooms.events.iter("r", where=EventFilter(blocked=True))] == found
     return found
 
 
@@ -106,11 +106,11 @@ def taking(events: AsyncIterator[Event], count: int) -> asyncio.Task[list[Event]
 
 async def begun(store: AsyncMongoStore, room_id: str = "r", **options: Any) -> Any:
     """Return a watch that is following, and what it told first."""
-    watch = store.events.watch(room_id, **options)
+    watch = store.rooms.events.watch(room_id, **options)
     first = asyncio.ensure_future(anext(watch))
     async with asyncio.timeout(60):
         while not (await asyncio.wait([first], timeout=0.3))[0]:
-            await store.events.commit(Event(room_id=room_id, channel_id="c", type="wake"))
+            await store.rooms.events.commit(Event(room_id=room_id, channel_id="c", type="wake"))
     return watch, first.result()
 
 
@@ -121,11 +121,11 @@ class TestEventLists:
         for name in ("r", "s"):
             await store.rooms.create(Room(id=name))
         for n in range(COUNT):
-            await store.events.commit(event(n))
+            await store.rooms.events.commit(event(n))
             if n % 10 == 0:
-                await store.events.commit(Event(room_id="s", channel_id="c0"))
+                await store.rooms.events.commit(Event(room_id="s", channel_id="c0"))
         for n in (7, 19, 31):
-            await store.events.delete("r", f"e{n:02}")
+            await store.rooms.events.delete("r", f"e{n:02}")
         return store
 
     @pytest.mark.parametrize("name", FILTERS)
@@ -133,7 +133,7 @@ class TestEventLists:
         self, filled: AsyncMongoStore, name: str
     ) -> None:
         expected, where = meant(await stored(filled), name), FILTERS[name][0]
-        events = filled.events
+        events = filled.rooms.events
         assert (await events.list("r", where=where, limit=1000)).items == expected
         assert [found async for found in events.iter("r", where=where)] == expected
         assert await events.count("r", where=where) == len(expected)
@@ -146,20 +146,20 @@ class TestEventLists:
         expected, where = meant(await stored(filled), name), FILTERS[name][0]
         forth: list[Event] = []
         back: list[Event] = []
-        page = await filled.events.list("r", where=where, limit=limit)
+        page = await filled.rooms.events.list("r", where=where, limit=limit)
         while True:
             assert len(page.items) == limit or page.next_cursor is None
             forth = [*forth, *page.items]
             if page.next_cursor is None:
                 break
-            page = await filled.events.list("r", where=where, limit=limit, after=page.next_cursor)
-        page = await filled.events.list("r", where=where, limit=limit, newest=True)
+            page = await filled.rooms.events.list("r", where=where, limit=limit, after=page.next_cursor)
+        page = await filled.rooms.events.list("r", where=where, limit=limit, newest=True)
         while True:
             assert len(page.items) == limit or page.next_cursor is None
             back = [*page.items, *back]
             if page.next_cursor is None:
                 break
-            page = await filled.events.list("r", where=where, limit=limit, before=page.next_cursor)
+            page = await filled.rooms.events.list("r", where=where, limit=limit, before=page.next_cursor)
         assert forth == expected == back
 
     @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
@@ -167,7 +167,7 @@ class TestEventLists:
         expected, where = meant(await stored(filled), name), FILTERS[name][0]
 
         async def listed(limit: int, **window: Any) -> list[Event]:
-            page: Page[Event] = await filled.events.list("r", where=where, limit=limit, **window)
+            page: Page[Event] = await filled.rooms.events.list("r", where=where, limit=limit, **window)
             return page.items
 
         for index in (0, 1, 6, 7, 8, 30, 58, 59, 60, 500):
@@ -191,14 +191,14 @@ class TestEventLists:
             )
 
     async def test_a_count_without_a_filter_is_of_all_events(self, filled: AsyncMongoStore) -> None:
-        assert await filled.events.count("r") == COUNT - 3
-        assert await filled.events.count("r", where=EventFilter(blocked=True)) == COUNT - 3
-        assert await filled.events.count("r", where=EventFilter()) < COUNT - 3
-        assert await filled.events.count("unknown") == 0
-        assert (await filled.events.list("unknown")).items == []
+        assert await filled.rooms.events.count("r") == COUNT - 3
+        assert await filled.rooms.events.count("r", where=EventFilter(blocked=True)) == COUNT - 3
+        assert await filled.rooms.events.count("r", where=EventFilter()) < COUNT - 3
+        assert await filled.rooms.events.count("unknown") == 0
+        assert (await filled.rooms.events.list("unknown")).items == []
 
     async def test_threads_are_summed_up_without_the_blocked_ones(self, filled: AsyncMongoStore) -> None:
-        threads = await filled.events.threads("r", ["e00", "e01", "e02", "unknown"])
+        threads = await filled.rooms.events.threads("r", ["e00", "e01", "e02", "unknown"])
         shown = meant(await stored(filled), "nothing")
         for root in ("e00", "e01"):
             replies = [found for found in shown if found.parent_event_id == root]
@@ -208,8 +208,8 @@ class TestEventLists:
                 found.created_at for found in replies if found.created_at
             )
         assert threads.keys() == {"e00", "e01"}
-        assert await filled.events.threads("s", ["e00"]) == {}
-        assert await filled.events.threads("r", []) == {}
+        assert await filled.rooms.events.threads("s", ["e00"]) == {}
+        assert await filled.rooms.events.threads("r", []) == {}
 
     async def test_a_watch_tells_all_events_once_in_order_to_everybody(self, store: AsyncMongoStore) -> None:
         for name in ("r", "s"):
@@ -220,7 +220,7 @@ class TestEventLists:
         following = taking(one, 40), taking(other, 40)
         await asyncio.gather(
             *(
-                store.events.commit(found) if n % 4 else store.events.create(found)
+                store.rooms.events.commit(found) if n % 4 else store.rooms.events.create(found)
                 for n, found in enumerate(committed)
             )
         )
@@ -235,15 +235,15 @@ class TestEventLists:
     async def test_a_watch_goes_on_behind_an_index(self, store: AsyncMongoStore) -> None:
         await store.rooms.create(Room(id="r"))
         for n in range(250):
-            await store.events.commit(Event(room_id="r", channel_id="c", content=n))
+            await store.rooms.events.commit(Event(room_id="r", channel_id="c", content=n))
         for after in (-1, 0, 100, 248):
-            async with aclosing(store.events.watch("r", after=after)) as watch:
+            async with aclosing(store.rooms.events.watch("r", after=after)) as watch:
                 told = await taking(watch, 249 - after)
                 assert [found.content for found in told] == [*range(after + 1, 250)]
                 following = taking(watch, 1)
-                fresh = await store.events.commit(Event(room_id="r", channel_id="c", content="fresh"))
+                fresh = await store.rooms.events.commit(Event(room_id="r", channel_id="c", content="fresh"))
                 assert await following == [fresh]
-            await store.events.delete("r", fresh.id)
+            await store.rooms.events.delete("r", fresh.id)
 
     async def test_a_watch_tells_blocked_events_but_no_edit_or_deletion_of_old_ones(
         self,
@@ -251,13 +251,13 @@ class TestEventLists:
     ) -> None:
         await store.rooms.create(Room(id="r"))
         for name in ("a", "b"):
-            await store.events.commit(Event(id=name, room_id="r", channel_id="c"))
-        async with aclosing(store.events.watch("r", after=1)) as watch:
+            await store.rooms.events.commit(Event(id=name, room_id="r", channel_id="c"))
+        async with aclosing(store.rooms.events.watch("r", after=1)) as watch:
             following = taking(watch, 1)
             await asyncio.sleep(0.1)
-            await store.events.update("a", content="new")
-            await store.events.delete("r", "b")
-            blocked = await store.events.commit(Event(room_id="r", channel_id="c", status="blocked"))
+            await store.rooms.events.update("a", content="new")
+            await store.rooms.events.delete("r", "b")
+            blocked = await store.rooms.events.commit(Event(room_id="r", channel_id="c", status="blocked"))
             assert await following == [blocked]
 
     async def test_a_watch_ends_when_its_room_is_deleted(self, store: AsyncMongoStore) -> None:
@@ -272,17 +272,19 @@ class TestEventLists:
 
     async def test_a_watch_of_an_unknown_room_is_refused(self, store: AsyncMongoStore) -> None:
         with pytest.raises(NotFoundError):
-            await anext(store.events.watch("unknown"))
+            await anext(store.rooms.events.watch("unknown"))
 
     async def test_iter_goes_on_over_many_pages_and_past_what_cannot_be_read(
         self, store: AsyncMongoStore
     ) -> None:
         await store.rooms.create(Room(id="r"))
-        await asyncio.gather(*(store.events.commit(Event(room_id="r", channel_id="c")) for _ in range(1203)))
+        await asyncio.gather(
+            *(store.rooms.events.commit(Event(room_id="r", channel_id="c")) for _ in range(1203))
+        )
         await store.engine.database["events"].update_one({"index": 600}, {"$set": {"type": 5}})
-        met = [found.index async for found in store.events.iter("r")]
+        met = [found.index async for found in store.rooms.events.iter("r")]
         assert met == [n for n in range(1203) if n != 600]
-        page = await store.events.list("r", after=598, limit=3)
+        page = await store.rooms.events.list("r", after=598, limit=3)
         assert [found.index for found in page.items] == [599, 601]
         assert len(page.errors) == 1
         assert page.next_cursor == "601"

@@ -48,7 +48,7 @@ PLACES: dict[str, Callable[[int], Any]] = {
 
 
 async def put(store: AsyncMongoStore, kind: str, value: Any) -> Any:
-    repository = getattr(store, kind)
+    repository = getattr(store.rooms, kind)
     verb = repository.create if kind == "observations" else repository.upsert
     return await verb(value)
 
@@ -59,7 +59,7 @@ def renamed(kind: str, n: int) -> dict[str, Any]:
 
 async def mark(store: AsyncMongoStore, *names: str) -> None:
     for name in names:
-        await store.events.commit(Event(id=name, room_id="r", channel_id="c"))
+        await store.rooms.events.commit(Event(id=name, room_id="r", channel_id="c"))
 
 
 def claim(attempt_id: str, **members: Any) -> VoiceDelivery:
@@ -78,7 +78,7 @@ class TestPeople:
     async def test_things_are_listed_in_the_order_in_which_they_came(
         self, store: AsyncMongoStore, kind: str
     ) -> None:
-        repository, made = getattr(store, kind), [PLACES[kind](n) for n in range(9)]
+        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(9)]
         for value in made:
             assert await put(store, kind, value) == value
             if kind in ("bindings", "participants"):
@@ -95,7 +95,7 @@ class TestPeople:
 
     @pytest.mark.parametrize("kind", ["bindings", "participants", "tasks"])
     async def test_what_is_put_again_keeps_its_place(self, store: AsyncMongoStore, kind: str) -> None:
-        repository, made = getattr(store, kind), [PLACES[kind](n) for n in range(4)]
+        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(4)]
         for value in made:
             await put(store, kind, value)
         made[1] = made[1].model_copy(update={"data": {"again": True}})
@@ -108,7 +108,7 @@ class TestPeople:
     async def test_concurrent_puts_all_land(self, store: AsyncMongoStore, kind: str) -> None:
         made = [PLACES[kind](1).model_copy(update=renamed(kind, n)) for n in range(100)]
         await asyncio.gather(*(put(store, kind, value) for value in made))
-        listed = (await getattr(store, kind).list("r", limit=1000)).items
+        listed = (await getattr(store.rooms, kind).list("r", limit=1000)).items
         assert sorted(value.data["n"] for value in listed) == [*range(100)]
         assert sorted(row["position"] for row in (await rows(store))[kind]) == [*range(100)]
 
@@ -117,7 +117,7 @@ class TestPeople:
         with pytest.raises(NotFoundError) as caught:
             await put(store, kind, PLACES[kind](1).model_copy(update={"room_id": "unknown"}))
         assert caught.value.kind == "room"
-        assert (await getattr(store, kind).list("unknown")).items == []
+        assert (await getattr(store.rooms, kind).list("unknown")).items == []
         assert (await rows(store))[kind] == []
 
     @pytest.mark.parametrize("kind", ["bindings", "participants"])
@@ -125,7 +125,7 @@ class TestPeople:
     async def test_who_is_in_a_room_is_found_and_removed_there(
         self, store: AsyncMongoStore, kind: str
     ) -> None:
-        repository, value = getattr(store, kind), PLACES[kind](1)
+        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
         await put(store, kind, value)
         await put(store, kind, other := value.model_copy(update={"room_id": "s"}))
         assert await repository.get("r", "8") == value == await repository.find("r", "8")
@@ -136,14 +136,14 @@ class TestPeople:
             await repository.get("r", "8")
         assert await repository.get("s", "8") == other
         if kind == "bindings":
-            assert [await store.bindings.exists(room, "8") for room in "rs"] == [False, True]
+            assert [await store.rooms.bindings.exists(room, "8") for room in "rs"] == [False, True]
         await put(store, kind, PLACES[kind](0))
         await put(store, kind, value)
         assert [found.data["n"] for found in (await repository.list("r")).items] == [0, 1]
 
     @pytest.mark.parametrize("kind", ["tasks", "observations"])
     async def test_notes_are_created_once_in_any_room(self, store: AsyncMongoStore, kind: str) -> None:
-        repository, value = getattr(store, kind), PLACES[kind](1)
+        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
         outcomes = await asyncio.gather(*(repository.create(value) for _ in range(8)), return_exceptions=True)
         assert sum(isinstance(outcome, AlreadyExistsError) for outcome in outcomes) == 7
         with pytest.raises(AlreadyExistsError):
@@ -157,57 +157,57 @@ class TestPeople:
     async def test_tasks_are_found_replaced_and_listed_by_status(self, store: AsyncMongoStore) -> None:
         made = [PLACES["tasks"](n) for n in range(6)]
         for task in made:
-            await store.tasks.create(task)
-        assert await store.tasks.get("9") == made[0] == await store.tasks.find("9")
-        assert (await store.tasks.list("r", status="done")).items == made[1::2]
-        page = await store.tasks.list("r", status="done", limit=2)
-        assert (await store.tasks.list("r", status="done", cursor=page.next_cursor)).items == made[5::2]
-        await store.tasks.upsert(made[0].model_copy(update={"status": "done"}))
-        assert [task.id for task in (await store.tasks.list("r", status="done")).items] == [
+            await store.rooms.tasks.create(task)
+        assert await store.rooms.tasks.get("9") == made[0] == await store.rooms.tasks.find("9")
+        assert (await store.rooms.tasks.list("r", status="done")).items == made[1::2]
+        page = await store.rooms.tasks.list("r", status="done", limit=2)
+        assert (await store.rooms.tasks.list("r", status="done", cursor=page.next_cursor)).items == made[5::2]
+        await store.rooms.tasks.upsert(made[0].model_copy(update={"status": "done"}))
+        assert [task.id for task in (await store.rooms.tasks.list("r", status="done")).items] == [
             "9",
             "8",
             "6",
             "4",
         ]
-        assert await store.tasks.find("unknown") is None
+        assert await store.rooms.tasks.find("unknown") is None
         with pytest.raises(NotFoundError):
-            await store.tasks.get("unknown")
+            await store.rooms.tasks.get("unknown")
 
     @pytest.mark.parametrize("kind", PLACES)
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
     async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, kind: str, bad: Any) -> None:
-        calls = [getattr(store, kind).list("r", cursor=bad), store.identities.list(cursor=bad)]
+        calls = [getattr(store.rooms, kind).list("r", cursor=bad), store.rooms.identities.list(cursor=bad)]
         assert {error.path for error in await refused(*calls)} == {"cursor"}
 
     @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
     async def test_odd_values_come_back_equal(self, store: AsyncMongoStore, value: Any) -> None:
         odd: dict[str, Any] = {"k": value}
-        await store.bindings.upsert(Binding(room_id="r", channel_id="c", data=odd, metadata=odd))
-        await store.participants.upsert(Participant(room_id="r", id="p", data=odd))
-        await store.identities.create(Identity(id="i", data=odd))
-        await store.verifications.upsert(Verification(identity_id="i", status="x", data=odd))
-        await store.verifications.create_request(VerificationRequest(id="q", identity_id="i", data=odd))
-        await store.tasks.create(Task(id="t", room_id="r", data=odd))
-        await store.observations.create(Observation(room_id="r", data=odd))
+        await store.rooms.bindings.upsert(Binding(room_id="r", channel_id="c", data=odd, metadata=odd))
+        await store.rooms.participants.upsert(Participant(room_id="r", id="p", data=odd))
+        await store.rooms.identities.create(Identity(id="i", data=odd))
+        await store.rooms.verifications.upsert(Verification(identity_id="i", status="x", data=odd))
+        await store.rooms.verifications.create_request(VerificationRequest(id="q", identity_id="i", data=odd))
+        await store.rooms.tasks.create(Task(id="t", room_id="r", data=odd))
+        await store.rooms.observations.create(Observation(room_id="r", data=odd))
         delivery = VoiceDelivery(room_id="r", key="k", content_hash="h", data=odd)
-        await store.voice_deliveries.claim(delivery)
-        await store.voice_deliveries.complete(delivery.model_copy(update={"outcome": odd}))
-        held = await store.voice_deliveries.find("r", "k")
+        await store.rooms.voice_deliveries.claim(delivery)
+        await store.rooms.voice_deliveries.complete(delivery.model_copy(update={"outcome": odd}))
+        held = await store.rooms.voice_deliveries.find("r", "k")
         assert held is not None
-        binding = await store.bindings.get("r", "c")
+        binding = await store.rooms.bindings.get("r", "c")
         for stored in (
             *(binding.data, binding.metadata, held.data, held.outcome),
-            (await store.participants.get("r", "p")).data,
-            (await store.identities.get("i")).data,
-            (await store.verifications.find("i")).data,
-            (await store.verifications.find_request("q")).data,
-            (await store.tasks.get("t")).data,
-            (await store.observations.list("r")).items[0].data,
+            (await store.rooms.participants.get("r", "p")).data,
+            (await store.rooms.identities.get("i")).data,
+            (await store.rooms.verifications.find("i")).data,
+            (await store.rooms.verifications.find_request("q")).data,
+            (await store.rooms.tasks.get("t")).data,
+            (await store.rooms.observations.list("r")).items[0].data,
         ):
             assert same(stored, odd)
 
     async def test_a_read_marker_only_rises(self, store: AsyncMongoStore) -> None:
-        markers = store.read_markers
+        markers = store.rooms.read_markers
         assert not await markers.mark_all("r", "c")
         assert await markers.by_channel("r") == {}
         assert await markers.count_unread("r", "c") == 0
@@ -220,32 +220,32 @@ class TestPeople:
         assert await markers.count_unread("r", "d") == 5
         assert not await markers.mark("r", "c", "unknown")
         assert not await markers.mark("s", "c", "a")
-        await store.events.delete("r", "e")
+        await store.rooms.events.delete("r", "e")
         assert await markers.count_unread("r", "c") == 1
         assert await markers.mark_all("r", "d")
-        await store.events.delete("r", "a")
+        await store.rooms.events.delete("r", "a")
         assert await markers.by_channel("r") == {"c": 2, "d": 3}
         assert await markers.by_channel("s") == {}
         assert await markers.count_unread("r", "d") == 0
 
     async def test_the_highest_of_concurrent_marks_holds(self, store: AsyncMongoStore) -> None:
         await mark(store, *(f"e{n}" for n in range(20)))
-        await asyncio.gather(*(store.read_markers.mark("r", "c", f"e{n}") for n in range(20)))
-        assert await store.read_markers.by_channel("r") == {"c": 19}
+        await asyncio.gather(*(store.rooms.read_markers.mark("r", "c", f"e{n}") for n in range(20)))
+        assert await store.rooms.read_markers.by_channel("r") == {"c": 19}
 
     async def test_of_many_claims_one_may_speak(self, store: AsyncMongoStore) -> None:
         claims = [claim(f"a{n}", data={"n": n}) for n in range(24)]
-        held = await asyncio.gather(*(store.voice_deliveries.claim(delivery) for delivery in claims))
+        held = await asyncio.gather(*(store.rooms.voice_deliveries.claim(delivery) for delivery in claims))
         [winner] = {delivery.attempt_id for delivery in held}
-        assert await store.voice_deliveries.find("r", "k") == held[0]
+        assert await store.rooms.voice_deliveries.find("r", "k") == held[0]
         assert held[0] == claims[int(winner[1:])]
-        assert await store.voice_deliveries.find("r", "other") is None
-        assert await store.voice_deliveries.find("s", "k") is None
+        assert await store.rooms.voice_deliveries.find("r", "other") is None
+        assert await store.rooms.voice_deliveries.find("s", "k") is None
 
     async def test_a_failed_delivery_may_be_tried_again_with_the_same_words(
         self, store: AsyncMongoStore
     ) -> None:
-        deliveries = store.voice_deliveries
+        deliveries = store.rooms.voice_deliveries
         await deliveries.claim(claim("a"))
         failed = claim("a", outcome={"ok": False}, retryable=True)
         assert await deliveries.complete(failed)
@@ -259,7 +259,7 @@ class TestPeople:
         assert await deliveries.claim(claim("d")) == done == await deliveries.find("r", "k")
 
     async def test_an_outcome_is_noted_once(self, store: AsyncMongoStore) -> None:
-        deliveries = store.voice_deliveries
+        deliveries = store.rooms.voice_deliveries
         assert not await deliveries.complete(claim("a", outcome={"ok": True}))
         await deliveries.claim(claim("a"))
         assert not await deliveries.complete(claim("b", outcome={"ok": True}))

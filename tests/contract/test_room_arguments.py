@@ -30,7 +30,7 @@ class TestRoomArguments:
     ) -> None:
         await furnish(store)
         before = await rows(store)
-        rooms, identities, verifications = store.rooms, store.identities, store.verifications
+        rooms, identities, verifications = store.rooms, store.rooms.identities, store.rooms.verifications
         binding, person = Binding(room_id="r", channel_id="n"), Participant(room_id="r", id="n")
         delivery = VoiceDelivery(room_id="r", key="n", content_hash="h")
         verified = Verification(identity_id="n", status="x")
@@ -38,53 +38,70 @@ class TestRoomArguments:
         calls: dict[str, list[Any]] = {
             "room_id": [
                 *(
-                    store.bindings.get(bad, "c"),
-                    store.bindings.find(bad, "c"),
-                    store.bindings.exists(bad, "c"),
+                    store.rooms.bindings.get(bad, "c"),
+                    store.rooms.bindings.find(bad, "c"),
+                    store.rooms.bindings.exists(bad, "c"),
                 ),
-                *(store.bindings.delete(bad, "c"), store.bindings.list(bad), anext(store.bindings.iter(bad))),
-                *(store.participants.get(bad, "p"), store.participants.find(bad, "p")),
-                *(store.participants.delete(bad, "p"), store.participants.list(bad)),
-                *(store.tasks.list(bad), anext(store.tasks.iter(bad)), store.observations.list(bad)),
-                *(store.read_markers.mark(bad, "c", "e"), store.read_markers.mark_all(bad, "c")),
-                *(store.read_markers.count_unread(bad, "c"), store.read_markers.by_channel(bad)),
-                store.voice_deliveries.find(bad, "k"),
-                store.bindings.upsert(altered(binding, room_id=bad)),
-                store.participants.upsert(altered(person, room_id=bad)),
-                store.tasks.create(altered(Task(room_id="r"), room_id=bad)),
-                store.observations.create(altered(Observation(room_id="r"), room_id=bad)),
-                store.voice_deliveries.claim(altered(delivery, room_id=bad)),
-                store.voice_deliveries.complete(altered(delivery, room_id=bad, **outcome)),
+                *(
+                    store.rooms.bindings.delete(bad, "c"),
+                    store.rooms.bindings.list(bad),
+                    anext(store.rooms.bindings.iter(bad)),
+                ),
+                *(store.rooms.participants.get(bad, "p"), store.rooms.participants.find(bad, "p")),
+                *(store.rooms.participants.delete(bad, "p"), store.rooms.participants.list(bad)),
+                *(
+                    store.rooms.tasks.list(bad),
+                    anext(store.rooms.tasks.iter(bad)),
+                    store.rooms.observations.list(bad),
+                ),
+                *(store.rooms.read_markers.mark(bad, "c", "e"), store.rooms.read_markers.mark_all(bad, "c")),
+                *(store.rooms.read_markers.count_unread(bad, "c"), store.rooms.read_markers.by_channel(bad)),
+                store.rooms.voice_deliveries.find(bad, "k"),
+                store.rooms.bindings.upsert(altered(binding, room_id=bad)),
+                store.rooms.participants.upsert(altered(person, room_id=bad)),
+                store.rooms.tasks.create(altered(Task(room_id="r"), room_id=bad)),
+                store.rooms.observations.create(altered(Observation(room_id="r"), room_id=bad)),
+                store.rooms.voice_deliveries.claim(altered(delivery, room_id=bad)),
+                store.rooms.voice_deliveries.complete(altered(delivery, room_id=bad, **outcome)),
             ],
             "channel_id": [
                 *(
-                    store.bindings.get("r", bad),
-                    store.bindings.find("r", bad),
-                    store.bindings.exists("r", bad),
+                    store.rooms.bindings.get("r", bad),
+                    store.rooms.bindings.find("r", bad),
+                    store.rooms.bindings.exists("r", bad),
                 ),
-                *(store.bindings.delete("r", bad), store.bindings.upsert(altered(binding, channel_id=bad))),
-                *(store.read_markers.mark("r", bad, "e"), store.read_markers.mark("r", bad, "unknown")),
-                *(store.read_markers.mark_all("r", bad), store.read_markers.mark_all("unknown", bad)),
-                store.read_markers.count_unread("r", bad),
+                *(
+                    store.rooms.bindings.delete("r", bad),
+                    store.rooms.bindings.upsert(altered(binding, channel_id=bad)),
+                ),
+                *(
+                    store.rooms.read_markers.mark("r", bad, "e"),
+                    store.rooms.read_markers.mark("r", bad, "unknown"),
+                ),
+                *(
+                    store.rooms.read_markers.mark_all("r", bad),
+                    store.rooms.read_markers.mark_all("unknown", bad),
+                ),
+                store.rooms.read_markers.count_unread("r", bad),
                 *(rooms.find_by_binding(bad, ["p"]), rooms.find_by_participant(bad, ["p"])),
                 rooms.list_by_channel(bad),
             ],
             "participant_id": [
-                *(store.participants.get("r", bad), store.participants.find("r", bad)),
-                *(store.participants.delete("r", bad), rooms.find_latest(bad)),
+                *(store.rooms.participants.get("r", bad), store.rooms.participants.find("r", bad)),
+                *(store.rooms.participants.delete("r", bad), rooms.find_latest(bad)),
             ],
             "names": [rooms.find_by_binding("c", [bad]), rooms.find_by_participant("c", [bad])],
             "recipient": [rooms.find_by_binding("c", [], recipient=("k", bad))],
-            "event_id": [store.read_markers.mark("r", "c", bad)],
-            "task_id": [store.tasks.get(bad), store.tasks.find(bad)],
+            "event_id": [store.rooms.read_markers.mark("r", "c", bad)],
+            "task_id": [store.rooms.tasks.get(bad), store.rooms.tasks.find(bad)],
             "id": [
-                store.participants.upsert(altered(person, id=bad)),
-                store.tasks.upsert(altered(Task(room_id="r"), id=bad)),
-                store.observations.create(altered(Observation(room_id="r"), id=bad)),
+                store.rooms.participants.upsert(altered(person, id=bad)),
+                store.rooms.tasks.upsert(altered(Task(room_id="r"), id=bad)),
+                store.rooms.observations.create(altered(Observation(room_id="r"), id=bad)),
                 identities.create(altered(Identity(), id=bad)),
                 verifications.create_request(altered(VerificationRequest(identity_id="i"), id=bad)),
             ],
-            "channel_ids": [store.participants.upsert(altered(person, channel_ids=[bad]))],
+            "channel_ids": [store.rooms.participants.upsert(altered(person, channel_ids=[bad]))],
             "identity_id": [
                 *(identities.get(bad), identities.find(bad), verifications.find(bad)),
                 *(identities.link_address(bad, "sms", "1"), identities.unlink_address(bad, "sms", "1")),
@@ -109,15 +126,17 @@ class TestRoomArguments:
             "status": [
                 verifications.upsert(altered(verified, status=bad)),
                 anext(verifications.iter_expiring(bad)),
-                store.tasks.create(altered(Task(room_id="r"), status=bad)),
+                store.rooms.tasks.create(altered(Task(room_id="r"), status=bad)),
             ],
             "request_id": [verifications.find_request(bad)],
             "key": [
-                store.voice_deliveries.find("r", bad),
-                store.voice_deliveries.claim(altered(delivery, key=bad)),
+                store.rooms.voice_deliveries.find("r", bad),
+                store.rooms.voice_deliveries.claim(altered(delivery, key=bad)),
             ],
-            "content_hash": [store.voice_deliveries.claim(altered(delivery, content_hash=bad))],
-            "attempt_id": [store.voice_deliveries.complete(altered(delivery, attempt_id=bad, **outcome))],
+            "content_hash": [store.rooms.voice_deliveries.claim(altered(delivery, content_hash=bad))],
+            "attempt_id": [
+                store.rooms.voice_deliveries.complete(altered(delivery, attempt_id=bad, **outcome))
+            ],
             "name": [store.leases.acquire(bad, "o", 1), store.leases.release(bad, "o")],
             "owner": [store.leases.acquire("l", bad, 1), store.leases.release("l", bad)],
         }
@@ -129,11 +148,11 @@ class TestRoomArguments:
                 identities.create(altered(Identity(), organization_id=bad)),
                 verifications.upsert(altered(verified, organization_id=bad)),
             ]
-            calls["status"].append(store.tasks.list("r", status=bad))
+            calls["status"].append(store.rooms.tasks.list("r", status=bad))
             calls["channel_type"].append(rooms.find_latest("p", channel_type=bad))
             calls["recipient"].append(rooms.find_by_binding("c", [], recipient=bad))
-            calls["participant_id"].append(store.bindings.upsert(altered(binding, participant_id=bad)))
-            calls["identity_id"].append(store.participants.upsert(altered(person, identity_id=bad)))
+            calls["participant_id"].append(store.rooms.bindings.upsert(altered(binding, participant_id=bad)))
+            calls["identity_id"].append(store.rooms.participants.upsert(altered(person, identity_id=bad)))
         for path, refusing in calls.items():
             assert {error.path for error in await refused(*refusing)} == {path}, path
         assert await rows(store) == before
@@ -147,14 +166,28 @@ class TestRoomArguments:
         binding, person = Binding(room_id="r", channel_id="n"), Participant(room_id="r", id="n")
         delivery = VoiceDelivery(room_id="r", key="n", content_hash="h")
         calls: list[Any] = [
-            *(store.bindings.upsert(bad), store.participants.upsert(bad), store.tasks.upsert(bad)),
-            *(store.tasks.create(bad), store.observations.create(bad), store.identities.create(bad)),
-            *(store.verifications.upsert(bad), store.verifications.create_request(bad)),
-            *(store.verifications.upsert_request(bad), store.voice_deliveries.claim(bad)),
-            *(store.voice_deliveries.complete(bad), store.leases.acquire("n", "o", bad if bad != 5 else -5)),
-            *(store.bindings.list("r", limit=bad if bad != 5 else 0), store.tasks.list("r", limit=1001)),
-            store.bindings.upsert(altered(binding, group=bad)),
-            store.voice_deliveries.claim(altered(delivery, retryable=bad)),
+            *(
+                store.rooms.bindings.upsert(bad),
+                store.rooms.participants.upsert(bad),
+                store.rooms.tasks.upsert(bad),
+            ),
+            *(
+                store.rooms.tasks.create(bad),
+                store.rooms.observations.create(bad),
+                store.rooms.identities.create(bad),
+            ),
+            *(store.rooms.verifications.upsert(bad), store.rooms.verifications.create_request(bad)),
+            *(store.rooms.verifications.upsert_request(bad), store.rooms.voice_deliveries.claim(bad)),
+            *(
+                store.rooms.voice_deliveries.complete(bad),
+                store.leases.acquire("n", "o", bad if bad != 5 else -5),
+            ),
+            *(
+                store.rooms.bindings.list("r", limit=bad if bad != 5 else 0),
+                store.rooms.tasks.list("r", limit=1001),
+            ),
+            store.rooms.bindings.upsert(altered(binding, group=bad)),
+            store.rooms.voice_deliveries.claim(altered(delivery, retryable=bad)),
             store.rooms.list_by_channel("c", limit=bad if bad != 5 else 0),
         ]
         if bad is not None:
@@ -162,17 +195,17 @@ class TestRoomArguments:
         if not isinstance(bad, dict):
             calls += [
                 *(
-                    store.bindings.upsert(altered(binding, data=bad)),
-                    store.bindings.upsert(altered(binding, metadata=bad)),
+                    store.rooms.bindings.upsert(altered(binding, data=bad)),
+                    store.rooms.bindings.upsert(altered(binding, metadata=bad)),
                 ),
-                store.participants.upsert(altered(person, data=bad)),
-                store.tasks.create(altered(Task(room_id="r"), data=bad)),
-                store.identities.create(altered(Identity(), data=bad)),
+                store.rooms.participants.upsert(altered(person, data=bad)),
+                store.rooms.tasks.create(altered(Task(room_id="r"), data=bad)),
+                store.rooms.identities.create(altered(Identity(), data=bad)),
             ]
         if not isinstance(bad, list):
             calls += [
                 *(store.rooms.find_by_binding("c", bad), store.rooms.find_by_participant("c", bad)),
-                store.participants.upsert(altered(person, channel_ids=bad)),
+                store.rooms.participants.upsert(altered(person, channel_ids=bad)),
             ]
         await refused(*calls)
         assert await rows(store) == before
@@ -183,7 +216,7 @@ class TestRoomArguments:
     ) -> None:
         await furnish(store)
         before = await rows(store)
-        events, event = store.events, Event(id="n", room_id="r", channel_id="c")
+        events, event = store.rooms.events, Event(id="n", room_id="r", channel_id="c")
         calls: dict[str, list[Any]] = {
             "room_id": [
                 events.commit(altered(event, room_id=bad)),
@@ -253,7 +286,7 @@ class TestRoomArguments:
     async def test_of_events_wrong_shapes_are_refused(self, store: AsyncMongoStore, bad: Any) -> None:
         await furnish(store)
         before = await rows(store)
-        events, event = store.events, Event(id="n", room_id="r", channel_id="c")
+        events, event = store.rooms.events, Event(id="n", room_id="r", channel_id="c")
         calls: dict[str, list[Any]] = {
             "event": [
                 events.commit(bad),

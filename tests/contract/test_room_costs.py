@@ -105,23 +105,23 @@ async def populate(store: AsyncMongoStore) -> None:
     await in_turns(store.rooms.create(room(n)) for n in range(ROOMS))
     await in_turns(store.rooms.create(Room(id=name, created_at=T)) for name in names)
     await in_turns(
-        store.events.commit(event(n, name)) for name in ("long", "busy") for n in range(EVENTS // 2)
+        store.rooms.events.commit(event(n, name)) for name in ("long", "busy") for n in range(EVENTS // 2)
     )
-    await in_turns(store.events.commit(event(n)) for n in range(EVENTS // 2, EVENTS))
-    await in_turns(store.events.commit(event(n, "doomed")) for n in range(100))
+    await in_turns(store.rooms.events.commit(event(n)) for n in range(EVENTS // 2, EVENTS))
+    await in_turns(store.rooms.events.commit(event(n, "doomed")) for n in range(100))
     for name in ("crowded", "doomed"):
         await in_turns(member(store, name, f"c{n}", n) for n in range(300))
     await in_turns(member(store, f"r{n:04}", f"c{n % 3}", n) for n in range(ROOMS))
-    await in_turns(store.tasks.create(Task(id=f"t{n}", room_id="crowded")) for n in range(300))
-    await in_turns(store.observations.create(Observation(room_id="crowded")) for n in range(300))
-    await in_turns(store.identities.create(identity(n)) for n in range(300))
-    await in_turns(store.verifications.upsert(verification(n)) for n in range(600))
-    await in_turns(store.read_markers.mark("long", f"c{n}", "long-10") for n in range(300))
-    await in_turns(store.voice_deliveries.claim(delivery(n)) for n in range(100))
+    await in_turns(store.rooms.tasks.create(Task(id=f"t{n}", room_id="crowded")) for n in range(300))
+    await in_turns(store.rooms.observations.create(Observation(room_id="crowded")) for n in range(300))
+    await in_turns(store.rooms.identities.create(identity(n)) for n in range(300))
+    await in_turns(store.rooms.verifications.upsert(verification(n)) for n in range(600))
+    await in_turns(store.rooms.read_markers.mark("long", f"c{n}", "long-10") for n in range(300))
+    await in_turns(store.rooms.voice_deliveries.claim(delivery(n)) for n in range(100))
 
 
 async def member(store: AsyncMongoStore, room_id: str, channel_id: str, n: int) -> None:
-    await store.bindings.upsert(
+    await store.rooms.bindings.upsert(
         Binding(
             room_id=room_id,
             channel_id=channel_id,
@@ -131,7 +131,7 @@ async def member(store: AsyncMongoStore, room_id: str, channel_id: str, n: int) 
             metadata={"to": f"+{n % 40}"},
         )
     )
-    await store.participants.upsert(
+    await store.rooms.participants.upsert(
         Participant(
             room_id=room_id,
             id=f"p{n % 40}" if room_id[0] == "r" else f"p{n}",
@@ -422,12 +422,14 @@ async def observe(uri: str, database: str, wire: Wire) -> Observed:
         await populate(store)
     sent = {}
     async with wired_store(uri, database, wire) as store:
-        verbs = {kind: Verbs(getattr(store, kind)) for kind in KINDS}
+        held = {"rooms": store.rooms, "leases": store.leases}
+        held |= {kind: getattr(store.rooms, kind) for kind in KINDS if kind not in held}
+        verbs = {kind: Verbs(held[kind]) for kind in KINDS}
         for case in CASES:
             wire.sent.clear()
             await case.call(SimpleNamespace(**verbs))
             sent[case.claim] = wire.sent.copy()
-        repositories = {kind: type(getattr(store, kind)) for kind in KINDS}
+        repositories = {kind: type(held[kind]) for kind in KINDS}
     return Observed(sent, {kind: called.names for kind, called in verbs.items()}, repositories)
 
 

@@ -40,7 +40,7 @@ def same_to_python(one: Any, other: Any) -> bool:
 
 
 async def bind(store: AsyncMongoStore, room_id: str, channel_id: str = "c", **members: Any) -> None:
-    await store.bindings.upsert(Binding(room_id=room_id, channel_id=channel_id, **members))
+    await store.rooms.bindings.upsert(Binding(room_id=room_id, channel_id=channel_id, **members))
 
 
 RECIPIENTS: list[tuple[Any, str, bool]] = [
@@ -177,7 +177,7 @@ class TestRoomLists:
         self, store: AsyncMongoStore
     ) -> None:
         await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("tie-a", 3), ("tie-B", 3))
-        await store.participants.upsert(Participant(room_id="r0", id="p"))
+        await store.rooms.participants.upsert(Participant(room_id="r0", id="p"))
         await bind(store, "r1", participant_id="p", channel_type="sms")
         await bind(store, "r2", participant_id="p", channel_type="email")
         latest = store.rooms.find_latest
@@ -196,7 +196,7 @@ class TestRoomLists:
         assert await found("p", where=RoomFilter(["closed", "active"])) == "r2"
         assert await found("p", where=RoomFilter(organization_id="o")) is None
         for name in ("tie-a", "tie-B"):
-            await store.participants.upsert(Participant(room_id=name, id="p"))
+            await store.rooms.participants.upsert(Participant(room_id=name, id="p"))
         assert await found("p") == "tie-a"
         await store.rooms.delete("tie-a")
         assert await found("p") == "tie-B"
@@ -217,7 +217,7 @@ class TestRoomLists:
         assert await find("c", ["+1", "i"], where=RoomFilter(["active"])) == "r0"
         await bind(store, "r0", participant_id="moved")
         assert await find("c", ["+1"]) is None
-        await store.bindings.delete("r0", "c")
+        await store.rooms.bindings.delete("r0", "c")
         assert await find("c", ["moved"]) is None
 
     @pytest.mark.parametrize(("value", "address", "found"), RECIPIENTS)
@@ -241,8 +241,10 @@ class TestRoomLists:
 
     async def test_a_room_is_found_by_a_participant_through_a_channel(self, store: AsyncMongoStore) -> None:
         await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("tie-a", 3), ("tie-B", 3))
-        await store.participants.upsert(Participant(room_id="r0", id="p", channel_ids=["c", "d"]))
-        await store.participants.upsert(Participant(room_id="r1", id="q", identity_id="i", channel_ids=["c"]))
+        await store.rooms.participants.upsert(Participant(room_id="r0", id="p", channel_ids=["c", "d"]))
+        await store.rooms.participants.upsert(
+            Participant(room_id="r1", id="q", identity_id="i", channel_ids=["c"])
+        )
         await bind(store, "r2", participant_id="p")
         find = store.rooms.find_by_participant
         assert await find("c", ["p"]) == "r0"
@@ -254,11 +256,13 @@ class TestRoomLists:
         await store.rooms.update("r1", status="closed")
         assert await find("c", ["p", "i"]) == "r1"
         assert await find("c", ["p", "i"], where=RoomFilter(["active"])) == "r0"
-        await store.participants.upsert(Participant(room_id="r1", id="q", identity_id="j", channel_ids=["e"]))
+        await store.rooms.participants.upsert(
+            Participant(room_id="r1", id="q", identity_id="j", channel_ids=["e"])
+        )
         assert await find("c", ["q", "i", "j"]) is None
         assert await find("e", ["j"]) == "r1"
         for name in ("tie-a", "tie-B"):
-            await store.participants.upsert(Participant(room_id=name, id="z", channel_ids=["c"]))
+            await store.rooms.participants.upsert(Participant(room_id=name, id="z", channel_ids=["c"]))
         assert await find("c", ["p", "z"]) == "tie-a"
 
     async def test_the_rooms_of_a_channel_are_listed_oldest_first(self, store: AsyncMongoStore) -> None:
@@ -278,14 +282,14 @@ class TestRoomLists:
         assert await by_channel("c", group=False, where=RoomFilter(["active"])) == ["late"]
         assert await by_channel("c", where=RoomFilter(organization_id="o")) == ["late"]
         assert await by_channel("c", where=RoomFilter(["closed", "paused"]), limit=1) == ["early"]
-        await store.bindings.delete("tie-B", "c")
+        await store.rooms.bindings.delete("tie-B", "c")
         assert await by_channel("c", group=True) == ["tie-a"]
 
     async def test_a_room_behind_many_that_are_not_meant_is_found(self, store: AsyncMongoStore) -> None:
         for n in range(120):
             await make(store, (f"r{n:03}", n), status="closed" if 5 < n < 118 else "active")
             await bind(store, f"r{n:03}", participant_id="p" if n < 118 else None)
-            await store.participants.upsert(Participant(room_id=f"r{n:03}", id="p", channel_ids=["d"]))
+            await store.rooms.participants.upsert(Participant(room_id=f"r{n:03}", id="p", channel_ids=["d"]))
         await store.rooms.update("r118", status="closed")
         await store.rooms.update("r119", status="closed")
         assert await store.rooms.find_by_binding("c", ["p"], where=RoomFilter(["active"])) == "r005"
@@ -300,7 +304,7 @@ class TestRoomLists:
     async def test_a_name_does_not_run_into_another(self, store: AsyncMongoStore) -> None:
         await make(store, ("r", 0))
         await bind(store, "r", metadata={'k", "x': "a", "k": 'b"]'})
-        await store.participants.upsert(Participant(room_id="r", id='p", "q', channel_ids=['c", "d']))
+        await store.rooms.participants.upsert(Participant(room_id="r", id='p", "q', channel_ids=['c", "d']))
         for recipient in (("k", 'x", "a'), ('k", "x", "a', ""), ("k", "b")):
             assert await store.rooms.find_by_binding("c", [], recipient=recipient) is None
         assert await store.rooms.find_by_binding("c", [], recipient=('k", "x', "a")) == "r"

@@ -30,13 +30,13 @@ MICROSECOND = timedelta(microseconds=1)
 
 async def fill(store: AsyncMongoStore, room_id: str = "r") -> None:
     """Give a room one of all that can hang on it."""
-    event = await store.events.commit(Event(room_id=room_id, channel_id="c", idempotency_key="k"))
-    await store.bindings.upsert(Binding(room_id=room_id, channel_id="c", participant_id="p"))
-    await store.participants.upsert(Participant(room_id=room_id, id="p", channel_ids=["c"]))
-    await store.tasks.create(Task(room_id=room_id))
-    await store.observations.create(Observation(room_id=room_id))
-    await store.read_markers.mark(room_id, "c", event.id)
-    await store.voice_deliveries.claim(VoiceDelivery(room_id=room_id, key="k", content_hash="h"))
+    event = await store.rooms.events.commit(Event(room_id=room_id, channel_id="c", idempotency_key="k"))
+    await store.rooms.bindings.upsert(Binding(room_id=room_id, channel_id="c", participant_id="p"))
+    await store.rooms.participants.upsert(Participant(room_id=room_id, id="p", channel_ids=["c"]))
+    await store.rooms.tasks.create(Task(room_id=room_id))
+    await store.rooms.observations.create(Observation(room_id=room_id))
+    await store.rooms.read_markers.mark(room_id, "c", event.id)
+    await store.rooms.voice_deliveries.claim(VoiceDelivery(room_id=room_id, key="k", content_hash="h"))
     await store.rooms.set_private(room_id, "secret", 1)
 
 
@@ -72,7 +72,7 @@ class TestRooms:
             delivered_index=5,
         )
         assert await store.rooms.create(given) == given == await store.rooms.get("r")
-        assert (await store.events.commit(Event(room_id="r", channel_id="c"))).index == 7
+        assert (await store.rooms.events.commit(Event(room_id="r", channel_id="c"))).index == 7
 
     async def test_a_room_is_told_when_and_as_what_it_was_made(self, store: AsyncMongoStore) -> None:
         one, other = await store.rooms.create(Room()), await store.rooms.create(Room())
@@ -163,7 +163,7 @@ class TestRooms:
     async def test_replace_keeps_counters_creation_and_what_is_private(self, store: AsyncMongoStore) -> None:
         created = await store.rooms.create(Room(id="r", created_at=T, metadata={"old": 1}))
         await store.rooms.set_private("r", "secret", 1)
-        await store.events.commit(Event(room_id="r", channel_id="c"))
+        await store.rooms.events.commit(Event(room_id="r", channel_id="c"))
         await store.rooms.advance_delivered_index("r", 0)
         stale = created.model_copy(
             update={
@@ -264,13 +264,13 @@ class TestRooms:
         assert context is not None
         assert (context.room, context.bindings, context.participants) == (room, [], [])
         for name in "zay":
-            await store.bindings.upsert(Binding(room_id="r", channel_id=name, data={"d": name}))
-            await store.participants.upsert(Participant(room_id="r", id=name, data={"d": name}))
+            await store.rooms.bindings.upsert(Binding(room_id="r", channel_id=name, data={"d": name}))
+            await store.rooms.participants.upsert(Participant(room_id="r", id=name, data={"d": name}))
         context = await store.rooms.context("r")
         assert context is not None
         assert context.room == room
-        assert context.bindings == (await store.bindings.list("r")).items
-        assert context.participants == (await store.participants.list("r")).items
+        assert context.bindings == (await store.rooms.bindings.list("r")).items
+        assert context.participants == (await store.rooms.participants.list("r")).items
         assert [binding.channel_id for binding in context.bindings] == ["z", "a", "y"]
 
     @pytest.mark.smoke
@@ -280,13 +280,13 @@ class TestRooms:
         for name in ("r", "r2"):
             await store.rooms.create(Room(id=name))
             await fill(store, name)
-        await store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
-        await store.verifications.upsert(Verification(identity_id="i", status="verified"))
+        await store.rooms.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+        await store.rooms.verifications.upsert(Verification(identity_id="i", status="verified"))
         assert await store.leases.acquire("r", "owner", 60)
         assert await store.rooms.delete("r")
         assert not await store.rooms.exists("r")
-        assert await store.identities.find_by_address("sms", "1") is not None
-        assert await store.verifications.find("i") is not None
+        assert await store.rooms.identities.find_by_address("sms", "1") is not None
+        assert await store.rooms.verifications.find("i") is not None
         assert await store.leases.acquire("r", "another", 60) is None
         assert not await store.rooms.delete("r")
         assert await parts(store) == dict.fromkeys(PARTS, 1)
@@ -301,8 +301,8 @@ class TestRooms:
         context = await store.rooms.context("r")
         assert context is not None
         assert (context.bindings, context.participants) == ([], [])
-        assert [event async for event in store.events.iter("r")] == []
-        event = await store.events.commit(Event(room_id="r", channel_id="c", idempotency_key="k"))
+        assert [event async for event in store.rooms.events.iter("r")] == []
+        event = await store.rooms.events.commit(Event(room_id="r", channel_id="c", idempotency_key="k"))
         assert event.index == 0
         # The one event is that of the room that was made last.
         assert await parts(store) == {**dict.fromkeys(PARTS, 0), "events": 1}
@@ -328,7 +328,7 @@ class TestRooms:
         assert await store.rooms.find_latest("p") is None
         assert await store.rooms.list_by_channel("c") == []
         with pytest.raises(NotFoundError):
-            await store.events.commit(Event(room_id="r", channel_id="c"))
+            await store.rooms.events.commit(Event(room_id="r", channel_id="c"))
         if finish == "delete":
             assert not await store.rooms.delete("r")
             assert await rooms.count_documents({}) == 0

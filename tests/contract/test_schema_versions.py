@@ -187,10 +187,10 @@ async def read_all(store: AsyncMongoStore) -> None:
     assert "m" in [one.id async for one in store.messages.iter("t")]
     assert [one.id async for one in store.elements.iter("t")] == ["x"]
     assert (await store.rooms.get("r")).id == "r"
-    assert "e" in [event.id for event in (await store.events.list("r")).items]
-    assert await store.bindings.find("r", "c")
-    assert await store.participants.find("r", "p")
-    assert await store.identities.get("i")
-    assert await store.tasks.get("t")
-    assert [one.id for one in (await store.observations.list("r")).items] == ["o"]
+    assert "e" in [event.id for event in (await store.rooms.events.list("r")).items]
+    assert await store.rooms.bindings.find("r", "c")
+    assert await store.rooms.participants.find("r", "p")
+    assert await store.rooms.identities.get("i")
+    assert await store.rooms.tasks.get("t")
+    assert [one.id for one in (await store.rooms.observations.list("r")).items] == ["o"]
     assert [key.name for key in (await store.keys.list()).items] == ["k"]

@@ -228,7 +228,7 @@ class Stores:
 
         async def commit(id: str, text: str) -> None:
             event = Event(id=id, room_id=room_id, channel_id="c", content=text, idempotency_key=id)
-            assert (await store.events.commit(event)).index is not None
+            assert (await store.rooms.events.commit(event)).index is not None
 
         async def merge(id: str, text: str) -> None:
             await store.messages.merge(thread_id, id, begins=True, content="draft")
@@ -238,7 +238,7 @@ class Stores:
             return [(one.id, one.content) async for one in store.sessions.iter_messages(of)]
 
         async def events() -> Found:
-            found = [event async for event in store.events.iter(room_id)]
+            found = [event async for event in store.rooms.events.iter(room_id)]
             assert [event.index for event in found] == [*range(len(found))]
             return [(event.id, event.content) for event in found]
 

@@ -15,9 +15,9 @@ from tests.faults.deployments import Cluster
 pytestmark = pytest.mark.server
 
 WRITES: dict[str, Callable[[AsyncMongoStore], Awaitable[Any]]] = {
-    "commit": lambda store: store.events.commit(Event(room_id="r", channel_id="c")),
+    "commit": lambda store: store.rooms.events.commit(Event(room_id="r", channel_id="c")),
     "update": lambda store: store.rooms.update("r", metadata={"k": 1}),
-    "upsert": lambda store: store.bindings.upsert(Binding(room_id="r", channel_id="c")),
+    "upsert": lambda store: store.rooms.bindings.upsert(Binding(room_id="r", channel_id="c")),
 }
 
 

@@ -380,7 +380,7 @@ async def test_a_store_closes_though_the_server_stands_still(alone: Cluster) -> 
     member.send(SIGSTOP)
     try:
         # One in the middle of a transaction, too.
-        committing = asyncio.create_task(store.events.commit(Event(room_id="r", channel_id="c")))
+        committing = asyncio.create_task(store.rooms.events.commit(Event(room_id="r", channel_id="c")))
         await asyncio.sleep(0.1)
         limit = Limit(CLOSE_SECONDS)
         await asyncio.gather(store.close(), asyncio.to_thread(blocking.close))

@@ -182,7 +182,7 @@ async def duplicate_key(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await store.rooms.create(Room(id="keys"))
         for _ in range(2):
-            await store.events.commit(
+            await store.rooms.events.commit(
                 Event(room_id="keys", channel_id="c", content=TEXT, idempotency_key="k")
             )
 
@@ -190,7 +190,7 @@ async def duplicate_key(secret: Cluster) -> None:
 async def duplicate_address(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         for _ in range(2):
-            await store.identities.create(Identity(addresses={"sms": [TEXT]}))
+            await store.rooms.identities.create(Identity(addresses={"sms": [TEXT]}))
 
 
 async def other_content(secret: Cluster) -> None:

@@ -277,7 +277,7 @@ async def test_watching_is_refused_to_whoever_has_no_right_to_it(guarded: Cluste
         await store.sessions.create("s")
         await store.rooms.create(Room(id="r"))
     async with AsyncMongoStore(crud, "privileges_watching", ensure_indexes=False) as store:
-        for changes in (store.sessions.watch("s"), store.events.watch("r")):
+        for changes in (store.sessions.watch("s"), store.rooms.events.watch("r")):
             with pytest.raises(AccessDeniedError, match="lacks a right"):
                 await anext(changes)
 

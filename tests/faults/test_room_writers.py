@@ -41,7 +41,7 @@ async def paged(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, s
     seen: list[tuple[int | None, str]] = []
     after: int | None = None
     while len(seen) < enough:
-        page = await store.events.list("r", after=after, limit=200)
+        page = await store.rooms.events.list("r", after=after, limit=200)
         for event in page.items:
             seen.append((event.index, event.id))
             after = event.index
@@ -50,7 +50,7 @@ async def paged(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, s
 
 async def watched(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, str]]:
     seen: list[tuple[int | None, str]] = []
-    async with aclosing(store.events.watch("r", after=-1)) as events:
+    async with aclosing(store.rooms.events.watch("r", after=-1)) as events:
         async for event in events:
             seen.append((event.index, event.id))
             if len(seen) == enough:
@@ -59,7 +59,7 @@ async def watched(store: AsyncMongoStore, enough: int) -> list[tuple[int | None,
 
 
 async def everything(store: AsyncMongoStore) -> list[Event]:
-    return [event async for event in store.events.iter("r", where=EventFilter(blocked=True))]
+    return [event async for event in store.rooms.events.iter("r", where=EventFilter(blocked=True))]
 
 
 async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
@@ -105,7 +105,7 @@ async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
 async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_deleted(
     server_store: AsyncMongoStore,
 ) -> None:
-    events = server_store.events
+    events = server_store.rooms.events
     await server_store.rooms.create(Room(id="r"))
     for round in range(20):
         said = await events.commit(Event(id=f"{round}", room_id="r", channel_id="c", content="said"))

@@ -33,7 +33,7 @@ CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
     "append turns": lambda store: store.sessions.append_chat_turns("s", "p", [ChatTurn(role="user")]),
     "create a room": lambda store: store.rooms.create(Room(id="new")),
     "merge metadata": lambda store: store.rooms.merge_metadata("r", {"key": "new"}),
-    "commit": lambda store: store.events.commit(Event(id="new", room_id="r", channel_id="c")),
+    "commit": lambda store: store.rooms.events.commit(Event(id="new", room_id="r", channel_id="c")),
     "acquire": lambda store: store.leases.acquire("l", "owner", seconds=30),
     "merge a thread": lambda store: store.threads.merge("t", name="new"),
     "upsert a user": lambda store: store.users.upsert("ada"),
@@ -81,18 +81,18 @@ async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Clust
         await store.sessions.create("s")
         await store.rooms.create(Room(id="r"))
         # A client that has yet to wait for the majority, would have to now.
-        assert not (await store.events.list("r")).items
+        assert not (await store.rooms.events.list("r")).items
         others = [member for member in members.members if member is not primary]
         for member in others:
             member.send(signal.SIGSTOP)
         try:
             writing = asyncio.gather(
-                store.events.commit(Event(id="e", room_id="r", channel_id="c")),
+                store.rooms.events.commit(Event(id="e", room_id="r", channel_id="c")),
                 store.sessions.append_message("s", Message(id="m", role="user")),
             )
             await found(client.settling.events, {"_id": "e"})
             await found(client.settling.sessions, {"messages.id": "m"})
-            events = await store.events.list("r")
+            events = await store.rooms.events.list("r")
             pages = [await store.sessions.list_messages("s", newest=newest) for newest in (False, True)]
             messages = [message async for message in store.sessions.iter_messages("s")]
         finally:
@@ -100,7 +100,7 @@ async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Clust
                 member.send(signal.SIGCONT)
         assert (events.items, [page.items for page in pages], messages) == ([], [[], []], [])
         await writing
-        assert [event.id for event in (await store.events.list("r")).items] == ["e"]
+        assert [event.id for event in (await store.rooms.events.list("r")).items] == ["e"]
         assert [message.id for message in (await store.sessions.list_messages("s")).items] == ["m"]
 
 

@@ -342,5 +342,5 @@ async def test_a_member_that_has_just_started_is_asked_again(
         apply(session, *arguments, **options)
 
     monkeypatch.setattr(AsyncClientSession, "_apply_to", apply_to)
-    stored = await server_store.events.commit(Event(room_id="r", channel_id="c"))
+    stored = await server_store.rooms.events.commit(Event(room_id="r", channel_id="c"))
     assert (stored.index, [*refused]) == (0, [])

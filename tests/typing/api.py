@@ -71,15 +71,15 @@ async def async_use_of_rooms(store: AsyncMongoStore) -> None:
     room = await store.rooms.create(Room(id="r", metadata={"k": 1}))
     assert_type(room, Room)
     assert_type(await store.rooms.context("r"), RoomContext | None)
-    event = await store.events.commit(Event(room_id="r", channel_id="c", content="hi"))
+    event = await store.rooms.events.commit(Event(room_id="r", channel_id="c", content="hi"))
     assert_type(event.index, int | None)
-    assert_type(await store.events.list("r", newest=True), Page[Event])
-    async for one in store.events.watch("r", after=-1):
+    assert_type(await store.rooms.events.list("r", newest=True), Page[Event])
+    async for one in store.rooms.events.watch("r", after=-1):
         assert_type(one, Event)
-    async for binding in store.bindings.iter("r"):
+    async for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
-    assert_type(await store.identities.find_by_address("sms", "+1"), Identity | None)
-    assert_type(await store.tasks.list("r", status="done"), Page[Task])
+    assert_type(await store.rooms.identities.find_by_address("sms", "+1"), Identity | None)
+    assert_type(await store.rooms.tasks.list("r", status="done"), Page[Task])
     assert_type(await store.leases.acquire("l", "me", 10), Lease | None)
 
 
@@ -114,8 +114,8 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(sessions.integrate("s", lambda _, turns: [len(turns)], executor=None), Integration)
     for change in sessions.watch("s"):
         assert_type(change, Change)
-    assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
-    for binding in store.bindings.iter("r"):
+    assert_type(store.rooms.events.commit(Event(room_id="r", channel_id="c")), Event)
+    for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
     for piece in store.files.read("key"):
         assert_type(piece, bytes)

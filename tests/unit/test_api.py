@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import operator
 import pickle
 import types
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -94,9 +95,15 @@ REPOSITORIES = [
 ]
 
 
+def twin_of(repository: type) -> type:
+    name = repository.__name__
+    found: type = getattr(twins, name[5:] if name.startswith("Async") else f"Sync{name}")
+    return found
+
+
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
-    mirrored, twin = verbs(repository), getattr(twins, f"Sync{repository.__name__}")
+    mirrored, twin = verbs(repository), twin_of(repository)
     assert mirrored
     for name, verb in mirrored.items():
         assert inspect.signature(getattr(twin, name)) == inspect.signature(verb), name
@@ -112,12 +119,20 @@ def test_every_verb_is_guarded_and_documented(repository: type) -> None:
         assert "Raises:" in (verb.__doc__ or ""), name
 
 
+def repositories(holder: object, path: str = "") -> Iterator[tuple[str, Repository]]:
+    """Yield all repositories of a store, also those that others hold, by their paths."""
+    for name, held in vars(holder).items():
+        if isinstance(held, Repository) and not name.startswith("_"):
+            yield f"{path}{name}", held
+            yield from repositories(held, f"{path}{name}.")
+
+
 def test_both_stores_have_every_repository() -> None:
     blocking, store = mongostore.MongoStore("mongomock://"), mongostore.AsyncMongoStore("mongomock://")
-    for name, repository in vars(store).items():
-        if not name.startswith("_"):
-            assert type(getattr(blocking, name)).__name__ == f"Sync{type(repository).__name__}"
-    assert {type(value) for value in vars(store).values() if isinstance(value, Repository)} == {*REPOSITORIES}
+    held = dict(repositories(store))
+    for path, repository in held.items():
+        assert type(operator.attrgetter(path)(blocking)) is twin_of(type(repository)), path
+    assert {*map(type, held.values())} == {*REPOSITORIES}
 
 
 def test_guards_keep_what_inspection_sees() -> None:

@@ -21,7 +21,7 @@ class EventMethods(RoomMethods):
     async def add_event(self, event: RoomEvent) -> RoomEvent:
         store = await self._user.open()
         try:
-            await store.events.create(from_event(event, event.room_id))
+            await store.rooms.events.create(from_event(event, event.room_id))
         except (AlreadyExistsError, NotFoundError) as error:
             raise _meant(error, event) from None
         return event
@@ -29,7 +29,9 @@ class EventMethods(RoomMethods):
     async def add_event_auto_index(self, room_id: str, event: RoomEvent) -> RoomEvent:
         store = await self._user.open()
         try:
-            stored = await store.events.create(from_event(event, room_id).model_copy(update={"index": None}))
+            stored = await store.rooms.events.create(
+                from_event(event, room_id).model_copy(update={"index": None})
+            )
         except (AlreadyExistsError, NotFoundError) as error:
             raise _meant(error, event) from None
         return event.model_copy(update={"index": stored.index})
@@ -45,7 +47,9 @@ class EventMethods(RoomMethods):
         store = await self._user.open()
         change = None if target is None else from_event(target, room_id)
         try:
-            stored = await store.events.commit(from_event(event, room_id), target=change, activity=activity)
+            stored = await store.rooms.events.commit(
+                from_event(event, room_id), target=change, activity=activity
+            )
         except (AlreadyExistsError, NotFoundError) as error:
             raise _meant(error, event, target) from None
         return event.model_copy(update={"index": stored.index})
@@ -53,19 +57,21 @@ class EventMethods(RoomMethods):
     async def write_change_target(self, room_id: str, target: RoomEvent) -> None:
         store = await self._user.open()
         try:
-            await store.events.replace(from_event(target, room_id), erase_edits=is_marked_deleted(target))
+            await store.rooms.events.replace(
+                from_event(target, room_id), erase_edits=is_marked_deleted(target)
+            )
         except (AlreadyExistsError, NotFoundError) as error:
             raise _meant(error, target, target) from None
 
     async def get_event(self, event_id: str) -> RoomEvent | None:
         store = await self._user.open()
-        event = await store.events.find(event_id)
+        event = await store.rooms.events.find(event_id)
         return None if event is None else to_event(event)
 
     async def update_event(self, event: RoomEvent) -> RoomEvent:
         store = await self._user.open()
         try:
-            await store.events.replace(from_event(event, event.room_id))
+            await store.rooms.events.replace(from_event(event, event.room_id))
         except AlreadyExistsError as error:
             raise _meant(error, event) from None
         except NotFoundError:
@@ -75,14 +81,15 @@ class EventMethods(RoomMethods):
 
     async def record_delivery_results(self, room_id: str, event_id: str, results: dict[str, Any]) -> None:
         store = await self._user.open()
-        await store.events.record_delivery(room_id, event_id, results)
+        await store.rooms.events.record_delivery(room_id, event_id, results)
 
     async def delete_event(
         self, room_id: str, event_id: str, *, cascade_replies: bool = True
     ) -> list[RoomEvent]:
         store = await self._user.open()
         return [
-            to_event(event) for event in await store.events.delete(room_id, event_id, replies=cascade_replies)
+            to_event(event)
+            for event in await store.rooms.events.delete(room_id, event_id, replies=cascade_replies)
         ]
 
     async def list_events(
@@ -105,7 +112,7 @@ class EventMethods(RoomMethods):
         falling = before_index is not None or (newest_first and not has_cursor)
         after: int | str | None = after_index if after_index is not None and after_index >= 0 else None
         before: int | str | None = before_index
-        events = (await self._user.open()).events
+        events = (await self._user.open()).rooms.events
         found: list[RoomEvent] = []
         skipped = 0 if has_cursor else offset
         while limit > len(found):
@@ -129,11 +136,11 @@ class EventMethods(RoomMethods):
     async def get_event_count(self, room_id: str, event_filter: EventFilter | None = None) -> int:
         store = await self._user.open()
         where = None if event_filter is None else to_filter(event_filter)
-        return await store.events.count(room_id, where=where)
+        return await store.rooms.events.count(room_id, where=where)
 
     async def get_thread_summaries(self, room_id: str, root_event_ids: list[str]) -> dict[str, ThreadSummary]:
         store = await self._user.open()
-        threads = await store.events.threads(room_id, root_event_ids)
+        threads = await store.rooms.events.threads(room_id, root_event_ids)
         return {
             root: ThreadSummary(
                 root_event_id=root, reply_count=thread.count, last_reply_at=thread.last_reply_at
@@ -143,30 +150,30 @@ class EventMethods(RoomMethods):
 
     async def check_idempotency(self, room_id: str, key: str, *, channel_id: str | None) -> bool:
         store = await self._user.open()
-        return await store.events.find_by_key(room_id, key, channel_id=channel_id) is not None
+        return await store.rooms.events.find_by_key(room_id, key, channel_id=channel_id) is not None
 
     async def get_event_by_idempotency_key(
         self, room_id: str, key: str, *, channel_id: str | None
     ) -> RoomEvent | None:
         store = await self._user.open()
-        event = await store.events.find_by_key(room_id, key, channel_id=channel_id)
+        event = await store.rooms.events.find_by_key(room_id, key, channel_id=channel_id)
         return None if event is None else to_event(event)
 
     async def mark_read(self, room_id: str, channel_id: str, event_id: str) -> None:
         store = await self._user.open()
-        await store.read_markers.mark(room_id, channel_id, event_id)
+        await store.rooms.read_markers.mark(room_id, channel_id, event_id)
 
     async def mark_all_read(self, room_id: str, channel_id: str) -> None:
         store = await self._user.open()
-        await store.read_markers.mark_all(room_id, channel_id)
+        await store.rooms.read_markers.mark_all(room_id, channel_id)
 
     async def get_unread_count(self, room_id: str, channel_id: str) -> int:
         store = await self._user.open()
-        return await store.read_markers.count_unread(room_id, channel_id)
+        return await store.rooms.read_markers.count_unread(room_id, channel_id)
 
     async def list_read_markers(self, room_id: str) -> dict[str, int]:
         store = await self._user.open()
-        return await store.read_markers.by_channel(room_id)
+        return await store.rooms.read_markers.by_channel(room_id)
 
 
 def _meant(

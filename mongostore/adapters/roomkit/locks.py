@@ -15,7 +15,7 @@ from roomkit.core.locks import RoomLockManager, _has_room_lock, _mark_room_locke
 
 from mongostore.errors import ConflictError, InvalidValueError, MongoStoreError
 from mongostore.models import Lease
-from mongostore.repositories.rooms import LeaseRepository
+from mongostore.repositories.rooms import AsyncLeases
 from mongostore.sharing import StoreUser
 from mongostore.store import AsyncMongoStore
 
@@ -119,7 +119,7 @@ class MongoRoomLockManager(RoomLockManager):
         if not given_back:
             raise ended
 
-    async def _acquired(self, leases: LeaseRepository, name: str) -> _Held:
+    async def _acquired(self, leases: AsyncLeases, name: str) -> _Held:
         """Wait for a lease."""
         owner, pause = uuid4().hex, _FIRST_PAUSE
         while True:
@@ -159,7 +159,7 @@ class _Held:
     began: float
 
 
-async def _asked(leases: LeaseRepository, name: str, owner: str, seconds: float) -> _Held | None:
+async def _asked(leases: AsyncLeases, name: str, owner: str, seconds: float) -> _Held | None:
     """Ask once for a lease; None while somebody has it."""
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -172,7 +172,7 @@ async def _asked(leases: LeaseRepository, name: str, owner: str, seconds: float)
     return _Held(lease, began) if lease else None
 
 
-async def _renewed(leases: LeaseRepository, held: _Held, end: asyncio.Timeout) -> None:
+async def _renewed(leases: AsyncLeases, held: _Held, end: asyncio.Timeout) -> None:
     """Renew a lease until it is lost, moving the end of its section with it."""
     clock, seconds = asyncio.get_running_loop().time, held.lease.seconds
     due = held.began + seconds * _RENEWED
@@ -192,7 +192,7 @@ async def _renewed(leases: LeaseRepository, held: _Held, end: asyncio.Timeout) -
             return
 
 
-async def _given_back(leases: LeaseRepository, asking: asyncio.Task[_Held | None]) -> None:
+async def _given_back(leases: AsyncLeases, asking: asyncio.Task[_Held | None]) -> None:
     """Give back a lease that nobody waits for any more."""
     with suppress(MongoStoreError):
         if held := await asking:

@@ -225,42 +225,42 @@ class RoomMethods(ConversationStore):
     async def add_binding(self, binding: ChannelBinding) -> ChannelBinding:
         store = await self._user.open()
         try:
-            await store.bindings.upsert(from_binding(binding))
+            await store.rooms.bindings.upsert(from_binding(binding))
         except NotFoundError:
             raise RoomNotFoundError(binding.room_id) from None
         return binding
 
     async def get_binding(self, room_id: str, channel_id: str) -> ChannelBinding | None:
         store = await self._user.open()
-        binding = await store.bindings.find(room_id, channel_id)
+        binding = await store.rooms.bindings.find(room_id, channel_id)
         return None if binding is None else to_binding(binding)
 
     async def binding_exists(self, room_id: str, channel_id: str) -> bool:
         store = await self._user.open()
-        return await store.bindings.exists(room_id, channel_id)
+        return await store.rooms.bindings.exists(room_id, channel_id)
 
     async def update_binding(self, binding: ChannelBinding) -> ChannelBinding:
         return await self.add_binding(binding)
 
     async def remove_binding(self, room_id: str, channel_id: str) -> bool:
         store = await self._user.open()
-        return await store.bindings.delete(room_id, channel_id)
+        return await store.rooms.bindings.delete(room_id, channel_id)
 
     async def list_bindings(self, room_id: str) -> list[ChannelBinding]:
         store = await self._user.open()
-        return [to_binding(binding) async for binding in store.bindings.iter(room_id)]
+        return [to_binding(binding) async for binding in store.rooms.bindings.iter(room_id)]
 
     async def add_participant(self, participant: Participant) -> Participant:
         store = await self._user.open()
         try:
-            await store.participants.upsert(from_participant(participant))
+            await store.rooms.participants.upsert(from_participant(participant))
         except NotFoundError:
             raise RoomNotFoundError(participant.room_id) from None
         return participant
 
     async def get_participant(self, room_id: str, participant_id: str) -> Participant | None:
         store = await self._user.open()
-        participant = await store.participants.find(room_id, participant_id)
+        participant = await store.rooms.participants.find(room_id, participant_id)
         return None if participant is None else to_participant(participant)
 
     async def update_participant(self, participant: Participant) -> Participant:
@@ -268,7 +268,7 @@ class RoomMethods(ConversationStore):
 
     async def list_participants(self, room_id: str) -> list[Participant]:
         store = await self._user.open()
-        return [to_participant(one) async for one in store.participants.iter(room_id)]
+        return [to_participant(one) async for one in store.rooms.participants.iter(room_id)]
 
 
 def readable(page: Page[T]) -> list[T]:

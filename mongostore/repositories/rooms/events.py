@@ -1,4 +1,4 @@
-"""Events: committed, changed, deleted and watched; `store.events` also reads them."""
+"""Events: committed, changed, deleted and watched; `store.rooms.events` also reads them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from mongostore.values import (
 )
 
 
-class EventRepository(Timeline):
+class AsyncRoomEvents(Timeline):
     """The events of all rooms.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises

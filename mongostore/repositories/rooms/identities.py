@@ -1,4 +1,4 @@
-"""People across rooms: `store.identities` with their addresses, and `store.verifications`."""
+"""People across rooms: `store.rooms.identities` with their addresses, and `store.rooms.verifications`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mongostore.values import check_id, check_limit, check_text, escape_key, fro
 _ITER_PAGE = 500
 
 
-class IdentityRepository(Repository):
+class AsyncIdentities(Repository):
     """Identities. Within an organization, or within none, an address belongs to one identity at most."""
 
     @writes
@@ -198,7 +198,7 @@ class IdentityRepository(Repository):
             raise ConflictError(f"the {key['t']} address belongs to another identity of the organization")
 
 
-class VerificationRepository(Repository):
+class AsyncVerifications(Repository):
     """Verifications of identities, one for each in an organization or in none, and the requests for them."""
 
     @reads

@@ -16,7 +16,7 @@ from mongostore.values import EPOCH, check_id, check_position
 _LONGEST = 24 * 3600.0
 
 
-class LeaseRepository(Repository):
+class AsyncLeases(Repository):
     """Leases by their names. They end by the server's clock, whatever the callers' clocks say."""
 
     @writes

@@ -1,4 +1,4 @@
-"""How far channels have read, and reserved speech: `store.read_markers`, `store.voice_deliveries`."""
+"""Read markers of channels, and reservations of speech."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mongostore.repositories import Repository, reads, writes
 from mongostore.values import MAX_LIMIT, check_id
 
 
-class ReadMarkerRepository(Repository):
+class AsyncReadMarkers(Repository):
     """The highest index that each channel of a room has read. A marker never moves back."""
 
     @writes
@@ -92,7 +92,7 @@ class ReadMarkerRepository(Repository):
                 return True
 
 
-class VoiceDeliveryRepository(Repository):
+class AsyncVoiceDeliveries(Repository):
     """Reservations of speech: of all who claim one, exactly one may speak."""
 
     @reads

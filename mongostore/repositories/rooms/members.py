@@ -1,4 +1,4 @@
-"""Who is in a room: channels by their bindings, and participants; `store.bindings`, `store.participants`."""
+"""Bindings and participants: the channels and the people of rooms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mongostore.repositories.rooms.places import Places
 from mongostore.values import check_id
 
 
-class BindingRepository(Places[Binding]):
+class AsyncRoomBindings(Places[Binding]):
     """The channels that are attached to rooms."""
 
     @writes
@@ -87,7 +87,7 @@ class BindingRepository(Places[Binding]):
         return to_binding(raw)
 
 
-class ParticipantRepository(Places[Participant]):
+class AsyncRoomParticipants(Places[Participant]):
     """Those who are in rooms."""
 
     @writes

@@ -1,4 +1,4 @@
-"""What is noted about a room: `store.tasks` and `store.observations`."""
+"""What is noted about a room: `store.rooms.tasks` and `store.rooms.observations`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mongostore.repositories.rooms.places import Places
 from mongostore.values import check_id
 
 
-class TaskRepository(Places[Task]):
+class AsyncRoomTasks(Places[Task]):
     """Tasks of rooms. A task may name a room that is not there; it is deleted with its room."""
 
     @writes
@@ -102,7 +102,7 @@ class TaskRepository(Places[Task]):
         return to_task(raw)
 
 
-class ObservationRepository(Places[Observation]):
+class AsyncRoomObservations(Places[Observation]):
     """Observations of rooms. One may name a room that is not there; it is deleted with its room."""
 
     @writes

@@ -19,9 +19,14 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.models import Page, Room, RoomContext, RoomFilter
-from mongostore.repositories import current_call, long_running, reads, settled_step, writes
+from mongostore.repositories import Connection, current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.rooms.changing import SHOWN, RoomChanges, open_room
+from mongostore.repositories.rooms.events import AsyncRoomEvents
+from mongostore.repositories.rooms.identities import AsyncIdentities, AsyncVerifications
+from mongostore.repositories.rooms.marks import AsyncReadMarkers, AsyncVoiceDeliveries
+from mongostore.repositories.rooms.members import AsyncRoomBindings, AsyncRoomParticipants
+from mongostore.repositories.rooms.notes import AsyncRoomObservations, AsyncRoomTasks
 from mongostore.repositories.rooms.routing import room_conditions
 from mongostore.values import (
     check_id,
@@ -35,13 +40,25 @@ _ITER_PAGE = 200
 _ORDER = Order("created_at")
 
 
-class RoomRepository(RoomChanges):
+class AsyncRooms(RoomChanges):
     """Rooms, and what the service keeps for itself about them.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
     `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
     when the user lacks the right, and `NotOpenError` on a store that is not open.
     """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.events = AsyncRoomEvents(connection)
+        self.bindings = AsyncRoomBindings(connection)
+        self.participants = AsyncRoomParticipants(connection)
+        self.tasks = AsyncRoomTasks(connection)
+        self.observations = AsyncRoomObservations(connection)
+        self.read_markers = AsyncReadMarkers(connection)
+        self.voice_deliveries = AsyncVoiceDeliveries(connection)
+        self.identities = AsyncIdentities(connection)
+        self.verifications = AsyncVerifications(connection)
 
     @writes
     async def create(self, room: Room) -> Room:

@@ -49,7 +49,7 @@ def call(store: MongoStore) -> None:
                 pass
         store.sessions.append_message("s", Message(id=f"m{n}", role="user", content="x"))
         messages.add(f"m{n}")
-        store.events.commit(Event(id=f"e{n}", room_id="r", channel_id="c"))
+        store.rooms.events.commit(Event(id=f"e{n}", room_id="r", channel_id="c"))
         events.add(f"e{n}")
         for message in store.sessions.iter_messages("s"):
             assert message.content == "x"
@@ -82,7 +82,7 @@ with MongoStore(uri, database) as opened:
         time.sleep(0.05)
     for known, found in (
         (messages, [message.id for message in opened.sessions.iter_messages("s")]),
-        (events, [event.id for event in opened.events.iter("r")]),
+        (events, [event.id for event in opened.rooms.events.iter("r")]),
     ):
         assert known, "nothing got through"
         assert known <= {*found}, known - {*found}
