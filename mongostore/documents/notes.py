@@ -123,7 +123,7 @@ def to_stored_task(task: Task) -> Raw:
         DocumentTooLargeError: It takes more than a document can hold.
     """
     task = given("task", task, Task)
-    return record("task", task.id, task.data, room_id=task.room_id, status=task.status)
+    return record("task", task.id, task.data, room_id=check_id("room_id", task.room_id), status=task.status)
 
 
 def to_task(raw: Raw) -> Task:
@@ -147,7 +147,8 @@ def to_stored_observation(observation: Observation) -> Raw:
         DocumentTooLargeError: It takes more than a document can hold.
     """
     observation = given("observation", observation, Observation)
-    return record("observation", observation.id, observation.data, room_id=observation.room_id)
+    room_id = check_id("room_id", observation.room_id)
+    return record("observation", observation.id, observation.data, room_id=room_id)
 
 
 def to_observation(raw: Raw) -> Observation:

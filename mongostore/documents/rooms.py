@@ -13,8 +13,8 @@ from beanie import Document
 from pydantic import BaseModel
 
 from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given, sized
-from mongostore.errors import InvalidDocumentError
-from mongostore.models import Binding, Event, Participant, Room
+from mongostore.errors import InvalidDocumentError, InvalidValueError
+from mongostore.models import Binding, Event, Room, RoomParticipant
 from mongostore.values import (
     MAX_ID_BYTES,
     check_flag,
@@ -30,7 +30,11 @@ from mongostore.values import (
     unpack_members,
 )
 
-ROOM_TIMES = ("created_at", "updated_at", "paused_at", "closed_at", "last_activity_at")
+# A room's times, with their stored names.
+ROOM_TIMES = {
+    **{name: name for name in ("created_at", "updated_at", "paused_at", "closed_at")},
+    "active_at": "last_activity_at",
+}
 # What a change of an event leaves as it is.
 _EVENT_KEPT = {"_id", "room_id", "created_at", "delivery_results"}
 
@@ -189,7 +193,7 @@ def to_stored_room(room: Room, now: int) -> Raw:
     stored: Raw = {
         "organization_id": _optional("organization_id", room.organization_id),
         "status": check_id("status", room.status),
-        **{name: time_of(name, getattr(room, name)) for name in ROOM_TIMES},
+        **{stored: time_of(name, getattr(room, name)) for name, stored in ROOM_TIMES.items()},
         "data": pack_object("data", room.data),
         "metadata": pack_members("metadata", room.metadata),
     }
@@ -207,8 +211,8 @@ def to_room(raw: Raw) -> Room:
     """
     try:
         members = {name: raw[name] for name in Room.model_fields if name in raw}
-        for name in ROOM_TIMES:
-            if (time := raw.get(name)) is not None:
+        for name, stored in ROOM_TIMES.items():
+            if (time := raw.get(stored)) is not None:
                 members[name] = from_micros(time)
         members["id"] = raw["_id"]
         members["data"] = unpack(raw.get("data", {}))
@@ -239,6 +243,8 @@ def to_stored_event(event: Event, now: int) -> Raw:
     for name in _EVENT_LINKS:
         if (value := getattr(event, name)) is not None:
             stored[name] = check_id(name, value)
+    if stored.get("change") not in (None, "edit", "delete"):
+        raise InvalidValueError("change", "must be 'edit', 'delete' or None")
     if event.content is not None:
         stored["content"] = pack("content", event.content)
     if event.data != {}:
@@ -361,14 +367,14 @@ def route_name(channel_id: str, name: str) -> str:
     return json.dumps([channel_id, name])
 
 
-def to_stored_participant(participant: Participant) -> Raw:
+def to_stored_participant(participant: RoomParticipant) -> Raw:
     """Return a participant in its stored form, without what its room gives it.
 
     Raises:
         InvalidValueError: One of its members cannot be stored.
         DocumentTooLargeError: It takes more than a document can hold.
     """
-    participant = given("participant", participant, Participant)
+    participant = given("participant", participant, RoomParticipant)
     identity_id = _optional("identity_id", participant.identity_id)
     check_list("channel_ids", participant.channel_ids)
     channel_ids = [check_id("channel_ids", channel) for channel in participant.channel_ids]
@@ -385,7 +391,7 @@ def to_stored_participant(participant: Participant) -> Raw:
     return sized(f"participant {participant.id!r}", stored)
 
 
-def to_participant(raw: Raw) -> Participant:
+def to_participant(raw: Raw) -> RoomParticipant:
     """Return a stored participant as callers see it.
 
     Raises:
@@ -393,6 +399,6 @@ def to_participant(raw: Raw) -> Participant:
     """
     try:
         members = {**raw, "id": raw["participant_id"], "data": unpack(raw["data"])}
-        return Participant.model_validate(members)
+        return RoomParticipant.model_validate(members)
     except UNREADABLE as error:
         raise InvalidDocumentError("participant", str(raw.get("participant_id")), fields_of(error)) from None

@@ -17,6 +17,7 @@ from mongostore.repositories.rooms import (
     AsyncRoomParticipants,
     AsyncRooms,
     AsyncRoomTasks,
+    AsyncVerificationRequests,
     AsyncVerifications,
     AsyncVoiceDeliveries,
 )
@@ -121,44 +122,47 @@ class Rooms(_Mirror[AsyncRooms]):
         self.verifications = Verifications(store, lambda core: find(core).verifications)
 
     create = mirror(AsyncRooms.create)
+    ensure = mirror(AsyncRooms.ensure)
     get = mirror(AsyncRooms.get)
+    get_full = mirror(AsyncRooms.get_full)
     find = mirror(AsyncRooms.find)
-    exists = mirror(AsyncRooms.exists)
-    context = mirror(AsyncRooms.context)
-    list = mirror(AsyncRooms.list)
-    iter = mirror_iter(AsyncRooms.iter, ahead=100)
-    count = mirror(AsyncRooms.count)
-    delete = mirror(AsyncRooms.delete)
-    update = mirror(AsyncRooms.update)
-    merge_metadata = mirror(AsyncRooms.merge_metadata)
-    replace = mirror(AsyncRooms.replace)
-    get_delivered_index = mirror(AsyncRooms.get_delivered_index)
-    advance_delivered_index = mirror(AsyncRooms.advance_delivered_index)
-    get_private = mirror(AsyncRooms.get_private)
-    set_private = mirror(AsyncRooms.set_private)
-    find_latest = mirror(AsyncRooms.find_latest)
     find_by_binding = mirror(AsyncRooms.find_by_binding)
+    find_by_route = mirror(AsyncRooms.find_by_route)
     find_by_participant = mirror(AsyncRooms.find_by_participant)
+    exists = mirror(AsyncRooms.exists)
+    count = mirror(AsyncRooms.count)
+    list = mirror(AsyncRooms.list)
     list_by_channel = mirror(AsyncRooms.list_by_channel)
+    iter = mirror_iter(AsyncRooms.iter, ahead=100)
+    cursor_of = staticmethod(AsyncRooms.cursor_of)
+    update = mirror(AsyncRooms.update)
+    replace = mirror(AsyncRooms.replace)
+    advance_delivered_index = mirror(AsyncRooms.advance_delivered_index)
+    find_private = mirror(AsyncRooms.find_private)
+    set_private = mirror(AsyncRooms.set_private)
+    delete = mirror(AsyncRooms.delete)
 
 
 class RoomEvents(_Mirror[AsyncRoomEvents]):
     """Blocking twin of `AsyncRoomEvents`."""
 
-    commit = mirror(AsyncRoomEvents.commit)
+    append = mirror(AsyncRoomEvents.append)
     create = mirror(AsyncRoomEvents.create)
-    update = mirror(AsyncRoomEvents.update)
-    replace = mirror(AsyncRoomEvents.replace)
-    record_delivery = mirror(AsyncRoomEvents.record_delivery)
-    delete = mirror(AsyncRoomEvents.delete)
-    watch = mirror_iter(AsyncRoomEvents.watch, ahead=1)
     get = mirror(AsyncRoomEvents.get)
     find = mirror(AsyncRoomEvents.find)
+    find_by_id = mirror(AsyncRoomEvents.find_by_id)
     find_by_key = mirror(AsyncRoomEvents.find_by_key)
+    exists = mirror(AsyncRoomEvents.exists)
+    count = mirror(AsyncRoomEvents.count)
     list = mirror(AsyncRoomEvents.list)
     iter = mirror_iter(AsyncRoomEvents.iter, ahead=100)
-    count = mirror(AsyncRoomEvents.count)
-    threads = mirror(AsyncRoomEvents.threads)
+    cursor_of = staticmethod(AsyncRoomEvents.cursor_of)
+    summarize_replies = mirror(AsyncRoomEvents.summarize_replies)
+    update = mirror(AsyncRoomEvents.update)
+    replace = mirror(AsyncRoomEvents.replace)
+    pop = mirror(AsyncRoomEvents.pop)
+    delete = mirror(AsyncRoomEvents.delete)
+    watch = mirror_iter(AsyncRoomEvents.watch, ahead=1)
 
 
 class RoomBindings(_Mirror[AsyncRoomBindings]):
@@ -179,9 +183,50 @@ class RoomParticipants(_Mirror[AsyncRoomParticipants]):
     upsert = mirror(AsyncRoomParticipants.upsert)
     get = mirror(AsyncRoomParticipants.get)
     find = mirror(AsyncRoomParticipants.find)
+    exists = mirror(AsyncRoomParticipants.exists)
     delete = mirror(AsyncRoomParticipants.delete)
     list = mirror(AsyncRoomParticipants.list)
     iter = mirror_iter(AsyncRoomParticipants.iter, ahead=100)
+
+
+class RoomTasks(_Mirror[AsyncRoomTasks]):
+    """Blocking twin of `AsyncRoomTasks`."""
+
+    create = mirror(AsyncRoomTasks.create)
+    upsert = mirror(AsyncRoomTasks.upsert)
+    get = mirror(AsyncRoomTasks.get)
+    find = mirror(AsyncRoomTasks.find)
+    find_by_id = mirror(AsyncRoomTasks.find_by_id)
+    list = mirror(AsyncRoomTasks.list)
+    iter = mirror_iter(AsyncRoomTasks.iter, ahead=100)
+    delete = mirror(AsyncRoomTasks.delete)
+
+
+class RoomObservations(_Mirror[AsyncRoomObservations]):
+    """Blocking twin of `AsyncRoomObservations`."""
+
+    create = mirror(AsyncRoomObservations.create)
+    delete = mirror(AsyncRoomObservations.delete)
+    list = mirror(AsyncRoomObservations.list)
+    iter = mirror_iter(AsyncRoomObservations.iter, ahead=100)
+
+
+class ReadMarkers(_Mirror[AsyncReadMarkers]):
+    """Blocking twin of `AsyncReadMarkers`."""
+
+    advance = mirror(AsyncReadMarkers.advance)
+    find = mirror(AsyncReadMarkers.find)
+    list = mirror(AsyncReadMarkers.list)
+    iter = mirror_iter(AsyncReadMarkers.iter, ahead=100)
+    count_unread = mirror(AsyncReadMarkers.count_unread)
+
+
+class VoiceDeliveries(_Mirror[AsyncVoiceDeliveries]):
+    """Blocking twin of `AsyncVoiceDeliveries`."""
+
+    find = mirror(AsyncVoiceDeliveries.find)
+    claim = mirror(AsyncVoiceDeliveries.claim)
+    complete = mirror(AsyncVoiceDeliveries.complete)
 
 
 class Identities(_Mirror[AsyncIdentities]):
@@ -192,6 +237,7 @@ class Identities(_Mirror[AsyncIdentities]):
     find = mirror(AsyncIdentities.find)
     find_by_address = mirror(AsyncIdentities.find_by_address)
     list = mirror(AsyncIdentities.list)
+    iter = mirror_iter(AsyncIdentities.iter, ahead=100)
     link_address = mirror(AsyncIdentities.link_address)
     unlink_address = mirror(AsyncIdentities.unlink_address)
 
@@ -199,48 +245,24 @@ class Identities(_Mirror[AsyncIdentities]):
 class Verifications(_Mirror[AsyncVerifications]):
     """Blocking twin of `AsyncVerifications`."""
 
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncVerifications]
+    ) -> None:
+        super().__init__(store, find)
+        self.requests = VerificationRequests(store, lambda core: find(core).requests)
+
     find = mirror(AsyncVerifications.find)
     upsert = mirror(AsyncVerifications.upsert)
     iter_expiring = mirror_iter(AsyncVerifications.iter_expiring, ahead=100)
-    create_request = mirror(AsyncVerifications.create_request)
-    find_request = mirror(AsyncVerifications.find_request)
-    upsert_request = mirror(AsyncVerifications.upsert_request)
 
 
-class RoomTasks(_Mirror[AsyncRoomTasks]):
-    """Blocking twin of `AsyncRoomTasks`."""
+class VerificationRequests(_Mirror[AsyncVerificationRequests]):
+    """Blocking twin of `AsyncVerificationRequests`."""
 
-    create = mirror(AsyncRoomTasks.create)
-    upsert = mirror(AsyncRoomTasks.upsert)
-    get = mirror(AsyncRoomTasks.get)
-    find = mirror(AsyncRoomTasks.find)
-    list = mirror(AsyncRoomTasks.list)
-    iter = mirror_iter(AsyncRoomTasks.iter, ahead=100)
-
-
-class RoomObservations(_Mirror[AsyncRoomObservations]):
-    """Blocking twin of `AsyncRoomObservations`."""
-
-    create = mirror(AsyncRoomObservations.create)
-    list = mirror(AsyncRoomObservations.list)
-    iter = mirror_iter(AsyncRoomObservations.iter, ahead=100)
-
-
-class ReadMarkers(_Mirror[AsyncReadMarkers]):
-    """Blocking twin of `AsyncReadMarkers`."""
-
-    mark = mirror(AsyncReadMarkers.mark)
-    mark_all = mirror(AsyncReadMarkers.mark_all)
-    count_unread = mirror(AsyncReadMarkers.count_unread)
-    by_channel = mirror(AsyncReadMarkers.by_channel)
-
-
-class VoiceDeliveries(_Mirror[AsyncVoiceDeliveries]):
-    """Blocking twin of `AsyncVoiceDeliveries`."""
-
-    find = mirror(AsyncVoiceDeliveries.find)
-    claim = mirror(AsyncVoiceDeliveries.claim)
-    complete = mirror(AsyncVoiceDeliveries.complete)
+    create = mirror(AsyncVerificationRequests.create)
+    upsert = mirror(AsyncVerificationRequests.upsert)
+    get = mirror(AsyncVerificationRequests.get)
+    find = mirror(AsyncVerificationRequests.find)
 
 
 class Leases(_Mirror[AsyncLeases]):

@@ -11,6 +11,7 @@ from mongostore import (
     AsyncMongoStore,
     ConflictError,
     Identity,
+    InvalidDocumentError,
     NotFoundError,
     Verification,
     VerificationRequest,
@@ -73,7 +74,8 @@ class TestIdentities:
         link = store.rooms.identities.link_address
         for _ in range(2):
             await link("i", "sms", "1")
-        await link("i", "e.mail", "a@b")
+        linked = await link("i", "e.mail", "a@b")
+        assert linked == await store.rooms.identities.get("i")
         assert (await store.rooms.identities.get("i")).addresses == {"sms": ["1"], "e.mail": ["a@b"]}
         before = await rows(store)
         with pytest.raises(ConflictError) as caught:
@@ -90,8 +92,8 @@ class TestIdentities:
             await store.rooms.identities.create(Identity(id=name))
         links = [store.rooms.identities.link_address(name, "sms", "1") for name in names]
         outcomes = await asyncio.gather(*links, return_exceptions=True)
-        [winner] = [name for name, outcome in zip(names, outcomes, strict=True) if outcome is None]
-        assert {type(outcome) for outcome in outcomes} == {type(None), ConflictError}
+        [winner] = [outcome.id for outcome in outcomes if isinstance(outcome, Identity)]
+        assert {type(outcome) for outcome in outcomes} == {Identity, ConflictError}
         held = [identity.id for identity in (await store.rooms.identities.list()).items if identity.addresses]
         assert held == [winner]
         found = await store.rooms.identities.find_by_address("sms", "1")
@@ -126,9 +128,10 @@ class TestIdentities:
         await store.rooms.identities.create(Identity(id="i", addresses={"sms": ["1", "2"], "e.mail": ["a"]}))
         await store.rooms.identities.create(Identity(id="j", addresses={"sms": ["3"]}))
         unlink = store.rooms.identities.unlink_address
-        await unlink("i", "sms", "1")
-        await unlink("i", "e.mail", "a")
-        assert (await store.rooms.identities.get("i")).addresses == {"sms": ["2"]}
+        assert (await unlink("i", "sms", "1")).addresses == {"sms": ["2"], "e.mail": ["a"]}
+        unlinked = await unlink("i", "e.mail", "a")
+        assert unlinked.addresses == {"sms": ["2"]}
+        assert unlinked == await store.rooms.identities.get("i")
         before = await rows(store)
         await unlink("i", "sms", "3")
         await unlink("i", "sms", "1")
@@ -169,6 +172,16 @@ class TestIdentities:
             if (cursor := page.next_cursor) is None:
                 break
         assert seen == names
+        page = await store.rooms.identities.list(newest=True, limit=4)
+        last = await store.rooms.identities.list(newest=True, cursor=page.next_cursor)
+        assert [identity.id for identity in (*page, *last)] == names[::-1]
+        assert [identity.id async for identity in store.rooms.identities.iter()] == names
+        await store.engine.database["identities"].update_one({"_id": names[1]}, {"$unset": {"data": ""}})
+        errors: list[InvalidDocumentError] = []
+        walked = [identity.id async for identity in store.rooms.identities.iter(errors=errors)]
+        assert (walked, len(errors)) == (names[:1] + names[2:], 1)
+        with pytest.raises(InvalidDocumentError):
+            [identity async for identity in store.rooms.identities.iter()]
 
     async def test_a_verification_is_replaced_within_its_organization(self, store: AsyncMongoStore) -> None:
         verifications = store.rooms.verifications
@@ -212,12 +225,16 @@ class TestIdentities:
             store.rooms.verifications,
             VerificationRequest(id="q", identity_id="i", data={"n": 1}),
         )
-        assert await verifications.create_request(request) == request == await verifications.find_request("q")
+        assert (
+            await verifications.requests.create(request) == request == await verifications.requests.find("q")
+        )
         changed = request.model_copy(update={"data": {"n": 2}})
         with pytest.raises(AlreadyExistsError):
-            await verifications.create_request(changed)
-        assert await verifications.find_request("q") == request
-        assert await verifications.upsert_request(changed) == changed == await verifications.find_request("q")
-        await verifications.upsert_request(VerificationRequest(id="p", identity_id="i"))
-        assert await verifications.find_request("p") is not None
-        assert await verifications.find_request("unknown") is None
+            await verifications.requests.create(changed)
+        assert await verifications.requests.find("q") == request
+        assert (
+            await verifications.requests.upsert(changed) == changed == await verifications.requests.find("q")
+        )
+        await verifications.requests.upsert(VerificationRequest(id="p", identity_id="i"))
+        assert await verifications.requests.find("p") is not None
+        assert await verifications.requests.find("unknown") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,12 +16,13 @@ from mongostore import (
     Binding,
     Event,
     Identity,
+    InvalidDocumentError,
     InvalidValueError,
     Lease,
     NotFoundError,
     Observation,
-    Participant,
-    Room,
+    ReadMarker,
+    RoomParticipant,
     Task,
     Verification,
     VerificationRequest,
@@ -39,7 +41,7 @@ PLACES: dict[str, Callable[[int], Any]] = {
         data={"n": n},
         metadata={"a.b": n},
     ),
-    "participants": lambda n: Participant(
+    "participants": lambda n: RoomParticipant(
         room_id="r", id=f"{9 - n}", identity_id="i" if n % 2 else None, channel_ids=["c"] * n, data={"n": n}
     ),
     "tasks": lambda n: Task(room_id="r", id=f"{9 - n}", status=("pending", "done")[n % 2], data={"n": n}),
@@ -50,7 +52,7 @@ PLACES: dict[str, Callable[[int], Any]] = {
 async def put(store: AsyncMongoStore, kind: str, value: Any) -> Any:
     repository = getattr(store.rooms, kind)
     verb = repository.create if kind == "observations" else repository.upsert
-    return await verb(value)
+    return await verb(value.room_id or "r", value)
 
 
 def renamed(kind: str, n: int) -> dict[str, Any]:
@@ -59,7 +61,11 @@ def renamed(kind: str, n: int) -> dict[str, Any]:
 
 async def mark(store: AsyncMongoStore, *names: str) -> None:
     for name in names:
-        await store.rooms.events.commit(Event(id=name, room_id="r", channel_id="c"))
+        await store.rooms.events.append("r", Event(id=name, channel_id="c"))
+
+
+async def by_channel(store: AsyncMongoStore, room_id: str) -> dict[str, int]:
+    return {marker.channel_id: marker.index async for marker in store.rooms.read_markers.iter(room_id)}
 
 
 def claim(attempt_id: str, **members: Any) -> VoiceDelivery:
@@ -72,7 +78,7 @@ class TestPeople:
     @pytest.fixture(autouse=True)
     async def _rooms(self, store: AsyncMongoStore) -> None:
         for name in ("r", "s"):
-            await store.rooms.create(Room(id=name))
+            await store.rooms.create(name)
 
     @pytest.mark.parametrize("kind", PLACES)
     async def test_things_are_listed_in_the_order_in_which_they_came(
@@ -92,6 +98,49 @@ class TestPeople:
             page = await repository.list("r", limit=2, cursor=page.next_cursor)
         assert seen + page.items == made
         assert (await repository.list("unknown")).items == []
+        page = await repository.list("r", newest=True, limit=4)
+        assert [*page] == made[:4:-1]
+        assert [*await repository.list("r", newest=True, cursor=page.next_cursor)] == made[4::-1]
+        assert [value async for value in repository.iter("r", newest=True)] == made[::-1]
+
+    @pytest.mark.parametrize("kind", PLACES)
+    async def test_a_part_takes_the_room_that_the_verb_names(self, store: AsyncMongoStore, kind: str) -> None:
+        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
+        verb = repository.create if kind == "observations" else repository.upsert
+        before = await rows(store)
+        with pytest.raises(InvalidValueError) as caught:
+            await verb("s", value)
+        assert caught.value.path == "room_id"
+        assert await rows(store) == before
+        assert await verb("s", value.model_copy(update={"room_id": None})) == value.model_copy(
+            update={"room_id": "s"}
+        )
+
+    @pytest.mark.parametrize("kind", ["tasks", "observations"])
+    async def test_notes_are_deleted_in_their_room_alone(self, store: AsyncMongoStore, kind: str) -> None:
+        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(2)]
+        for value in made:
+            await put(store, kind, value)
+        assert not await repository.delete("s", "9")
+        assert await repository.delete("r", "9")
+        assert not await repository.delete("r", "9")
+        assert [*await repository.list("r")] == made[1:]
+
+    @pytest.mark.parametrize("kind", PLACES)
+    async def test_iter_raises_what_cannot_be_read_or_collects_it(
+        self, store: AsyncMongoStore, kind: str
+    ) -> None:
+        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(3)]
+        for value in made:
+            await put(store, kind, value)
+        await store.engine.database[kind].update_one({"position": 1}, {"$unset": {"data": ""}})
+        errors: list[InvalidDocumentError] = []
+        assert [value async for value in repository.iter("r", errors=errors)] == [made[0], made[2]]
+        assert len(errors) == 1
+        walk = repository.iter("r")
+        assert await anext(walk) == made[0]
+        with pytest.raises(InvalidDocumentError):
+            await anext(walk)
 
     @pytest.mark.parametrize("kind", ["bindings", "participants", "tasks"])
     async def test_what_is_put_again_keeps_its_place(self, store: AsyncMongoStore, kind: str) -> None:
@@ -135,8 +184,7 @@ class TestPeople:
         with pytest.raises(NotFoundError):
             await repository.get("r", "8")
         assert await repository.get("s", "8") == other
-        if kind == "bindings":
-            assert [await store.rooms.bindings.exists(room, "8") for room in "rs"] == [False, True]
+        assert [await repository.exists(room, "8") for room in "rs"] == [False, True]
         await put(store, kind, PLACES[kind](0))
         await put(store, kind, value)
         assert [found.data["n"] for found in (await repository.list("r")).items] == [0, 1]
@@ -144,12 +192,14 @@ class TestPeople:
     @pytest.mark.parametrize("kind", ["tasks", "observations"])
     async def test_notes_are_created_once_in_any_room(self, store: AsyncMongoStore, kind: str) -> None:
         repository, value = getattr(store.rooms, kind), PLACES[kind](1)
-        outcomes = await asyncio.gather(*(repository.create(value) for _ in range(8)), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(repository.create("r", value) for _ in range(8)), return_exceptions=True
+        )
         assert sum(isinstance(outcome, AlreadyExistsError) for outcome in outcomes) == 7
         with pytest.raises(AlreadyExistsError):
-            await repository.create(value.model_copy(update={"room_id": "s"}))
+            await repository.create("s", value.model_copy(update={"room_id": "s"}))
         orphan = value.model_copy(update={"id": "orphan", "room_id": "unknown"})
-        assert await repository.create(orphan) == orphan
+        assert await repository.create("unknown", orphan) == orphan
         assert (await repository.list("unknown")).items == [orphan]
         assert (await repository.list("r")).items == [value]
 
@@ -157,21 +207,25 @@ class TestPeople:
     async def test_tasks_are_found_replaced_and_listed_by_status(self, store: AsyncMongoStore) -> None:
         made = [PLACES["tasks"](n) for n in range(6)]
         for task in made:
-            await store.rooms.tasks.create(task)
-        assert await store.rooms.tasks.get("9") == made[0] == await store.rooms.tasks.find("9")
+            await store.rooms.tasks.create("r", task)
+        assert await store.rooms.tasks.get("r", "9") == made[0] == await store.rooms.tasks.find("r", "9")
         assert (await store.rooms.tasks.list("r", status="done")).items == made[1::2]
         page = await store.rooms.tasks.list("r", status="done", limit=2)
         assert (await store.rooms.tasks.list("r", status="done", cursor=page.next_cursor)).items == made[5::2]
-        await store.rooms.tasks.upsert(made[0].model_copy(update={"status": "done"}))
+        await store.rooms.tasks.upsert("r", made[0].model_copy(update={"status": "done"}))
         assert [task.id for task in (await store.rooms.tasks.list("r", status="done")).items] == [
             "9",
             "8",
             "6",
             "4",
         ]
-        assert await store.rooms.tasks.find("unknown") is None
+        done = [task async for task in store.rooms.tasks.iter("r", status="done", newest=True)]
+        assert [task.id for task in done] == ["4", "6", "8", "9"]
+        assert await store.rooms.tasks.find("r", "unknown") is None
+        assert await store.rooms.tasks.find("s", "9") is None is await store.rooms.tasks.find_by_id("unknown")
+        assert await store.rooms.tasks.find_by_id("8") == made[1]
         with pytest.raises(NotFoundError):
-            await store.rooms.tasks.get("unknown")
+            await store.rooms.tasks.get("r", "unknown")
 
     @pytest.mark.parametrize("kind", PLACES)
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
@@ -182,16 +236,18 @@ class TestPeople:
     @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
     async def test_odd_values_come_back_equal(self, store: AsyncMongoStore, value: Any) -> None:
         odd: dict[str, Any] = {"k": value}
-        await store.rooms.bindings.upsert(Binding(room_id="r", channel_id="c", data=odd, metadata=odd))
-        await store.rooms.participants.upsert(Participant(room_id="r", id="p", data=odd))
+        await store.rooms.bindings.upsert("r", Binding(channel_id="c", data=odd, metadata=odd))
+        await store.rooms.participants.upsert("r", RoomParticipant(id="p", data=odd))
         await store.rooms.identities.create(Identity(id="i", data=odd))
         await store.rooms.verifications.upsert(Verification(identity_id="i", status="x", data=odd))
-        await store.rooms.verifications.create_request(VerificationRequest(id="q", identity_id="i", data=odd))
-        await store.rooms.tasks.create(Task(id="t", room_id="r", data=odd))
-        await store.rooms.observations.create(Observation(room_id="r", data=odd))
+        await store.rooms.verifications.requests.create(
+            VerificationRequest(id="q", identity_id="i", data=odd)
+        )
+        await store.rooms.tasks.create("r", Task(id="t", data=odd))
+        await store.rooms.observations.create("r", Observation(data=odd))
         delivery = VoiceDelivery(room_id="r", key="k", content_hash="h", data=odd)
-        await store.rooms.voice_deliveries.claim(delivery)
-        await store.rooms.voice_deliveries.complete(delivery.model_copy(update={"outcome": odd}))
+        await store.rooms.voice_deliveries.claim("r", delivery)
+        await store.rooms.voice_deliveries.complete("r", delivery.model_copy(update={"outcome": odd}))
         held = await store.rooms.voice_deliveries.find("r", "k")
         assert held is not None
         binding = await store.rooms.bindings.get("r", "c")
@@ -200,42 +256,59 @@ class TestPeople:
             (await store.rooms.participants.get("r", "p")).data,
             (await store.rooms.identities.get("i")).data,
             (await store.rooms.verifications.find("i")).data,
-            (await store.rooms.verifications.find_request("q")).data,
-            (await store.rooms.tasks.get("t")).data,
+            (await store.rooms.verifications.requests.find("q")).data,
+            (await store.rooms.tasks.get("r", "t")).data,
             (await store.rooms.observations.list("r")).items[0].data,
         ):
             assert same(stored, odd)
 
     async def test_a_read_marker_only_rises(self, store: AsyncMongoStore) -> None:
         markers = store.rooms.read_markers
-        assert not await markers.mark_all("r", "c")
-        assert await markers.by_channel("r") == {}
+        assert not await markers.advance("r", "c")
+        assert await by_channel(store, "r") == {}
         assert await markers.count_unread("r", "c") == 0
         await mark(store, *"abcde")
         assert await markers.count_unread("r", "c") == 5
-        assert await markers.mark("r", "c", "c")
-        assert await markers.mark("r", "c", "a")
-        assert await markers.by_channel("r") == {"c": 2}
+        assert await markers.advance("r", "c", "c")
+        assert await markers.advance("r", "c", "a")
+        assert await by_channel(store, "r") == {"c": 2}
         assert await markers.count_unread("r", "c") == 2
         assert await markers.count_unread("r", "d") == 5
-        assert not await markers.mark("r", "c", "unknown")
-        assert not await markers.mark("s", "c", "a")
+        assert not await markers.advance("r", "c", "unknown")
+        assert not await markers.advance("s", "c", "a")
         await store.rooms.events.delete("r", "e")
         assert await markers.count_unread("r", "c") == 1
-        assert await markers.mark_all("r", "d")
+        assert await markers.advance("r", "d")
         await store.rooms.events.delete("r", "a")
-        assert await markers.by_channel("r") == {"c": 2, "d": 3}
-        assert await markers.by_channel("s") == {}
+        assert await by_channel(store, "r") == {"c": 2, "d": 3}
+        assert await by_channel(store, "s") == {}
         assert await markers.count_unread("r", "d") == 0
+
+    async def test_read_markers_are_found_and_listed_by_channel(self, store: AsyncMongoStore) -> None:
+        await mark(store, "e")
+        made = [ReadMarker("r", f"c{n}", 0) for n in range(5)]
+        markers = store.rooms.read_markers
+        for marker in made[::-1]:
+            await markers.advance("r", marker.channel_id)
+        assert await markers.find("r", "c3") == made[3]
+        assert await markers.find("r", "other") is None is await markers.find("s", "c3")
+        for newest, expected in ((False, made), (True, made[::-1])):
+            page = await markers.list("r", newest=newest, limit=2)
+            assert [*page] == expected[:2]
+            assert [*await markers.list("r", newest=newest, cursor=page.next_cursor)] == expected[2:]
+            assert [marker async for marker in markers.iter("r", newest=newest)] == expected
+        assert await markers.count_unread("r", "new", limit=1) == 1
 
     async def test_the_highest_of_concurrent_marks_holds(self, store: AsyncMongoStore) -> None:
         await mark(store, *(f"e{n}" for n in range(20)))
-        await asyncio.gather(*(store.rooms.read_markers.mark("r", "c", f"e{n}") for n in range(20)))
-        assert await store.rooms.read_markers.by_channel("r") == {"c": 19}
+        await asyncio.gather(*(store.rooms.read_markers.advance("r", "c", f"e{n}") for n in range(20)))
+        assert await by_channel(store, "r") == {"c": 19}
 
     async def test_of_many_claims_one_may_speak(self, store: AsyncMongoStore) -> None:
         claims = [claim(f"a{n}", data={"n": n}) for n in range(24)]
-        held = await asyncio.gather(*(store.rooms.voice_deliveries.claim(delivery) for delivery in claims))
+        held = await asyncio.gather(
+            *(store.rooms.voice_deliveries.claim("r", delivery) for delivery in claims)
+        )
         [winner] = {delivery.attempt_id for delivery in held}
         assert await store.rooms.voice_deliveries.find("r", "k") == held[0]
         assert held[0] == claims[int(winner[1:])]
@@ -246,32 +319,32 @@ class TestPeople:
         self, store: AsyncMongoStore
     ) -> None:
         deliveries = store.rooms.voice_deliveries
-        await deliveries.claim(claim("a"))
+        await deliveries.claim("r", claim("a"))
         failed = claim("a", outcome={"ok": False}, retryable=True)
-        assert await deliveries.complete(failed)
-        assert await deliveries.claim(claim("b", content_hash="other")) == failed
-        retries = [deliveries.claim(claim(f"c{n}")) for n in range(10)]
+        assert await deliveries.complete("r", failed)
+        assert await deliveries.claim("r", claim("b", content_hash="other")) == failed
+        retries = [deliveries.claim("r", claim(f"c{n}")) for n in range(10)]
         [owner] = {held.attempt_id for held in await asyncio.gather(*retries)}
         assert owner[0] == "c"
-        assert not await deliveries.complete(failed)
+        assert not await deliveries.complete("r", failed)
         done = claim(owner, outcome={"ok": True})
-        assert await deliveries.complete(done)
-        assert await deliveries.claim(claim("d")) == done == await deliveries.find("r", "k")
+        assert await deliveries.complete("r", done)
+        assert await deliveries.claim("r", claim("d")) == done == await deliveries.find("r", "k")
 
     async def test_an_outcome_is_noted_once(self, store: AsyncMongoStore) -> None:
         deliveries = store.rooms.voice_deliveries
-        assert not await deliveries.complete(claim("a", outcome={"ok": True}))
-        await deliveries.claim(claim("a"))
-        assert not await deliveries.complete(claim("b", outcome={"ok": True}))
-        assert await deliveries.complete(claim("a", outcome={"ok": True}))
-        assert await deliveries.complete(claim("a", outcome={"ok": True}))
-        assert not await deliveries.complete(claim("a", outcome={"ok": False}))
-        for call in (deliveries.complete(claim("a")), deliveries.claim(claim("a", outcome={}))):
+        assert not await deliveries.complete("r", claim("a", outcome={"ok": True}))
+        await deliveries.claim("r", claim("a"))
+        assert not await deliveries.complete("r", claim("b", outcome={"ok": True}))
+        assert await deliveries.complete("r", claim("a", outcome={"ok": True}))
+        assert await deliveries.complete("r", claim("a", outcome={"ok": True}))
+        assert not await deliveries.complete("r", claim("a", outcome={"ok": False}))
+        for call in (deliveries.complete("r", claim("a")), deliveries.claim("r", claim("a", outcome={}))):
             with pytest.raises(InvalidValueError) as caught:
                 await call
             assert caught.value.path == "outcome"
         with pytest.raises(NotFoundError):
-            await deliveries.claim(claim("a", room_id="unknown"))
+            await deliveries.claim("unknown", claim("a", room_id=None))
         assert await deliveries.find("r", "k") == claim("a", outcome={"ok": True})
 
     @pytest.mark.smoke
@@ -283,16 +356,16 @@ class TestPeople:
         again = await leases.acquire("l", lease.owner, 60)
         assert again == lease
         assert await leases.acquire("l", "another", 60) is None
-        assert not await leases.release("l", "another")
+        assert not await leases.release(dataclasses.replace(lease, owner="another"))
         assert await leases.renew(lease, 70)
-        assert await leases.release("l", lease.owner)
-        assert not await leases.release("l", lease.owner)
+        assert await leases.release(lease)
+        assert not await leases.release(lease)
         assert not await leases.renew(lease)
         after = await leases.acquire("l", "another", 60)
         assert after is not None
         assert after.token > lease.token
         assert not await leases.renew(lease)
-        assert not await leases.release("l", lease.owner)
+        assert not await leases.release(lease)
 
     async def test_a_lease_is_renewed_however_soon_and_by_nothing_but_a_lease(
         self, store: AsyncMongoStore

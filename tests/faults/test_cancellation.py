@@ -26,7 +26,6 @@ from mongostore import (
     Message,
     MongoStoreError,
     Observation,
-    Room,
     Task,
     UnavailableError,
 )
@@ -75,8 +74,8 @@ class Calls:
         store = self.store
         await store.sessions.create("cancelled")
         await store.sessions.append_messages("cancelled", [Message(id="first", role="user", content="x")])
-        await store.rooms.create(Room(id="cancelled"))
-        await store.rooms.events.commit(Event(id="first", room_id="cancelled", channel_id="c", content="x"))
+        await store.rooms.create("cancelled")
+        await store.rooms.events.append("cancelled", Event(id="first", channel_id="c", content="x"))
         await store.threads.create("cancelled")
 
     async def append(self, id: str) -> None:
@@ -92,14 +91,14 @@ class Calls:
         await self.store.sessions.update_message("cancelled", "first", metadata={"by": id})
 
     async def commit(self, id: str) -> None:
-        event = Event(id=id, room_id="cancelled", channel_id="c", content="x", idempotency_key=id)
-        await self.store.rooms.events.commit(event)
+        event = Event(id=id, channel_id="c", content="x", idempotency_key=id)
+        await self.store.rooms.events.append("cancelled", event)
         self.events.add(id)
 
     async def edit_event(self, id: str) -> None:
-        members = {"room_id": "cancelled", "channel_id": "c"}
-        edit = Event(id=id, change="edit", target_event_id="first", **members)
-        await self.store.rooms.events.commit(edit, target=Event(id="first", content="x", **members))
+        edit = Event(id=id, change="edit", target_event_id="first", channel_id="c")
+        target = Event(id="first", content="x", channel_id="c")
+        await self.store.rooms.events.append("cancelled", edit, target=target)
         self.events.add(id)
 
     async def merge(self, id: str) -> None:
@@ -118,15 +117,15 @@ class Calls:
         await self.store.rooms.identities.unlink_address(id, "sms", id)
 
     async def note(self, id: str) -> None:
-        await self.store.rooms.tasks.create(Task(id=id, room_id="cancelled"))
-        await self.store.rooms.observations.create(Observation(id=id, room_id="cancelled"))
-        await self.store.rooms.read_markers.mark("cancelled", id, "first")
+        await self.store.rooms.tasks.create("cancelled", Task(id=id))
+        await self.store.rooms.observations.create("cancelled", Observation(id=id))
+        await self.store.rooms.read_markers.advance("cancelled", id, "first")
 
     async def lease(self, id: str) -> None:
         lease = await self.store.leases.acquire(id, id, 5)
         assert lease
         await self.store.leases.renew(lease)
-        await self.store.leases.release(id, id)
+        await self.store.leases.release(lease)
 
     async def remove(self, id: str) -> None:
         await self.store.sessions.create(id)
@@ -136,7 +135,7 @@ class Calls:
         await self.store.threads.delete(id)
 
     async def bind(self, id: str) -> None:
-        await self.store.rooms.bindings.upsert(Binding(room_id="cancelled", channel_id=id))
+        await self.store.rooms.bindings.upsert("cancelled", Binding(channel_id=id))
         await self.store.rooms.bindings.delete("cancelled", id)
 
     async def iterate(self, id: str) -> None:
@@ -327,11 +326,11 @@ async def test_cancelled_while_the_server_stands_still(alone: Cluster) -> None:
     # What ends a transaction waits for the server, who does not answer; a caller does not wait as long.
     [member] = alone.members
     async with AsyncMongoStore(alone.uri_of(), "still") as store:
-        await store.rooms.create(Room(id="r"))
+        await store.rooms.create("r")
         member.send(signal.SIGSTOP)
         try:
             tasks = [
-                asyncio.create_task(store.rooms.events.commit(Event(room_id="r", channel_id="c"))),
+                asyncio.create_task(store.rooms.events.append("r", Event(channel_id="c"))),
                 asyncio.create_task(
                     store.rooms.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
                 ),

@@ -257,8 +257,9 @@ async def test_a_closed_manager_leaves_no_lease_behind(store: AsyncMongoStore) -
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         await locks.close()
-        assert await store.leases.acquire("room/r", f"next {n}", 1)
-        await store.leases.release("room/r", f"next {n}")
+        lease = await store.leases.acquire("room/r", f"next {n}", 1)
+        assert lease
+        await store.leases.release(lease)
 
 
 async def test_everybody_gets_a_turn(locks: MongoRoomLockManager, others: MongoRoomLockManager) -> None:

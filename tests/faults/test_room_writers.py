@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Event, EventFilter, Room
+from mongostore import AsyncMongoStore, Event
 
 pytestmark = pytest.mark.server
 
@@ -59,13 +59,13 @@ async def watched(store: AsyncMongoStore, enough: int) -> list[tuple[int | None,
 
 
 async def everything(store: AsyncMongoStore) -> list[Event]:
-    return [event async for event in store.rooms.events.iter("r", where=EventFilter(blocked=True))]
+    return [event async for event in store.rooms.events.iter("r", blocked=True)]
 
 
 async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
     child: Callable[..., Popen[str]], server_uri: str, server_store: AsyncMongoStore, database: str
 ) -> None:
-    await server_store.rooms.create(Room(id="r"))
+    await server_store.rooms.create("r")
     processes = [child("room_writer.py", server_uri, database, number, AMOUNT) for number in range(PROCESSES)]
     readers = [asyncio.create_task(read(server_store, ENOUGH)) for read in (paged, paged, watched)]
     for process in processes:
@@ -106,13 +106,12 @@ async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_delete
     server_store: AsyncMongoStore,
 ) -> None:
     events = server_store.rooms.events
-    await server_store.rooms.create(Room(id="r"))
+    await server_store.rooms.create("r")
     for round in range(20):
-        said = await events.commit(Event(id=f"{round}", room_id="r", channel_id="c", content="said"))
+        said = await events.append("r", Event(id=f"{round}", channel_id="c", content="said"))
         changes = [
             Event(
                 id=f"{round}-{change}-{n}",
-                room_id="r",
                 channel_id="c",
                 type=change,
                 change=change,
@@ -121,7 +120,7 @@ async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_delete
             )
             for n, change in enumerate(["edit", "edit", "delete"])
         ]
-        await asyncio.gather(*(events.commit(change, target=said) for change in changes))
+        await asyncio.gather(*(events.append("r", change, target=said) for change in changes))
     stored = await everything(server_store)
     erased = [event for event in stored if event.type == "delete"]
     assert len(erased) == 20

@@ -15,7 +15,7 @@ import pytest
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 
-from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Event, Message, NotOpenError, Room
+from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Event, Message, NotOpenError
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("small_sizes")]
 
@@ -332,7 +332,7 @@ async def test_a_verb_that_is_tried_again_ends_when_its_store_is_closed(faults: 
 async def test_a_member_that_has_just_started_is_asked_again(
     server_store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await server_store.rooms.create(Room(id="r"))
+    await server_store.rooms.create("r")
     apply, refused = AsyncClientSession._apply_to, iter(range(2))
 
     def apply_to(session: AsyncClientSession, *arguments: Any, **options: Any) -> None:
@@ -342,5 +342,5 @@ async def test_a_member_that_has_just_started_is_asked_again(
         apply(session, *arguments, **options)
 
     monkeypatch.setattr(AsyncClientSession, "_apply_to", apply_to)
-    stored = await server_store.rooms.events.commit(Event(room_id="r", channel_id="c"))
+    stored = await server_store.rooms.events.append("r", Event(channel_id="c"))
     assert (stored.index, [*refused]) == (0, [])

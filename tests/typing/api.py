@@ -14,6 +14,7 @@ from mongostore import (
     Conversation,
     Event,
     File,
+    FullRoom,
     Identity,
     Integration,
     IntegrationStatus,
@@ -22,7 +23,6 @@ from mongostore import (
     MongoStore,
     Page,
     Room,
-    RoomContext,
     Session,
     SessionParticipant,
     Task,
@@ -68,12 +68,12 @@ async def async_use(store: AsyncMongoStore) -> None:
 
 
 async def async_use_of_rooms(store: AsyncMongoStore) -> None:
-    room = await store.rooms.create(Room(id="r", metadata={"k": 1}))
+    room = await store.rooms.create("r", metadata={"k": 1})
     assert_type(room, Room)
-    assert_type(await store.rooms.context("r"), RoomContext | None)
-    event = await store.rooms.events.commit(Event(room_id="r", channel_id="c", content="hi"))
+    assert_type(await store.rooms.get_full("r"), FullRoom)
+    event = await store.rooms.events.append("r", Event(channel_id="c", content="hi"))
     assert_type(event.index, int | None)
-    assert_type(await store.rooms.events.list("r", newest=True), Page[Event])
+    assert_type(await store.rooms.events.list("r", types=["message"], newest=True), Page[Event])
     async for one in store.rooms.events.watch("r", after=-1):
         assert_type(one, Event)
     async for binding in store.rooms.bindings.iter("r"):
@@ -114,7 +114,7 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(sessions.integrate("s", lambda _, turns: [len(turns)], executor=None), Integration)
     for change in sessions.watch("s"):
         assert_type(change, Change)
-    assert_type(store.rooms.events.commit(Event(room_id="r", channel_id="c")), Event)
+    assert_type(store.rooms.events.append("r", Event(channel_id="c")), Event)
     for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
     for piece in store.files.read("key"):

@@ -112,9 +112,7 @@ class MongoRoomLockManager(RoomLockManager):
                 raise ended from None
             raise
         finally:
-            given_back = not end.expired() and await self._shielded(
-                leases.release(held.lease.name, held.lease.owner)
-            )
+            given_back = not end.expired() and await self._shielded(leases.release(held.lease))
         # A section that took no notice of its cancellation, or gave the loop no time for it, ends here.
         if not given_back:
             raise ended
@@ -196,4 +194,4 @@ async def _given_back(leases: AsyncLeases, asking: asyncio.Task[_Held | None]) -
     """Give back a lease that nobody waits for any more."""
     with suppress(MongoStoreError):
         if held := await asking:
-            await leases.release(held.lease.name, held.lease.owner)
+            await leases.release(held.lease)

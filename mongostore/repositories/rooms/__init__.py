@@ -1,7 +1,11 @@
-"""Rooms, their events and all that hangs on them."""
+"""Rooms, their events and all that belongs to them."""
 
 from mongostore.repositories.rooms.events import AsyncRoomEvents
-from mongostore.repositories.rooms.identities import AsyncIdentities, AsyncVerifications
+from mongostore.repositories.rooms.identities import (
+    AsyncIdentities,
+    AsyncVerificationRequests,
+    AsyncVerifications,
+)
 from mongostore.repositories.rooms.leases import AsyncLeases
 from mongostore.repositories.rooms.marks import AsyncReadMarkers, AsyncVoiceDeliveries
 from mongostore.repositories.rooms.members import AsyncRoomBindings, AsyncRoomParticipants
@@ -18,6 +22,7 @@ __all__ = [
     "AsyncRoomParticipants",
     "AsyncRoomTasks",
     "AsyncRooms",
+    "AsyncVerificationRequests",
     "AsyncVerifications",
     "AsyncVoiceDeliveries",
 ]

@@ -1,4 +1,4 @@
-"""The right to do something alone, for a while: `store.leases`."""
+"""Leases, the right to do something alone for a while: `store.leases`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
 from mongostore.repositories import Repository, was_there, writes
@@ -21,15 +21,15 @@ class AsyncLeases(Repository):
 
     @writes
     async def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
-        """Take a lease that nobody has; None while somebody has it.
+        """Take a lease; None while another owner has it.
 
         Args:
-            name: What may be done.
-            owner: Who wants it; unique to this wish. Asked again, the one who has it gets the same lease.
-            seconds: How long it lasts unless renewed.
+            name: The name of the lease.
+            owner: The owner, unique to this attempt; the same owner gets the same lease again.
+            seconds: How long it lasts unless it is renewed, a day at most.
 
         Raises:
-            InvalidValueError: A name is no plain string, or no such time makes sense.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
         milliseconds = _milliseconds(seconds)
         # Times are subtracted, since mongomock adds none to a date.
@@ -45,23 +45,22 @@ class AsyncLeases(Repository):
                 {"_id": check_id("name", name)}, steps, upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:
-            # Somebody else has made it this very moment.
+            # Another caller has made it this very moment.
             return None
         return Lease(name, owner, raw["token"], seconds) if raw["owner"] == owner else None
 
     @writes
     async def renew(self, lease: Lease, seconds: float | None = None) -> bool:
-        """Begin a lease anew from now, and return whether it was still there.
+        """Begin a lease anew from now and return whether it was still held.
 
         Args:
-            lease: As it was given.
-            seconds: How long it is to last; else as long as before.
+            lease: The lease that `acquire` returned.
+            seconds: How long it lasts from now on; else as long as before.
 
         Raises:
-            InvalidValueError: It is no lease, or no such time makes sense.
+            InvalidValueError: If it is no lease, or the time is out of range.
         """
-        if not isinstance(lease, Lease):
-            raise InvalidValueError("lease", f"must be a Lease, not {type(lease).__name__}")
+        held = _held(lease)
         milliseconds = _milliseconds(lease.seconds if seconds is None else seconds)
         lasts = {"$gt": ["$expires_at", "$$NOW"]}
         # Counted, so that a renewal shows as a change even within the same millisecond.
@@ -69,27 +68,33 @@ class AsyncLeases(Repository):
             "expires_at": {"$cond": [lasts, {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
             "renewals": {"$cond": [lasts, {"$add": [{"$ifNull": ["$renewals", 0]}, 1]}, "$renewals"]},
         }
-        held = {
-            "_id": check_id("name", lease.name),
-            "owner": check_id("owner", lease.owner),
-            "token": check_position("token", lease.token),
-        }
         return bool((await self._leases.update_one(held, [{"$set": renewed}])).modified_count)
 
     @writes
-    async def release(self, name: str, owner: str) -> bool:
-        """Give a lease back before its end, and return whether its owner still had it.
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back before its end and return whether it was still held.
 
         Raises:
-            InvalidValueError: A name is no plain string.
+            InvalidValueError: If it is no lease.
         """
-        held = {"_id": check_id("name", name), "owner": check_id("owner", owner)}
-        released = await self._leases.update_one(held, [{"$set": {"owner": "", "expires_at": "$$NOW"}}])
+        released = await self._leases.update_one(
+            _held(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
+        )
         return was_there(released)
 
     @property
     def _leases(self) -> Any:
         return self._connection.collection("leases")
+
+
+def _held(lease: Lease) -> Raw:
+    """Return the filter of a lease that is still held."""
+    given("lease", lease, Lease)
+    return {
+        "_id": check_id("name", lease.name),
+        "owner": check_id("owner", lease.owner),
+        "token": check_position("token", lease.token),
+    }
 
 
 def _milliseconds(seconds: float) -> int:
