@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from mongostore.portal import Mirrored, Portal, mirror, mirror_iter
+from mongostore.portal import Mirrored, Portal, mirror, mirror_context, mirror_iter
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
     AsyncIdentities,
@@ -268,6 +268,7 @@ class VerificationRequests(_Mirror[AsyncVerificationRequests]):
 class Leases(_Mirror[AsyncLeases]):
     """Blocking twin of `AsyncLeases`."""
 
+    hold = mirror_context(AsyncLeases.hold)
     acquire = mirror(AsyncLeases.acquire)
     renew = mirror(AsyncLeases.renew)
     release = mirror(AsyncLeases.release)

@@ -8,7 +8,7 @@ import inspect
 import operator
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime
 from types import UnionType
 from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
@@ -424,6 +424,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     ),
     "rooms.voice_deliveries.find": lambda n: ({"room_id": n.room, "key": n.key}, {}),
     "leases.acquire": lambda n: ({"name": n.lease, "owner": n.who, "seconds": 3600}, {}),
+    "leases.hold": lambda n: ({"name": n.new}, {"seconds": 3600, "wait": 0}),
     "leases.release": lambda n: ({"lease": Lease(n.new, n.who, 1, 3600)}, {}),
     "leases.renew": lambda n: ({"lease": Lease(n.lease, n.who, 1, 3600)}, {"seconds": 3600}),
     "users.find": lambda n: ({"user_id": n.user_id}, {}),
@@ -566,6 +567,9 @@ async def outcome_of(verb: Any, arguments: dict[str, Any]) -> Any:
         result = verb(**arguments)
         if inspect.iscoroutine(result):
             return await result
+        if isinstance(result, AbstractAsyncContextManager):
+            async with result as entered:
+                return entered
         if inspect.isasyncgen(result):
             async with aclosing(result):
                 try:

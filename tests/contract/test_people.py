@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,11 +16,13 @@ from mongostore import (
     AlreadyExistsError,
     AsyncMongoStore,
     Binding,
+    ConflictError,
     Event,
     Identity,
     InvalidDocumentError,
     InvalidValueError,
     Lease,
+    MongoStore,
     NotFoundError,
     Observation,
     ReadMarker,
@@ -392,3 +396,71 @@ class TestPeople:
         bad: list[Any] = [0, -1, 86_401, float("nan"), float("inf"), True, "60", None, timedelta(seconds=1)]
         assert len(await refused(*(store.leases.acquire("l", "a", seconds) for seconds in bad))) == len(bad)
         assert await store.leases.acquire("l", "b", 1)
+
+    async def test_a_held_lease_is_renewed_while_its_block_runs_and_then_given_back(
+        self, store: AsyncMongoStore
+    ) -> None:
+        async with store.leases.hold("l", seconds=0.5) as lease:
+            assert isinstance(lease, Lease)
+            await asyncio.sleep(1.5)
+            assert await store.leases.acquire("l", "another", 60) is None
+        assert await store.leases.acquire("l", "another", 60)
+
+    async def test_hold_waits_for_as_long_as_it_is_told_to(self, store: AsyncMongoStore) -> None:
+        held = await store.leases.acquire("l", "another", 60)
+        assert held
+        began = time.monotonic()
+        for wait in (0, 0.3):
+            with pytest.raises(ConflictError, match="another owner"):
+                async with store.leases.hold("l", wait=wait):
+                    raise AssertionError
+        assert time.monotonic() - began >= 0.3
+        asyncio.get_running_loop().call_later(
+            0.3, lambda: releases.append(asyncio.ensure_future(store.leases.release(held)))
+        )
+        releases: list[asyncio.Future[bool]] = []
+        async with store.leases.hold("l", wait=20) as lease:
+            assert lease.token == held.token + 1
+        assert releases[0].result()
+
+    async def test_a_block_whose_lease_is_lost_is_cancelled(self, store: AsyncMongoStore) -> None:
+        cancelled = False
+
+        async def hold() -> None:
+            nonlocal cancelled
+            async with store.leases.hold("l", seconds=0.5):
+                await store.engine.database["leases"].update_one({"_id": "l"}, {"$set": {"owner": "another"}})
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    cancelled = True
+                    raise
+
+        with pytest.raises(ConflictError, match="ended before its block"):
+            await asyncio.wait_for(hold(), 30)
+        assert cancelled
+
+    async def test_an_error_of_a_block_comes_through_and_its_lease_is_given_back(
+        self, store: AsyncMongoStore
+    ) -> None:
+        with pytest.raises(KeyError):
+            async with store.leases.hold("l"):
+                raise KeyError
+        assert await store.leases.acquire("l", "another", 60)
+
+    async def test_hold_refuses_times_that_are_none(self, store: AsyncMongoStore) -> None:
+        for options in ({"seconds": 0}, {"seconds": "1"}, {"wait": -1}, {"wait": None}, {"wait": math.nan}):
+            with pytest.raises(InvalidValueError):
+                async with store.leases.hold("l", **options):  # type: ignore[arg-type]
+                    raise AssertionError
+        assert await store.leases.acquire("l", "another", 60)
+
+
+def test_blocking_code_holds_a_lease_while_it_works() -> None:
+    with MongoStore("mongomock://") as store:
+        with store.leases.hold("l", seconds=0.5):
+            time.sleep(1.2)
+            assert store.leases.acquire("l", "another", 60) is None
+            with pytest.raises(ConflictError, match="another owner"), store.leases.hold("l"):
+                raise AssertionError
+        assert store.leases.acquire("l", "another", 60)

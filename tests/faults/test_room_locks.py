@@ -34,7 +34,7 @@ async def locks(store: AsyncMongoStore) -> AsyncIterator[MongoRoomLockManager]:
     yield manager
     await manager.close()
     assert not manager._turns
-    assert not manager._tasks
+    assert not manager._holder._tasks
 
 
 @pytest.fixture

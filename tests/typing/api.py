@@ -81,6 +81,8 @@ async def async_use_of_rooms(store: AsyncMongoStore) -> None:
     assert_type(await store.rooms.identities.find_by_address("sms", "+1"), Identity | None)
     assert_type(await store.rooms.tasks.list("r", status="done"), Page[Task])
     assert_type(await store.leases.acquire("l", "me", 10), Lease | None)
+    async with store.leases.hold("l", wait=5) as lease:
+        assert_type(lease, Lease)
 
 
 async def async_use_of_threads(store: AsyncMongoStore) -> None:
@@ -115,6 +117,8 @@ def blocking_use(store: MongoStore) -> None:
     for change in sessions.watch("s"):
         assert_type(change, Change)
     assert_type(store.rooms.events.append("r", Event(channel_id="c")), Event)
+    with store.leases.hold("l", seconds=10) as lease:
+        assert_type(lease, Lease)
     for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
     for piece in store.files.read("key"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -10,7 +11,8 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
-from mongostore.repositories import Repository, was_there, writes
+from mongostore.repositories import Connection, Repository, was_there, writes
+from mongostore.repositories.rooms.holding import LeaseHolder
 from mongostore.values import EPOCH, check_id, check_position
 
 _LONGEST = 24 * 3600.0
@@ -18,6 +20,29 @@ _LONGEST = 24 * 3600.0
 
 class AsyncLeases(Repository):
     """Leases by their names. They end by the server's clock, whatever the callers' clocks say."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._holder = LeaseHolder()
+
+    def hold(
+        self, name: str, *, seconds: float = 60.0, wait: float = 0.0
+    ) -> AbstractAsyncContextManager[Lease]:
+        """Hold a lease for a block, which is cancelled if the lease is lost.
+
+        The lease is renewed while the block runs. In blocking code a block is not cancelled; the error comes
+        at its end.
+
+        Args:
+            name: The name of the lease.
+            seconds: How long it lasts after the last renewal, if the process dies.
+            wait: For how many seconds to wait while another owner has it.
+
+        Raises:
+            ConflictError: If another owner still has it after that, or if it is lost.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        return self._holder.hold(self, name, seconds, wait)
 
     @writes
     async def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
