@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
+from mongostore.repositories import Connection, settled_step
 from mongostore.values import check_id, from_token, to_token
 
 V = TypeVar("V")
@@ -50,6 +51,10 @@ class Order:
         (number, key), operator = place, "$gt" if self.rising else "$lt"
         equal = {**where, self.field: number, self.key: {operator: key}}
         return {"$or": [equal, {**where, self.field: {operator: number}}]}
+
+    def after(self, where: Raw, last: Raw) -> Raw:
+        """Return the filter of what `where` finds behind a document."""
+        return self.behind(where, self.place_of(last))
 
     def cursor(self, place: Place) -> str:
         """Return the text that callers keep of a place."""
@@ -111,6 +116,65 @@ class KeyOrder:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
         return read_page(raws[:limit], to_token(raws[limit - 1][self.field]) if more else None, read)
+
+
+async def find_page(
+    connection: Connection,
+    collection: str,
+    filter: Raw,
+    order: Order | KeyOrder,
+    limit: int,
+    fields: Raw | None = None,
+) -> list[Raw]:
+    """Return the first documents of a list."""
+    found = connection.collection(collection).find(
+        filter, fields, sort=order.sort, limit=limit, batch_size=limit + 1
+    )
+    async with found:
+        raws: list[Raw] = await found.to_list()
+    return raws
+
+
+async def walk(
+    connection: Connection,
+    collection: str,
+    filter: Raw,
+    order: Order | KeyOrder,
+    read: Callable[[Raw], V],
+    errors: list[InvalidDocumentError] | None,
+    *,
+    fields: Raw | None = None,
+    size: int = 500,
+    when_empty: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncGenerator[V, None]:
+    """Yield what `read` makes of the documents of a list, which it finds step by step.
+
+    Args:
+        connection: The connection.
+        collection: The collection.
+        filter: Which documents.
+        order: Their order.
+        read: Makes an item of a document.
+        errors: Collects those that cannot be read.
+        fields: The fields to read.
+        size: How many documents a step finds.
+        when_empty: What else to look at if there is no such document.
+
+    Raises:
+        InvalidDocumentError: One cannot be read, and `errors` is None.
+    """
+    conditions = filter
+    while True:
+        raws = await settled_step(
+            connection, find_page, connection, collection, conditions, order, size, fields
+        )
+        if not raws and when_empty and conditions is filter:
+            await settled_step(connection, when_empty)
+        for item in read_each(raws, read, errors):
+            yield item
+        if len(raws) < size:
+            return
+        conditions = order.after(filter, raws[-1])
 
 
 def read_page(raws: Iterable[Raw], next_cursor: str | None, read: Callable[[Raw], V]) -> Page[V]:

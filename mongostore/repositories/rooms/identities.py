@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -30,13 +30,10 @@ from mongostore.repositories import (
     current_call,
     long_running,
     reads,
-    settled_step,
     writes,
 )
-from mongostore.repositories.paging import KeyOrder, read_each
+from mongostore.repositories.paging import KeyOrder, find_page, walk
 from mongostore.values import check_flag, check_id, check_limit, check_text, escape_key
-
-_ITER_PAGE = 500
 
 
 class AsyncIdentities(Repository):
@@ -119,18 +116,13 @@ class AsyncIdentities(Repository):
     ) -> Page[Identity]:
         """Return a page of the identities of an organization, or of none, by id.
 
-        Args:
-            organization_id: The organization.
-            newest: Whether to begin with the last id.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
         limit, order = check_limit("limit", limit), KeyOrder("_id", rising=not check_flag("newest", newest))
         conditions = order.behind({"organization_id": scope_of(organization_id)}, cursor)
-        return order.page(await self._page(conditions, order, limit + 1), limit, to_identity)
+        raws = await find_page(self._connection, "identities", conditions, order, limit + 1)
+        return order.page(raws, limit, to_identity)
 
     @long_running
     async def iter(
@@ -141,22 +133,15 @@ class AsyncIdentities(Repository):
     ) -> AsyncIterator[Identity]:
         """Yield the identities of an organization, or of none, by id.
 
-        Args:
-            organization_id: The organization.
-            errors: Collects the errors of identities that cannot be read.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        order, conditions = KeyOrder("_id"), {"organization_id": scope_of(organization_id)}
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions, order, _ITER_PAGE)
-            for identity in read_each(raws, to_identity, errors):
+        of_scope = {"organization_id": scope_of(organization_id)}
+        steps = walk(self._connection, "identities", of_scope, KeyOrder("_id"), to_identity, errors)
+        async with aclosing(steps) as identities:
+            async for identity in identities:
                 yield identity
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions = order.after(conditions, raws[-1])
 
     @writes
     async def link_address(
@@ -213,11 +198,6 @@ class AsyncIdentities(Repository):
     @property
     def _addresses(self) -> Any:
         return self._connection.collection("identity_addresses")
-
-    async def _page(self, conditions: Raw, order: KeyOrder, limit: int) -> Any:
-        found = self._identities.find(conditions, sort=order.sort, limit=limit, batch_size=limit + 1)
-        async with found:
-            return await found.to_list()
 
     async def _change(self, identity_id: str, organization_id: str, update: Raw, session: Any) -> Raw:
         raw: Raw | None = await self._identities.find_one_and_update(
@@ -283,33 +263,19 @@ class AsyncVerifications(Repository):
     ) -> AsyncIterator[Verification]:
         """Yield the verifications of a status that will end, of every organization.
 
-        Args:
-            status: The status.
-            errors: Collects the errors of verifications that cannot be read.
-
         Raises:
             InvalidValueError: If the status is no plain string.
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        conditions: Raw = {"status": check_id("status", status), "expires_at": {"$gte": 0}}
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions)
-            for verification in read_each(raws, to_verification, errors):
+        ending = {"status": check_id("status", status), "expires_at": {"$gte": 0}}
+        steps = walk(self._connection, "verifications", ending, KeyOrder("_id"), to_verification, errors)
+        async with aclosing(steps) as verifications:
+            async for verification in verifications:
                 yield verification
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions["_id"] = {"$gt": raws[-1]["_id"]}
 
     @property
     def _verifications(self) -> Any:
         return self._connection.collection("verifications")
-
-    async def _page(self, conditions: Raw) -> Any:
-        found = self._verifications.find(
-            conditions, sort=[("_id", 1)], limit=_ITER_PAGE, batch_size=_ITER_PAGE + 1
-        )
-        async with found:
-            return await found.to_list()
 
 
 class AsyncVerificationRequests(Repository):

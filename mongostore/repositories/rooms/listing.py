@@ -10,12 +10,12 @@ from mongostore.documents.rooms import to_room
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
-from mongostore.repositories import Connection, settled_step
-from mongostore.repositories.paging import Order, Place, count_options, read_each
+from mongostore.repositories import Connection
+from mongostore.repositories.paging import Order, Place, count_options, walk
 from mongostore.repositories.rooms.routing import SHOWN
 from mongostore.values import check_flag, check_id, check_limit, check_offset, pack_members, to_micros
 
-_ITER_PAGE = 200
+_STEP = 200
 _OLDEST = Order("created_at")
 _NEWEST = Order("created_at", rising=False)
 
@@ -36,7 +36,7 @@ class RoomReader:
         offset: int = 0,
     ) -> Page[Room]:
         """Return a page of rooms, after `offset` others."""
-        order, limit, offset = room_order(newest), check_limit("limit", limit), check_offset("offset", offset)
+        order, limit, offset = _order(newest), check_limit("limit", limit), check_offset("offset", offset)
         meant = _with_metadata(rooms, metadata)
         conditions = order.behind(meant, order.decode(cursor))
         page: Page[Room] = Page([])
@@ -74,16 +74,12 @@ class RoomReader:
         errors: list[InvalidDocumentError] | None,
     ) -> AsyncGenerator[Room, None]:
         """Yield rooms; `errors` collects those that cannot be read."""
-        order = room_order(newest)
-        meant = conditions = _with_metadata(rooms, metadata)
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions, order, _ITER_PAGE)
-            for room in read_each(raws, to_room, errors):
+        order, meant = _order(newest), _with_metadata(rooms, metadata)
+        steps = walk(self._connection, "rooms", meant, order, to_room, errors, fields=SHOWN, size=_STEP)
+        async with aclosing(steps) as found:
+            async for room in found:
                 if _has_metadata(room, metadata):
                     yield room
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions = order.behind(meant, order.place_of(raws[-1]))
 
     async def count(self, limit: int | None, metadata: dict[str, Any] | None, rooms: Raw) -> int:
         """Return how many rooms there are, `limit` at most."""
@@ -110,12 +106,7 @@ class RoomReader:
         return raws
 
 
-def room_order(newest: bool) -> Order:
-    """Return the order of a list of rooms.
-
-    Raises:
-        InvalidValueError: `newest` is no bool.
-    """
+def _order(newest: bool) -> Order:
     return _NEWEST if check_flag("newest", newest) else _OLDEST
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -15,12 +15,10 @@ from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw, read_as
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, ReadMarker, VoiceDelivery
-from mongostore.repositories import Repository, long_running, reads, settled_step, writes
-from mongostore.repositories.paging import KeyOrder, count_options, read_each
+from mongostore.repositories import Repository, long_running, reads, writes
+from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
 from mongostore.repositories.rooms.places import in_room
 from mongostore.values import check_flag, check_id, check_limit
-
-_ITER_PAGE = 500
 
 
 class AsyncReadMarkers(Repository):
@@ -73,19 +71,12 @@ class AsyncReadMarkers(Repository):
     ) -> Page[ReadMarker]:
         """Return a page of a room's markers, by channel.
 
-        Args:
-            room_id: The room.
-            newest: Whether to begin with the last channel.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
         limit, order = check_limit("limit", limit), _order(newest)
-        raws = await self._page(
-            order.behind({"room_id": check_id("room_id", room_id)}, cursor), order, limit + 1
-        )
+        behind = order.behind({"room_id": check_id("room_id", room_id)}, cursor)
+        raws = await find_page(self._connection, "read_markers", behind, order, limit + 1)
         return order.page(raws, limit, _to_marker)
 
     @long_running
@@ -98,24 +89,15 @@ class AsyncReadMarkers(Repository):
     ) -> AsyncIterator[ReadMarker]:
         """Yield a room's markers, by channel.
 
-        Args:
-            room_id: The room.
-            newest: Whether to begin with the last channel.
-            errors: Collects the errors of markers that cannot be read.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        order, of_room = _order(newest), {"room_id": check_id("room_id", room_id)}
-        conditions: Raw = of_room
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions, order, _ITER_PAGE)
-            for marker in read_each(raws, _to_marker, errors):
+        of_room = {"room_id": check_id("room_id", room_id)}
+        steps = walk(self._connection, "read_markers", of_room, _order(newest), _to_marker, errors)
+        async with aclosing(steps) as markers:
+            async for marker in markers:
                 yield marker
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions = order.after(of_room, raws[-1])
 
     @reads
     async def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
@@ -137,12 +119,6 @@ class AsyncReadMarkers(Repository):
     @property
     def _markers(self) -> Any:
         return self._connection.collection("read_markers")
-
-    async def _page(self, conditions: Raw, order: KeyOrder, limit: int) -> Any:
-        async with self._markers.find(
-            conditions, sort=order.sort, limit=limit, batch_size=limit + 1
-        ) as found:
-            return await found.to_list()
 
 
 class AsyncVoiceDeliveries(Repository):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mongostore.documents.rooms import (
     key_of,
     to_binding,
@@ -21,6 +19,8 @@ from mongostore.values import check_id
 
 class AsyncRoomBindings(Places[Binding]):
     """The channels attached to rooms, in the order in which they were attached."""
+
+    _NAME = "bindings"
 
     @writes
     async def upsert(self, room_id: str, binding: Binding) -> Binding:
@@ -79,10 +79,6 @@ class AsyncRoomBindings(Places[Binding]):
         """
         return was_there(await self._collection.delete_one(_of(room_id, "channel_id", channel_id)))
 
-    @property
-    def _collection(self) -> Any:
-        return self._connection.collection("bindings")
-
     @staticmethod
     def _value(raw: Raw) -> Binding:
         return to_binding(raw)
@@ -90,6 +86,8 @@ class AsyncRoomBindings(Places[Binding]):
 
 class AsyncRoomParticipants(Places[RoomParticipant]):
     """The people in rooms, in the order in which they were added."""
+
+    _NAME = "participants"
 
     @writes
     async def upsert(self, room_id: str, participant: RoomParticipant) -> RoomParticipant:
@@ -148,10 +146,6 @@ class AsyncRoomParticipants(Places[RoomParticipant]):
             InvalidValueError: If an id is no plain string.
         """
         return was_there(await self._collection.delete_one(_of(room_id, "participant_id", participant_id)))
-
-    @property
-    def _collection(self) -> Any:
-        return self._connection.collection("participants")
 
     @staticmethod
     def _value(raw: Raw) -> RoomParticipant:

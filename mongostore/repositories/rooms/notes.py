@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 from mongostore.documents.notes import to_observation, to_stored_observation, to_stored_task, to_task
 from mongostore.documents.stored import Raw
@@ -18,6 +17,8 @@ from mongostore.values import check_id
 
 class AsyncRoomTasks(Places[Task]):
     """Tasks of rooms; the room need not be there yet, and takes them with it when it is deleted."""
+
+    _NAME = "tasks"
 
     @writes
     async def create(self, room_id: str, task: Task) -> Task:
@@ -72,9 +73,7 @@ class AsyncRoomTasks(Places[Task]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        raw = await self._collection.find_one(
-            {"_id": check_id("task_id", task_id), "room_id": check_id("room_id", room_id)}
-        )
+        raw = await self._collection.find_one(_in_room(room_id, "task_id", task_id))
         return None if raw is None else to_task(raw)
 
     @reads
@@ -98,14 +97,7 @@ class AsyncRoomTasks(Places[Task]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Task]:
-        """Return a page of a room's tasks, in the order in which they were added.
-
-        Args:
-            room_id: The room.
-            status: Only those of this status.
-            newest: Whether the newest ones come first.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
+        """Return a page of a room's tasks, of one status if given, in the order in which they were added.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -121,19 +113,13 @@ class AsyncRoomTasks(Places[Task]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Task]:
-        """Yield a room's tasks, in the order in which they were added.
-
-        Args:
-            room_id: The room.
-            status: Only those of this status.
-            newest: Whether the newest ones come first.
-            errors: Collects the errors of tasks that cannot be read.
+        """Yield a room's tasks, of one status if given, in the order in which they were added.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        async with aclosing(self._iterated(_of_status(room_id, status), newest, errors)) as tasks:
+        async with aclosing(self._walk(_of_status(room_id, status), newest, errors)) as tasks:
             async for task in tasks:
                 yield task
 
@@ -144,15 +130,7 @@ class AsyncRoomTasks(Places[Task]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return was_there(
-            await self._collection.delete_one(
-                {"_id": check_id("task_id", task_id), "room_id": check_id("room_id", room_id)}
-            )
-        )
-
-    @property
-    def _collection(self) -> Any:
-        return self._connection.collection("tasks")
+        return was_there(await self._collection.delete_one(_in_room(room_id, "task_id", task_id)))
 
     @staticmethod
     def _value(raw: Raw) -> Task:
@@ -161,6 +139,8 @@ class AsyncRoomTasks(Places[Task]):
 
 class AsyncRoomObservations(Places[Observation]):
     """Observations of rooms; the room need not be there yet, and takes them with it when it is deleted."""
+
+    _NAME = "observations"
 
     @writes
     async def create(self, room_id: str, observation: Observation) -> Observation:
@@ -182,19 +162,16 @@ class AsyncRoomObservations(Places[Observation]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        observation = {
-            "_id": check_id("observation_id", observation_id),
-            "room_id": check_id("room_id", room_id),
-        }
+        observation = _in_room(room_id, "observation_id", observation_id)
         return was_there(await self._collection.delete_one(observation))
-
-    @property
-    def _collection(self) -> Any:
-        return self._connection.collection("observations")
 
     @staticmethod
     def _value(raw: Raw) -> Observation:
         return to_observation(raw)
+
+
+def _in_room(room_id: str, name: str, id: str) -> Raw:
+    return {"_id": check_id(name, id), "room_id": check_id("room_id", room_id)}
 
 
 def _of_status(room_id: str, status: str | None) -> Raw:

@@ -7,7 +7,7 @@ import builtins
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import BaseModel
@@ -16,14 +16,12 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Connection, Repository, current_call, long_running, reads, settled_step
-from mongostore.repositories.paging import Order, read_each
+from mongostore.repositories import Connection, Repository, current_call, long_running, reads
+from mongostore.repositories.paging import Order, find_page, walk
 from mongostore.values import check_flag, check_id, check_limit
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
-
-_ITER_PAGE = 500
 
 
 class Places(Repository, Generic[V]):
@@ -38,12 +36,6 @@ class Places(Repository, Generic[V]):
         self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[V]:
         """Return a page of those of a room, in the order in which they were added.
-
-        Args:
-            room_id: The room.
-            newest: Whether the newest ones come first.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -60,24 +52,19 @@ class Places(Repository, Generic[V]):
     ) -> AsyncIterator[V]:
         """Yield all those of a room, in the order in which they were added.
 
-        Args:
-            room_id: The room.
-            newest: Whether the newest ones come first.
-            errors: Collects the errors of those that cannot be read.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        of_room = {"room_id": check_id("room_id", room_id)}
-        async with aclosing(self._iterated(of_room, newest, errors)) as values:
+        async with aclosing(self._walk({"room_id": check_id("room_id", room_id)}, newest, errors)) as values:
             async for value in values:
                 yield value
 
+    _NAME: ClassVar[str]
+
     @property
-    @abstractmethod
     def _collection(self) -> Any:
-        """Where they are stored."""
+        return self._connection.collection(self._NAME)
 
     @staticmethod
     @abstractmethod
@@ -86,26 +73,14 @@ class Places(Repository, Generic[V]):
 
     async def _listed(self, meant: Raw, newest: bool, limit: int, cursor: str | None) -> Page[V]:
         limit, order = check_limit("limit", limit), _order(newest)
-        raws = await self._page(order.behind(meant, order.decode(cursor)), order, limit + 1)
+        behind = order.behind(meant, order.decode(cursor))
+        raws = await find_page(self._connection, self._NAME, behind, order, limit + 1)
         return order.page(raws, limit, self._value)
 
-    async def _iterated(
+    def _walk(
         self, meant: Raw, newest: bool, errors: builtins.list[InvalidDocumentError] | None
     ) -> AsyncGenerator[V, None]:
-        order, conditions = _order(newest), meant
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions, order, _ITER_PAGE)
-            for value in read_each(raws, self._value, errors):
-                yield value
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions = order.behind(meant, order.place_of(raws[-1]))
-
-    async def _page(self, conditions: Raw, order: Order, limit: int) -> Any:
-        async with self._collection.find(
-            conditions, sort=order.sort, limit=limit, batch_size=limit + 1
-        ) as found:
-            return await found.to_list()
+        return walk(self._connection, self._NAME, meant, _order(newest), self._value, errors)
 
     async def _in_turn(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
         """Run a transaction that takes a place in a room; many at once would but be in each other's way."""

@@ -28,6 +28,11 @@ _BATCH = 200
 class AsyncRooms(Repository):
     """Rooms, and what a service keeps about them.
 
+    Every list, also of what belongs to rooms, takes `limit` (1 to 1000), the `cursor` that is the
+    `next_cursor` of the page before, and `newest` to begin at the other end; documents that cannot be read
+    are in the page's `errors`. Every `iter` raises `InvalidDocumentError` at such a document, unless it is
+    given a list of `errors`, which collects them.
+
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
     `UnavailableError` if the server does not answer within the store's timeout, `AccessDeniedError` if the
     user lacks the right, and `NotOpenError` on a store that is not open.

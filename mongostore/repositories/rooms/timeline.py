@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from mongostore.documents.rooms import to_event
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ReplySummary
-from mongostore.repositories import Connection, settled_step
-from mongostore.repositories.paging import count_options, read_each, read_page
+from mongostore.repositories import Connection
+from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
 from mongostore.repositories.rooms.routing import open_room
 from mongostore.values import (
     check_flag,
@@ -26,10 +28,7 @@ from mongostore.values import (
     to_token,
 )
 
-_ITER_PAGE = 500
 _BLOCKED = "blocked"
-_RISING = [("index", 1)]
-_FALLING = [("index", -1)]
 _EQUAL = (
     *("visibility", "channel_id", "channel_type", "participant_id"),
     *("correlation_id", "responds_to", "parent_event_id"),
@@ -52,7 +51,7 @@ class EventReader:
         of_key = {"room_id": check_id("room_id", room_id), "idempotency_key": check_id("key", key)}
         if channel_id is not None:
             of_key["channel_id"] = check_id("channel_id", channel_id)
-        raw = await self._events.find_one(of_key, sort=None if channel_id else _RISING)
+        raw = await self._events.find_one(of_key, sort=None if channel_id else _order(False).sort)
         return None if raw is None else to_event(raw)
 
     async def page(
@@ -67,17 +66,17 @@ class EventReader:
         offset: int = 0,
     ) -> Page[Event]:
         """Return a page of events, after `offset` others."""
-        limit, newest = check_limit("limit", limit), check_flag("newest", newest)
+        limit, order = check_limit("limit", limit), _order(newest)
         conditions = _conditions(room_id, filter)
         bounds = _bounds(before, after, cursor, newest)
         if check_offset("offset", offset):
-            start = await self._nth(conditions, bounds, offset, newest)
+            start = await self._nth(conditions, bounds, offset, order)
             if start is None:
                 return Page([])
             bounds["$lte" if newest else "$gte"] = start
         if bounds:
             conditions["index"] = bounds
-        raws = await self._page(conditions, newest, limit + 1)
+        raws = await find_page(self._connection, "events", conditions, order, limit + 1)
         if not raws:
             await self._check_room(room_id)
         more, raws = len(raws) > limit, raws[:limit]
@@ -88,16 +87,12 @@ class EventReader:
         self, room_id: str, newest: bool, errors: list[InvalidDocumentError] | None, filter: EventFilter
     ) -> AsyncGenerator[Event, None]:
         """Yield events; `errors` collects those that cannot be read."""
-        conditions, operator = _conditions(room_id, filter), "$lt" if check_flag("newest", newest) else "$gt"
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions, newest, _ITER_PAGE)
-            if not raws and "index" not in conditions:
-                await settled_step(self._connection, self._check_room, room_id)
-            for event in read_each(raws, to_event, errors):
+        conditions, order = _conditions(room_id, filter), _order(newest)
+        check_room = partial(self._check_room, room_id)
+        steps = walk(self._connection, "events", conditions, order, to_event, errors, when_empty=check_room)
+        async with aclosing(steps) as events:
+            async for event in events:
                 yield event
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions["index"] = {operator: raws[-1]["index"]}
 
     async def count(self, room_id: str, limit: int | None, filter: EventFilter) -> int:
         """Return how many events there are, `limit` at most."""
@@ -124,13 +119,13 @@ class EventReader:
     def _events(self) -> Any:
         return self._connection.collection("events")
 
-    async def _nth(self, conditions: Raw, bounds: Raw, offset: int, newest: bool) -> int | None:
+    async def _nth(self, conditions: Raw, bounds: Raw, offset: int, order: KeyOrder) -> int | None:
         """Return the index of the event behind `offset` others, read from the database's index alone."""
         where = {**conditions, "index": bounds} if bounds else conditions
         found = self._events.find(
             where,
             {"_id": 0, "index": 1},
-            sort=_FALLING if newest else _RISING,
+            sort=order.sort,
             skip=offset,
             limit=1,
         )
@@ -142,11 +137,9 @@ class EventReader:
         if await self._connection.collection("rooms").find_one(open_room(room_id), {"_id": 1}) is None:
             raise NotFoundError("room", room_id)
 
-    async def _page(self, conditions: Raw, newest: bool, limit: int) -> Sequence[Raw]:
-        sort = _FALLING if newest else _RISING
-        async with self._events.find(conditions, sort=sort, limit=limit, batch_size=limit + 1) as found:
-            raws: Sequence[Raw] = await found.to_list()
-        return raws
+
+def _order(newest: bool) -> KeyOrder:
+    return KeyOrder("index", rising=not check_flag("newest", newest))
 
 
 def _bounds(before: int | None, after: int | None, cursor: object, newest: bool) -> Raw:
