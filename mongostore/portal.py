@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -220,6 +221,7 @@ def mirror_iter(
         finally:
             portal.drop(items)
 
+    vars(call)["__signature__"] = _blocking_signature(method)
     return call
 
 
@@ -243,7 +245,16 @@ def mirror_context(
             raise
         portal.run(context.leave())
 
+    vars(call)["__signature__"] = _blocking_signature(method)
     return call
+
+
+def _blocking_signature(method: Callable[..., object]) -> inspect.Signature:
+    signature = inspect.signature(method)
+    returned = str(signature.return_annotation)
+    for name in ("AsyncIterator", "AsyncContextManager"):
+        returned = returned.replace(name, name.removeprefix("Async"))
+    return signature.replace(return_annotation=returned)
 
 
 class _Context(Generic[R]):

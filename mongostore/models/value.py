@@ -68,7 +68,7 @@ class Page(Generic[T]):
         errors: The stored documents of this page that cannot be read.
     """
 
-    __slots__ = ("errors", "items", "next_cursor")
+    __slots__: ClassVar = ("errors", "items", "next_cursor")
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Page(Generic[T]):
         next_cursor: str | None = None,
         errors: list[InvalidDocumentError] | None = None,
     ) -> None:
-        self.items = items
-        self.next_cursor = next_cursor
-        self.errors = [] if errors is None else errors
+        self.items: list[T] = items
+        self.next_cursor: str | None = next_cursor
+        self.errors: list[InvalidDocumentError] = [] if errors is None else errors
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)
@@ -99,8 +99,6 @@ class Page(Generic[T]):
         if not isinstance(other, Page):
             return NotImplemented
         return (self.items, self.next_cursor, self.errors) == (other.items, other.next_cursor, other.errors)
-
-    __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def __repr__(self) -> str:
         return f"<Page of {len(self)}{'' if self.next_cursor is None else ', more follow'}>"

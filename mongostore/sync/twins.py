@@ -1,11 +1,13 @@
-"""The blocking twins of the repositories: one line a verb."""
+"""The blocking twins of the repositories: one line a verb.
+
+Type checkers read `twins.pyi` instead, which `python -m tests.stubs` writes from the async repositories.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
-from mongostore.portal import Mirrored, Portal, mirror, mirror_context, mirror_iter
+from mongostore.portal import Mirrored, mirror, mirror_context, mirror_iter
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
     AsyncIdentities,
@@ -30,43 +32,23 @@ from mongostore.repositories.threads import (
     UserRepository,
 )
 from mongostore.store import AsyncMongoStore
-
-C = TypeVar("C")
-
-
-class _Mirror(Generic[C]):
-    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
-
-    def __init__(self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], C]) -> None:
-        self._store = store
-        self._find = find
-        self._found: tuple[AsyncMongoStore, C] | None = None
-
-    @property
-    def core(self) -> C:
-        """The async repository."""
-        if self._found is None or self._found[0] is not self._store.core:
-            self._found = self._store.core, self._find(self._store.core)
-        return self._found[1]
-
-    @property
-    def portal(self) -> Portal:
-        """The portal to the repository's event loop."""
-        return self._store.portal
+from mongostore.sync.mirror import Mirror, mirror_scope
 
 
-class SyncSessionRepository(_Mirror[SessionRepository]):
+class StoreVerbs:
+    """The verbs of `MongoStore` that its core alone carries out."""
+
+    check_indexes = mirror(AsyncMongoStore.check_indexes)
+    apply_indexes = mirror(AsyncMongoStore.apply_indexes)
+    describe = mirror(AsyncMongoStore.describe)
+    diagnose = mirror(AsyncMongoStore.diagnose)
+    usage = mirror(AsyncMongoStore.usage)
+
+
+class SyncSessionRepository(Mirror[SessionRepository]):
     """Blocking twin of `SessionRepository`."""
 
-    def in_namespace(self, namespace: str) -> SyncSessionRepository:
-        """Return the same verbs for another namespace, whose sessions are apart from all others.
-
-        Raises:
-            InvalidValueError: The name is no plain string, is empty or has a slash.
-        """
-        self.core.in_namespace(namespace)
-        return SyncSessionRepository(self._store, lambda core: self._find(core).in_namespace(namespace))
-
+    in_namespace = mirror_scope(SessionRepository.in_namespace)
     create = mirror(SessionRepository.create)
     get = mirror(SessionRepository.get)
     find = mirror(SessionRepository.find)
@@ -104,7 +86,7 @@ class SyncSessionRepository(_Mirror[SessionRepository]):
     delete_context = mirror(SessionRepository.delete_context)
 
 
-class Rooms(_Mirror[AsyncRooms]):
+class Rooms(Mirror[AsyncRooms]):
     """Blocking twin of `AsyncRooms`."""
 
     def __init__(
@@ -143,7 +125,7 @@ class Rooms(_Mirror[AsyncRooms]):
     delete = mirror(AsyncRooms.delete)
 
 
-class RoomEvents(_Mirror[AsyncRoomEvents]):
+class RoomEvents(Mirror[AsyncRoomEvents]):
     """Blocking twin of `AsyncRoomEvents`."""
 
     append = mirror(AsyncRoomEvents.append)
@@ -165,7 +147,7 @@ class RoomEvents(_Mirror[AsyncRoomEvents]):
     watch = mirror_iter(AsyncRoomEvents.watch, ahead=1)
 
 
-class RoomBindings(_Mirror[AsyncRoomBindings]):
+class RoomBindings(Mirror[AsyncRoomBindings]):
     """Blocking twin of `AsyncRoomBindings`."""
 
     upsert = mirror(AsyncRoomBindings.upsert)
@@ -177,7 +159,7 @@ class RoomBindings(_Mirror[AsyncRoomBindings]):
     iter = mirror_iter(AsyncRoomBindings.iter, ahead=100)
 
 
-class RoomParticipants(_Mirror[AsyncRoomParticipants]):
+class RoomParticipants(Mirror[AsyncRoomParticipants]):
     """Blocking twin of `AsyncRoomParticipants`."""
 
     upsert = mirror(AsyncRoomParticipants.upsert)
@@ -189,7 +171,7 @@ class RoomParticipants(_Mirror[AsyncRoomParticipants]):
     iter = mirror_iter(AsyncRoomParticipants.iter, ahead=100)
 
 
-class RoomTasks(_Mirror[AsyncRoomTasks]):
+class RoomTasks(Mirror[AsyncRoomTasks]):
     """Blocking twin of `AsyncRoomTasks`."""
 
     create = mirror(AsyncRoomTasks.create)
@@ -202,7 +184,7 @@ class RoomTasks(_Mirror[AsyncRoomTasks]):
     delete = mirror(AsyncRoomTasks.delete)
 
 
-class RoomObservations(_Mirror[AsyncRoomObservations]):
+class RoomObservations(Mirror[AsyncRoomObservations]):
     """Blocking twin of `AsyncRoomObservations`."""
 
     create = mirror(AsyncRoomObservations.create)
@@ -211,7 +193,7 @@ class RoomObservations(_Mirror[AsyncRoomObservations]):
     iter = mirror_iter(AsyncRoomObservations.iter, ahead=100)
 
 
-class ReadMarkers(_Mirror[AsyncReadMarkers]):
+class ReadMarkers(Mirror[AsyncReadMarkers]):
     """Blocking twin of `AsyncReadMarkers`."""
 
     advance = mirror(AsyncReadMarkers.advance)
@@ -221,7 +203,7 @@ class ReadMarkers(_Mirror[AsyncReadMarkers]):
     count_unread = mirror(AsyncReadMarkers.count_unread)
 
 
-class VoiceDeliveries(_Mirror[AsyncVoiceDeliveries]):
+class VoiceDeliveries(Mirror[AsyncVoiceDeliveries]):
     """Blocking twin of `AsyncVoiceDeliveries`."""
 
     find = mirror(AsyncVoiceDeliveries.find)
@@ -229,7 +211,7 @@ class VoiceDeliveries(_Mirror[AsyncVoiceDeliveries]):
     complete = mirror(AsyncVoiceDeliveries.complete)
 
 
-class Identities(_Mirror[AsyncIdentities]):
+class Identities(Mirror[AsyncIdentities]):
     """Blocking twin of `AsyncIdentities`."""
 
     create = mirror(AsyncIdentities.create)
@@ -242,7 +224,7 @@ class Identities(_Mirror[AsyncIdentities]):
     unlink_address = mirror(AsyncIdentities.unlink_address)
 
 
-class Verifications(_Mirror[AsyncVerifications]):
+class Verifications(Mirror[AsyncVerifications]):
     """Blocking twin of `AsyncVerifications`."""
 
     def __init__(
@@ -256,7 +238,7 @@ class Verifications(_Mirror[AsyncVerifications]):
     iter_expiring = mirror_iter(AsyncVerifications.iter_expiring, ahead=100)
 
 
-class VerificationRequests(_Mirror[AsyncVerificationRequests]):
+class VerificationRequests(Mirror[AsyncVerificationRequests]):
     """Blocking twin of `AsyncVerificationRequests`."""
 
     create = mirror(AsyncVerificationRequests.create)
@@ -265,7 +247,7 @@ class VerificationRequests(_Mirror[AsyncVerificationRequests]):
     find = mirror(AsyncVerificationRequests.find)
 
 
-class Leases(_Mirror[AsyncLeases]):
+class Leases(Mirror[AsyncLeases]):
     """Blocking twin of `AsyncLeases`."""
 
     hold = mirror_context(AsyncLeases.hold)
@@ -274,7 +256,7 @@ class Leases(_Mirror[AsyncLeases]):
     release = mirror(AsyncLeases.release)
 
 
-class SyncUserRepository(_Mirror[UserRepository]):
+class SyncUserRepository(Mirror[UserRepository]):
     """Blocking twin of `UserRepository`."""
 
     upsert = mirror(UserRepository.upsert)
@@ -283,7 +265,7 @@ class SyncUserRepository(_Mirror[UserRepository]):
     find_by_identifier = mirror(UserRepository.find_by_identifier)
 
 
-class SyncFileRepository(_Mirror[FileRepository]):
+class SyncFileRepository(Mirror[FileRepository]):
     """Blocking twin of `FileRepository`."""
 
     upload = mirror(FileRepository.upload)
@@ -293,7 +275,7 @@ class SyncFileRepository(_Mirror[FileRepository]):
     delete = mirror(FileRepository.delete)
 
 
-class SyncThreadRepository(_Mirror[ThreadRepository]):
+class SyncThreadRepository(Mirror[ThreadRepository]):
     """Blocking twin of `ThreadRepository`."""
 
     create = mirror(ThreadRepository.create)
@@ -305,7 +287,7 @@ class SyncThreadRepository(_Mirror[ThreadRepository]):
     delete = mirror(ThreadRepository.delete)
 
 
-class SyncThreadMessageRepository(_Mirror[ThreadMessageRepository]):
+class SyncThreadMessageRepository(Mirror[ThreadMessageRepository]):
     """Blocking twin of `ThreadMessageRepository`."""
 
     merge = mirror(ThreadMessageRepository.merge)
@@ -320,7 +302,7 @@ class SyncThreadMessageRepository(_Mirror[ThreadMessageRepository]):
     delete_feedback = mirror(ThreadMessageRepository.delete_feedback)
 
 
-class SyncElementRepository(_Mirror[ElementRepository]):
+class SyncElementRepository(Mirror[ElementRepository]):
     """Blocking twin of `ElementRepository`."""
 
     upsert = mirror(ElementRepository.upsert)
@@ -330,7 +312,7 @@ class SyncElementRepository(_Mirror[ElementRepository]):
     delete = mirror(ElementRepository.delete)
 
 
-class SyncKeyRepository(_Mirror[KeyRepository]):
+class SyncKeyRepository(Mirror[KeyRepository]):
     """Blocking twin of `KeyRepository`."""
 
     create = mirror(KeyRepository.create)

@@ -121,5 +121,7 @@ def blocking_use(store: MongoStore) -> None:
         assert_type(lease, Lease)
     for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
+    assert_type(store.rooms.bindings.list("r"), Page[Binding])
+    assert_type(store.rooms.update("r", metadata={"k": 1}), Room)
     for piece in store.files.read("key"):
         assert_type(piece, bytes)

@@ -6,6 +6,8 @@ import copy
 import inspect
 import operator
 import pickle
+import pydoc
+import re
 import types
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
@@ -113,12 +115,31 @@ def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository
     mirrored, twin = verbs(repository), twin_of(repository)
     assert mirrored
     for name, verb in mirrored.items():
-        assert inspect.signature(getattr(twin, name)) == inspect.signature(verb), name
+        shown, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
+        returned = signature.return_annotation.replace("AsyncIterator[", "Iterator[")
+        returned = returned.replace("AbstractAsyncContextManager[", "AbstractContextManager[")
+        assert shown == signature.replace(return_annotation=returned), name
         assert getattr(twin, name).__doc__ == verb.__doc__, name
     public = {name for name in dir(twin) if not name.startswith("_")}
     # Some need no server and are the same function.
     shared = {name for name in public if getattr(repository, name, None) is getattr(twin, name)}
     assert public - shared - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
+
+
+def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_coroutines() -> None:
+    blocking = [mongostore.MongoStore, *map(twin_of, REPOSITORIES)]
+    signatures = [
+        f"{cls.__name__}.{name}{inspect.signature(member)}"
+        for cls in blocking
+        for name, member in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_")
+    ]
+    assert [line for line in signatures if re.search("Async|Awaitable|Coroutine", line)] == []
+    assert "MongoStore.usage(self) -> 'list[CollectionUsage]'" in signatures
+    assert "SyncSessionRepository.in_namespace(self, namespace: 'str') -> 'Self'" in signatures
+    helped = pydoc.render_doc(twins.SyncFileRepository, renderer=pydoc.plaintext)
+    assert "-> 'Iterator[bytes]'" in helped
+    assert "async read(" not in helped
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)

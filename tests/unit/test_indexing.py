@@ -119,5 +119,5 @@ async def test_check_tells_missing_differing_and_foreign_indexes_apart(
         )
         states = {report.name: report.state for report in await store.check_indexes()}
     assert states["newest_sessions_of_namespace"] is IndexState.DIFFERS
-    assert states["somebody_elses"] is IndexState.UNKNOWN
+    assert states["somebody_elses"] is IndexState.FOREIGN
     assert states["newest_sessions_of_user"] is IndexState.MISSING

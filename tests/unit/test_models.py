@@ -33,8 +33,8 @@ from mongostore.models import (
     Thread,
 )
 from mongostore.models.value import Value
-from mongostore.repositories.rooms import timeline
 from mongostore.repositories.rooms.routing import room_conditions
+from mongostore.repositories.rooms.timeline import event_conditions
 
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 PRIVATE = "what somebody has said"
@@ -195,7 +195,7 @@ def test_pages_do_not_share_their_errors() -> None:
 
 
 def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
-    assert timeline._conditions("r", {}) == {"room_id": "r", "status": {"$ne": "blocked"}}
+    assert event_conditions("r", {}) == {"room_id": "r", "status": {"$ne": "blocked"}}
     assert room_conditions({}) == {"state": "open"}
 
 

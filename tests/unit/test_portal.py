@@ -703,5 +703,7 @@ def test_ctrl_c_ends_the_wait_for_a_block(portal: Portal) -> None:
 
 
 def test_the_twin_of_a_context_shows_the_signature_and_help_of_its_core() -> None:
-    assert inspect.signature(BlockingDoors.opened) == inspect.signature(Doors.opened)
+    signature = inspect.signature(BlockingDoors.opened)
+    assert signature.parameters == inspect.signature(Doors.opened).parameters
+    assert signature.return_annotation == "Iterator[str]"
     assert BlockingDoors.opened.__doc__ == "Open a door."

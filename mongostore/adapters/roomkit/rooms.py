@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from roomkit.core.exceptions import RoomNotFoundError
 from roomkit.models.channel import ChannelBinding
@@ -35,7 +35,7 @@ from mongostore.store import AsyncMongoStore
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 PAGE = 1000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, Final
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -232,7 +232,7 @@ class AsyncVerifications(Repository):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.requests = AsyncVerificationRequests(connection)
+        self.requests: Final = AsyncVerificationRequests(connection)
 
     @reads
     async def find(self, identity_id: str, *, organization_id: str | None = None) -> Verification | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.documents.stored import Raw
@@ -51,15 +51,15 @@ class AsyncRooms(Repository):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.events = AsyncRoomEvents(connection)
-        self.bindings = AsyncRoomBindings(connection)
-        self.participants = AsyncRoomParticipants(connection)
-        self.tasks = AsyncRoomTasks(connection)
-        self.observations = AsyncRoomObservations(connection)
-        self.read_markers = AsyncReadMarkers(connection)
-        self.voice_deliveries = AsyncVoiceDeliveries(connection)
-        self.identities = AsyncIdentities(connection)
-        self.verifications = AsyncVerifications(connection)
+        self.events: Final = AsyncRoomEvents(connection)
+        self.bindings: Final = AsyncRoomBindings(connection)
+        self.participants: Final = AsyncRoomParticipants(connection)
+        self.tasks: Final = AsyncRoomTasks(connection)
+        self.observations: Final = AsyncRoomObservations(connection)
+        self.read_markers: Final = AsyncReadMarkers(connection)
+        self.voice_deliveries: Final = AsyncVoiceDeliveries(connection)
+        self.identities: Final = AsyncIdentities(connection)
+        self.verifications: Final = AsyncVerifications(connection)
         self._lookup = RoomLookup(connection)
         self._reader = RoomReader(connection)
         self._updates = RoomUpdates(connection)
@@ -112,7 +112,8 @@ class AsyncRooms(Repository):
         pipeline: list[Raw] = [{"$match": open_room(room_id)}, {"$project": SHOWN}]
         for collection in ("bindings", "participants"):
             members: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
-            pipeline = [*pipeline, {"$unionWith": {"coll": collection, "pipeline": members}}]
+            stored = self._connection.collection(collection).name
+            pipeline = [*pipeline, {"$unionWith": {"coll": stored, "pipeline": members}}]
         async with await self._rooms.aggregate(pipeline, batchSize=_BATCH) as cursor:
             found = await cursor.to_list()
         if not found or "room_id" in found[0]:

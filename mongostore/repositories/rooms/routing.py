@@ -19,7 +19,7 @@ _OLDEST = Order("room_created_at", key="room_id")
 # What callers are never shown, and may be large.
 SHOWN = {"private": 0}
 
-_ROOM = {"$lookup": {"from": "rooms", "localField": "room_id", "foreignField": "_id", "as": "room"}}
+_ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
 _CANDIDATES = 50
 _MORE_CANDIDATES = 2000
@@ -82,13 +82,14 @@ class RoomLookup:
         wanted = {f"room.{name}": condition for name, condition in rooms.items()}
         keys = {"_id": 0, "room_id": 1, "room_created_at": 1}
         ordered: list[Raw] = [{"$match": match}, {"$sort": dict(order.sort)}]
+        lookup = {"$lookup": {"from": self._connection.collection("rooms").name, **_ROOM}}
         found: list[Raw] = []
         seen, count = 0, min(_CANDIDATES + limit, _MORE_CANDIDATES)
         while True:
             # The last document that comes is no room, but the candidate behind these if there is one.
             more = [*ordered, {"$skip": seen + count}, {"$limit": 1}, {"$project": keys}]
             pipeline: list[Raw] = [
-                *(*ordered, {"$skip": seen}, {"$limit": count}, {"$project": keys}, _ROOM),
+                *(*ordered, {"$skip": seen}, {"$limit": count}, {"$project": keys}, lookup),
                 *({"$match": wanted}, {"$limit": limit - len(found)}),
                 *({"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$room", 0]}}}, {"$project": SHOWN}),
                 {"$unionWith": {"coll": collection.name, "pipeline": more}},

@@ -67,7 +67,7 @@ class EventReader:
     ) -> Page[Event]:
         """Return a page of events, after `offset` others."""
         limit, order = check_limit("limit", limit), _order(newest)
-        conditions = _conditions(room_id, filter)
+        conditions = event_conditions(room_id, filter)
         bounds = _bounds(before, after, cursor, newest)
         if check_offset("offset", offset):
             start = await self._nth(conditions, bounds, offset, order)
@@ -87,7 +87,7 @@ class EventReader:
         self, room_id: str, newest: bool, errors: list[InvalidDocumentError] | None, filter: EventFilter
     ) -> AsyncGenerator[Event, None]:
         """Yield events; `errors` collects those that cannot be read."""
-        conditions, order = _conditions(room_id, filter), _order(newest)
+        conditions, order = event_conditions(room_id, filter), _order(newest)
         check_room = partial(self._check_room, room_id)
         steps = walk(self._connection, "events", conditions, order, to_event, errors, when_empty=check_room)
         async with aclosing(steps) as events:
@@ -96,7 +96,9 @@ class EventReader:
 
     async def count(self, room_id: str, limit: int | None, filter: EventFilter) -> int:
         """Return how many events there are, `limit` at most."""
-        counted = await self._events.count_documents(_conditions(room_id, filter), **count_options(limit))
+        counted = await self._events.count_documents(
+            event_conditions(room_id, filter), **count_options(limit)
+        )
         if not counted:
             await self._check_room(room_id)
         return int(counted)
@@ -166,7 +168,7 @@ def _check_index(path: str, value: object) -> int:
     return value
 
 
-def _conditions(room_id: str, filter: EventFilter) -> Raw:
+def event_conditions(room_id: str, filter: EventFilter) -> Raw:
     """Return the query of the events that a filter means: the one place where such a query begins."""
     members = check_members(filter, EventFilter)
     conditions: Raw = {"room_id": check_id("room_id", room_id)}

@@ -14,7 +14,7 @@ from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import ChatTurn
 from mongostore.repositories import Connection, current_call, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import ATTEMPTS, Tail, pause, session_id_of
+from mongostore.repositories.sessions.tail import Tail, pause, session_id_of
 from mongostore.repositories.sessions.writing import Writer
 from mongostore.values import MAX_LIMIT, unescape_key
 
@@ -96,7 +96,7 @@ class Turns:
             NotFoundError: There is no such session or participant.
             ConflictError: The session kept changing under the reader for too long.
         """
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             participant = participant_of(document, name)

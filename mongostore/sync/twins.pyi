@@ -1,0 +1,2023 @@
+"""The blocking twins, written by `python -m tests.stubs` for type checkers: not to be edited."""
+
+import builtins
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Unpack
+
+from mongostore.diagnostics import CheckResult
+from mongostore.engines import CollectionUsage, Deployment
+from mongostore.errors import InvalidDocumentError
+from mongostore.indexing import IndexReport
+from mongostore.models import (
+    ApiKey,
+    Binding,
+    Change,
+    ChatTurn,
+    Conversation,
+    Element,
+    Event,
+    EventFilter,
+    EventUpdate,
+    Feedback,
+    File,
+    FullRoom,
+    Identity,
+    Integration,
+    Integrator,
+    Layout,
+    Lease,
+    Message,
+    MessageMembers,
+    Observation,
+    Page,
+    ReadMarker,
+    ReplySummary,
+    Room,
+    RoomCreate,
+    RoomFilter,
+    RoomParticipant,
+    RoomState,
+    RoomUpdate,
+    Session,
+    SessionMembers,
+    SessionParticipant,
+    Task,
+    Thread,
+    ThreadMembers,
+    ThreadMessage,
+    ThreadMessageMembers,
+    User,
+    Verification,
+    VerificationRequest,
+    VoiceDelivery,
+)
+from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.rooms import (
+    AsyncIdentities,
+    AsyncLeases,
+    AsyncReadMarkers,
+    AsyncRoomBindings,
+    AsyncRoomEvents,
+    AsyncRoomObservations,
+    AsyncRoomParticipants,
+    AsyncRooms,
+    AsyncRoomTasks,
+    AsyncVerificationRequests,
+    AsyncVerifications,
+    AsyncVoiceDeliveries,
+)
+from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.threads import (
+    ElementRepository,
+    FileRepository,
+    ThreadMessageRepository,
+    ThreadRepository,
+    UserRepository,
+)
+from mongostore.sync.mirror import Mirror
+
+class StoreVerbs:
+    """The verbs of `MongoStore` that its core alone carries out."""
+
+    def check_indexes(self) -> list[IndexReport]:
+        """Return every index of the store's collections, defined or found, with how the two compare.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def apply_indexes(self) -> list[IndexReport]:
+        """Create the indexes that are missing, also beside some that differ; those stay as they are.
+
+        Returns:
+            What `check_indexes` finds after that.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def describe(self) -> Deployment:
+        """Return what the deployment is, how fast it answers and how many connections it has.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def diagnose(self) -> list[CheckResult]:
+        """Return what each check of the deployment finds: its topology, rights, clock, indexes and more.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def usage(self) -> list[CollectionUsage]:
+        """Return how much each of the store's collections holds.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+class SyncSessionRepository(Mirror[SessionRepository]):
+    """Blocking twin of `SessionRepository`."""
+
+    def in_namespace(self, namespace: str) -> SyncSessionRepository:
+        """Return the same verbs for another namespace, whose sessions are apart from all others.
+
+        Raises:
+            InvalidValueError: The name is no plain string, is empty or has a slash.
+        """
+
+    def create(
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        data: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        created_at: datetime | None = None,
+        participants: Sequence[str] = (),
+    ) -> Session:
+        """Create a session, with an id of its own when none is given, and as of now unless a time is given.
+
+        The participants are bound from the start.
+
+        Raises:
+            AlreadyExistsError: The id is taken, if only by a deleted session.
+            InvalidValueError: A value cannot be stored, or a participant comes twice; names its path.
+            DocumentTooLargeError: `data` or `metadata` take more than 4 MiB.
+        """
+
+    def get(self, session_id: str) -> Session:
+        """Return a session.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, session_id: str) -> Session | None:
+        """Return a session, None where there is none or it is deleted.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def exists(self, session_id: str) -> bool:
+        """Return whether there is such a session, not deleted.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def list(
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        oldest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Session]:
+        """Return a page of the namespace's sessions, each with its last message, newest activity first.
+
+        Args:
+            user_id: Only those of one user.
+            deleted: False for the open ones, True for the deleted ones, None for both.
+            oldest: In the order of their creation instead, the oldest first, which stands still while
+                sessions become active, come and go.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before, in the same order.
+
+        Returns:
+            The page; sessions that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(self, *, user_id: str | None = None, deleted: bool | None = False) -> Iterator[Session]:
+        """Yield the namespace's sessions by id, passing over those that cannot be read.
+
+        The order of ids stands still while sessions become active, so that none is missed or met twice.
+
+        Args:
+            user_id: Only those of one user.
+            deleted: False for the open ones, True for the deleted ones, None for both.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
+        """Return how many sessions there are.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def update(
+        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionMembers]
+    ) -> Session:
+        """Change the given members of a session; the others stay.
+
+        Args:
+            session_id: The session.
+            revision: Change it only if it still has this revision.
+            **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
+                by key, None removing a key.
+
+        Returns:
+            The session as it now is.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: It has another revision; nothing was changed.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def truncate(self, session_id: str) -> Session:
+        """Clear the session's `data`, and remove all its messages and all insights, in one step.
+
+        All else stays, participants among it. Positions start from 0 again, numbers of chat turns from 1.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: The id is no plain string.
+        """
+
+    def delete(self, session_id: str) -> bool:
+        """Delete a session softly and return whether it was there; `restore` brings it back whole.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def restore(self, session_id: str) -> Session:
+        """Bring back a softly deleted session with everything it had.
+
+        Raises:
+            NotFoundError: There is no such session.
+            ConflictError: It is not deleted.
+            InvalidValueError: The id is no plain string.
+        """
+
+    def purge(self, session_id: str) -> Session | None:
+        """Remove a session, deleted or not, with everything that hangs on it, for good.
+
+        Returns:
+            The session as it last was; None where there was none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It is removed, but cannot be read for the answer.
+        """
+
+    def append_message(self, session_id: str, message: Message) -> Message:
+        """Append a message, exactly once however often the call is repeated.
+
+        A message whose id is there with the same content is left as it is.
+
+        Returns:
+            The message as it is stored, with its times; its position is known once it is read.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: The id is there with other content.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: The message takes more than 16 MiB.
+        """
+
+    def append_messages(self, session_id: str, messages: Sequence[Message]) -> builtins.list[Message]:
+        """Append messages so that readers see all or none of them, in the order given.
+
+        Args:
+            session_id: The session.
+            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+
+        Returns:
+            The messages as they are stored.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: An id is there with other content; nothing was appended.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: A message, or all of them together, take too much.
+        """
+
+    def update_message(self, session_id: str, message_id: str, **members: Unpack[MessageMembers]) -> None:
+        """Change the given members of a message; the others stay.
+
+        Args:
+            session_id: The session.
+            message_id: The message, in whichever conversation.
+            **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
+                key by key, None removing a key.
+
+        Raises:
+            NotFoundError: There is no such session or message.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: The message would take more than 16 MiB; it is left as it was.
+        """
+
+    def upsert_message(self, session_id: str, message: Message) -> bool:
+        """Put a message in the place of the one with its id, or append it; return whether it was new.
+
+        A message that is replaced keeps its position and its `created_at`; everything else is that
+        of the new one.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: The message takes more than 16 MiB.
+        """
+
+    def get_message(self, session_id: str, message_id: str) -> Message:
+        """Return a message.
+
+        Raises:
+            NotFoundError: There is no such session or message.
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def delete_message(self, session_id: str, message_id: str) -> bool:
+        """Remove a message and return whether it was there; the others keep their positions.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: An id is no plain string.
+        """
+
+    def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
+        """Remove messages, or all of them when none is named, in one step; return how many were there.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: An id is no plain string.
+        """
+
+    def list_messages(
+        self,
+        session_id: str,
+        *,
+        limit: int = 50,
+        newest: bool = False,
+        before: int | str | None = None,
+        after: int | str | None = None,
+        conversation_id: str | None = None,
+    ) -> Page[Message]:
+        """Return a page of messages, always in ascending order.
+
+        Args:
+            session_id: The session.
+            limit: How many at most, 1 to 1000.
+            newest: The last messages, not the first.
+            before: The last messages before this position.
+            after: The first messages behind this position.
+            conversation_id: Only those of one conversation.
+
+        Returns:
+            The page. Its `next_cursor` goes on in the same direction: hand it back as `after`, or as
+            `before` when the page was read backwards.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: An argument is of the wrong type or out of range, or two directions are given.
+        """
+
+    def iter_messages(self, session_id: str, *, conversation_id: str | None = None) -> Iterator[Message]:
+        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: All messages were removed meanwhile.
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: A message cannot be read; `list_messages` passes over it.
+        """
+
+    def count_messages(self, session_id: str) -> int:
+        """Return the number of messages.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+        """
+
+    def conversations(self, session_id: str) -> builtins.list[Conversation]:
+        """Return the conversations of a session in the order in which they began; reads all its messages.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: A message cannot be read.
+        """
+
+    def layout(self, session_id: str) -> Layout:
+        """Return where the session's messages lie: in its own document, and in how many segments.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+        """
+
+    def watch(self, session_id: str, *, after: str | None = None) -> Iterator[Change]:
+        """Yield what happens to a session's messages from now on, or from a token on, until it is deleted.
+
+        Break off with `aclose()` (or `contextlib.aclosing`) to let go of the server's stream at once.
+
+        Args:
+            session_id: The session.
+            after: The `token` of the last change seen; nothing since then is left out.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            UnsupportedError: The deployment has no change streams.
+            InvalidValueError: The token is none of ours.
+            ConflictError: The token is older than the server's history.
+        """
+
+    def bind_participant(self, session_id: str, participant: str) -> bool:
+        """Bind a participant to a session, and return whether it was not; what it has there stays.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: An id is no plain string.
+            DocumentTooLargeError: The session takes all that a document can hold.
+        """
+
+    def unbind_participant(self, session_id: str, participant: str) -> bool:
+        """Remove a participant with its chat turns, insights and marker; return whether it was bound.
+
+        All of it goes in one step, and what binds it again begins anew.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: An id is no plain string.
+        """
+
+    def list_participants(self, session_id: str) -> builtins.list[SessionParticipant]:
+        """Return the participants of a session, in the order in which they were bound.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: They cannot be read.
+        """
+
+    def append_chat_turns(self, session_id: str, participant: str, turns: Sequence[ChatTurn]) -> int:
+        """Append chat turns of a participant, all or none of them, and return how many came in so far.
+
+        They are messages of the session, in the conversation that has the participant's id, and beside
+        their positions there they are numbered from 1 without gaps.
+
+        Args:
+            session_id: The session.
+            participant: The participant.
+            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+
+        Raises:
+            NotFoundError: There is no such session or participant, or the session is deleted.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: A turn, or all of them together, take too much; none was appended.
+        """
+
+    def list_chat_turns(
+        self, session_id: str, participant: str, *, after: int | str = 0, limit: int = 50
+    ) -> Page[ChatTurn]:
+        """Return a page of a participant's chat turns, in ascending order.
+
+        Args:
+            session_id: The session.
+            participant: The participant.
+            after: The first turns behind this number, or behind a page's `next_cursor`.
+            limit: How many at most, 1 to 1000.
+
+        Raises:
+            NotFoundError: There is no such session or participant, or the session is deleted.
+            ConflictError: The session kept changing under the reader for too long.
+            InvalidValueError: An argument is of the wrong type or out of range.
+        """
+
+    def iter_chat_turns(self, session_id: str, participant: str) -> Iterator[ChatTurn]:
+        """Yield the chat turns of a participant that are there when the iteration begins, in order.
+
+        Raises:
+            NotFoundError: There is no such session or participant, or the session is deleted.
+            ConflictError: They were removed meanwhile.
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: A turn cannot be read; `list_chat_turns` passes over it.
+        """
+
+    def integrate(
+        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+    ) -> Integration:
+        """Hand each participant's new chat turns to an integrator, and keep the insights that it gives.
+
+        New are the turns behind `last_integration_turn` that are there when the call begins. The insights
+        are added and the marker moves in one step, so each turn is counted once, whoever else integrates:
+        what another call has covered meanwhile is left to it, and these insights are dropped. The
+        integrator is not called where nothing is new; where it raises, or gives what is no list of JSON
+        values or more than the session can hold, nothing changes for this participant, and the others go on.
+
+        Args:
+            session_id: The session.
+            integrator: Called with a participant and its new turns; it may take as long as it likes. A
+                coroutine function is awaited, anything else runs in a thread.
+            executor: Whose threads those are; the event loop's own unless given.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted, if only meanwhile.
+            ConflictError: Others kept changing the session for too long.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: The session or a turn cannot be read.
+        """
+
+    def get_context(self, session_id: str) -> Any:
+        """Return the context messages, in the shape in which they were set.
+
+        Raises:
+            NotFoundError: There is no such session, or nothing was set.
+            InvalidValueError: The id is no plain string.
+        """
+
+    def set_context(self, session_id: str, context: Any) -> None:
+        """Put context messages, any JSON value of up to 16 MiB, in the place of those that are there.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: It is no JSON value; names its path.
+            DocumentTooLargeError: It is larger; what was there stays.
+        """
+
+    def delete_context(self, session_id: str) -> bool:
+        """Remove the context messages and return whether there were any.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+        """
+
+class Rooms(Mirror[AsyncRooms]):
+    """Blocking twin of `AsyncRooms`."""
+
+    events: RoomEvents
+    bindings: RoomBindings
+    participants: RoomParticipants
+    tasks: RoomTasks
+    observations: RoomObservations
+    read_markers: ReadMarkers
+    voice_deliveries: VoiceDeliveries
+    identities: Identities
+    verifications: Verifications
+
+    def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
+        """Create a room, with a generated id unless one is given.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def ensure(self, room_id: str, **members: Unpack[RoomCreate]) -> Room:
+        """Return the room, created with these members if it is not there.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it is there and cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def get(self, room_id: str) -> Room:
+        """Return a room.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def get_full(self, room_id: str) -> FullRoom:
+        """Return a room with its bindings and participants, in one round trip.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the room or one of the others cannot be read.
+        """
+
+    def find(self, room_id: str) -> Room | None:
+        """Return a room; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find_by_binding(
+        self,
+        channel_id: str,
+        names: Sequence[str],
+        *,
+        recipient: tuple[str, str] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Room | None:
+        """Return the newest room whose binding of a channel is one of these people's; None if there is none.
+
+        Args:
+            channel_id: The channel.
+            names: The participants whom the binding reaches.
+            recipient: A key and an address: as well a binding that has no participant, is no group, and has
+                that address, a text or an integer, under that key of its metadata.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+
+    def find_by_route(
+        self, channel_id: str, names: Sequence[str], **filter: Unpack[RoomFilter]
+    ) -> Room | None:
+        """Return the newest room that reached one of these participants by a channel; None if there is none.
+
+        Args:
+            channel_id: The channel.
+            names: Ids of participants, or of their identities.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+
+    def find_by_participant(
+        self, participant_id: str, *, channel_type: str | None = None, **filter: Unpack[RoomFilter]
+    ) -> Room | None:
+        """Return the newest room of a person, as a participant or by a binding; None if there is none.
+
+        Args:
+            participant_id: The person.
+            channel_type: Only bindings of this type of channel; participants are found anyway.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+
+    def exists(self, room_id: str) -> bool:
+        """Return whether there is such a room.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def count(
+        self,
+        *,
+        limit: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> int:
+        """Return how many rooms there are, `limit` at most.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def list(
+        self,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Page[Room]:
+        """Return a page of rooms, by the time of their creation, then by id.
+
+        Args:
+            newest: Whether the newest ones come first.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+            metadata: Each of these keys has this value, compared as Python compares. An index of single
+                values finds them; what it finds too much is read and left out.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def list_by_channel(
+        self,
+        channel_id: str,
+        *,
+        group: bool | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Page[Room]:
+        """Return a page of the rooms that a channel is bound to, by the time of their creation, then by id.
+
+        Args:
+            channel_id: The channel.
+            group: Whether the binding is a group's; None for both.
+            newest: Whether the newest ones come first.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self,
+        *,
+        newest: bool = False,
+        metadata: dict[str, Any] | None = None,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Iterator[Room]:
+        """Yield rooms by the time of their creation, then by id.
+
+        Args:
+            newest: Whether the newest ones come first.
+            metadata: Each of these keys has this value.
+            errors: Collects the errors of rooms that cannot be read.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a room cannot be read and `errors` is None.
+        """
+
+    @staticmethod
+    def cursor_of(room: Room) -> str:
+        """Return the cursor of the page that begins behind a room, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no room, or none that is stored.
+        """
+
+    def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
+        """Change the given members of a room; the others stay.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it cannot be read, after it was changed.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
+        """
+
+    def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
+        """Replace all members of a room but its counters, its creation and what is private about it.
+
+        Args:
+            room: The room as it is to be.
+            expected: Replace it only if it is still in this state.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            ConflictError: If it is in another state; nothing is changed.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
+        """
+
+    def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
+        """Move the delivered index forward to an index and return whether it was its turn.
+
+        Args:
+            room_id: The room.
+            index: The index of the event that is delivered now.
+            force: Whether to move from any lower index, and not only from the one before.
+
+        Raises:
+            InvalidValueError: If the id is no plain string, or the index no integer.
+        """
+
+    def find_private(self, room_id: str, key: str) -> Any | None:
+        """Return what the service keeps about a room outside its members; None if there is nothing.
+
+        Raises:
+            InvalidValueError: If the id or the key is no plain string.
+        """
+
+    def set_private(self, room_id: str, key: str, value: Any) -> None:
+        """Store a value about a room outside its members, and remove the key from its metadata.
+
+        Args:
+            room_id: The room.
+            key: Any text.
+            value: Any JSON value; None removes the key.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id or the key is no plain string, or the value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def delete(self, room_id: str) -> bool:
+        """Delete a room for good, with all that belongs to it but identities; return whether it was there.
+
+        From the first moment on the room is not found and takes nothing more. A deletion that is cut short
+        goes on when the room is deleted or created again.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+class RoomEvents(Mirror[AsyncRoomEvents]):
+    """Blocking twin of `AsyncRoomEvents`."""
+
+    def append(
+        self, room_id: str, event: Event, *, target: Event | None = None, activity: bool = True
+    ) -> Event:
+        """Give an event the room's next index and store it, as one step; return it with its index.
+
+        Events of one room become visible in the order of their indexes, whichever process appends them. On
+        a server without transactions a crash midway may leave an index that no event has.
+
+        Args:
+            room_id: The room.
+            event: The event; an index that it has is ignored.
+            target: The event that this one edits or deletes, as it is to be: replaced in the same step.
+                A delete also marks all edits of its target, which hold its former content, as deleted.
+            activity: Whether this is activity of the room: moves `active_at`, wakes a paused room.
+
+        Raises:
+            NotFoundError: If there is no such room, or no such target in it; nothing is written.
+            AlreadyExistsError: If the event's id is taken, or its idempotency key in its room and channel
+                (`kind` says which); nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def create(self, room_id: str, event: Event) -> Event:
+        """Store an event at its own index, or at the next one if it has none; the room's counters stay.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            AlreadyExistsError: If its id, its index or its idempotency key is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def get(self, room_id: str, event_id: str) -> Event:
+        """Return an event.
+
+        Raises:
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, room_id: str, event_id: str) -> Event | None:
+        """Return an event; None if the room has no such event.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find_by_id(self, event_id: str) -> Event | None:
+        """Return an event whose room is not known; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find_by_key(self, room_id: str, key: str, *, channel_id: str | None = None) -> Event | None:
+        """Return the event that has an idempotency key, blocked or not; None if the key is free.
+
+        Args:
+            room_id: The room.
+            key: The idempotency key.
+            channel_id: The channel that the key belongs to; None for any, and then the event of the lowest
+                index.
+
+        Raises:
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the event cannot be read.
+        """
+
+    def exists(self, room_id: str, event_id: str) -> bool:
+        """Return whether the room has such an event.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def count(self, room_id: str, *, limit: int | None = None, **filter: Unpack[EventFilter]) -> int:
+        """Return how many events a list would show, `limit` at most.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def list(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        **filter: Unpack[EventFilter],
+    ) -> Page[Event]:
+        """Return a page of events, the first or the last ones; blocked ones only if `blocked` is set.
+
+        Args:
+            room_id: The room.
+            newest: Whether to take the last ones and not the first.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same `newest`.
+            before: Only events below this index.
+            after: Only events above this index.
+            **filter: Which events.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **filter: Unpack[EventFilter],
+    ) -> Iterator[Event]:
+        """Yield a room's events by index, or backwards; blocked ones only if `blocked` is set.
+
+        Args:
+            room_id: The room.
+            newest: Whether to begin with the last one.
+            errors: Collects the errors of events that cannot be read.
+            **filter: Which events.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If an event cannot be read and `errors` is None.
+        """
+
+    @staticmethod
+    def cursor_of(event: Event) -> str:
+        """Return the cursor of the page that begins behind an event, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no event, or has no index.
+        """
+
+    def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:
+        """Return the summaries of the replies to these events; an event without replies is left out.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+    def update(self, room_id: str, event_id: str, **members: Unpack[EventUpdate]) -> Event:
+        """Change the given members of an event; the others stay.
+
+        Raises:
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it cannot be read, after it was changed.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
+        """
+
+    def replace(self, room_id: str, event: Event, *, erase_edits: bool = False) -> Event:
+        """Replace all members of an event but its index, its creation and the results of its delivery.
+
+        Args:
+            room_id: The room.
+            event: The event as it is to be.
+            erase_edits: Mark all edits of it, which hold its former content, as deleted in the same step.
+
+        Raises:
+            NotFoundError: If the room has no such event.
+            AlreadyExistsError: If its idempotency key is taken by another event.
+            InvalidValueError: If a value cannot be stored.
+            InvalidDocumentError: If it cannot be read, after it was replaced.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def pop(self, room_id: str, event_id: str, *, replies: bool = True) -> builtins.list[Event]:
+        """Delete an event as `delete` does; return all that is deleted, nothing if it was not there.
+
+        The event comes first, then its replies, then the edits and deletes, each by index.
+
+        Args:
+            room_id: The room.
+            event_id: The event.
+            replies: Whether its replies are deleted as well.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If one of them cannot be read; nothing is deleted.
+        """
+
+    def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> bool:
+        """Delete an event for good and return whether it was there; counters and indexes stay.
+
+        All edits and deletes of what is deleted go with it.
+
+        Args:
+            room_id: The room.
+            event_id: The event.
+            replies: Whether its replies are deleted as well.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def watch(self, room_id: str, *, after: int | None = None) -> Iterator[Event]:
+        """Yield a room's events as they are appended, each once and in order, until the room is deleted.
+
+        Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
+        behind the last event; a caller that starts anew hands its index to `after`.
+
+        Args:
+            room_id: The room.
+            after: Begin with the events above this index, -1 for all; None for those from now on.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            UnsupportedError: If the deployment has no change streams.
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+class RoomBindings(Mirror[AsyncRoomBindings]):
+    """Blocking twin of `AsyncRoomBindings`."""
+
+    def upsert(self, room_id: str, binding: Binding) -> Binding:
+        """Attach a channel, or replace the binding of one, which keeps its place among the others.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def get(self, room_id: str, channel_id: str) -> Binding:
+        """Return a binding.
+
+        Raises:
+            NotFoundError: If the channel is not attached.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, room_id: str, channel_id: str) -> Binding | None:
+        """Return a binding; None if the channel is not attached.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def exists(self, room_id: str, channel_id: str) -> bool:
+        """Return whether a channel is attached.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def delete(self, room_id: str, channel_id: str) -> bool:
+        """Detach a channel and return whether it was attached.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Binding]:
+        """Return a page of those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[Binding]:
+        """Yield all those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+class RoomParticipants(Mirror[AsyncRoomParticipants]):
+    """Blocking twin of `AsyncRoomParticipants`."""
+
+    def upsert(self, room_id: str, participant: RoomParticipant) -> RoomParticipant:
+        """Add a participant, or replace the one with that id, who keeps the place among the others.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def get(self, room_id: str, participant_id: str) -> RoomParticipant:
+        """Return a participant.
+
+        Raises:
+            NotFoundError: If the room has no such participant.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, room_id: str, participant_id: str) -> RoomParticipant | None:
+        """Return a participant; None if the room has no such participant.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def exists(self, room_id: str, participant_id: str) -> bool:
+        """Return whether the room has such a participant.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def delete(self, room_id: str, participant_id: str) -> bool:
+        """Delete a participant and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[RoomParticipant]:
+        """Return a page of those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[RoomParticipant]:
+        """Yield all those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+class RoomTasks(Mirror[AsyncRoomTasks]):
+    """Blocking twin of `AsyncRoomTasks`."""
+
+    def create(self, room_id: str, task: Task) -> Task:
+        """Store a task.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def upsert(self, room_id: str, task: Task) -> Task:
+        """Store a task, or replace the one with that id, in its place and in this room.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def get(self, room_id: str, task_id: str) -> Task:
+        """Return a task.
+
+        Raises:
+            NotFoundError: If the room has no such task.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, room_id: str, task_id: str) -> Task | None:
+        """Return a task; None if the room has no such task.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find_by_id(self, task_id: str) -> Task | None:
+        """Return a task whose room is not known; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def list(
+        self,
+        room_id: str,
+        *,
+        status: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Task]:
+        """Return a page of a room's tasks, of one status if given, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self,
+        room_id: str,
+        *,
+        status: str | None = None,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Task]:
+        """Yield a room's tasks, of one status if given, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+    def delete(self, room_id: str, task_id: str) -> bool:
+        """Delete a task and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+class RoomObservations(Mirror[AsyncRoomObservations]):
+    """Blocking twin of `AsyncRoomObservations`."""
+
+    def create(self, room_id: str, observation: Observation) -> Observation:
+        """Store an observation.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def delete(self, room_id: str, observation_id: str) -> bool:
+        """Delete an observation and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Observation]:
+        """Return a page of those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[Observation]:
+        """Yield all those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+class ReadMarkers(Mirror[AsyncReadMarkers]):
+    """Blocking twin of `AsyncReadMarkers`."""
+
+    def advance(self, room_id: str, channel_id: str, event_id: str | None = None) -> bool:
+        """Move a channel's marker to an event, or to the newest one; return whether the room has it.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def find(self, room_id: str, channel_id: str) -> ReadMarker | None:
+        """Return a channel's marker; None if it has read nothing.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[ReadMarker]:
+        """Return a page of a room's markers, by channel.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[ReadMarker]:
+        """Yield a room's markers, by channel.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+    def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
+        """Return how many events of a room are above a channel's marker, `limit` at most.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+class VoiceDeliveries(Mirror[AsyncVoiceDeliveries]):
+    """Blocking twin of `AsyncVoiceDeliveries`."""
+
+    def find(self, room_id: str, key: str) -> VoiceDelivery | None:
+        """Return a reservation; None if there is none.
+
+        Raises:
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def claim(self, room_id: str, delivery: VoiceDelivery) -> VoiceDelivery:
+        """Reserve speech that is free, or failed so that the same may be tried again.
+
+        Returns:
+            The reservation that holds: the caller's own if it has the caller's `attempt_id`.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored, or the claim has an outcome already.
+            InvalidDocumentError: If the reservation that holds cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def complete(self, room_id: str, delivery: VoiceDelivery) -> bool:
+        """Store the outcome of a reservation, once; return whether it has this outcome.
+
+        Args:
+            room_id: The room.
+            delivery: With its outcome, and the `attempt_id` of the reservation.
+
+        Returns:
+            False if another attempt has the reservation by now, or it has another outcome.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored, or there is no outcome.
+            InvalidDocumentError: If the reservation cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+class Identities(Mirror[AsyncIdentities]):
+    """Blocking twin of `AsyncIdentities`."""
+
+    def create(self, identity: Identity) -> Identity:
+        """Store an identity with its addresses.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            ConflictError: If an address belongs to another identity; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def get(self, identity_id: str) -> Identity:
+        """Return an identity.
+
+        Raises:
+            NotFoundError: If there is no such identity.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, identity_id: str) -> Identity | None:
+        """Return an identity; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find_by_address(
+        self, channel_type: str, address: str, *, organization_id: str | None = None
+    ) -> Identity | None:
+        """Return the identity that has an address in an organization, or in none; None if none has it.
+
+        Raises:
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def list(
+        self,
+        *,
+        organization_id: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Identity]:
+        """Return a page of the identities of an organization, or of none, by id.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, *, organization_id: str | None = None, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[Identity]:
+        """Yield the identities of an organization, or of none, by id.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+    def link_address(
+        self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
+    ) -> Identity:
+        """Give an address to an identity of an organization, or of none; it may have it already.
+
+        Raises:
+            NotFoundError: If the organization has no such identity.
+            ConflictError: If the address belongs to another identity; nothing is written.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the identity cannot be read, after it was changed.
+        """
+
+    def unlink_address(
+        self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
+    ) -> Identity:
+        """Take an address from an identity of an organization, or of none; one of another stays.
+
+        Raises:
+            NotFoundError: If the organization has no such identity.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the identity cannot be read, after it was changed.
+        """
+
+class Verifications(Mirror[AsyncVerifications]):
+    """Blocking twin of `AsyncVerifications`."""
+
+    requests: VerificationRequests
+
+    def find(self, identity_id: str, *, organization_id: str | None = None) -> Verification | None:
+        """Return the verification of an identity; None if there is none.
+
+        Raises:
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def upsert(self, verification: Verification) -> Verification:
+        """Store the verification of an identity, or replace it.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def iter_expiring(
+        self, status: str, *, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[Verification]:
+        """Yield the verifications of a status that will end, of every organization.
+
+        Raises:
+            InvalidValueError: If the status is no plain string.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+class VerificationRequests(Mirror[AsyncVerificationRequests]):
+    """Blocking twin of `AsyncVerificationRequests`."""
+
+    def create(self, request: VerificationRequest) -> VerificationRequest:
+        """Store a request.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def upsert(self, request: VerificationRequest) -> VerificationRequest:
+        """Store a request, or replace the one with that id.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def get(self, request_id: str) -> VerificationRequest:
+        """Return a request.
+
+        Raises:
+            NotFoundError: If there is no such request.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, request_id: str) -> VerificationRequest | None:
+        """Return a request; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+class Leases(Mirror[AsyncLeases]):
+    """Blocking twin of `AsyncLeases`."""
+
+    def hold(self, name: str, *, seconds: float = 60.0, wait: float = 0.0) -> AbstractContextManager[Lease]:
+        """Hold a lease for a block, which is cancelled if the lease is lost.
+
+        The lease is renewed while the block runs. In blocking code a block is not cancelled; the error comes
+        at its end.
+
+        Args:
+            name: The name of the lease.
+            seconds: How long it lasts after the last renewal, if the process dies.
+            wait: For how many seconds to wait while another owner has it.
+
+        Raises:
+            ConflictError: If another owner still has it after that, or if it is lost.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
+        """Take a lease; None while another owner has it.
+
+        Args:
+            name: The name of the lease.
+            owner: The owner, unique to this attempt; the same owner gets the same lease again.
+            seconds: How long it lasts unless it is renewed, a day at most.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def renew(self, lease: Lease, seconds: float | None = None) -> bool:
+        """Begin a lease anew from now and return whether it was still held.
+
+        Args:
+            lease: The lease that `acquire` returned.
+            seconds: How long it lasts from now on; else as long as before.
+
+        Raises:
+            InvalidValueError: If it is no lease, or the time is out of range.
+        """
+
+    def release(self, lease: Lease) -> bool:
+        """Give a lease back before its end and return whether it was still held.
+
+        Raises:
+            InvalidValueError: If it is no lease.
+        """
+
+class SyncUserRepository(Mirror[UserRepository]):
+    """Blocking twin of `UserRepository`."""
+
+    def upsert(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
+        """Store a user, or replace the metadata of one, who keeps the id; of two at once both get the same.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: They take more than a document can hold.
+        """
+
+    def get(self, user_id: str) -> User:
+        """Return a user.
+
+        Raises:
+            NotFoundError: There is no such user.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, user_id: str) -> User | None:
+        """Return a user, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find_by_identifier(self, identifier: str) -> User | None:
+        """Return the user with an identifier, None where there is none.
+
+        Raises:
+            InvalidValueError: The identifier is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+class SyncFileRepository(Mirror[FileRepository]):
+    """Blocking twin of `FileRepository`."""
+
+    def upload(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        data: dict[str, Any] | None = None,
+    ) -> File:
+        """Store a file, in the place of one that has the key: readers see the one or the other, whole.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: The data take more than a document can hold.
+        """
+
+    def get(self, key: str) -> File:
+        """Return what is known of a file.
+
+        Raises:
+            NotFoundError: There is no such file.
+            InvalidValueError: The key is no plain string.
+        """
+
+    def find(self, key: str) -> File | None:
+        """Return what is known of a file, None where there is none.
+
+        Raises:
+            InvalidValueError: The key is no plain string.
+        """
+
+    def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the content of a file, piece by piece.
+
+        Args:
+            key: The file.
+            start: The first byte.
+            end: The byte behind the last one; None for all.
+
+        Raises:
+            NotFoundError: There is no such file, or it is deleted or replaced while it is read.
+            InvalidValueError: An argument is of the wrong type or out of range.
+        """
+
+    def delete(self, key: str) -> bool:
+        """Delete a file and return whether it was there.
+
+        Raises:
+            InvalidValueError: The key is no plain string.
+        """
+
+class SyncThreadRepository(Mirror[ThreadRepository]):
+    """Blocking twin of `ThreadRepository`."""
+
+    def create(self, thread_id: str | None = None, **members: Unpack[ThreadMembers]) -> Thread:
+        """Create a thread, with an id of its own when none is given.
+
+        Raises:
+            AlreadyExistsError: The id is taken, if only by a deleted thread.
+            NotFoundError: There is no such user.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def merge(self, thread_id: str, *, adds: bool = False, **members: Unpack[ThreadMembers]) -> None:
+        """Change the given members of a thread, which is made if it is not there; the others stay.
+
+        Args:
+            thread_id: The thread.
+            adds: Whether to change nothing if a key that it would set in `data` or `metadata` is there.
+            **members: Those of `ThreadMembers`; `data` and `metadata` are merged key by key, None
+                removing a key.
+
+        Raises:
+            NotFoundError: The thread is deleted, or there is no such user; nothing was changed.
+            ConflictError: What it is to add is there already.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def get(self, thread_id: str) -> Thread:
+        """Return a thread.
+
+        Raises:
+            NotFoundError: There is no such thread, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, thread_id: str) -> Thread | None:
+        """Return a thread, None where there is none or it is deleted.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def list(
+        self,
+        user_id: str,
+        *,
+        search: str | None = None,
+        vote: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Thread]:
+        """Return a page of a user's threads, the one with the newest message first.
+
+        Args:
+            user_id: The user.
+            search: Only those whose name, or the text of one of whose messages, has this in it, upper and
+                lower case alike; at most 4,000 characters. The threads are walked from the newest on until
+                the page is full.
+            vote: Only those with a feedback of this value.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; threads that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(
+        self,
+        user_id: str | None = None,
+        *,
+        kind: str | None = None,
+        owner_id: str | None = None,
+        name: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> Iterator[Thread]:
+        """Yield all threads of a user, or of a kind, by id, passing over those that cannot be read.
+
+        Args:
+            user_id: Only those of this user.
+            kind: Only those of this kind.
+            owner_id: Only those of this owner.
+            name: Only those with this very name.
+            data: Only those whose data have these values.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type, or neither a user nor a kind is given.
+        """
+
+    def delete(self, thread_id: str) -> bool:
+        """Delete a thread for good, with its messages, elements and their files; return whether it was there.
+
+        From the first moment on nobody finds it. A deletion that is cut short goes on when the thread is
+        deleted again.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncThreadMessageRepository(Mirror[ThreadMessageRepository]):
+    """Blocking twin of `ThreadMessageRepository`."""
+
+    def merge(
+        self,
+        thread_id: str | None,
+        message_id: str,
+        *,
+        begins: bool = False,
+        **members: Unpack[ThreadMessageMembers],
+    ) -> None:
+        """Change the given members of a message, which is made, with its thread, if it is not there.
+
+        A message that belongs to no thread yet goes to the one that is named. What says how a message began
+        may come after what says how it went on: then it only fills what is still absent or empty.
+
+        Args:
+            thread_id: The thread that it belongs to; None leaves it where it is, which may be nowhere.
+            message_id: The message.
+            begins: Whether this says how the message began.
+            **members: Those of `ThreadMessageMembers`; `data` is merged key by key, where None is a value as
+                any other.
+
+        Raises:
+            NotFoundError: The thread is deleted; nothing is stored.
+            ConflictError: The message belongs to another thread.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def get(self, message_id: str) -> ThreadMessage:
+        """Return a message.
+
+        Raises:
+            NotFoundError: There is no such message.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, message_id: str) -> ThreadMessage | None:
+        """Return a message, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def list(self, thread_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ThreadMessage]:
+        """Return a page of a thread's messages, the oldest first.
+
+        Args:
+            thread_id: The thread.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; messages that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(
+        self,
+        thread_id: str | None = None,
+        *,
+        kind: str | None = None,
+        content: Any = None,
+        data: dict[str, Any] | None = None,
+    ) -> Iterator[ThreadMessage]:
+        """Yield all messages of a thread, or of a kind, the oldest first, passing over what cannot be read.
+
+        Args:
+            thread_id: Only those of this thread.
+            kind: Only those of this kind.
+            content: Only those with this very content.
+            data: Only those whose data have these values.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type, or neither a thread nor a kind is given.
+        """
+
+    def iter_pinned(self, user_id: str) -> Iterator[ThreadMessage]:
+        """Yield the pinned messages of a user's threads, the newest first.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def count(self, thread_id: str) -> int:
+        """Return how many messages a thread has.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def delete(self, message_id: str) -> bool:
+        """Delete a message with its feedback, its elements and their files; return whether it was there.
+
+        What it is the parent of stays.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def upsert_feedback(self, feedback: Feedback) -> Feedback:
+        """Store the feedback of a message, or replace it, which keeps its id.
+
+        Returns:
+            The feedback as it is stored.
+
+        Raises:
+            NotFoundError: There is no such message.
+            AlreadyExistsError: The id is that of another message's feedback.
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: The message would take too much with it.
+        """
+
+    def delete_feedback(self, feedback_id: str) -> bool:
+        """Delete a feedback and return whether it was there.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncElementRepository(Mirror[ElementRepository]):
+    """Blocking twin of `ElementRepository`."""
+
+    def upsert(self, element: Element) -> Element:
+        """Store an element, or replace it; the file of the one before is deleted if this one has another.
+
+        Raises:
+            NotFoundError: Its thread is deleted; nothing is stored, and its file is deleted too.
+            ConflictError: There is an element with that id in another thread.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def get(self, element_id: str) -> Element:
+        """Return an element.
+
+        Raises:
+            NotFoundError: There is no such element.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, element_id: str) -> Element | None:
+        """Return an element, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def iter(self, thread_id: str) -> Iterator[Element]:
+        """Yield all elements of a thread, in the order in which they came, passing over what cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def delete(self, element_id: str) -> bool:
+        """Delete an element with its file, and return whether it was there.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncKeyRepository(Mirror[KeyRepository]):
+    """Blocking twin of `KeyRepository`."""
+
+    def create(
+        self,
+        *,
+        name: str,
+        namespaces: Sequence[str] = (),
+        owner_id: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key and return it with its token, which is stored nowhere and cannot be told again.
+
+        Args:
+            name: What the key is for.
+            namespaces: Those it may use; `["*"]` for all.
+            owner_id: Whom it speaks for.
+            expires_at: When it stops being good; never unless said.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+        """
+
+    def verify(self, token: str) -> ApiKey | None:
+        """Return the key that a token is of; None for one that is malformed, forged, revoked or expired.
+
+        Raises:
+            InvalidDocumentError: The key cannot be read.
+        """
+
+    def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
+        """Return a page of the keys, expired ones too, the oldest first.
+
+        Args:
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; keys that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: The limit is out of range, or no such cursor was given.
+        """
+
+    def delete(self, key_id: str) -> bool:
+        """Revoke a key and return whether it was there; its token is no good from now on.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def count(self) -> int:
+        """Return how many keys there are, expired ones too.
+
+        Raises:
+            UnavailableError: The server does not answer.
+        """
