@@ -32,7 +32,7 @@ CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
     "delete a message": lambda store: store.sessions.delete_message("s", "gone"),
     "append turns": lambda store: store.sessions.append_chat_turns("s", "p", [ChatTurn(role="user")]),
     "create a room": lambda store: store.rooms.create("new"),
-    "merge metadata": lambda store: store.rooms.merge_metadata("r", {"key": "new"}),
+    "merge metadata": lambda store: store.rooms.update("r", metadata={"key": "new"}, unset=[]),
     "commit": lambda store: store.rooms.events.append("r", Event(id="new", channel_id="c")),
     "acquire": lambda store: store.leases.acquire("l", "owner", seconds=30),
     "merge a thread": lambda store: store.threads.merge("t", name="new"),
