@@ -141,8 +141,8 @@ async def test_an_aggregation_is_read_as_a_projection(store: AsyncMongoStore, se
 
 
 async def test_rooms_events_threads_and_their_messages_are_read(store: AsyncMongoStore) -> None:
-    room = await store.rooms.create(Room(id="r1", metadata=ODD))
-    event = await store.events.commit(Event(room_id="r1", channel_id="c", content=ODD, metadata=ODD))
+    room = await store.rooms.create("r1", metadata=ODD)
+    event = await store.rooms.events.append("r1", Event(channel_id="c", content=ODD, metadata=ODD))
     await store.threads.create("t1", tags=["a"], metadata=ODD)
     await store.messages.merge("t1", "m1", content=ODD, data=ODD)
     await store.messages.upsert_feedback(Feedback(id="f1", message_id="m1", value=1))

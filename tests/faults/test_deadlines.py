@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, Room, UnavailableError
+from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, UnavailableError
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.repositories import Connection, Repository, step
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
@@ -52,7 +52,7 @@ MORE = [
     Case("watch", 1, lambda s: consumed(s.sessions.watch("s"))),
     Case("watch events", 1, lambda s: consumed(s.events.watch("r"))),
     Case("renew", 1, lambda s: s.leases.renew(Lease("l", "o", 1, 60.0))),
-    Case("release", 1, lambda s: s.leases.release("l", "o")),
+    Case("release", 1, lambda s: s.leases.release(Lease("l", "o", 1, 60.0))),
     Case("bind", 1, lambda s: s.sessions.bind_participant("s", "p")),
     Case("unbind", 1, lambda s: s.sessions.unbind_participant("s", "p")),
     Case("list participants", 1, lambda s: s.sessions.list_participants("s")),
@@ -114,7 +114,8 @@ class Timed:
 
 
 def repositories(store: AsyncMongoStore) -> dict[str, Repository]:
-    return {name: value for name, value in vars(store).items() if isinstance(value, Repository)}
+    named = {name: value for name, value in vars(store).items() if isinstance(value, Repository)}
+    return {**named, **test_room_costs.repositories(store)}
 
 
 def calls(timed: dict[str, Timed]) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
@@ -385,12 +386,12 @@ async def test_a_store_closes_though_the_server_stands_still(alone: Cluster) -> 
     store, blocking = AsyncMongoStore(alone.uri_of(), "closes"), MongoStore(alone.uri_of(), "closes")
     await store.open()
     blocking.open()
-    await store.rooms.create(Room(id="r"))
+    await store.rooms.create("r")
     blocking.sessions.create("s")
     member.send(SIGSTOP)
     try:
         # One in the middle of a transaction, too.
-        committing = asyncio.create_task(store.events.commit(Event(room_id="r", channel_id="c")))
+        committing = asyncio.create_task(store.rooms.events.append("r", Event(channel_id="c")))
         await asyncio.sleep(0.1)
         limit = Limit(CLOSE_SECONDS)
         await asyncio.gather(store.close(), asyncio.to_thread(blocking.close))

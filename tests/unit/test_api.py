@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import inspect
+import operator
 import pickle
 import pydoc
 import re
 import types
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -76,6 +77,12 @@ def test_a_minted_id_is_new_once_and_not_for_long(monkeypatch: pytest.MonkeyPatc
     assert not old.id.use()  # type: ignore[attr-defined]
 
 
+def is_context(verb: object) -> bool:
+    """Whether a verb returns an async context manager, whose own steps are verbs."""
+    returns = str(getattr(verb, "__annotations__", {}).get("return"))
+    return returns.startswith("AbstractAsyncContextManager")
+
+
 def verbs(repository: type) -> dict[str, object]:
     return {
         name: getattr(repository, name)
@@ -84,6 +91,7 @@ def verbs(repository: type) -> dict[str, object]:
         and (
             inspect.iscoroutinefunction(getattr(repository, name))
             or inspect.isasyncgenfunction(getattr(repository, name))
+            or is_context(getattr(repository, name))
         )
     }
 
@@ -95,21 +103,30 @@ REPOSITORIES = [
 ]
 
 
+def twin_of(repository: type) -> type:
+    name = repository.__name__
+    found: type = getattr(twins, name[5:] if name.startswith("Async") else f"Sync{name}")
+    return found
+
+
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
-    mirrored, twin = verbs(repository), getattr(twins, f"Sync{repository.__name__}")
+    mirrored, twin = verbs(repository), twin_of(repository)
     assert mirrored
     for name, verb in mirrored.items():
         shown, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
         returned = signature.return_annotation.replace("AsyncIterator[", "Iterator[")
+        returned = returned.replace("AbstractAsyncContextManager[", "AbstractContextManager[")
         assert shown == signature.replace(return_annotation=returned), name
         assert getattr(twin, name).__doc__ == verb.__doc__, name
     public = {name for name in dir(twin) if not name.startswith("_")}
-    assert public - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
+    # Some need no server and are the same function.
+    shared = {name for name in public if getattr(repository, name, None) is getattr(twin, name)}
+    assert public - shared - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
 
 
 def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_coroutines() -> None:
-    blocking = [mongostore.MongoStore, *(getattr(twins, f"Sync{one.__name__}") for one in REPOSITORIES)]
+    blocking = [mongostore.MongoStore, *map(twin_of, REPOSITORIES)]
     signatures = [
         f"{cls.__name__}.{name}{inspect.signature(member)}"
         for cls in blocking
@@ -127,16 +144,24 @@ def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_corout
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_every_verb_is_guarded_and_documented(repository: type) -> None:
     for name, verb in verbs(repository).items():
-        assert hasattr(verb, "__wrapped__"), name
+        assert hasattr(verb, "__wrapped__") or is_context(verb), name
         assert "Raises:" in (verb.__doc__ or ""), name
+
+
+def repositories(holder: object, path: str = "") -> Iterator[tuple[str, Repository]]:
+    """Yield all repositories of a store, also those that others hold, by their paths."""
+    for name, held in vars(holder).items():
+        if isinstance(held, Repository) and not name.startswith("_"):
+            yield f"{path}{name}", held
+            yield from repositories(held, f"{path}{name}.")
 
 
 def test_both_stores_have_every_repository() -> None:
     blocking, store = mongostore.MongoStore("mongomock://"), mongostore.AsyncMongoStore("mongomock://")
-    for name, repository in vars(store).items():
-        if not name.startswith("_"):
-            assert type(getattr(blocking, name)).__name__ == f"Sync{type(repository).__name__}"
-    assert {type(value) for value in vars(store).values() if isinstance(value, Repository)} == {*REPOSITORIES}
+    held = dict(repositories(store))
+    for path, repository in held.items():
+        assert type(operator.attrgetter(path)(blocking)) is twin_of(type(repository)), path
+    assert {*map(type, held.values())} == {*REPOSITORIES}
 
 
 def test_guards_keep_what_inspection_sees() -> None:
