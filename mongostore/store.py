@@ -14,7 +14,7 @@ from mongostore.engines.faults import unchained
 from mongostore.examining import Finding, examine
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
-from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import (
     BindingRepository,
     EventRepository,
@@ -29,13 +29,7 @@ from mongostore.repositories.rooms import (
     VoiceDeliveryRepository,
 )
 from mongostore.repositories.sessions import SessionRepository
-from mongostore.repositories.threads import (
-    ElementRepository,
-    FileRepository,
-    ThreadMessageRepository,
-    ThreadRepository,
-    UserRepository,
-)
+from mongostore.repositories.threads import AsyncThreads
 from mongostore.settings import Settings
 
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
@@ -92,12 +86,8 @@ class AsyncMongoStore:
         self.read_markers = ReadMarkerRepository(self._connection)
         self.voice_deliveries = VoiceDeliveryRepository(self._connection)
         self.leases = LeaseRepository(self._connection)
-        self.users = UserRepository(self._connection)
-        self.files = FileRepository(self._connection)
-        self.threads = ThreadRepository(self._connection)
-        self.messages = ThreadMessageRepository(self._connection)
-        self.elements = ElementRepository(self._connection)
-        self.keys = KeyRepository(self._connection)
+        self.threads = AsyncThreads(self._connection)
+        self.keys = AsyncKeys(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"

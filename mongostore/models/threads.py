@@ -27,7 +27,7 @@ class User(Value):
 
 
 class Thread(Value):
-    """A conversation of any length; its messages are documents of their own, read by `store.messages`.
+    """A conversation of any length, without its messages; `store.threads.messages` reads those.
 
     Attributes:
         kind: What sort of thread it is, where one store keeps several that know nothing of each other.

@@ -28,7 +28,7 @@ _OLDEST = Order("created_at")
 _SHOWN = {"secret_hash": 0}
 
 
-class KeyRepository(Repository):
+class AsyncKeys(Repository):
     """Keys: made, verified, listed and revoked."""
 
     @writes

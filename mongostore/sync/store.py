@@ -15,12 +15,10 @@ from mongostore.errors import NotOpenError
 from mongostore.portal import Portal, mirror
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
+    Keys,
     SyncBindingRepository,
-    SyncElementRepository,
     SyncEventRepository,
-    SyncFileRepository,
     SyncIdentityRepository,
-    SyncKeyRepository,
     SyncLeaseRepository,
     SyncObservationRepository,
     SyncParticipantRepository,
@@ -28,11 +26,9 @@ from mongostore.sync.twins import (
     SyncRoomRepository,
     SyncSessionRepository,
     SyncTaskRepository,
-    SyncThreadMessageRepository,
-    SyncThreadRepository,
-    SyncUserRepository,
     SyncVerificationRepository,
     SyncVoiceDeliveryRepository,
+    Threads,
 )
 
 
@@ -80,12 +76,8 @@ class MongoStore:
         self.read_markers = SyncReadMarkerRepository(self, lambda core: core.read_markers)
         self.voice_deliveries = SyncVoiceDeliveryRepository(self, lambda core: core.voice_deliveries)
         self.leases = SyncLeaseRepository(self, lambda core: core.leases)
-        self.users = SyncUserRepository(self, lambda core: core.users)
-        self.files = SyncFileRepository(self, lambda core: core.files)
-        self.threads = SyncThreadRepository(self, lambda core: core.threads)
-        self.messages = SyncThreadMessageRepository(self, lambda core: core.messages)
-        self.elements = SyncElementRepository(self, lambda core: core.elements)
-        self.keys = SyncKeyRepository(self, lambda core: core.keys)
+        self.threads = Threads(self, lambda core: core.threads)
+        self.keys = Keys(self, lambda core: core.keys)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.engine.label}>"

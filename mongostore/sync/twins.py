@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from mongostore.portal import Mirrored, Portal, mirror, mirror_iter
-from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import (
     BindingRepository,
     EventRepository,
@@ -22,11 +22,12 @@ from mongostore.repositories.rooms import (
 )
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.repositories.threads import (
-    ElementRepository,
-    FileRepository,
-    ThreadMessageRepository,
-    ThreadRepository,
-    UserRepository,
+    AsyncFiles,
+    AsyncThreadElements,
+    AsyncThreadFeedback,
+    AsyncThreadMessages,
+    AsyncThreads,
+    AsyncUsers,
 )
 from mongostore.store import AsyncMongoStore
 
@@ -237,67 +238,82 @@ class SyncLeaseRepository(_Mirror[LeaseRepository]):
     release = mirror(LeaseRepository.release)
 
 
-class SyncUserRepository(_Mirror[UserRepository]):
-    """Blocking twin of `UserRepository`."""
+class ThreadMessages(_Mirror[AsyncThreadMessages]):
+    """Blocking twin of `AsyncThreadMessages`."""
 
-    upsert = mirror(UserRepository.upsert)
-    get = mirror(UserRepository.get)
-    find = mirror(UserRepository.find)
-    find_by_identifier = mirror(UserRepository.find_by_identifier)
-
-
-class SyncFileRepository(_Mirror[FileRepository]):
-    """Blocking twin of `FileRepository`."""
-
-    upload = mirror(FileRepository.upload)
-    get = mirror(FileRepository.get)
-    find = mirror(FileRepository.find)
-    read = mirror_iter(FileRepository.read, ahead=100)
-    delete = mirror(FileRepository.delete)
+    merge = mirror(AsyncThreadMessages.merge)
+    get = mirror(AsyncThreadMessages.get)
+    find = mirror(AsyncThreadMessages.find)
+    list = mirror(AsyncThreadMessages.list)
+    iter = mirror_iter(AsyncThreadMessages.iter, ahead=100)
+    iter_pinned = mirror_iter(AsyncThreadMessages.iter_pinned, ahead=100)
+    count = mirror(AsyncThreadMessages.count)
+    delete = mirror(AsyncThreadMessages.delete)
 
 
-class SyncThreadRepository(_Mirror[ThreadRepository]):
-    """Blocking twin of `ThreadRepository`."""
+class ThreadFeedback(_Mirror[AsyncThreadFeedback]):
+    """Blocking twin of `AsyncThreadFeedback`."""
 
-    create = mirror(ThreadRepository.create)
-    merge = mirror(ThreadRepository.merge)
-    get = mirror(ThreadRepository.get)
-    find = mirror(ThreadRepository.find)
-    list = mirror(ThreadRepository.list)
-    iter = mirror_iter(ThreadRepository.iter, ahead=100)
-    delete = mirror(ThreadRepository.delete)
+    upsert = mirror(AsyncThreadFeedback.upsert)
+    delete = mirror(AsyncThreadFeedback.delete)
 
 
-class SyncThreadMessageRepository(_Mirror[ThreadMessageRepository]):
-    """Blocking twin of `ThreadMessageRepository`."""
+class ThreadElements(_Mirror[AsyncThreadElements]):
+    """Blocking twin of `AsyncThreadElements`."""
 
-    merge = mirror(ThreadMessageRepository.merge)
-    get = mirror(ThreadMessageRepository.get)
-    find = mirror(ThreadMessageRepository.find)
-    list = mirror(ThreadMessageRepository.list)
-    iter = mirror_iter(ThreadMessageRepository.iter, ahead=100)
-    iter_pinned = mirror_iter(ThreadMessageRepository.iter_pinned, ahead=100)
-    count = mirror(ThreadMessageRepository.count)
-    delete = mirror(ThreadMessageRepository.delete)
-    upsert_feedback = mirror(ThreadMessageRepository.upsert_feedback)
-    delete_feedback = mirror(ThreadMessageRepository.delete_feedback)
+    upsert = mirror(AsyncThreadElements.upsert)
+    get = mirror(AsyncThreadElements.get)
+    find = mirror(AsyncThreadElements.find)
+    iter = mirror_iter(AsyncThreadElements.iter, ahead=100)
+    delete = mirror(AsyncThreadElements.delete)
 
 
-class SyncElementRepository(_Mirror[ElementRepository]):
-    """Blocking twin of `ElementRepository`."""
+class Files(_Mirror[AsyncFiles]):
+    """Blocking twin of `AsyncFiles`."""
 
-    upsert = mirror(ElementRepository.upsert)
-    get = mirror(ElementRepository.get)
-    find = mirror(ElementRepository.find)
-    iter = mirror_iter(ElementRepository.iter, ahead=100)
-    delete = mirror(ElementRepository.delete)
+    upload = mirror(AsyncFiles.upload)
+    get = mirror(AsyncFiles.get)
+    find = mirror(AsyncFiles.find)
+    read = mirror_iter(AsyncFiles.read, ahead=100)
+    delete = mirror(AsyncFiles.delete)
 
 
-class SyncKeyRepository(_Mirror[KeyRepository]):
-    """Blocking twin of `KeyRepository`."""
+class Users(_Mirror[AsyncUsers]):
+    """Blocking twin of `AsyncUsers`."""
 
-    create = mirror(KeyRepository.create)
-    verify = mirror(KeyRepository.verify)
-    list = mirror(KeyRepository.list)
-    delete = mirror(KeyRepository.delete)
-    count = mirror(KeyRepository.count)
+    upsert = mirror(AsyncUsers.upsert)
+    get = mirror(AsyncUsers.get)
+    find = mirror(AsyncUsers.find)
+    find_by_identifier = mirror(AsyncUsers.find_by_identifier)
+
+
+class Threads(_Mirror[AsyncThreads]):
+    """Blocking twin of `AsyncThreads`."""
+
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncThreads]
+    ) -> None:
+        super().__init__(store, find)
+        self.messages = ThreadMessages(store, lambda core: find(core).messages)
+        self.elements = ThreadElements(store, lambda core: find(core).elements)
+        self.feedback = ThreadFeedback(store, lambda core: find(core).feedback)
+        self.files = Files(store, lambda core: find(core).files)
+        self.users = Users(store, lambda core: find(core).users)
+
+    create = mirror(AsyncThreads.create)
+    merge = mirror(AsyncThreads.merge)
+    get = mirror(AsyncThreads.get)
+    find = mirror(AsyncThreads.find)
+    list = mirror(AsyncThreads.list)
+    iter = mirror_iter(AsyncThreads.iter, ahead=100)
+    delete = mirror(AsyncThreads.delete)
+
+
+class Keys(_Mirror[AsyncKeys]):
+    """Blocking twin of `AsyncKeys`."""
+
+    create = mirror(AsyncKeys.create)
+    verify = mirror(AsyncKeys.verify)
+    list = mirror(AsyncKeys.list)
+    delete = mirror(AsyncKeys.delete)
+    count = mirror(AsyncKeys.count)

@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
 from uuid import uuid4
@@ -44,10 +45,10 @@ from mongostore import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.repositories import Repository
 from mongostore.values import from_token, to_token
 from tests.contract.furnishing import altered
 from tests.contract.oddities import BOTTOMLESS, Loud
+from tests.contract.wire import repositories_of
 
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
 NEIGHBOUR = "neighbour"
@@ -112,8 +113,8 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
     """Store two of each kind, so that lists have a second page; all of it says whose it is."""
     say: dict[str, Any] = {"content": n.text, "data": {"k": n.text}, "metadata": {"k": n.text}}
     data: dict[str, Any] = {"data": {"k": n.text}}
-    await store.users.upsert(n.user, metadata={"k": n.text})
-    user = await store.users.find_by_identifier(n.user)
+    await store.threads.users.upsert(n.user, metadata={"k": n.text})
+    user = await store.threads.users.find_by_identifier(n.user)
     assert user
     for s in ("", "2"):
         session = n.session + s
@@ -165,10 +166,10 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
         )
         await store.leases.acquire(n.lease + s, n.who, 3600)
         await store.threads.create(n.thread + s, user_id=user.id, name=n.text, **data)
-        await store.messages.merge(n.thread, n.message + s, begins=True, pinned=True, **data)
-        await store.messages.upsert_feedback(Feedback(id=n.feedback + s, message_id=n.message + s, value=1))
-        await store.files.upload(n.file + s, n.text.encode(), data={"k": n.text})
-        await store.elements.upsert(
+        await store.threads.messages.merge(n.thread, n.message + s, begins=True, pinned=True, **data)
+        await store.threads.feedback.upsert(Feedback(id=n.feedback + s, message_id=n.message + s, value=1))
+        await store.threads.files.upload(n.file + s, n.text.encode(), data={"k": n.text})
+        await store.threads.elements.upsert(
             Element(id=n.element + s, thread_id=n.thread, message_id=n.message, file_key=n.file + s, **data)
         )
         await store.keys.create(name=n.text, namespaces=[n.namespace], owner_id=n.user)
@@ -407,15 +408,15 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "leases.acquire": lambda n: ({"name": n.lease, "owner": n.who, "seconds": 3600}, {}),
     "leases.release": lambda n: ({"name": n.new, "owner": n.who}, {}),
     "leases.renew": lambda n: ({"lease": Lease(n.lease, n.who, 1, 3600)}, {"seconds": 3600}),
-    "users.find": lambda n: ({"user_id": n.user_id}, {}),
-    "users.find_by_identifier": lambda n: ({"identifier": n.user}, {}),
-    "users.get": lambda n: ({"user_id": n.user_id}, {}),
-    "users.upsert": lambda n: ({"identifier": n.user}, {"metadata": {}}),
-    "files.delete": lambda n: ({"key": n.new}, {}),
-    "files.find": lambda n: ({"key": n.file}, {}),
-    "files.get": lambda n: ({"key": n.file}, {}),
-    "files.read": lambda n: ({"key": n.file}, {"start": 0, "end": 1}),
-    "files.upload": lambda n: ({"key": n.file, "content": b"x"}, {"content_type": "", "data": {}}),
+    "threads.users.find": lambda n: ({"user_id": n.user_id}, {}),
+    "threads.users.find_by_identifier": lambda n: ({"identifier": n.user}, {}),
+    "threads.users.get": lambda n: ({"user_id": n.user_id}, {}),
+    "threads.users.upsert": lambda n: ({"identifier": n.user}, {"metadata": {}}),
+    "threads.files.delete": lambda n: ({"key": n.new}, {}),
+    "threads.files.find": lambda n: ({"key": n.file}, {}),
+    "threads.files.get": lambda n: ({"key": n.file}, {}),
+    "threads.files.read": lambda n: ({"key": n.file}, {"start": 0, "end": 1}),
+    "threads.files.upload": lambda n: ({"key": n.file, "content": b"x"}, {"content_type": "", "data": {}}),
     "threads.create": lambda n: ({"thread_id": n.new}, OF_THREAD),
     "threads.cursor_of": lambda n: (
         {"thread": Thread(id=n.thread, created_at=SOON, active_at=SOON)},
@@ -427,27 +428,27 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "threads.iter": lambda n: ({"user_id": n.user_id}, {"kind": "", "owner_id": "", "name": "", "data": {}}),
     "threads.list": lambda n: ({"user_id": n.user_id}, {"search": "", "vote": 1, **PAGED}),
     "threads.merge": lambda n: ({"thread_id": n.thread}, {"adds": True, **OF_THREAD}),
-    "messages.count": lambda n: ({"thread_id": n.thread}, {}),
-    "messages.delete": lambda n: ({"message_id": n.new}, {}),
-    "messages.delete_feedback": lambda n: ({"feedback_id": n.new}, {}),
-    "messages.find": lambda n: ({"message_id": n.message}, {}),
-    "messages.get": lambda n: ({"message_id": n.message}, {}),
-    "messages.iter": lambda n: ({"thread_id": n.thread}, {"kind": "", "content": "", "data": {}}),
-    "messages.iter_pinned": lambda n: ({"user_id": n.user_id}, {}),
-    "messages.list": lambda n: ({"thread_id": n.thread}, PAGED),
-    "messages.merge": lambda n: (
+    "threads.messages.count": lambda n: ({"thread_id": n.thread}, {}),
+    "threads.messages.delete": lambda n: ({"message_id": n.new}, {}),
+    "threads.feedback.delete": lambda n: ({"feedback_id": n.new}, {}),
+    "threads.messages.find": lambda n: ({"message_id": n.message}, {}),
+    "threads.messages.get": lambda n: ({"message_id": n.message}, {}),
+    "threads.messages.iter": lambda n: ({"thread_id": n.thread}, {"kind": "", "content": "", "data": {}}),
+    "threads.messages.iter_pinned": lambda n: ({"user_id": n.user_id}, {}),
+    "threads.messages.list": lambda n: ({"thread_id": n.thread}, PAGED),
+    "threads.messages.merge": lambda n: (
         {"thread_id": n.thread, "message_id": n.message},
         {
             **{"begins": True, "kind": "", "parent_id": "", "content": "", "data": {}},
             **{"pinned": True, "created_at": SOON},
         },
     ),
-    "messages.upsert_feedback": lambda n: ({"feedback": Feedback(message_id=n.message, value=1)}, {}),
-    "elements.delete": lambda n: ({"element_id": n.new}, {}),
-    "elements.find": lambda n: ({"element_id": n.element}, {}),
-    "elements.get": lambda n: ({"element_id": n.element}, {}),
-    "elements.iter": lambda n: ({"thread_id": n.thread}, {}),
-    "elements.upsert": lambda n: (
+    "threads.feedback.upsert": lambda n: ({"feedback": Feedback(message_id=n.message, value=1)}, {}),
+    "threads.elements.delete": lambda n: ({"element_id": n.new}, {}),
+    "threads.elements.find": lambda n: ({"element_id": n.element}, {}),
+    "threads.elements.get": lambda n: ({"element_id": n.element}, {}),
+    "threads.elements.iter": lambda n: ({"thread_id": n.thread}, {}),
+    "threads.elements.upsert": lambda n: (
         {"element": Element(id=n.element, thread_id=n.thread, message_id=n.message)},
         {},
     ),
@@ -466,12 +467,11 @@ LENIENT = {("keys.verify", "token")}
 # Refused, if only by the driver or the server and in their words for it.
 EVERY_VERB = [
     f"{kind}.{name}"
-    for kind, repository in vars(AsyncMongoStore("mongomock://")).items()
-    if isinstance(repository, Repository)
+    for kind, repository in repositories_of(AsyncMongoStore("mongomock://")).items()
     for name, _ in inspect.getmembers(type(repository), inspect.isfunction)
     if not name.startswith("_")
 ]
-KINDS = list(dict.fromkeys(verb.partition(".")[0] for verb in EVERY_VERB))
+KINDS = list(dict.fromkeys(verb.rpartition(".")[0] for verb in EVERY_VERB))
 
 
 def hints_of(verb: Any) -> dict[str, Any]:
@@ -573,8 +573,7 @@ def shown(value: Any) -> str:
 
 async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator[tuple[str, Any, Any, Any]]:
     """Call a verb with each payload in the place of each argument, and yield what becomes of it."""
-    kind, _, name = verb.partition(".")
-    call = getattr(getattr(store, kind), name)
+    call = attrgetter(verb)(store)
     required, optional = CALLS[verb](n)
     for parameter, hint in hints_of(call).items():
         if parameter in CODE.get(verb, ()):
@@ -592,10 +591,9 @@ def test_every_parameter_of_every_verb_is_called() -> None:
     assert set(CALLS) == set(EVERY_VERB)
     store = AsyncMongoStore("mongomock://")
     for verb, given in CALLS.items():
-        kind, _, name = verb.partition(".")
         required, optional = given(Names("x"))
         assert not required.keys() & optional.keys()
-        assert {*required, *optional} == set(hints_of(getattr(getattr(store, kind), name))), verb
+        assert {*required, *optional} == set(hints_of(attrgetter(verb)(store))), verb
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -607,7 +605,7 @@ async def test_nothing_in_the_place_of_an_argument_reaches_what_is_anothers(
     await furnish(store, me := Names("caller"))
     wrong = []
     for verb in EVERY_VERB:
-        if verb.startswith(f"{kind}."):
+        if verb.rpartition(".")[0] == kind:
             async for parameter, payload, hint, outcome in attempts(store, verb, me):
                 if reason := judged(verb, parameter, payload, hint, outcome):
                     wrong.append(f"{verb}({parameter}={shown(payload)}) {reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.contract.wire import (
     nested,
     verbs_of,
     wired_store,
+    wrapped,
 )
 
 pytestmark = pytest.mark.server
@@ -31,7 +33,8 @@ pytestmark = pytest.mark.server
 MiB = 1024 * 1024
 THREADS = 500
 LONG = 1200
-KINDS = ("threads", "messages", "elements", "users", "files")
+PARTS = ("messages", "elements", "feedback", "users", "files")
+KINDS = ("threads", *(f"threads.{part}" for part in PARTS))
 CONTENT = b"x" * (3 * MiB)
 MANY = [f"t{number:03}" for number in range(THREADS)]
 
@@ -41,7 +44,7 @@ async def thread(store: AsyncMongoStore, number: int, ada: str) -> None:
     await store.threads.create(name, user_id=ada, name=f"about {number}")
     for which in range(3):
         message = f"{name}-{which}"
-        await store.messages.merge(
+        await store.threads.messages.merge(
             name,
             message,
             begins=True,
@@ -50,32 +53,36 @@ async def thread(store: AsyncMongoStore, number: int, ada: str) -> None:
             created_at=at(10**7 + number // 2),
         )
     if number % 4 == 0:
-        await store.messages.upsert_feedback(Feedback(id=name, message_id=f"{name}-1", value=number % 8 // 4))
+        await store.threads.feedback.upsert(Feedback(id=name, message_id=f"{name}-1", value=number % 8 // 4))
     for which in range(2):
         key = f"{name}/{which}"
-        await store.elements.upsert(
+        await store.threads.elements.upsert(
             Element(id=key, thread_id=name, message_id=f"{name}-{which}", file_key=key)
         )
-        await store.files.upload(key, b"x" * 10)
+        await store.threads.files.upload(key, b"x" * 10)
 
 
 async def populate(store: AsyncMongoStore) -> None:
     """Make hundreds of threads of two users, one of them long."""
-    ada, ben = [(await store.users.upsert(name)).id for name in ("ada", "ben")]
+    ada, ben = [(await store.threads.users.upsert(name)).id for name in ("ada", "ben")]
     for start in range(0, THREADS, 50):
         await asyncio.gather(*(thread(store, n, ada) for n in range(start, start + 50)))
     await store.threads.create("long", user_id=ben)
     for start in range(0, LONG, 100):
         await asyncio.gather(
             *(
-                store.messages.merge("long", f"m{n}", begins=True, content="x" * 500, created_at=at(n // 7))
+                store.threads.messages.merge(
+                    "long", f"m{n}", begins=True, content="x" * 500, created_at=at(n // 7)
+                )
                 for n in range(start, start + 100)
             ),
         )
     for number in range(30):
         await store.threads.create(f"role{number}", kind="role", owner_id=f"o{number % 3}")
-        await store.messages.merge(f"role{number}", f"role{number}", begins=True, kind="role", content="x")
-    await asyncio.gather(*(store.users.upsert(f"user {number}") for number in range(100)))
+        await store.threads.messages.merge(
+            f"role{number}", f"role{number}", begins=True, kind="role", content="x"
+        )
+    await asyncio.gather(*(store.threads.users.upsert(f"user {number}") for number in range(100)))
     await asyncio.gather(*(store.threads.delete(name) for name in MANY[3::50]))
 
 
@@ -96,17 +103,17 @@ async def pages(s: SimpleNamespace, count: int, **where: Any) -> None:
 
 
 async def two_pages(s: SimpleNamespace) -> None:
-    page = await s.messages.list("long", limit=20)
-    assert len((await s.messages.list("long", limit=20, cursor=page.next_cursor)).items) == 20
+    page = await s.threads.messages.list("long", limit=20)
+    assert len((await s.threads.messages.list("long", limit=20, cursor=page.next_cursor)).items) == 20
 
 
 async def late(s: SimpleNamespace) -> None:
     with pytest.raises(NotFoundError):
         await s.threads.merge("t003", name="x")
     with pytest.raises(NotFoundError):
-        await s.messages.merge("t003", "late", content="x")
+        await s.threads.messages.merge("t003", "late", content="x")
     with pytest.raises(NotFoundError):
-        await s.elements.upsert(Element(id="late", thread_id="t003", message_id="m"))
+        await s.threads.elements.upsert(Element(id="late", thread_id="t003", message_id="m"))
 
 
 async def in_vain(call: Awaitable[None]) -> None:
@@ -115,11 +122,11 @@ async def in_vain(call: Awaitable[None]) -> None:
 
 
 def said(thread_id: str, message_id: str, **members: Any) -> Any:
-    return lambda s: s.messages.merge(thread_id, message_id, **members)
+    return lambda s: s.threads.messages.merge(thread_id, message_id, **members)
 
 
 def liked(message_id: str) -> Any:
-    return lambda s: s.messages.upsert_feedback(Feedback(message_id=message_id, value=1))
+    return lambda s: s.threads.feedback.upsert(Feedback(message_id=message_id, value=1))
 
 
 def shown(message_id: str, file_key: str | None = None) -> Element:
@@ -128,11 +135,11 @@ def shown(message_id: str, file_key: str | None = None) -> Element:
 
 # In this order, on one database: later cases find what earlier ones left.
 CASES = [
-    Case("users: upsert", 1, lambda s: s.users.upsert("ada", metadata={"k": 1})),
-    Case("users: upsert a new one", 1, lambda s: s.users.upsert("new")),
-    Case("users: get", 1, lambda s: s.users.get(s.ada)),
-    Case("users: find", 1, lambda s: s.users.find("unknown")),
-    Case("users: find_by_identifier", 1, lambda s: s.users.find_by_identifier("ada")),
+    Case("users: upsert", 1, lambda s: s.threads.users.upsert("ada", metadata={"k": 1})),
+    Case("users: upsert a new one", 1, lambda s: s.threads.users.upsert("new")),
+    Case("users: get", 1, lambda s: s.threads.users.get(s.ada)),
+    Case("users: find", 1, lambda s: s.threads.users.find("unknown")),
+    Case("users: find_by_identifier", 1, lambda s: s.threads.users.find_by_identifier("ada")),
     Case("threads: create", 1, lambda s: s.threads.create("new")),
     Case("threads: create with a user", 2, lambda s: s.threads.create(user_id=s.ada)),
     Case("threads: merge", 1, lambda s: s.threads.merge("t001", name="x", metadata={"k": 1, "l": None})),
@@ -165,42 +172,42 @@ CASES = [
     Case("messages: begin late in vain", 3, said("long", "turned", begins=True, content="x")),
     Case("messages: pin", 2, said("long", "new", pinned=True)),
     Case("messages: unpin", 1, said("long", "new", pinned=False)),
-    Case("messages: get", 1, lambda s: s.messages.get("m7")),
-    Case("messages: find", 1, lambda s: s.messages.find("unknown")),
+    Case("messages: get", 1, lambda s: s.threads.messages.get("m7")),
+    Case("messages: find", 1, lambda s: s.threads.messages.find("unknown")),
     Case("messages: list two pages", 2, two_pages),
-    Case("messages: iter", 3, lambda s: length(s.messages.iter("long"))),
-    Case("messages: iter of a kind", 1, lambda s: length(s.messages.iter(kind="role"))),
-    Case("messages: merge into no thread", 1, lambda s: s.messages.merge(None, "loose", begins=True)),
+    Case("messages: iter", 3, lambda s: length(s.threads.messages.iter("long"))),
+    Case("messages: iter of a kind", 1, lambda s: length(s.threads.messages.iter(kind="role"))),
+    Case("messages: merge into no thread", 1, lambda s: s.threads.messages.merge(None, "loose", begins=True)),
     Case("messages: merge into its first thread", 6, said("long", "loose", content="x")),
-    Case("messages: iter_pinned", 2, lambda s: length(s.messages.iter_pinned(s.ada))),
-    Case("messages: count", 1, lambda s: s.messages.count("long")),
-    Case("messages: upsert_feedback", 5, liked("m7")),
-    Case("messages: upsert_feedback again", 5, liked("m7")),
-    Case("messages: delete_feedback", 4, lambda s: s.messages.delete_feedback("t004")),
-    Case("messages: delete_feedback that is not there", 2, lambda s: s.messages.delete_feedback("unknown")),
-    Case("messages: delete", 4, lambda s: s.messages.delete("m8")),
-    Case("messages: delete with feedback", 5, lambda s: s.messages.delete("m7")),
-    Case("messages: delete with an element and its file", 8, lambda s: s.messages.delete("t001-0")),
-    Case("messages: delete nothing", 3, lambda s: s.messages.delete("unknown")),
-    Case("elements: upsert a new one", 2, lambda s: s.elements.upsert(shown("m9"))),
-    Case("elements: upsert again", 2, lambda s: s.elements.upsert(shown("m9", "t005/0"))),
-    Case("elements: upsert with another file", 5, lambda s: s.elements.upsert(shown("m9"))),
-    Case("elements: get", 1, lambda s: s.elements.get("t002/0")),
-    Case("elements: find", 1, lambda s: s.elements.find("unknown")),
-    Case("elements: iter", 1, lambda s: length(s.elements.iter("t002"))),
-    Case("elements: delete", 2, lambda s: s.elements.delete("e")),
-    Case("elements: delete with its file", 5, lambda s: s.elements.delete("t002/0")),
-    Case("elements: delete nothing", 1, lambda s: s.elements.delete("unknown")),
-    Case("files: upload", 4, lambda s: s.files.upload("new", CONTENT)),
-    Case("files: upload in the place of another", 6, lambda s: s.files.upload("new", CONTENT)),
-    Case("files: upload nothing", 3, lambda s: s.files.upload("empty", b"")),
-    Case("files: get", 1, lambda s: s.files.get("new")),
-    Case("files: find", 1, lambda s: s.files.find("unknown")),
-    Case("files: read a small one", 2, lambda s: length(s.files.read("t006/0"))),
-    Case("files: read 3 MiB", 14, lambda s: length(s.files.read("new"))),
-    Case("files: read the end", 2, lambda s: length(s.files.read("new", start=3 * MiB - 9))),
-    Case("files: delete", 3, lambda s: s.files.delete("new")),
-    Case("files: delete nothing", 1, lambda s: s.files.delete("unknown")),
+    Case("messages: iter_pinned", 2, lambda s: length(s.threads.messages.iter_pinned(s.ada))),
+    Case("messages: count", 1, lambda s: s.threads.messages.count("long")),
+    Case("feedback: upsert", 5, liked("m7")),
+    Case("feedback: upsert again", 5, liked("m7")),
+    Case("feedback: delete", 4, lambda s: s.threads.feedback.delete("t004")),
+    Case("feedback: delete that is not there", 2, lambda s: s.threads.feedback.delete("unknown")),
+    Case("messages: delete", 4, lambda s: s.threads.messages.delete("m8")),
+    Case("messages: delete with feedback", 5, lambda s: s.threads.messages.delete("m7")),
+    Case("messages: delete with an element and its file", 8, lambda s: s.threads.messages.delete("t001-0")),
+    Case("messages: delete nothing", 3, lambda s: s.threads.messages.delete("unknown")),
+    Case("elements: upsert a new one", 2, lambda s: s.threads.elements.upsert(shown("m9"))),
+    Case("elements: upsert again", 2, lambda s: s.threads.elements.upsert(shown("m9", "t005/0"))),
+    Case("elements: upsert with another file", 5, lambda s: s.threads.elements.upsert(shown("m9"))),
+    Case("elements: get", 1, lambda s: s.threads.elements.get("t002/0")),
+    Case("elements: find", 1, lambda s: s.threads.elements.find("unknown")),
+    Case("elements: iter", 1, lambda s: length(s.threads.elements.iter("t002"))),
+    Case("elements: delete", 2, lambda s: s.threads.elements.delete("e")),
+    Case("elements: delete with its file", 5, lambda s: s.threads.elements.delete("t002/0")),
+    Case("elements: delete nothing", 1, lambda s: s.threads.elements.delete("unknown")),
+    Case("files: upload", 4, lambda s: s.threads.files.upload("new", CONTENT)),
+    Case("files: upload in the place of another", 6, lambda s: s.threads.files.upload("new", CONTENT)),
+    Case("files: upload nothing", 3, lambda s: s.threads.files.upload("empty", b"")),
+    Case("files: get", 1, lambda s: s.threads.files.get("new")),
+    Case("files: find", 1, lambda s: s.threads.files.find("unknown")),
+    Case("files: read a small one", 2, lambda s: length(s.threads.files.read("t006/0"))),
+    Case("files: read 3 MiB", 14, lambda s: length(s.threads.files.read("new"))),
+    Case("files: read the end", 2, lambda s: length(s.threads.files.read("new", start=3 * MiB - 9))),
+    Case("files: delete", 3, lambda s: s.threads.files.delete("new")),
+    Case("files: delete nothing", 1, lambda s: s.threads.files.delete("unknown")),
     Case("threads: delete", 7, lambda s: s.threads.delete("t006")),
     Case("threads: delete a long one", 3, lambda s: s.threads.delete("long")),
     Case("threads: delete nothing", 4, lambda s: s.threads.delete("unknown")),
@@ -220,16 +227,16 @@ class Observed:
 async def observe(uri: str, database: str, wire: Wire) -> Observed:
     async with AsyncMongoStore(uri, database) as store:
         await populate(store)
-        ada = await store.users.find_by_identifier("ada")
+        ada = await store.threads.users.find_by_identifier("ada")
     sent = {}
     async with wired_store(uri, database, wire) as store:
-        verbs = {kind: Verbs(getattr(store, kind)) for kind in KINDS}
+        verbs = wrapped(store, lambda _, repository: Verbs(repository))
         for case in CASES:
             wire.sent.clear()
             await case.call(SimpleNamespace(**verbs, ada=ada and ada.id))
             sent[case.claim] = wire.sent.copy()
-        repositories = {kind: type(getattr(store, kind)) for kind in KINDS}
-    return Observed(sent, {kind: called.names for kind, called in verbs.items()}, repositories)
+        repositories = {kind: type(attrgetter(kind)(store)) for kind in KINDS}
+    return Observed(sent, {kind: verbs[kind].names - {*PARTS} for kind in KINDS}, repositories)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +277,7 @@ async def test_a_page_costs_the_same_in_any_history_and_place(server_uri: str, d
     costs = []
     for threads, messages in ((40, 1), (THREADS, 12)):
         async with AsyncMongoStore(server_uri, database) as store:
-            ada = (await store.users.upsert("ada")).id
+            ada = (await store.threads.users.upsert("ada")).id
             for start in range(0, threads, 20):
                 await asyncio.gather(
                     *(speak(store, name, ada, messages) for name in MANY[start : min(start + 20, threads)])
@@ -285,7 +292,7 @@ async def test_a_page_costs_the_same_in_any_history_and_place(server_uri: str, d
 async def speak(store: AsyncMongoStore, name: str, user_id: str, messages: int) -> None:
     await store.threads.merge(name, user_id=user_id)
     for which in range(messages):
-        await store.messages.merge(name, f"{name}-{which}", begins=True, content="x" * 500)
+        await store.threads.messages.merge(name, f"{name}-{which}", begins=True, content="x" * 500)
 
 
 async def costs_of_pages(uri: str, database: str, user_id: str) -> list[tuple[int, int]]:
@@ -313,13 +320,13 @@ async def test_what_no_document_can_hold_is_refused_before_anything_is_sent(
     async with wired_store(server_uri, database, wire) as store:
         wire.sent.clear()
         for call in (
-            store.users.upsert("ada", metadata=huge),
+            store.threads.users.upsert("ada", metadata=huge),
             store.threads.create("t", data=huge),
             store.threads.merge("t", metadata=huge),
-            store.messages.merge("t", "m", begins=True, data=huge),
-            store.messages.merge("t", "m", content=huge["k"]),
-            store.elements.upsert(Element(id="e", thread_id="t", message_id="m", data=huge)),
-            store.files.upload("k", b"x", data=huge),
+            store.threads.messages.merge("t", "m", begins=True, data=huge),
+            store.threads.messages.merge("t", "m", content=huge["k"]),
+            store.threads.elements.upsert(Element(id="e", thread_id="t", message_id="m", data=huge)),
+            store.threads.files.upload("k", b"x", data=huge),
         ):
             with pytest.raises(DocumentTooLargeError):
                 await call

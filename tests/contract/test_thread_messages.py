@@ -26,11 +26,11 @@ MB = 1_000_000
 
 
 async def ids(store: AsyncMongoStore, thread_id: str = "t") -> list[str]:
-    return [message.id async for message in store.messages.iter(thread_id)]
+    return [message.id async for message in store.threads.messages.iter(thread_id)]
 
 
 async def pinned(store: AsyncMongoStore, user: str) -> list[str]:
-    return [message.id async for message in store.messages.iter_pinned(user)]
+    return [message.id async for message in store.threads.messages.iter_pinned(user)]
 
 
 BEGIN: dict[str, Any] = {"begins": True, "content": "", "data": {"input": "in", "end": None}}
@@ -43,30 +43,30 @@ UPDATE: dict[str, Any] = {"content": "out", "data": {"end": "later", "x": [1]}}
 class TestThreadMessages:
     @pytest.mark.smoke
     async def test_merge_makes_a_message_and_its_thread(self, store: AsyncMongoStore) -> None:
-        await store.messages.merge(
+        await store.threads.messages.merge(
             "t", "m", begins=True, parent_id="p", content="hi", data={"k": 1}, pinned=True, created_at=at(1)
         )
         expected = ThreadMessage(
             id="m", thread_id="t", parent_id="p", content="hi", data={"k": 1}, pinned=True, created_at=at(1)
         )
-        assert await store.messages.get("m") == await store.messages.find("m") == expected
-        assert (await store.messages.list("t")).items == [expected]
+        assert await store.threads.messages.get("m") == await store.threads.messages.find("m") == expected
+        assert (await store.threads.messages.list("t")).items == [expected]
         assert (await store.threads.get("t")).id == "t"
-        await store.messages.merge("t", "bare", begins=True)
-        bare = await store.messages.get("bare")
+        await store.threads.messages.merge("t", "bare", begins=True)
+        bare = await store.threads.messages.get("bare")
         assert bare.created_at is not None
         assert abs(datetime.now(UTC) - bare.created_at).total_seconds() < 60
         assert bare == ThreadMessage(id="bare", thread_id="t", created_at=bare.created_at)
 
     async def test_unknown_messages(self, store: AsyncMongoStore) -> None:
-        assert await store.messages.find("x") is None
-        assert not await store.messages.delete("x")
-        assert not await store.messages.delete_feedback("x")
-        assert await store.messages.count("x") == 0
+        assert await store.threads.messages.find("x") is None
+        assert not await store.threads.messages.delete("x")
+        assert not await store.threads.feedback.delete("x")
+        assert await store.threads.messages.count("x") == 0
         assert await ids(store, "x") == []
         for call in (
-            store.messages.get("x"),
-            store.messages.upsert_feedback(Feedback(message_id="x", value=1)),
+            store.threads.messages.get("x"),
+            store.threads.feedback.upsert(Feedback(message_id="x", value=1)),
         ):
             with pytest.raises(NotFoundError) as caught:
                 await call
@@ -76,8 +76,8 @@ class TestThreadMessages:
     @pytest.mark.smoke
     async def test_merges_in_any_order_come_to_the_same(self, store: AsyncMongoStore, writes: Any) -> None:
         for members in writes:
-            await store.messages.merge("t", "m", **members)
-        message = await store.messages.get("m")
+            await store.threads.messages.merge("t", "m", **members)
+        message = await store.threads.messages.get("m")
         assert (message.content, message.parent_id, message.created_at) == ("out", "p", at(1))
         assert message.data == {"input": "in", "end": "later", "x": [1]}
 
@@ -85,8 +85,10 @@ class TestThreadMessages:
         for number in range(15):
             writes = [DATED, UPDATE, *({"data": {f"k{n}": n}} for n in range(4)), {"pinned": True}]
             turned = writes[number % 7 :] + writes[: number % 7]
-            await asyncio.gather(*(store.messages.merge("t", f"m{number}", **members) for members in turned))
-            message = await store.messages.get(f"m{number}")
+            await asyncio.gather(
+                *(store.threads.messages.merge("t", f"m{number}", **members) for members in turned)
+            )
+            message = await store.threads.messages.get(f"m{number}")
             assert (message.content, message.parent_id, message.created_at) == ("out", "p", at(1))
             assert message.data == {"input": "in", "end": "later", "x": [1], **{f"k{n}": n for n in range(4)}}
             assert message.pinned
@@ -94,65 +96,67 @@ class TestThreadMessages:
     async def test_an_update_at_any_moment_of_a_late_beginning_holds(self, store: AsyncMongoStore) -> None:
         async def update(message_id: str, pauses: int) -> None:
             for _ in range(pauses):
-                await store.messages.find("nothing")
-            await store.messages.merge("t", message_id, content="out", data={"k": "out"})
+                await store.threads.messages.find("nothing")
+            await store.threads.messages.merge("t", message_id, content="out", data={"k": "out"})
 
         for pauses in range(6):
             name = f"m{pauses}"
-            await store.messages.merge("t", name, data={"changed": True})
+            await store.threads.messages.merge("t", name, data={"changed": True})
             await asyncio.gather(
-                store.messages.merge("t", name, begins=True, content="begun", data={"k": "begun"}),
+                store.threads.messages.merge("t", name, begins=True, content="begun", data={"k": "begun"}),
                 update(name, pauses),
             )
-            message = await store.messages.get(name)
+            message = await store.threads.messages.get(name)
             assert (message.content, message.data) == ("out", {"changed": True, "k": "out"})
 
     async def test_what_begins_a_message_overlays_what_began_it_before(self, store: AsyncMongoStore) -> None:
-        await store.messages.merge("t", "m", begins=True, content="a", data={"k": 1, "l": 1})
-        await store.messages.merge("t", "m", begins=True, content="b", data={"k": 2})
-        message = await store.messages.get("m")
+        await store.threads.messages.merge("t", "m", begins=True, content="a", data={"k": 1, "l": 1})
+        await store.threads.messages.merge("t", "m", begins=True, content="b", data={"k": 2})
+        message = await store.threads.messages.get("m")
         assert (message.content, message.data) == ("b", {"k": 2, "l": 1})
 
     async def test_a_late_beginning_fills_only_what_is_absent_or_empty(self, store: AsyncMongoStore) -> None:
         kept = {"zero": 0, "no": False, "text": "x", "list": [0]}
         empty: dict[str, Any] = {"none": None, "blank": "", "dict": {}, "items": []}
-        await store.messages.merge("t", "m", content=0, data={**kept, **empty}, pinned=False)
+        await store.threads.messages.merge("t", "m", content=0, data={**kept, **empty}, pinned=False)
         late = dict.fromkeys([*kept, *empty, "absent", "a.b"], "late")
-        await store.messages.merge("t", "m", begins=True, content="late", data=late, pinned=True)
-        message = await store.messages.get("m")
+        await store.threads.messages.merge("t", "m", begins=True, content="late", data=late, pinned=True)
+        message = await store.threads.messages.get("m")
         assert (message.content, message.pinned) == (0, False)
         assert message.data == {**late, **kept}
 
     async def test_the_time_that_an_update_gives_holds_against_a_late_beginning(
         self, store: AsyncMongoStore
     ) -> None:
-        await store.messages.merge("t", "m", created_at=at(5))
-        await store.messages.merge("t", "m", begins=True, created_at=at(1))
-        assert (await store.messages.get("m")).created_at == at(5)
+        await store.threads.messages.merge("t", "m", created_at=at(5))
+        await store.threads.messages.merge("t", "m", begins=True, created_at=at(1))
+        assert (await store.threads.messages.get("m")).created_at == at(5)
 
     async def test_an_update_clears_and_none_is_a_value(self, store: AsyncMongoStore) -> None:
-        await store.messages.merge("t", "m", begins=True, parent_id="p", content="x", data={"k": 1, "l": 1})
-        await store.messages.merge("t", "m", content="", data={"k": None}, parent_id=None)
-        message = await store.messages.get("m")
+        await store.threads.messages.merge(
+            "t", "m", begins=True, parent_id="p", content="x", data={"k": 1, "l": 1}
+        )
+        await store.threads.messages.merge("t", "m", content="", data={"k": None}, parent_id=None)
+        message = await store.threads.messages.get("m")
         assert (message.content, message.data, message.parent_id) == ("", {"k": None, "l": 1}, None)
-        await store.messages.merge("t", "m", content=None)
-        assert (await store.messages.get("m")).content is None
+        await store.threads.messages.merge("t", "m", content=None)
+        assert (await store.threads.messages.get("m")).content is None
 
     async def test_any_keys_and_values_come_back_as_they_were_given(self, store: AsyncMongoStore) -> None:
         nasty = MERGED | {f"n{number}": value for number, value in enumerate(NASTY)}
-        await store.messages.merge("t", "m", begins=True, data=MERGED)
-        await store.messages.merge("t", "m", data=nasty)
-        assert same((await store.messages.get("m")).data, nasty)
+        await store.threads.messages.merge("t", "m", begins=True, data=MERGED)
+        await store.threads.messages.merge("t", "m", data=nasty)
+        assert same((await store.threads.messages.get("m")).data, nasty)
         for number, value in enumerate(NASTY):
-            await store.messages.merge("t", f"m{number}", content=value)
-            assert same((await store.messages.get(f"m{number}")).content, value)
+            await store.threads.messages.merge("t", f"m{number}", content=value)
+            assert same((await store.threads.messages.get(f"m{number}")).content, value)
 
     async def test_a_message_stays_in_its_thread(self, store: AsyncMongoStore) -> None:
-        await store.messages.merge("t", "m", begins=True, content="x")
+        await store.threads.messages.merge("t", "m", begins=True, content="x")
         for members in ({"begins": True}, {"content": "y"}, {"pinned": True}):
             with pytest.raises(ConflictError):
-                await store.messages.merge("other", "m", **members)
-        assert (await store.messages.get("m")).content == "x"
+                await store.threads.messages.merge("other", "m", **members)
+        assert (await store.threads.messages.get("m")).content == "x"
         assert await ids(store, "other") == []
         assert await store.threads.find("other") is None
 
@@ -160,17 +164,17 @@ class TestThreadMessages:
         moments = {"c": at(2), "b": at(1), "d": at(2), "a": at(2), "e": at(0.5)}
         zone = timezone(timedelta(hours=5))
         for name, moment in moments.items():
-            await store.messages.merge("t", name, begins=True, created_at=moment.astimezone(zone))
+            await store.threads.messages.merge("t", name, begins=True, created_at=moment.astimezone(zone))
         assert await ids(store) == ["e", "b", "a", "c", "d"]
         seen, cursor = [], None
         while True:
-            page = await store.messages.list("t", limit=2, cursor=cursor)
+            page = await store.threads.messages.list("t", limit=2, cursor=cursor)
             seen.append([message.id for message in page.items])
             cursor = page.next_cursor
             if cursor is None:
                 break
             # Neither the cursor's own message nor one before it is needed to go on.
-            await store.messages.delete(seen[-1][-1])
+            await store.threads.messages.delete(seen[-1][-1])
         assert seen == [["e", "b"], ["a", "c"], ["d"]]
 
     async def test_iter_and_count_meet_all_of_2000_messages(self, store: AsyncMongoStore) -> None:
@@ -178,15 +182,15 @@ class TestThreadMessages:
         for start in range(0, 2000, 100):
             await asyncio.gather(
                 *(
-                    store.messages.merge("t", name, begins=True, created_at=at(number // 300))
+                    store.threads.messages.merge("t", name, begins=True, created_at=at(number // 300))
                     for number, name in enumerate(names[start : start + 100], start)
                 )
             )
-        await store.messages.merge("other", "x", begins=True)
+        await store.threads.messages.merge("other", "x", begins=True)
         assert await ids(store) == names
-        assert await store.messages.count("t") == 2000
-        page = await store.messages.list("t", limit=1000)
-        page = await store.messages.list("t", limit=1000, cursor=page.next_cursor)
+        assert await store.threads.messages.count("t") == 2000
+        page = await store.threads.messages.list("t", limit=1000)
+        page = await store.threads.messages.list("t", limit=1000, cursor=page.next_cursor)
         assert ([message.id for message in page.items], page.next_cursor) == (names[1000:], None)
 
     async def test_pinned_messages_of_a_user_are_newest_first(self, store: AsyncMongoStore) -> None:
@@ -194,19 +198,19 @@ class TestThreadMessages:
         for number, (thread, user) in enumerate([("a", ada), ("b", ada), ("c", ben)]):
             for which in range(3):
                 name = f"{thread}{which}"
-                await store.messages.merge(
+                await store.threads.messages.merge(
                     thread, name, begins=True, created_at=at(number + 10 * which), pinned=which == 0
                 )
             await store.threads.merge(thread, user_id=user)
         assert await pinned(store, ada) == ["b0", "a0"]
-        await store.messages.merge("a", "a2", pinned=True)
-        await store.messages.merge("b", "b0", pinned=False)
+        await store.threads.messages.merge("a", "a2", pinned=True)
+        await store.threads.messages.merge("b", "b0", pinned=False)
         assert await pinned(store, ada) == ["a2", "a0"]
-        await store.messages.merge("d", "update first", content="x")
-        await store.messages.merge("d", "update first", begins=True, pinned=True)
+        await store.threads.messages.merge("d", "update first", content="x")
+        await store.threads.messages.merge("d", "update first", begins=True, pinned=True)
         await store.threads.merge("d", user_id=ben)
         assert await pinned(store, ben) == ["update first", "c0"]
-        await store.messages.delete("a2")
+        await store.threads.messages.delete("a2")
         assert await pinned(store, ada) == ["a0"]
         assert await pinned(store, "nobody") == []
 
@@ -216,55 +220,56 @@ class TestThreadMessages:
         ada = await user_id(store)
         await store.threads.create("t", user_id=ada)
         for name in ("m", "other"):
-            await store.messages.merge("t", name, begins=True)
-            await store.messages.merge("t", f"child of {name}", begins=True, parent_id=name)
-            await store.messages.upsert_feedback(Feedback(id=f"f of {name}", message_id=name, value=1))
-            await store.files.upload(f"file of {name}", b"x")
-            await store.elements.upsert(
+            await store.threads.messages.merge("t", name, begins=True)
+            await store.threads.messages.merge("t", f"child of {name}", begins=True, parent_id=name)
+            await store.threads.feedback.upsert(Feedback(id=f"f of {name}", message_id=name, value=1))
+            await store.threads.files.upload(f"file of {name}", b"x")
+            await store.threads.elements.upsert(
                 Element(id=f"e of {name}", thread_id="t", message_id=name, file_key=f"file of {name}")
             )
-        assert await store.messages.delete("m")
-        assert not await store.messages.delete("m")
+        assert await store.threads.messages.delete("m")
+        assert not await store.threads.messages.delete("m")
         assert sorted(await ids(store)) == ["child of m", "child of other", "other"]
-        assert not await store.messages.delete_feedback("f of m")
+        assert not await store.threads.feedback.delete("f of m")
         assert len((await store.threads.list(ada, vote=1)).items) == 1
-        assert [element.id async for element in store.elements.iter("t")] == ["e of other"]
-        assert (await store.files.find("file of m"), (await store.files.get("file of other")).size) == (
+        assert [element.id async for element in store.threads.elements.iter("t")] == ["e of other"]
+        assert (
+            await store.threads.files.find("file of m"),
+            (await store.threads.files.get("file of other")).size,
+        ) == (
             None,
             1,
         )
-        await store.messages.delete("other")
+        await store.threads.messages.delete("other")
         assert (await store.threads.list(ada, vote=1)).items == []
 
     async def test_15_mb_fit_and_17_mb_are_refused_with_nothing_written(self, store: AsyncMongoStore) -> None:
-        await store.messages.merge("t", "m", begins=True, content="x" * 15 * MB)
-        assert (await store.messages.get("m")).content == "x" * 15 * MB
-        before, huge = await store.messages.get("m"), "x" * 17 * MB
+        await store.threads.messages.merge("t", "m", begins=True, content="x" * 15 * MB)
+        assert (await store.threads.messages.get("m")).content == "x" * 15 * MB
+        before, huge = await store.threads.messages.get("m"), "x" * 17 * MB
         for members in ({"content": huge}, {"data": {"k": huge}}, {"data": {"k": "x" * 2 * MB}}):
             for begins in (False, True):
                 with pytest.raises(DocumentTooLargeError):
-                    await store.messages.merge("t", "m", begins=begins, **members)
+                    await store.threads.messages.merge("t", "m", begins=begins, **members)
         with pytest.raises(DocumentTooLargeError):
-            await store.messages.merge("new", "n", content=huge)
+            await store.threads.messages.merge("new", "n", content=huge)
         with pytest.raises(DocumentTooLargeError):
-            await store.messages.upsert_feedback(Feedback(message_id="m", value=1, comment="x" * 2 * MB))
-        assert await store.messages.get("m") == before
-        assert await store.messages.find("n") is None
+            await store.threads.feedback.upsert(Feedback(message_id="m", value=1, comment="x" * 2 * MB))
+        assert await store.threads.messages.get("m") == before
+        assert await store.threads.messages.find("n") is None
         assert await store.threads.find("new") is None
 
     @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
     async def test_ids_are_plain_strings(self, store: AsyncMongoStore, bad: Any) -> None:
-        messages = store.messages
+        messages, feedback = store.threads.messages, store.threads.feedback
         calls = [messages.get(bad), messages.find(bad), messages.delete(bad), messages.merge("t", bad)]
-        calls += [
-            messages.upsert_feedback(Feedback.model_construct(id="f", message_id=bad, value=1, comment=None))
-        ]
+        calls += [feedback.upsert(Feedback.model_construct(id="f", message_id=bad, value=1, comment=None))]
         assert {error.path for error in await refused(*calls)} == {"message_id"}
         calls = [messages.list(bad), messages.count(bad), anext(messages.iter(bad))]
         if bad is not None:
             calls.append(messages.merge(bad, "m"))
         assert {error.path for error in await refused(*calls)} == {"thread_id"}
-        calls = [messages.delete_feedback(bad), anext(messages.iter_pinned(bad))]
+        calls = [feedback.delete(bad), anext(messages.iter_pinned(bad))]
         assert [error.path for error in await refused(*calls)] == ["feedback_id", "user_id"]
         if bad is not None:
             [error] = await refused(messages.merge("t", "m", parent_id=bad))
@@ -295,9 +300,9 @@ class TestThreadMessages:
     async def test_bad_members_are_refused_by_their_paths(
         self, store: AsyncMongoStore, path: str, members: Any
     ) -> None:
-        [error] = await refused(store.messages.merge("t", "m", **members))
+        [error] = await refused(store.threads.messages.merge("t", "m", **members))
         assert error.path == path
-        assert await store.messages.find("m") is None
+        assert await store.threads.messages.find("m") is None
         assert await store.threads.find("t") is None
 
     @pytest.mark.parametrize(
@@ -312,15 +317,15 @@ class TestThreadMessages:
         self, store: AsyncMongoStore, path: str, arguments: Any
     ) -> None:
         with pytest.raises(InvalidValueError) as caught:
-            await store.messages.list("t", **arguments)
+            await store.threads.messages.list("t", **arguments)
         assert caught.value.path == path
 
     async def test_one_unreadable_message_does_not_hide_the_others(self, store: AsyncMongoStore) -> None:
         for number, name in enumerate("abc"):
-            await store.messages.merge("t", name, begins=True, created_at=at(number), pinned=True)
+            await store.threads.messages.merge("t", name, begins=True, created_at=at(number), pinned=True)
         messages = store.engine.database["messages"]
         await messages.update_one({"_id": "b"}, {"$set": {"data": "secret"}})
-        page = await store.messages.list("t")
+        page = await store.threads.messages.list("t")
         assert ([message.id for message in page.items], [error.id for error in page.errors]) == (
             ["a", "c"],
             ["b"],

@@ -15,7 +15,7 @@ async def thread(store: AsyncMongoStore, user: str, number: int) -> None:
     await store.threads.create(name, user_id=user, name="a needle" if number % 7 == 0 else "hay")
     content = "only here" if number == 0 else "NEEDLES" if number % 11 == 0 else "hay"
     # Several at the same time: a page may end among them.
-    await store.messages.merge(
+    await store.threads.messages.merge(
         name, f"m{number}", begins=True, content=content, created_at=at(10**7 + number // 20)
     )
 
@@ -28,10 +28,10 @@ class TestThreadSearch:
     async def test_a_search_finds_names_and_contents(self, store: AsyncMongoStore, ada: str) -> None:
         await store.threads.create("named", user_id=ada, name="About Billing")
         await store.threads.create("said", user_id=ada, name="other")
-        await store.messages.merge("said", "m1", begins=True, content="nothing")
-        await store.messages.merge("said", "m2", begins=True, content="all\nabout billing, and more")
+        await store.threads.messages.merge("said", "m1", begins=True, content="nothing")
+        await store.threads.messages.merge("said", "m2", begins=True, content="all\nabout billing, and more")
         await store.threads.create("neither", user_id=ada, data={"k": "billing"}, tags=["billing"])
-        await store.messages.merge(
+        await store.threads.messages.merge(
             "neither", "m3", begins=True, content={"k": "billing"}, data={"k": "billing"}
         )
         ben = await user_id(store, "ben")
@@ -74,7 +74,7 @@ class TestThreadSearch:
         self, store: AsyncMongoStore, ada: str, place: str, text: str, search: str, is_found: bool
     ) -> None:
         await store.threads.create("t", user_id=ada, name=text if place == "name" else "?")
-        await store.messages.merge("t", "m", begins=True, content=text if place == "content" else "?")
+        await store.threads.messages.merge("t", "m", begins=True, content=text if place == "content" else "?")
         assert await listed(store, ada, search=search) == (["t"] if is_found else [])
 
     async def test_pages_of_a_search_are_full_and_exact(self, store: AsyncMongoStore, ada: str) -> None:

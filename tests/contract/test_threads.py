@@ -131,26 +131,26 @@ class TestThreads:
         ada = await user_id(store)
         for number, name in enumerate("abc"):
             await store.threads.create(name, user_id=ada)
-            await store.messages.merge(name, f"m{name}", begins=True, created_at=at(10**7 + number))
+            await store.threads.messages.merge(name, f"m{name}", begins=True, created_at=at(10**7 + number))
         assert await listed(store, ada) == ["c", "b", "a"]
         await store.threads.merge("a", name="n", tags=["x"], metadata={"k": 1}, data={"k": 1}, user_id=ada)
-        await store.elements.upsert(Element(id="e", thread_id="a", message_id="ma"))
-        await store.messages.upsert_feedback(Feedback(message_id="ma", value=1))
-        await store.messages.merge("a", "ma", pinned=True, content="more")
-        await store.messages.merge("a", "ma", begins=True, content="again")
-        await store.messages.merge("a", "older", begins=True, created_at=at(0))
-        await store.elements.delete("e")
+        await store.threads.elements.upsert(Element(id="e", thread_id="a", message_id="ma"))
+        await store.threads.feedback.upsert(Feedback(message_id="ma", value=1))
+        await store.threads.messages.merge("a", "ma", pinned=True, content="more")
+        await store.threads.messages.merge("a", "ma", begins=True, content="again")
+        await store.threads.messages.merge("a", "older", begins=True, created_at=at(0))
+        await store.threads.elements.delete("e")
         assert await listed(store, ada) == ["c", "b", "a"]
         assert (await store.threads.get("a")).active_at == at(10**7)
-        await store.messages.merge("a", "newer", begins=True, created_at=at(10**7 + 3))
+        await store.threads.messages.merge("a", "newer", begins=True, created_at=at(10**7 + 3))
         assert await listed(store, ada) == ["a", "c", "b"]
-        await store.messages.merge("b", "mb", created_at=at(10**7 + 4))
+        await store.threads.messages.merge("b", "mb", created_at=at(10**7 + 4))
         assert await listed(store, ada) == ["b", "a", "c"]
-        await store.messages.merge("c", "update first", created_at=at(10**7 + 5))
+        await store.threads.messages.merge("c", "update first", created_at=at(10**7 + 5))
         assert (await store.threads.get("c")).active_at == at(10**7 + 5)
 
     async def test_a_message_makes_its_thread_as_old_as_itself(self, store: AsyncMongoStore) -> None:
-        await store.messages.merge("t", "m", begins=True, created_at=at(0))
+        await store.threads.messages.merge("t", "m", begins=True, created_at=at(0))
         thread = await store.threads.get("t")
         assert thread.created_at == thread.active_at == at(0)
 
@@ -160,7 +160,9 @@ class TestThreads:
         names = [f"t{n:02}" for n in range(25)]
         for number, name in enumerate(names):
             await store.threads.create(name, user_id=ada)
-            await store.messages.merge(name, f"m{number}", begins=True, created_at=at(10**7 + number // 10))
+            await store.threads.messages.merge(
+                name, f"m{number}", begins=True, created_at=at(10**7 + number // 10)
+            )
             await store.threads.create(f"b{number}", user_id=ben)
         seen, cursor = [], None
         while True:
@@ -172,7 +174,9 @@ class TestThreads:
             # The cursor's own thread goes, and new ones come: neither moves the place where the list goes on.
             await store.threads.delete(seen[-1])
             new = await store.threads.create(user_id=ada)
-            await store.messages.merge(new.id, f"of {new.id}", begins=True, created_at=at(10**7 + 100))
+            await store.threads.messages.merge(
+                new.id, f"of {new.id}", begins=True, created_at=at(10**7 + 100)
+            )
         assert seen == sorted(names, reverse=True)
 
     async def test_a_full_last_page_has_no_cursor(self, store: AsyncMongoStore) -> None:
@@ -194,7 +198,7 @@ class TestThreads:
         seen: list[str] = []
         async for thread in store.threads.iter(ada):
             if len(seen) % 50 == 0:
-                await store.messages.merge(names[-len(seen) - 1], f"m{len(seen)}", begins=True)
+                await store.threads.messages.merge(names[-len(seen) - 1], f"m{len(seen)}", begins=True)
             seen.append(thread.id)
         assert seen == names
 
@@ -203,19 +207,21 @@ class TestThreads:
         for number, name in enumerate("abcd"):
             await store.threads.create(name, user_id=ada)
             for which in "xy":
-                await store.messages.merge(name, name + which, begins=True, created_at=at(10**7 + number))
+                await store.threads.messages.merge(
+                    name, name + which, begins=True, created_at=at(10**7 + number)
+                )
         for message, value in {"ax": 0, "ay": 1, "bx": 1, "cx": 0, "cy": 0}.items():
-            await store.messages.upsert_feedback(Feedback(id=message, message_id=message, value=value))
+            await store.threads.feedback.upsert(Feedback(id=message, message_id=message, value=value))
         assert await listed(store, ada, vote=0) == ["c", "a"]
         assert await listed(store, ada, vote=1) == ["b", "a"]
         assert await paged(store, ada, 1, vote=1) == [["b"], ["a"]]
         assert await listed(store, ada, vote=2**63 - 1) == []
-        await store.messages.upsert_feedback(Feedback(message_id="bx", value=0))
-        await store.messages.delete_feedback("cx")
-        await store.messages.delete("ay")
+        await store.threads.feedback.upsert(Feedback(message_id="bx", value=0))
+        await store.threads.feedback.delete("cx")
+        await store.threads.messages.delete("ay")
         assert await listed(store, ada, vote=0) == ["c", "b", "a"]
         assert await listed(store, ada, vote=1) == []
-        await store.messages.delete_feedback("cy")
+        await store.threads.feedback.delete("cy")
         assert await listed(store, ada, vote=0) == ["b", "a"]
         await store.threads.merge("a", name="found")
         assert await listed(store, ada, vote=0, search="FOUND") == ["a"]

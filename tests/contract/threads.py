@@ -29,7 +29,7 @@ def at(minutes: float) -> datetime:
 
 
 async def user_id(store: AsyncMongoStore, identifier: str = "ada") -> str:
-    return str((await store.users.upsert(identifier)).id)
+    return str((await store.threads.users.upsert(identifier)).id)
 
 
 async def listed(store: AsyncMongoStore, user: str, **where: Any) -> list[str]:

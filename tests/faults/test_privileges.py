@@ -14,9 +14,8 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent
 
 from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError, Room
-from mongostore.repositories import Repository
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, Sent, Verbs, Wire, verbs_of, wired_store
+from tests.contract.wire import Case, Sent, Verbs, Wire, verbs_of, wired_store, wrapped
 from tests.faults.deployments import Cluster, with_options
 
 pytestmark = pytest.mark.server
@@ -65,7 +64,7 @@ async def rooms(store: AsyncMongoStore) -> None:
 
 async def threads(store: AsyncMongoStore) -> Facts:
     await test_thread_costs.populate(store)
-    ada = await store.users.find_by_identifier("ada")
+    ada = await store.threads.users.find_by_identifier("ada")
     assert ada
     return {"ada": ada.id}
 
@@ -144,8 +143,7 @@ class User:
 
     def __post_init__(self) -> None:
         self.opening = {sent.name for sent in self.heard.sent}
-        named = vars(self.store).items()
-        self.verbs = {name: Verbs(repo) for name, repo in named if isinstance(repo, Repository)}
+        self.verbs = wrapped(self.store, lambda _, repository: Verbs(repository))
 
     async def outcome(self, case: Case, subject: Any, admin: MongoClient[dict[str, Any]]) -> Outcome:
         self.heard.sent, self.heard.denied, error = [], [], None

@@ -84,14 +84,14 @@ async def async_use_of_rooms(store: AsyncMongoStore) -> None:
 
 
 async def async_use_of_threads(store: AsyncMongoStore) -> None:
-    assert_type(await store.users.upsert("ada@example.com"), User)
+    assert_type(await store.threads.users.upsert("ada@example.com"), User)
     await store.threads.merge("t", name="First", metadata={"k": None})
-    await store.messages.merge("t", "m", content="hi", data={"type": "user_message"})
+    await store.threads.messages.merge("t", "m", content="hi", data={"type": "user_message"})
     assert_type(await store.threads.list("u", search="hi"), Page[Thread])
-    async for message in store.messages.iter("t"):
+    async for message in store.threads.messages.iter("t"):
         assert_type(message, ThreadMessage)
-    assert_type(await store.files.upload("key", b"content"), File)
-    async for piece in store.files.read("key", start=1, end=2):
+    assert_type(await store.threads.files.upload("key", b"content"), File)
+    async for piece in store.threads.files.read("key", start=1, end=2):
         assert_type(piece, bytes)
 
 
@@ -117,5 +117,5 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
     for binding in store.bindings.iter("r"):
         assert_type(binding, Binding)
-    for piece in store.files.read("key"):
+    for piece in store.threads.files.read("key"):
         assert_type(piece, bytes)

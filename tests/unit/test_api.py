@@ -8,6 +8,7 @@ import pickle
 import types
 from collections.abc import AsyncIterator
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ import mongostore
 from mongostore import Message, errors
 from mongostore.models import value
 from mongostore.repositories import Repository, long_running, reads, reads_majority, rooms, threads, writes
-from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import twins
+from tests.contract.wire import repositories_of
 
 
 def test_all_names_every_public_name() -> None:
@@ -87,16 +89,21 @@ def verbs(repository: type) -> dict[str, object]:
     }
 
 
+def twin_name(repository: type) -> str:
+    name = repository.__name__
+    return name.removeprefix("Async") if name.startswith("Async") else f"Sync{name}"
+
+
 REPOSITORIES = [
     SessionRepository,
-    KeyRepository,
+    AsyncKeys,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
 ]
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
-    mirrored, twin = verbs(repository), getattr(twins, f"Sync{repository.__name__}")
+    mirrored, twin = verbs(repository), getattr(twins, twin_name(repository))
     assert mirrored
     for name, verb in mirrored.items():
         assert inspect.signature(getattr(twin, name)) == inspect.signature(verb), name
@@ -114,10 +121,10 @@ def test_every_verb_is_guarded_and_documented(repository: type) -> None:
 
 def test_both_stores_have_every_repository() -> None:
     blocking, store = mongostore.MongoStore("mongomock://"), mongostore.AsyncMongoStore("mongomock://")
-    for name, repository in vars(store).items():
-        if not name.startswith("_"):
-            assert type(getattr(blocking, name)).__name__ == f"Sync{type(repository).__name__}"
-    assert {type(value) for value in vars(store).values() if isinstance(value, Repository)} == {*REPOSITORIES}
+    found = repositories_of(store)
+    for path, repository in found.items():
+        assert type(attrgetter(path)(blocking)).__name__ == twin_name(type(repository))
+    assert {type(repository) for repository in found.values()} == {*REPOSITORIES}
 
 
 def test_guards_keep_what_inspection_sees() -> None:

@@ -68,11 +68,11 @@ class MongoDataLayer(BaseDataLayer):
 
     async def get_user(self, identifier: str) -> PersistedUser | None:
         store = await self._user.open()
-        return to_user(await store.users.find_by_identifier(identifier))
+        return to_user(await store.threads.users.find_by_identifier(identifier))
 
     async def create_user(self, user: User) -> PersistedUser | None:
         store = await self._user.open()
-        return to_user(await store.users.upsert(user.identifier, metadata=user.metadata))
+        return to_user(await store.threads.users.upsert(user.identifier, metadata=user.metadata))
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
         store = await self._user.open()
@@ -80,12 +80,12 @@ class MongoDataLayer(BaseDataLayer):
         given = models.Feedback(
             message_id=feedback.forId, value=feedback.value, comment=feedback.comment, **named
         )
-        return (await store.messages.upsert_feedback(given)).id
+        return (await store.threads.feedback.upsert(given)).id
 
     async def delete_feedback(self, feedback_id: str) -> bool:
         store = await self._user.open()
         with suppress(InvalidValueError):
-            await store.messages.delete_feedback(feedback_id)
+            await store.threads.feedback.delete(feedback_id)
         return True
 
     @queue_until_user_message()
@@ -99,12 +99,12 @@ class MongoDataLayer(BaseDataLayer):
     @queue_until_user_message()
     async def delete_step(self, step_id: str) -> None:
         store = await self._user.open()
-        step = None if self._is_in_store else await store.messages.find(step_id)
+        step = None if self._is_in_store else await store.threads.messages.find(step_id)
         if step is not None and step.thread_id is not None:
-            async for element in store.elements.iter(step.thread_id):
+            async for element in store.threads.elements.iter(step.thread_id):
                 if element.message_id == step_id:
                     await self._delete_file(element)
-        await store.messages.delete(step_id)
+        await store.threads.messages.delete(step_id)
 
     @queue_until_user_message()
     async def create_element(self, element: Element) -> None:
@@ -125,7 +125,7 @@ class MongoDataLayer(BaseDataLayer):
                 data=data if self._is_in_store or key is None else {**data, "objectKey": key},
             )
             try:
-                await store.elements.upsert(stored)
+                await store.threads.elements.upsert(stored)
             except NotFoundError:
                 if not self._is_in_store:
                     await self._delete_file(stored)
@@ -133,15 +133,15 @@ class MongoDataLayer(BaseDataLayer):
 
     async def get_element(self, thread_id: str, element_id: str) -> ElementDict | None:
         store = await self._user.open()
-        element = await store.elements.find(element_id)
+        element = await store.threads.elements.find(element_id)
         return None if element is None or element.thread_id != thread_id else await self._shown(element)
 
     @queue_until_user_message()
     async def delete_element(self, element_id: str, thread_id: str | None = None) -> None:
         store = await self._user.open()
-        if not self._is_in_store and (element := await store.elements.find(element_id)) is not None:
+        if not self._is_in_store and (element := await store.threads.elements.find(element_id)) is not None:
             await self._delete_file(element)
-        await store.elements.delete(element_id)
+        await store.threads.elements.delete(element_id)
 
     async def get_thread_author(self, thread_id: str) -> str:
         thread = await self._find_thread(thread_id)
@@ -152,8 +152,8 @@ class MongoDataLayer(BaseDataLayer):
         if thread is None:
             return None
         store = await self._user.open()
-        steps = [to_step(message) async for message in store.messages.iter(thread_id)]
-        elements = [await self._shown(element) async for element in store.elements.iter(thread_id)]
+        steps = [to_step(message) async for message in store.threads.messages.iter(thread_id)]
+        elements = [await self._shown(element) async for element in store.threads.elements.iter(thread_id)]
         return to_thread(thread, created_at=thread.created_at, steps=parents_first(steps), elements=elements)
 
     async def list_threads(
@@ -208,13 +208,13 @@ class MongoDataLayer(BaseDataLayer):
     async def delete_thread(self, thread_id: str) -> None:
         store = await self._user.open()
         if not self._is_in_store:
-            async for element in store.elements.iter(thread_id):
+            async for element in store.threads.elements.iter(thread_id):
                 await self._delete_file(element)
         await store.threads.delete(thread_id)
 
     async def get_favorite_steps(self, user_id: str) -> list[StepDict]:
         store = await self._user.open()
-        return [to_step(message) async for message in store.messages.iter_pinned(user_id)]
+        return [to_step(message) async for message in store.threads.messages.iter_pinned(user_id)]
 
     async def set_step_favorite(self, step_dict: StepDict, favorite: bool) -> StepDict:
         metadata = {**(step_dict.get("metadata") or {}), "favorite": favorite}
@@ -235,7 +235,7 @@ class MongoDataLayer(BaseDataLayer):
         async with _kept("step", step["id"]):
             store = await self._user.open()
             members = from_step(step, begins=begins)
-            await store.messages.merge(step["threadId"], step["id"], begins=begins, **members)
+            await store.threads.messages.merge(step["threadId"], step["id"], begins=begins, **members)
 
     async def _find_thread(self, thread_id: str) -> models.Thread | None:
         store = await self._user.open()

@@ -73,7 +73,7 @@ class GridFSStorageClient(BaseStorageClient):
         overwrite: bool = True,
         content_disposition: str | None = None,
     ) -> dict[str, Any]:
-        files = (await self._user.open()).files
+        files = (await self._user.open()).threads.files
         if not overwrite and await files.find(object_key) is not None:
             raise AlreadyExistsError("file", object_key)
         content = data.encode(errors="surrogatepass") if isinstance(data, str) else data
@@ -83,7 +83,7 @@ class GridFSStorageClient(BaseStorageClient):
 
     async def delete_file(self, object_key: str) -> bool:
         store = await self._user.open()
-        return await store.files.delete(object_key)
+        return await store.threads.files.delete(object_key)
 
     async def get_read_url(self, object_key: str) -> str:
         expires = datetime.now(UTC) + timedelta(seconds=storage_expiry_time)
@@ -120,7 +120,7 @@ class GridFSStorageClient(BaseStorageClient):
                 audience=_AUDIENCE,
                 options={"require": ["exp", "key"]},
             )["key"]
-            files = (await self._user.open()).files
+            files = (await self._user.open()).threads.files
             file = await files.get(key)
         except (jwt.InvalidTokenError, InvalidValueError, NotFoundError):
             return PlainTextResponse("Not found", 404, headers=_HEADERS)

@@ -149,7 +149,7 @@ class RoleMessage:
     def _candidates(cls, columns: Mapping[str, Any]) -> Iterator[RoleMessage]:
         given = {name: columns.get(name) for name in ("thread_id", "text", "role")}
         if "id" in columns:
-            found = isinstance(columns["id"], str) and cls._shelf.store.messages.find(columns["id"])
+            found = isinstance(columns["id"], str) and cls._shelf.store.threads.messages.find(columns["id"])
             return iter([cls.stored(found, cls._shelf)] if found and found.kind == MESSAGES else [])
         texts = {name: value for name, value in given.items() if isinstance(value, str)}
         return (cls.stored(message, cls._shelf) for message in cls._shelf.messages(**texts))

@@ -84,7 +84,7 @@ class Shelf:
             MongoStoreError: The store cannot be opened or does not answer.
         """
         data = None if role is None else {"role": role}
-        return self.store.messages.iter(thread_id, kind=MESSAGES, content=text, data=data)
+        return self.store.threads.messages.iter(thread_id, kind=MESSAGES, content=text, data=data)
 
     def put_message(
         self, message_id: str, thread_id: str | None, members: dict[str, Any], *, is_new: bool
@@ -110,7 +110,7 @@ class Shelf:
             for image, place in zip(images, kept, strict=True):
                 if not isinstance(place, str):
                     self._upload(place["file"], image, message_id, thread_id)
-            self.store.messages.merge(thread_id, message_id, begins=is_new, **given)
+            self.store.threads.messages.merge(thread_id, message_id, begins=is_new, **given)
         except UnavailableError:
             # It may have been stored all the same.
             raise
@@ -123,13 +123,13 @@ class Shelf:
         """Make files of a message go with a thread when it is deleted."""
         for key in keys:
             element = Element(id=key, thread_id=thread_id, message_id=message_id, file_key=key)
-            self.store.elements.upsert(element)
+            self.store.threads.elements.upsert(element)
 
     def drop_files(self, keys: list[str]) -> None:
         """Delete files of a message."""
         for key in keys:
-            if not self.store.elements.delete(key):
-                self.store.files.delete(key)
+            if not self.store.threads.elements.delete(key):
+                self.store.threads.files.delete(key)
 
     def image(self, kept: Kept) -> str:
         """Return the URL of an image of a stored message.
@@ -139,16 +139,16 @@ class Shelf:
         """
         if isinstance(kept, str):
             return kept
-        file = self.store.files.get(kept["file"])
-        content = b"".join(self.store.files.read(file.key))
+        file = self.store.threads.files.get(kept["file"])
+        content = b"".join(self.store.threads.files.read(file.key))
         return wrap(content, file.data["head"]) if "head" in file.data else content.decode()
 
     def _upload(self, key: str, image: str, message_id: str, thread_id: str | None) -> None:
         if unwrapped := unwrap(image):
             content, media_type, head = unwrapped
-            self.store.files.upload(key, content, content_type=media_type, data={"head": head})
+            self.store.threads.files.upload(key, content, content_type=media_type, data={"head": head})
         else:
-            self.store.files.upload(key, image.encode())
+            self.store.threads.files.upload(key, image.encode())
         if thread_id is not None:
             self.give_files([key], message_id, thread_id)
 

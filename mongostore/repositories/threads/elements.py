@@ -1,4 +1,4 @@
-"""What is shown beside the messages of threads; `store.elements`."""
+"""What is shown beside the messages of threads; `store.threads.elements`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mongostore.repositories.threads.upkeep import delete_elements, delete_files
 from mongostore.values import check_id
 
 
-class ElementRepository(Repository):
+class AsyncThreadElements(Repository):
     """What is shown beside messages. An element may come before its message and its thread."""
 
     @writes

@@ -1,4 +1,4 @@
-"""Files, in the layout of GridFS; `store.files`."""
+"""Files, in the layout of GridFS; `store.threads.files`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _NEWEST = [("uploadDate", -1)]
 
 
-class FileRepository(Repository):
+class AsyncFiles(Repository):
     """Files of any size, as every GridFS client reads them from the bucket `files`.
 
     They are written here and not by the driver's own GridFS classes, so that they work on every engine,

@@ -1,4 +1,4 @@
-"""The messages of threads, found by their own ids; `store.messages`."""
+"""The messages of threads, found by their own ids; `store.threads.messages`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.documents.threads import (
-    to_feedback,
-    to_stored_feedback,
     to_stored_message_members,
     to_thread_message,
 )
 from mongostore.errors import (
-    AlreadyExistsError,
     ConflictError,
     InvalidDocumentError,
     InvalidValueError,
     NotFoundError,
     UnsupportedError,
 )
-from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
+from mongostore.models import Page, ThreadMessage, ThreadMessageMembers
 from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.paging import Order
-from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
+from mongostore.repositories.threads.upkeep import delete_elements, record_vote, touch_thread
 from mongostore.values import check_flag, check_id, check_limit, check_members
 
 _ITER_PAGE = 500
@@ -34,7 +31,7 @@ _ORDER = Order("created_at")
 _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 
-class ThreadMessageRepository(Repository):
+class AsyncThreadMessages(Repository):
     """Messages and steps of threads.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
@@ -209,65 +206,12 @@ class ThreadMessageRepository(Repository):
                 return False
             await self._messages.delete_one({"_id": key}, session=session)
             if raw.get("feedback"):
-                await self._vote(raw["thread_id"], key, None, session)
+                await record_vote(self._connection, raw["thread_id"], key, None, session)
             return True
 
         was_there = await self._connection.engine.transact(remove)
         await delete_elements(self._connection, {"message_id": key})
         return was_there or current_call().attempt > 0
-
-    @writes
-    async def upsert_feedback(self, feedback: Feedback) -> Feedback:
-        """Store the feedback of a message, or replace it, which keeps its id.
-
-        Returns:
-            The feedback as it is stored.
-
-        Raises:
-            NotFoundError: There is no such message.
-            AlreadyExistsError: The id is that of another message's feedback.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: The message would take too much with it.
-        """
-        given = to_stored_feedback(feedback)
-        key = check_id("message_id", feedback.message_id)
-
-        async def put(session: Any) -> Feedback:
-            raw = await self._messages.find_one(
-                {"_id": key}, {"thread_id": 1, "feedback": 1}, session=session
-            )
-            if raw is None:
-                raise NotFoundError("message", key)
-            stored = {**given, "id": (raw.get("feedback") or given)["id"]}
-            put_in = {"$set": {"feedback": stored}}
-            if not (await self._messages.update_one({"_id": key}, put_in, session=session)).matched_count:
-                raise NotFoundError("message", key)
-            await self._vote(raw["thread_id"], key, given["value"], session)
-            return to_feedback({"_id": key, "feedback": stored})
-
-        try:
-            return await self._connection.engine.transact(put)
-        except DuplicateKeyError:
-            raise AlreadyExistsError("feedback", given["id"]) from None
-
-    @writes
-    async def delete_feedback(self, feedback_id: str) -> bool:
-        """Delete a feedback and return whether it was there.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-        of_feedback = {"feedback.id": check_id("feedback_id", feedback_id)}
-
-        async def remove(session: Any) -> bool:
-            raw = await self._messages.find_one(of_feedback, {"thread_id": 1}, session=session)
-            if raw is None:
-                return False
-            await self._messages.update_one(of_feedback, {"$unset": {"feedback": ""}}, session=session)
-            await self._vote(raw["thread_id"], raw["_id"], None, session)
-            return True
-
-        return await self._connection.engine.transact(remove) or current_call().attempt > 0
 
     @property
     def _messages(self) -> Any:
@@ -370,15 +314,6 @@ class ThreadMessageRepository(Repository):
             # the other.
             await self._messages.delete_one({"_id": message_id, "thread_id": thread_id})
             raise
-
-    async def _vote(self, thread_id: str, message_id: str, value: int | None, session: Any) -> None:
-        """Note in a thread what is thought of one of its messages, by which lists of threads are filtered."""
-        threads = self._connection.collection("threads")
-        thread = {"_id": thread_id, "state": "open"}
-        await threads.update_one(thread, {"$pull": {"votes": {"message_id": message_id}}}, session=session)
-        if value is not None:
-            vote = {"message_id": message_id, "value": value}
-            await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
 
     async def _pinned(self, user_id: str) -> Any:
         threads = self._connection.collection("threads")

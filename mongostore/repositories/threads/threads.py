@@ -14,9 +14,22 @@ from mongostore.documents.stored import Raw, check_size, given
 from mongostore.documents.threads import check_vote, to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, Thread, ThreadMembers
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_call,
+    long_running,
+    reads,
+    settled_step,
+    writes,
+)
 from mongostore.repositories.paging import Order, Place
+from mongostore.repositories.threads.elements import AsyncThreadElements
+from mongostore.repositories.threads.feedback import AsyncThreadFeedback
+from mongostore.repositories.threads.files import AsyncFiles
+from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
+from mongostore.repositories.threads.users import AsyncUsers
 from mongostore.values import (
     check_flag,
     check_id,
@@ -42,14 +55,29 @@ _SAID = [
 ]
 
 
-class ThreadRepository(Repository):
+class AsyncThreads(Repository):
     """Threads of users, and those that nobody has claimed yet.
 
     A deleted thread stays deleted: for thirty days nothing that comes late brings it back. Ids are plain
     strings of at most 512 bytes. Beside the errors that it names, every verb raises `UnavailableError`
     when the server does not answer within the store's timeout, `AccessDeniedError` when the user lacks
     the right, and `NotOpenError` on a store that is not open.
+
+    Attributes:
+        messages: The messages and steps of threads.
+        elements: What is shown beside messages.
+        feedback: What users think of messages.
+        files: Files of any size, in GridFS.
+        users: The users that threads belong to.
     """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.messages = AsyncThreadMessages(connection)
+        self.elements = AsyncThreadElements(connection)
+        self.feedback = AsyncThreadFeedback(connection)
+        self.files = AsyncFiles(connection)
+        self.users = AsyncUsers(connection)
 
     @writes
     async def create(self, thread_id: str | None = None, **members: Unpack[ThreadMembers]) -> Thread:

@@ -1,4 +1,4 @@
-"""Users, known by their identifiers; `store.users`."""
+"""Users, known by their identifiers; `store.threads.users`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mongostore.repositories import Repository, current_call, reads, writes
 from mongostore.values import check_id, pack_object
 
 
-class UserRepository(Repository):
+class AsyncUsers(Repository):
     """Those whom threads belong to."""
 
     @writes
