@@ -35,6 +35,7 @@ from mongostore.models import (
     IntegrationStatus,
     Integrator,
     Lease,
+    ListOrder,
     Message,
     Observation,
     Page,
@@ -49,21 +50,28 @@ from mongostore.models import (
     SessionParticipant,
     Task,
     Thread,
+    ThreadFilter,
     ThreadMessage,
+    ThreadMessageFilter,
+    ThreadMessageUpdate,
     ThreadSummary,
+    ThreadUpdate,
     User,
     Verification,
     VerificationRequest,
     VoiceDelivery,
 )
+from mongostore.repositories.threads import AsyncThreads
 from mongostore.store import AsyncMongoStore
 from mongostore.sync import MongoStore
+from mongostore.sync.twins import Threads
 
 __all__ = [
     "AccessDeniedError",
     "AlreadyExistsError",
     "ApiKey",
     "AsyncMongoStore",
+    "AsyncThreads",
     "Binding",
     "Capability",
     "Change",
@@ -86,6 +94,7 @@ __all__ = [
     "InvalidDocumentError",
     "InvalidValueError",
     "Lease",
+    "ListOrder",
     "Message",
     "MongoStore",
     "MongoStoreError",
@@ -104,8 +113,13 @@ __all__ = [
     "SessionParticipant",
     "Task",
     "Thread",
+    "ThreadFilter",
     "ThreadMessage",
+    "ThreadMessageFilter",
+    "ThreadMessageUpdate",
     "ThreadSummary",
+    "ThreadUpdate",
+    "Threads",
     "UnavailableError",
     "UnsupportedError",
     "User",

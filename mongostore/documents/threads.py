@@ -259,7 +259,7 @@ def to_thread_message(raw: Raw) -> ThreadMessage:
 
 def to_feedback(raw: Raw) -> Feedback:
     """Return the feedback of a stored message as callers see it."""
-    return Feedback(message_id=raw["_id"], **raw["feedback"])
+    return Feedback(thread_id=raw.get("thread_id"), message_id=raw["_id"], **raw["feedback"])
 
 
 def check_vote(path: str, value: object) -> int:

@@ -43,12 +43,14 @@ from mongostore.models.threads import (
     Feedback,
     File,
     Thread,
-    ThreadMembers,
+    ThreadFilter,
     ThreadMessage,
-    ThreadMessageMembers,
+    ThreadMessageFilter,
+    ThreadMessageUpdate,
+    ThreadUpdate,
     User,
 )
-from mongostore.models.value import MintedId, Page
+from mongostore.models.value import ListOrder, MintedId, Page
 
 __all__ = [
     "ApiKey",
@@ -69,6 +71,7 @@ __all__ = [
     "Integrator",
     "Layout",
     "Lease",
+    "ListOrder",
     "Message",
     "MessageMembers",
     "MintedId",
@@ -87,10 +90,12 @@ __all__ = [
     "SessionParticipant",
     "Task",
     "Thread",
-    "ThreadMembers",
+    "ThreadFilter",
     "ThreadMessage",
-    "ThreadMessageMembers",
+    "ThreadMessageFilter",
+    "ThreadMessageUpdate",
     "ThreadSummary",
+    "ThreadUpdate",
     "User",
     "Verification",
     "VerificationRequest",

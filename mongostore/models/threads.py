@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
@@ -53,8 +54,12 @@ class Thread(Value):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class ThreadMembers(TypedDict, total=False):
-    """What a merge into a thread may be given; what is left out stays as it is."""
+class ThreadUpdate(TypedDict, total=False):
+    """The members of a thread that `create`, `ensure`, `update` and `merge` can set.
+
+    `unset` names keys to remove, as `metadata.<key>` or `data.<key>`; if it is given, even empty, None in
+    `metadata` is a value.
+    """
 
     kind: str | None
     owner_id: str | None
@@ -63,6 +68,18 @@ class ThreadMembers(TypedDict, total=False):
     tags: list[str]
     data: dict[str, Any]
     metadata: dict[str, Any]
+    unset: Sequence[str]
+
+
+class ThreadFilter(TypedDict, total=False):
+    """Which threads; those of a `vote` have feedback of this value on one of their messages."""
+
+    user_id: str
+    kind: str
+    owner_id: str
+    name: str
+    data: dict[str, Any]
+    vote: int
 
 
 class Feedback(Value):
@@ -70,10 +87,12 @@ class Feedback(Value):
 
     Attributes:
         id: Of its own; minted when not given, and kept when the feedback is replaced.
+        thread_id: The thread of the message, set by the store.
         value: Such as 0 for bad and 1 for good.
     """
 
     id: str = Field(default_factory=lambda: uuid4().hex)
+    thread_id: str | None = None
     message_id: str
     value: int
     comment: str | None = None
@@ -104,8 +123,8 @@ class ThreadMessage(Value):
     feedback: Feedback | None = None
 
 
-class ThreadMessageMembers(TypedDict, total=False):
-    """What a merge into a message may be given; what is left out stays as it is."""
+class ThreadMessageUpdate(TypedDict, total=False):
+    """The members of a thread's message that `merge` can set; in `data` None is a value."""
 
     kind: str | None
     parent_id: str | None
@@ -115,17 +134,27 @@ class ThreadMessageMembers(TypedDict, total=False):
     created_at: datetime
 
 
+class ThreadMessageFilter(TypedDict, total=False):
+    """Which messages of threads."""
+
+    kind: str
+    content: Any
+    data: dict[str, Any]
+    pinned: bool
+
+
 class Element(Value):
     """Something that is shown beside a message, such as an image.
 
     Attributes:
+        thread_id: The thread that it belongs to, set by the store.
         message_id: The message.
         file_key: The file that holds it, if one does.
         data: All else that belongs to it, any keys as they come.
     """
 
     id: str = Field(default_factory=lambda: uuid4().hex)
-    thread_id: str
+    thread_id: str | None = None
     message_id: str
     file_key: str | None = None
     data: dict[str, Any] = Field(default_factory=dict)

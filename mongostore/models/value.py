@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, overload
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, overload
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
@@ -14,6 +14,8 @@ from pydantic_core import CoreSchema, core_schema
 from mongostore.errors import InvalidDocumentError
 
 T = TypeVar("T")
+
+ListOrder = Literal["active", "created"]
 
 NEW_SECONDS = 3.0
 

@@ -244,10 +244,12 @@ class ThreadMessages(_Mirror[AsyncThreadMessages]):
     merge = mirror(AsyncThreadMessages.merge)
     get = mirror(AsyncThreadMessages.get)
     find = mirror(AsyncThreadMessages.find)
+    find_by_id = mirror(AsyncThreadMessages.find_by_id)
+    exists = mirror(AsyncThreadMessages.exists)
+    count = mirror(AsyncThreadMessages.count)
     list = mirror(AsyncThreadMessages.list)
     iter = mirror_iter(AsyncThreadMessages.iter, ahead=100)
-    iter_pinned = mirror_iter(AsyncThreadMessages.iter_pinned, ahead=100)
-    count = mirror(AsyncThreadMessages.count)
+    list_pinned = mirror(AsyncThreadMessages.list_pinned)
     delete = mirror(AsyncThreadMessages.delete)
 
 
@@ -255,6 +257,8 @@ class ThreadFeedback(_Mirror[AsyncThreadFeedback]):
     """Blocking twin of `AsyncThreadFeedback`."""
 
     upsert = mirror(AsyncThreadFeedback.upsert)
+    find = mirror(AsyncThreadFeedback.find)
+    find_by_id = mirror(AsyncThreadFeedback.find_by_id)
     delete = mirror(AsyncThreadFeedback.delete)
 
 
@@ -264,6 +268,8 @@ class ThreadElements(_Mirror[AsyncThreadElements]):
     upsert = mirror(AsyncThreadElements.upsert)
     get = mirror(AsyncThreadElements.get)
     find = mirror(AsyncThreadElements.find)
+    find_by_id = mirror(AsyncThreadElements.find_by_id)
+    list = mirror(AsyncThreadElements.list)
     iter = mirror_iter(AsyncThreadElements.iter, ahead=100)
     delete = mirror(AsyncThreadElements.delete)
 
@@ -274,17 +280,27 @@ class Files(_Mirror[AsyncFiles]):
     upload = mirror(AsyncFiles.upload)
     get = mirror(AsyncFiles.get)
     find = mirror(AsyncFiles.find)
-    read = mirror_iter(AsyncFiles.read, ahead=100)
+    exists = mirror(AsyncFiles.exists)
+    list = mirror(AsyncFiles.list)
+    iter = mirror_iter(AsyncFiles.iter, ahead=100)
+    read = mirror(AsyncFiles.read)
+    iter_content = mirror_iter(AsyncFiles.iter_content, ahead=100)
     delete = mirror(AsyncFiles.delete)
 
 
 class Users(_Mirror[AsyncUsers]):
     """Blocking twin of `AsyncUsers`."""
 
+    create = mirror(AsyncUsers.create)
+    ensure = mirror(AsyncUsers.ensure)
     upsert = mirror(AsyncUsers.upsert)
     get = mirror(AsyncUsers.get)
     find = mirror(AsyncUsers.find)
     find_by_identifier = mirror(AsyncUsers.find_by_identifier)
+    count = mirror(AsyncUsers.count)
+    list = mirror(AsyncUsers.list)
+    iter = mirror_iter(AsyncUsers.iter, ahead=100)
+    delete = mirror(AsyncUsers.delete)
 
 
 class Threads(_Mirror[AsyncThreads]):
@@ -301,11 +317,15 @@ class Threads(_Mirror[AsyncThreads]):
         self.users = Users(store, lambda core: find(core).users)
 
     create = mirror(AsyncThreads.create)
-    merge = mirror(AsyncThreads.merge)
+    ensure = mirror(AsyncThreads.ensure)
     get = mirror(AsyncThreads.get)
     find = mirror(AsyncThreads.find)
+    exists = mirror(AsyncThreads.exists)
+    count = mirror(AsyncThreads.count)
     list = mirror(AsyncThreads.list)
     iter = mirror_iter(AsyncThreads.iter, ahead=100)
+    update = mirror(AsyncThreads.update)
+    merge = mirror(AsyncThreads.merge)
     delete = mirror(AsyncThreads.delete)
 
 
@@ -313,7 +333,9 @@ class Keys(_Mirror[AsyncKeys]):
     """Blocking twin of `AsyncKeys`."""
 
     create = mirror(AsyncKeys.create)
+    get = mirror(AsyncKeys.get)
+    find = mirror(AsyncKeys.find)
     verify = mirror(AsyncKeys.verify)
+    count = mirror(AsyncKeys.count)
     list = mirror(AsyncKeys.list)
     delete = mirror(AsyncKeys.delete)
-    count = mirror(AsyncKeys.count)

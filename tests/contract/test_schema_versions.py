@@ -52,9 +52,9 @@ async def fill(store: AsyncMongoStore) -> None:
     await store.sessions.append_chat_turns("s", "p", [ChatTurn(role="user", content="turn")])
     user = await store.threads.users.upsert("ada", metadata={"k": 1})
     await store.threads.create("t", user_id=user.id, name="n", tags=["x"], data={"k": {"$a": 1}})
-    await store.threads.messages.merge("t", "m", begins=True, content="hi", data={"k": 1}, created_at=T)
-    await store.threads.feedback.upsert(Feedback(id="f", message_id="m", value=1))
-    await store.threads.elements.upsert(Element(id="x", thread_id="t", message_id="m", data={"k": 1}))
+    await store.threads.messages.merge("t", "m", only_missing=True, content="hi", data={"k": 1}, created_at=T)
+    await store.threads.feedback.upsert("t", Feedback(id="f", message_id="m", value=1))
+    await store.threads.elements.upsert("t", Element(id="x", thread_id="t", message_id="m", data={"k": 1}))
     await store.keys.create(name="k", namespaces=["a"])
 
 
@@ -75,14 +75,18 @@ CHANGES: list[tuple[str, str, Verb]] = [
     ("sessions", "truncate", lambda s: s.sessions.truncate("s")),
     ("sessions", "delete", lambda s: s.sessions.delete("s")),
     ("sessions", "purge", lambda s: s.sessions.purge("s")),
-    ("users", "upsert", lambda s: s.users.upsert("ada", metadata={"k": 2})),
+    ("users", "upsert", lambda s: s.threads.users.upsert("ada", metadata={"k": 2})),
     ("threads", "merge", lambda s: s.threads.merge("t", name="new")),
-    ("threads", "new message", lambda s: s.messages.merge("t", "new", content="new")),
+    ("threads", "new message", lambda s: s.threads.messages.merge("t", "new", content="new")),
     ("threads", "delete", lambda s: s.threads.delete("t")),
-    ("messages", "merge", lambda s: s.messages.merge("t", "m", content="new")),
-    ("messages", "feedback", lambda s: s.feedback.upsert(Feedback(message_id="m", value=0))),
-    ("messages", "delete", lambda s: s.messages.delete("m")),
-    ("elements", "upsert", lambda s: s.elements.upsert(Element(id="x", thread_id="t", message_id="m"))),
+    ("messages", "merge", lambda s: s.threads.messages.merge("t", "m", content="new")),
+    ("messages", "feedback", lambda s: s.threads.feedback.upsert("t", Feedback(message_id="m", value=0))),
+    ("messages", "delete", lambda s: s.threads.messages.delete("t", "m")),
+    (
+        "elements",
+        "upsert",
+        lambda s: s.threads.elements.upsert("t", Element(id="x", thread_id="t", message_id="m")),
+    ),
     ("rooms", "update", lambda s: s.rooms.update("r", metadata={"k": 1})),
     ("rooms", "replace", lambda s: s.rooms.replace(Room(id="r"))),
     ("rooms", "commit", lambda s: s.events.commit(Event(room_id="r", channel_id="c"))),
@@ -183,7 +187,7 @@ async def read_all(store: AsyncMongoStore) -> None:
     assert (await store.sessions.list_chat_turns("s", "p")).items[0].content == "turn"
     user = await store.threads.users.find_by_identifier("ada")
     assert user is not None
-    assert [thread.data for thread in (await store.threads.list(user.id)).items] == [{"k": {"$a": 1}}]
+    assert [thread.data for thread in (await store.threads.list(user_id=user.id)).items] == [{"k": {"$a": 1}}]
     assert "m" in [one.id async for one in store.threads.messages.iter("t")]
     assert [one.id async for one in store.threads.elements.iter("t")] == ["x"]
     assert (await store.rooms.get("r")).id == "r"

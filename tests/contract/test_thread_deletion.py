@@ -23,12 +23,12 @@ async def fill(store: AsyncMongoStore, thread_id: str, ada: str) -> None:
     await store.threads.create(thread_id, user_id=ada, name="n", data={"k": 1}, metadata={"k": 1}, tags=["x"])
     for number in range(3):
         message = f"{thread_id}-m{number}"
-        await store.threads.messages.merge(thread_id, message, begins=True, content="x", pinned=True)
-        await store.threads.feedback.upsert(Feedback(message_id=message, value=1))
+        await store.threads.messages.merge(thread_id, message, only_missing=True, content="x", pinned=True)
+        await store.threads.feedback.upsert(thread_id, Feedback(message_id=message, value=1))
         key = f"{thread_id}/{number}"
         await store.threads.files.upload(key, b"x" * 600_000)
         await store.threads.elements.upsert(
-            Element(id=key, thread_id=thread_id, message_id=message, file_key=key, data={"k": 1})
+            thread_id, Element(id=key, message_id=message, file_key=key, data={"k": 1})
         )
 
 
@@ -66,8 +66,10 @@ class TestThreadDeletion:
         assert await store.threads.find("t") is None
         assert await listed(store, ada) == ["other"]
         assert await listed(store, ada, vote=1) == ["other"]
-        assert await store.threads.messages.find("t-m0") is None
-        assert {message.thread_id async for message in store.threads.messages.iter_pinned(ada)} == {"other"}
+        assert await store.threads.messages.find_by_id("t-m0") is None
+        assert await store.threads.feedback.find("t", "t-m0") is None
+        pinned = await store.threads.messages.list_pinned(ada)
+        assert {message.thread_id for message in pinned} == {"other"}
         assert len([message async for message in store.threads.messages.iter("other")]) == 3
         assert [element.id async for element in store.threads.elements.iter("other")] == [
             "other/0",
@@ -75,7 +77,7 @@ class TestThreadDeletion:
             "other/2",
         ]
         assert await store.threads.files.find("t/0") is None
-        assert len(b"".join([piece async for piece in store.threads.files.read("other/2")])) == 600_000
+        assert len(await store.threads.files.read("other/2")) == 600_000
         await store.threads.delete("other")
         await assert_tombstones_alone(store, 2)
 
@@ -94,17 +96,17 @@ class TestThreadDeletion:
         for call in (
             store.threads.merge("t", metadata={"k": 1}),
             store.threads.merge("t", user_id=ada, name="n"),
-            store.threads.messages.merge("t", "t-m0", begins=True, content="x"),
+            store.threads.messages.merge("t", "t-m0", only_missing=True, content="x"),
             store.threads.messages.merge("t", "t-m0", content="x", pinned=True),
             store.threads.messages.merge("t", "new", content="x"),
-            store.threads.elements.upsert(late),
+            store.threads.elements.upsert("t", late),
             store.threads.get("t"),
         ):
             with pytest.raises(NotFoundError) as caught:
                 await call
             assert (caught.value.kind, caught.value.id) == ("thread", "t")
         with pytest.raises(NotFoundError):
-            await store.threads.feedback.upsert(Feedback(message_id="t-m0", value=1))
+            await store.threads.feedback.upsert("t", Feedback(message_id="t-m0", value=1))
         with pytest.raises(AlreadyExistsError):
             await store.threads.create("t")
         assert await store.threads.find("t") is None
@@ -118,9 +120,7 @@ class TestThreadDeletion:
                 await store.threads.find("nothing")
             await store.threads.files.upload(name, b"x")
             with suppress(NotFoundError):
-                await store.threads.elements.upsert(
-                    Element(id=name, thread_id=name, message_id="m", file_key=name)
-                )
+                await store.threads.elements.upsert(name, Element(id=name, message_id="m", file_key=name))
 
         for pauses in range(12):
             name = f"t{pauses}"
@@ -143,7 +143,8 @@ class TestThreadDeletion:
             await store.threads.files.upload(key, b"x" * 300_000)
             for name in ("t/0", key):
                 await store.threads.elements.upsert(
-                    Element(id=name, thread_id="t", message_id="t-m0", file_key=key if name != key else None)
+                    "t",
+                    Element(id=name, thread_id="t", message_id="t-m0", file_key=key if name != key else None),
                 )
 
         async def keep_on(write: Write) -> set[type[BaseException]]:
@@ -160,14 +161,14 @@ class TestThreadDeletion:
         writes: list[Write] = [
             lambda n: store.threads.merge("t", metadata={f"k{n}": n}),
             lambda n: store.threads.merge("t", user_id=ada, name=str(n)),
-            lambda n: store.threads.messages.merge("t", f"new{n}", begins=True, content="x"),
+            lambda n: store.threads.messages.merge("t", f"new{n}", only_missing=True, content="x"),
             lambda n: store.threads.messages.merge("t", f"changed{n}", content="x", pinned=True),
             lambda n: store.threads.messages.merge("t", "t-m0", content="x" * n),
-            lambda n: store.threads.messages.merge("t", "t-m1", begins=True, content="x" * n),
+            lambda n: store.threads.messages.merge("t", "t-m1", only_missing=True, content="x" * n),
             lambda n: store.threads.messages.merge(
-                "t", "both", begins=bool(n % 2), content="x", data={str(n): n}
+                "t", "both", only_missing=bool(n % 2), content="x", data={str(n): n}
             ),
-            lambda n: store.threads.feedback.upsert(Feedback(message_id="t-m0", value=n)),
+            lambda n: store.threads.feedback.upsert("t", Feedback(message_id="t-m0", value=n)),
             element,
             lambda _: store.threads.create("t"),
         ]
@@ -221,5 +222,5 @@ async def test_the_file_goes_of_a_late_element_that_the_deletion_meets_first(
     await store.threads.delete("t")
     await store.threads.files.upload("f", b"x")
     with pytest.raises(NotFoundError):
-        await store.threads.elements.upsert(Element(id="e", thread_id="t", message_id="m", file_key="f"))
+        await store.threads.elements.upsert("t", Element(id="e", thread_id="t", message_id="m", file_key="f"))
     await assert_tombstones_alone(store)

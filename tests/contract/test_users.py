@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, DocumentTooLargeError, NotFoundError
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    DocumentTooLargeError,
+    InvalidDocumentError,
+    NotFoundError,
+)
 from tests.contract.oddities import NASTY, NO_IDS, refused, same
 
 
@@ -36,6 +42,47 @@ class TestUsers:
         assert {user.metadata["n"] for user in users} == {*range(20)}
         assert await store.engine.database["users"].count_documents({}) == 1
 
+    async def test_create_refuses_an_identifier_that_is_taken(self, store: AsyncMongoStore) -> None:
+        users = store.threads.users
+        outcomes = await asyncio.gather(
+            *(users.create("ada", metadata={"n": n}) for n in range(8)), return_exceptions=True
+        )
+        [created] = [one for one in outcomes if not isinstance(one, BaseException)]
+        assert sum(isinstance(one, AlreadyExistsError) for one in outcomes) == 7
+        assert created == await users.get(created.id) == await users.find_by_identifier("ada")
+        with pytest.raises(AlreadyExistsError) as caught:
+            await users.create("ada")
+        assert (caught.value.kind, caught.value.id) == ("user", "ada")
+
+    async def test_ensure_creates_once_and_ignores_later_metadata(self, store: AsyncMongoStore) -> None:
+        users = store.threads.users
+        made = await asyncio.gather(*(users.ensure("ada", metadata={"n": n}) for n in range(8)))
+        assert len({(user.id, user.metadata["n"]) for user in made}) == 1
+        assert made[0] == await users.get(made[0].id) == await users.ensure("ada", metadata={"k": 1})
+        assert (await users.ensure("ben")).metadata == {}
+
+    async def test_users_are_counted_listed_and_deleted(self, store: AsyncMongoStore) -> None:
+        users = store.threads.users
+        made = [await users.create(name) for name in ("c", "a", "b")]
+        await store.threads.create("t", user_id=made[0].id)
+        assert (await users.count(), await users.count(limit=2)) == (3, 2)
+        assert [user async for user in users.iter()] == made
+        assert [user async for user in users.iter(newest=True)] == made[::-1]
+        first = await users.list(limit=2)
+        rest = await users.list(limit=2, cursor=first.next_cursor)
+        assert ([*first], [*rest], rest.next_cursor) == (made[:2], made[2:], None)
+        assert (await users.list(newest=True)).items == made[::-1]
+        assert await users.delete(made[0].id)
+        assert not await users.delete(made[0].id)
+        assert await users.find(made[0].id) is None
+        assert (await store.threads.get("t")).user_id == made[0].id
+        await store.engine.database["users"].update_one({"identifier": "a"}, {"$set": {"created_at": "x"}})
+        errors: list[InvalidDocumentError] = []
+        assert [user async for user in users.iter(errors=errors)] == made[2:]
+        assert [error.id for error in errors] == [made[1].id]
+        with pytest.raises(InvalidDocumentError):
+            _ = [user async for user in users.iter()]
+
     async def test_identifiers_are_any_text_and_told_apart_exactly(self, store: AsyncMongoStore) -> None:
         identifiers = ["ada", "Ada", "ada ", "", "é", "e\u0301", "$where", "a.b", "nul\0", "x" * 512]
         made = [await store.threads.users.upsert(identifier) for identifier in identifiers]
@@ -61,9 +108,11 @@ class TestUsers:
 
     @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
     async def test_ids_are_plain_strings(self, store: AsyncMongoStore, bad: Any) -> None:
-        errors = await refused(store.threads.users.get(bad), store.threads.users.find(bad))
+        users = store.threads.users
+        errors = await refused(users.get(bad), users.find(bad), users.delete(bad))
         assert {error.path for error in errors} == {"user_id"}
-        errors = await refused(store.threads.users.upsert(bad), store.threads.users.find_by_identifier(bad))
+        calls = [users.upsert(bad), users.create(bad), users.ensure(bad), users.find_by_identifier(bad)]
+        errors = await refused(*calls)
         assert {error.path for error in errors} == {"identifier"}
 
     @pytest.mark.parametrize(

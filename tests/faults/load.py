@@ -231,7 +231,7 @@ class Stores:
             assert (await store.events.commit(event)).index is not None
 
         async def merge(id: str, text: str) -> None:
-            await store.threads.messages.merge(thread_id, id, begins=True, content="draft")
+            await store.threads.messages.merge(thread_id, id, only_missing=True, content="draft")
             await store.threads.messages.merge(thread_id, id, content=text)
 
         async def messages(of: str) -> Found:

@@ -71,7 +71,8 @@ async def threads(store: AsyncMongoStore) -> Facts:
 
 async def keys(store: AsyncMongoStore) -> Facts:
     for number in range(20):
-        key, token = await store.keys.create(name=f"{number}")
+        key = await store.keys.create(name=f"{number}")
+        token = key.token
     return {"token": token, "key_id": key.id, "cursor": (await store.keys.list(limit=10)).next_cursor}
 
 

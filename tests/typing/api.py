@@ -87,16 +87,19 @@ async def async_use_of_threads(store: AsyncMongoStore) -> None:
     assert_type(await store.threads.users.upsert("ada@example.com"), User)
     await store.threads.merge("t", name="First", metadata={"k": None})
     await store.threads.messages.merge("t", "m", content="hi", data={"type": "user_message"})
-    assert_type(await store.threads.list("u", search="hi"), Page[Thread])
-    async for message in store.threads.messages.iter("t"):
+    assert_type(await store.threads.list(user_id="u", text="hi"), Page[Thread])
+    assert_type(await store.threads.update("t", unset=["metadata.k"]), Thread)
+    assert_type(await store.threads.messages.list_pinned("u"), Page[ThreadMessage])
+    assert_type(await store.threads.files.read("key"), bytes)
+    async for message in store.threads.messages.iter("t", errors=[]):
         assert_type(message, ThreadMessage)
     assert_type(await store.threads.files.upload("key", b"content"), File)
-    async for piece in store.threads.files.read("key", start=1, end=2):
+    async for piece in store.threads.files.iter_content("key", start=1, end=2):
         assert_type(piece, bytes)
 
 
 async def async_use_of_keys(store: AsyncMongoStore) -> None:
-    assert_type(await store.keys.create(name="n", namespaces=["acme"]), tuple[ApiKey, str])
+    assert_type(await store.keys.create(name="n", namespaces=["acme"]), ApiKey)
     assert_type(await store.keys.verify("token"), ApiKey | None)
     assert_type(await store.keys.list(limit=10), Page[ApiKey])
 
@@ -117,5 +120,5 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
     for binding in store.bindings.iter("r"):
         assert_type(binding, Binding)
-    for piece in store.threads.files.read("key"):
+    for piece in store.threads.files.iter_content("key"):
         assert_type(piece, bytes)

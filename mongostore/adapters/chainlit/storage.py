@@ -74,7 +74,7 @@ class GridFSStorageClient(BaseStorageClient):
         content_disposition: str | None = None,
     ) -> dict[str, Any]:
         files = (await self._user.open()).threads.files
-        if not overwrite and await files.find(object_key) is not None:
+        if not overwrite and await files.exists(object_key):
             raise AlreadyExistsError("file", object_key)
         content = data.encode(errors="surrogatepass") if isinstance(data, str) else data
         notes = {"content_disposition": content_disposition} if content_disposition else {}
@@ -135,7 +135,7 @@ class GridFSStorageClient(BaseStorageClient):
         headers["Content-Length"] = str(end - start)
         if request.method == "HEAD":
             return Response(status_code=206 if span else 200, headers=headers)
-        content = files.read(key, start=start, end=end)
+        content = files.iter_content(key, start=start, end=end)
         return StreamingResponse(content, 206 if span else 200, headers=headers)
 
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import InvalidValueError, NotFoundError
-from mongostore.models import File
+from mongostore.models import File, Page
 from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
 from mongostore.repositories.threads.upkeep import delete_files, delete_versions
-from mongostore.values import check_id, check_offset, pack_object, unpack
+from mongostore.values import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_offset,
+    from_token,
+    pack_object,
+    to_token,
+    unpack,
+)
 
 CHUNK_BYTES = 255 * 1024
 # Together below the size of one message to a server.
 _CHUNKS_AT_ONCE = 32
 _UNTYPED = "application/octet-stream"
+_ITER_PAGE = 500
 _MILLISECOND = timedelta(milliseconds=1)
 _NEWEST = [("uploadDate", -1)]
 
@@ -37,11 +48,11 @@ class AsyncFiles(Repository):
         content_type: str = _UNTYPED,
         data: dict[str, Any] | None = None,
     ) -> File:
-        """Store a file, in the place of one that has the key: readers see the one or the other, whole.
+        """Store a file, or replace the one with that key; readers see the one or the other, whole.
 
         Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: The data take more than a document can hold.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If the data take more than a document can hold.
         """
         call, key = current_call(), check_id("key", key)
         if not isinstance(content, bytes):
@@ -83,8 +94,8 @@ class AsyncFiles(Repository):
         """Return what is known of a file.
 
         Raises:
-            NotFoundError: There is no such file.
-            InvalidValueError: The key is no plain string.
+            NotFoundError: If there is no such file.
+            InvalidValueError: If the key is no plain string.
         """
         file = await self.find(key)
         if file is None:
@@ -93,16 +104,70 @@ class AsyncFiles(Repository):
 
     @reads
     async def find(self, key: str) -> File | None:
-        """Return what is known of a file, None where there is none.
+        """Return what is known of a file; None if there is none.
 
         Raises:
-            InvalidValueError: The key is no plain string.
+            InvalidValueError: If the key is no plain string.
         """
         raw = await self._newest(key)
         return None if raw is None else _to_file(raw)
 
+    @reads
+    async def exists(self, key: str) -> bool:
+        """Return whether there is such a file.
+
+        Raises:
+            InvalidValueError: If the key is no plain string.
+        """
+        return await self._files.find_one({"filename": check_id("key", key)}, {"_id": 1}) is not None
+
+    @reads
+    async def list(
+        self, *, prefix: str = "", newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[File]:
+        """Return a page of the files whose keys begin so, by key.
+
+        Args:
+            prefix: How their keys begin.
+            newest: Whether the last key comes first.
+            limit: How many at most, 1 to 1,000.
+            cursor: The `next_cursor` of the page before.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        check_limit("limit", limit)
+        direction = -1 if check_flag("newest", newest) else 1
+        raws = await self._page(_with_prefix(prefix), _decode(cursor), direction, limit + 1)
+        more = len(raws) > limit
+        files = {raw["filename"]: _to_file(raw) for raw in raws[:limit]}
+        return Page([*files.values()], to_token([raws[limit - 1]["filename"]]) if more else None)
+
     @long_running
-    async def read(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def iter(self, *, prefix: str = "") -> AsyncIterator[File]:
+        """Yield the files whose keys begin so, by key.
+
+        Raises:
+            InvalidValueError: If the prefix is no plain string.
+        """
+        where, behind = _with_prefix(prefix), None
+        while raws := await settled_step(self._connection, self._page, where, behind, 1, _ITER_PAGE):
+            for file in {raw["filename"]: _to_file(raw) for raw in raws}.values():
+                yield file
+            behind = raws[-1]["filename"]
+
+    @long_running
+    async def read(self, key: str) -> bytes:
+        """Return the whole content of a file.
+
+        Raises:
+            NotFoundError: If there is no such file, or it is deleted or replaced while it is read.
+            InvalidValueError: If the key is no plain string.
+        """
+        return b"".join([piece async for piece in self.iter_content(key)])
+
+    @long_running
+    async def iter_content(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield the content of a file, piece by piece.
 
         Args:
@@ -111,8 +176,8 @@ class AsyncFiles(Repository):
             end: The byte behind the last one; None for all.
 
         Raises:
-            NotFoundError: There is no such file, or it is deleted or replaced while it is read.
-            InvalidValueError: An argument is of the wrong type or out of range.
+            NotFoundError: If there is no such file, or it is deleted or replaced while it is read.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
         check_offset("start", start)
         raw, chunk = await settled_step(self._connection, self._opened, key, start)
@@ -135,7 +200,7 @@ class AsyncFiles(Repository):
         """Delete a file and return whether it was there.
 
         Raises:
-            InvalidValueError: The key is no plain string.
+            InvalidValueError: If the key is no plain string.
         """
         deleted = await delete_files(self._connection, check_id("key", key))
         return deleted or current_call().attempt > 0
@@ -157,11 +222,19 @@ class AsyncFiles(Repository):
             raws = await found.to_list()
         return sorted(raws, key=lambda raw: (raw["uploadDate"], str(raw["_id"])), reverse=True)
 
+    async def _page(self, where: Raw, behind: str | None, direction: int, limit: int) -> Any:
+        """Return the first files behind a key; of two versions of one the last is the one that counts."""
+        if behind is not None:
+            where = {"$and": [where, {"filename": {"$gt" if direction > 0 else "$lt": behind}}]}
+        order = [("filename", direction), ("uploadDate", direction)]
+        async with self._files.find(where, sort=order, limit=limit, batch_size=limit + 1) as found:
+            return await found.to_list()
+
     async def _opened(self, key: str, start: int) -> tuple[Raw, Raw | None]:
         """Return a file and the chunk that a byte of it is in.
 
         Raises:
-            NotFoundError: There is no such file.
+            NotFoundError: If there is no such file.
         """
         replaced = None
         while True:
@@ -177,6 +250,20 @@ class AsyncFiles(Repository):
     async def _chunk(self, file_id: Any, n: int) -> Raw | None:
         found: Raw | None = await self._chunks.find_one({"files_id": file_id, "n": n}, {"data": 1})
         return found
+
+
+def _with_prefix(prefix: str) -> Raw:
+    pattern = re.escape(check_id("prefix", prefix)).replace("\0", "\\x00")
+    return {"filename": {"$regex": f"^{pattern}"} if prefix else {"$gte": ""}}
+
+
+def _decode(cursor: object) -> str | None:
+    if cursor is None:
+        return None
+    match from_token(cursor):
+        case [str(key)]:
+            return check_id("cursor", key)
+    raise InvalidValueError("cursor", "is not one that a page gave")
 
 
 def _to_file(raw: Raw) -> File:
