@@ -126,14 +126,6 @@ class AsyncKeys(Repository):
     async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
         """Return a page of the keys, expired ones too, in the order of their creation.
 
-        Args:
-            newest: Whether the newest come first.
-            limit: How many at most, 1 to 1,000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; keys that cannot be read are in its `errors`.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """

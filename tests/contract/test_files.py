@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import os
 import tracemalloc
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +100,45 @@ class TestFiles:
             with pytest.raises(InvalidValueError) as caught:
                 await read(store, "k", **bounds)
             assert caught.value.path == path
+
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_a_file_is_uploaded_from_whatever_holds_it(
+        self, store: AsyncMongoStore, size: int, tmp_path: Path
+    ) -> None:
+        content = os.urandom(size)
+        (path := tmp_path / "file").write_bytes(content)
+        pieces = [content[start : start + 100_000] for start in range(0, size, 100_000)]
+
+        async def flow() -> AsyncIterator[bytes]:
+            for piece in pieces:
+                yield piece
+
+        with path.open("rb") as file:
+            for source in (path, file, io.BytesIO(content), pieces, iter(pieces), flow(), [b"", content]):
+                stored = await store.threads.files.upload("k", source)
+                assert stored == await store.threads.files.get("k")
+                assert (stored.size, await store.threads.files.read("k")) == (size, content)
+            assert not file.closed
+        assert await counts(store) == (1, -(-size // CHUNK_BYTES))
+
+    @pytest.mark.parametrize("failure", [OSError("gone"), "text", 5, bytearray(b"x")], ids=repr)
+    async def test_a_content_that_fails_leaves_nothing(self, store: AsyncMongoStore, failure: Any) -> None:
+        def flow() -> Iterator[Any]:
+            yield b"x" * 40 * CHUNK_BYTES
+            if isinstance(failure, BaseException):
+                raise failure
+            yield failure
+
+        await store.threads.files.upload("k", b"old")
+        with pytest.raises(OSError if isinstance(failure, OSError) else InvalidValueError):
+            await store.threads.files.upload("k", flow())
+        assert await store.threads.files.read("k") == b"old"
+        assert await counts(store) == (1, 1)
+
+    async def test_no_file_at_a_path_is_told_as_it_is(self, store: AsyncMongoStore, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            await store.threads.files.upload("k", tmp_path / "none")
+        assert await counts(store) == (0, 0)
 
     async def test_unknown_files(self, store: AsyncMongoStore) -> None:
         assert await store.threads.files.find("x") is None
@@ -373,6 +415,26 @@ async def test_20_mib_are_read_piece_by_piece(store: AsyncMongoStore) -> None:
     finally:
         tracemalloc.stop()
     assert position == len(content)
+
+
+async def test_20_mib_are_uploaded_piece_by_piece(store: AsyncMongoStore) -> None:
+    piece = os.urandom(MiB)
+    sizes = []
+
+    def flow() -> Iterator[bytes]:
+        for _ in range(20):
+            yield piece
+            sizes.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        stored = await store.threads.files.upload("k", flow())
+    finally:
+        tracemalloc.stop()
+    assert stored.size == 20 * MiB
+    # The embedded engine keeps in memory all that is stored.
+    if store.engine.shared:
+        assert max(sizes) < 16 * MiB
 
 
 async def test_an_upload_by_a_slow_clock_takes_the_place_all_the_same(store: AsyncMongoStore) -> None:

@@ -13,10 +13,9 @@ from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
 from mongostore.repositories import Repository, current_call, long_running, reads, writes
-from mongostore.repositories.paging import Order
-from mongostore.repositories.threads.pages import iterate, read_page
+from mongostore.repositories.threads.pages import by_creation, iterate, read_page
 from mongostore.repositories.threads.upkeep import delete_elements, delete_files, touch_thread
-from mongostore.values import check_flag, check_id
+from mongostore.values import check_id
 
 
 class AsyncThreadElements(Repository):
@@ -114,7 +113,9 @@ class AsyncThreadElements(Repository):
         where: Raw = {"thread_id": check_id("thread_id", thread_id)}
         if message_id is not None:
             where["message_id"] = check_id("message_id", message_id)
-        return await read_page(self._connection, "elements", where, _order(newest), limit, cursor, to_element)
+        return await read_page(
+            self._connection, "elements", where, by_creation(newest), limit, cursor, to_element
+        )
 
     @long_running
     async def iter(
@@ -135,7 +136,7 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If an element cannot be read and `errors` is not given.
         """
-        where, order = {"thread_id": check_id("thread_id", thread_id)}, _order(newest)
+        where, order = {"thread_id": check_id("thread_id", thread_id)}, by_creation(newest)
         async for element in iterate(self._connection, "elements", where, order, to_element, errors):
             yield element
 
@@ -177,7 +178,3 @@ class AsyncThreadElements(Repository):
 
 def _key(thread_id: str, element_id: str) -> Raw:
     return {"_id": check_id("element_id", element_id), "thread_id": check_id("thread_id", thread_id)}
-
-
-def _order(newest: bool) -> Order:
-    return Order("created_at", rising=not check_flag("newest", newest))

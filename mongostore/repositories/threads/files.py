@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from mongostore.documents.stored import Raw, check_size
-from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
 from mongostore.models import File, Page
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
+from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, step, writes
+from mongostore.repositories.threads.content import Content, chunks_of
 from mongostore.repositories.threads.upkeep import delete_files, delete_versions
 from mongostore.values import (
     check_flag,
@@ -36,31 +39,35 @@ class AsyncFiles(Repository):
     """Files of any size, as every GridFS client reads them from the bucket `files`.
 
     They are written here and not by the driver's own GridFS classes, so that they work on every engine,
-    within the store's timeout and with the right to insert alone.
+    with the right to insert alone. The store's timeout bounds each step of an upload or a download.
     """
 
-    @writes
+    @long_running
     async def upload(
         self,
         key: str,
-        content: bytes,
+        content: Content,
         *,
         content_type: str = _UNTYPED,
         data: dict[str, Any] | None = None,
     ) -> File:
         """Store a file, or replace the one with that key; readers see the one or the other, whole.
 
+        Args:
+            key: The file.
+            content: Bytes, a path, an open file, or an iterator of bytes; these are read piece by piece.
+            content_type: Its media type.
+            data: What else is to be known of the file.
+
         Raises:
-            InvalidValueError: If a value cannot be stored.
+            InvalidValueError: If a value cannot be stored, or the content does not consist of bytes.
             DocumentTooLargeError: If the data take more than a document can hold.
+            OSError: If the content cannot be read.
         """
-        call, key = current_call(), check_id("key", key)
-        if not isinstance(content, bytes):
-            raise InvalidValueError("content", f"must be bytes, not {type(content).__name__}")
-        document = {
-            "_id": call.token,
-            "filename": key,
-            "length": len(content),
+        document: Raw = {
+            "_id": uuid4().hex,
+            "filename": check_id("key", key),
+            "length": 0,
             "chunkSize": CHUNK_BYTES,
             "metadata": {
                 "content_type": check_id("content_type", content_type),
@@ -68,26 +75,24 @@ class AsyncFiles(Repository):
             },
         }
         check_size("the file's data", document)
-        if call.attempt:
-            await self._chunks.delete_many({"files_id": call.token})
-        view = memoryview(content)
-        starts = range(0, len(content), CHUNK_BYTES)
-        for first in range(0, len(starts), _CHUNKS_AT_ONCE):
-            await self._chunks.insert_many(
-                [
-                    {"files_id": call.token, "n": n, "data": bytes(view[start : start + CHUNK_BYTES])}
-                    for n, start in enumerate(starts[first : first + _CHUNKS_AT_ONCE], first)
-                ]
-            )
-        # A clock that is behind must not make it older than what it replaces.
-        dates = [_utc(raw["uploadDate"]) + _MILLISECOND for raw in await self._versions(key)]
-        document["uploadDate"] = max([_now(), *dates])
-        # Last, since a file is there as soon as this is; again if nobody knows whether it was.
-        await self._files.replace_one({"_id": call.token}, document, upsert=True)
-        # Of uploads at the same time all find the same one to be the newest.
-        older = (await self._versions(key))[1:]
-        await delete_versions(self._connection, [raw["_id"] for raw in older])
-        return _to_file(document)
+        chunks: builtins.list[Raw] = []
+        n = 0
+        try:
+            async for chunk in chunks_of(content, CHUNK_BYTES):
+                chunks.append({"files_id": document["_id"], "n": n, "data": chunk})
+                document["length"] += len(chunk)
+                n += 1
+                if len(chunks) == _CHUNKS_AT_ONCE:
+                    await step(self._connection, self._insert, chunks)
+                    chunks.clear()
+            if chunks:
+                await step(self._connection, self._insert, chunks)
+        except Exception as error:
+            # Chunks without a file would stay for ever; a server that does not answer cannot delete them.
+            if n and not isinstance(error, UnavailableError):
+                await step(self._connection, delete_versions, self._connection, [document["_id"]])
+            raise
+        return await step(self._connection, self._show, document)
 
     @reads
     async def get(self, key: str) -> File:
@@ -212,6 +217,24 @@ class AsyncFiles(Repository):
     @property
     def _chunks(self) -> Any:
         return self._connection.engine.database["files.chunks"]
+
+    async def _insert(self, chunks: builtins.list[Raw]) -> None:
+        if current_call().attempt:
+            lost = {"files_id": chunks[0]["files_id"], "n": {"$gte": chunks[0]["n"]}}
+            await self._chunks.delete_many(lost)
+        await self._chunks.insert_many(chunks)
+
+    async def _show(self, document: Raw) -> File:
+        """Put a file in the place of the one with its key."""
+        # A clock that is behind must not make it older than what it replaces.
+        dates = [_utc(raw["uploadDate"]) + _MILLISECOND for raw in await self._versions(document["filename"])]
+        document["uploadDate"] = max([_now(), *dates])
+        # Last, since a file is there as soon as this is; again if nobody knows whether it was.
+        await self._files.replace_one({"_id": document["_id"]}, document, upsert=True)
+        # Of uploads at the same time all find the same one to be the newest.
+        older = (await self._versions(document["filename"]))[1:]
+        await delete_versions(self._connection, [raw["_id"] for raw in older])
+        return _to_file(document)
 
     async def _newest(self, key: str) -> Raw | None:
         found: Raw | None = await self._files.find_one({"filename": check_id("key", key)}, sort=_NEWEST)

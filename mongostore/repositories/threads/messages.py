@@ -19,8 +19,7 @@ from mongostore.errors import (
 )
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
 from mongostore.repositories import Repository, current_call, long_running, reads, writes
-from mongostore.repositories.paging import Order
-from mongostore.repositories.threads.pages import count, find_page, iterate, read_page
+from mongostore.repositories.threads.pages import by_creation, count, find_page, iterate, read_page
 from mongostore.repositories.threads.upkeep import delete_elements, record_vote, touch_thread
 from mongostore.values import check_flag, check_id, check_limit, check_members, to_micros
 
@@ -157,7 +156,7 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         filter = {"thread_id": check_id("thread_id", thread_id), **_filter(where)}
-        order = _order(newest)
+        order = by_creation(newest)
         page = await read_page(self._connection, "messages", filter, order, limit, cursor, to_thread_message)
         page.items = [message for message in page.items if _is_equal(message, where)]
         if newest:
@@ -187,7 +186,7 @@ class AsyncThreadMessages(Repository):
         """
         if thread_id is None and "kind" not in where:
             raise InvalidValueError("thread_id", "must be given, or a kind")
-        filter, order = _filter(where), _order(newest)
+        filter, order = _filter(where), by_creation(newest)
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)
         async for message in iterate(self._connection, "messages", filter, order, to_thread_message, errors):
@@ -217,7 +216,7 @@ class AsyncThreadMessages(Repository):
         with_pinned = {"user_id": check_id("user_id", user_id), "has_pinned": True, "state": "open"}
         async with threads.find(with_pinned, {"_id": 1}) as found:
             ids = [raw["_id"] for raw in await found.to_list()]
-        order = _order(newest)
+        order = by_creation(newest)
         where: Raw = {"thread_id": {"$in": ids}, "pinned": True}
         if place := order.decode(cursor):
             # In one piece, of which an index still merges the threads in their order.
@@ -234,7 +233,9 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If it is no message that a list has shown.
         """
         shown = given("message", message, ThreadMessage)
-        return _order(False).cursor((to_micros("created_at", shown.created_at), check_id("id", shown.id)))
+        return by_creation(False).cursor(
+            (to_micros("created_at", shown.created_at), check_id("id", shown.id))
+        )
 
     @writes
     async def delete(self, thread_id: str | None, message_id: str) -> bool:
@@ -369,10 +370,6 @@ class AsyncThreadMessages(Repository):
 
 def _key(thread_id: str | None, message_id: str) -> Raw:
     return {"_id": check_id("message_id", message_id), "thread_id": thread_id}
-
-
-def _order(newest: bool) -> Order:
-    return Order("created_at", rising=not check_flag("newest", newest))
 
 
 def _filter(where: ThreadMessageFilter) -> Raw:

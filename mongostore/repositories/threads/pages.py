@@ -10,9 +10,18 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page
 from mongostore.repositories import Connection, settled_step
 from mongostore.repositories.paging import Order
-from mongostore.values import check_limit, check_list
+from mongostore.values import check_flag, check_limit, check_list
 
 V = TypeVar("V")
+
+
+def by_creation(newest: bool) -> Order:
+    """Return the order of creation, or that from the end.
+
+    Raises:
+        InvalidValueError: If `newest` is no bool.
+    """
+    return Order("created_at", rising=not check_flag("newest", newest))
 
 
 async def find_page(connection: Connection, name: str, filter: Raw, order: Order, limit: int) -> list[Raw]:

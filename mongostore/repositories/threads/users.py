@@ -14,9 +14,8 @@ from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, User
 from mongostore.repositories import Repository, current_call, long_running, reads, was_there, writes
-from mongostore.repositories.paging import Order
-from mongostore.repositories.threads.pages import count, iterate, read_page
-from mongostore.values import check_flag, check_id, pack_object
+from mongostore.repositories.threads.pages import by_creation, count, iterate, read_page
+from mongostore.values import check_id, pack_object
 
 
 class AsyncUsers(Repository):
@@ -113,18 +112,10 @@ class AsyncUsers(Repository):
     async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[User]:
         """Return a page of users, in the order of their creation.
 
-        Args:
-            newest: Whether the newest come first.
-            limit: How many at most, 1 to 1,000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; users that cannot be read are in its `errors`.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        return await read_page(self._connection, "users", {}, _order(newest), limit, cursor, to_user)
+        return await read_page(self._connection, "users", {}, by_creation(newest), limit, cursor, to_user)
 
     @long_running
     async def iter(
@@ -140,7 +131,7 @@ class AsyncUsers(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a user cannot be read and `errors` is not given.
         """
-        async for user in iterate(self._connection, "users", {}, _order(newest), to_user, errors):
+        async for user in iterate(self._connection, "users", {}, by_creation(newest), to_user, errors):
             yield user
 
     @writes
@@ -178,7 +169,3 @@ def _metadata(metadata: dict[str, Any] | None) -> Raw:
     packed: Raw = pack_object("metadata", {} if metadata is None else metadata)
     check_size("the user's metadata", {"metadata": packed})
     return packed
-
-
-def _order(newest: bool) -> Order:
-    return Order("created_at", rising=not check_flag("newest", newest))
