@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
+from mongostore.models.fields import Id, Ids, Text, Time
 from mongostore.models.value import Value
 
 ALL_NAMESPACES = "*"
@@ -25,12 +25,12 @@ class ApiKey(Value):
             pickled with the key.
     """
 
-    id: str
-    name: str
-    owner_id: str | None = None
-    namespaces: list[str]
-    created_at: datetime
-    expires_at: datetime | None = None
+    id: Id
+    name: Text
+    owner_id: Id | None = None
+    namespaces: Ids
+    created_at: Time
+    expires_at: Time | None = None
     token: str | None = Field(default=None, exclude=True, repr=False)
 
     def allows(self, namespace: str) -> bool:

@@ -1,11 +1,13 @@
-"""The blocking twins of the repositories: one line a verb."""
+"""The blocking twins of the repositories: one line a verb.
+
+Type checkers read `twins.pyi` instead, which `python -m tests.stubs` writes from the async repositories.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
-from mongostore.portal import Mirrored, Portal, mirror, mirror_iter
+from mongostore.portal import Mirrored, mirror, mirror_iter
 from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import (
     BindingRepository,
@@ -30,43 +32,23 @@ from mongostore.repositories.threads import (
     AsyncUsers,
 )
 from mongostore.store import AsyncMongoStore
-
-C = TypeVar("C")
-
-
-class _Mirror(Generic[C]):
-    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
-
-    def __init__(self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], C]) -> None:
-        self._store = store
-        self._find = find
-        self._found: tuple[AsyncMongoStore, C] | None = None
-
-    @property
-    def core(self) -> C:
-        """The async repository."""
-        if self._found is None or self._found[0] is not self._store.core:
-            self._found = self._store.core, self._find(self._store.core)
-        return self._found[1]
-
-    @property
-    def portal(self) -> Portal:
-        """The portal to the repository's event loop."""
-        return self._store.portal
+from mongostore.sync.mirror import Mirror, mirror_scope
 
 
-class SyncSessionRepository(_Mirror[SessionRepository]):
+class StoreVerbs:
+    """The verbs of `MongoStore` that its core alone carries out."""
+
+    check_indexes = mirror(AsyncMongoStore.check_indexes)
+    apply_indexes = mirror(AsyncMongoStore.apply_indexes)
+    describe = mirror(AsyncMongoStore.describe)
+    diagnose = mirror(AsyncMongoStore.diagnose)
+    usage = mirror(AsyncMongoStore.usage)
+
+
+class SyncSessionRepository(Mirror[SessionRepository]):
     """Blocking twin of `SessionRepository`."""
 
-    def in_namespace(self, namespace: str) -> SyncSessionRepository:
-        """Return the same verbs for another namespace, whose sessions are apart from all others.
-
-        Raises:
-            InvalidValueError: The name is no plain string, is empty or has a slash.
-        """
-        self.core.in_namespace(namespace)
-        return SyncSessionRepository(self._store, lambda core: self._find(core).in_namespace(namespace))
-
+    in_namespace = mirror_scope(SessionRepository.in_namespace)
     create = mirror(SessionRepository.create)
     get = mirror(SessionRepository.get)
     find = mirror(SessionRepository.find)
@@ -104,7 +86,7 @@ class SyncSessionRepository(_Mirror[SessionRepository]):
     delete_context = mirror(SessionRepository.delete_context)
 
 
-class SyncRoomRepository(_Mirror[RoomRepository]):
+class SyncRoomRepository(Mirror[RoomRepository]):
     """Blocking twin of `RoomRepository`."""
 
     create = mirror(RoomRepository.create)
@@ -129,7 +111,7 @@ class SyncRoomRepository(_Mirror[RoomRepository]):
     list_by_channel = mirror(RoomRepository.list_by_channel)
 
 
-class SyncEventRepository(_Mirror[EventRepository]):
+class SyncEventRepository(Mirror[EventRepository]):
     """Blocking twin of `EventRepository`."""
 
     commit = mirror(EventRepository.commit)
@@ -148,7 +130,7 @@ class SyncEventRepository(_Mirror[EventRepository]):
     threads = mirror(EventRepository.threads)
 
 
-class SyncBindingRepository(_Mirror[BindingRepository]):
+class SyncBindingRepository(Mirror[BindingRepository]):
     """Blocking twin of `BindingRepository`."""
 
     upsert = mirror(BindingRepository.upsert)
@@ -160,7 +142,7 @@ class SyncBindingRepository(_Mirror[BindingRepository]):
     iter = mirror_iter(BindingRepository.iter, ahead=100)
 
 
-class SyncParticipantRepository(_Mirror[ParticipantRepository]):
+class SyncParticipantRepository(Mirror[ParticipantRepository]):
     """Blocking twin of `ParticipantRepository`."""
 
     upsert = mirror(ParticipantRepository.upsert)
@@ -171,7 +153,7 @@ class SyncParticipantRepository(_Mirror[ParticipantRepository]):
     iter = mirror_iter(ParticipantRepository.iter, ahead=100)
 
 
-class SyncIdentityRepository(_Mirror[IdentityRepository]):
+class SyncIdentityRepository(Mirror[IdentityRepository]):
     """Blocking twin of `IdentityRepository`."""
 
     create = mirror(IdentityRepository.create)
@@ -183,7 +165,7 @@ class SyncIdentityRepository(_Mirror[IdentityRepository]):
     unlink_address = mirror(IdentityRepository.unlink_address)
 
 
-class SyncVerificationRepository(_Mirror[VerificationRepository]):
+class SyncVerificationRepository(Mirror[VerificationRepository]):
     """Blocking twin of `VerificationRepository`."""
 
     find = mirror(VerificationRepository.find)
@@ -194,7 +176,7 @@ class SyncVerificationRepository(_Mirror[VerificationRepository]):
     upsert_request = mirror(VerificationRepository.upsert_request)
 
 
-class SyncTaskRepository(_Mirror[TaskRepository]):
+class SyncTaskRepository(Mirror[TaskRepository]):
     """Blocking twin of `TaskRepository`."""
 
     create = mirror(TaskRepository.create)
@@ -205,7 +187,7 @@ class SyncTaskRepository(_Mirror[TaskRepository]):
     iter = mirror_iter(TaskRepository.iter, ahead=100)
 
 
-class SyncObservationRepository(_Mirror[ObservationRepository]):
+class SyncObservationRepository(Mirror[ObservationRepository]):
     """Blocking twin of `ObservationRepository`."""
 
     create = mirror(ObservationRepository.create)
@@ -213,7 +195,7 @@ class SyncObservationRepository(_Mirror[ObservationRepository]):
     iter = mirror_iter(ObservationRepository.iter, ahead=100)
 
 
-class SyncReadMarkerRepository(_Mirror[ReadMarkerRepository]):
+class SyncReadMarkerRepository(Mirror[ReadMarkerRepository]):
     """Blocking twin of `ReadMarkerRepository`."""
 
     mark = mirror(ReadMarkerRepository.mark)
@@ -222,7 +204,7 @@ class SyncReadMarkerRepository(_Mirror[ReadMarkerRepository]):
     by_channel = mirror(ReadMarkerRepository.by_channel)
 
 
-class SyncVoiceDeliveryRepository(_Mirror[VoiceDeliveryRepository]):
+class SyncVoiceDeliveryRepository(Mirror[VoiceDeliveryRepository]):
     """Blocking twin of `VoiceDeliveryRepository`."""
 
     find = mirror(VoiceDeliveryRepository.find)
@@ -230,7 +212,7 @@ class SyncVoiceDeliveryRepository(_Mirror[VoiceDeliveryRepository]):
     complete = mirror(VoiceDeliveryRepository.complete)
 
 
-class SyncLeaseRepository(_Mirror[LeaseRepository]):
+class SyncLeaseRepository(Mirror[LeaseRepository]):
     """Blocking twin of `LeaseRepository`."""
 
     acquire = mirror(LeaseRepository.acquire)
@@ -238,7 +220,7 @@ class SyncLeaseRepository(_Mirror[LeaseRepository]):
     release = mirror(LeaseRepository.release)
 
 
-class ThreadMessages(_Mirror[AsyncThreadMessages]):
+class ThreadMessages(Mirror[AsyncThreadMessages]):
     """Blocking twin of `AsyncThreadMessages`."""
 
     merge = mirror(AsyncThreadMessages.merge)
@@ -253,7 +235,7 @@ class ThreadMessages(_Mirror[AsyncThreadMessages]):
     delete = mirror(AsyncThreadMessages.delete)
 
 
-class ThreadFeedback(_Mirror[AsyncThreadFeedback]):
+class ThreadFeedback(Mirror[AsyncThreadFeedback]):
     """Blocking twin of `AsyncThreadFeedback`."""
 
     upsert = mirror(AsyncThreadFeedback.upsert)
@@ -262,7 +244,7 @@ class ThreadFeedback(_Mirror[AsyncThreadFeedback]):
     delete = mirror(AsyncThreadFeedback.delete)
 
 
-class ThreadElements(_Mirror[AsyncThreadElements]):
+class ThreadElements(Mirror[AsyncThreadElements]):
     """Blocking twin of `AsyncThreadElements`."""
 
     upsert = mirror(AsyncThreadElements.upsert)
@@ -274,7 +256,7 @@ class ThreadElements(_Mirror[AsyncThreadElements]):
     delete = mirror(AsyncThreadElements.delete)
 
 
-class Files(_Mirror[AsyncFiles]):
+class Files(Mirror[AsyncFiles]):
     """Blocking twin of `AsyncFiles`."""
 
     upload = mirror(AsyncFiles.upload)
@@ -288,7 +270,7 @@ class Files(_Mirror[AsyncFiles]):
     delete = mirror(AsyncFiles.delete)
 
 
-class Users(_Mirror[AsyncUsers]):
+class Users(Mirror[AsyncUsers]):
     """Blocking twin of `AsyncUsers`."""
 
     create = mirror(AsyncUsers.create)
@@ -303,7 +285,7 @@ class Users(_Mirror[AsyncUsers]):
     delete = mirror(AsyncUsers.delete)
 
 
-class Threads(_Mirror[AsyncThreads]):
+class Threads(Mirror[AsyncThreads]):
     """Blocking twin of `AsyncThreads`."""
 
     def __init__(
@@ -329,7 +311,7 @@ class Threads(_Mirror[AsyncThreads]):
     delete = mirror(AsyncThreads.delete)
 
 
-class Keys(_Mirror[AsyncKeys]):
+class Keys(Mirror[AsyncKeys]):
     """Blocking twin of `AsyncKeys`."""
 
     create = mirror(AsyncKeys.create)

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import bson
-import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from mongostore import AsyncMongoStore
-from mongostore.engines.mongo import MongoEngine
 from mongostore.indexing import load_indexes
 from mongostore.repositories import Repository
 
@@ -77,11 +75,7 @@ class Wire(CommandListener):
 @asynccontextmanager
 async def wired_store(uri: str, database: str, wire: Wire) -> AsyncIterator[AsyncMongoStore]:
     """An open store whose commands go past the wire, what it asks once after each election first."""
-    with pytest.MonkeyPatch.context() as patch:
-        engine = MongoEngine(uri, database, options={"event_listeners": [wire]})
-        patch.setattr("mongostore.store.engine_for", lambda *_, **__: engine)
-        store = AsyncMongoStore(uri, database)
-    async with store:
+    async with AsyncMongoStore(uri, database, client_options={"event_listeners": [wire]}) as store:
         await settle(store)
         yield store
 

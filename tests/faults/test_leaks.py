@@ -324,7 +324,7 @@ async def test_nothing_shows_the_password_that_it_was_given(
             store.capabilities,
             await store.describe(),
         ]
-        shown += [*await store.examine(), *await store.check_indexes(), *await store.usage()]
+        shown += [*await store.diagnose(), *await store.check_indexes(), *await store.usage()]
         key = await store.keys.create(name="k", namespaces=["a"])
         token = key.token
         assert token not in repr(key) + repr(pickle.dumps(key)) + key.model_dump_json()

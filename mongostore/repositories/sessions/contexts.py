@@ -8,10 +8,8 @@ from mongostore.documents.stored import Raw, check_size, size_of
 from mongostore.errors import NotFoundError
 from mongostore.repositories import current_call, reads, writes
 from mongostore.repositories.sessions.messages import SessionMessages
-from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
+from mongostore.repositories.sessions.tail import contended, pause
 from mongostore.values import pack, unpack
-
-CONTEXT_EMBED_BYTES = 64 * 1024
 
 
 class SessionContexts(SessionMessages):
@@ -26,7 +24,7 @@ class SessionContexts(SessionMessages):
             InvalidValueError: The id is no plain string.
         """
         key = self._key(session_id)
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             context = (await self._part(key, "context"))["context"]
             if context is None:
@@ -48,11 +46,11 @@ class SessionContexts(SessionMessages):
         """
         key, value = self._key(session_id), pack("context", context)
         check_size(f"the context of session {session_id!r}", {"value": value})
-        if size_of("context", {"value": value}) <= CONTEXT_EMBED_BYTES:
+        if size_of("context", {"value": value}) <= self._tail.limits.context_embed_bytes:
             if await self._swap_context(key, {"value": value, "overflow": None}) is None:
                 raise NotFoundError("session", session_id)
             return
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             origin = (await self._part(key, "origin"))["origin"]
             overflow = await self._overflows.put(key, origin, f"the context of session {session_id!r}", value)

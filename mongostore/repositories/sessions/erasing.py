@@ -9,7 +9,7 @@ from mongostore.documents.sessions import to_stored_preview
 from mongostore.documents.stored import Raw
 from mongostore.repositories import current_call
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import ATTEMPTS, Place, Tail, contended, pause, unchanged
+from mongostore.repositories.sessions.tail import Place, Tail, contended, pause, unchanged
 
 
 class Eraser:
@@ -31,7 +31,7 @@ class Eraser:
         """
         call = current_call()
         wanted = set(message_ids)
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             if await self._tail.finish(document):
@@ -66,7 +66,7 @@ class Eraser:
             if erased.matched_count:
                 if sealed:
                     await self._tail.finish_deletions({**document, **sets})
-                await self._overflows.delete(message["overflow"] for message in gone)
+                await self._overflows.delete(message.get("overflow") for message in gone)
                 return len(gone)
         raise contended(key)
 
@@ -80,7 +80,7 @@ class Eraser:
             ConflictError: Others kept changing the session for too long.
         """
         call = current_call()
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             if await self._tail.finish(document):
@@ -112,7 +112,7 @@ class Eraser:
                 },
             )
             if unbound.matched_count:
-                await self._overflows.delete(message["overflow"] for message in here.values())
+                await self._overflows.delete(message.get("overflow") for message in here.values())
                 if sets["unbound"]:
                     await self._tail.finish_unbinding({**document, **sets})
                 return True
@@ -140,7 +140,7 @@ class Eraser:
             "deletions": [],
             "unbound": [],
         }
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             if _done_before(document):

@@ -12,7 +12,7 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import ATTEMPTS, KEEP, Tail, pause, session_id_of
+from mongostore.repositories.sessions.tail import Tail, pause, session_id_of
 
 _SEGMENTS_A_STEP = 16
 
@@ -28,6 +28,7 @@ class History:
     def __init__(self, connection: Connection, tail: Tail, overflows: Overflows) -> None:
         self._connection = connection
         self._tail = tail
+        self._limits = tail.limits
         self._overflows = overflows
 
     async def page_before(
@@ -60,7 +61,7 @@ class History:
             NotFoundError: There is no such session, or it is deleted.
             InvalidDocumentError: It cannot be read.
         """
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             placed = [one for one in _of_tail(document) if one[1]["id"] == message_id]
@@ -69,7 +70,7 @@ class History:
                 segment = await self._tail.segments.find_one(where)
                 placed = [one for one in _of_segments([segment], document) if one[1]["id"] == message_id]
             page = await self._decoded(placed)
-            if page:
+            if page is not None:
                 if page.errors:
                     raise page.errors[0]
                 return page.items[0] if page.items else None
@@ -111,7 +112,7 @@ class History:
     async def _page(
         self, key: str, limit: int, backwards: bool, read: Reader, edge: Any, conversation_id: str | None
     ) -> Page[Message]:
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._limits.attempts):
             await pause(attempt)
             # One more than asked for tells whether there is another page.
             found = await read(key, edge, limit + 1, conversation_id)
@@ -141,7 +142,7 @@ class History:
             where = _below(document, upper)
             if conversation_id is not None:
                 where["messages.conversation_id"] = conversation_id
-            count = (wanted - len(found)) // KEEP + 1
+            count = (wanted - len(found)) // self._limits.keep + 1
             async with self._tail.segments.find(
                 where, sort=[("start", -1)], limit=count, batch_size=count + 1
             ) as cursor:
@@ -161,7 +162,7 @@ class History:
         document = await self._tail.read(key)
         found: list[Placed] = []
         while len(found) < wanted and start < document["base"]:
-            count = (wanted - len(found)) // KEEP + 1
+            count = (wanted - len(found)) // self._limits.keep + 1
             segments = await self._segments(document, start, document["base"], count, conversation_id)
             if segments is None:
                 return None
@@ -176,8 +177,8 @@ class History:
     ) -> list[Raw] | None:
         """Return the first segments that reach behind a position, None where there is a gap."""
         where = _below(document, base)
-        # A segment has at most KEEP messages, so none that starts earlier reaches that far.
-        where["start"]["$gt"] = start - KEEP
+        # A segment has at most `keep` messages, so none that starts earlier reaches that far.
+        where["start"]["$gt"] = start - self._limits.keep
         where["end"] = {"$gt": start}
         if conversation_id is not None:
             where["messages.conversation_id"] = conversation_id

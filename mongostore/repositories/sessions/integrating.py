@@ -15,7 +15,7 @@ from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFound
 from mongostore.models import ChatTurn, Integration, IntegrationStatus, Integrator, ParticipantIntegration
 from mongostore.repositories import current_call, long_running, settled_step, step
 from mongostore.repositories.sessions.participants import SessionParticipants
-from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
+from mongostore.repositories.sessions.tail import contended, pause
 from mongostore.repositories.sessions.turns import participant_of
 from mongostore.values import MAX_LIMIT, pack, unescape_key
 
@@ -70,7 +70,7 @@ class SessionIntegration(SessionParticipants):
         )
         outcome: list[Any] | Exception = []
         given: list[ChatTurn] = []
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             if (result.last_integration_turn or 0) >= seen["turns"]:
                 return result

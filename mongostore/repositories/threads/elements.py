@@ -34,7 +34,8 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the element takes more than a document can hold.
         """
-        element = given("element", element, Element).model_copy(update={"thread_id": thread_id})
+        of_thread = {"thread_id": check_id("thread_id", thread_id)}
+        element = given("element", element, Element).model_copy(update=of_thread)
         stored = to_stored_element(element)
         before = await self._put(stored)
         try:

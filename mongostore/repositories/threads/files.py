@@ -212,11 +212,11 @@ class AsyncFiles(Repository):
 
     @property
     def _files(self) -> Any:
-        return self._connection.engine.database["files.files"]
+        return self._connection.engine.collection("files.files")
 
     @property
     def _chunks(self) -> Any:
-        return self._connection.engine.database["files.chunks"]
+        return self._connection.engine.collection("files.chunks")
 
     async def _insert(self, chunks: builtins.list[Raw]) -> None:
         if current_call().attempt:

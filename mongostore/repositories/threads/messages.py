@@ -373,7 +373,9 @@ def _key(thread_id: str | None, message_id: str) -> Raw:
 
 
 def _filter(where: ThreadMessageFilter) -> Raw:
-    return to_stored_message_members(check_members(where, ThreadMessageFilter))
+    stored = to_stored_message_members(check_members(where, ThreadMessageFilter))
+    # By `$eq`, for a key of a value may look like an operator.
+    return {path: {"$eq": value} for path, value in stored.items()}
 
 
 def _is_equal(message: ThreadMessage, where: ThreadMessageFilter) -> bool:

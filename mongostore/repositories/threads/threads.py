@@ -12,7 +12,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import UNREADABLE, Raw, check_size, given
-from mongostore.documents.threads import check_vote, to_stored_thread_member, to_thread
+from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
 from mongostore.repositories import Connection, Repository, current_call, long_running, reads, writes
@@ -31,6 +31,7 @@ from mongostore.values import (
     check_limit,
     check_list,
     check_members,
+    check_vote,
     escape_key,
     pack_members,
     to_micros,
@@ -373,7 +374,8 @@ def _filter(where: ThreadFilter) -> Raw:
     for name, value in check_members(where, ThreadFilter).items():
         match name:
             case "data":
-                filter |= {f"data.{key}": item for key, item in pack_members(name, value).items()}
+                # By `$eq`, for a key of a value may look like an operator.
+                filter |= {f"data.{key}": {"$eq": item} for key, item in pack_members(name, value).items()}
             case "vote":
                 filter["votes.value"] = check_vote(name, value)
             case "name":
