@@ -99,7 +99,7 @@ class Feedback(Value):
     """What a user thinks of a message; a message has one at most.
 
     Attributes:
-        id: Of its own; minted when not given, and kept when the feedback is replaced.
+        id: Of its own; generated unless given, and kept when the feedback is replaced.
         thread_id: The thread of the message, set by the store.
         value: Such as 0 for bad and 1 for good.
     """

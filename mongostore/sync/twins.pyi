@@ -1614,15 +1614,6 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
     ) -> Page[ThreadMessage]:
         """Return a page of the pinned messages of a user's threads, the newest first.
 
-        Args:
-            user_id: The user.
-            newest: Whether the newest come first.
-            limit: How many at most, 1 to 1,000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; messages that cannot be read are in its `errors`.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
@@ -1729,17 +1720,7 @@ class ThreadElements(Mirror[AsyncThreadElements]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Element]:
-        """Return a page of elements, in the order in which they came.
-
-        Args:
-            thread_id: The thread.
-            message_id: Only those of this message.
-            newest: Whether the newest come first.
-            limit: How many at most, 1 to 1,000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; elements that cannot be read are in its `errors`.
+        """Return a page of elements, those of one message if it is named, in the order in which they came.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -1752,12 +1733,7 @@ class ThreadElements(Mirror[AsyncThreadElements]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> Iterator[Element]:
-        """Yield all elements of a thread, in the order in which they came.
-
-        Args:
-            thread_id: The thread.
-            newest: Whether the newest come first.
-            errors: Collects the errors of elements that cannot be read, instead of raising them.
+        """Yield all elements of a thread as they came; `errors` collects those that cannot be read.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -1822,12 +1798,6 @@ class Files(Mirror[AsyncFiles]):
         self, *, prefix: str = "", newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[File]:
         """Return a page of the files whose keys begin so, by key.
-
-        Args:
-            prefix: How their keys begin.
-            newest: Whether the last key comes first.
-            limit: How many at most, 1 to 1,000.
-            cursor: The `next_cursor` of the page before.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -1939,11 +1909,7 @@ class Users(Mirror[AsyncUsers]):
     def iter(
         self, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> Iterator[User]:
-        """Yield all users, in the order of their creation.
-
-        Args:
-            newest: Whether the newest come first.
-            errors: Collects the errors of users that cannot be read, instead of raising them.
+        """Yield all users, in the order of their creation; `errors` collects those that cannot be read.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

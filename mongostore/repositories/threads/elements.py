@@ -96,17 +96,7 @@ class AsyncThreadElements(Repository):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Element]:
-        """Return a page of elements, in the order in which they came.
-
-        Args:
-            thread_id: The thread.
-            message_id: Only those of this message.
-            newest: Whether the newest come first.
-            limit: How many at most, 1 to 1,000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; elements that cannot be read are in its `errors`.
+        """Return a page of elements, those of one message if it is named, in the order in which they came.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -126,12 +116,7 @@ class AsyncThreadElements(Repository):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Element]:
-        """Yield all elements of a thread, in the order in which they came.
-
-        Args:
-            thread_id: The thread.
-            newest: Whether the newest come first.
-            errors: Collects the errors of elements that cannot be read, instead of raising them.
+        """Yield all elements of a thread as they came; `errors` collects those that cannot be read.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

@@ -132,12 +132,6 @@ class AsyncFiles(Repository):
     ) -> Page[File]:
         """Return a page of the files whose keys begin so, by key.
 
-        Args:
-            prefix: How their keys begin.
-            newest: Whether the last key comes first.
-            limit: How many at most, 1 to 1,000.
-            cursor: The `next_cursor` of the page before.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """

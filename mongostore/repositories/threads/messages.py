@@ -199,15 +199,6 @@ class AsyncThreadMessages(Repository):
     ) -> Page[ThreadMessage]:
         """Return a page of the pinned messages of a user's threads, the newest first.
 
-        Args:
-            user_id: The user.
-            newest: Whether the newest come first.
-            limit: How many at most, 1 to 1,000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; messages that cannot be read are in its `errors`.
-
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """

@@ -121,11 +121,7 @@ class AsyncUsers(Repository):
     async def iter(
         self, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
     ) -> AsyncIterator[User]:
-        """Yield all users, in the order of their creation.
-
-        Args:
-            newest: Whether the newest come first.
-            errors: Collects the errors of users that cannot be read, instead of raising them.
+        """Yield all users, in the order of their creation; `errors` collects those that cannot be read.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
