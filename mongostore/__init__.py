@@ -37,6 +37,7 @@ from mongostore.models import (
     IntegrationStatus,
     Integrator,
     Lease,
+    ListOrder,
     Message,
     Observation,
     Page,
@@ -54,20 +55,27 @@ from mongostore.models import (
     SessionParticipant,
     Task,
     Thread,
+    ThreadFilter,
     ThreadMessage,
+    ThreadMessageFilter,
+    ThreadMessageUpdate,
+    ThreadUpdate,
     User,
     Verification,
     VerificationRequest,
     VoiceDelivery,
 )
+from mongostore.repositories.threads import AsyncThreads
 from mongostore.store import AsyncMongoStore
 from mongostore.sync import MongoStore
+from mongostore.sync.twins import Threads
 
 __all__ = [
     "AccessDeniedError",
     "AlreadyExistsError",
     "ApiKey",
     "AsyncMongoStore",
+    "AsyncThreads",
     "Binding",
     "Capability",
     "Change",
@@ -92,6 +100,7 @@ __all__ = [
     "InvalidDocumentError",
     "InvalidValueError",
     "Lease",
+    "ListOrder",
     "Message",
     "MongoStore",
     "MongoStoreError",
@@ -113,7 +122,12 @@ __all__ = [
     "SessionParticipant",
     "Task",
     "Thread",
+    "ThreadFilter",
     "ThreadMessage",
+    "ThreadMessageFilter",
+    "ThreadMessageUpdate",
+    "ThreadUpdate",
+    "Threads",
     "UnavailableError",
     "UnsupportedError",
     "User",

@@ -26,16 +26,10 @@ from mongostore.engines.faults import unchained
 from mongostore.errors import ConfigurationError
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
-from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import AsyncLeases, AsyncRooms
 from mongostore.repositories.sessions import SessionRepository, Tail, TailLimits
-from mongostore.repositories.threads import (
-    ElementRepository,
-    FileRepository,
-    ThreadMessageRepository,
-    ThreadRepository,
-    UserRepository,
-)
+from mongostore.repositories.threads import AsyncThreads
 from mongostore.settings import Settings
 
 if TYPE_CHECKING:
@@ -106,12 +100,8 @@ class AsyncMongoStore:
         self.sessions: Final = SessionRepository(self._connection, tail=Tail(self._connection, tail_limits))
         self.rooms: Final = AsyncRooms(self._connection)
         self.leases: Final = AsyncLeases(self._connection)
-        self.users: Final = UserRepository(self._connection)
-        self.files: Final = FileRepository(self._connection)
-        self.threads: Final = ThreadRepository(self._connection)
-        self.messages: Final = ThreadMessageRepository(self._connection)
-        self.elements: Final = ElementRepository(self._connection)
-        self.keys: Final = KeyRepository(self._connection)
+        self.threads: Final = AsyncThreads(self._connection)
+        self.keys: Final = AsyncKeys(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"

@@ -46,12 +46,14 @@ from mongostore.models.threads import (
     Feedback,
     File,
     Thread,
-    ThreadMembers,
+    ThreadFilter,
     ThreadMessage,
-    ThreadMessageMembers,
+    ThreadMessageFilter,
+    ThreadMessageUpdate,
+    ThreadUpdate,
     User,
 )
-from mongostore.models.value import Page
+from mongostore.models.value import ListOrder, Page
 
 __all__ = [
     "ApiKey",
@@ -73,6 +75,7 @@ __all__ = [
     "Integrator",
     "Layout",
     "Lease",
+    "ListOrder",
     "Message",
     "MessageMembers",
     "MintedId",
@@ -93,9 +96,11 @@ __all__ = [
     "SessionParticipant",
     "Task",
     "Thread",
-    "ThreadMembers",
+    "ThreadFilter",
     "ThreadMessage",
-    "ThreadMessageMembers",
+    "ThreadMessageFilter",
+    "ThreadMessageUpdate",
+    "ThreadUpdate",
     "User",
     "Verification",
     "VerificationRequest",

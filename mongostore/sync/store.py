@@ -17,16 +17,12 @@ from mongostore.portal import Portal
 from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
+    Keys,
     Leases,
     Rooms,
     StoreVerbs,
-    SyncElementRepository,
-    SyncFileRepository,
-    SyncKeyRepository,
     SyncSessionRepository,
-    SyncThreadMessageRepository,
-    SyncThreadRepository,
-    SyncUserRepository,
+    Threads,
 )
 
 
@@ -82,12 +78,8 @@ class MongoStore(StoreVerbs):
         self.sessions: Final = SyncSessionRepository(self, lambda core: core.sessions)
         self.rooms: Final = Rooms(self, lambda core: core.rooms)
         self.leases: Final = Leases(self, lambda core: core.leases)
-        self.users: Final = SyncUserRepository(self, lambda core: core.users)
-        self.files: Final = SyncFileRepository(self, lambda core: core.files)
-        self.threads: Final = SyncThreadRepository(self, lambda core: core.threads)
-        self.messages: Final = SyncThreadMessageRepository(self, lambda core: core.messages)
-        self.elements: Final = SyncElementRepository(self, lambda core: core.elements)
-        self.keys: Final = SyncKeyRepository(self, lambda core: core.keys)
+        self.threads: Final = Threads(self, lambda core: core.threads)
+        self.keys: Final = Keys(self, lambda core: core.keys)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.engine.label}>"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mongostore.portal import Mirrored, mirror, mirror_context, mirror_iter
-from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import (
     AsyncIdentities,
     AsyncLeases,
@@ -25,11 +25,12 @@ from mongostore.repositories.rooms import (
 )
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.repositories.threads import (
-    ElementRepository,
-    FileRepository,
-    ThreadMessageRepository,
-    ThreadRepository,
-    UserRepository,
+    AsyncFiles,
+    AsyncThreadElements,
+    AsyncThreadFeedback,
+    AsyncThreadMessages,
+    AsyncThreads,
+    AsyncUsers,
 )
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.mirror import Mirror, mirror_scope
@@ -256,67 +257,104 @@ class Leases(Mirror[AsyncLeases]):
     release = mirror(AsyncLeases.release)
 
 
-class SyncUserRepository(Mirror[UserRepository]):
-    """Blocking twin of `UserRepository`."""
+class ThreadMessages(Mirror[AsyncThreadMessages]):
+    """Blocking twin of `AsyncThreadMessages`."""
 
-    upsert = mirror(UserRepository.upsert)
-    get = mirror(UserRepository.get)
-    find = mirror(UserRepository.find)
-    find_by_identifier = mirror(UserRepository.find_by_identifier)
-
-
-class SyncFileRepository(Mirror[FileRepository]):
-    """Blocking twin of `FileRepository`."""
-
-    upload = mirror(FileRepository.upload)
-    get = mirror(FileRepository.get)
-    find = mirror(FileRepository.find)
-    read = mirror_iter(FileRepository.read, ahead=100)
-    delete = mirror(FileRepository.delete)
+    merge = mirror(AsyncThreadMessages.merge)
+    get = mirror(AsyncThreadMessages.get)
+    find = mirror(AsyncThreadMessages.find)
+    find_by_id = mirror(AsyncThreadMessages.find_by_id)
+    exists = mirror(AsyncThreadMessages.exists)
+    count = mirror(AsyncThreadMessages.count)
+    list = mirror(AsyncThreadMessages.list)
+    iter = mirror_iter(AsyncThreadMessages.iter, ahead=100)
+    list_pinned = mirror(AsyncThreadMessages.list_pinned)
+    delete = mirror(AsyncThreadMessages.delete)
 
 
-class SyncThreadRepository(Mirror[ThreadRepository]):
-    """Blocking twin of `ThreadRepository`."""
+class ThreadFeedback(Mirror[AsyncThreadFeedback]):
+    """Blocking twin of `AsyncThreadFeedback`."""
 
-    create = mirror(ThreadRepository.create)
-    merge = mirror(ThreadRepository.merge)
-    get = mirror(ThreadRepository.get)
-    find = mirror(ThreadRepository.find)
-    list = mirror(ThreadRepository.list)
-    iter = mirror_iter(ThreadRepository.iter, ahead=100)
-    delete = mirror(ThreadRepository.delete)
+    upsert = mirror(AsyncThreadFeedback.upsert)
+    find = mirror(AsyncThreadFeedback.find)
+    find_by_id = mirror(AsyncThreadFeedback.find_by_id)
+    delete = mirror(AsyncThreadFeedback.delete)
 
 
-class SyncThreadMessageRepository(Mirror[ThreadMessageRepository]):
-    """Blocking twin of `ThreadMessageRepository`."""
+class ThreadElements(Mirror[AsyncThreadElements]):
+    """Blocking twin of `AsyncThreadElements`."""
 
-    merge = mirror(ThreadMessageRepository.merge)
-    get = mirror(ThreadMessageRepository.get)
-    find = mirror(ThreadMessageRepository.find)
-    list = mirror(ThreadMessageRepository.list)
-    iter = mirror_iter(ThreadMessageRepository.iter, ahead=100)
-    iter_pinned = mirror_iter(ThreadMessageRepository.iter_pinned, ahead=100)
-    count = mirror(ThreadMessageRepository.count)
-    delete = mirror(ThreadMessageRepository.delete)
-    upsert_feedback = mirror(ThreadMessageRepository.upsert_feedback)
-    delete_feedback = mirror(ThreadMessageRepository.delete_feedback)
+    upsert = mirror(AsyncThreadElements.upsert)
+    get = mirror(AsyncThreadElements.get)
+    find = mirror(AsyncThreadElements.find)
+    find_by_id = mirror(AsyncThreadElements.find_by_id)
+    list = mirror(AsyncThreadElements.list)
+    iter = mirror_iter(AsyncThreadElements.iter, ahead=100)
+    delete = mirror(AsyncThreadElements.delete)
 
 
-class SyncElementRepository(Mirror[ElementRepository]):
-    """Blocking twin of `ElementRepository`."""
+class Files(Mirror[AsyncFiles]):
+    """Blocking twin of `AsyncFiles`."""
 
-    upsert = mirror(ElementRepository.upsert)
-    get = mirror(ElementRepository.get)
-    find = mirror(ElementRepository.find)
-    iter = mirror_iter(ElementRepository.iter, ahead=100)
-    delete = mirror(ElementRepository.delete)
+    upload = mirror(AsyncFiles.upload)
+    get = mirror(AsyncFiles.get)
+    find = mirror(AsyncFiles.find)
+    exists = mirror(AsyncFiles.exists)
+    list = mirror(AsyncFiles.list)
+    iter = mirror_iter(AsyncFiles.iter, ahead=100)
+    read = mirror(AsyncFiles.read)
+    iter_content = mirror_iter(AsyncFiles.iter_content, ahead=100)
+    delete = mirror(AsyncFiles.delete)
 
 
-class SyncKeyRepository(Mirror[KeyRepository]):
-    """Blocking twin of `KeyRepository`."""
+class Users(Mirror[AsyncUsers]):
+    """Blocking twin of `AsyncUsers`."""
 
-    create = mirror(KeyRepository.create)
-    verify = mirror(KeyRepository.verify)
-    list = mirror(KeyRepository.list)
-    delete = mirror(KeyRepository.delete)
-    count = mirror(KeyRepository.count)
+    create = mirror(AsyncUsers.create)
+    ensure = mirror(AsyncUsers.ensure)
+    upsert = mirror(AsyncUsers.upsert)
+    get = mirror(AsyncUsers.get)
+    find = mirror(AsyncUsers.find)
+    find_by_identifier = mirror(AsyncUsers.find_by_identifier)
+    count = mirror(AsyncUsers.count)
+    list = mirror(AsyncUsers.list)
+    iter = mirror_iter(AsyncUsers.iter, ahead=100)
+    delete = mirror(AsyncUsers.delete)
+
+
+class Threads(Mirror[AsyncThreads]):
+    """Blocking twin of `AsyncThreads`."""
+
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncThreads]
+    ) -> None:
+        super().__init__(store, find)
+        self.messages = ThreadMessages(store, lambda core: find(core).messages)
+        self.elements = ThreadElements(store, lambda core: find(core).elements)
+        self.feedback = ThreadFeedback(store, lambda core: find(core).feedback)
+        self.files = Files(store, lambda core: find(core).files)
+        self.users = Users(store, lambda core: find(core).users)
+
+    create = mirror(AsyncThreads.create)
+    ensure = mirror(AsyncThreads.ensure)
+    get = mirror(AsyncThreads.get)
+    find = mirror(AsyncThreads.find)
+    exists = mirror(AsyncThreads.exists)
+    count = mirror(AsyncThreads.count)
+    list = mirror(AsyncThreads.list)
+    iter = mirror_iter(AsyncThreads.iter, ahead=100)
+    update = mirror(AsyncThreads.update)
+    merge = mirror(AsyncThreads.merge)
+    delete = mirror(AsyncThreads.delete)
+
+
+class Keys(Mirror[AsyncKeys]):
+    """Blocking twin of `AsyncKeys`."""
+
+    create = mirror(AsyncKeys.create)
+    get = mirror(AsyncKeys.get)
+    find = mirror(AsyncKeys.find)
+    verify = mirror(AsyncKeys.verify)
+    count = mirror(AsyncKeys.count)
+    list = mirror(AsyncKeys.list)
+    delete = mirror(AsyncKeys.delete)

@@ -29,6 +29,7 @@ from mongostore.models import (
     Integrator,
     Layout,
     Lease,
+    ListOrder,
     Message,
     MessageMembers,
     Observation,
@@ -46,15 +47,17 @@ from mongostore.models import (
     SessionParticipant,
     Task,
     Thread,
-    ThreadMembers,
+    ThreadFilter,
     ThreadMessage,
-    ThreadMessageMembers,
+    ThreadMessageFilter,
+    ThreadMessageUpdate,
+    ThreadUpdate,
     User,
     Verification,
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import (
     AsyncIdentities,
     AsyncLeases,
@@ -71,12 +74,14 @@ from mongostore.repositories.rooms import (
 )
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.repositories.threads import (
-    ElementRepository,
-    FileRepository,
-    ThreadMessageRepository,
-    ThreadRepository,
-    UserRepository,
+    AsyncFiles,
+    AsyncThreadElements,
+    AsyncThreadFeedback,
+    AsyncThreadMessages,
+    AsyncThreads,
+    AsyncUsers,
 )
+from mongostore.repositories.threads.content import Content
 from mongostore.sync.mirror import Mirror
 
 class StoreVerbs:
@@ -1601,76 +1606,331 @@ class Leases(Mirror[AsyncLeases]):
             InvalidValueError: If it is no lease.
         """
 
-class SyncUserRepository(Mirror[UserRepository]):
-    """Blocking twin of `UserRepository`."""
+class ThreadMessages(Mirror[AsyncThreadMessages]):
+    """Blocking twin of `AsyncThreadMessages`."""
 
-    def upsert(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
-        """Store a user, or replace the metadata of one, who keeps the id; of two at once both get the same.
+    def merge(
+        self,
+        thread_id: str | None,
+        message_id: str,
+        *,
+        only_missing: bool = False,
+        **members: Unpack[ThreadMessageUpdate],
+    ) -> None:
+        """Change the given members of a message, which is begun, with its thread, if it is not there.
 
-        Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: They take more than a document can hold.
-        """
+        A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
+        where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
+        what is absent or empty.
 
-    def get(self, user_id: str) -> User:
-        """Return a user.
-
-        Raises:
-            NotFoundError: There is no such user.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def find(self, user_id: str) -> User | None:
-        """Return a user, None where there is none.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def find_by_identifier(self, identifier: str) -> User | None:
-        """Return the user with an identifier, None where there is none.
+        Args:
+            thread_id: The thread of the message; None leaves it where it is, which may be in none.
+            message_id: The message.
+            only_missing: Whether to leave what later merges have set.
+            **members: The members to change.
 
         Raises:
-            InvalidValueError: The identifier is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the thread is deleted; nothing is stored.
+            ConflictError: If the message belongs to another thread.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the message would take too much; it is left as it was.
         """
 
-class SyncFileRepository(Mirror[FileRepository]):
-    """Blocking twin of `FileRepository`."""
+    def get(self, thread_id: str, message_id: str) -> ThreadMessage:
+        """Return a message of a thread.
+
+        Raises:
+            NotFoundError: If the thread has no such message.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def find(self, thread_id: str, message_id: str) -> ThreadMessage | None:
+        """Return a message of a thread; None if it is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def find_by_id(self, message_id: str) -> ThreadMessage | None:
+        """Return a message whose thread is not known; None if it is not there.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def exists(self, thread_id: str, message_id: str) -> bool:
+        """Return whether a thread has such a message.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def count(self, thread_id: str, *, limit: int | None = None) -> int:
+        """Return how many messages a thread has, `limit` at most.
+
+        Raises:
+            InvalidValueError: If the id is no plain string, or the limit is out of range.
+        """
+
+    def list(
+        self,
+        thread_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        **where: Unpack[ThreadMessageFilter],
+    ) -> Page[ThreadMessage]:
+        """Return a page of messages in reading order, the first or the last ones.
+
+        Args:
+            thread_id: The thread.
+            newest: Whether the page is of the last messages.
+            limit: How many at most, 1 to 1,000.
+            cursor: The `next_cursor` of the page before.
+            **where: Only those with these members.
+
+        Returns:
+            The page; messages that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        thread_id: str | None = None,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **where: Unpack[ThreadMessageFilter],
+    ) -> Iterator[ThreadMessage]:
+        """Yield all messages of a thread, or of a kind in all threads, the oldest first.
+
+        Args:
+            thread_id: The thread; None for all.
+            newest: Whether the newest come first.
+            errors: Collects the errors of messages that cannot be read, instead of raising them.
+            **where: Only those with these members.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type, or neither a thread nor a kind is given.
+            InvalidDocumentError: If a message cannot be read and `errors` is not given.
+        """
+
+    def list_pinned(
+        self, user_id: str, *, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[ThreadMessage]:
+        """Return a page of the pinned messages of a user's threads, the newest first.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def delete(self, thread_id: str | None, message_id: str) -> bool:
+        """Delete a message with its feedback, elements and files, and return whether it was there.
+
+        The steps of the message stay.
+
+        Args:
+            thread_id: The thread of the message; None for one that belongs to none.
+            message_id: The message.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+class ThreadFeedback(Mirror[AsyncThreadFeedback]):
+    """Blocking twin of `AsyncThreadFeedback`."""
+
+    def upsert(self, thread_id: str, feedback: Feedback) -> Feedback:
+        """Store the feedback of a message, or replace it, which keeps its id.
+
+        Returns:
+            The feedback as it is stored.
+
+        Raises:
+            NotFoundError: If the thread has no such message.
+            AlreadyExistsError: If the id is that of another message's feedback.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If the message would take too much with it.
+        """
+
+    def find(self, thread_id: str, message_id: str) -> Feedback | None:
+        """Return the feedback of a message; None if it has none.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the feedback cannot be read.
+        """
+
+    def find_by_id(self, feedback_id: str) -> Feedback | None:
+        """Return feedback whose message is not known; None if it is not there.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the feedback cannot be read.
+        """
+
+    def delete(self, thread_id: str, message_id: str) -> bool:
+        """Delete the feedback of a message and return whether it had some.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+class ThreadElements(Mirror[AsyncThreadElements]):
+    """Blocking twin of `AsyncThreadElements`."""
+
+    def upsert(self, thread_id: str, element: Element) -> Element:
+        """Store or replace an element; the file of the one before is deleted if this one has another.
+
+        Returns:
+            The element as it is stored.
+
+        Raises:
+            NotFoundError: If the thread is deleted; nothing is stored, and the element's file is deleted too.
+            ConflictError: If there is an element with that id in another thread.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the element takes more than a document can hold.
+        """
+
+    def get(self, thread_id: str, element_id: str) -> Element:
+        """Return an element of a thread.
+
+        Raises:
+            NotFoundError: If the thread has no such element.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the element cannot be read.
+        """
+
+    def find(self, thread_id: str, element_id: str) -> Element | None:
+        """Return an element of a thread; None if it is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the element cannot be read.
+        """
+
+    def find_by_id(self, element_id: str) -> Element | None:
+        """Return an element whose thread is not known; None if it is not there.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the element cannot be read.
+        """
+
+    def list(
+        self,
+        thread_id: str,
+        *,
+        message_id: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Element]:
+        """Return a page of elements, those of one message if it is named, in the order in which they came.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        thread_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Element]:
+        """Yield all elements of a thread as they came; `errors` collects those that cannot be read.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If an element cannot be read and `errors` is not given.
+        """
+
+    def delete(self, thread_id: str, element_id: str) -> bool:
+        """Delete an element with its file, and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+class Files(Mirror[AsyncFiles]):
+    """Blocking twin of `AsyncFiles`."""
 
     def upload(
         self,
         key: str,
-        content: bytes,
+        content: Content,
         *,
         content_type: str = "application/octet-stream",
         data: dict[str, Any] | None = None,
     ) -> File:
-        """Store a file, in the place of one that has the key: readers see the one or the other, whole.
+        """Store a file, or replace the one with that key; readers see the one or the other, whole.
+
+        Args:
+            key: The file.
+            content: Bytes, a path, an open file, or an iterator of bytes; these are read piece by piece.
+            content_type: Its media type.
+            data: What else is to be known of the file.
 
         Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: The data take more than a document can hold.
+            InvalidValueError: If a value cannot be stored, or the content does not consist of bytes.
+            DocumentTooLargeError: If the data take more than a document can hold.
+            OSError: If the content cannot be read.
         """
 
     def get(self, key: str) -> File:
         """Return what is known of a file.
 
         Raises:
-            NotFoundError: There is no such file.
-            InvalidValueError: The key is no plain string.
+            NotFoundError: If there is no such file.
+            InvalidValueError: If the key is no plain string.
         """
 
     def find(self, key: str) -> File | None:
-        """Return what is known of a file, None where there is none.
+        """Return what is known of a file; None if there is none.
 
         Raises:
-            InvalidValueError: The key is no plain string.
+            InvalidValueError: If the key is no plain string.
         """
 
-    def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    def exists(self, key: str) -> bool:
+        """Return whether there is such a file.
+
+        Raises:
+            InvalidValueError: If the key is no plain string.
+        """
+
+    def list(
+        self, *, prefix: str = "", newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[File]:
+        """Return a page of the files whose keys begin so, by key.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(self, *, prefix: str = "") -> Iterator[File]:
+        """Yield the files whose keys begin so, by key.
+
+        Raises:
+            InvalidValueError: If the prefix is no plain string.
+        """
+
+    def read(self, key: str) -> bytes:
+        """Return the whole content of a file.
+
+        Raises:
+            NotFoundError: If there is no such file, or it is deleted or replaced while it is read.
+            InvalidValueError: If the key is no plain string.
+        """
+
+    def iter_content(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the content of a file, piece by piece.
 
         Args:
@@ -1679,110 +1939,237 @@ class SyncFileRepository(Mirror[FileRepository]):
             end: The byte behind the last one; None for all.
 
         Raises:
-            NotFoundError: There is no such file, or it is deleted or replaced while it is read.
-            InvalidValueError: An argument is of the wrong type or out of range.
+            NotFoundError: If there is no such file, or it is deleted or replaced while it is read.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def delete(self, key: str) -> bool:
         """Delete a file and return whether it was there.
 
         Raises:
-            InvalidValueError: The key is no plain string.
+            InvalidValueError: If the key is no plain string.
         """
 
-class SyncThreadRepository(Mirror[ThreadRepository]):
-    """Blocking twin of `ThreadRepository`."""
+class Users(Mirror[AsyncUsers]):
+    """Blocking twin of `AsyncUsers`."""
 
-    def create(self, thread_id: str | None = None, **members: Unpack[ThreadMembers]) -> Thread:
-        """Create a thread, with an id of its own when none is given.
+    def create(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
+        """Create a user.
 
         Raises:
-            AlreadyExistsError: The id is taken, if only by a deleted thread.
-            NotFoundError: There is no such user.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If there is a user with that identifier.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If the user takes more than a document can hold.
         """
 
-    def merge(self, thread_id: str, *, adds: bool = False, **members: Unpack[ThreadMembers]) -> None:
-        """Change the given members of a thread, which is made if it is not there; the others stay.
-
-        Args:
-            thread_id: The thread.
-            adds: Whether to change nothing if a key that it would set in `data` or `metadata` is there.
-            **members: Those of `ThreadMembers`; `data` and `metadata` are merged key by key, None
-                removing a key.
+    def ensure(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
+        """Return the user with an identifier, created if it is not there; then `metadata` is ignored.
 
         Raises:
-            NotFoundError: The thread is deleted, or there is no such user; nothing was changed.
-            ConflictError: What it is to add is there already.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
+            InvalidValueError: If a value cannot be stored.
+            InvalidDocumentError: If the user cannot be read.
+            DocumentTooLargeError: If the user takes more than a document can hold.
+        """
+
+    def upsert(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
+        """Create a user, or replace the metadata of the one with that identifier.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If the user takes more than a document can hold.
+        """
+
+    def get(self, user_id: str) -> User:
+        """Return a user.
+
+        Raises:
+            NotFoundError: If there is no such user.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the user cannot be read.
+        """
+
+    def find(self, user_id: str) -> User | None:
+        """Return a user; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the user cannot be read.
+        """
+
+    def find_by_identifier(self, identifier: str) -> User | None:
+        """Return the user with an identifier; None if there is none.
+
+        Raises:
+            InvalidValueError: If the identifier is no plain string.
+            InvalidDocumentError: If the user cannot be read.
+        """
+
+    def count(self, *, limit: int | None = None) -> int:
+        """Return how many users there are, `limit` at most.
+
+        Raises:
+            InvalidValueError: If the limit is out of range.
+        """
+
+    def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[User]:
+        """Return a page of users, in the order of their creation.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[User]:
+        """Yield all users, in the order of their creation; `errors` collects those that cannot be read.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a user cannot be read and `errors` is not given.
+        """
+
+    def delete(self, user_id: str) -> bool:
+        """Delete a user and return whether it was there; threads stay.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+class Threads(Mirror[AsyncThreads]):
+    """Blocking twin of `AsyncThreads`."""
+
+    messages: ThreadMessages
+    elements: ThreadElements
+    feedback: ThreadFeedback
+    files: Files
+    users: Users
+
+    def create(self, thread_id: str | None = None, **members: Unpack[ThreadUpdate]) -> Thread:
+        """Create a thread, with a generated id unless one is given.
+
+        Raises:
+            AlreadyExistsError: If the id is taken, if only by a deleted thread.
+            NotFoundError: If there is no such user.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the thread takes more than a document can hold.
+        """
+
+    def ensure(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
+        """Return a thread, created with these members if it is not there; if it is, they are ignored.
+
+        Raises:
+            NotFoundError: If the thread is deleted, or there is no such user.
+            InvalidValueError: If a value cannot be stored; names its path.
+            InvalidDocumentError: If the thread cannot be read.
+            DocumentTooLargeError: If the thread takes more than a document can hold.
         """
 
     def get(self, thread_id: str) -> Thread:
         """Return a thread.
 
         Raises:
-            NotFoundError: There is no such thread, or it is deleted.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such thread, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the thread cannot be read.
         """
 
     def find(self, thread_id: str) -> Thread | None:
-        """Return a thread, None where there is none or it is deleted.
+        """Return a thread; None if there is none, or it is deleted.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the thread cannot be read.
+        """
+
+    def exists(self, thread_id: str) -> bool:
+        """Return whether there is such a thread, not deleted.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def count(self, *, limit: int | None = None, **where: Unpack[ThreadFilter]) -> int:
+        """Return how many threads there are, `limit` at most.
+
+        Raises:
+            InvalidValueError: If the limit or a filter is of the wrong type or out of range.
         """
 
     def list(
         self,
-        user_id: str,
         *,
-        search: str | None = None,
-        vote: int | None = None,
+        text: str | None = None,
+        order: ListOrder = "active",
+        newest: bool = True,
         limit: int = 50,
         cursor: str | None = None,
+        **where: Unpack[ThreadFilter],
     ) -> Page[Thread]:
-        """Return a page of a user's threads, the one with the newest message first.
+        """Return a page of threads, the most recently active first.
 
         Args:
-            user_id: The user.
-            search: Only those whose name, or the text of one of whose messages, has this in it, upper and
-                lower case alike; at most 4,000 characters. The threads are walked from the newest on until
-                the page is full.
-            vote: Only those with a feedback of this value.
-            limit: How many at most, 1 to 1000.
+            text: Only those whose name, or the text of one of whose messages, contains it, ignoring case; at
+                most 4,000 characters. The threads are walked until the page is full.
+            order: Whether by activity or by creation.
+            newest: Whether the newest come first.
+            limit: How many at most, 1 to 1,000.
             cursor: The `next_cursor` of the page before.
+            **where: Only those with these members.
 
         Returns:
             The page; threads that cannot be read are in its `errors`.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def iter(
         self,
-        user_id: str | None = None,
         *,
-        kind: str | None = None,
-        owner_id: str | None = None,
-        name: str | None = None,
-        data: dict[str, Any] | None = None,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **where: Unpack[ThreadFilter],
     ) -> Iterator[Thread]:
-        """Yield all threads of a user, or of a kind, by id, passing over those that cannot be read.
+        """Yield all threads in the order of their creation.
 
         Args:
-            user_id: Only those of this user.
-            kind: Only those of this kind.
-            owner_id: Only those of this owner.
-            name: Only those with this very name.
-            data: Only those whose data have these values.
+            newest: Whether the newest come first.
+            errors: Collects the errors of threads that cannot be read, instead of raising them.
+            **where: Only those with these members.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type, or neither a user nor a kind is given.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If a thread cannot be read and `errors` is not given.
+        """
+
+    def update(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
+        """Change the given members of a thread.
+
+        `data` is replaced whole. `metadata` is merged key by key, where None removes a key unless `unset` is
+        given.
+
+        Raises:
+            NotFoundError: If the thread is not there, or there is no such user; nothing is changed.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If the thread cannot be read, after it was changed.
+            DocumentTooLargeError: If the thread would take too much; it is left as it was.
+        """
+
+    def merge(self, thread_id: str, *, if_absent: bool = False, **members: Unpack[ThreadUpdate]) -> None:
+        """Change the given members of a thread, which is begun if it is not there.
+
+        `data` and `metadata` are merged key by key. In `metadata` None removes a key unless `unset` is given.
+
+        Args:
+            thread_id: The thread.
+            if_absent: Whether to change nothing if one of the keys to set in `data` and `metadata` is there.
+            **members: The members to change.
+
+        Raises:
+            NotFoundError: If the thread is deleted, or there is no such user; nothing is changed.
+            ConflictError: If `if_absent` is given and one of the keys is there.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
 
     def delete(self, thread_id: str) -> bool:
@@ -1795,177 +2182,8 @@ class SyncThreadRepository(Mirror[ThreadRepository]):
             InvalidValueError: The id is no plain string.
         """
 
-class SyncThreadMessageRepository(Mirror[ThreadMessageRepository]):
-    """Blocking twin of `ThreadMessageRepository`."""
-
-    def merge(
-        self,
-        thread_id: str | None,
-        message_id: str,
-        *,
-        begins: bool = False,
-        **members: Unpack[ThreadMessageMembers],
-    ) -> None:
-        """Change the given members of a message, which is made, with its thread, if it is not there.
-
-        A message that belongs to no thread yet goes to the one that is named. What says how a message began
-        may come after what says how it went on: then it only fills what is still absent or empty.
-
-        Args:
-            thread_id: The thread that it belongs to; None leaves it where it is, which may be nowhere.
-            message_id: The message.
-            begins: Whether this says how the message began.
-            **members: Those of `ThreadMessageMembers`; `data` is merged key by key, where None is a value as
-                any other.
-
-        Raises:
-            NotFoundError: The thread is deleted; nothing is stored.
-            ConflictError: The message belongs to another thread.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
-        """
-
-    def get(self, message_id: str) -> ThreadMessage:
-        """Return a message.
-
-        Raises:
-            NotFoundError: There is no such message.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def find(self, message_id: str) -> ThreadMessage | None:
-        """Return a message, None where there is none.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def list(self, thread_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ThreadMessage]:
-        """Return a page of a thread's messages, the oldest first.
-
-        Args:
-            thread_id: The thread.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; messages that cannot be read are in its `errors`.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
-        """
-
-    def iter(
-        self,
-        thread_id: str | None = None,
-        *,
-        kind: str | None = None,
-        content: Any = None,
-        data: dict[str, Any] | None = None,
-    ) -> Iterator[ThreadMessage]:
-        """Yield all messages of a thread, or of a kind, the oldest first, passing over what cannot be read.
-
-        Args:
-            thread_id: Only those of this thread.
-            kind: Only those of this kind.
-            content: Only those with this very content.
-            data: Only those whose data have these values.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type, or neither a thread nor a kind is given.
-        """
-
-    def iter_pinned(self, user_id: str) -> Iterator[ThreadMessage]:
-        """Yield the pinned messages of a user's threads, the newest first.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-    def count(self, thread_id: str) -> int:
-        """Return how many messages a thread has.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-    def delete(self, message_id: str) -> bool:
-        """Delete a message with its feedback, its elements and their files; return whether it was there.
-
-        What it is the parent of stays.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-    def upsert_feedback(self, feedback: Feedback) -> Feedback:
-        """Store the feedback of a message, or replace it, which keeps its id.
-
-        Returns:
-            The feedback as it is stored.
-
-        Raises:
-            NotFoundError: There is no such message.
-            AlreadyExistsError: The id is that of another message's feedback.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: The message would take too much with it.
-        """
-
-    def delete_feedback(self, feedback_id: str) -> bool:
-        """Delete a feedback and return whether it was there.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-class SyncElementRepository(Mirror[ElementRepository]):
-    """Blocking twin of `ElementRepository`."""
-
-    def upsert(self, element: Element) -> Element:
-        """Store an element, or replace it; the file of the one before is deleted if this one has another.
-
-        Raises:
-            NotFoundError: Its thread is deleted; nothing is stored, and its file is deleted too.
-            ConflictError: There is an element with that id in another thread.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
-        """
-
-    def get(self, element_id: str) -> Element:
-        """Return an element.
-
-        Raises:
-            NotFoundError: There is no such element.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def find(self, element_id: str) -> Element | None:
-        """Return an element, None where there is none.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def iter(self, thread_id: str) -> Iterator[Element]:
-        """Yield all elements of a thread, in the order in which they came, passing over what cannot be read.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-    def delete(self, element_id: str) -> bool:
-        """Delete an element with its file, and return whether it was there.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-class SyncKeyRepository(Mirror[KeyRepository]):
-    """Blocking twin of `KeyRepository`."""
+class Keys(Mirror[AsyncKeys]):
+    """Blocking twin of `AsyncKeys`."""
 
     def create(
         self,
@@ -1974,50 +2192,60 @@ class SyncKeyRepository(Mirror[KeyRepository]):
         namespaces: Sequence[str] = (),
         owner_id: str | None = None,
         expires_at: datetime | None = None,
-    ) -> tuple[ApiKey, str]:
-        """Make a key and return it with its token, which is stored nowhere and cannot be told again.
+    ) -> ApiKey:
+        """Create a key and return it with its `token`, which is stored nowhere and cannot be read again.
 
         Args:
             name: What the key is for.
             namespaces: Those it may use; `["*"]` for all.
             owner_id: Whom it speaks for.
-            expires_at: When it stops being good; never unless said.
+            expires_at: When it stops being good; never unless given.
 
         Raises:
-            InvalidValueError: A value cannot be stored.
+            InvalidValueError: If a value cannot be stored.
+        """
+
+    def get(self, key_id: str) -> ApiKey:
+        """Return a key.
+
+        Raises:
+            NotFoundError: If there is no such key.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the key cannot be read.
+        """
+
+    def find(self, key_id: str) -> ApiKey | None:
+        """Return a key; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the key cannot be read.
         """
 
     def verify(self, token: str) -> ApiKey | None:
-        """Return the key that a token is of; None for one that is malformed, forged, revoked or expired.
+        """Return the key of a token; None if it is malformed, forged, deleted or expired.
 
         Raises:
-            InvalidDocumentError: The key cannot be read.
+            InvalidDocumentError: If the key cannot be read.
         """
 
-    def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
-        """Return a page of the keys, expired ones too, the oldest first.
-
-        Args:
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; keys that cannot be read are in its `errors`.
+    def count(self, *, limit: int | None = None) -> int:
+        """Return how many keys there are, expired ones too, `limit` at most.
 
         Raises:
-            InvalidValueError: The limit is out of range, or no such cursor was given.
+            InvalidValueError: If the limit is out of range.
+        """
+
+    def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
+        """Return a page of the keys, expired ones too, in the order of their creation.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def delete(self, key_id: str) -> bool:
-        """Revoke a key and return whether it was there; its token is no good from now on.
+        """Delete a key and return whether it was there; its token is refused from now on.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-    def count(self) -> int:
-        """Return how many keys there are, expired ones too.
-
-        Raises:
-            UnavailableError: The server does not answer.
+            InvalidValueError: If the id is no plain string.
         """

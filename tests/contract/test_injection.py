@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
-import operator
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
 from uuid import uuid4
@@ -39,14 +39,15 @@ from mongostore import (
     RoomState,
     Task,
     Thread,
+    ThreadMessage,
     Verification,
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.repositories import Repository
 from mongostore.values import from_token, to_token
 from tests.contract.furnishing import altered
 from tests.contract.oddities import BOTTOMLESS, Loud
+from tests.contract.wire import repositories_of
 
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
 NEIGHBOUR = "neighbour"
@@ -111,8 +112,8 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
     """Store two of each kind, so that lists have a second page; all of it says whose it is."""
     say: dict[str, Any] = {"content": n.text, "data": {"k": n.text}, "metadata": {"k": n.text}}
     data: dict[str, Any] = {"data": {"k": n.text}}
-    await store.users.upsert(n.user, metadata={"k": n.text})
-    user = await store.users.find_by_identifier(n.user)
+    await store.threads.users.upsert(n.user, metadata={"k": n.text})
+    user = await store.threads.users.find_by_identifier(n.user)
     assert user
     for s in ("", "2"):
         session = n.session + s
@@ -156,11 +157,13 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
         )
         await store.leases.acquire(n.lease + s, n.who, 3600)
         await store.threads.create(n.thread + s, user_id=user.id, name=n.text, **data)
-        await store.messages.merge(n.thread, n.message + s, begins=True, pinned=True, **data)
-        await store.messages.upsert_feedback(Feedback(id=n.feedback + s, message_id=n.message + s, value=1))
-        await store.files.upload(n.file + s, n.text.encode(), data={"k": n.text})
-        await store.elements.upsert(
-            Element(id=n.element + s, thread_id=n.thread, message_id=n.message, file_key=n.file + s, **data)
+        await store.threads.messages.merge(n.thread, n.message + s, only_missing=True, pinned=True, **data)
+        await store.threads.feedback.upsert(
+            n.thread, Feedback(id=n.feedback + s, message_id=n.message + s, value=1)
+        )
+        await store.threads.files.upload(n.file + s, n.text.encode(), data={"k": n.text})
+        await store.threads.elements.upsert(
+            n.thread, Element(id=n.element + s, message_id=n.message, file_key=n.file + s, **data)
         )
         await store.keys.create(name=n.text, namespaces=[n.namespace], owner_id=n.user)
     await store.rooms.read_markers.advance(n.room, n.channel)
@@ -235,7 +238,11 @@ OF_THREAD = {
     "name": "",
     "tags": [],
     **MARKS,
+    "unset": [],
 }
+SOME_THREADS = {"kind": "", "owner_id": "", "name": "", "data": {}, "vote": 1}
+SOME_MESSAGES = {"kind": "", "content": "", "data": {}, "pinned": True}
+WALKED = {"newest": True, "errors": None}
 
 # How each verb is called about what is one's own: with what it needs, and with what else it takes.
 CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
@@ -427,76 +434,101 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "leases.hold": lambda n: ({"name": n.new}, {"seconds": 3600, "wait": 0}),
     "leases.release": lambda n: ({"lease": Lease(n.new, n.who, 1, 3600)}, {}),
     "leases.renew": lambda n: ({"lease": Lease(n.lease, n.who, 1, 3600)}, {"seconds": 3600}),
-    "users.find": lambda n: ({"user_id": n.user_id}, {}),
-    "users.find_by_identifier": lambda n: ({"identifier": n.user}, {}),
-    "users.get": lambda n: ({"user_id": n.user_id}, {}),
-    "users.upsert": lambda n: ({"identifier": n.user}, {"metadata": {}}),
-    "files.delete": lambda n: ({"key": n.new}, {}),
-    "files.find": lambda n: ({"key": n.file}, {}),
-    "files.get": lambda n: ({"key": n.file}, {}),
-    "files.read": lambda n: ({"key": n.file}, {"start": 0, "end": 1}),
-    "files.upload": lambda n: ({"key": n.file, "content": b"x"}, {"content_type": "", "data": {}}),
+    "threads.users.count": lambda n: ({}, {"limit": 1}),
+    "threads.users.create": lambda n: ({"identifier": n.new}, {"metadata": {}}),
+    "threads.users.delete": lambda n: ({"user_id": n.new}, {}),
+    "threads.users.ensure": lambda n: ({"identifier": n.user}, {"metadata": {}}),
+    "threads.users.find": lambda n: ({"user_id": n.user_id}, {}),
+    "threads.users.find_by_identifier": lambda n: ({"identifier": n.user}, {}),
+    "threads.users.get": lambda n: ({"user_id": n.user_id}, {}),
+    "threads.users.iter": lambda n: ({}, WALKED),
+    "threads.users.list": lambda n: ({}, {"newest": True, **PAGED}),
+    "threads.users.upsert": lambda n: ({"identifier": n.user}, {"metadata": {}}),
+    "threads.files.delete": lambda n: ({"key": n.new}, {}),
+    "threads.files.exists": lambda n: ({"key": n.file}, {}),
+    "threads.files.find": lambda n: ({"key": n.file}, {}),
+    "threads.files.get": lambda n: ({"key": n.file}, {}),
+    "threads.files.iter": lambda n: ({"prefix": n.who}, {}),
+    "threads.files.iter_content": lambda n: ({"key": n.file}, {"start": 0, "end": 1}),
+    "threads.files.list": lambda n: ({"prefix": n.who}, {"newest": True, **PAGED}),
+    "threads.files.read": lambda n: ({"key": n.file}, {}),
+    "threads.files.upload": lambda n: ({"key": n.file, "content": b"x"}, {"content_type": "", "data": {}}),
+    "threads.count": lambda n: ({"user_id": n.user_id}, {"limit": 1, **SOME_THREADS}),
     "threads.create": lambda n: ({"thread_id": n.new}, OF_THREAD),
     "threads.cursor_of": lambda n: (
         {"thread": Thread(id=n.thread, created_at=SOON, active_at=SOON)},
-        {},
+        {"order": "active"},
     ),
     "threads.delete": lambda n: ({"thread_id": n.new}, {}),
+    "threads.ensure": lambda n: ({"thread_id": n.new}, OF_THREAD),
+    "threads.exists": lambda n: ({"thread_id": n.thread}, {}),
     "threads.find": lambda n: ({"thread_id": n.thread}, {}),
     "threads.get": lambda n: ({"thread_id": n.thread}, {}),
-    "threads.iter": lambda n: ({"user_id": n.user_id}, {"kind": "", "owner_id": "", "name": "", "data": {}}),
-    "threads.list": lambda n: ({"user_id": n.user_id}, {"search": "", "vote": 1, **PAGED}),
-    "threads.merge": lambda n: ({"thread_id": n.thread}, {"adds": True, **OF_THREAD}),
-    "messages.count": lambda n: ({"thread_id": n.thread}, {}),
-    "messages.delete": lambda n: ({"message_id": n.new}, {}),
-    "messages.delete_feedback": lambda n: ({"feedback_id": n.new}, {}),
-    "messages.find": lambda n: ({"message_id": n.message}, {}),
-    "messages.get": lambda n: ({"message_id": n.message}, {}),
-    "messages.iter": lambda n: ({"thread_id": n.thread}, {"kind": "", "content": "", "data": {}}),
-    "messages.iter_pinned": lambda n: ({"user_id": n.user_id}, {}),
-    "messages.list": lambda n: ({"thread_id": n.thread}, PAGED),
-    "messages.merge": lambda n: (
-        {"thread_id": n.thread, "message_id": n.message},
-        {
-            **{"begins": True, "kind": "", "parent_id": "", "content": "", "data": {}},
-            **{"pinned": True, "created_at": SOON},
-        },
+    "threads.iter": lambda n: ({"user_id": n.user_id}, {**WALKED, **SOME_THREADS}),
+    "threads.list": lambda n: (
+        {"user_id": n.user_id},
+        {"text": "", "order": "active", "newest": True, **SOME_THREADS, **PAGED},
     ),
-    "messages.upsert_feedback": lambda n: ({"feedback": Feedback(message_id=n.message, value=1)}, {}),
-    "elements.delete": lambda n: ({"element_id": n.new}, {}),
-    "elements.find": lambda n: ({"element_id": n.element}, {}),
-    "elements.get": lambda n: ({"element_id": n.element}, {}),
-    "elements.iter": lambda n: ({"thread_id": n.thread}, {}),
-    "elements.upsert": lambda n: (
-        {"element": Element(id=n.element, thread_id=n.thread, message_id=n.message)},
+    "threads.merge": lambda n: ({"thread_id": n.thread}, {"if_absent": True, **OF_THREAD}),
+    "threads.update": lambda n: ({"thread_id": n.thread}, OF_THREAD),
+    "threads.messages.count": lambda n: ({"thread_id": n.thread}, {"limit": 1}),
+    "threads.messages.cursor_of": lambda n: ({"message": ThreadMessage(id=n.message, created_at=SOON)}, {}),
+    "threads.messages.delete": lambda n: ({"thread_id": n.thread, "message_id": n.new}, {}),
+    **{
+        f"threads.messages.{verb}": lambda n: ({"thread_id": n.thread, "message_id": n.message}, {})
+        for verb in ("exists", "find", "get")
+    },
+    "threads.messages.find_by_id": lambda n: ({"message_id": n.message}, {}),
+    "threads.messages.iter": lambda n: ({"thread_id": n.thread}, {**WALKED, **SOME_MESSAGES}),
+    "threads.messages.list": lambda n: (
+        {"thread_id": n.thread},
+        {"newest": True, **SOME_MESSAGES, **PAGED},
+    ),
+    "threads.messages.list_pinned": lambda n: ({"user_id": n.user_id}, {"newest": True, **PAGED}),
+    "threads.messages.merge": lambda n: (
+        {"thread_id": n.thread, "message_id": n.message},
+        {"only_missing": True, "parent_id": "", "created_at": SOON, **SOME_MESSAGES},
+    ),
+    "threads.feedback.delete": lambda n: ({"thread_id": n.thread, "message_id": n.new}, {}),
+    "threads.feedback.find": lambda n: ({"thread_id": n.thread, "message_id": n.message}, {}),
+    "threads.feedback.find_by_id": lambda n: ({"feedback_id": n.feedback}, {}),
+    "threads.feedback.upsert": lambda n: (
+        {"thread_id": n.thread, "feedback": Feedback(message_id=n.message, value=1)},
         {},
     ),
-    "keys.count": lambda n: ({}, {}),
+    "threads.elements.delete": lambda n: ({"thread_id": n.thread, "element_id": n.new}, {}),
+    "threads.elements.find": lambda n: ({"thread_id": n.thread, "element_id": n.element}, {}),
+    "threads.elements.find_by_id": lambda n: ({"element_id": n.element}, {}),
+    "threads.elements.get": lambda n: ({"thread_id": n.thread, "element_id": n.element}, {}),
+    "threads.elements.iter": lambda n: ({"thread_id": n.thread}, WALKED),
+    "threads.elements.list": lambda n: (
+        {"thread_id": n.thread},
+        {"message_id": "", "newest": True, **PAGED},
+    ),
+    "threads.elements.upsert": lambda n: (
+        {"thread_id": n.thread, "element": Element(id=n.element, message_id=n.message)},
+        {},
+    ),
+    "keys.count": lambda n: ({}, {"limit": 1}),
     "keys.create": lambda n: ({"name": n.text}, {"namespaces": [], "owner_id": "", "expires_at": SOON}),
     "keys.delete": lambda n: ({"key_id": n.new}, {}),
-    "keys.list": lambda n: ({}, PAGED),
+    "keys.find": lambda n: ({"key_id": n.new}, {}),
+    "keys.get": lambda n: ({"key_id": n.new}, {}),
+    "keys.list": lambda n: ({}, {"newest": True, **PAGED}),
     "keys.verify": lambda n: ({"token": n.new}, {}),
 }
 # What is code, and no more than called.
 CODE = {"sessions.integrate": {"integrator", "executor"}}
 # Verbs that show to whoever may call them what belongs to everybody.
-OF_ALL = {"keys.list"}
+OF_ALL = {"keys.list", "threads.users.iter", "threads.users.list"}
 # A token that is none is as good as an unknown one.
 LENIENT = {("keys.verify", "token")}
 
 
 # Refused, if only by the driver or the server and in their words for it.
-def repositories(holder: object, path: str = "") -> Iterator[tuple[str, Repository]]:
-    """Yield all repositories of a store, also those that others hold, by their paths."""
-    for name, value in vars(holder).items():
-        if isinstance(value, Repository) and not name.startswith("_"):
-            yield f"{path}{name}", value
-            yield from repositories(value, f"{path}{name}.")
-
-
 EVERY_VERB = [
-    f"{path}.{name}"
-    for path, repository in repositories(AsyncMongoStore("mongomock://"))
+    f"{kind}.{name}"
+    for kind, repository in repositories_of(AsyncMongoStore("mongomock://")).items()
     for name, _ in inspect.getmembers(type(repository), inspect.isfunction)
     if not name.startswith("_")
 ]
@@ -605,7 +637,7 @@ def shown(value: Any) -> str:
 
 async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator[tuple[str, Any, Any, Any]]:
     """Call a verb with each payload in the place of each argument, and yield what becomes of it."""
-    call = operator.attrgetter(verb)(store)
+    call = attrgetter(verb)(store)
     required, optional = CALLS[verb](n)
     for parameter, hint in hints_of(call).items():
         if parameter in CODE.get(verb, ()):
@@ -625,7 +657,7 @@ def test_every_parameter_of_every_verb_is_called() -> None:
     for verb, given in CALLS.items():
         required, optional = given(Names("x"))
         assert not required.keys() & optional.keys()
-        assert {*required, *optional} == set(hints_of(operator.attrgetter(verb)(store))), verb
+        assert {*required, *optional} == set(hints_of(attrgetter(verb)(store))), verb
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -231,8 +231,8 @@ class Stores:
             assert (await store.rooms.events.append(room_id, event)).index is not None
 
         async def merge(id: str, text: str) -> None:
-            await store.messages.merge(thread_id, id, begins=True, content="draft")
-            await store.messages.merge(thread_id, id, content=text)
+            await store.threads.messages.merge(thread_id, id, only_missing=True, content="draft")
+            await store.threads.messages.merge(thread_id, id, content=text)
 
         async def messages(of: str) -> Found:
             return [(one.id, one.content) async for one in store.sessions.iter_messages(of)]
@@ -243,7 +243,7 @@ class Stores:
             return [(event.id, event.content) for event in found]
 
         async def merged() -> Found:
-            return [(one.id, one.content) async for one in store.messages.iter(thread_id)]
+            return [(one.id, one.content) async for one in store.threads.messages.iter(thread_id)]
 
         return [
             Place(f"session{tag}", append, lambda: messages(session_id), writers=2),

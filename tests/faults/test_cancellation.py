@@ -102,14 +102,14 @@ class Calls:
         self.events.add(id)
 
     async def merge(self, id: str) -> None:
-        await self.store.messages.merge("cancelled", id, begins=True, content="x")
+        await self.store.threads.messages.merge("cancelled", id, only_missing=True, content="x")
         self.merged.add(id)
 
     async def upload(self, id: str) -> None:
-        await self.store.files.upload(id, b"x" * 600_000)
+        await self.store.threads.files.upload(id, b"x" * 600_000)
         self.files.add(id)
-        element = Element(id=id, thread_id="cancelled", message_id="first", file_key=id)
-        await self.store.elements.upsert(element)
+        element = Element(id=id, message_id="first", file_key=id)
+        await self.store.threads.elements.upsert("cancelled", element)
 
     async def identify(self, id: str) -> None:
         await self.store.rooms.identities.create(Identity(id=id, addresses={"sms": [id]}))
@@ -168,7 +168,7 @@ class Calls:
         store = self.store
         messages = [one.id async for one in store.sessions.iter_messages("cancelled")]
         events = [one async for one in store.rooms.events.iter("cancelled")]
-        merged = [one.id async for one in store.messages.iter("cancelled")]
+        merged = [one.id async for one in store.threads.messages.iter("cancelled")]
         for known, found in (
             (self.messages, messages),
             (self.events, [event.id for event in events]),
@@ -181,7 +181,7 @@ class Calls:
         assert [event.index for event in events] == [*range(len(events))]
         assert (await store.rooms.get("cancelled")).event_count == len(events)
         for key in self.files:
-            assert sum([len(piece) async for piece in store.files.read(key)]) == 600_000
+            assert sum([len(piece) async for piece in store.threads.files.iter_content(key)]) == 600_000
 
 
 async def cancel_one(calls: Calls, number: int, outcomes: Counter[str]) -> None:

@@ -18,9 +18,9 @@ from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, UnavailableError
 from mongostore.engines.embedded import EmbeddedEngine
-from mongostore.repositories import Connection, Repository, step
+from mongostore.repositories import Connection, step
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, verbs_of
+from tests.contract.wire import Case, repositories_of, verbs_of, wrapped
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
 from tests.faults.limits import Limit
@@ -113,11 +113,6 @@ class Timed:
                     return
 
 
-def repositories(store: AsyncMongoStore) -> dict[str, Repository]:
-    named = {name: value for name, value in vars(store).items() if isinstance(value, Repository)}
-    return {**named, **test_room_costs.repositories(store)}
-
-
 def calls(timed: dict[str, Timed]) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
     """Yield a call for each case of each table."""
     of_all = SimpleNamespace(**timed, ada="u" * 32)
@@ -144,8 +139,8 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
         words: Of which each error has one.
         mostly: What most of them say; of a call that waited behind another one nothing is known but the time.
     """
-    outcomes, of_store = list[Outcome](), repositories(store)
-    timed = {kind: Timed(kind, repository, outcomes) for kind, repository in of_store.items()}
+    outcomes, of_store = list[Outcome](), repositories_of(store)
+    timed = wrapped(store, lambda kind, repository: Timed(kind, repository, outcomes))
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def call(claim: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -221,7 +216,7 @@ async def test_a_silent_server_is_given_less_time_for_its_next_answers() -> None
         return True
 
     connection = Connection(Silent("", "silent"), timeout=60.0)
-    await connection.attach()
+    connection.attach()
     given.clear()
     assert await step(connection, answer)
     # The last three attempts are made at a server that has said something since.

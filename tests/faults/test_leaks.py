@@ -35,9 +35,9 @@ from mongostore import (
     UnavailableError,
 )
 from mongostore.cli import app as cli
-from mongostore.repositories import Repository
 from mongostore.servers.problems import speak_problems
 from mongostore.settings import Settings
+from tests.contract.wire import repositories_of
 from tests.faults.deployments import SECRET, Cluster, cluster, free_port, with_options
 from tests.servers.parts import client
 
@@ -314,14 +314,21 @@ async def test_nothing_shows_the_password_that_it_was_given(
     assert Settings().uri == secret.admin_uri
     assert not is_told(repr(Settings()))
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
-        repositories = [one for one in vars(store).values() if isinstance(one, Repository)]
-        shown = [store, store.engine, *repositories, store.capabilities, await store.describe()]
+        shown = [
+            store,
+            store.engine,
+            *repositories_of(store).values(),
+            store.capabilities,
+            await store.describe(),
+        ]
         shown += [*await store.diagnose(), *await store.check_indexes(), *await store.usage()]
-        key, token = await store.keys.create(name="k", namespaces=["a"])
+        key = await store.keys.create(name="k", namespaces=["a"])
+        token = key.token
         assert token not in repr(key) + repr(pickle.dumps(key)) + key.model_dump_json()
         assert not [one for one in shown for text in (str(one), repr(one)) if is_told(text)]
     with MongoStore(secret.admin_uri, DATABASE) as blocking:
         public = [one for name, one in vars(blocking).items() if name[0] != "_"]
+        public += [part for one in public for name, part in vars(one).items() if name[0] != "_"]
         assert not [one for one in public if is_told(repr(one))]
         assert not is_told(repr(blocking))
 

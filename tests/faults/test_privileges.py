@@ -14,9 +14,8 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent
 
 from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError
-from mongostore.repositories import Repository
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, Sent, Verbs, Wire, verbs_of, wired_store
+from tests.contract.wire import Case, Sent, Verbs, Wire, verbs_of, wired_store, wrapped
 from tests.faults.deployments import Cluster, with_options
 
 pytestmark = pytest.mark.server
@@ -64,14 +63,15 @@ async def rooms(store: AsyncMongoStore) -> None:
 
 async def threads(store: AsyncMongoStore) -> Facts:
     await test_thread_costs.populate(store)
-    ada = await store.users.find_by_identifier("ada")
+    ada = await store.threads.users.find_by_identifier("ada")
     assert ada
     return {"ada": ada.id}
 
 
 async def keys(store: AsyncMongoStore) -> Facts:
     for number in range(20):
-        key, token = await store.keys.create(name=f"{number}")
+        key = await store.keys.create(name=f"{number}")
+        token = key.token
     return {"token": token, "key_id": key.id, "cursor": (await store.keys.list(limit=10)).next_cursor}
 
 
@@ -143,8 +143,7 @@ class User:
 
     def __post_init__(self) -> None:
         self.opening = {sent.name for sent in self.heard.sent}
-        named = {**vars(self.store), **test_room_costs.repositories(self.store)}
-        self.verbs = {name: Verbs(repo) for name, repo in named.items() if isinstance(repo, Repository)}
+        self.verbs = wrapped(self.store, lambda _, repository: Verbs(repository))
 
     async def outcome(self, case: Case, subject: Any, admin: MongoClient[dict[str, Any]]) -> Outcome:
         self.heard.sent, self.heard.denied, error = [], [], None

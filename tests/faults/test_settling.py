@@ -36,7 +36,7 @@ CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
     "commit": lambda store: store.rooms.events.append("r", Event(id="new", channel_id="c")),
     "acquire": lambda store: store.leases.acquire("l", "owner", seconds=30),
     "merge a thread": lambda store: store.threads.merge("t", name="new"),
-    "upsert a user": lambda store: store.users.upsert("ada"),
+    "upsert a user": lambda store: store.threads.users.upsert("ada"),
 }
 
 

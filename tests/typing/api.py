@@ -90,19 +90,22 @@ async def async_use_of_rooms(store: AsyncMongoStore) -> None:
 
 
 async def async_use_of_threads(store: AsyncMongoStore) -> None:
-    assert_type(await store.users.upsert("ada@example.com"), User)
+    assert_type(await store.threads.users.upsert("ada@example.com"), User)
     await store.threads.merge("t", name="First", metadata={"k": None})
-    await store.messages.merge("t", "m", content="hi", data={"type": "user_message"})
-    assert_type(await store.threads.list("u", search="hi"), Page[Thread])
-    async for message in store.messages.iter("t"):
+    await store.threads.messages.merge("t", "m", content="hi", data={"type": "user_message"})
+    assert_type(await store.threads.list(user_id="u", text="hi"), Page[Thread])
+    assert_type(await store.threads.update("t", unset=["metadata.k"]), Thread)
+    assert_type(await store.threads.messages.list_pinned("u"), Page[ThreadMessage])
+    assert_type(await store.threads.files.read("key"), bytes)
+    async for message in store.threads.messages.iter("t", errors=[]):
         assert_type(message, ThreadMessage)
-    assert_type(await store.files.upload("key", b"content"), File)
-    async for piece in store.files.read("key", start=1, end=2):
+    assert_type(await store.threads.files.upload("key", b"content"), File)
+    async for piece in store.threads.files.iter_content("key", start=1, end=2):
         assert_type(piece, bytes)
 
 
 async def async_use_of_keys(store: AsyncMongoStore) -> None:
-    assert_type(await store.keys.create(name="n", namespaces=["acme"]), tuple[ApiKey, str])
+    assert_type(await store.keys.create(name="n", namespaces=["acme"]), ApiKey)
     assert_type(await store.keys.verify("token"), ApiKey | None)
     assert_type(await store.keys.list(limit=10), Page[ApiKey])
 
@@ -127,7 +130,7 @@ def blocking_use(store: MongoStore) -> None:
         assert_type(binding, Binding)
     assert_type(store.rooms.bindings.list("r"), Page[Binding])
     assert_type(store.rooms.update("r", metadata={"k": 1}), Room)
-    for piece in store.files.read("key"):
+    for piece in store.threads.files.iter_content("key"):
         assert_type(piece, bytes)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
 import pickle
 import pydoc
 import re
 import types
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -18,9 +18,10 @@ import pytest
 import mongostore
 from mongostore import Message, errors, ids
 from mongostore.repositories import Repository, long_running, reads, reads_majority, rooms, threads, writes
-from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import twins
+from tests.contract.wire import repositories_of
 
 
 def test_all_names_every_public_name() -> None:
@@ -96,9 +97,14 @@ def verbs(repository: type) -> dict[str, object]:
     }
 
 
+def twin_name(repository: type) -> str:
+    name = repository.__name__
+    return name.removeprefix("Async") if name.startswith("Async") else f"Sync{name}"
+
+
 REPOSITORIES = [
     SessionRepository,
-    KeyRepository,
+    AsyncKeys,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
 ]
 
@@ -111,7 +117,7 @@ def twin_of(repository: type) -> type:
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
-    mirrored, twin = verbs(repository), twin_of(repository)
+    mirrored, twin = verbs(repository), getattr(twins, twin_name(repository))
     assert mirrored
     for name, verb in mirrored.items():
         shown, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
@@ -126,7 +132,7 @@ def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository
 
 
 def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_coroutines() -> None:
-    blocking = [mongostore.MongoStore, *map(twin_of, REPOSITORIES)]
+    blocking = [mongostore.MongoStore, *(getattr(twins, twin_name(one)) for one in REPOSITORIES)]
     signatures = [
         f"{cls.__name__}.{name}{inspect.signature(member)}"
         for cls in blocking
@@ -136,9 +142,9 @@ def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_corout
     assert [line for line in signatures if re.search("Async|Awaitable|Coroutine", line)] == []
     assert "MongoStore.usage(self) -> 'list[CollectionUsage]'" in signatures
     assert "SyncSessionRepository.in_namespace(self, namespace: 'str') -> 'Self'" in signatures
-    helped = pydoc.render_doc(twins.SyncFileRepository, renderer=pydoc.plaintext)
+    helped = pydoc.render_doc(twins.Files, renderer=pydoc.plaintext)
     assert "-> 'Iterator[bytes]'" in helped
-    assert "async read(" not in helped
+    assert "async iter_content(" not in helped
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
@@ -148,20 +154,12 @@ def test_every_verb_is_guarded_and_documented(repository: type) -> None:
         assert "Raises:" in (verb.__doc__ or ""), name
 
 
-def repositories(holder: object, path: str = "") -> Iterator[tuple[str, Repository]]:
-    """Yield all repositories of a store, also those that others hold, by their paths."""
-    for name, held in vars(holder).items():
-        if isinstance(held, Repository) and not name.startswith("_"):
-            yield f"{path}{name}", held
-            yield from repositories(held, f"{path}{name}.")
-
-
 def test_both_stores_have_every_repository() -> None:
     blocking, store = mongostore.MongoStore("mongomock://"), mongostore.AsyncMongoStore("mongomock://")
-    held = dict(repositories(store))
-    for path, repository in held.items():
-        assert type(operator.attrgetter(path)(blocking)) is twin_of(type(repository)), path
-    assert {*map(type, held.values())} == {*REPOSITORIES}
+    found = repositories_of(store)
+    for path, repository in found.items():
+        assert type(attrgetter(path)(blocking)).__name__ == twin_name(type(repository))
+    assert {type(repository) for repository in found.values()} == {*REPOSITORIES}
 
 
 def test_guards_keep_what_inspection_sees() -> None:
