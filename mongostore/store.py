@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from mongostore.diagnostics import CheckResult, diagnose
 from mongostore.documents import COLLECTIONS
@@ -37,6 +37,9 @@ from mongostore.repositories.threads import (
     UserRepository,
 )
 from mongostore.settings import Settings
+
+if TYPE_CHECKING:
+    from mongostore.beanie import Documents
 
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
 _INDEX_SECONDS = 600.0
@@ -99,6 +102,7 @@ class AsyncMongoStore:
         self._timeout = self._settings.timeout if timeout is None else _check_timeout(timeout)
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
+        self._documents: Documents | None = None
         self.sessions: Final = SessionRepository(self._connection, tail=Tail(self._connection, tail_limits))
         self.rooms: Final = AsyncRooms(self._connection)
         self.leases: Final = AsyncLeases(self._connection)
@@ -131,6 +135,21 @@ class AsyncMongoStore:
     def capabilities(self) -> frozenset[Capability]:
         """What the deployment can do, known once the store is open."""
         return self._engine.capabilities
+
+    @property
+    def documents(self) -> Documents:
+        """Read-only Beanie documents of this store: `store.documents.Session.find(…)`.
+
+        Raises:
+            NotOpenError: If the store is not open, or open in another event loop.
+        """
+        # To import Beanie takes longer than to open a store.
+        from mongostore.beanie import Documents
+
+        self._connection.check_open()
+        if self._documents is None:
+            self._documents = Documents(self._engine.collection)
+        return self._documents
 
     async def open(self) -> None:
         """Connect and create missing indexes; on an open store, do nothing.
@@ -168,6 +187,7 @@ class AsyncMongoStore:
         """Close what the store has opened itself; closing twice is harmless."""
         was_open = self.is_open
         self._connection.detach()
+        self._documents = None
         await self._engine.close()
         if was_open:
             _log.info("closed %s", self.address, extra={"address": self.address})

@@ -272,6 +272,10 @@ class Collection:
         indexes = [copied(index) for index in self.records.indexes]
         return Cursor(lambda: indexes)
 
+    @_atomic
+    def index_information(self) -> Document:
+        return {index["name"]: {"key": [*index["key"].items()]} for index in self.records.indexes}
+
     def _read(self, filter: Filter | None, projection: Projection, **options: Any) -> list[Document]:
         return [copied(projected(found, projection)) for found in self.records.select(filter, **options)]
 

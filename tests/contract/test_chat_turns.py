@@ -208,7 +208,7 @@ class TestChatTurns:
             append("s", "a", ChatTurn(role="user")),
             append("s", "a", said(*range(1001))),
             append("s", "a", [altered(ChatTurn(role="user", content=1), role=5)]),
-            append("s", "a", [ChatTurn(role="user", created_at=datetime(2020, 1, 1))]),
+            append("s", "a", [altered(ChatTurn(role="user"), created_at=datetime(2020, 1, 1))]),
             append("s", 5, said(1)),
             append(None, "a", said(1)),
             store.sessions.bind_participant("s", None),

@@ -51,6 +51,7 @@ class TestRoomValues:
         rooms = store.rooms
         room = await rooms.create("r", organization_id="o")
         calls: dict[str, list[Any]] = {
+            "id": [rooms.replace(room.model_copy(update={"id": bad}))],
             "status": [
                 rooms.create("s", status=bad),
                 rooms.update("r", status=bad),
@@ -66,7 +67,6 @@ class TestRoomValues:
                 rooms.update(bad, status="closed"),
                 rooms.ensure(bad),
                 rooms.update(bad, metadata={}, unset=[]),
-                rooms.replace(room.model_copy(update={"id": bad})),
                 rooms.advance_delivered_index(bad, 0),
                 rooms.find_private(bad, "k"),
                 rooms.set_private(bad, "k", 1),

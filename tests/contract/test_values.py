@@ -211,7 +211,7 @@ class TestValues:
             sessions.update_message("s", "m", data=[1]),
             sessions.append_message("s", Message.model_construct(id="x", role="u", data=five)),
             sessions.append_message("s", Message.model_construct(id="x", role="u", metadata=five)),
-            sessions.append_message("s", Message(role="u", created_at=datetime(2020, 1, 1))),
+            sessions.append_message("s", Message.model_construct(role="u", created_at=datetime(2020, 1, 1))),
             sessions.delete_messages("s", "m"),
             sessions.delete_messages("s", 5),
             sessions.list(deleted="yes"),

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 import mongostore
-from mongostore import Message, errors
-from mongostore.models import value
+from mongostore import Message, errors, ids
 from mongostore.repositories import Repository, long_running, reads, reads_majority, rooms, threads, writes
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.sessions import SessionRepository
@@ -74,7 +73,7 @@ def test_a_minted_id_is_new_once_and_not_for_long(monkeypatch: pytest.MonkeyPatc
     assert type(pickle.loads(pickle.dumps(sent)).id) is str
     assert not sent.id.use()  # type: ignore[attr-defined]
     old = Message(role="user")
-    monkeypatch.setattr(value, "NEW_SECONDS", 0.0)
+    monkeypatch.setattr(ids, "NEW_SECONDS", 0.0)
     assert not old.id.use()  # type: ignore[attr-defined]
 
 

@@ -286,7 +286,7 @@ def _reservation(group: Sequence[Entry], now: int) -> list[Raw]:
         fields["latest_index"] = {"$add": ["$next_index", counted[-1]]}
     if any(entry.activity for entry in group):
         paused = {"$eq": ["$status", "paused"]}
-        fields["last_activity_at"] = now
+        fields["active_at"] = now
         fields["status"] = {"$cond": [paused, "active", "$status"]}
         fields["paused_at"] = {"$cond": [paused, None, "$paused_at"]}
         fields["updated_at"] = {"$cond": [paused, now, "$updated_at"]}

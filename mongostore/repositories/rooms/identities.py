@@ -12,7 +12,6 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.people import (
     address_key,
-    scope_of,
     to_identity,
     to_request,
     to_stored_identity,
@@ -24,6 +23,7 @@ from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page, Verification, VerificationRequest
+from mongostore.models.fields import scope_of
 from mongostore.repositories import (
     Connection,
     Repository,
@@ -50,7 +50,7 @@ class AsyncIdentities(Repository):
             DocumentTooLargeError: If it takes more than a document can hold.
         """
         call = current_call()
-        stored = to_stored_identity(identity, call.token)
+        stored = {**to_stored_identity(identity), "token": call.token}
 
         async def insert(session: Any) -> None:
             for channel_type, held in identity.addresses.items():

@@ -9,7 +9,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.stored import Raw, check_size, write_members
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_call
@@ -20,12 +20,9 @@ from mongostore.values import (
     check_id,
     check_members,
     check_position,
-    check_text,
     escape_key,
     from_micros,
-    pack,
     pack_members,
-    pack_object,
 )
 
 
@@ -155,16 +152,7 @@ def _update(given_members: EventUpdate) -> Raw:
     notes = members.pop("metadata", {})
     packed = pack_members("metadata", notes)
     sets: Raw = {f"metadata.{name}": value for name, value in packed.items() if value is not None}
-    for name, value in members.items():
-        match name:
-            case "content":
-                sets[name] = pack(name, value)
-            case "data" | "delivery_results":
-                sets[name] = pack_object(name, value)
-            case "visibility":
-                sets[name] = check_text(name, value)
-            case _:
-                sets[name] = check_id(name, value)
+    sets |= write_members(Event, members)
     check_size("the event's update", sets)
     update: Raw = {"$set": sets} if sets else {}
     if gone := {f"metadata.{escape_key(key)}": "" for key, value in notes.items() if value is None}:

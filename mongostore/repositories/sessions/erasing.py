@@ -66,7 +66,7 @@ class Eraser:
             if erased.matched_count:
                 if sealed:
                     await self._tail.finish_deletions({**document, **sets})
-                await self._overflows.delete(message["overflow"] for message in gone)
+                await self._overflows.delete(message.get("overflow") for message in gone)
                 return len(gone)
         raise contended(key)
 
@@ -112,7 +112,7 @@ class Eraser:
                 },
             )
             if unbound.matched_count:
-                await self._overflows.delete(message["overflow"] for message in here.values())
+                await self._overflows.delete(message.get("overflow") for message in here.values())
                 if sets["unbound"]:
                     await self._tail.finish_unbinding({**document, **sets})
                 return True

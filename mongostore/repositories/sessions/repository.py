@@ -12,7 +12,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.participants import begun_anew, to_bound
-from mongostore.documents.sessions import SHOWN, SessionFields, sized_member, to_session, to_stored_members
+from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
 from mongostore.documents.stored import Raw
 from mongostore.errors import (
     AlreadyExistsError,
@@ -95,19 +95,20 @@ class SessionRepository(SessionIntegration):
         }
         sets = to_stored_members(given)
         created = call.now if created_at is None else to_micros("created_at", created_at)
-        fields = SessionFields(
-            id=key,
-            namespace=self.namespace,
-            session_id=key.partition("/")[2],
-            **sets,
-            metadata=sized_member("metadata", pack_members("metadata", metadata or {})),
-            participants=to_bound(participants, created, call.token),
-            created_at=created,
-            updated_at=call.now,
-            generation=uuid4().hex,
-            origin=call.token,
+        raw = to_new_session(
+            {
+                "_id": key,
+                "namespace": self.namespace,
+                "session_id": key.partition("/")[2],
+                **sets,
+                "metadata": sized_member("metadata", pack_members("metadata", metadata or {})),
+                "participants": to_bound(participants, created, call.token),
+                "created_at": created,
+                "updated_at": call.now,
+                "generation": uuid4().hex,
+                "origin": call.token,
+            }
         )
-        raw = {"_id": key, **fields.model_dump(exclude={"id"})}
         while True:
             try:
                 await self._sessions.insert_one(raw)

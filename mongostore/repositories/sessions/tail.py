@@ -163,7 +163,7 @@ class Tail:
                     for i, message in enumerate(segment["messages"])
                     if message and message.get("binding") in unbound
                 }
-                await self._overflows.delete(message["overflow"] for message in gone.values())
+                await self._overflows.delete(message.get("overflow") for message in gone.values())
                 await self.segments.update_one(
                     {"_id": segment["_id"], "edits": segment["edits"]},
                     {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edits": 1}},

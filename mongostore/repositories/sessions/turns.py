@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.sessions import to_messages, to_stored_preview
+from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import ChatTurn
@@ -151,7 +151,8 @@ class Turns:
             # It is gone, or a store with many sessions has forgotten it.
             binding = participant_of(await self._tail.read(key), name)["binding"]
         path, amount = f"participants.{name}", len(new)
-        relative = [{**message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]
+        # All have the same members, for those of the first are named.
+        relative = [{**EMPTY, **message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]
         members: Raw = {member: f"$$turn.{member}" for member in relative[0]}
         members["number"] = {"$add": [f"${path}.turns", "$$turn.number"]}
         numbered = {"$map": {"input": {"$literal": relative}, "as": "turn", "in": members}}

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 
 import bson
 
-from mongostore.documents.sessions import to_stored_preview
+from mongostore.documents.sessions import EMPTY, EMPTY_BODY, to_stored_preview
 from mongostore.documents.stored import MAX_VALUE_BYTES, Raw, check_size, size_of
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_call
@@ -62,16 +62,16 @@ class Writer:
                 there = await self._append(key, whole, embedded, generation, fresh=fresh, push=push)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
-                await self._overflows.delete(message["overflow"] for message in embedded.values())
+                await self._overflows.delete(message.get("overflow") for message in embedded.values())
                 raise
             if there is not None:
-                await self._overflows.delete(embedded[message_id]["overflow"] for message_id in there)
+                await self._overflows.delete(embedded[message_id].get("overflow") for message_id in there)
                 if len(messages) > self._limits.keep:
                     # They are stored, whatever becomes of the session now.
                     with suppress(NotFoundError):
                         await self._tail.shrink(key)
                 return [there.get(message["id"], message) for message in messages]
-            await self._overflows.delete(message["overflow"] for message in embedded.values())
+            await self._overflows.delete(message.get("overflow") for message in embedded.values())
         raise contended(key)
 
     async def _append(
@@ -182,9 +182,9 @@ class Writer:
         return embedded, generation
 
     async def _moved_out(self, key: str, generation: str, message: Raw, body: Raw) -> Raw:
-        value = {"content": body["content"], "data": body["data"]}
+        value = {name: body.get(name, empty) for name, empty in EMPTY_BODY.items()}
         overflow = await self._overflows.put(key, generation, f"message {message['id']!r}", value)
-        return {**message, "content": None, "data": {}, "overflow": overflow}
+        return {**message, **EMPTY_BODY, "overflow": overflow}
 
     async def _push(self, guard: Raw, messages: list[Raw], newest: Raw) -> bool:
         pushed = await self._tail.sessions.update_one(
@@ -243,10 +243,10 @@ class Writer:
         preview = patch.preview() if document["last"]["id"] == message_id else {}
         guard: Raw = {
             "_id": home["_id"],
-            "messages": {"$elemMatch": {"id": message_id, "overflow": old["overflow"]}},
+            "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
         crowded = home is not document and home["bytes"] + patch.size > SEGMENT_BYTES
-        if crowded or old["overflow"] or patch.size > self._limits.embed_bytes:
+        if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
             # The body is read and written back, so nothing may change in between.
             guard["edits"] = home["edits"]
             moved = await self._moved(document, old, patch, out=crowded)
@@ -257,7 +257,7 @@ class Writer:
             changed = await self._change_in_tail(document, guard, patch, message_id, preview)
         else:
             changed = await self._change_in_segment(document["_id"], guard, patch, message_id, preview)
-        await self._overflows.delete([old["overflow"] if changed else patch.members.get("overflow")])
+        await self._overflows.delete([old.get("overflow") if changed else patch.members.get("overflow")])
         return changed
 
     async def _moved(self, document: Raw, old: Raw, patch: Patch, *, out: bool) -> Patch | None:
@@ -265,7 +265,8 @@ class Writer:
         filled = await self._overflows.fill([old])
         if filled is None:
             return None
-        body = {name: patch.members.get(name, filled[0][name]) for name in ("content", "data")}
+        body = {**EMPTY_BODY, **filled[0], **patch.members}
+        body = {name: body[name] for name in EMPTY_BODY}
         place = {"overflow": None, **body}
         if out or size_of("message", body) > self._limits.embed_bytes:
             outside = await self._moved_out(document["_id"], document["generation"], old, body)
@@ -335,5 +336,5 @@ def _large(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
 
 def _differs(stored: Raw, new: Raw) -> bool:
     # Equal bytes for what is not equal to itself: NaN.
-    one, other = ({name: message[name] for name in _CONTENT} for message in (stored, new))
+    one, other = ({name: {**EMPTY, **message}[name] for name in _CONTENT} for message in (stored, new))
     return one != other and bson.encode(one) != bson.encode(other)
