@@ -29,9 +29,9 @@ from mongostore.models.value import Value
 
 
 def _check_change(path: str, value: object) -> str:
-    if value not in ("edit", "delete"):
-        raise InvalidValueError(path, "must be 'edit', 'delete' or None")
-    return str(value)
+    if isinstance(value, str) and value in ("edit", "delete"):
+        return value
+    raise InvalidValueError(path, "must be 'edit', 'delete' or None")
 
 
 class Room(Value):

@@ -176,7 +176,7 @@ class TestIdentities:
         last = await store.rooms.identities.list(newest=True, cursor=page.next_cursor)
         assert [identity.id for identity in (*page, *last)] == names[::-1]
         assert [identity.id async for identity in store.rooms.identities.iter()] == names
-        await store.engine.database["identities"].update_one({"_id": names[1]}, {"$set": {"data": 5}})
+        await store.engine.database["identities"].update_one({"_id": names[1]}, {"$set": {"data": 7}})
         errors: list[InvalidDocumentError] = []
         walked = [identity.id async for identity in store.rooms.identities.iter(errors=errors)]
         assert (walked, len(errors)) == (names[:1] + names[2:], 1)

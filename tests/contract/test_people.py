@@ -137,7 +137,7 @@ class TestPeople:
         repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(3)]
         for value in made:
             await put(store, kind, value)
-        await store.engine.database[kind].update_one({"position": 1}, {"$set": {"data": 5}})
+        await store.engine.database[kind].update_one({"position": 1}, {"$set": {"data": 7}})
         errors: list[InvalidDocumentError] = []
         assert [value async for value in repository.iter("r", errors=errors)] == [made[0], made[2]]
         assert len(errors) == 1

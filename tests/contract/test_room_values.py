@@ -51,7 +51,6 @@ class TestRoomValues:
         rooms = store.rooms
         room = await rooms.create("r", organization_id="o")
         calls: dict[str, list[Any]] = {
-            "id": [rooms.replace(room.model_copy(update={"id": bad}))],
             "status": [
                 rooms.create("s", status=bad),
                 rooms.update("r", status=bad),
@@ -72,6 +71,7 @@ class TestRoomValues:
                 rooms.set_private(bad, "k", 1),
             ],
         }
+        calls["id"] = [rooms.replace(room.model_copy(update={"id": bad}))]
         calls["status"] += [rooms.list(status=[bad]), rooms.count(status=["x", bad])]
         if bad != "x" * 513:
             calls["key"] = [rooms.find_private("r", bad), rooms.set_private("r", bad, 1)]
