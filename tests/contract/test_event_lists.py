@@ -307,6 +307,19 @@ class TestEventLists:
             blocked = await store.rooms.events.append("r", Event(channel_id="c", status="blocked"))
             assert await following == [blocked]
 
+    async def test_a_watch_passes_over_what_cannot_be_read_with_a_warning(
+        self, store: AsyncMongoStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await store.rooms.create("r")
+        for name in ("a", "b"):
+            await store.rooms.events.append("r", Event(id=name, channel_id="c", content="secret"))
+        await store.engine.database["events"].update_one({"_id": "a"}, {"$set": {"type": 5}})
+        async with aclosing(store.rooms.events.watch("r", after=-1)) as watch:
+            assert [event.id for event in await taking(watch, 1)] == ["b"]
+        [record] = [record for record in caplog.records if record.name == "mongostore.documents"]
+        assert record.levelname == "WARNING"
+        assert record.getMessage() == "passed over event 'a', which cannot be read: type"
+
     async def test_a_watch_ends_when_its_room_is_deleted(self, store: AsyncMongoStore) -> None:
         for name in ("r", "s"):
             await store.rooms.create(name)

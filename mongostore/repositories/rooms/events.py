@@ -277,7 +277,8 @@ class AsyncRoomEvents(Repository):
         """Yield a room's events as they are appended, each once and in order, until the room is deleted.
 
         Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
-        behind the last event; a caller that starts anew hands its index to `after`.
+        behind the last event; a caller that starts anew hands its index to `after`. An event that cannot be
+        read is passed over with a WARNING.
 
         Args:
             room_id: The room.

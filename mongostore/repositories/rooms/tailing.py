@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 from mongostore.documents.rooms import to_event
@@ -13,6 +14,8 @@ from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
 from mongostore.repositories import Connection, opened, settled_step
+
+_log = logging.getLogger("mongostore.documents")
 
 _PAUSE_SECONDS = 0.1
 _CATCH_UP = 200
@@ -106,6 +109,10 @@ class Tailer:
 
 
 def _readable(raw: Raw) -> Event | None:
-    with suppress(InvalidDocumentError):
+    try:
         return to_event(raw)
-    return None
+    except InvalidDocumentError as error:
+        told = {"kind": error.kind, "id": error.id}
+        fields = ", ".join(error.fields)
+        _log.warning("passed over %s %r, which cannot be read: %s", *told.values(), fields, extra=told)
+        return None
