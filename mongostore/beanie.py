@@ -217,7 +217,7 @@ class _ThreadMembers(models.Thread, ReadOnly):
 
 
 class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):
-    VERBS: ClassVar[str] = "store.messages"
+    VERBS: ClassVar[str] = "store.threads.messages"
 
     @classmethod
     def _members(cls, raw: Raw) -> Raw:

@@ -26,28 +26,10 @@ from mongostore.engines.faults import unchained
 from mongostore.errors import ConfigurationError
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
-from mongostore.repositories.keys import KeyRepository
-from mongostore.repositories.rooms import (
-    BindingRepository,
-    EventRepository,
-    IdentityRepository,
-    LeaseRepository,
-    ObservationRepository,
-    ParticipantRepository,
-    ReadMarkerRepository,
-    RoomRepository,
-    TaskRepository,
-    VerificationRepository,
-    VoiceDeliveryRepository,
-)
+from mongostore.repositories.keys import AsyncKeys
+from mongostore.repositories.rooms import AsyncLeases, AsyncRooms
 from mongostore.repositories.sessions import SessionRepository, Tail, TailLimits
-from mongostore.repositories.threads import (
-    ElementRepository,
-    FileRepository,
-    ThreadMessageRepository,
-    ThreadRepository,
-    UserRepository,
-)
+from mongostore.repositories.threads import AsyncThreads
 from mongostore.settings import Settings
 
 if TYPE_CHECKING:
@@ -116,23 +98,10 @@ class AsyncMongoStore:
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
         self.sessions: Final = SessionRepository(self._connection, tail=Tail(self._connection, tail_limits))
-        self.rooms: Final = RoomRepository(self._connection)
-        self.events: Final = EventRepository(self._connection)
-        self.bindings: Final = BindingRepository(self._connection)
-        self.participants: Final = ParticipantRepository(self._connection)
-        self.identities: Final = IdentityRepository(self._connection)
-        self.verifications: Final = VerificationRepository(self._connection)
-        self.tasks: Final = TaskRepository(self._connection)
-        self.observations: Final = ObservationRepository(self._connection)
-        self.read_markers: Final = ReadMarkerRepository(self._connection)
-        self.voice_deliveries: Final = VoiceDeliveryRepository(self._connection)
-        self.leases: Final = LeaseRepository(self._connection)
-        self.users: Final = UserRepository(self._connection)
-        self.files: Final = FileRepository(self._connection)
-        self.threads: Final = ThreadRepository(self._connection)
-        self.messages: Final = ThreadMessageRepository(self._connection)
-        self.elements: Final = ElementRepository(self._connection)
-        self.keys: Final = KeyRepository(self._connection)
+        self.rooms: Final = AsyncRooms(self._connection)
+        self.leases: Final = AsyncLeases(self._connection)
+        self.threads: Final = AsyncThreads(self._connection)
+        self.keys: Final = AsyncKeys(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"

@@ -49,7 +49,7 @@ def create(
         raise typer.BadParameter("an administrator's key has no --namespace")
     if not (admin or namespaces or owner):
         raise typer.BadParameter("a key is for something: say --namespace, --admin or --owner")
-    key, token, lasts = run(
+    key, lasts = run(
         _create(
             name,
             [ALL_NAMESPACES] if admin else namespaces or [],
@@ -62,9 +62,9 @@ def create(
     if not lasts:
         warn("this key is gone already, with the embedded engine: name a server with --uri")
     if as_json:
-        out.print_json(json.dumps({**_members(key), "token": token}))
+        out.print_json(json.dumps({**_members(key), "token": key.token}))
     else:
-        out.print(plain(token), soft_wrap=True)
+        out.print(plain(key.token or ""), soft_wrap=True)
 
 
 @keys.command("list")
@@ -117,12 +117,12 @@ async def _create(
     expires_at: datetime | None,
     uri: str | None,
     database: str | None,
-) -> tuple[ApiKey, str, bool]:
+) -> tuple[ApiKey, bool]:
     async with open_store(uri, database) as store:
         made = await store.keys.create(
             name=name, namespaces=namespaces, owner_id=owner, expires_at=expires_at
         )
-        return *made, store.engine.shared
+        return made, store.engine.shared
 
 
 async def _list(uri: str | None, database: str | None) -> list[ApiKey]:

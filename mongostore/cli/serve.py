@@ -127,7 +127,7 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
                 )
             else:
                 # Nobody else can make one in this process.
-                _, token = store.keys.create(name="this process", owner_id="me")
+                token = store.keys.create(name="this process", owner_id="me").token
                 say(f"let clients come in with {HUB_API_KEY_ENV}={token}")
         app = create_app(store=store, docs=is_loopback(host))
         await running.serve(app, engine, has_keys=has_keys, host=host, port=port, say=say)

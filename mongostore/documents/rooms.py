@@ -21,7 +21,7 @@ from mongostore.documents.stored import (
     write_slim,
     writer,
 )
-from mongostore.models import Binding, Event, Participant, Room
+from mongostore.models import Binding, Event, Room, RoomParticipant
 from mongostore.models.fields import Id, JsonObject
 from mongostore.values import MAX_ID_BYTES
 
@@ -59,7 +59,7 @@ class StoredBinding(Binding, Stored):
     names: list[str]
 
 
-class StoredRoomParticipant(Participant, Stored):
+class StoredRoomParticipant(RoomParticipant, Stored):
     """A participant; `routes` are each of the channels with each of the names."""
 
     participant_id: Id
@@ -71,7 +71,7 @@ class StoredRoomParticipant(Participant, Stored):
 to_room = reader(Room, "room")
 to_event = reader(Event, "event")
 to_binding = reader(Binding, "binding", "channel_id")
-to_participant = reader(Participant, "participant", "participant_id")
+to_participant = reader(RoomParticipant, "participant", "participant_id")
 
 
 def key_of(first: str, second: str) -> dict[str, str]:
@@ -155,7 +155,7 @@ def route_name(channel_id: str, name: str) -> str:
     return json.dumps([channel_id, name])
 
 
-def _routes(participant: Participant, stored: Raw) -> Raw:
+def _routes(participant: RoomParticipant, stored: Raw) -> Raw:
     names = dict.fromkeys(filter(None, [stored["participant_id"], stored["identity_id"]]))
     return {"routes": [route_name(channel, name) for channel in stored["channel_ids"] for name in names]}
 
@@ -163,4 +163,4 @@ def _routes(participant: Participant, stored: Raw) -> Raw:
 to_stored_binding = writer(
     Binding, "binding", "channel_id", more=lambda binding, stored: {"names": binding_names(binding)}
 )
-to_stored_participant = writer(Participant, "participant", "participant_id", more=_routes)
+to_stored_participant = writer(RoomParticipant, "participant", "participant_id", more=_routes)

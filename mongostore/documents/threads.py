@@ -68,7 +68,8 @@ class StoredElement(Element, Stored):
 
 def to_feedback(raw: Raw) -> Feedback:
     """Return the feedback of a stored message as callers see it."""
-    return Feedback.model_validate({**raw["feedback"], "message_id": raw["_id"]}, strict=True, extra="ignore")
+    members = {**raw["feedback"], "thread_id": raw.get("thread_id"), "message_id": raw["_id"]}
+    return Feedback.model_validate(members, strict=True, extra="ignore")
 
 
 def feedback_of(raw: Raw) -> Raw:

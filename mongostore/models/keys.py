@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import Field
+
 from mongostore.models.fields import Id, Ids, Text, Time
 from mongostore.models.value import Value
 
@@ -9,14 +13,16 @@ ALL_NAMESPACES = "*"
 
 
 class ApiKey(Value):
-    """A key, without the secret: that is told once, when the key is made.
+    """A key with which a program uses a server of ours.
 
     Attributes:
-        id: What a list shows; the token begins with it.
+        id: What a list shows; a part of the token.
         name: What the key is for.
         owner_id: Whom it speaks for; None for nobody in particular.
         namespaces: Those it may use; `["*"]` for all, which makes it an administrator's.
         expires_at: When it stops being good; None for never.
+        token: The secret, which `create` alone returns. It is stored nowhere, and neither printed, dumped nor
+            pickled with the key.
     """
 
     id: Id
@@ -25,7 +31,12 @@ class ApiKey(Value):
     namespaces: Ids
     created_at: Time
     expires_at: Time | None = None
+    token: str | None = Field(default=None, exclude=True, repr=False)
 
     def allows(self, namespace: str) -> bool:
         """Return whether the key may use a namespace."""
         return self.namespaces == [ALL_NAMESPACES] or namespace in self.namespaces
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return {**state, "__dict__": {**state["__dict__"], "token": None}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, TypedDict
@@ -40,7 +41,7 @@ class User(Value):
 
 
 class Thread(Value):
-    """A conversation of any length; its messages are documents of their own, read by `store.messages`.
+    """A conversation of any length, without its messages; `store.threads.messages` reads those.
 
     Attributes:
         kind: What sort of thread it is, where one store keeps several that know nothing of each other.
@@ -66,8 +67,12 @@ class Thread(Value):
     metadata: MergedMap = Field(default_factory=dict)
 
 
-class ThreadMembers(TypedDict, total=False):
-    """What a merge into a thread may be given; what is left out stays as it is."""
+class ThreadUpdate(TypedDict, total=False):
+    """The members of a thread that `create`, `ensure`, `update` and `merge` can set.
+
+    `unset` names keys to remove, as `metadata.<key>` or `data.<key>`; if it is given, even empty, None in
+    `metadata` is a value.
+    """
 
     kind: str | None
     owner_id: str | None
@@ -76,17 +81,31 @@ class ThreadMembers(TypedDict, total=False):
     tags: list[str]
     data: dict[str, Any]
     metadata: dict[str, Any]
+    unset: Sequence[str]
+
+
+class ThreadFilter(TypedDict, total=False):
+    """Which threads; those of a `vote` have feedback of this value on one of their messages."""
+
+    user_id: str
+    kind: str
+    owner_id: str
+    name: str
+    data: dict[str, Any]
+    vote: int
 
 
 class Feedback(Value):
     """What a user thinks of a message; a message has one at most.
 
     Attributes:
-        id: Of its own; minted when not given, and kept when the feedback is replaced.
+        id: Of its own; generated unless given, and kept when the feedback is replaced.
+        thread_id: The thread of the message, set by the store.
         value: Such as 0 for bad and 1 for good.
     """
 
     id: Id = Field(default_factory=new_id)
+    thread_id: Annotated[str | None, StoreOwned()] = None
     message_id: Annotated[str, StoreOwned()]
     value: Vote
     comment: Text | None = None
@@ -117,8 +136,8 @@ class ThreadMessage(Value):
     feedback: Feedback | None = None
 
 
-class ThreadMessageMembers(TypedDict, total=False):
-    """What a merge into a message may be given; what is left out stays as it is."""
+class ThreadMessageUpdate(TypedDict, total=False):
+    """The members of a thread's message that `merge` can set; in `data` None is a value."""
 
     kind: str | None
     parent_id: str | None
@@ -128,17 +147,27 @@ class ThreadMessageMembers(TypedDict, total=False):
     created_at: datetime
 
 
+class ThreadMessageFilter(TypedDict, total=False):
+    """Which messages of threads."""
+
+    kind: str
+    content: Any
+    data: dict[str, Any]
+    pinned: bool
+
+
 class Element(Value):
     """Something that is shown beside a message, such as an image.
 
     Attributes:
+        thread_id: The thread that it belongs to, set by the store.
         message_id: The message.
         file_key: The file that holds it, if one does.
         data: All else that belongs to it, any keys as they come.
     """
 
     id: Id = Field(default_factory=new_id)
-    thread_id: Id
+    thread_id: Id | None = None
     message_id: Id
     file_key: Id | None = None
     data: JsonObject = Field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Generic, TypeVar, get_args, overload
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, overload
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -11,6 +11,8 @@ from pydantic_core import CoreSchema, core_schema
 from mongostore.errors import InvalidDocumentError
 
 T = TypeVar("T")
+
+ListOrder = Literal["active", "created"]
 
 
 class Value(BaseModel):

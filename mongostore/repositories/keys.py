@@ -15,21 +15,20 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.keys import to_key
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, read_as
-from mongostore.errors import InvalidValueError
+from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import Repository, current_call, reads, was_there, writes
 from mongostore.repositories.paging import Order
-from mongostore.values import check_id, check_limit, check_list, from_micros, to_micros
+from mongostore.values import check_flag, check_id, check_limit, check_list, from_micros, to_micros
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
-_OLDEST = Order("created_at")
 _SHOWN = {"secret_hash": 0}
 
 
-class KeyRepository(Repository):
-    """Keys: made, verified, listed and revoked."""
+class AsyncKeys(Repository):
+    """Keys: created, verified, listed and deleted."""
 
     @writes
     async def create(
@@ -39,17 +38,17 @@ class KeyRepository(Repository):
         namespaces: Sequence[str] = (),
         owner_id: str | None = None,
         expires_at: datetime | None = None,
-    ) -> tuple[ApiKey, str]:
-        """Make a key and return it with its token, which is stored nowhere and cannot be told again.
+    ) -> ApiKey:
+        """Create a key and return it with its `token`, which is stored nowhere and cannot be read again.
 
         Args:
             name: What the key is for.
             namespaces: Those it may use; `["*"]` for all.
             owner_id: Whom it speaks for.
-            expires_at: When it stops being good; never unless said.
+            expires_at: When it stops being good; never unless given.
 
         Raises:
-            InvalidValueError: A value cannot be stored.
+            InvalidValueError: If a value cannot be stored.
         """
         call = current_call()
         # One secret whatever the number of attempts: the first one may be stored, its answer lost.
@@ -66,14 +65,39 @@ class KeyRepository(Repository):
         # The id is this call's own: only an earlier attempt of it can have stored it.
         with suppress(DuplicateKeyError):
             await self._keys.insert_one({**raw, "secret_hash": _hash(secret)})
-        return to_key(raw), f"mgs_{call.token}_{secret}"
+        return to_key(raw).model_copy(update={"token": f"mgs_{call.token}_{secret}"})
+
+    @reads
+    async def get(self, key_id: str) -> ApiKey:
+        """Return a key.
+
+        Raises:
+            NotFoundError: If there is no such key.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the key cannot be read.
+        """
+        key = await self.find(key_id)
+        if key is None:
+            raise NotFoundError("key", key_id)
+        return key
+
+    @reads
+    async def find(self, key_id: str) -> ApiKey | None:
+        """Return a key; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the key cannot be read.
+        """
+        raw = await self._keys.find_one({"_id": check_id("key_id", key_id)}, _SHOWN)
+        return None if raw is None else to_key(raw)
 
     @reads
     async def verify(self, token: str) -> ApiKey | None:
-        """Return the key that a token is of; None for one that is malformed, forged, revoked or expired.
+        """Return the key of a token; None if it is malformed, forged, deleted or expired.
 
         Raises:
-            InvalidDocumentError: The key cannot be read.
+            InvalidDocumentError: If the key cannot be read.
         """
         match = _TOKEN.fullmatch(token) if isinstance(token, str) else None
         if match is None:
@@ -88,43 +112,40 @@ class KeyRepository(Repository):
         return key if is_good else None
 
     @reads
-    async def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
-        """Return a page of the keys, expired ones too, the oldest first.
-
-        Args:
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; keys that cannot be read are in its `errors`.
+    async def count(self, *, limit: int | None = None) -> int:
+        """Return how many keys there are, expired ones too, `limit` at most.
 
         Raises:
-            InvalidValueError: The limit is out of range, or no such cursor was given.
+            InvalidValueError: If the limit is out of range.
         """
-        limit = check_limit("limit", limit)
-        where = _OLDEST.behind({}, _OLDEST.decode(cursor))
-        found = self._keys.find(where, _SHOWN, sort=_OLDEST.sort, limit=limit + 1, batch_size=limit + 2)
+        options = {} if limit is None else {"limit": check_limit("limit", limit)}
+        # Every id, so that an index is counted and not the keys themselves.
+        return int(await self._keys.count_documents({"_id": {"$gt": ""}}, **options))
+
+    @reads
+    async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
+        """Return a page of the keys, expired ones too, in the order of their creation.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        limit, order = (
+            check_limit("limit", limit),
+            Order("created_at", rising=not check_flag("newest", newest)),
+        )
+        where = order.behind({}, order.decode(cursor))
+        found = self._keys.find(where, _SHOWN, sort=order.sort, limit=limit + 1, batch_size=limit + 2)
         async with found as keys:
-            return _OLDEST.page(await keys.to_list(), limit, to_key)
+            return order.page(await keys.to_list(), limit, to_key)
 
     @writes
     async def delete(self, key_id: str) -> bool:
-        """Revoke a key and return whether it was there; its token is no good from now on.
+        """Delete a key and return whether it was there; its token is refused from now on.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If the id is no plain string.
         """
         return was_there(await self._keys.delete_one({"_id": check_id("key_id", key_id)}))
-
-    @reads
-    async def count(self) -> int:
-        """Return how many keys there are, expired ones too.
-
-        Raises:
-            UnavailableError: The server does not answer.
-        """
-        # Every id, so that an index is counted and not the keys themselves.
-        return int(await self._keys.count_documents({"_id": {"$gt": ""}}))
 
     @property
     def _keys(self) -> Any:

@@ -5,28 +5,32 @@ Type checkers read `twins.pyi` instead, which `python -m tests.stubs` writes fro
 
 from __future__ import annotations
 
-from mongostore.portal import mirror, mirror_iter
-from mongostore.repositories.keys import KeyRepository
+from collections.abc import Callable
+
+from mongostore.portal import Mirrored, mirror, mirror_context, mirror_iter
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import (
-    BindingRepository,
-    EventRepository,
-    IdentityRepository,
-    LeaseRepository,
-    ObservationRepository,
-    ParticipantRepository,
-    ReadMarkerRepository,
-    RoomRepository,
-    TaskRepository,
-    VerificationRepository,
-    VoiceDeliveryRepository,
+    AsyncIdentities,
+    AsyncLeases,
+    AsyncReadMarkers,
+    AsyncRoomBindings,
+    AsyncRoomEvents,
+    AsyncRoomObservations,
+    AsyncRoomParticipants,
+    AsyncRooms,
+    AsyncRoomTasks,
+    AsyncVerificationRequests,
+    AsyncVerifications,
+    AsyncVoiceDeliveries,
 )
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.repositories.threads import (
-    ElementRepository,
-    FileRepository,
-    ThreadMessageRepository,
-    ThreadRepository,
-    UserRepository,
+    AsyncFiles,
+    AsyncThreadElements,
+    AsyncThreadFeedback,
+    AsyncThreadMessages,
+    AsyncThreads,
+    AsyncUsers,
 )
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.mirror import Mirror, mirror_scope
@@ -83,201 +87,274 @@ class SyncSessionRepository(Mirror[SessionRepository]):
     delete_context = mirror(SessionRepository.delete_context)
 
 
-class SyncRoomRepository(Mirror[RoomRepository]):
-    """Blocking twin of `RoomRepository`."""
+class Rooms(Mirror[AsyncRooms]):
+    """Blocking twin of `AsyncRooms`."""
 
-    create = mirror(RoomRepository.create)
-    get = mirror(RoomRepository.get)
-    find = mirror(RoomRepository.find)
-    exists = mirror(RoomRepository.exists)
-    context = mirror(RoomRepository.context)
-    list = mirror(RoomRepository.list)
-    iter = mirror_iter(RoomRepository.iter, ahead=100)
-    count = mirror(RoomRepository.count)
-    delete = mirror(RoomRepository.delete)
-    update = mirror(RoomRepository.update)
-    merge_metadata = mirror(RoomRepository.merge_metadata)
-    replace = mirror(RoomRepository.replace)
-    get_delivered_index = mirror(RoomRepository.get_delivered_index)
-    advance_delivered_index = mirror(RoomRepository.advance_delivered_index)
-    get_private = mirror(RoomRepository.get_private)
-    set_private = mirror(RoomRepository.set_private)
-    find_latest = mirror(RoomRepository.find_latest)
-    find_by_binding = mirror(RoomRepository.find_by_binding)
-    find_by_participant = mirror(RoomRepository.find_by_participant)
-    list_by_channel = mirror(RoomRepository.list_by_channel)
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncRooms]
+    ) -> None:
+        super().__init__(store, find)
+        self.events = RoomEvents(store, lambda core: find(core).events)
+        self.bindings = RoomBindings(store, lambda core: find(core).bindings)
+        self.participants = RoomParticipants(store, lambda core: find(core).participants)
+        self.tasks = RoomTasks(store, lambda core: find(core).tasks)
+        self.observations = RoomObservations(store, lambda core: find(core).observations)
+        self.read_markers = ReadMarkers(store, lambda core: find(core).read_markers)
+        self.voice_deliveries = VoiceDeliveries(store, lambda core: find(core).voice_deliveries)
+        self.identities = Identities(store, lambda core: find(core).identities)
+        self.verifications = Verifications(store, lambda core: find(core).verifications)
 
-
-class SyncEventRepository(Mirror[EventRepository]):
-    """Blocking twin of `EventRepository`."""
-
-    commit = mirror(EventRepository.commit)
-    create = mirror(EventRepository.create)
-    update = mirror(EventRepository.update)
-    replace = mirror(EventRepository.replace)
-    record_delivery = mirror(EventRepository.record_delivery)
-    delete = mirror(EventRepository.delete)
-    watch = mirror_iter(EventRepository.watch, ahead=1)
-    get = mirror(EventRepository.get)
-    find = mirror(EventRepository.find)
-    find_by_key = mirror(EventRepository.find_by_key)
-    list = mirror(EventRepository.list)
-    iter = mirror_iter(EventRepository.iter, ahead=100)
-    count = mirror(EventRepository.count)
-    threads = mirror(EventRepository.threads)
+    create = mirror(AsyncRooms.create)
+    ensure = mirror(AsyncRooms.ensure)
+    get = mirror(AsyncRooms.get)
+    get_full = mirror(AsyncRooms.get_full)
+    find = mirror(AsyncRooms.find)
+    find_by_binding = mirror(AsyncRooms.find_by_binding)
+    find_by_route = mirror(AsyncRooms.find_by_route)
+    find_by_participant = mirror(AsyncRooms.find_by_participant)
+    exists = mirror(AsyncRooms.exists)
+    count = mirror(AsyncRooms.count)
+    list = mirror(AsyncRooms.list)
+    list_by_channel = mirror(AsyncRooms.list_by_channel)
+    iter = mirror_iter(AsyncRooms.iter, ahead=100)
+    cursor_of = staticmethod(AsyncRooms.cursor_of)
+    update = mirror(AsyncRooms.update)
+    replace = mirror(AsyncRooms.replace)
+    advance_delivered_index = mirror(AsyncRooms.advance_delivered_index)
+    find_private = mirror(AsyncRooms.find_private)
+    set_private = mirror(AsyncRooms.set_private)
+    delete = mirror(AsyncRooms.delete)
 
 
-class SyncBindingRepository(Mirror[BindingRepository]):
-    """Blocking twin of `BindingRepository`."""
+class RoomEvents(Mirror[AsyncRoomEvents]):
+    """Blocking twin of `AsyncRoomEvents`."""
 
-    upsert = mirror(BindingRepository.upsert)
-    get = mirror(BindingRepository.get)
-    find = mirror(BindingRepository.find)
-    exists = mirror(BindingRepository.exists)
-    delete = mirror(BindingRepository.delete)
-    list = mirror(BindingRepository.list)
-    iter = mirror_iter(BindingRepository.iter, ahead=100)
-
-
-class SyncParticipantRepository(Mirror[ParticipantRepository]):
-    """Blocking twin of `ParticipantRepository`."""
-
-    upsert = mirror(ParticipantRepository.upsert)
-    get = mirror(ParticipantRepository.get)
-    find = mirror(ParticipantRepository.find)
-    delete = mirror(ParticipantRepository.delete)
-    list = mirror(ParticipantRepository.list)
-    iter = mirror_iter(ParticipantRepository.iter, ahead=100)
-
-
-class SyncIdentityRepository(Mirror[IdentityRepository]):
-    """Blocking twin of `IdentityRepository`."""
-
-    create = mirror(IdentityRepository.create)
-    get = mirror(IdentityRepository.get)
-    find = mirror(IdentityRepository.find)
-    find_by_address = mirror(IdentityRepository.find_by_address)
-    list = mirror(IdentityRepository.list)
-    link_address = mirror(IdentityRepository.link_address)
-    unlink_address = mirror(IdentityRepository.unlink_address)
+    append = mirror(AsyncRoomEvents.append)
+    create = mirror(AsyncRoomEvents.create)
+    get = mirror(AsyncRoomEvents.get)
+    find = mirror(AsyncRoomEvents.find)
+    find_by_id = mirror(AsyncRoomEvents.find_by_id)
+    find_by_key = mirror(AsyncRoomEvents.find_by_key)
+    exists = mirror(AsyncRoomEvents.exists)
+    count = mirror(AsyncRoomEvents.count)
+    list = mirror(AsyncRoomEvents.list)
+    iter = mirror_iter(AsyncRoomEvents.iter, ahead=100)
+    cursor_of = staticmethod(AsyncRoomEvents.cursor_of)
+    summarize_replies = mirror(AsyncRoomEvents.summarize_replies)
+    update = mirror(AsyncRoomEvents.update)
+    replace = mirror(AsyncRoomEvents.replace)
+    pop = mirror(AsyncRoomEvents.pop)
+    delete = mirror(AsyncRoomEvents.delete)
+    watch = mirror_iter(AsyncRoomEvents.watch, ahead=1)
 
 
-class SyncVerificationRepository(Mirror[VerificationRepository]):
-    """Blocking twin of `VerificationRepository`."""
+class RoomBindings(Mirror[AsyncRoomBindings]):
+    """Blocking twin of `AsyncRoomBindings`."""
 
-    find = mirror(VerificationRepository.find)
-    upsert = mirror(VerificationRepository.upsert)
-    iter_expiring = mirror_iter(VerificationRepository.iter_expiring, ahead=100)
-    create_request = mirror(VerificationRepository.create_request)
-    find_request = mirror(VerificationRepository.find_request)
-    upsert_request = mirror(VerificationRepository.upsert_request)
-
-
-class SyncTaskRepository(Mirror[TaskRepository]):
-    """Blocking twin of `TaskRepository`."""
-
-    create = mirror(TaskRepository.create)
-    upsert = mirror(TaskRepository.upsert)
-    get = mirror(TaskRepository.get)
-    find = mirror(TaskRepository.find)
-    list = mirror(TaskRepository.list)
-    iter = mirror_iter(TaskRepository.iter, ahead=100)
+    upsert = mirror(AsyncRoomBindings.upsert)
+    get = mirror(AsyncRoomBindings.get)
+    find = mirror(AsyncRoomBindings.find)
+    exists = mirror(AsyncRoomBindings.exists)
+    delete = mirror(AsyncRoomBindings.delete)
+    list = mirror(AsyncRoomBindings.list)
+    iter = mirror_iter(AsyncRoomBindings.iter, ahead=100)
 
 
-class SyncObservationRepository(Mirror[ObservationRepository]):
-    """Blocking twin of `ObservationRepository`."""
+class RoomParticipants(Mirror[AsyncRoomParticipants]):
+    """Blocking twin of `AsyncRoomParticipants`."""
 
-    create = mirror(ObservationRepository.create)
-    list = mirror(ObservationRepository.list)
-    iter = mirror_iter(ObservationRepository.iter, ahead=100)
-
-
-class SyncReadMarkerRepository(Mirror[ReadMarkerRepository]):
-    """Blocking twin of `ReadMarkerRepository`."""
-
-    mark = mirror(ReadMarkerRepository.mark)
-    mark_all = mirror(ReadMarkerRepository.mark_all)
-    count_unread = mirror(ReadMarkerRepository.count_unread)
-    by_channel = mirror(ReadMarkerRepository.by_channel)
+    upsert = mirror(AsyncRoomParticipants.upsert)
+    get = mirror(AsyncRoomParticipants.get)
+    find = mirror(AsyncRoomParticipants.find)
+    exists = mirror(AsyncRoomParticipants.exists)
+    delete = mirror(AsyncRoomParticipants.delete)
+    list = mirror(AsyncRoomParticipants.list)
+    iter = mirror_iter(AsyncRoomParticipants.iter, ahead=100)
 
 
-class SyncVoiceDeliveryRepository(Mirror[VoiceDeliveryRepository]):
-    """Blocking twin of `VoiceDeliveryRepository`."""
+class RoomTasks(Mirror[AsyncRoomTasks]):
+    """Blocking twin of `AsyncRoomTasks`."""
 
-    find = mirror(VoiceDeliveryRepository.find)
-    claim = mirror(VoiceDeliveryRepository.claim)
-    complete = mirror(VoiceDeliveryRepository.complete)
-
-
-class SyncLeaseRepository(Mirror[LeaseRepository]):
-    """Blocking twin of `LeaseRepository`."""
-
-    acquire = mirror(LeaseRepository.acquire)
-    renew = mirror(LeaseRepository.renew)
-    release = mirror(LeaseRepository.release)
+    create = mirror(AsyncRoomTasks.create)
+    upsert = mirror(AsyncRoomTasks.upsert)
+    get = mirror(AsyncRoomTasks.get)
+    find = mirror(AsyncRoomTasks.find)
+    find_by_id = mirror(AsyncRoomTasks.find_by_id)
+    list = mirror(AsyncRoomTasks.list)
+    iter = mirror_iter(AsyncRoomTasks.iter, ahead=100)
+    delete = mirror(AsyncRoomTasks.delete)
 
 
-class SyncUserRepository(Mirror[UserRepository]):
-    """Blocking twin of `UserRepository`."""
+class RoomObservations(Mirror[AsyncRoomObservations]):
+    """Blocking twin of `AsyncRoomObservations`."""
 
-    upsert = mirror(UserRepository.upsert)
-    get = mirror(UserRepository.get)
-    find = mirror(UserRepository.find)
-    find_by_identifier = mirror(UserRepository.find_by_identifier)
-
-
-class SyncFileRepository(Mirror[FileRepository]):
-    """Blocking twin of `FileRepository`."""
-
-    upload = mirror(FileRepository.upload)
-    get = mirror(FileRepository.get)
-    find = mirror(FileRepository.find)
-    read = mirror_iter(FileRepository.read, ahead=100)
-    delete = mirror(FileRepository.delete)
+    create = mirror(AsyncRoomObservations.create)
+    delete = mirror(AsyncRoomObservations.delete)
+    list = mirror(AsyncRoomObservations.list)
+    iter = mirror_iter(AsyncRoomObservations.iter, ahead=100)
 
 
-class SyncThreadRepository(Mirror[ThreadRepository]):
-    """Blocking twin of `ThreadRepository`."""
+class ReadMarkers(Mirror[AsyncReadMarkers]):
+    """Blocking twin of `AsyncReadMarkers`."""
 
-    create = mirror(ThreadRepository.create)
-    merge = mirror(ThreadRepository.merge)
-    get = mirror(ThreadRepository.get)
-    find = mirror(ThreadRepository.find)
-    list = mirror(ThreadRepository.list)
-    iter = mirror_iter(ThreadRepository.iter, ahead=100)
-    delete = mirror(ThreadRepository.delete)
+    advance = mirror(AsyncReadMarkers.advance)
+    find = mirror(AsyncReadMarkers.find)
+    list = mirror(AsyncReadMarkers.list)
+    iter = mirror_iter(AsyncReadMarkers.iter, ahead=100)
+    count_unread = mirror(AsyncReadMarkers.count_unread)
 
 
-class SyncThreadMessageRepository(Mirror[ThreadMessageRepository]):
-    """Blocking twin of `ThreadMessageRepository`."""
+class VoiceDeliveries(Mirror[AsyncVoiceDeliveries]):
+    """Blocking twin of `AsyncVoiceDeliveries`."""
 
-    merge = mirror(ThreadMessageRepository.merge)
-    get = mirror(ThreadMessageRepository.get)
-    find = mirror(ThreadMessageRepository.find)
-    list = mirror(ThreadMessageRepository.list)
-    iter = mirror_iter(ThreadMessageRepository.iter, ahead=100)
-    iter_pinned = mirror_iter(ThreadMessageRepository.iter_pinned, ahead=100)
-    count = mirror(ThreadMessageRepository.count)
-    delete = mirror(ThreadMessageRepository.delete)
-    upsert_feedback = mirror(ThreadMessageRepository.upsert_feedback)
-    delete_feedback = mirror(ThreadMessageRepository.delete_feedback)
+    find = mirror(AsyncVoiceDeliveries.find)
+    claim = mirror(AsyncVoiceDeliveries.claim)
+    complete = mirror(AsyncVoiceDeliveries.complete)
 
 
-class SyncElementRepository(Mirror[ElementRepository]):
-    """Blocking twin of `ElementRepository`."""
+class Identities(Mirror[AsyncIdentities]):
+    """Blocking twin of `AsyncIdentities`."""
 
-    upsert = mirror(ElementRepository.upsert)
-    get = mirror(ElementRepository.get)
-    find = mirror(ElementRepository.find)
-    iter = mirror_iter(ElementRepository.iter, ahead=100)
-    delete = mirror(ElementRepository.delete)
+    create = mirror(AsyncIdentities.create)
+    get = mirror(AsyncIdentities.get)
+    find = mirror(AsyncIdentities.find)
+    find_by_address = mirror(AsyncIdentities.find_by_address)
+    list = mirror(AsyncIdentities.list)
+    iter = mirror_iter(AsyncIdentities.iter, ahead=100)
+    link_address = mirror(AsyncIdentities.link_address)
+    unlink_address = mirror(AsyncIdentities.unlink_address)
 
 
-class SyncKeyRepository(Mirror[KeyRepository]):
-    """Blocking twin of `KeyRepository`."""
+class Verifications(Mirror[AsyncVerifications]):
+    """Blocking twin of `AsyncVerifications`."""
 
-    create = mirror(KeyRepository.create)
-    verify = mirror(KeyRepository.verify)
-    list = mirror(KeyRepository.list)
-    delete = mirror(KeyRepository.delete)
-    count = mirror(KeyRepository.count)
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncVerifications]
+    ) -> None:
+        super().__init__(store, find)
+        self.requests = VerificationRequests(store, lambda core: find(core).requests)
+
+    find = mirror(AsyncVerifications.find)
+    upsert = mirror(AsyncVerifications.upsert)
+    iter_expiring = mirror_iter(AsyncVerifications.iter_expiring, ahead=100)
+
+
+class VerificationRequests(Mirror[AsyncVerificationRequests]):
+    """Blocking twin of `AsyncVerificationRequests`."""
+
+    create = mirror(AsyncVerificationRequests.create)
+    upsert = mirror(AsyncVerificationRequests.upsert)
+    get = mirror(AsyncVerificationRequests.get)
+    find = mirror(AsyncVerificationRequests.find)
+
+
+class Leases(Mirror[AsyncLeases]):
+    """Blocking twin of `AsyncLeases`."""
+
+    hold = mirror_context(AsyncLeases.hold)
+    acquire = mirror(AsyncLeases.acquire)
+    renew = mirror(AsyncLeases.renew)
+    release = mirror(AsyncLeases.release)
+
+
+class ThreadMessages(Mirror[AsyncThreadMessages]):
+    """Blocking twin of `AsyncThreadMessages`."""
+
+    merge = mirror(AsyncThreadMessages.merge)
+    get = mirror(AsyncThreadMessages.get)
+    find = mirror(AsyncThreadMessages.find)
+    find_by_id = mirror(AsyncThreadMessages.find_by_id)
+    exists = mirror(AsyncThreadMessages.exists)
+    count = mirror(AsyncThreadMessages.count)
+    list = mirror(AsyncThreadMessages.list)
+    iter = mirror_iter(AsyncThreadMessages.iter, ahead=100)
+    list_pinned = mirror(AsyncThreadMessages.list_pinned)
+    delete = mirror(AsyncThreadMessages.delete)
+
+
+class ThreadFeedback(Mirror[AsyncThreadFeedback]):
+    """Blocking twin of `AsyncThreadFeedback`."""
+
+    upsert = mirror(AsyncThreadFeedback.upsert)
+    find = mirror(AsyncThreadFeedback.find)
+    find_by_id = mirror(AsyncThreadFeedback.find_by_id)
+    delete = mirror(AsyncThreadFeedback.delete)
+
+
+class ThreadElements(Mirror[AsyncThreadElements]):
+    """Blocking twin of `AsyncThreadElements`."""
+
+    upsert = mirror(AsyncThreadElements.upsert)
+    get = mirror(AsyncThreadElements.get)
+    find = mirror(AsyncThreadElements.find)
+    find_by_id = mirror(AsyncThreadElements.find_by_id)
+    list = mirror(AsyncThreadElements.list)
+    iter = mirror_iter(AsyncThreadElements.iter, ahead=100)
+    delete = mirror(AsyncThreadElements.delete)
+
+
+class Files(Mirror[AsyncFiles]):
+    """Blocking twin of `AsyncFiles`."""
+
+    upload = mirror(AsyncFiles.upload)
+    get = mirror(AsyncFiles.get)
+    find = mirror(AsyncFiles.find)
+    exists = mirror(AsyncFiles.exists)
+    list = mirror(AsyncFiles.list)
+    iter = mirror_iter(AsyncFiles.iter, ahead=100)
+    read = mirror(AsyncFiles.read)
+    iter_content = mirror_iter(AsyncFiles.iter_content, ahead=100)
+    delete = mirror(AsyncFiles.delete)
+
+
+class Users(Mirror[AsyncUsers]):
+    """Blocking twin of `AsyncUsers`."""
+
+    create = mirror(AsyncUsers.create)
+    ensure = mirror(AsyncUsers.ensure)
+    upsert = mirror(AsyncUsers.upsert)
+    get = mirror(AsyncUsers.get)
+    find = mirror(AsyncUsers.find)
+    find_by_identifier = mirror(AsyncUsers.find_by_identifier)
+    count = mirror(AsyncUsers.count)
+    list = mirror(AsyncUsers.list)
+    iter = mirror_iter(AsyncUsers.iter, ahead=100)
+    delete = mirror(AsyncUsers.delete)
+
+
+class Threads(Mirror[AsyncThreads]):
+    """Blocking twin of `AsyncThreads`."""
+
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncThreads]
+    ) -> None:
+        super().__init__(store, find)
+        self.messages = ThreadMessages(store, lambda core: find(core).messages)
+        self.elements = ThreadElements(store, lambda core: find(core).elements)
+        self.feedback = ThreadFeedback(store, lambda core: find(core).feedback)
+        self.files = Files(store, lambda core: find(core).files)
+        self.users = Users(store, lambda core: find(core).users)
+
+    create = mirror(AsyncThreads.create)
+    ensure = mirror(AsyncThreads.ensure)
+    get = mirror(AsyncThreads.get)
+    find = mirror(AsyncThreads.find)
+    exists = mirror(AsyncThreads.exists)
+    count = mirror(AsyncThreads.count)
+    list = mirror(AsyncThreads.list)
+    iter = mirror_iter(AsyncThreads.iter, ahead=100)
+    update = mirror(AsyncThreads.update)
+    merge = mirror(AsyncThreads.merge)
+    delete = mirror(AsyncThreads.delete)
+
+
+class Keys(Mirror[AsyncKeys]):
+    """Blocking twin of `AsyncKeys`."""
+
+    create = mirror(AsyncKeys.create)
+    get = mirror(AsyncKeys.get)
+    find = mirror(AsyncKeys.find)
+    verify = mirror(AsyncKeys.verify)
+    count = mirror(AsyncKeys.count)
+    list = mirror(AsyncKeys.list)
+    delete = mirror(AsyncKeys.delete)

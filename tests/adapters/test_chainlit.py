@@ -166,4 +166,4 @@ async def test_the_file_of_an_element_is_found_by_its_thread_its_id_and_its_name
 ) -> None:
     found = await stored(layer, id="e", content=b"x")
     assert found["objectKey"] == f"threads/{THREAD}/e/it.bin"
-    assert await store.files.find(found["objectKey"]) is not None
+    assert await store.threads.files.find(found["objectKey"]) is not None

@@ -88,6 +88,6 @@ async def test_files_may_lie_in_another_database(layer: MongoDataLayer, store: A
     async with AsyncMongoStore("mongomock://", "files") as other:
         apart = MongoDataLayer(store=store, storage_provider=GridFSStorageClient(store=other))
         await stored(apart, id="e", name="a", content=b"x")
-        assert await other.files.find(f"threads/{THREAD}/e/a") is not None
+        assert await other.threads.files.find(f"threads/{THREAD}/e/a") is not None
         await apart.delete_thread(THREAD)
-        assert await other.files.find(f"threads/{THREAD}/e/a") is None
+        assert await other.threads.files.find(f"threads/{THREAD}/e/a") is None

@@ -125,7 +125,7 @@ def test_deletion_is_final(role_store: MongoStore) -> None:
     with pytest.raises(AlreadyExistsError):
         RoleThread.create(thread.id)
     assert RoleThread.find(id=thread.id) == RoleMessage.find(thread_id=thread.id) == []
-    assert role_store.messages.count(thread.id) == 0
+    assert role_store.threads.messages.count(thread.id) == 0
 
 
 def test_threads_of_other_kinds_are_not_found(role_store: MongoStore) -> None:

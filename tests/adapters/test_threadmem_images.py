@@ -165,8 +165,8 @@ def test_a_change_of_the_text_touches_no_image(
     before = files()
     [found] = RoleMessage.find(id=message.id)
     with monkeypatch.context() as patch:
-        patch.delattr(type(role_store.files), "read")
-        patch.delattr(type(role_store.files), "upload")
+        patch.delattr(type(role_store.threads.files), "read")
+        patch.delattr(type(role_store.threads.files), "upload")
         found.text = "new"
         found.save()
     assert files() == before

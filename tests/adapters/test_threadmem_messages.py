@@ -137,5 +137,5 @@ def test_what_is_no_message_of_openais_is_refused(message: Any) -> None:
 
 def test_messages_of_other_kinds_are_not_found(role_store: MongoStore) -> None:
     other = uuid4().hex
-    role_store.messages.merge("chat", other, content="hi", data={"role": "user"}, begins=True)
+    role_store.threads.messages.merge("chat", other, content="hi", data={"role": "user"}, only_missing=True)
     assert RoleMessage.find(id=other) == RoleMessage.find(thread_id="chat") == []

@@ -33,7 +33,7 @@ def test_what_is_configured_is_where_threads_are_kept(store_uri: str, database: 
     thread.post("user", "hi")
     with shared_store(store_uri, database) as store:
         assert store.threads.get(thread.id).name == "kept"
-        assert store.messages.count(thread.id) == 1
+        assert store.threads.messages.count(thread.id) == 1
 
 
 def test_what_is_configured_later_holds_for_all_from_then_on() -> None:

@@ -257,7 +257,7 @@ def test_no_error_or_log_says_what_was_said(
 def test_what_others_have_written_into_a_thread_is_passed_over(role_store: MongoStore) -> None:
     thread = RoleThread(name="name")
     thread.post("user", "said")
-    role_store.messages.merge(thread.id, uuid4().hex, content="no role message", begins=True)
+    role_store.threads.messages.merge(thread.id, uuid4().hex, content="no role message", only_missing=True)
     role_store.threads.merge(thread.id, data={"else": 1}, metadata={"else": 2})
     [found] = RoleThread.find(id=thread.id)
     assert [message.text for message in found.messages()] == ["said"]

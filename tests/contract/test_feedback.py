@@ -14,44 +14,44 @@ from tests.contract.threads import user_id
 
 class TestFeedback:
     async def test_a_message_has_one_feedback_that_keeps_its_id(self, store: AsyncMongoStore) -> None:
-        await store.messages.merge("t", "m", begins=True)
-        first = Feedback(id="f", message_id="m", value=1, comment="good")
-        assert await store.messages.upsert_feedback(first) == first
-        assert (await store.messages.get("m")).feedback == first
-        expected = Feedback(id="f", message_id="m", value=0)
-        assert await store.messages.upsert_feedback(Feedback(message_id="m", value=0)) == expected
-        [message] = (await store.messages.list("t")).items
+        await store.threads.messages.merge("t", "m", only_missing=True)
+        first = Feedback(id="f", thread_id="t", message_id="m", value=1, comment="good")
+        assert await store.threads.feedback.upsert("t", first) == first
+        assert (await store.threads.messages.get("t", "m")).feedback == first
+        expected = Feedback(id="f", thread_id="t", message_id="m", value=0)
+        assert await store.threads.feedback.upsert("t", Feedback(message_id="m", value=0)) == expected
+        [message] = (await store.threads.messages.list("t")).items
         assert message.feedback == expected
         assert type(expected.value) is int
-        await store.messages.merge("t", "m", content="more")
-        assert (await store.messages.get("m")).feedback == expected
-        assert await store.messages.delete_feedback("f")
-        assert not await store.messages.delete_feedback("f")
-        assert (await store.messages.get("m")).feedback is None
+        await store.threads.messages.merge("t", "m", content="more")
+        assert (await store.threads.messages.get("t", "m")).feedback == expected
+        assert await store.threads.feedback.delete("t", "m")
+        assert not await store.threads.feedback.delete("t", "m")
+        assert (await store.threads.messages.get("t", "m")).feedback is None
 
     async def test_a_feedback_id_is_of_one_message(self, store: AsyncMongoStore) -> None:
         for name in "mn":
-            await store.messages.merge("t", name, begins=True)
-        await store.messages.upsert_feedback(Feedback(id="f", message_id="m", value=1))
+            await store.threads.messages.merge("t", name, only_missing=True)
+        await store.threads.feedback.upsert("t", Feedback(id="f", message_id="m", value=1))
         with pytest.raises(AlreadyExistsError) as caught:
-            await store.messages.upsert_feedback(Feedback(id="f", message_id="n", value=1))
+            await store.threads.feedback.upsert("t", Feedback(id="f", message_id="n", value=1))
         assert (caught.value.kind, caught.value.id) == ("feedback", "f")
-        assert (await store.messages.get("n")).feedback is None
+        assert (await store.threads.messages.get("t", "n")).feedback is None
 
     async def test_of_parallel_feedbacks_one_is_left(self, store: AsyncMongoStore) -> None:
         ada = await user_id(store)
         await store.threads.create("t", user_id=ada)
         for name in ("m", "n"):
-            await store.messages.merge("t", name, begins=True)
+            await store.threads.messages.merge("t", name, only_missing=True)
         given = await asyncio.gather(
-            *(store.messages.upsert_feedback(Feedback(message_id="m", value=n)) for n in range(5)),
-            *(store.messages.upsert_feedback(Feedback(message_id="n", value=n)) for n in range(5)),
+            *(store.threads.feedback.upsert("t", Feedback(message_id="m", value=n)) for n in range(5)),
+            *(store.threads.feedback.upsert("t", Feedback(message_id="n", value=n)) for n in range(5)),
         )
         for name, feedbacks in (("m", given[:5]), ("n", given[5:])):
             assert len({feedback.id for feedback in feedbacks}) == 1
-            assert (await store.messages.get(name)).feedback in feedbacks
-        left = {(await store.messages.get(name)).feedback.value for name in "mn"}
-        found = {value for value in range(5) if (await store.threads.list(ada, vote=value)).items}
+            assert (await store.threads.messages.get("t", name)).feedback in feedbacks
+        left = {(await store.threads.messages.get("t", name)).feedback.value for name in "mn"}
+        found = {value for value in range(5) if (await store.threads.list(user_id=ada, vote=value)).items}
         assert found == left
 
     async def test_a_feedback_and_the_deletion_of_its_message_leave_no_vote(
@@ -60,15 +60,15 @@ class TestFeedback:
         ada = await user_id(store)
         await store.threads.create("t", user_id=ada)
         for number in range(10):
-            await store.messages.merge("t", "m", begins=True)
+            await store.threads.messages.merge("t", "m", only_missing=True)
             await asyncio.gather(
-                store.messages.upsert_feedback(Feedback(message_id="m", value=number)),
-                store.messages.delete("m"),
-                store.messages.upsert_feedback(Feedback(message_id="m", value=number)),
+                store.threads.feedback.upsert("t", Feedback(message_id="m", value=number)),
+                store.threads.messages.delete("t", "m"),
+                store.threads.feedback.upsert("t", Feedback(message_id="m", value=number)),
                 return_exceptions=True,
             )
-            assert await store.messages.find("m") is None
-            assert (await store.threads.list(ada, vote=number)).items == []
+            assert await store.threads.messages.find("t", "m") is None
+            assert (await store.threads.list(user_id=ada, vote=number)).items == []
 
     @pytest.mark.parametrize(
         ("path", "members"),
@@ -82,12 +82,12 @@ class TestFeedback:
     async def test_bad_feedback_is_refused_by_its_path(
         self, store: AsyncMongoStore, path: str, members: Any
     ) -> None:
-        await store.messages.merge("t", "m", begins=True)
+        await store.threads.messages.merge("t", "m", only_missing=True)
         feedback = Feedback.model_construct(
             **{"id": "f", "message_id": "m", "value": 1, "comment": None, **members}
         )
-        [error] = await refused(store.messages.upsert_feedback(feedback))
+        [error] = await refused(store.threads.feedback.upsert("t", feedback))
         assert error.path == path
-        [error] = await refused(store.messages.upsert_feedback({"message_id": "m"}))
+        [error] = await refused(store.threads.feedback.upsert("t", {"message_id": "m"}))
         assert error.path == "feedback"
-        assert (await store.messages.get("m")).feedback is None
+        assert (await store.threads.messages.get("t", "m")).feedback is None

@@ -150,10 +150,10 @@ async def test_stores_with_two_prefixes_share_a_database_and_see_nothing_of_each
         AsyncMongoStore(store_uri, database, prefix="ben_") as ben,
     ):
         await ada.sessions.create("s")
-        await ada.files.upload("f", b"content")
+        await ada.threads.files.upload("f", b"content")
 
         assert not await ben.sessions.exists("s")
-        assert await ben.files.find("f") is None
+        assert await ben.threads.files.find("f") is None
         names = {usage.collection for usage in await ada.usage()}
         assert {"ada_sessions", "ada_files.files", "ada_files.chunks"} <= names
         assert {name.partition("_")[0] for name in names} == {"ada"}

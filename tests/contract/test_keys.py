@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import logging
+import pickle
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from pymongo import AsyncMongoClient, MongoClient
 
-from mongostore import AsyncMongoStore, InvalidDocumentError
+from mongostore import ApiKey, AsyncMongoStore, InvalidDocumentError, NotFoundError
 from tests.contract.oddities import NO_IDS, refused
 from tests.contract.wire import (
     INDEXES,
@@ -30,31 +31,40 @@ from tests.contract.wire import (
 LATER = datetime(2100, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 
+async def made(store: AsyncMongoStore, **members: Any) -> tuple[ApiKey, str]:
+    """Create a key and return it as others see it, with its token beside it."""
+    key = await store.keys.create(**members)
+    assert key.token
+    return key.model_copy(update={"token": None}), key.token
+
+
 async def test_a_token_is_verified_as_the_key_that_was_made(store: AsyncMongoStore) -> None:
-    key, token = await store.keys.create(
-        name="billing", namespaces=["acme", "umbrella"], owner_id="ada", expires_at=LATER
+    key, token = await made(
+        store, name="billing", namespaces=["acme", "umbrella"], owner_id="ada", expires_at=LATER
     )
-    assert await store.keys.verify(token) == key
+    assert (
+        await store.keys.verify(token) == await store.keys.get(key.id) == await store.keys.find(key.id) == key
+    )
     assert (key.name, key.owner_id, key.namespaces) == ("billing", "ada", ["acme", "umbrella"])
     assert key.expires_at == LATER
     assert abs(datetime.now(UTC) - key.created_at).total_seconds() < 60
-    bare, _ = await store.keys.create(name="")
+    bare, _ = await made(store, name="")
     assert (bare.owner_id, bare.namespaces, bare.expires_at) == (None, [], None)
 
 
 async def test_a_token_says_its_key_and_holds_256_random_bits(store: AsyncMongoStore) -> None:
-    made = [await store.keys.create(name="k") for _ in range(20)]
-    parts = [token.split("_", 2) for _, token in made]
-    assert [part[:2] for part in parts] == [["mgs", key.id] for key, _ in made]
+    keys = [await made(store, name="k") for _ in range(20)]
+    parts = [token.split("_", 2) for _, token in keys]
+    assert [part[:2] for part in parts] == [["mgs", key.id] for key, _ in keys]
     secrets = {base64.urlsafe_b64decode(part[2] + "=") for part in parts}
     assert {len(secret) for secret in secrets} == {32}
     assert len(secrets) == 20
 
 
 async def test_a_key_allows_its_namespaces_and_an_administrators_all(store: AsyncMongoStore) -> None:
-    own, _ = await store.keys.create(name="k", namespaces=["a", "b", "a"])
-    none, _ = await store.keys.create(name="k")
-    admin, _ = await store.keys.create(name="k", namespaces=["*"])
+    own, _ = await made(store, name="k", namespaces=["a", "b", "a"])
+    none, _ = await made(store, name="k")
+    admin, _ = await made(store, name="k", namespaces=["*"])
     assert own.namespaces == ["a", "b"]
     assert [key.allows("a") for key in (own, none, admin)] == [True, False, True]
     assert [key.allows("c") for key in (own, none, admin)] == [False, False, True]
@@ -62,8 +72,8 @@ async def test_a_key_allows_its_namespaces_and_an_administrators_all(store: Asyn
 
 
 async def test_no_other_token_is_verified(store: AsyncMongoStore) -> None:
-    key, token = await store.keys.create(name="k")
-    other, other_token = await store.keys.create(name="l")
+    key, token = await made(store, name="k")
+    other, other_token = await made(store, name="l")
     secret = token.rpartition(f"{key.id}_")[2]
     forged = [
         f"mgs_{other.id}_{secret}",
@@ -83,15 +93,23 @@ async def test_no_other_token_is_verified(store: AsyncMongoStore) -> None:
 
 async def test_an_expired_key_is_no_good_and_still_listed(store: AsyncMongoStore) -> None:
     now = datetime.now(UTC)
-    past, token = await store.keys.create(name="past", expires_at=now - timedelta(microseconds=1))
-    future, other = await store.keys.create(name="future", expires_at=now + timedelta(hours=1))
+    past, token = await made(store, name="past", expires_at=now - timedelta(microseconds=1))
+    future, other = await made(store, name="future", expires_at=now + timedelta(hours=1))
     assert await store.keys.verify(token) is None
     assert await store.keys.verify(other) == future
     assert (await store.keys.list()).items == [past, future]
 
 
+async def test_unknown_keys(store: AsyncMongoStore) -> None:
+    assert await store.keys.find("x") is None
+    assert not await store.keys.delete("x")
+    with pytest.raises(NotFoundError) as caught:
+        await store.keys.get("x")
+    assert (caught.value.kind, caught.value.id) == ("key", "x")
+
+
 async def test_a_revoked_key_is_no_good(store: AsyncMongoStore) -> None:
-    key, token = await store.keys.create(name="k")
+    key, token = await made(store, name="k")
     outcomes = await asyncio.gather(*(store.keys.delete(key.id) for _ in range(5)))
     assert sorted(outcomes) == [False] * 4 + [True]
     assert await store.keys.verify(token) is None
@@ -99,9 +117,10 @@ async def test_a_revoked_key_is_no_good(store: AsyncMongoStore) -> None:
 
 
 async def test_lists_are_paged_from_the_oldest_on(store: AsyncMongoStore) -> None:
-    made = [(await store.keys.create(name=str(n)))[0] for n in range(7)]
-    assert await store.keys.count() == 7
-    assert (await store.keys.list()).items == made
+    keys = [(await made(store, name=str(n)))[0] for n in range(7)]
+    assert (await store.keys.count(), await store.keys.count(limit=5)) == (7, 5)
+    assert (await store.keys.list()).items == keys
+    assert (await store.keys.list(newest=True)).items == keys[::-1]
     found, cursor = [], None
     while True:
         page = await store.keys.list(limit=3, cursor=cursor)
@@ -109,21 +128,24 @@ async def test_lists_are_paged_from_the_oldest_on(store: AsyncMongoStore) -> Non
         if (cursor := page.next_cursor) is None:
             break
         await store.keys.delete(page.items[0].id)
-    assert found == made
+    assert found == keys
 
 
 async def test_neither_the_secret_nor_its_hash_is_stored_or_shown(
     store: AsyncMongoStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    key, token = await store.keys.create(name="k")
+    key = await store.keys.create(name="k")
+    token = key.token or ""
     secret = token.rpartition(f"{key.id}_")[2]
     [raw] = await store.engine.database["api_keys"].find({}).to_list()
     hashed = hashlib.sha256(secret.encode())
     assert raw["secret_hash"] == hashed.digest()
     assert secret not in repr(raw)
-    assert await store.keys.verify(token) == key
-    shown = [repr(key), str(key), key.model_dump_json(), repr(await store.keys.list())]
+    found = await store.keys.verify(token)
+    assert found == key.model_copy(update={"token": None})
+    shown = [repr(key), str(key), key.model_dump_json(), repr(pickle.dumps(key)), repr(found)]
+    shown += [repr((await store.keys.list()).items)]
     for text in shown:
         assert secret not in text
         assert hashed.hexdigest() not in text
@@ -134,7 +156,7 @@ async def test_neither_the_secret_nor_its_hash_is_stored_or_shown(
 
 async def test_a_stored_key_that_does_not_fit_is_an_error_that_hides_it(store: AsyncMongoStore) -> None:
     for name, value in (("namespaces", "acme"), ("secret_hash", "text"), ("secret_hash", None)):
-        key, token = await store.keys.create(name="k")
+        key, token = await made(store, name="k")
         await store.engine.database["api_keys"].update_one({"_id": key.id}, {"$set": {name: value}})
         with pytest.raises(InvalidDocumentError) as caught:
             await store.keys.verify(token)
@@ -145,7 +167,8 @@ async def test_a_stored_key_that_does_not_fit_is_an_error_that_hides_it(store: A
 
 @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: repr(bad)[:20])
 async def test_ids_are_plain_strings(store: AsyncMongoStore, bad: Any) -> None:
-    assert {error.path for error in await refused(store.keys.delete(bad))} == {"key_id"}
+    calls = [store.keys.delete(bad), store.keys.get(bad), store.keys.find(bad)]
+    assert {error.path for error in await refused(*calls)} == {"key_id"}
     assert {error.path for error in await refused(store.keys.create(name=bad))} == {"name"}
     if bad is not None:
         assert {error.path for error in await refused(store.keys.create(name="k", owner_id=bad))} == {
@@ -172,7 +195,7 @@ async def test_a_key_whose_first_answer_was_lost_is_made_once(
     ):
         fault = {"failCommands": ["insert"], "writeConcernError": {"code": 91, "errmsg": ""}}
         await client.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": fault})
-        key, token = await store.keys.create(name="k")
+        key, token = await made(store, name="k")
         assert [sent.name for sent in wire.sent].count("insert") > 1
         assert await store.keys.verify(token) == key
         assert await store.keys.count() == 1
@@ -183,6 +206,9 @@ CASES = [
     Case("verify", 1, lambda s: s.verify(s.token)),
     Case("verify an unknown one", 1, lambda s: s.verify(f"mgs_{'0' * 32}_{'A' * 43}")),
     Case("verify nonsense", 0, lambda s: s.verify("nonsense")),
+    Case("get", 1, lambda s: s.get(s.key_id)),
+    Case("find", 1, lambda s: s.find(s.key_id)),
+    Case("list from the end", 1, lambda s: s.list(newest=True, limit=10)),
     Case("list", 1, lambda s: s.list(limit=10)),
     Case("list the next page", 1, lambda s: s.list(limit=10, cursor=s.cursor)),
     Case("count", 1, lambda s: s.count()),
@@ -194,7 +220,7 @@ CASES = [
 async def test_each_verb_is_one_command_that_an_index_answers(server_uri: str, database: str) -> None:
     async with AsyncMongoStore(server_uri, database) as store:
         for number in range(100):
-            key, token = await store.keys.create(name=str(number))
+            key, token = await made(store, name=str(number))
         cursor = (await store.keys.list(limit=10)).next_cursor
     called = set()
     with MongoClient[dict[str, Any]](server_uri) as explainer:

@@ -17,8 +17,8 @@ from mongostore import (
     Event,
     Feedback,
     Message,
-    Participant,
     Room,
+    RoomParticipant,
     Task,
     UnsupportedError,
     Verification,
@@ -50,11 +50,11 @@ async def fill(store: AsyncMongoStore) -> None:
     # So large that it is apart from the session.
     await store.sessions.set_context("s", {"reasoning": [{"role": "system", "content": "x" * 70_000}]})
     await store.sessions.append_chat_turns("s", "p", [ChatTurn(role="user", content="turn")])
-    user = await store.users.upsert("ada", metadata={"k": 1})
+    user = await store.threads.users.upsert("ada", metadata={"k": 1})
     await store.threads.create("t", user_id=user.id, name="n", tags=["x"], data={"k": {"$a": 1}})
-    await store.messages.merge("t", "m", begins=True, content="hi", data={"k": 1}, created_at=T)
-    await store.messages.upsert_feedback(Feedback(id="f", message_id="m", value=1))
-    await store.elements.upsert(Element(id="x", thread_id="t", message_id="m", data={"k": 1}))
+    await store.threads.messages.merge("t", "m", only_missing=True, content="hi", data={"k": 1}, created_at=T)
+    await store.threads.feedback.upsert("t", Feedback(id="f", message_id="m", value=1))
+    await store.threads.elements.upsert("t", Element(id="x", thread_id="t", message_id="m", data={"k": 1}))
     await store.keys.create(name="k", namespaces=["a"])
 
 
@@ -75,28 +75,32 @@ CHANGES: list[tuple[str, str, Verb]] = [
     ("sessions", "truncate", lambda s: s.sessions.truncate("s")),
     ("sessions", "delete", lambda s: s.sessions.delete("s")),
     ("sessions", "purge", lambda s: s.sessions.purge("s")),
-    ("users", "upsert", lambda s: s.users.upsert("ada", metadata={"k": 2})),
+    ("users", "upsert", lambda s: s.threads.users.upsert("ada", metadata={"k": 2})),
     ("threads", "merge", lambda s: s.threads.merge("t", name="new")),
-    ("threads", "new message", lambda s: s.messages.merge("t", "new", content="new")),
+    ("threads", "new message", lambda s: s.threads.messages.merge("t", "new", content="new")),
     ("threads", "delete", lambda s: s.threads.delete("t")),
-    ("messages", "merge", lambda s: s.messages.merge("t", "m", content="new")),
-    ("messages", "feedback", lambda s: s.messages.upsert_feedback(Feedback(message_id="m", value=0))),
-    ("messages", "delete", lambda s: s.messages.delete("m")),
-    ("elements", "upsert", lambda s: s.elements.upsert(Element(id="x", thread_id="t", message_id="m"))),
+    ("messages", "merge", lambda s: s.threads.messages.merge("t", "m", content="new")),
+    ("messages", "feedback", lambda s: s.threads.feedback.upsert("t", Feedback(message_id="m", value=0))),
+    ("messages", "delete", lambda s: s.threads.messages.delete("t", "m")),
+    (
+        "elements",
+        "upsert",
+        lambda s: s.threads.elements.upsert("t", Element(id="x", thread_id="t", message_id="m")),
+    ),
     ("rooms", "update", lambda s: s.rooms.update("r", metadata={"k": 1})),
     ("rooms", "replace", lambda s: s.rooms.replace(Room(id="r"))),
-    ("rooms", "commit", lambda s: s.events.commit(Event(room_id="r", channel_id="c"))),
+    ("rooms", "commit", lambda s: s.rooms.events.append("r", Event(channel_id="c"))),
     ("rooms", "delete", lambda s: s.rooms.delete("r")),
-    ("events", "update", lambda s: s.events.update("e", status="new")),
-    ("bindings", "upsert", lambda s: s.bindings.upsert(Binding(room_id="r", channel_id="c"))),
-    ("participants", "upsert", lambda s: s.participants.upsert(Participant(room_id="r", id="p"))),
-    ("identities", "link", lambda s: s.identities.link_address("i", "sms", "2")),
+    ("events", "update", lambda s: s.rooms.events.update("r", "e", status="new")),
+    ("bindings", "upsert", lambda s: s.rooms.bindings.upsert("r", Binding(channel_id="c"))),
+    ("participants", "upsert", lambda s: s.rooms.participants.upsert("r", RoomParticipant(id="p"))),
+    ("identities", "link", lambda s: s.rooms.identities.link_address("i", "sms", "2")),
     (
         "verifications",
         "upsert",
-        lambda s: s.verifications.upsert(Verification(identity_id="i", status="y", expires_at=T)),
+        lambda s: s.rooms.verifications.upsert(Verification(identity_id="i", status="y", expires_at=T)),
     ),
-    ("tasks", "upsert", lambda s: s.tasks.upsert(Task(id="t", room_id="r"))),
+    ("tasks", "upsert", lambda s: s.rooms.tasks.upsert("r", Task(id="t"))),
 ]
 
 
@@ -181,16 +185,16 @@ async def read_all(store: AsyncMongoStore) -> None:
     assert messages[0].content == "text 0"
     assert await store.sessions.get_context("s")
     assert (await store.sessions.list_chat_turns("s", "p")).items[0].content == "turn"
-    user = await store.users.find_by_identifier("ada")
+    user = await store.threads.users.find_by_identifier("ada")
     assert user is not None
-    assert [thread.data for thread in (await store.threads.list(user.id)).items] == [{"k": {"$a": 1}}]
-    assert "m" in [one.id async for one in store.messages.iter("t")]
-    assert [one.id async for one in store.elements.iter("t")] == ["x"]
+    assert [thread.data for thread in (await store.threads.list(user_id=user.id)).items] == [{"k": {"$a": 1}}]
+    assert "m" in [one.id async for one in store.threads.messages.iter("t")]
+    assert [one.id async for one in store.threads.elements.iter("t")] == ["x"]
     assert (await store.rooms.get("r")).id == "r"
-    assert "e" in [event.id for event in (await store.events.list("r")).items]
-    assert await store.bindings.find("r", "c")
-    assert await store.participants.find("r", "p")
-    assert await store.identities.get("i")
-    assert await store.tasks.get("t")
-    assert [one.id for one in (await store.observations.list("r")).items] == ["o"]
+    assert "e" in [event.id for event in (await store.rooms.events.list("r")).items]
+    assert await store.rooms.bindings.find("r", "c")
+    assert await store.rooms.participants.find("r", "p")
+    assert await store.rooms.identities.get("i")
+    assert await store.rooms.tasks.get("r", "t")
+    assert [one.id for one in (await store.rooms.observations.list("r")).items] == ["o"]
     assert [key.name for key in (await store.keys.list()).items] == ["k"]

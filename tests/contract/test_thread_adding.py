@@ -19,39 +19,39 @@ async def data(store: AsyncMongoStore, thread_id: str = "t") -> dict[str, Any]:
 class TestThreadAdding:
     async def test_keys_that_are_there_are_left_as_they_are(self, store: AsyncMongoStore) -> None:
         await store.threads.create("t", name="old", data={"a": 1, "$.b": None})
-        await store.threads.merge("t", adds=True, data={"c": 3}, metadata={"a": 1})
-        for members in ({"a": 2, "new": 1}, {"c": 3}, {"new": 1, "c": 3}):
+        await store.threads.merge("t", if_absent=True, data={"c": 3}, metadata={"a": 1})
+        for members in ({"a": 2, "new": 1}, {"c": 3}, {"new": 1, "c": 3}, {"$.b": 1}):
             with pytest.raises(ConflictError, match="'t'"):
-                await store.threads.merge("t", adds=True, name="new", data=members)
+                await store.threads.merge("t", if_absent=True, name="new", data=members)
         with pytest.raises(ConflictError):
-            await store.threads.merge("t", adds=True, metadata={"a": 1})
+            await store.threads.merge("t", if_absent=True, metadata={"a": 1})
         thread = await store.threads.get("t")
-        assert (thread.name, thread.data, thread.metadata) == ("old", {"a": 1, "c": 3}, {"a": 1})
+        assert (thread.name, thread.data, thread.metadata) == ("old", {"a": 1, "$.b": None, "c": 3}, {"a": 1})
 
     async def test_what_was_removed_can_be_added(self, store: AsyncMongoStore) -> None:
         await store.threads.merge("t", data={"a": 1})
-        await store.threads.merge("t", data={"a": None})
-        await store.threads.merge("t", adds=True, data={"a": 2})
+        await store.threads.merge("t", unset=["data.a"])
+        await store.threads.merge("t", if_absent=True, data={"a": 2})
         assert await data(store) == {"a": 2}
 
     async def test_a_thread_is_made_by_what_is_added(self, store: AsyncMongoStore) -> None:
-        await store.threads.merge("t", adds=True, kind="role", data={"a": 1})
+        await store.threads.merge("t", if_absent=True, kind="role", data={"a": 1})
         assert await data(store) == {"a": 1}
         await store.threads.delete("t")
         with pytest.raises(NotFoundError):
-            await store.threads.merge("t", adds=True, data={"a": 1})
+            await store.threads.merge("t", if_absent=True, data={"a": 1})
 
     async def test_of_many_who_add_one_key_one_can(self, store: AsyncMongoStore) -> None:
         for key in ("a", "b"):
-            calls = [store.threads.merge("t", adds=True, data={key: number}) for number in range(8)]
+            calls = [store.threads.merge("t", if_absent=True, data={key: number}) for number in range(8)]
             ended = await asyncio.gather(*calls, return_exceptions=True)
             assert sorted(type(end).__name__ for end in ended) == ["ConflictError"] * 7 + ["NoneType"]
             assert (await data(store))[key] == ended.index(None)
 
     @pytest.mark.parametrize("adds", [None, 1, "yes"])
     async def test_what_is_no_flag_is_refused(self, store: AsyncMongoStore, adds: Any) -> None:
-        with pytest.raises(InvalidValueError, match="adds"):
-            await store.threads.merge("t", adds=adds, data={"a": 1})
+        with pytest.raises(InvalidValueError, match="if_absent"):
+            await store.threads.merge("t", if_absent=adds, data={"a": 1})
 
     async def test_who_adds_again_because_no_answer_came_is_not_refused(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
@@ -65,8 +65,8 @@ class TestThreadAdding:
                 raise AutoReconnect("lost")
 
         monkeypatch.setattr(threads, "upsert_thread", lose_the_answer)
-        await store.threads.merge("t", adds=True, data={"a": 1})
+        await store.threads.merge("t", if_absent=True, data={"a": 1})
         assert len(calls) == 2
         assert await data(store) == {"a": 1}
         with pytest.raises(ConflictError):
-            await store.threads.merge("t", adds=True, data={"a": 1})
+            await store.threads.merge("t", if_absent=True, data={"a": 1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.contract.wire import (
     nested,
     verbs_of,
     wired_store,
+    wrapped,
 )
 
 pytestmark = pytest.mark.server
@@ -34,7 +36,8 @@ THREADS = 250
 PAGE = 12
 WITH_FILES = 60
 LONG = 600
-KINDS = ("threads", "messages", "elements", "users", "files")
+PARTS = ("messages", "elements", "feedback", "users", "files")
+KINDS = ("threads", *(f"threads.{part}" for part in PARTS))
 CONTENT = b"x" * (3 * MiB)
 MANY = [f"t{number:03}" for number in range(THREADS)]
 
@@ -44,41 +47,45 @@ async def thread(store: AsyncMongoStore, number: int, ada: str) -> None:
     await store.threads.create(name, user_id=ada, name=f"about {number}")
     for which in range(3):
         message = f"{name}-{which}"
-        await store.messages.merge(
+        await store.threads.messages.merge(
             name,
             message,
-            begins=True,
+            only_missing=True,
             content="x" * 500,
             pinned=number % 25 == 0 and which == 0,
             created_at=at(10**7 + number // 2),
         )
     if number % 4 == 0:
-        await store.messages.upsert_feedback(Feedback(id=name, message_id=f"{name}-1", value=number % 8 // 4))
+        await store.threads.feedback.upsert(
+            name, Feedback(id=name, message_id=f"{name}-1", value=number % 8 // 4)
+        )
     for which in range(2 if number < WITH_FILES else 0):
         key = f"{name}/{which}"
-        await store.elements.upsert(
-            Element(id=key, thread_id=name, message_id=f"{name}-{which}", file_key=key)
-        )
-        await store.files.upload(key, b"x" * 10)
+        await store.threads.elements.upsert(name, Element(id=key, message_id=f"{name}-{which}", file_key=key))
+        await store.threads.files.upload(key, b"x" * 10)
 
 
 async def populate(store: AsyncMongoStore) -> None:
     """Make hundreds of threads of two users, one of them long."""
-    ada, ben = [(await store.users.upsert(name)).id for name in ("ada", "ben")]
+    ada, ben = [(await store.threads.users.upsert(name)).id for name in ("ada", "ben")]
     for start in range(0, THREADS, 50):
         await asyncio.gather(*(thread(store, n, ada) for n in range(start, start + 50)))
     await store.threads.create("long", user_id=ben)
     for start in range(0, LONG, 100):
         await asyncio.gather(
             *(
-                store.messages.merge("long", f"m{n}", begins=True, content="x" * 500, created_at=at(n // 7))
+                store.threads.messages.merge(
+                    "long", f"m{n}", only_missing=True, content="x" * 500, created_at=at(n // 7)
+                )
                 for n in range(start, start + 100)
             ),
         )
     for number in range(30):
         await store.threads.create(f"role{number}", kind="role", owner_id=f"o{number % 3}")
-        await store.messages.merge(f"role{number}", f"role{number}", begins=True, kind="role", content="x")
-    await asyncio.gather(*(store.users.upsert(f"user {number}") for number in range(100)))
+        await store.threads.messages.merge(
+            f"role{number}", f"role{number}", only_missing=True, kind="role", content="x"
+        )
+    await asyncio.gather(*(store.threads.users.upsert(f"user {number}") for number in range(100)))
     await asyncio.gather(*(store.threads.delete(name) for name in MANY[3::50]))
 
 
@@ -87,29 +94,41 @@ async def length(items: AsyncIterator[Any]) -> int:
 
 
 async def listed(s: SimpleNamespace, count: int, **where: Any) -> None:
-    assert len((await s.threads.list(s.ada, **where)).items) == count
+    assert len((await s.threads.list(user_id=s.ada, **where)).items) == count
 
 
 async def pages(s: SimpleNamespace, count: int, **where: Any) -> None:
     cursor = None
     for _ in range(count):
-        page = await s.threads.list(s.ada, limit=PAGE, cursor=cursor, **where)
+        page = await s.threads.list(user_id=s.ada, limit=PAGE, cursor=cursor, **where)
         assert len(page.items) == PAGE
         cursor = page.next_cursor
 
 
 async def two_pages(s: SimpleNamespace) -> None:
-    page = await s.messages.list("long", limit=20)
-    assert len((await s.messages.list("long", limit=20, cursor=page.next_cursor)).items) == 20
+    page = await s.threads.messages.list("long", limit=20)
+    assert len((await s.threads.messages.list("long", limit=20, cursor=page.next_cursor)).items) == 20
+
+
+async def pages_of_files(s: SimpleNamespace) -> None:
+    page = await s.threads.files.list(prefix="t0", limit=20)
+    page = await s.threads.files.list(prefix="t0", limit=20, cursor=page.next_cursor)
+    assert len(page) == 20
+
+
+async def pinned_pages(s: SimpleNamespace) -> None:
+    page = await s.threads.messages.list_pinned(s.ada, limit=5)
+    page = await s.threads.messages.list_pinned(s.ada, limit=5, cursor=page.next_cursor)
+    assert len(page) == 5
 
 
 async def late(s: SimpleNamespace) -> None:
     with pytest.raises(NotFoundError):
         await s.threads.merge("t003", name="x")
     with pytest.raises(NotFoundError):
-        await s.messages.merge("t003", "late", content="x")
+        await s.threads.messages.merge("t003", "late", content="x")
     with pytest.raises(NotFoundError):
-        await s.elements.upsert(Element(id="late", thread_id="t003", message_id="m"))
+        await s.threads.elements.upsert("t003", Element(id="late", message_id="m"))
 
 
 async def in_vain(call: Awaitable[None]) -> None:
@@ -118,92 +137,143 @@ async def in_vain(call: Awaitable[None]) -> None:
 
 
 def said(thread_id: str, message_id: str, **members: Any) -> Any:
-    return lambda s: s.messages.merge(thread_id, message_id, **members)
+    return lambda s: s.threads.messages.merge(thread_id, message_id, **members)
 
 
 def liked(message_id: str) -> Any:
-    return lambda s: s.messages.upsert_feedback(Feedback(message_id=message_id, value=1))
+    return lambda s: s.threads.feedback.upsert("long", Feedback(message_id=message_id, value=1))
 
 
 def shown(message_id: str, file_key: str | None = None) -> Element:
-    return Element(id="e", thread_id="long", message_id=message_id, file_key=file_key)
+    return Element(id="e", message_id=message_id, file_key=file_key)
 
 
 # In this order, on one database: later cases find what earlier ones left.
 CASES = [
-    Case("users: upsert", 1, lambda s: s.users.upsert("ada", metadata={"k": 1})),
-    Case("users: upsert a new one", 1, lambda s: s.users.upsert("new")),
-    Case("users: get", 1, lambda s: s.users.get(s.ada)),
-    Case("users: find", 1, lambda s: s.users.find("unknown")),
-    Case("users: find_by_identifier", 1, lambda s: s.users.find_by_identifier("ada")),
+    Case("users: upsert", 1, lambda s: s.threads.users.upsert("ada", metadata={"k": 1})),
+    Case("users: upsert a new one", 1, lambda s: s.threads.users.upsert("new")),
+    Case("users: get", 1, lambda s: s.threads.users.get(s.ada)),
+    Case("users: find", 1, lambda s: s.threads.users.find("unknown")),
+    Case("users: create", 1, lambda s: s.threads.users.create("made")),
+    Case("users: ensure", 1, lambda s: s.threads.users.ensure("made")),
+    Case("users: ensure a new one", 1, lambda s: s.threads.users.ensure("ensured")),
+    Case("users: count", 1, lambda s: s.threads.users.count()),
+    Case("users: list", 1, lambda s: s.threads.users.list(limit=20)),
+    Case("users: list from the end", 1, lambda s: s.threads.users.list(newest=True, limit=20)),
+    Case("users: iter", 1, lambda s: length(s.threads.users.iter())),
+    Case("users: delete nothing", 2, lambda s: s.threads.users.delete("unknown")),
+    Case("users: find_by_identifier", 1, lambda s: s.threads.users.find_by_identifier("ada")),
     Case("threads: create", 1, lambda s: s.threads.create("new")),
     Case("threads: create with a user", 2, lambda s: s.threads.create(user_id=s.ada)),
+    Case("threads: ensure", 1, lambda s: s.threads.ensure("new")),
+    Case("threads: ensure a new one", 1, lambda s: s.threads.ensure("ensured")),
+    Case("threads: update", 1, lambda s: s.threads.update("t001", name="x", metadata={"k": 1})),
+    Case("threads: update nothing", 1, lambda s: s.threads.update("t001")),
+    Case("threads: update the user", 2, lambda s: s.threads.update("new", user_id=s.ada)),
+    Case("threads: exists", 1, lambda s: s.threads.exists("t001")),
+    Case("threads: count", 1, lambda s: s.threads.count()),
+    Case("threads: count those of a user", 1, lambda s: s.threads.count(user_id=s.ada, limit=100)),
+    Case("threads: count by data", 1, lambda s: s.threads.count(kind="role", data={"k": None})),
+    Case("threads: list of all", 1, lambda s: s.threads.list(limit=20)),
+    Case("threads: list by creation", 1, lambda s: s.threads.list(order="created", limit=20)),
+    Case("threads: list two pages by creation", 2, lambda s: pages(s, 2, order="created", newest=False)),
+    Case("threads: iter of all", 2, lambda s: length(s.threads.iter())),
     Case("threads: merge", 1, lambda s: s.threads.merge("t001", name="x", metadata={"k": 1, "l": None})),
     Case("threads: merge nothing", 1, lambda s: s.threads.merge("t001")),
     Case("threads: merge into a new one", 1, lambda s: s.threads.merge("new2", name="x")),
-    Case("threads: add", 1, lambda s: s.threads.merge("t001", adds=True, data={"k": 1})),
-    Case("threads: add in vain", 3, lambda s: in_vain(s.threads.merge("t001", adds=True, data={"k": 1}))),
+    Case("threads: add", 1, lambda s: s.threads.merge("t001", if_absent=True, data={"k": 1})),
+    Case(
+        "threads: add in vain", 3, lambda s: in_vain(s.threads.merge("t001", if_absent=True, data={"k": 1}))
+    ),
     Case("threads: merge a user in", 2, lambda s: s.threads.merge("new", user_id=s.ada)),
     Case("threads: get", 1, lambda s: s.threads.get("t001")),
     Case("threads: find", 1, lambda s: s.threads.find("unknown")),
     Case("threads: list", 1, lambda s: listed(s, 20, limit=20)),
     Case("threads: list 20 pages", 20, lambda s: pages(s, 20)),
-    Case("threads: list of nobody", 1, lambda s: s.threads.list("unknown")),
+    Case("threads: list of nobody", 1, lambda s: s.threads.list(user_id="unknown")),
     Case("threads: list by vote", 1, lambda s: listed(s, 20, vote=0, limit=20)),
     Case("threads: list two pages by vote", 2, lambda s: pages(s, 2, vote=1)),
     Case("threads: list by a vote that nobody gave", 1, lambda s: listed(s, 0, vote=5)),
-    Case("threads: iter", 2, lambda s: length(s.threads.iter(s.ada))),
+    Case("threads: iter", 2, lambda s: length(s.threads.iter(user_id=s.ada))),
     Case("threads: iter of a kind", 1, lambda s: length(s.threads.iter(kind="role"))),
     Case("threads: iter of an owner", 1, lambda s: length(s.threads.iter(kind="role", owner_id="o1"))),
-    Case("threads: search what all have", 2, lambda s: listed(s, 20, search="ABOUT", limit=20)),
-    Case("threads: search what none has", 10, lambda s: listed(s, 0, search="nowhere", limit=20)),
-    Case("messages: merge a new one", 2, said("long", "new", begins=True, content="x")),
-    Case("messages: begin again", 2, said("long", "new", begins=True, content="y")),
+    Case("threads: search what all have", 2, lambda s: listed(s, 20, text="ABOUT", limit=20)),
+    Case("threads: search what none has", 10, lambda s: listed(s, 0, text="nowhere", limit=20)),
+    Case("messages: merge a new one", 2, said("long", "new", only_missing=True, content="x")),
+    Case("messages: begin again", 2, said("long", "new", only_missing=True, content="y")),
     Case("messages: merge more", 1, said("long", "new", content="z", data={"k": 1})),
     Case("messages: merge more of the same time", 1, said("long", "m3", content="z", created_at=at(0))),
     Case("messages: merge more of a later time", 3, said("long", "m4", created_at=at(1))),
     Case("messages: merge with the update first", 3, said("long", "turned", content="z")),
-    Case("messages: begin late", 3, said("long", "turned", begins=True, content="x", data={"k": 1})),
-    Case("messages: begin late with a time", 4, said("long", "turned", begins=True, created_at=at(1))),
-    Case("messages: begin late in vain", 3, said("long", "turned", begins=True, content="x")),
+    Case("messages: begin late", 3, said("long", "turned", only_missing=True, content="x", data={"k": 1})),
+    Case("messages: begin late with a time", 4, said("long", "turned", only_missing=True, created_at=at(1))),
+    Case("messages: begin late in vain", 3, said("long", "turned", only_missing=True, content="x")),
     Case("messages: pin", 2, said("long", "new", pinned=True)),
     Case("messages: unpin", 1, said("long", "new", pinned=False)),
-    Case("messages: get", 1, lambda s: s.messages.get("m7")),
-    Case("messages: find", 1, lambda s: s.messages.find("unknown")),
+    Case("messages: get", 1, lambda s: s.threads.messages.get("long", "m7")),
+    Case("messages: find", 1, lambda s: s.threads.messages.find("long", "unknown")),
     Case("messages: list two pages", 2, two_pages),
-    Case("messages: iter", 2, lambda s: length(s.messages.iter("long"))),
-    Case("messages: iter of a kind", 1, lambda s: length(s.messages.iter(kind="role"))),
-    Case("messages: merge into no thread", 1, lambda s: s.messages.merge(None, "loose", begins=True)),
+    Case("messages: iter", 2, lambda s: length(s.threads.messages.iter("long"))),
+    Case("messages: iter of a kind", 1, lambda s: length(s.threads.messages.iter(kind="role"))),
+    Case(
+        "messages: merge into no thread",
+        1,
+        lambda s: s.threads.messages.merge(None, "loose", only_missing=True),
+    ),
     Case("messages: merge into its first thread", 6, said("long", "loose", content="x")),
-    Case("messages: iter_pinned", 2, lambda s: length(s.messages.iter_pinned(s.ada))),
-    Case("messages: count", 1, lambda s: s.messages.count("long")),
-    Case("messages: upsert_feedback", 5, liked("m7")),
-    Case("messages: upsert_feedback again", 5, liked("m7")),
-    Case("messages: delete_feedback", 4, lambda s: s.messages.delete_feedback("t004")),
-    Case("messages: delete_feedback that is not there", 2, lambda s: s.messages.delete_feedback("unknown")),
-    Case("messages: delete", 4, lambda s: s.messages.delete("m8")),
-    Case("messages: delete with feedback", 5, lambda s: s.messages.delete("m7")),
-    Case("messages: delete with an element and its file", 8, lambda s: s.messages.delete("t001-0")),
-    Case("messages: delete nothing", 3, lambda s: s.messages.delete("unknown")),
-    Case("elements: upsert a new one", 2, lambda s: s.elements.upsert(shown("m9"))),
-    Case("elements: upsert again", 2, lambda s: s.elements.upsert(shown("m9", "t005/0"))),
-    Case("elements: upsert with another file", 5, lambda s: s.elements.upsert(shown("m9"))),
-    Case("elements: get", 1, lambda s: s.elements.get("t002/0")),
-    Case("elements: find", 1, lambda s: s.elements.find("unknown")),
-    Case("elements: iter", 1, lambda s: length(s.elements.iter("t002"))),
-    Case("elements: delete", 2, lambda s: s.elements.delete("e")),
-    Case("elements: delete with its file", 5, lambda s: s.elements.delete("t002/0")),
-    Case("elements: delete nothing", 1, lambda s: s.elements.delete("unknown")),
-    Case("files: upload", 4, lambda s: s.files.upload("new", CONTENT)),
-    Case("files: upload in the place of another", 6, lambda s: s.files.upload("new", CONTENT)),
-    Case("files: upload nothing", 3, lambda s: s.files.upload("empty", b"")),
-    Case("files: get", 1, lambda s: s.files.get("new")),
-    Case("files: find", 1, lambda s: s.files.find("unknown")),
-    Case("files: read a small one", 2, lambda s: length(s.files.read("t006/0"))),
-    Case("files: read 3 MiB", 14, lambda s: length(s.files.read("new"))),
-    Case("files: read the end", 2, lambda s: length(s.files.read("new", start=3 * MiB - 9))),
-    Case("files: delete", 3, lambda s: s.files.delete("new")),
-    Case("files: delete nothing", 1, lambda s: s.files.delete("unknown")),
+    Case("messages: find_by_id", 1, lambda s: s.threads.messages.find_by_id("m7")),
+    Case("messages: exists", 1, lambda s: s.threads.messages.exists("long", "m7")),
+    Case("messages: list from the end", 1, lambda s: s.threads.messages.list("long", newest=True, limit=20)),
+    Case("messages: list_pinned", 2, lambda s: s.threads.messages.list_pinned(s.ada)),
+    Case("messages: list_pinned two pages", 4, pinned_pages),
+    Case("messages: count", 1, lambda s: s.threads.messages.count("long")),
+    Case("feedback: upsert", 5, liked("m7")),
+    Case("feedback: upsert again", 5, liked("m7")),
+    Case("feedback: find", 1, lambda s: s.threads.feedback.find("long", "m7")),
+    Case("feedback: find_by_id", 1, lambda s: s.threads.feedback.find_by_id("t004")),
+    Case("feedback: delete", 4, lambda s: s.threads.feedback.delete("t004", "t004-1")),
+    Case("feedback: delete what is not there", 2, lambda s: s.threads.feedback.delete("t004", "t004-1")),
+    Case("messages: delete", 4, lambda s: s.threads.messages.delete("long", "m8")),
+    Case("messages: delete with feedback", 5, lambda s: s.threads.messages.delete("long", "m7")),
+    Case(
+        "messages: delete with an element and its file",
+        8,
+        lambda s: s.threads.messages.delete("t001", "t001-0"),
+    ),
+    Case("messages: delete nothing", 3, lambda s: s.threads.messages.delete("long", "unknown")),
+    Case("elements: upsert a new one", 2, lambda s: s.threads.elements.upsert("long", shown("m9"))),
+    Case("elements: upsert again", 2, lambda s: s.threads.elements.upsert("long", shown("m9", "t005/0"))),
+    Case("elements: upsert with another file", 5, lambda s: s.threads.elements.upsert("long", shown("m9"))),
+    Case("elements: get", 1, lambda s: s.threads.elements.get("t002", "t002/0")),
+    Case("elements: find", 1, lambda s: s.threads.elements.find("t002", "unknown")),
+    Case("elements: find_by_id", 1, lambda s: s.threads.elements.find_by_id("t002/0")),
+    Case("elements: list", 1, lambda s: s.threads.elements.list("t002", limit=1)),
+    Case("elements: list from the end", 1, lambda s: s.threads.elements.list("t002", newest=True)),
+    Case("elements: list of a message", 1, lambda s: s.threads.elements.list("t002", message_id="t002-0")),
+    Case("elements: iter", 1, lambda s: length(s.threads.elements.iter("t002"))),
+    Case("elements: delete", 2, lambda s: s.threads.elements.delete("long", "e")),
+    Case("elements: delete with its file", 5, lambda s: s.threads.elements.delete("t002", "t002/0")),
+    Case("elements: delete nothing", 1, lambda s: s.threads.elements.delete("t002", "unknown")),
+    Case("files: upload", 4, lambda s: s.threads.files.upload("new", CONTENT)),
+    Case("files: upload in the place of another", 6, lambda s: s.threads.files.upload("new", CONTENT)),
+    Case("files: upload nothing", 3, lambda s: s.threads.files.upload("empty", b"")),
+    Case("files: get", 1, lambda s: s.threads.files.get("new")),
+    Case("files: find", 1, lambda s: s.threads.files.find("unknown")),
+    Case("files: exists", 1, lambda s: s.threads.files.exists("new")),
+    Case("files: list", 1, lambda s: s.threads.files.list(limit=20)),
+    Case("files: list two pages by prefix", 2, pages_of_files),
+    Case("files: list from the end", 1, lambda s: s.threads.files.list(newest=True, limit=20)),
+    Case("files: iter by prefix", 2, lambda s: length(s.threads.files.iter(prefix="t00"))),
+    Case("files: read a small one", 2, lambda s: s.threads.files.read("t006/0")),
+    Case("files: read 3 MiB", 14, lambda s: s.threads.files.read("new")),
+    Case("files: iter_content of 3 MiB", 14, lambda s: length(s.threads.files.iter_content("new"))),
+    Case(
+        "files: iter_content of the end",
+        2,
+        lambda s: length(s.threads.files.iter_content("new", start=3 * MiB - 9)),
+    ),
+    Case("files: delete", 3, lambda s: s.threads.files.delete("new")),
+    Case("files: delete nothing", 1, lambda s: s.threads.files.delete("unknown")),
     Case("threads: delete", 7, lambda s: s.threads.delete("t006")),
     Case("threads: delete a long one", 3, lambda s: s.threads.delete("long")),
     Case("threads: delete nothing", 4, lambda s: s.threads.delete("unknown")),
@@ -223,16 +293,16 @@ class Observed:
 async def observe(uri: str, database: str, wire: Wire) -> Observed:
     async with AsyncMongoStore(uri, database) as store:
         await populate(store)
-        ada = await store.users.find_by_identifier("ada")
+        ada = await store.threads.users.find_by_identifier("ada")
     sent = {}
     async with wired_store(uri, database, wire) as store:
-        verbs = {kind: Verbs(getattr(store, kind)) for kind in KINDS}
+        verbs = wrapped(store, lambda _, repository: Verbs(repository))
         for case in CASES:
             wire.sent.clear()
             await case.call(SimpleNamespace(**verbs, ada=ada and ada.id))
             sent[case.claim] = wire.sent.copy()
-        repositories = {kind: type(getattr(store, kind)) for kind in KINDS}
-    return Observed(sent, {kind: called.names for kind, called in verbs.items()}, repositories)
+        repositories = {kind: type(attrgetter(kind)(store)) for kind in KINDS}
+    return Observed(sent, {kind: verbs[kind].names - {*PARTS} for kind in KINDS}, repositories)
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +343,7 @@ async def test_a_page_costs_the_same_in_any_history_and_place(server_uri: str, d
     costs = []
     for threads, messages in ((40, 1), (240, 6)):
         async with AsyncMongoStore(server_uri, database) as store:
-            ada = (await store.users.upsert("ada")).id
+            ada = (await store.threads.users.upsert("ada")).id
             for start in range(0, threads, 20):
                 await asyncio.gather(
                     *(speak(store, name, ada, messages) for name in MANY[start : min(start + 20, threads)])
@@ -288,7 +358,7 @@ async def test_a_page_costs_the_same_in_any_history_and_place(server_uri: str, d
 async def speak(store: AsyncMongoStore, name: str, user_id: str, messages: int) -> None:
     await store.threads.merge(name, user_id=user_id)
     for which in range(messages):
-        await store.messages.merge(name, f"{name}-{which}", begins=True, content="x" * 500)
+        await store.threads.messages.merge(name, f"{name}-{which}", only_missing=True, content="x" * 500)
 
 
 async def costs_of_pages(uri: str, database: str, user_id: str) -> list[tuple[int, int]]:
@@ -296,9 +366,9 @@ async def costs_of_pages(uri: str, database: str, user_id: str) -> list[tuple[in
     with MongoClient[dict[str, Any]](uri) as explainer:
         async with wired_store(uri, database, wire := Wire(explainer)) as store:
             wire.sent.clear()
-            page = await store.threads.list(user_id, limit=20)
+            page = await store.threads.list(user_id=user_id, limit=20)
             while page.next_cursor is not None:
-                page = await store.threads.list(user_id, limit=20, cursor=page.next_cursor)
+                page = await store.threads.list(user_id=user_id, limit=20, cursor=page.next_cursor)
         return [page_cost(sent) for sent in wire.sent if sent.name != "endSessions"]
 
 
@@ -316,13 +386,17 @@ async def test_what_no_document_can_hold_is_refused_before_anything_is_sent(
     async with wired_store(server_uri, database, wire) as store:
         wire.sent.clear()
         for call in (
-            store.users.upsert("ada", metadata=huge),
+            store.threads.users.upsert("ada", metadata=huge),
+            store.threads.users.create("ada", metadata=huge),
+            store.threads.users.ensure("ada", metadata=huge),
             store.threads.create("t", data=huge),
+            store.threads.ensure("t", data=huge),
+            store.threads.update("t", data=huge),
             store.threads.merge("t", metadata=huge),
-            store.messages.merge("t", "m", begins=True, data=huge),
-            store.messages.merge("t", "m", content=huge["k"]),
-            store.elements.upsert(Element(id="e", thread_id="t", message_id="m", data=huge)),
-            store.files.upload("k", b"x", data=huge),
+            store.threads.messages.merge("t", "m", only_missing=True, data=huge),
+            store.threads.messages.merge("t", "m", content=huge["k"]),
+            store.threads.elements.upsert("t", Element(id="e", message_id="m", data=huge)),
+            store.threads.files.upload("k", b"x", data=huge),
         ):
             with pytest.raises(DocumentTooLargeError):
                 await call

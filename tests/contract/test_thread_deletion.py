@@ -23,12 +23,12 @@ async def fill(store: AsyncMongoStore, thread_id: str, ada: str) -> None:
     await store.threads.create(thread_id, user_id=ada, name="n", data={"k": 1}, metadata={"k": 1}, tags=["x"])
     for number in range(3):
         message = f"{thread_id}-m{number}"
-        await store.messages.merge(thread_id, message, begins=True, content="x", pinned=True)
-        await store.messages.upsert_feedback(Feedback(message_id=message, value=1))
+        await store.threads.messages.merge(thread_id, message, only_missing=True, content="x", pinned=True)
+        await store.threads.feedback.upsert(thread_id, Feedback(message_id=message, value=1))
         key = f"{thread_id}/{number}"
-        await store.files.upload(key, b"x" * 600_000)
-        await store.elements.upsert(
-            Element(id=key, thread_id=thread_id, message_id=message, file_key=key, data={"k": 1})
+        await store.threads.files.upload(key, b"x" * 600_000)
+        await store.threads.elements.upsert(
+            thread_id, Element(id=key, message_id=message, file_key=key, data={"k": 1})
         )
 
 
@@ -66,16 +66,18 @@ class TestThreadDeletion:
         assert await store.threads.find("t") is None
         assert await listed(store, ada) == ["other"]
         assert await listed(store, ada, vote=1) == ["other"]
-        assert await store.messages.find("t-m0") is None
-        assert {message.thread_id async for message in store.messages.iter_pinned(ada)} == {"other"}
-        assert len([message async for message in store.messages.iter("other")]) == 3
-        assert [element.id async for element in store.elements.iter("other")] == [
+        assert await store.threads.messages.find_by_id("t-m0") is None
+        assert await store.threads.feedback.find("t", "t-m0") is None
+        pinned = await store.threads.messages.list_pinned(ada)
+        assert {message.thread_id for message in pinned} == {"other"}
+        assert len([message async for message in store.threads.messages.iter("other")]) == 3
+        assert [element.id async for element in store.threads.elements.iter("other")] == [
             "other/0",
             "other/1",
             "other/2",
         ]
-        assert await store.files.find("t/0") is None
-        assert len(b"".join([piece async for piece in store.files.read("other/2")])) == 600_000
+        assert await store.threads.files.find("t/0") is None
+        assert len(await store.threads.files.read("other/2")) == 600_000
         await store.threads.delete("other")
         await assert_tombstones_alone(store, 2)
 
@@ -89,22 +91,22 @@ class TestThreadDeletion:
         ada = await user_id(store)
         await fill(store, "t", ada)
         await store.threads.delete("t")
-        await store.files.upload("late", b"x")
+        await store.threads.files.upload("late", b"x")
         late = Element(id="e", thread_id="t", message_id="t-m0", file_key="late")
         for call in (
             store.threads.merge("t", metadata={"k": 1}),
             store.threads.merge("t", user_id=ada, name="n"),
-            store.messages.merge("t", "t-m0", begins=True, content="x"),
-            store.messages.merge("t", "t-m0", content="x", pinned=True),
-            store.messages.merge("t", "new", content="x"),
-            store.elements.upsert(late),
+            store.threads.messages.merge("t", "t-m0", only_missing=True, content="x"),
+            store.threads.messages.merge("t", "t-m0", content="x", pinned=True),
+            store.threads.messages.merge("t", "new", content="x"),
+            store.threads.elements.upsert("t", late),
             store.threads.get("t"),
         ):
             with pytest.raises(NotFoundError) as caught:
                 await call
             assert (caught.value.kind, caught.value.id) == ("thread", "t")
         with pytest.raises(NotFoundError):
-            await store.messages.upsert_feedback(Feedback(message_id="t-m0", value=1))
+            await store.threads.feedback.upsert("t", Feedback(message_id="t-m0", value=1))
         with pytest.raises(AlreadyExistsError):
             await store.threads.create("t")
         assert await store.threads.find("t") is None
@@ -116,16 +118,16 @@ class TestThreadDeletion:
         async def come_again(name: str, pauses: int) -> None:
             for _ in range(pauses):
                 await store.threads.find("nothing")
-            await store.files.upload(name, b"x")
+            await store.threads.files.upload(name, b"x")
             with suppress(NotFoundError):
-                await store.elements.upsert(Element(id=name, thread_id=name, message_id="m", file_key=name))
+                await store.threads.elements.upsert(name, Element(id=name, message_id="m", file_key=name))
 
         for pauses in range(12):
             name = f"t{pauses}"
             await come_again(name, 0)
             await asyncio.gather(store.threads.delete(name), come_again(name, pauses))
-            assert [element.id async for element in store.elements.iter(name)] == []
-            assert await store.files.find(name) is None
+            assert [element.id async for element in store.threads.elements.iter(name)] == []
+            assert await store.threads.files.find(name) is None
         await assert_tombstones_alone(store, 12)
 
     async def test_late_writers_leave_nothing_of_a_thread_that_is_deleted_meanwhile(
@@ -138,10 +140,11 @@ class TestThreadDeletion:
         async def element(number: int) -> None:
             # One id whose file is another each time, and many ids.
             key = f"late {number}"
-            await store.files.upload(key, b"x" * 300_000)
+            await store.threads.files.upload(key, b"x" * 300_000)
             for name in ("t/0", key):
-                await store.elements.upsert(
-                    Element(id=name, thread_id="t", message_id="t-m0", file_key=key if name != key else None)
+                await store.threads.elements.upsert(
+                    "t",
+                    Element(id=name, thread_id="t", message_id="t-m0", file_key=key if name != key else None),
                 )
 
         async def keep_on(write: Write) -> set[type[BaseException]]:
@@ -158,12 +161,14 @@ class TestThreadDeletion:
         writes: list[Write] = [
             lambda n: store.threads.merge("t", metadata={f"k{n}": n}),
             lambda n: store.threads.merge("t", user_id=ada, name=str(n)),
-            lambda n: store.messages.merge("t", f"new{n}", begins=True, content="x"),
-            lambda n: store.messages.merge("t", f"changed{n}", content="x", pinned=True),
-            lambda n: store.messages.merge("t", "t-m0", content="x" * n),
-            lambda n: store.messages.merge("t", "t-m1", begins=True, content="x" * n),
-            lambda n: store.messages.merge("t", "both", begins=bool(n % 2), content="x", data={str(n): n}),
-            lambda n: store.messages.upsert_feedback(Feedback(message_id="t-m0", value=n)),
+            lambda n: store.threads.messages.merge("t", f"new{n}", only_missing=True, content="x"),
+            lambda n: store.threads.messages.merge("t", f"changed{n}", content="x", pinned=True),
+            lambda n: store.threads.messages.merge("t", "t-m0", content="x" * n),
+            lambda n: store.threads.messages.merge("t", "t-m1", only_missing=True, content="x" * n),
+            lambda n: store.threads.messages.merge(
+                "t", "both", only_missing=bool(n % 2), content="x", data={str(n): n}
+            ),
+            lambda n: store.threads.feedback.upsert("t", Feedback(message_id="t-m0", value=n)),
             element,
             lambda _: store.threads.create("t"),
         ]
@@ -196,7 +201,7 @@ async def test_an_interrupted_deletion_goes_on(store: AsyncMongoStore) -> None:
     )
     # Some of the rest went, too: a message, an element's file, and only the content of another.
     await database["messages"].delete_one({"_id": "t-m1"})
-    await store.files.delete("t/0")
+    await store.threads.files.delete("t/0")
     entry = await database["files.files"].find_one({"filename": "t/1"})
     assert entry is not None
     await database["files.chunks"].delete_many({"files_id": entry["_id"]})
@@ -215,7 +220,7 @@ async def test_the_file_goes_of_a_late_element_that_the_deletion_meets_first(
     monkeypatch.setattr(elements, "delete_elements", too_late)
     await store.threads.create("t")
     await store.threads.delete("t")
-    await store.files.upload("f", b"x")
+    await store.threads.files.upload("f", b"x")
     with pytest.raises(NotFoundError):
-        await store.elements.upsert(Element(id="e", thread_id="t", message_id="m", file_key="f"))
+        await store.threads.elements.upsert("t", Element(id="e", thread_id="t", message_id="m", file_key="f"))
     await assert_tombstones_alone(store)

@@ -17,7 +17,7 @@ async def threads(store: AsyncMongoStore, **where: Any) -> list[str]:
 
 
 async def messages(store: AsyncMongoStore, *thread: str, **where: Any) -> list[str]:
-    return [message.id async for message in store.messages.iter(*thread, **where)]
+    return [message.id async for message in store.threads.messages.iter(*thread, **where)]
 
 
 class TestThreadKinds:
@@ -44,72 +44,77 @@ class TestThreadKinds:
     async def test_odd_values_are_found_by_equality_alone(self, store: AsyncMongoStore, nasty: Any) -> None:
         await store.threads.create("a", kind="role", data={"k.$": nasty})
         await store.threads.create("b", kind="role", data={"k.$": [nasty, "other"]})
-        await store.messages.merge(None, "m", kind="role", content=nasty)
-        await store.messages.merge(None, "n", kind="role", content=["other"])
+        await store.threads.messages.merge(None, "m", kind="role", content=nasty)
+        await store.threads.messages.merge(None, "n", kind="role", content=["other"])
         if nasty is not None:
             assert await threads(store, kind="role", data={"k.$": nasty}) == ["a"]
             assert await messages(store, kind="role", content=nasty) == ["m"]
 
-    async def test_a_user_or_a_kind_or_a_thread_has_to_be_named(self, store: AsyncMongoStore) -> None:
+    async def test_a_thread_or_a_kind_of_messages_has_to_be_named(self, store: AsyncMongoStore) -> None:
         errors = await refused(
-            anext(store.threads.iter()),
-            anext(store.threads.iter(owner_id="ada")),
-            anext(store.messages.iter()),
-            anext(store.messages.iter(content="x")),
+            anext(store.threads.messages.iter()),
+            anext(store.threads.messages.iter(content="x")),
             anext(store.threads.iter(kind={"$gt": ""})),
-            anext(store.messages.iter(kind={"$gt": ""})),
+            anext(store.threads.messages.iter(kind={"$gt": ""})),
         )
-        assert [error.path for error in errors] == [
-            "user_id",
-            "user_id",
-            "thread_id",
-            "thread_id",
-            "kind",
-            "kind",
-        ]
+        assert [error.path for error in errors] == ["thread_id", "thread_id", "kind", "kind"]
 
     async def test_messages_of_a_kind_are_found_the_oldest_first(self, store: AsyncMongoStore) -> None:
         for number, (key, thread) in enumerate([("z", "t"), ("y", None), ("x", "u")]):
-            await store.messages.merge(
-                thread, key, begins=True, kind="role", content="hi", data={"role": key}, created_at=at(number)
+            await store.threads.messages.merge(
+                thread,
+                key,
+                only_missing=True,
+                kind="role",
+                content="hi",
+                data={"role": key},
+                created_at=at(number),
             )
-        await store.messages.merge("t", "step", begins=True, content="hi")
+        await store.threads.messages.merge("t", "step", only_missing=True, content="hi")
         assert await messages(store, kind="role") == ["z", "y", "x"]
         assert await messages(store, kind="role", content="hi", data={"role": "y"}) == ["y"]
         assert await messages(store, "t", kind="role") == ["z"]
         assert await messages(store, "t") == ["z", "step"]
-        assert (await store.messages.get("z")).kind == "role"
+        assert (await store.threads.messages.get("t", "z")).kind == "role"
 
     async def test_a_message_without_a_thread_goes_to_the_first_that_takes_it(
         self, store: AsyncMongoStore
     ) -> None:
-        await store.messages.merge(None, "m", begins=True, content="hi", created_at=at(5))
-        assert (await store.messages.get("m")).thread_id is None
-        await store.messages.merge("t", "m", data={"k": 1})
-        message = await store.messages.get("m")
+        await store.threads.messages.merge(None, "m", only_missing=True, content="hi", created_at=at(5))
+        assert await store.threads.messages.find("t", "m") is None
+        loose = await store.threads.messages.find_by_id("m")
+        assert loose is not None
+        assert (loose.thread_id, loose.content) == (None, "hi")
+        await store.threads.messages.merge("t", "m", data={"k": 1})
+        message = await store.threads.messages.get("t", "m")
         assert (message.thread_id, message.content, message.data) == ("t", "hi", {"k": 1})
         assert (await store.threads.get("t")).active_at == at(5)
-        await store.messages.merge(None, "m", content="ho")
-        assert (await store.messages.get("m")).thread_id == "t"
+        await store.threads.messages.merge(None, "m", content="ho")
+        assert (await store.threads.messages.get("t", "m")).thread_id == "t"
         with pytest.raises(ConflictError):
-            await store.messages.merge("u", "m", content="mine")
-        assert (await store.messages.get("m")).content == "ho"
+            await store.threads.messages.merge("u", "m", content="mine")
+        assert (await store.threads.messages.get("t", "m")).content == "ho"
 
     async def test_of_threads_that_take_a_message_at_once_one_gets_it(self, store: AsyncMongoStore) -> None:
-        await store.messages.merge(None, "m", content="hi")
+        await store.threads.messages.merge(None, "m", content="hi")
         outcomes = await asyncio.gather(
-            *(store.messages.merge(f"t{n}", "m", content=n) for n in range(5)), return_exceptions=True
+            *(store.threads.messages.merge(f"t{n}", "m", content=n) for n in range(5)), return_exceptions=True
         )
         assert sum(outcome is None for outcome in outcomes) == 1
         assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == 4
-        message = await store.messages.get("m")
+        message = await store.threads.messages.find_by_id("m")
+        assert message is not None
         assert message.thread_id == f"t{message.content}"
 
     async def test_a_deleted_thread_takes_no_message(self, store: AsyncMongoStore) -> None:
         await store.threads.create("t")
         await store.threads.delete("t")
-        await store.messages.merge(None, "m", content="hi")
+        await store.threads.messages.merge(None, "m", content="hi")
         with pytest.raises(NotFoundError):
-            await store.messages.merge("t", "m", content="ho")
-        message = await store.messages.get("m")
+            await store.threads.messages.merge("t", "m", content="ho")
+        message = await store.threads.messages.find_by_id("m")
+        assert message is not None
         assert (message.thread_id, message.content) == (None, "hi")
+        assert not await store.threads.messages.delete("t", "m")
+        assert await store.threads.messages.delete(None, "m")
+        assert await store.threads.messages.find_by_id("m") is None

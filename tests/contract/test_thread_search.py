@@ -15,8 +15,8 @@ async def thread(store: AsyncMongoStore, user: str, number: int) -> None:
     await store.threads.create(name, user_id=user, name="a needle" if number % 7 == 0 else "hay")
     content = "only here" if number == 0 else "NEEDLES" if number % 11 == 0 else "hay"
     # Several at the same time: a page may end among them.
-    await store.messages.merge(
-        name, f"m{number}", begins=True, content=content, created_at=at(10**7 + number // 20)
+    await store.threads.messages.merge(
+        name, f"m{number}", only_missing=True, content=content, created_at=at(10**7 + number // 20)
     )
 
 
@@ -28,19 +28,21 @@ class TestThreadSearch:
     async def test_a_search_finds_names_and_contents(self, store: AsyncMongoStore, ada: str) -> None:
         await store.threads.create("named", user_id=ada, name="About Billing")
         await store.threads.create("said", user_id=ada, name="other")
-        await store.messages.merge("said", "m1", begins=True, content="nothing")
-        await store.messages.merge("said", "m2", begins=True, content="all\nabout billing, and more")
+        await store.threads.messages.merge("said", "m1", only_missing=True, content="nothing")
+        await store.threads.messages.merge(
+            "said", "m2", only_missing=True, content="all\nabout billing, and more"
+        )
         await store.threads.create("neither", user_id=ada, data={"k": "billing"}, tags=["billing"])
-        await store.messages.merge(
-            "neither", "m3", begins=True, content={"k": "billing"}, data={"k": "billing"}
+        await store.threads.messages.merge(
+            "neither", "m3", only_missing=True, content={"k": "billing"}, data={"k": "billing"}
         )
         ben = await user_id(store, "ben")
         await store.threads.create("of another", user_id=ben, name="billing")
         await store.threads.create("deleted", user_id=ada, name="billing")
         await store.threads.delete("deleted")
-        assert sorted(await listed(store, ada, search="BILLING")) == ["named", "said"]
-        assert await listed(store, ben, search="billing") == ["of another"]
-        assert len(await listed(store, ada, search="")) == 3
+        assert sorted(await listed(store, ada, text="BILLING")) == ["named", "said"]
+        assert await listed(store, ben, text="billing") == ["of another"]
+        assert len(await listed(store, ada, text="")) == 3
 
     @pytest.mark.parametrize("place", ["name", "content"])
     @pytest.mark.parametrize(
@@ -74,17 +76,19 @@ class TestThreadSearch:
         self, store: AsyncMongoStore, ada: str, place: str, text: str, search: str, is_found: bool
     ) -> None:
         await store.threads.create("t", user_id=ada, name=text if place == "name" else "?")
-        await store.messages.merge("t", "m", begins=True, content=text if place == "content" else "?")
-        assert await listed(store, ada, search=search) == (["t"] if is_found else [])
+        await store.threads.messages.merge(
+            "t", "m", only_missing=True, content=text if place == "content" else "?"
+        )
+        assert await listed(store, ada, text=search) == (["t"] if is_found else [])
 
     async def test_pages_of_a_search_are_full_and_exact(self, store: AsyncMongoStore, ada: str) -> None:
         hits = []
         for start in range(0, 300, 50):
             await asyncio.gather(*(thread(store, ada, number) for number in range(start, start + 50)))
         hits = [f"t{number:03}" for number in range(299, -1, -1) if number % 7 == 0 or number % 11 == 0]
-        pages = await paged(store, ada, 10, search="Needle")
+        pages = await paged(store, ada, 10, text="Needle")
         assert [name for page in pages for name in page] == hits
         assert [len(page) for page in pages[:-1]] == [10] * (len(pages) - 1)
-        rare = await store.threads.list(ada, search="only here", limit=1)
+        rare = await store.threads.list(user_id=ada, text="only here", limit=1)
         assert ([found.id for found in rare.items], rare.next_cursor) == (["t000"], None)
-        assert await listed(store, ada, search="nowhere") == []
+        assert await listed(store, ada, text="nowhere") == []

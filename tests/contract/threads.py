@@ -29,11 +29,11 @@ def at(minutes: float) -> datetime:
 
 
 async def user_id(store: AsyncMongoStore, identifier: str = "ada") -> str:
-    return str((await store.users.upsert(identifier)).id)
+    return str((await store.threads.users.upsert(identifier)).id)
 
 
 async def listed(store: AsyncMongoStore, user: str, **where: Any) -> list[str]:
-    page = await store.threads.list(user, **where)
+    page = await store.threads.list(user_id=user, **where)
     assert page.errors == []
     return [thread.id for thread in page.items]
 
@@ -41,7 +41,7 @@ async def listed(store: AsyncMongoStore, user: str, **where: Any) -> list[str]:
 async def paged(store: AsyncMongoStore, user: str, limit: int, **where: Any) -> list[list[str]]:
     pages, cursor = [], None
     while True:
-        page = await store.threads.list(user, limit=limit, cursor=cursor, **where)
+        page = await store.threads.list(user_id=user, limit=limit, cursor=cursor, **where)
         pages.append([thread.id for thread in page.items])
         cursor = page.next_cursor
         if cursor is None:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import bson
 from pymongo import MongoClient
@@ -14,6 +14,9 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 
 from mongostore import AsyncMongoStore
 from mongostore.indexing import load_indexes
+from mongostore.repositories import Repository
+
+W = TypeVar("W")
 
 QUERIES = {"find", "aggregate", "count", "distinct", "update", "delete", "findAndModify"}
 UNEXPLAINED = {"$changeStream", "$listSearchIndexes"}
@@ -105,6 +108,26 @@ class Verbs:
     def __getattr__(self, name: str) -> Any:
         self.names.add(name)
         return getattr(self.repository, name)
+
+
+def repositories_of(owner: object, path: str = "") -> dict[str, Repository]:
+    """Return the repositories of a store, and those that they hold, by their paths."""
+    found: dict[str, Repository] = {}
+    for name, member in vars(owner).items():
+        if isinstance(member, Repository):
+            found[f"{path}{name}"] = member
+            found |= repositories_of(member, f"{path}{name}.")
+    return found
+
+
+def wrapped(store: AsyncMongoStore, wrap: Callable[[str, Repository], W]) -> dict[str, W]:
+    """Wrap all repositories of a store, each with the wrapped ones that it holds, and return them by path."""
+    found = {path: wrap(path, repository) for path, repository in repositories_of(store).items()}
+    for path, one in found.items():
+        holder, _, name = path.rpartition(".")
+        if holder:
+            setattr(found[holder], name, one)
+    return found
 
 
 def verbs_of(repository: type) -> set[str]:

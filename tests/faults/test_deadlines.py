@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, Room, UnavailableError
+from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, UnavailableError
 from mongostore.engines.embedded import EmbeddedEngine
-from mongostore.repositories import Connection, Repository, step
+from mongostore.repositories import Connection, step
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, verbs_of
+from tests.contract.wire import Case, repositories_of, verbs_of, wrapped
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
 from tests.faults.limits import Limit
@@ -52,7 +52,7 @@ MORE = [
     Case("watch", 1, lambda s: consumed(s.sessions.watch("s"))),
     Case("watch events", 1, lambda s: consumed(s.events.watch("r"))),
     Case("renew", 1, lambda s: s.leases.renew(Lease("l", "o", 1, 60.0))),
-    Case("release", 1, lambda s: s.leases.release("l", "o")),
+    Case("release", 1, lambda s: s.leases.release(Lease("l", "o", 1, 60.0))),
     Case("bind", 1, lambda s: s.sessions.bind_participant("s", "p")),
     Case("unbind", 1, lambda s: s.sessions.unbind_participant("s", "p")),
     Case("list participants", 1, lambda s: s.sessions.list_participants("s")),
@@ -113,10 +113,6 @@ class Timed:
                     return
 
 
-def repositories(store: AsyncMongoStore) -> dict[str, Repository]:
-    return {name: value for name, value in vars(store).items() if isinstance(value, Repository)}
-
-
 def calls(timed: dict[str, Timed]) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
     """Yield a call for each case of each table."""
     of_all = SimpleNamespace(**timed, ada="u" * 32)
@@ -143,8 +139,8 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
         words: Of which each error has one.
         mostly: What most of them say; of a call that waited behind another one nothing is known but the time.
     """
-    outcomes, of_store = list[Outcome](), repositories(store)
-    timed = {kind: Timed(kind, repository, outcomes) for kind, repository in of_store.items()}
+    outcomes, of_store = list[Outcome](), repositories_of(store)
+    timed = wrapped(store, lambda kind, repository: Timed(kind, repository, outcomes))
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def call(claim: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -220,7 +216,7 @@ async def test_a_silent_server_is_given_less_time_for_its_next_answers() -> None
         return True
 
     connection = Connection(Silent("", "silent"), timeout=60.0)
-    await connection.attach()
+    connection.attach()
     given.clear()
     assert await step(connection, answer)
     # The last three attempts are made at a server that has said something since.
@@ -385,12 +381,12 @@ async def test_a_store_closes_though_the_server_stands_still(alone: Cluster) -> 
     store, blocking = AsyncMongoStore(alone.uri_of(), "closes"), MongoStore(alone.uri_of(), "closes")
     await store.open()
     blocking.open()
-    await store.rooms.create(Room(id="r"))
+    await store.rooms.create("r")
     blocking.sessions.create("s")
     member.send(SIGSTOP)
     try:
         # One in the middle of a transaction, too.
-        committing = asyncio.create_task(store.events.commit(Event(room_id="r", channel_id="c")))
+        committing = asyncio.create_task(store.rooms.events.append("r", Event(channel_id="c")))
         await asyncio.sleep(0.1)
         limit = Limit(CLOSE_SECONDS)
         await asyncio.gather(store.close(), asyncio.to_thread(blocking.close))

@@ -32,13 +32,12 @@ from mongostore import (
     Message,
     MongoStore,
     MongoStoreError,
-    Room,
     UnavailableError,
 )
 from mongostore.cli import app as cli
-from mongostore.repositories import Repository
 from mongostore.servers.problems import speak_problems
 from mongostore.settings import Settings
+from tests.contract.wire import repositories_of
 from tests.faults.deployments import SECRET, Cluster, cluster, free_port, with_options
 from tests.servers.parts import client
 
@@ -175,22 +174,20 @@ async def no_right(secret: Cluster) -> None:
 async def duplicate_id(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         for _ in range(2):
-            await store.rooms.create(Room(id="r", data={"k": TEXT}))
+            await store.rooms.create("r", data={"k": TEXT})
 
 
 async def duplicate_key(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
-        await store.rooms.create(Room(id="keys"))
+        await store.rooms.create("keys")
         for _ in range(2):
-            await store.events.commit(
-                Event(room_id="keys", channel_id="c", content=TEXT, idempotency_key="k")
-            )
+            await store.rooms.events.append("keys", Event(channel_id="c", content=TEXT, idempotency_key="k"))
 
 
 async def duplicate_address(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         for _ in range(2):
-            await store.identities.create(Identity(addresses={"sms": [TEXT]}))
+            await store.rooms.identities.create(Identity(addresses={"sms": [TEXT]}))
 
 
 async def other_content(secret: Cluster) -> None:
@@ -203,7 +200,7 @@ async def not_valid(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, "leaks_validated") as store:
         validator = {"$jsonSchema": {"properties": {"data": {"type": "string"}}}}
         await store.engine.database.command({"collMod": "rooms", "validator": validator})
-        await store.rooms.create(Room(id="r", data={"k": TEXT}))
+        await store.rooms.create("r", data={"k": TEXT})
 
 
 async def too_large(secret: Cluster) -> None:
@@ -214,7 +211,7 @@ async def too_large(secret: Cluster) -> None:
 
 async def no_json(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
-        await store.rooms.create(Room(id="odd", data={"k": [TEXT, TEXT.encode()]}))
+        await store.rooms.create("odd", data={"k": [TEXT, TEXT.encode()]})
 
 
 async def not_readable(secret: Cluster) -> None:
@@ -317,14 +314,21 @@ async def test_nothing_shows_the_password_that_it_was_given(
     assert Settings().uri == secret.admin_uri
     assert not is_told(repr(Settings()))
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
-        repositories = [one for one in vars(store).values() if isinstance(one, Repository)]
-        shown = [store, store.engine, *repositories, store.capabilities, await store.describe()]
+        shown = [
+            store,
+            store.engine,
+            *repositories_of(store).values(),
+            store.capabilities,
+            await store.describe(),
+        ]
         shown += [*await store.diagnose(), *await store.check_indexes(), *await store.usage()]
-        key, token = await store.keys.create(name="k", namespaces=["a"])
+        key = await store.keys.create(name="k", namespaces=["a"])
+        token = key.token
         assert token not in repr(key) + repr(pickle.dumps(key)) + key.model_dump_json()
         assert not [one for one in shown for text in (str(one), repr(one)) if is_told(text)]
     with MongoStore(secret.admin_uri, DATABASE) as blocking:
         public = [one for name, one in vars(blocking).items() if name[0] != "_"]
+        public += [part for one in public for name, part in vars(one).items() if name[0] != "_"]
         assert not [one for one in public if is_told(repr(one))]
         assert not is_told(repr(blocking))
 

@@ -13,10 +13,9 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent
 
-from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError, Room
-from mongostore.repositories import Repository
+from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, Sent, Verbs, Wire, verbs_of, wired_store
+from tests.contract.wire import Case, Sent, Verbs, Wire, verbs_of, wired_store, wrapped
 from tests.faults.deployments import Cluster, with_options
 
 pytestmark = pytest.mark.server
@@ -64,14 +63,15 @@ async def rooms(store: AsyncMongoStore) -> None:
 
 async def threads(store: AsyncMongoStore) -> Facts:
     await test_thread_costs.populate(store)
-    ada = await store.users.find_by_identifier("ada")
+    ada = await store.threads.users.find_by_identifier("ada")
     assert ada
     return {"ada": ada.id}
 
 
 async def keys(store: AsyncMongoStore) -> Facts:
     for number in range(20):
-        key, token = await store.keys.create(name=f"{number}")
+        key = await store.keys.create(name=f"{number}")
+        token = key.token
     return {"token": token, "key_id": key.id, "cursor": (await store.keys.list(limit=10)).next_cursor}
 
 
@@ -143,8 +143,7 @@ class User:
 
     def __post_init__(self) -> None:
         self.opening = {sent.name for sent in self.heard.sent}
-        named = vars(self.store).items()
-        self.verbs = {name: Verbs(repo) for name, repo in named if isinstance(repo, Repository)}
+        self.verbs = wrapped(self.store, lambda _, repository: Verbs(repository))
 
     async def outcome(self, case: Case, subject: Any, admin: MongoClient[dict[str, Any]]) -> Outcome:
         self.heard.sent, self.heard.denied, error = [], [], None
@@ -274,9 +273,9 @@ async def test_watching_is_refused_to_whoever_has_no_right_to_it(guarded: Cluste
     owner = guarded.add_user("watcher", {"role": "readWrite", "db": "privileges_watching"})
     async with AsyncMongoStore(owner, "privileges_watching") as store:
         await store.sessions.create("s")
-        await store.rooms.create(Room(id="r"))
+        await store.rooms.create("r")
     async with AsyncMongoStore(crud, "privileges_watching", ensure_indexes=False) as store:
-        for changes in (store.sessions.watch("s"), store.events.watch("r")):
+        for changes in (store.sessions.watch("s"), store.rooms.events.watch("r")):
             with pytest.raises(AccessDeniedError, match="lacks a right"):
                 await anext(changes)
 

@@ -110,7 +110,7 @@ class RoleServer(_Running):
 
     def token(self, owner: str | None, **options: Any) -> str:
         """A token of somebody."""
-        return self.store.keys.create(name=owner or "nobody", owner_id=owner, **options)[1]
+        return self.store.keys.create(name=owner or "nobody", owner_id=owner, **options).token
 
     def client(self, token: str | None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -103,7 +103,7 @@ async def sessions(store: AsyncMongoStore) -> AsyncIterator[Service]:
     """The sessions service, with sessions of the caller and of a neighbour."""
     for namespace in (OWN["namespace"], NEIGHBOUR):
         await furnish_sessions(store, namespace)
-    _, token = await store.keys.create(name="k", namespaces=[OWN["namespace"]])
+    token = (await store.keys.create(name="k", namespaces=[OWN["namespace"]])).token
     app = sessions_app(store)
     async with client(app, token) as asking:
         yield Service(app, asking, store)
@@ -115,7 +115,7 @@ async def threads(store_uri: str, store: AsyncMongoStore, database: str) -> Asyn
     with MongoStore(store_uri, database) as blocking:
         for owner, thread_id in (("caller", OWN["thread_id"]), (NEIGHBOUR, "theirs")):
             furnish_threads(blocking, owner, thread_id)
-        _, token = await store.keys.create(name="k", owner_id="caller")
+        token = (await store.keys.create(name="k", owner_id="caller")).token
         app = threads_app(store=blocking)
         async with client(app, token) as asking:
             yield Service(app, asking, store)

@@ -140,7 +140,7 @@ def test_a_port_that_is_taken_is_an_error() -> None:
 @pytest.mark.server
 def test_a_public_server_has_keys_and_no_docs(serve: Serve, server_uri: str, database: str) -> None:
     with MongoStore(server_uri, database) as store:
-        _, token = store.keys.create(name="k", namespaces=["acme"])
+        token = store.keys.create(name="k", namespaces=["acme"]).token
     serving = serve("--host", "0.0.0.0", "--uri", server_uri, "--database", database)
     assert "/docs" not in serving.log
     url = serving.url.replace("0.0.0.0", "127.0.0.1")
@@ -160,7 +160,7 @@ def test_a_server_that_began_with_keys_needs_one_when_all_are_revoked(
     serve: Serve, server_uri: str, database: str, host: str
 ) -> None:
     with MongoStore(server_uri, database) as store:
-        key, _ = store.keys.create(name="k", namespaces=["acme"])
+        key = store.keys.create(name="k", namespaces=["acme"])
         serving = serve("--host", host, "--uri", server_uri, "--database", database)
         store.keys.delete(key.id)
     url = serving.url.replace("0.0.0.0", "127.0.0.1")

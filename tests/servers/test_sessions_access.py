@@ -65,12 +65,15 @@ async def prepared(store: AsyncMongoStore) -> Service:
     await sessions.create("s1", name="Refund", participants=["ada"])
     await sessions.append_chat_turns("s1", "ada", [ChatTurn(role="user", content="hello")])
     past = datetime.now(UTC) - timedelta(seconds=1)
-    key, own = await store.keys.create(name="own", namespaces=["umbrella", "acme"])
-    other_key, other = await store.keys.create(name="other", namespaces=["umbrella"])
-    _, nowhere = await store.keys.create(name="nowhere")
-    _, expired = await store.keys.create(name="expired", namespaces=["acme"], expires_at=past)
-    _, admin = await store.keys.create(name="admin", namespaces=["*"])
-    gone, revoked = await store.keys.create(name="revoked", namespaces=["acme"])
+    key = await store.keys.create(name="own", namespaces=["umbrella", "acme"])
+    own = key.token
+    other_key = await store.keys.create(name="other", namespaces=["umbrella"])
+    other = other_key.token
+    nowhere = (await store.keys.create(name="nowhere")).token
+    expired = (await store.keys.create(name="expired", namespaces=["acme"], expires_at=past)).token
+    admin = (await store.keys.create(name="admin", namespaces=["*"])).token
+    gone = await store.keys.create(name="revoked", namespaces=["acme"])
+    revoked = gone.token
     await store.keys.delete(gone.id)
     # The id of the one, the secret of the other.
     forged = other.replace(other_key.id, key.id)

@@ -66,9 +66,12 @@ def thread(server: RoleServer, hub: Hub) -> RoleThread:
 def credentials(server: RoleServer, owner: str) -> dict[str, bytes | None]:
     """What somebody may show in `Authorization`."""
     past = datetime.now(UTC) - timedelta(seconds=1)
-    key, own = server.store.keys.create(name="own", owner_id=owner)
-    other_key, other = server.store.keys.create(name="other", owner_id="ben@hub")
-    gone, revoked = server.store.keys.create(name="revoked", owner_id=owner)
+    key = server.store.keys.create(name="own", owner_id=owner)
+    own = key.token
+    other_key = server.store.keys.create(name="other", owner_id="ben@hub")
+    other = other_key.token
+    gone = server.store.keys.create(name="revoked", owner_id=owner)
+    revoked = gone.token
     server.store.keys.delete(gone.id)
     bearers = {
         "own": own,

@@ -128,7 +128,7 @@ def test_a_deleted_thread_is_gone(server: RoleServer, ada: httpx.Client, thread:
     is_problem(ada.delete(path(thread)), 404)
     assert is_problem(ada.get(path(thread)), 404)["detail"] == "Thread not found"
     is_problem(ada.post(path(thread, "/msgs"), json={"role": "user", "msg": "late"}), 404)
-    assert server.store.messages.count(thread.id) == 0
+    assert server.store.threads.messages.count(thread.id) == 0
 
 
 def test_messages_are_posted(server: RoleServer, ada: httpx.Client, thread: RoleThread) -> None:

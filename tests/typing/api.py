@@ -15,6 +15,7 @@ from mongostore import (
     Conversation,
     Event,
     File,
+    FullRoom,
     Identity,
     Integration,
     IntegrationStatus,
@@ -23,7 +24,6 @@ from mongostore import (
     MongoStore,
     Page,
     Room,
-    RoomContext,
     Session,
     SessionParticipant,
     Task,
@@ -72,35 +72,40 @@ async def async_use(store: AsyncMongoStore) -> None:
 
 
 async def async_use_of_rooms(store: AsyncMongoStore) -> None:
-    room = await store.rooms.create(Room(id="r", metadata={"k": 1}))
+    room = await store.rooms.create("r", metadata={"k": 1})
     assert_type(room, Room)
-    assert_type(await store.rooms.context("r"), RoomContext | None)
-    event = await store.events.commit(Event(room_id="r", channel_id="c", content="hi"))
+    assert_type(await store.rooms.get_full("r"), FullRoom)
+    event = await store.rooms.events.append("r", Event(channel_id="c", content="hi"))
     assert_type(event.index, int | None)
-    assert_type(await store.events.list("r", newest=True), Page[Event])
-    async for one in store.events.watch("r", after=-1):
+    assert_type(await store.rooms.events.list("r", types=["message"], newest=True), Page[Event])
+    async for one in store.rooms.events.watch("r", after=-1):
         assert_type(one, Event)
-    async for binding in store.bindings.iter("r"):
+    async for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
-    assert_type(await store.identities.find_by_address("sms", "+1"), Identity | None)
-    assert_type(await store.tasks.list("r", status="done"), Page[Task])
+    assert_type(await store.rooms.identities.find_by_address("sms", "+1"), Identity | None)
+    assert_type(await store.rooms.tasks.list("r", status="done"), Page[Task])
     assert_type(await store.leases.acquire("l", "me", 10), Lease | None)
+    async with store.leases.hold("l", wait=5) as lease:
+        assert_type(lease, Lease)
 
 
 async def async_use_of_threads(store: AsyncMongoStore) -> None:
-    assert_type(await store.users.upsert("ada@example.com"), User)
+    assert_type(await store.threads.users.upsert("ada@example.com"), User)
     await store.threads.merge("t", name="First", metadata={"k": None})
-    await store.messages.merge("t", "m", content="hi", data={"type": "user_message"})
-    assert_type(await store.threads.list("u", search="hi"), Page[Thread])
-    async for message in store.messages.iter("t"):
+    await store.threads.messages.merge("t", "m", content="hi", data={"type": "user_message"})
+    assert_type(await store.threads.list(user_id="u", text="hi"), Page[Thread])
+    assert_type(await store.threads.update("t", unset=["metadata.k"]), Thread)
+    assert_type(await store.threads.messages.list_pinned("u"), Page[ThreadMessage])
+    assert_type(await store.threads.files.read("key"), bytes)
+    async for message in store.threads.messages.iter("t", errors=[]):
         assert_type(message, ThreadMessage)
-    assert_type(await store.files.upload("key", b"content"), File)
-    async for piece in store.files.read("key", start=1, end=2):
+    assert_type(await store.threads.files.upload("key", b"content"), File)
+    async for piece in store.threads.files.iter_content("key", start=1, end=2):
         assert_type(piece, bytes)
 
 
 async def async_use_of_keys(store: AsyncMongoStore) -> None:
-    assert_type(await store.keys.create(name="n", namespaces=["acme"]), tuple[ApiKey, str])
+    assert_type(await store.keys.create(name="n", namespaces=["acme"]), ApiKey)
     assert_type(await store.keys.verify("token"), ApiKey | None)
     assert_type(await store.keys.list(limit=10), Page[ApiKey])
 
@@ -118,12 +123,14 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(sessions.integrate("s", lambda _, turns: [len(turns)], executor=None), Integration)
     for change in sessions.watch("s"):
         assert_type(change, Change)
-    assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
-    for binding in store.bindings.iter("r"):
+    assert_type(store.rooms.events.append("r", Event(channel_id="c")), Event)
+    with store.leases.hold("l", seconds=10) as lease:
+        assert_type(lease, Lease)
+    for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
-    assert_type(store.bindings.list("r"), Page[Binding])
+    assert_type(store.rooms.bindings.list("r"), Page[Binding])
     assert_type(store.rooms.update("r", metadata={"k": 1}), Room)
-    for piece in store.files.read("key"):
+    for piece in store.threads.files.iter_content("key"):
         assert_type(piece, bytes)
 
 

@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import AsyncIterator
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ import pytest
 import mongostore
 from mongostore import Message, errors, ids
 from mongostore.repositories import Repository, long_running, reads, reads_majority, rooms, threads, writes
-from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import twins
+from tests.contract.wire import repositories_of
 
 
 def test_all_names_every_public_name() -> None:
@@ -76,6 +78,12 @@ def test_a_minted_id_is_new_once_and_not_for_long(monkeypatch: pytest.MonkeyPatc
     assert not old.id.use()  # type: ignore[attr-defined]
 
 
+def is_context(verb: object) -> bool:
+    """Whether a verb returns an async context manager, whose own steps are verbs."""
+    returns = str(getattr(verb, "__annotations__", {}).get("return"))
+    return returns.startswith("AbstractAsyncContextManager")
+
+
 def verbs(repository: type) -> dict[str, object]:
     return {
         name: getattr(repository, name)
@@ -84,32 +92,47 @@ def verbs(repository: type) -> dict[str, object]:
         and (
             inspect.iscoroutinefunction(getattr(repository, name))
             or inspect.isasyncgenfunction(getattr(repository, name))
+            or is_context(getattr(repository, name))
         )
     }
 
 
+def twin_name(repository: type) -> str:
+    name = repository.__name__
+    return name.removeprefix("Async") if name.startswith("Async") else f"Sync{name}"
+
+
 REPOSITORIES = [
     SessionRepository,
-    KeyRepository,
+    AsyncKeys,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
 ]
 
 
+def twin_of(repository: type) -> type:
+    name = repository.__name__
+    found: type = getattr(twins, name[5:] if name.startswith("Async") else f"Sync{name}")
+    return found
+
+
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
-    mirrored, twin = verbs(repository), getattr(twins, f"Sync{repository.__name__}")
+    mirrored, twin = verbs(repository), getattr(twins, twin_name(repository))
     assert mirrored
     for name, verb in mirrored.items():
         shown, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
         returned = signature.return_annotation.replace("AsyncIterator[", "Iterator[")
+        returned = returned.replace("AbstractAsyncContextManager[", "AbstractContextManager[")
         assert shown == signature.replace(return_annotation=returned), name
         assert getattr(twin, name).__doc__ == verb.__doc__, name
     public = {name for name in dir(twin) if not name.startswith("_")}
-    assert public - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
+    # Some need no server and are the same function.
+    shared = {name for name in public if getattr(repository, name, None) is getattr(twin, name)}
+    assert public - shared - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
 
 
 def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_coroutines() -> None:
-    blocking = [mongostore.MongoStore, *(getattr(twins, f"Sync{one.__name__}") for one in REPOSITORIES)]
+    blocking = [mongostore.MongoStore, *(getattr(twins, twin_name(one)) for one in REPOSITORIES)]
     signatures = [
         f"{cls.__name__}.{name}{inspect.signature(member)}"
         for cls in blocking
@@ -119,24 +142,24 @@ def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_corout
     assert [line for line in signatures if re.search("Async|Awaitable|Coroutine", line)] == []
     assert "MongoStore.usage(self) -> 'list[CollectionUsage]'" in signatures
     assert "SyncSessionRepository.in_namespace(self, namespace: 'str') -> 'Self'" in signatures
-    helped = pydoc.render_doc(twins.SyncFileRepository, renderer=pydoc.plaintext)
+    helped = pydoc.render_doc(twins.Files, renderer=pydoc.plaintext)
     assert "-> 'Iterator[bytes]'" in helped
-    assert "async read(" not in helped
+    assert "async iter_content(" not in helped
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_every_verb_is_guarded_and_documented(repository: type) -> None:
     for name, verb in verbs(repository).items():
-        assert hasattr(verb, "__wrapped__"), name
+        assert hasattr(verb, "__wrapped__") or is_context(verb), name
         assert "Raises:" in (verb.__doc__ or ""), name
 
 
 def test_both_stores_have_every_repository() -> None:
     blocking, store = mongostore.MongoStore("mongomock://"), mongostore.AsyncMongoStore("mongomock://")
-    for name, repository in vars(store).items():
-        if not name.startswith("_"):
-            assert type(getattr(blocking, name)).__name__ == f"Sync{type(repository).__name__}"
-    assert {type(value) for value in vars(store).values() if isinstance(value, Repository)} == {*REPOSITORIES}
+    found = repositories_of(store)
+    for path, repository in found.items():
+        assert type(attrgetter(path)(blocking)).__name__ == twin_name(type(repository))
+    assert {type(repository) for repository in found.values()} == {*REPOSITORIES}
 
 
 def test_guards_keep_what_inspection_sees() -> None:

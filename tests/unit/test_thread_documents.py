@@ -141,8 +141,9 @@ def test_feedback_comes_back_as_that_of_the_message_that_holds_it(comment: str |
     feedback = Feedback(message_id="m", value=-1, comment=comment)
     stored = threads.to_stored_feedback(feedback)
     assert "message_id" not in stored
-    assert threads.to_feedback(message(feedback=stored)) == feedback
-    assert threads.to_thread_message(message(feedback=stored)).feedback == feedback
+    feedback = feedback.model_copy(update={"thread_id": "t"})
+    raw = message(feedback=stored, thread_id="t")
+    assert threads.to_feedback(raw) == threads.to_thread_message(raw).feedback == feedback
 
 
 @pytest.mark.parametrize("feedback", [{"id": "f", "value": PRIVATE}, {"id": PRIVATE}, PRIVATE, 1])

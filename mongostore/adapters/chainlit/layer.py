@@ -37,7 +37,7 @@ from mongostore.store import AsyncMongoStore
 
 logger: Final = logging.getLogger(__name__)
 
-_MOST_THREADS = 1000
+_MOST_AT_ONCE = 1000
 
 
 class MongoDataLayer(BaseDataLayer):
@@ -68,43 +68,50 @@ class MongoDataLayer(BaseDataLayer):
 
     async def get_user(self, identifier: str) -> PersistedUser | None:
         store = await self._user.open()
-        return to_user(await store.users.find_by_identifier(identifier))
+        return to_user(await store.threads.users.find_by_identifier(identifier))
 
     async def create_user(self, user: User) -> PersistedUser | None:
         store = await self._user.open()
-        return to_user(await store.users.upsert(user.identifier, metadata=user.metadata))
+        return to_user(await store.threads.users.upsert(user.identifier, metadata=user.metadata))
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
         store = await self._user.open()
+        message = await store.threads.messages.find_by_id(feedback.forId)
+        if message is None or message.thread_id is None:
+            raise NotFoundError("message", feedback.forId)
         named = {"id": feedback.id} if feedback.id else {}
         given = models.Feedback(
             message_id=feedback.forId, value=feedback.value, comment=feedback.comment, **named
         )
-        return (await store.messages.upsert_feedback(given)).id
+        return (await store.threads.feedback.upsert(message.thread_id, given)).id
 
     async def delete_feedback(self, feedback_id: str) -> bool:
         store = await self._user.open()
         with suppress(InvalidValueError):
-            await store.messages.delete_feedback(feedback_id)
+            found = await store.threads.feedback.find_by_id(feedback_id)
+            if found is not None and found.thread_id is not None:
+                await store.threads.feedback.delete(found.thread_id, found.message_id)
         return True
 
     @queue_until_user_message()
     async def create_step(self, step_dict: StepDict) -> None:
-        await self._merge_step(step_dict, begins=True)
+        await self._merge_step(step_dict, is_start=True)
 
     @queue_until_user_message()
     async def update_step(self, step_dict: StepDict) -> None:
-        await self._merge_step(step_dict, begins=False)
+        await self._merge_step(step_dict, is_start=False)
 
     @queue_until_user_message()
     async def delete_step(self, step_id: str) -> None:
         store = await self._user.open()
-        step = None if self._is_in_store else await store.messages.find(step_id)
-        if step is not None and step.thread_id is not None:
-            async for element in store.elements.iter(step.thread_id):
+        step = await store.threads.messages.find_by_id(step_id)
+        if step is None:
+            return
+        if not self._is_in_store and step.thread_id is not None:
+            async for element in store.threads.elements.iter(step.thread_id, errors=[]):
                 if element.message_id == step_id:
                     await self._delete_file(element)
-        await store.messages.delete(step_id)
+        await store.threads.messages.delete(step.thread_id, step_id)
 
     @queue_until_user_message()
     async def create_element(self, element: Element) -> None:
@@ -119,13 +126,12 @@ class MongoDataLayer(BaseDataLayer):
             store = await self._user.open()
             stored = models.Element(
                 id=element.id,
-                thread_id=element.thread_id,
                 message_id=element.for_id,
                 file_key=key if self._is_in_store else None,
                 data=data if self._is_in_store or key is None else {**data, "objectKey": key},
             )
             try:
-                await store.elements.upsert(stored)
+                await store.threads.elements.upsert(element.thread_id, stored)
             except NotFoundError:
                 if not self._is_in_store:
                     await self._delete_file(stored)
@@ -133,15 +139,19 @@ class MongoDataLayer(BaseDataLayer):
 
     async def get_element(self, thread_id: str, element_id: str) -> ElementDict | None:
         store = await self._user.open()
-        element = await store.elements.find(element_id)
-        return None if element is None or element.thread_id != thread_id else await self._shown(element)
+        element = await store.threads.elements.find(thread_id, element_id)
+        return None if element is None else await self._shown(element)
 
     @queue_until_user_message()
     async def delete_element(self, element_id: str, thread_id: str | None = None) -> None:
         store = await self._user.open()
-        if not self._is_in_store and (element := await store.elements.find(element_id)) is not None:
+        if thread_id is None or not self._is_in_store:
+            element = await store.threads.elements.find_by_id(element_id)
+            if element is None or element.thread_id is None or thread_id not in (None, element.thread_id):
+                return
+            thread_id = element.thread_id
             await self._delete_file(element)
-        await store.elements.delete(element_id)
+        await store.threads.elements.delete(thread_id, element_id)
 
     async def get_thread_author(self, thread_id: str) -> str:
         thread = await self._find_thread(thread_id)
@@ -152,8 +162,10 @@ class MongoDataLayer(BaseDataLayer):
         if thread is None:
             return None
         store = await self._user.open()
-        steps = [to_step(message) async for message in store.messages.iter(thread_id)]
-        elements = [await self._shown(element) async for element in store.elements.iter(thread_id)]
+        messages = store.threads.messages.iter(thread_id, errors=[])
+        steps = [to_step(message) async for message in messages]
+        found = store.threads.elements.iter(thread_id, errors=[])
+        elements = [await self._shown(element) async for element in found]
         return to_thread(thread, created_at=thread.created_at, steps=parents_first(steps), elements=elements)
 
     async def list_threads(
@@ -162,10 +174,11 @@ class MongoDataLayer(BaseDataLayer):
         if not filters.userId:
             raise ValueError("userId is required")
         threads = (await self._user.open()).threads
-        limit = max(1, min(pagination.first, _MOST_THREADS))
-        wanted = functools.partial(
-            threads.list, filters.userId, search=filters.search or None, vote=filters.feedback, limit=limit
-        )
+        limit = max(1, min(pagination.first, _MOST_AT_ONCE))
+        where = models.ThreadFilter(user_id=filters.userId)
+        if filters.feedback is not None:
+            where["vote"] = filters.feedback
+        wanted = functools.partial(threads.list, text=filters.search or None, limit=limit, **where)
         try:
             page = await wanted(cursor=pagination.cursor)
         except InvalidValueError as error:
@@ -192,7 +205,7 @@ class MongoDataLayer(BaseDataLayer):
         metadata: dict[str, Any] | None = None,
         tags: list[str] | None = None,
     ) -> None:
-        given = models.ThreadMembers()
+        given = models.ThreadUpdate()
         if name is not None:
             given["name"] = name[:NAME_CHARACTERS]
         if user_id is not None:
@@ -208,13 +221,19 @@ class MongoDataLayer(BaseDataLayer):
     async def delete_thread(self, thread_id: str) -> None:
         store = await self._user.open()
         if not self._is_in_store:
-            async for element in store.elements.iter(thread_id):
+            async for element in store.threads.elements.iter(thread_id, errors=[]):
                 await self._delete_file(element)
         await store.threads.delete(thread_id)
 
     async def get_favorite_steps(self, user_id: str) -> list[StepDict]:
         store = await self._user.open()
-        return [to_step(message) async for message in store.messages.iter_pinned(user_id)]
+        steps: list[StepDict] = []
+        cursor = None
+        while True:
+            page = await store.threads.messages.list_pinned(user_id, limit=_MOST_AT_ONCE, cursor=cursor)
+            steps += map(to_step, page)
+            if (cursor := page.next_cursor) is None:
+                return steps
 
     async def set_step_favorite(self, step_dict: StepDict, favorite: bool) -> StepDict:
         metadata = {**(step_dict.get("metadata") or {}), "favorite": favorite}
@@ -231,11 +250,11 @@ class MongoDataLayer(BaseDataLayer):
         finally:
             await self._user.close()
 
-    async def _merge_step(self, step: StepDict, *, begins: bool) -> None:
+    async def _merge_step(self, step: StepDict, *, is_start: bool) -> None:
         async with _kept("step", step["id"]):
             store = await self._user.open()
-            members = from_step(step, begins=begins)
-            await store.messages.merge(step["threadId"], step["id"], begins=begins, **members)
+            members = from_step(step, is_start=is_start)
+            await store.threads.messages.merge(step["threadId"], step["id"], only_missing=is_start, **members)
 
     async def _find_thread(self, thread_id: str) -> models.Thread | None:
         store = await self._user.open()

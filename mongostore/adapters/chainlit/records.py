@@ -58,11 +58,13 @@ def to_plain(value: Any) -> Any:
     return [to_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def from_step(step: Mapping[str, Any], *, begins: bool) -> models.ThreadMessageMembers:
+def from_step(step: Mapping[str, Any], *, is_start: bool) -> models.ThreadMessageUpdate:
     """Return what a step says of a message: all keys as they come, but an update by None says nothing."""
-    members = models.ThreadMessageMembers(
+    members = models.ThreadMessageUpdate(
         data={
-            key: value for key, value in step.items() if key not in _OF_STEP and (begins or value is not None)
+            key: value
+            for key, value in step.items()
+            if key not in _OF_STEP and (is_start or value is not None)
         }
     )
     if step.get("parentId") is not None:

@@ -73,8 +73,8 @@ class GridFSStorageClient(BaseStorageClient):
         overwrite: bool = True,
         content_disposition: str | None = None,
     ) -> dict[str, Any]:
-        files = (await self._user.open()).files
-        if not overwrite and await files.find(object_key) is not None:
+        files = (await self._user.open()).threads.files
+        if not overwrite and await files.exists(object_key):
             raise AlreadyExistsError("file", object_key)
         content = data.encode(errors="surrogatepass") if isinstance(data, str) else data
         notes = {"content_disposition": content_disposition} if content_disposition else {}
@@ -83,7 +83,7 @@ class GridFSStorageClient(BaseStorageClient):
 
     async def delete_file(self, object_key: str) -> bool:
         store = await self._user.open()
-        return await store.files.delete(object_key)
+        return await store.threads.files.delete(object_key)
 
     async def get_read_url(self, object_key: str) -> str:
         expires = datetime.now(UTC) + timedelta(seconds=storage_expiry_time)
@@ -120,7 +120,7 @@ class GridFSStorageClient(BaseStorageClient):
                 audience=_AUDIENCE,
                 options={"require": ["exp", "key"]},
             )["key"]
-            files = (await self._user.open()).files
+            files = (await self._user.open()).threads.files
             file = await files.get(key)
         except (jwt.InvalidTokenError, InvalidValueError, NotFoundError):
             return PlainTextResponse("Not found", 404, headers=_HEADERS)
@@ -135,7 +135,7 @@ class GridFSStorageClient(BaseStorageClient):
         headers["Content-Length"] = str(end - start)
         if request.method == "HEAD":
             return Response(status_code=206 if span else 200, headers=headers)
-        content = files.read(key, start=start, end=end)
+        content = files.iter_content(key, start=start, end=end)
         return StreamingResponse(content, 206 if span else 200, headers=headers)
 
 

@@ -149,7 +149,8 @@ class RoleMessage:
     def _candidates(cls, columns: Mapping[str, Any]) -> Iterator[RoleMessage]:
         given = {name: columns.get(name) for name in ("thread_id", "text", "role")}
         if "id" in columns:
-            found = isinstance(columns["id"], str) and cls._shelf.store.messages.find(columns["id"])
+            messages = cls._shelf.store.threads.messages
+            found = isinstance(columns["id"], str) and messages.find_by_id(columns["id"])
             return iter([cls.stored(found, cls._shelf)] if found and found.kind == MESSAGES else [])
         texts = {name: value for name, value in given.items() if isinstance(value, str)}
         return (cls.stored(message, cls._shelf) for message in cls._shelf.messages(**texts))
@@ -186,7 +187,7 @@ class RoleMessage:
         is_new = self._is_minted and not self._stored
         files = self._shelf.put_message(self.id, thread_id, changed, is_new=is_new)
         if "images" in changed:
-            self._shelf.drop_files(before)
+            self._shelf.drop_files(before, self._home)
         elif is_adopted and thread_id is not None:
             self._shelf.give_files(files := before, self.id, thread_id)
         else:

@@ -51,9 +51,12 @@ class NearThread(ThreadForms):
             thread = threads.find(columns["id"]) if isinstance(columns["id"], str) else None
             found = [] if thread is None or thread.kind != THREADS else [thread]
         else:
-            texts = {name: columns.get(name) for name in ("owner_id", "name")}
-            texts = {name: value for name, value in texts.items() if isinstance(value, str)}
-            found = threads.iter(kind=THREADS, **texts)
+            where = models.ThreadFilter(kind=THREADS)
+            if isinstance(owner_id := columns.get("owner_id"), str):
+                where["owner_id"] = owner_id
+            if isinstance(name := columns.get("name"), str):
+                where["name"] = name
+            found = threads.iter(errors=[], **where)
         return (cls._from_stored(thread) for thread in found)
 
     def _post_near(self, message: RoleMessage) -> None:
@@ -81,9 +84,11 @@ class NearThread(ThreadForms):
         threads = self._shelf.store.threads
         members = self._changes()
         fields = {name: members.pop(name) for name in ("owner_id", "name") if name in members}
-        data = {**members, "updated": (updated := now())}
+        data = {name: value for name, value in members.items() if value is not None}
+        data["updated"] = updated = now()
         if self._stored:
-            threads.merge(self._id, data=data, **fields)
+            unset = [f"data.{name}" for name, value in members.items() if value is None]
+            threads.merge(self._id, data=data, unset=unset, **fields)
         elif self._is_minted:
             thread = threads.create(self._id, kind=THREADS, data=data, **fields)
             updated = max(updated, thread.active_at.timestamp())
@@ -114,7 +119,7 @@ class NearThread(ThreadForms):
         """
         self._save_near()
         added = {_ROLE + role.name: role.model_dump()}
-        self._shelf.store.threads.merge(self._id, adds=True, data=added)
+        self._shelf.store.threads.merge(self._id, if_absent=True, data=added)
         self._role_mapping[role.name] = role
         self._note(self._updated)
 

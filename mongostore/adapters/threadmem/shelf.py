@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from mongostore.adapters.threadmem.img import unwrap, wrap
 from mongostore.errors import ConfigurationError, InvalidValueError, MongoStoreError, UnavailableError
-from mongostore.models import Element, ThreadMessage
+from mongostore.models import Element, ThreadMessage, ThreadMessageFilter
 from mongostore.sync import MongoStore, shared_store
 
 THREADS = "role_thread"
@@ -83,8 +83,12 @@ class Shelf:
         Raises:
             MongoStoreError: The store cannot be opened or does not answer.
         """
-        data = None if role is None else {"role": role}
-        return self.store.messages.iter(thread_id, kind=MESSAGES, content=text, data=data)
+        where = ThreadMessageFilter(kind=MESSAGES)
+        if text is not None:
+            where["content"] = text
+        if role is not None:
+            where["data"] = {"role": role}
+        return self.store.threads.messages.iter(thread_id, errors=[], **where)
 
     def put_message(
         self, message_id: str, thread_id: str | None, members: dict[str, Any], *, is_new: bool
@@ -110,26 +114,26 @@ class Shelf:
             for image, place in zip(images, kept, strict=True):
                 if not isinstance(place, str):
                     self._upload(place["file"], image, message_id, thread_id)
-            self.store.messages.merge(thread_id, message_id, begins=is_new, **given)
+            self.store.threads.messages.merge(thread_id, message_id, only_missing=is_new, **given)
         except UnavailableError:
             # It may have been stored all the same.
             raise
         except MongoStoreError:
-            self.drop_files(file_keys(kept))
+            self.drop_files(file_keys(kept), thread_id)
             raise
         return file_keys(kept)
 
     def give_files(self, keys: list[str], message_id: str, thread_id: str) -> None:
         """Make files of a message go with a thread when it is deleted."""
         for key in keys:
-            element = Element(id=key, thread_id=thread_id, message_id=message_id, file_key=key)
-            self.store.elements.upsert(element)
+            element = Element(id=key, message_id=message_id, file_key=key)
+            self.store.threads.elements.upsert(thread_id, element)
 
-    def drop_files(self, keys: list[str]) -> None:
-        """Delete files of a message."""
+    def drop_files(self, keys: list[str], thread_id: str | None) -> None:
+        """Delete files of a message, which may be in a thread."""
         for key in keys:
-            if not self.store.elements.delete(key):
-                self.store.files.delete(key)
+            if thread_id is None or not self.store.threads.elements.delete(thread_id, key):
+                self.store.threads.files.delete(key)
 
     def image(self, kept: Kept) -> str:
         """Return the URL of an image of a stored message.
@@ -139,16 +143,16 @@ class Shelf:
         """
         if isinstance(kept, str):
             return kept
-        file = self.store.files.get(kept["file"])
-        content = b"".join(self.store.files.read(file.key))
+        file = self.store.threads.files.get(kept["file"])
+        content = self.store.threads.files.read(file.key)
         return wrap(content, file.data["head"]) if "head" in file.data else content.decode()
 
     def _upload(self, key: str, image: str, message_id: str, thread_id: str | None) -> None:
         if unwrapped := unwrap(image):
             content, media_type, head = unwrapped
-            self.store.files.upload(key, content, content_type=media_type, data={"head": head})
+            self.store.threads.files.upload(key, content, content_type=media_type, data={"head": head})
         else:
-            self.store.files.upload(key, image.encode())
+            self.store.threads.files.upload(key, image.encode())
         if thread_id is not None:
             self.give_files([key], message_id, thread_id)
 

@@ -1,42 +1,48 @@
-"""What is shown beside the messages of threads; `store.elements`."""
+"""What is shown beside the messages of threads; `store.threads.elements`."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.stored import Raw, given
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
-from mongostore.models import Element
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
+from mongostore.models import Element, Page
+from mongostore.repositories import Repository, current_call, long_running, reads, writes
+from mongostore.repositories.threads.pages import by_creation, iterate, read_page
 from mongostore.repositories.threads.upkeep import delete_elements, delete_files, touch_thread
 from mongostore.values import check_id
 
 
-class ElementRepository(Repository):
+class AsyncThreadElements(Repository):
     """What is shown beside messages. An element may come before its message and its thread."""
 
     @writes
-    async def upsert(self, element: Element) -> Element:
-        """Store an element, or replace it; the file of the one before is deleted if this one has another.
+    async def upsert(self, thread_id: str, element: Element) -> Element:
+        """Store or replace an element; the file of the one before is deleted if this one has another.
+
+        Returns:
+            The element as it is stored.
 
         Raises:
-            NotFoundError: Its thread is deleted; nothing is stored, and its file is deleted too.
-            ConflictError: There is an element with that id in another thread.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If the thread is deleted; nothing is stored, and the element's file is deleted too.
+            ConflictError: If there is an element with that id in another thread.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the element takes more than a document can hold.
         """
+        of_thread = {"thread_id": check_id("thread_id", thread_id)}
+        element = given("element", element, Element).model_copy(update=of_thread)
         stored = to_stored_element(element)
         before = await self._put(stored)
         try:
-            await touch_thread(self._connection, element.thread_id, None)
+            await touch_thread(self._connection, thread_id, None)
         except NotFoundError:
             # Written before it was looked at, so that a deletion at the same time finds the one or the other.
-            await delete_elements(self._connection, {"_id": stored["_id"]})
+            await delete_elements(self._connection, _key(thread_id, stored["_id"]))
             await self._delete_file(stored)
             raise
         finally:
@@ -45,50 +51,89 @@ class ElementRepository(Repository):
         return element
 
     @reads
-    async def get(self, element_id: str) -> Element:
-        """Return an element.
+    async def get(self, thread_id: str, element_id: str) -> Element:
+        """Return an element of a thread.
 
         Raises:
-            NotFoundError: There is no such element.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the thread has no such element.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the element cannot be read.
         """
-        element = await self.find(element_id)
+        element = await self.find(thread_id, element_id)
         if element is None:
             raise NotFoundError("element", element_id)
         return element
 
     @reads
-    async def find(self, element_id: str) -> Element | None:
-        """Return an element, None where there is none.
+    async def find(self, thread_id: str, element_id: str) -> Element | None:
+        """Return an element of a thread; None if it is not there.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the element cannot be read.
+        """
+        raw = await self._elements.find_one(_key(thread_id, element_id))
+        return None if raw is None else to_element(raw)
+
+    @reads
+    async def find_by_id(self, element_id: str) -> Element | None:
+        """Return an element whose thread is not known; None if it is not there.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the element cannot be read.
         """
         raw = await self._elements.find_one({"_id": check_id("element_id", element_id)})
         return None if raw is None else to_element(raw)
 
-    @long_running
-    async def iter(self, thread_id: str) -> AsyncIterator[Element]:
-        """Yield all elements of a thread, in the order in which they came, passing over what cannot be read.
+    @reads
+    async def list(
+        self,
+        thread_id: str,
+        *,
+        message_id: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Element]:
+        """Return a page of elements, those of one message if it is named, in the order in which they came.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
         where: Raw = {"thread_id": check_id("thread_id", thread_id)}
-        for raw in await settled_step(self._connection, self._all, where):
-            with suppress(InvalidDocumentError):
-                yield to_element(raw)
+        if message_id is not None:
+            where["message_id"] = check_id("message_id", message_id)
+        return await read_page(
+            self._connection, "elements", where, by_creation(newest), limit, cursor, to_element
+        )
+
+    @long_running
+    async def iter(
+        self,
+        thread_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[Element]:
+        """Yield all elements of a thread as they came; `errors` collects those that cannot be read.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If an element cannot be read and `errors` is not given.
+        """
+        where, order = {"thread_id": check_id("thread_id", thread_id)}, by_creation(newest)
+        async for element in iterate(self._connection, "elements", where, order, to_element, errors):
+            yield element
 
     @writes
-    async def delete(self, element_id: str) -> bool:
+    async def delete(self, thread_id: str, element_id: str) -> bool:
         """Delete an element with its file, and return whether it was there.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If an id is no plain string.
         """
-        deleted = await delete_elements(self._connection, {"_id": check_id("element_id", element_id)})
+        deleted = await delete_elements(self._connection, _key(thread_id, element_id))
         return deleted or current_call().attempt > 0
 
     @property
@@ -116,6 +161,6 @@ class ElementRepository(Repository):
         if stored.get("file_key") is not None:
             await delete_files(self._connection, stored["file_key"])
 
-    async def _all(self, where: Raw) -> Any:
-        async with self._elements.find(where, sort=[("created_at", 1), ("_id", 1)]) as found:
-            return await found.to_list()
+
+def _key(thread_id: str, element_id: str) -> Raw:
+    return {"_id": check_id("element_id", element_id), "thread_id": check_id("thread_id", thread_id)}

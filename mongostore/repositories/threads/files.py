@@ -1,55 +1,73 @@
-"""Files, in the layout of GridFS; `store.files`."""
+"""Files, in the layout of GridFS; `store.threads.files`."""
 
 from __future__ import annotations
 
+import builtins
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from mongostore.documents.stored import Raw, check_size
-from mongostore.errors import InvalidValueError, NotFoundError
-from mongostore.models import File
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
+from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
+from mongostore.models import File, Page
+from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, step, writes
+from mongostore.repositories.threads.content import Content, chunks_of
 from mongostore.repositories.threads.upkeep import delete_files, delete_versions
-from mongostore.values import check_id, check_offset, pack_object, unpack
+from mongostore.values import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_offset,
+    from_token,
+    pack_object,
+    to_token,
+    unpack,
+)
 
 CHUNK_BYTES = 255 * 1024
 # Together below the size of one message to a server.
 _CHUNKS_AT_ONCE = 32
 _UNTYPED = "application/octet-stream"
+_ITER_PAGE = 500
 _MILLISECOND = timedelta(milliseconds=1)
 _NEWEST = [("uploadDate", -1)]
 
 
-class FileRepository(Repository):
+class AsyncFiles(Repository):
     """Files of any size, as every GridFS client reads them from the bucket `files`.
 
     They are written here and not by the driver's own GridFS classes, so that they work on every engine,
-    within the store's timeout and with the right to insert alone.
+    with the right to insert alone. The store's timeout bounds each step of an upload or a download.
     """
 
-    @writes
+    @long_running
     async def upload(
         self,
         key: str,
-        content: bytes,
+        content: Content,
         *,
         content_type: str = _UNTYPED,
         data: dict[str, Any] | None = None,
     ) -> File:
-        """Store a file, in the place of one that has the key: readers see the one or the other, whole.
+        """Store a file, or replace the one with that key; readers see the one or the other, whole.
+
+        Args:
+            key: The file.
+            content: Bytes, a path, an open file, or an iterator of bytes; these are read piece by piece.
+            content_type: Its media type.
+            data: What else is to be known of the file.
 
         Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: The data take more than a document can hold.
+            InvalidValueError: If a value cannot be stored, or the content does not consist of bytes.
+            DocumentTooLargeError: If the data take more than a document can hold.
+            OSError: If the content cannot be read.
         """
-        call, key = current_call(), check_id("key", key)
-        if not isinstance(content, bytes):
-            raise InvalidValueError("content", f"must be bytes, not {type(content).__name__}")
-        document = {
-            "_id": call.token,
-            "filename": key,
-            "length": len(content),
+        document: Raw = {
+            "_id": uuid4().hex,
+            "filename": check_id("key", key),
+            "length": 0,
             "chunkSize": CHUNK_BYTES,
             "metadata": {
                 "content_type": check_id("content_type", content_type),
@@ -57,34 +75,32 @@ class FileRepository(Repository):
             },
         }
         check_size("the file's data", document)
-        if call.attempt:
-            await self._chunks.delete_many({"files_id": call.token})
-        view = memoryview(content)
-        starts = range(0, len(content), CHUNK_BYTES)
-        for first in range(0, len(starts), _CHUNKS_AT_ONCE):
-            await self._chunks.insert_many(
-                [
-                    {"files_id": call.token, "n": n, "data": bytes(view[start : start + CHUNK_BYTES])}
-                    for n, start in enumerate(starts[first : first + _CHUNKS_AT_ONCE], first)
-                ]
-            )
-        # A clock that is behind must not make it older than what it replaces.
-        dates = [_utc(raw["uploadDate"]) + _MILLISECOND for raw in await self._versions(key)]
-        document["uploadDate"] = max([_now(), *dates])
-        # Last, since a file is there as soon as this is; again if nobody knows whether it was.
-        await self._files.replace_one({"_id": call.token}, document, upsert=True)
-        # Of uploads at the same time all find the same one to be the newest.
-        older = (await self._versions(key))[1:]
-        await delete_versions(self._connection, [raw["_id"] for raw in older])
-        return _to_file(document)
+        chunks: builtins.list[Raw] = []
+        n = 0
+        try:
+            async for chunk in chunks_of(content, CHUNK_BYTES):
+                chunks.append({"files_id": document["_id"], "n": n, "data": chunk})
+                document["length"] += len(chunk)
+                n += 1
+                if len(chunks) == _CHUNKS_AT_ONCE:
+                    await step(self._connection, self._insert, chunks)
+                    chunks.clear()
+            if chunks:
+                await step(self._connection, self._insert, chunks)
+        except Exception as error:
+            # Chunks without a file would stay for ever; a server that does not answer cannot delete them.
+            if n and not isinstance(error, UnavailableError):
+                await step(self._connection, delete_versions, self._connection, [document["_id"]])
+            raise
+        return await step(self._connection, self._show, document)
 
     @reads
     async def get(self, key: str) -> File:
         """Return what is known of a file.
 
         Raises:
-            NotFoundError: There is no such file.
-            InvalidValueError: The key is no plain string.
+            NotFoundError: If there is no such file.
+            InvalidValueError: If the key is no plain string.
         """
         file = await self.find(key)
         if file is None:
@@ -93,16 +109,64 @@ class FileRepository(Repository):
 
     @reads
     async def find(self, key: str) -> File | None:
-        """Return what is known of a file, None where there is none.
+        """Return what is known of a file; None if there is none.
 
         Raises:
-            InvalidValueError: The key is no plain string.
+            InvalidValueError: If the key is no plain string.
         """
         raw = await self._newest(key)
         return None if raw is None else _to_file(raw)
 
+    @reads
+    async def exists(self, key: str) -> bool:
+        """Return whether there is such a file.
+
+        Raises:
+            InvalidValueError: If the key is no plain string.
+        """
+        return await self._files.find_one({"filename": check_id("key", key)}, {"_id": 1}) is not None
+
+    @reads
+    async def list(
+        self, *, prefix: str = "", newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[File]:
+        """Return a page of the files whose keys begin so, by key.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        check_limit("limit", limit)
+        direction = -1 if check_flag("newest", newest) else 1
+        raws = await self._page(_with_prefix(prefix), _decode(cursor), direction, limit + 1)
+        more = len(raws) > limit
+        files = {raw["filename"]: _to_file(raw) for raw in raws[:limit]}
+        return Page([*files.values()], to_token([raws[limit - 1]["filename"]]) if more else None)
+
     @long_running
-    async def read(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    async def iter(self, *, prefix: str = "") -> AsyncIterator[File]:
+        """Yield the files whose keys begin so, by key.
+
+        Raises:
+            InvalidValueError: If the prefix is no plain string.
+        """
+        where, behind = _with_prefix(prefix), None
+        while raws := await settled_step(self._connection, self._page, where, behind, 1, _ITER_PAGE):
+            for file in {raw["filename"]: _to_file(raw) for raw in raws}.values():
+                yield file
+            behind = raws[-1]["filename"]
+
+    @long_running
+    async def read(self, key: str) -> bytes:
+        """Return the whole content of a file.
+
+        Raises:
+            NotFoundError: If there is no such file, or it is deleted or replaced while it is read.
+            InvalidValueError: If the key is no plain string.
+        """
+        return b"".join([piece async for piece in self.iter_content(key)])
+
+    @long_running
+    async def iter_content(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield the content of a file, piece by piece.
 
         Args:
@@ -111,8 +175,8 @@ class FileRepository(Repository):
             end: The byte behind the last one; None for all.
 
         Raises:
-            NotFoundError: There is no such file, or it is deleted or replaced while it is read.
-            InvalidValueError: An argument is of the wrong type or out of range.
+            NotFoundError: If there is no such file, or it is deleted or replaced while it is read.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
         check_offset("start", start)
         raw, chunk = await settled_step(self._connection, self._opened, key, start)
@@ -135,7 +199,7 @@ class FileRepository(Repository):
         """Delete a file and return whether it was there.
 
         Raises:
-            InvalidValueError: The key is no plain string.
+            InvalidValueError: If the key is no plain string.
         """
         deleted = await delete_files(self._connection, check_id("key", key))
         return deleted or current_call().attempt > 0
@@ -148,6 +212,24 @@ class FileRepository(Repository):
     def _chunks(self) -> Any:
         return self._connection.engine.collection("files.chunks")
 
+    async def _insert(self, chunks: builtins.list[Raw]) -> None:
+        if current_call().attempt:
+            lost = {"files_id": chunks[0]["files_id"], "n": {"$gte": chunks[0]["n"]}}
+            await self._chunks.delete_many(lost)
+        await self._chunks.insert_many(chunks)
+
+    async def _show(self, document: Raw) -> File:
+        """Put a file in the place of the one with its key."""
+        # A clock that is behind must not make it older than what it replaces.
+        dates = [_utc(raw["uploadDate"]) + _MILLISECOND for raw in await self._versions(document["filename"])]
+        document["uploadDate"] = max([_now(), *dates])
+        # Last, since a file is there as soon as this is; again if nobody knows whether it was.
+        await self._files.replace_one({"_id": document["_id"]}, document, upsert=True)
+        # Of uploads at the same time all find the same one to be the newest.
+        older = (await self._versions(document["filename"]))[1:]
+        await delete_versions(self._connection, [raw["_id"] for raw in older])
+        return _to_file(document)
+
     async def _newest(self, key: str) -> Raw | None:
         found: Raw | None = await self._files.find_one({"filename": check_id("key", key)}, sort=_NEWEST)
         return found
@@ -157,11 +239,19 @@ class FileRepository(Repository):
             raws = await found.to_list()
         return sorted(raws, key=lambda raw: (raw["uploadDate"], str(raw["_id"])), reverse=True)
 
+    async def _page(self, where: Raw, behind: str | None, direction: int, limit: int) -> Any:
+        """Return the first files behind a key; of two versions of one the last is the one that counts."""
+        if behind is not None:
+            where = {"$and": [where, {"filename": {"$gt" if direction > 0 else "$lt": behind}}]}
+        order = [("filename", direction), ("uploadDate", direction)]
+        async with self._files.find(where, sort=order, limit=limit, batch_size=limit + 1) as found:
+            return await found.to_list()
+
     async def _opened(self, key: str, start: int) -> tuple[Raw, Raw | None]:
         """Return a file and the chunk that a byte of it is in.
 
         Raises:
-            NotFoundError: There is no such file.
+            NotFoundError: If there is no such file.
         """
         replaced = None
         while True:
@@ -177,6 +267,20 @@ class FileRepository(Repository):
     async def _chunk(self, file_id: Any, n: int) -> Raw | None:
         found: Raw | None = await self._chunks.find_one({"files_id": file_id, "n": n}, {"data": 1})
         return found
+
+
+def _with_prefix(prefix: str) -> Raw:
+    pattern = re.escape(check_id("prefix", prefix)).replace("\0", "\\x00")
+    return {"filename": {"$regex": f"^{pattern}"} if prefix else {"$gte": ""}}
+
+
+def _decode(cursor: object) -> str | None:
+    if cursor is None:
+        return None
+    match from_token(cursor):
+        case [str(key)]:
+            return check_id("cursor", key)
+    raise InvalidValueError("cursor", "is not one that a page gave")
 
 
 def _to_file(raw: Raw) -> File:

@@ -1,41 +1,33 @@
-"""The messages of threads, found by their own ids; `store.messages`."""
+"""The messages and steps of threads; `store.threads.messages`."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any, Unpack
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
-from mongostore.documents.threads import (
-    to_feedback,
-    to_stored_feedback,
-    to_stored_message_members,
-    to_thread_message,
-)
+from mongostore.documents.stored import SCHEMA_VERSION, Raw, given
+from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
-    AlreadyExistsError,
     ConflictError,
     InvalidDocumentError,
     InvalidValueError,
     NotFoundError,
     UnsupportedError,
 )
-from mongostore.models import Feedback, Page, ThreadMessage, ThreadMessageMembers
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
-from mongostore.repositories.paging import Order
-from mongostore.repositories.threads.upkeep import delete_elements, touch_thread
-from mongostore.values import check_flag, check_id, check_limit, check_members
+from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
+from mongostore.repositories import Repository, current_call, long_running, reads, writes
+from mongostore.repositories.threads.pages import by_creation, count, find_page, iterate, read_page
+from mongostore.repositories.threads.upkeep import delete_elements, record_vote, touch_thread
+from mongostore.values import check_flag, check_id, check_limit, check_members, to_micros
 
-_ITER_PAGE = 500
-_ORDER = Order("created_at")
 _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 
 
-class ThreadMessageRepository(Repository):
-    """Messages and steps of threads.
+class AsyncThreadMessages(Repository):
+    """Messages and steps of threads, the oldest first.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
     `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
@@ -48,33 +40,33 @@ class ThreadMessageRepository(Repository):
         thread_id: str | None,
         message_id: str,
         *,
-        begins: bool = False,
-        **members: Unpack[ThreadMessageMembers],
+        only_missing: bool = False,
+        **members: Unpack[ThreadMessageUpdate],
     ) -> None:
-        """Change the given members of a message, which is made, with its thread, if it is not there.
+        """Change the given members of a message, which is begun, with its thread, if it is not there.
 
-        A message that belongs to no thread yet goes to the one that is named. What says how a message began
-        may come after what says how it went on: then it only fills what is still absent or empty.
+        A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
+        where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
+        what is absent or empty.
 
         Args:
-            thread_id: The thread that it belongs to; None leaves it where it is, which may be nowhere.
+            thread_id: The thread of the message; None leaves it where it is, which may be in none.
             message_id: The message.
-            begins: Whether this says how the message began.
-            **members: Those of `ThreadMessageMembers`; `data` is merged key by key, where None is a value as
-                any other.
+            only_missing: Whether to leave what later merges have set.
+            **members: The members to change.
 
         Raises:
-            NotFoundError: The thread is deleted; nothing is stored.
-            ConflictError: The message belongs to another thread.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
+            NotFoundError: If the thread is deleted; nothing is stored.
+            ConflictError: If the message belongs to another thread.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the message would take too much; it is left as it was.
         """
         key: Raw = {"_id": check_id("message_id", message_id)}
-        sets = to_stored_message_members(check_members(members, ThreadMessageMembers))
+        sets = to_stored_message_members(check_members(members, ThreadMessageUpdate))
         if thread_id is not None:
             sets["thread_id"] = check_id("thread_id", thread_id)
             key["thread_id"] = thread_id
-        merge = self._begin if check_flag("begins", begins) else self._change
+        merge = self._begin if check_flag("only_missing", only_missing) else self._change
         while not await merge(key, sets):
             there = await self._messages.find_one({"_id": message_id}, {"thread_id": 1, "created_at": 1})
             if there is not None and thread_id is not None and there["thread_id"] != thread_id:
@@ -83,193 +75,186 @@ class ThreadMessageRepository(Repository):
                 await self._adopt(there, thread_id)
 
     @reads
-    async def get(self, message_id: str) -> ThreadMessage:
-        """Return a message.
+    async def get(self, thread_id: str, message_id: str) -> ThreadMessage:
+        """Return a message of a thread.
 
         Raises:
-            NotFoundError: There is no such message.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the thread has no such message.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
         """
-        message = await self.find(message_id)
+        message = await self.find(thread_id, message_id)
         if message is None:
             raise NotFoundError("message", message_id)
         return message
 
     @reads
-    async def find(self, message_id: str) -> ThreadMessage | None:
-        """Return a message, None where there is none.
+    async def find(self, thread_id: str, message_id: str) -> ThreadMessage | None:
+        """Return a message of a thread; None if it is not there.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+        raw = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
+        return None if raw is None else to_thread_message(raw)
+
+    @reads
+    async def find_by_id(self, message_id: str) -> ThreadMessage | None:
+        """Return a message whose thread is not known; None if it is not there.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
         """
         raw = await self._messages.find_one({"_id": check_id("message_id", message_id)})
         return None if raw is None else to_thread_message(raw)
 
     @reads
+    async def exists(self, thread_id: str, message_id: str) -> bool:
+        """Return whether a thread has such a message.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        where = _key(check_id("thread_id", thread_id), message_id)
+        return await self._messages.find_one(where, {"_id": 1}) is not None
+
+    @reads
+    async def count(self, thread_id: str, *, limit: int | None = None) -> int:
+        """Return how many messages a thread has, `limit` at most.
+
+        Raises:
+            InvalidValueError: If the id is no plain string, or the limit is out of range.
+        """
+        where = {"thread_id": check_id("thread_id", thread_id)}
+        return await count(self._connection, "messages", where, limit)
+
+    @reads
     async def list(
-        self, thread_id: str, *, limit: int = 50, cursor: str | None = None
+        self,
+        thread_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        **where: Unpack[ThreadMessageFilter],
     ) -> Page[ThreadMessage]:
-        """Return a page of a thread's messages, the oldest first.
+        """Return a page of messages in reading order, the first or the last ones.
 
         Args:
             thread_id: The thread.
-            limit: How many at most, 1 to 1000.
+            newest: Whether the page is of the last messages.
+            limit: How many at most, 1 to 1,000.
             cursor: The `next_cursor` of the page before.
+            **where: Only those with these members.
 
         Returns:
             The page; messages that cannot be read are in its `errors`.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        limit = check_limit("limit", limit)
-        where: Raw = {"thread_id": check_id("thread_id", thread_id)}
-        raws = await self._page(_ORDER.behind(where, _ORDER.decode(cursor)), limit + 1)
-        return _ORDER.page(raws, limit, to_thread_message)
+        filter = {"thread_id": check_id("thread_id", thread_id), **_filter(where)}
+        order = by_creation(newest)
+        page = await read_page(self._connection, "messages", filter, order, limit, cursor, to_thread_message)
+        page.items = [message for message in page.items if _is_equal(message, where)]
+        if newest:
+            page.items.reverse()
+        return page
 
     @long_running
     async def iter(
         self,
         thread_id: str | None = None,
         *,
-        kind: str | None = None,
-        content: Any = None,
-        data: dict[str, Any] | None = None,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **where: Unpack[ThreadMessageFilter],
     ) -> AsyncIterator[ThreadMessage]:
-        """Yield all messages of a thread, or of a kind, the oldest first, passing over what cannot be read.
+        """Yield all messages of a thread, or of a kind in all threads, the oldest first.
 
         Args:
-            thread_id: Only those of this thread.
-            kind: Only those of this kind.
-            content: Only those with this very content.
-            data: Only those whose data have these values.
+            thread_id: The thread; None for all.
+            newest: Whether the newest come first.
+            errors: Collects the errors of messages that cannot be read, instead of raising them.
+            **where: Only those with these members.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type, or neither a thread nor a kind is given.
+            InvalidValueError: If an argument is of the wrong type, or neither a thread nor a kind is given.
+            InvalidDocumentError: If a message cannot be read and `errors` is not given.
         """
-        if thread_id is None and kind is None:
+        if thread_id is None and "kind" not in where:
             raise InvalidValueError("thread_id", "must be given, or a kind")
-        given = {"kind": kind, "content": content, "data": data}
-        stored = to_stored_message_members({name: it for name, it in given.items() if it is not None})
-        # By `$eq`, for a key of a value may look like an operator.
-        among: Raw = {path: {"$eq": value} for path, value in stored.items()}
+        filter, order = _filter(where), by_creation(newest)
         if thread_id is not None:
-            among["thread_id"] = check_id("thread_id", thread_id)
-        where = among
-        while True:
-            raws = await settled_step(self._connection, self._page, where, _ITER_PAGE)
-            for raw in raws:
-                with suppress(InvalidDocumentError):
-                    message = to_thread_message(raw)
-                    # A server finds a list by what is in it, too.
-                    if content in (None, message.content) and all(
-                        message.data.get(key) == value for key, value in (data or {}).items()
-                    ):
-                        yield message
-            if len(raws) < _ITER_PAGE:
-                return
-            where = _ORDER.behind(among, _ORDER.place_of(raws[-1]))
-
-    @long_running
-    async def iter_pinned(self, user_id: str) -> AsyncIterator[ThreadMessage]:
-        """Yield the pinned messages of a user's threads, the newest first.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-        for raw in await settled_step(self._connection, self._pinned, check_id("user_id", user_id)):
-            with suppress(InvalidDocumentError):
-                yield to_thread_message(raw)
+            filter["thread_id"] = check_id("thread_id", thread_id)
+        async for message in iterate(self._connection, "messages", filter, order, to_thread_message, errors):
+            if _is_equal(message, where):
+                yield message
 
     @reads
-    async def count(self, thread_id: str) -> int:
-        """Return how many messages a thread has.
+    async def list_pinned(
+        self, user_id: str, *, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[ThreadMessage]:
+        """Return a page of the pinned messages of a user's threads, the newest first.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        return int(await self._messages.count_documents({"thread_id": check_id("thread_id", thread_id)}))
+        check_limit("limit", limit)
+        threads = self._connection.collection("threads")
+        with_pinned = {"user_id": check_id("user_id", user_id), "has_pinned": True, "state": "open"}
+        async with threads.find(with_pinned, {"_id": 1}) as found:
+            ids = [raw["_id"] for raw in await found.to_list()]
+        order = by_creation(newest)
+        where: Raw = {"thread_id": {"$in": ids}, "pinned": True}
+        if place := order.decode(cursor):
+            # In one piece, of which an index still merges the threads in their order.
+            behind = "$lt" if newest else "$gt"
+            where["created_at"] = {f"{behind}e": place[0]}
+            where["$or"] = [{"created_at": {behind: place[0]}}, {"_id": {behind: place[1]}}]
+        raws = await find_page(self._connection, "messages", where, order, limit + 1)
+        return order.page(raws, limit, to_thread_message)
+
+    def cursor_of(self, message: ThreadMessage) -> str:
+        """Return the cursor of the page that begins behind a message, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no message that a list has shown.
+        """
+        shown = given("message", message, ThreadMessage)
+        return by_creation(False).cursor(
+            (to_micros("created_at", shown.created_at), check_id("id", shown.id))
+        )
 
     @writes
-    async def delete(self, message_id: str) -> bool:
-        """Delete a message with its feedback, its elements and their files; return whether it was there.
+    async def delete(self, thread_id: str | None, message_id: str) -> bool:
+        """Delete a message with its feedback, elements and files, and return whether it was there.
 
-        What it is the parent of stays.
+        The steps of the message stay.
+
+        Args:
+            thread_id: The thread of the message; None for one that belongs to none.
+            message_id: The message.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If an id is no plain string.
         """
-        key = check_id("message_id", message_id)
+        key = _key(None if thread_id is None else check_id("thread_id", thread_id), message_id)
 
         async def remove(session: Any) -> bool:
-            raw = await self._messages.find_one(
-                {"_id": key}, {"thread_id": 1, "feedback": 1}, session=session
-            )
+            raw = await self._messages.find_one(key, {"feedback": 1}, session=session)
             if raw is None:
                 return False
-            await self._messages.delete_one({"_id": key}, session=session)
-            if raw.get("feedback"):
-                await self._vote(raw["thread_id"], key, None, session)
+            await self._messages.delete_one(key, session=session)
+            if raw.get("feedback") and thread_id is not None:
+                await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
         was_there = await self._connection.engine.transact(remove)
-        await delete_elements(self._connection, {"message_id": key})
+        await delete_elements(self._connection, {"thread_id": thread_id, "message_id": message_id})
         return was_there or current_call().attempt > 0
-
-    @writes
-    async def upsert_feedback(self, feedback: Feedback) -> Feedback:
-        """Store the feedback of a message, or replace it, which keeps its id.
-
-        Returns:
-            The feedback as it is stored.
-
-        Raises:
-            NotFoundError: There is no such message.
-            AlreadyExistsError: The id is that of another message's feedback.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: The message would take too much with it.
-        """
-        given = to_stored_feedback(feedback)
-        key = check_id("message_id", feedback.message_id)
-
-        async def put(session: Any) -> Feedback:
-            raw = await self._messages.find_one(
-                {"_id": key}, {"thread_id": 1, "feedback": 1}, session=session
-            )
-            if raw is None:
-                raise NotFoundError("message", key)
-            stored = {**given, "id": (raw.get("feedback") or given)["id"]}
-            put_in = {"$set": {"feedback": stored}}
-            if not (await self._messages.update_one({"_id": key}, put_in, session=session)).matched_count:
-                raise NotFoundError("message", key)
-            await self._vote(raw["thread_id"], key, given["value"], session)
-            return to_feedback({"_id": key, "feedback": stored})
-
-        try:
-            return await self._connection.engine.transact(put)
-        except DuplicateKeyError:
-            raise AlreadyExistsError("feedback", given["id"]) from None
-
-    @writes
-    async def delete_feedback(self, feedback_id: str) -> bool:
-        """Delete a feedback and return whether it was there.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-        of_feedback = {"feedback.id": check_id("feedback_id", feedback_id)}
-
-        async def remove(session: Any) -> bool:
-            raw = await self._messages.find_one(of_feedback, {"thread_id": 1}, session=session)
-            if raw is None:
-                return False
-            await self._messages.update_one(of_feedback, {"$unset": {"feedback": ""}}, session=session)
-            await self._vote(raw["thread_id"], raw["_id"], None, session)
-            return True
-
-        return await self._connection.engine.transact(remove) or current_call().attempt > 0
 
     @property
     def _messages(self) -> Any:
@@ -373,27 +358,22 @@ class ThreadMessageRepository(Repository):
             await self._messages.delete_one({"_id": message_id, "thread_id": thread_id})
             raise
 
-    async def _vote(self, thread_id: str, message_id: str, value: int | None, session: Any) -> None:
-        """Note in a thread what is thought of one of its messages, by which lists of threads are filtered."""
-        threads = self._connection.collection("threads")
-        thread = {"_id": thread_id, "state": "open"}
-        await threads.update_one(thread, {"$pull": {"votes": {"message_id": message_id}}}, session=session)
-        if value is not None:
-            vote = {"message_id": message_id, "value": value}
-            await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
 
-    async def _pinned(self, user_id: str) -> Any:
-        threads = self._connection.collection("threads")
-        with_pinned = {"user_id": user_id, "has_pinned": True, "state": "open"}
-        async with threads.find(with_pinned, {"_id": 1}) as found:
-            ids = [raw["_id"] for raw in await found.to_list()]
-        pinned = {"thread_id": {"$in": ids}, "pinned": True}
-        async with self._messages.find(pinned, sort=[("created_at", -1), ("_id", -1)]) as found:
-            return await found.to_list()
+def _key(thread_id: str | None, message_id: str) -> Raw:
+    return {"_id": check_id("message_id", message_id), "thread_id": thread_id}
 
-    async def _page(self, where: Raw, limit: int) -> Any:
-        async with self._messages.find(where, sort=_ORDER.sort, limit=limit, batch_size=limit + 1) as found:
-            return await found.to_list()
+
+def _filter(where: ThreadMessageFilter) -> Raw:
+    stored = to_stored_message_members(check_members(where, ThreadMessageFilter))
+    # By `$eq`, for a key of a value may look like an operator.
+    return {path: {"$eq": value} for path, value in stored.items()}
+
+
+def _is_equal(message: ThreadMessage, where: ThreadMessageFilter) -> bool:
+    # A server finds a list by what is in it, too.
+    return where.get("content", message.content) == message.content and all(
+        message.data.get(key) == value for key, value in where.get("data", {}).items()
+    )
 
 
 def _lacks(raw: Raw, path: str) -> bool:

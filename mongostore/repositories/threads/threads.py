@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Sequence
+import builtins
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Unpack
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import Raw, check_size, given
+from mongostore.documents.stored import UNREADABLE, Raw, check_size, given
 from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
-from mongostore.models import Page, Thread, ThreadMembers
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
-from mongostore.repositories.paging import Order, Place
+from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
+from mongostore.repositories import Connection, Repository, current_call, long_running, reads, writes
+from mongostore.repositories.paging import Order
+from mongostore.repositories.threads.elements import AsyncThreadElements
+from mongostore.repositories.threads.feedback import AsyncThreadFeedback
+from mongostore.repositories.threads.files import AsyncFiles
+from mongostore.repositories.threads.messages import AsyncThreadMessages
+from mongostore.repositories.threads.pages import count, find_page, iterate
+from mongostore.repositories.threads.search import search, text_pattern
 from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
+from mongostore.repositories.threads.users import AsyncUsers
 from mongostore.values import (
     check_flag,
     check_id,
     check_limit,
+    check_list,
     check_members,
     check_vote,
+    escape_key,
     pack_members,
     to_micros,
-    unpack,
+    unpack_members,
 )
 
+AFTER = ReturnDocument.AFTER
 _ITER_PAGE = 200
-_SEARCHED_AT_ONCE = 50
-# The server takes patterns of up to 32 kB, and escaping makes four bytes of a character.
-_MAX_SEARCH = 4_000
-_NEWEST = Order("active_at", rising=False)
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE = timedelta(days=30)
 _MERGED = ("data", "metadata")
@@ -43,34 +50,45 @@ _SAID = [
 ]
 
 
-class ThreadRepository(Repository):
+class AsyncThreads(Repository):
     """Threads of users, and those that nobody has claimed yet.
 
     A deleted thread stays deleted: for thirty days nothing that comes late brings it back. Ids are plain
     strings of at most 512 bytes. Beside the errors that it names, every verb raises `UnavailableError`
     when the server does not answer within the store's timeout, `AccessDeniedError` when the user lacks
     the right, and `NotOpenError` on a store that is not open.
+
+    Attributes:
+        messages: The messages and steps of threads.
+        elements: What is shown beside messages.
+        feedback: What users think of messages.
+        files: Files of any size, in GridFS.
+        users: The users that threads belong to.
     """
 
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.messages = AsyncThreadMessages(connection)
+        self.elements = AsyncThreadElements(connection)
+        self.feedback = AsyncThreadFeedback(connection)
+        self.files = AsyncFiles(connection)
+        self.users = AsyncUsers(connection)
+
     @writes
-    async def create(self, thread_id: str | None = None, **members: Unpack[ThreadMembers]) -> Thread:
-        """Create a thread, with an id of its own when none is given.
+    async def create(self, thread_id: str | None = None, **members: Unpack[ThreadUpdate]) -> Thread:
+        """Create a thread, with a generated id unless one is given.
 
         Raises:
-            AlreadyExistsError: The id is taken, if only by a deleted thread.
-            NotFoundError: There is no such user.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken, if only by a deleted thread.
+            NotFoundError: If there is no such user.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the thread takes more than a document can hold.
         """
         call = current_call()
         key = check_id("thread_id", call.token if thread_id is None else thread_id)
-        sets, _ = await self._update(check_members(members, ThreadMembers))
-        document = new_thread(call.now)
-        for path, value in sets.items():
-            parent, _, name = path.partition(".")
-            (document[parent] if name else document)[name or parent] = value
+        document = await self._new(members)
         try:
-            await self._threads.insert_one({"_id": key, "created_by": call.token, **document})
+            await self._threads.insert_one({"_id": key, **document})
         except DuplicateKeyError:
             there = await self._threads.find_one({"_id": key}, {"created_by": 1})
             if there is None or there.get("created_by") != call.token:
@@ -78,27 +96,69 @@ class ThreadRepository(Repository):
         return to_thread({"_id": key, **document})
 
     @writes
-    async def merge(self, thread_id: str, *, adds: bool = False, **members: Unpack[ThreadMembers]) -> None:
-        """Change the given members of a thread, which is made if it is not there; the others stay.
+    async def ensure(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
+        """Return a thread, created with these members if it is not there; if it is, they are ignored.
+
+        Raises:
+            NotFoundError: If the thread is deleted, or there is no such user.
+            InvalidValueError: If a value cannot be stored; names its path.
+            InvalidDocumentError: If the thread cannot be read.
+            DocumentTooLargeError: If the thread takes more than a document can hold.
+        """
+        where = {"_id": check_id("thread_id", thread_id), "state": "open"}
+        new = {"$setOnInsert": await self._new(members)}
+        try:
+            raw = await self._threads.find_one_and_update(where, new, upsert=True, return_document=AFTER)
+        except DuplicateKeyError:
+            # Deleted, or created by another call at the same time.
+            return await self.get(thread_id)
+        return to_thread(raw)
+
+    @writes
+    async def update(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
+        """Change the given members of a thread.
+
+        `data` is replaced whole. `metadata` is merged key by key, where None removes a key unless `unset` is
+        given.
+
+        Raises:
+            NotFoundError: If the thread is not there, or there is no such user; nothing is changed.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If the thread cannot be read, after it was changed.
+            DocumentTooLargeError: If the thread would take too much; it is left as it was.
+        """
+        where = {"_id": check_id("thread_id", thread_id), "state": "open"}
+        update = await self._changes(members, replaces=True)
+        if not update:
+            return await self.get(thread_id)
+        raw = await self._threads.find_one_and_update(where, update, return_document=AFTER)
+        if raw is None:
+            raise NotFoundError("thread", thread_id)
+        return to_thread(raw)
+
+    @writes
+    async def merge(
+        self, thread_id: str, *, if_absent: bool = False, **members: Unpack[ThreadUpdate]
+    ) -> None:
+        """Change the given members of a thread, which is begun if it is not there.
+
+        `data` and `metadata` are merged key by key. In `metadata` None removes a key unless `unset` is given.
 
         Args:
             thread_id: The thread.
-            adds: Whether to change nothing if a key that it would set in `data` or `metadata` is there.
-            **members: Those of `ThreadMembers`; `data` and `metadata` are merged key by key, None
-                removing a key.
+            if_absent: Whether to change nothing if one of the keys to set in `data` and `metadata` is there.
+            **members: The members to change.
 
         Raises:
-            NotFoundError: The thread is deleted, or there is no such user; nothing was changed.
-            ConflictError: What it is to add is there already.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
+            NotFoundError: If the thread is deleted, or there is no such user; nothing is changed.
+            ConflictError: If `if_absent` is given and one of the keys is there.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
         key = check_id("thread_id", thread_id)
-        sets, unset = await self._update(check_members(members, ThreadMembers))
-        update: Raw = {"$unset": unset} if unset else {}
-        if sets:
-            update["$set"] = sets
-        added = [path for path in sets if "." in path] if check_flag("adds", adds) else []
+        update = await self._changes(members)
+        sets = update.get("$set", {})
+        added = [path for path in sets if "." in path] if check_flag("if_absent", if_absent) else []
         await upsert_thread(self._connection, key, update, current_call().now, added)
 
     @reads
@@ -106,9 +166,9 @@ class ThreadRepository(Repository):
         """Return a thread.
 
         Raises:
-            NotFoundError: There is no such thread, or it is deleted.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such thread, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the thread cannot be read.
         """
         thread = await self.find(thread_id)
         if thread is None:
@@ -117,104 +177,116 @@ class ThreadRepository(Repository):
 
     @reads
     async def find(self, thread_id: str) -> Thread | None:
-        """Return a thread, None where there is none or it is deleted.
+        """Return a thread; None if there is none, or it is deleted.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the thread cannot be read.
         """
         raw = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
         return None if raw is None else to_thread(raw)
 
     @reads
+    async def exists(self, thread_id: str) -> bool:
+        """Return whether there is such a thread, not deleted.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        where = {"_id": check_id("thread_id", thread_id), "state": "open"}
+        return await self._threads.find_one(where, {"_id": 1}) is not None
+
+    @reads
+    async def count(self, *, limit: int | None = None, **where: Unpack[ThreadFilter]) -> int:
+        """Return how many threads there are, `limit` at most.
+
+        Raises:
+            InvalidValueError: If the limit or a filter is of the wrong type or out of range.
+        """
+        filter = _filter(where)
+        if "data" not in where:
+            return await count(self._connection, "threads", filter, limit)
+        most, counted = limit and check_limit("limit", limit), 0
+        async with self._threads.find(filter, {"data": 1}) as found:
+            async for raw in found:
+                with suppress(*UNREADABLE):
+                    counted += _has_data(unpack_members(raw["data"]), where)
+                if counted == most:
+                    break
+        return counted
+
+    @reads
     async def list(
         self,
-        user_id: str,
         *,
-        search: str | None = None,
-        vote: int | None = None,
+        text: str | None = None,
+        order: ListOrder = "active",
+        newest: bool = True,
         limit: int = 50,
         cursor: str | None = None,
+        **where: Unpack[ThreadFilter],
     ) -> Page[Thread]:
-        """Return a page of a user's threads, the one with the newest message first.
+        """Return a page of threads, the most recently active first.
 
         Args:
-            user_id: The user.
-            search: Only those whose name, or the text of one of whose messages, has this in it, upper and
-                lower case alike; at most 4,000 characters. The threads are walked from the newest on until
-                the page is full.
-            vote: Only those with a feedback of this value.
-            limit: How many at most, 1 to 1000.
+            text: Only those whose name, or the text of one of whose messages, contains it, ignoring case; at
+                most 4,000 characters. The threads are walked until the page is full.
+            order: Whether by activity or by creation.
+            newest: Whether the newest come first.
+            limit: How many at most, 1 to 1,000.
             cursor: The `next_cursor` of the page before.
+            **where: Only those with these members.
 
         Returns:
             The page; threads that cannot be read are in its `errors`.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        limit = check_limit("limit", limit)
-        where: Raw = {"user_id": check_id("user_id", user_id), "state": "open"}
-        if vote is not None:
-            where["votes.value"] = check_vote("vote", vote)
-        place = _NEWEST.decode(cursor)
-        if text := _check_search(search):
-            raws = await self._search(where, place, text, limit + 1)
+        limit, sort, filter = check_limit("limit", limit), _order(order, newest), _filter(where)
+        place = sort.decode(cursor)
+        if pattern := text_pattern(text):
+            raws = await search(self._connection, filter, sort, place, pattern, limit + 1)
         else:
-            raws = await self._page(_NEWEST.behind(where, place), limit + 1)
-        return _NEWEST.page(raws, limit, to_thread)
-
-    def cursor_of(self, thread: Thread) -> str:
-        """Return the cursor of the page that begins behind a thread which a list has shown.
-
-        Raises:
-            InvalidValueError: It is no such thread.
-        """
-        shown = given("thread", thread, Thread)
-        return _NEWEST.cursor((to_micros("active_at", shown.active_at), check_id("id", shown.id)))
+            raws = await find_page(self._connection, "threads", sort.behind(filter, place), sort, limit + 1)
+        page = sort.page(raws, limit, to_thread)
+        page.items = [thread for thread in page.items if _has_data(thread.data, where)]
+        return page
 
     @long_running
     async def iter(
         self,
-        user_id: str | None = None,
         *,
-        kind: str | None = None,
-        owner_id: str | None = None,
-        name: str | None = None,
-        data: dict[str, Any] | None = None,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **where: Unpack[ThreadFilter],
     ) -> AsyncIterator[Thread]:
-        """Yield all threads of a user, or of a kind, by id, passing over those that cannot be read.
+        """Yield all threads in the order of their creation.
 
         Args:
-            user_id: Only those of this user.
-            kind: Only those of this kind.
-            owner_id: Only those of this owner.
-            name: Only those with this very name.
-            data: Only those whose data have these values.
+            newest: Whether the newest come first.
+            errors: Collects the errors of threads that cannot be read, instead of raising them.
+            **where: Only those with these members.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type, or neither a user nor a kind is given.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If a thread cannot be read and `errors` is not given.
         """
-        if user_id is None and kind is None:
-            raise InvalidValueError("user_id", "must be given, or a kind")
-        given = {"user_id": user_id, "kind": kind, "owner_id": owner_id, "name": name}
-        where: Raw = {
-            name: to_stored_thread_member(name, value) for name, value in given.items() if value is not None
-        }
-        # By `$eq`, for a key of a value may look like an operator.
-        where |= {f"data.{key}": {"$eq": value} for key, value in pack_members("data", data or {}).items()}
-        where["state"] = "open"
-        while True:
-            raws = await settled_step(self._connection, self._page, where, _ITER_PAGE, [("_id", 1)])
-            for raw in raws:
-                with suppress(InvalidDocumentError):
-                    thread = to_thread(raw)
-                    # A server finds a list by what is in it, too.
-                    if all(thread.data.get(key) == value for key, value in (data or {}).items()):
-                        yield thread
-            if len(raws) < _ITER_PAGE:
-                return
-            where["_id"] = {"$gt": raws[-1]["_id"]}
+        filter, sort = _filter(where), _order("created", newest)
+        async for thread in iterate(
+            self._connection, "threads", filter, sort, to_thread, errors, at_once=_ITER_PAGE
+        ):
+            if _has_data(thread.data, where):
+                yield thread
+
+    def cursor_of(self, thread: Thread, *, order: ListOrder = "active") -> str:
+        """Return the cursor of the page that begins behind a thread.
+
+        Raises:
+            InvalidValueError: If it is no thread that a list has shown, or there is no such order.
+        """
+        shown, sort = given("thread", thread, Thread), _order(order, True)
+        return sort.cursor((to_micros(sort.field, getattr(shown, sort.field)), check_id("id", shown.id)))
 
     @writes
     async def delete(self, thread_id: str) -> bool:
@@ -250,17 +322,37 @@ class ThreadRepository(Repository):
     def _threads(self) -> Any:
         return self._connection.collection("threads")
 
-    async def _update(self, members: dict[str, Any]) -> tuple[Raw, Raw]:
-        """Return what is to be set and what unset for members of a thread."""
+    async def _new(self, members: ThreadUpdate) -> Raw:
+        """Return the document of a new thread with these members, without its id."""
+        call = current_call()
+        document = {**new_thread(call.now), "created_by": call.token}
+        for path, value in (await self._changes(members)).get("$set", {}).items():
+            parent, _, name = path.partition(".")
+            (document[parent] if name else document)[name or parent] = value
+        return document
+
+    async def _changes(self, given: ThreadUpdate, *, replaces: bool = False) -> Raw:
+        """Return the update that changes members of a thread, and merges `data` unless it replaces it."""
+        members = check_members(given, ThreadUpdate)
+        removed = members.pop("unset", None)
         sets: Raw = {}
         unset: Raw = {}
         for name, value in members.items():
-            if name in _MERGED:
-                packed = pack_members(name, value)
-                sets |= {f"{name}.{key}": item for key, item in packed.items() if item is not None}
-                unset |= {f"{name}.{key}": "" for key, item in packed.items() if item is None}
-            else:
+            if name not in _MERGED:
                 sets[name] = to_stored_thread_member(name, value)
+                continue
+            packed = pack_members(name, value)
+            if name == "metadata" and removed is None:
+                unset |= {f"{name}.{key}": "" for key, item in packed.items() if item is None}
+                packed = {key: item for key, item in packed.items() if item is not None}
+            whole = replaces and name == "data"
+            sets |= {name: packed} if whole else {f"{name}.{key}": item for key, item in packed.items()}
+        for name, key in _unset_keys(removed or ()):
+            sets.pop(f"{name}.{key}", None)
+            if name in sets:
+                sets[name].pop(key, None)
+            else:
+                unset[f"{name}.{key}"] = ""
         if "user_id" in sets:
             users = self._connection.collection("users")
             user = await users.find_one({"_id": sets["user_id"]}, {"identifier": 1})
@@ -268,54 +360,41 @@ class ThreadRepository(Repository):
                 raise NotFoundError("user", sets["user_id"])
             sets["user_identifier"] = user["identifier"]
         check_size("the thread", sets)
-        return sets, unset
-
-    async def _page(self, where: Raw, limit: int, sort: Sequence[tuple[str, int]] | None = None) -> Any:
-        found = self._threads.find(where, sort=sort or _NEWEST.sort, limit=limit, batch_size=limit + 1)
-        async with found:
-            return await found.to_list()
-
-    async def _search(self, where: Raw, place: Place | None, text: str, limit: int) -> Any:
-        """Return the newest threads that have a text in their names or messages."""
-        pattern = _literal(text)
-        if pattern is None:
-            return []
-        messages = self._connection.collection("messages")
-        named = re.compile(pattern, re.IGNORECASE)
-        hits: Any = []
-        while True:
-            raws: Any = await self._page(_NEWEST.behind(where, place), _SEARCHED_AT_ONCE)
-            unnamed = [raw["_id"] for raw in raws if not named.search(_name_of(raw))]
-            said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
-            async with await messages.aggregate(
-                [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
-            ) as cursor:
-                missed = {*unnamed} - {found["_id"] for found in await cursor.to_list()}
-            hits += [raw for raw in raws if raw["_id"] not in missed]
-            if len(hits) >= limit or len(raws) < _SEARCHED_AT_ONCE:
-                return hits[:limit]
-            place = _NEWEST.place_of(raws[-1])
+        return {operator: part for operator, part in (("$set", sets), ("$unset", unset)) if part}
 
 
-def _check_search(search: object) -> str:
-    if search is None:
-        return ""
-    if not isinstance(search, str):
-        raise InvalidValueError("search", f"must be a string, not {type(search).__name__}")
-    if len(search) > _MAX_SEARCH:
-        raise InvalidValueError("search", f"is longer than {_MAX_SEARCH:,} characters")
-    return search
+def _order(order: ListOrder, newest: bool) -> Order:
+    if order not in ("active", "created"):
+        raise InvalidValueError("order", "must be 'active' or 'created'")
+    return Order(f"{order}_at", rising=not check_flag("newest", newest))
 
 
-def _name_of(raw: Raw) -> str:
-    name = unpack(raw.get("name"))
-    return name if isinstance(name, str) else ""
+def _filter(where: ThreadFilter) -> Raw:
+    filter: Raw = {"state": "open"}
+    for name, value in check_members(where, ThreadFilter).items():
+        match name:
+            case "data":
+                # By `$eq`, for a key of a value may look like an operator.
+                filter |= {f"data.{key}": {"$eq": item} for key, item in pack_members(name, value).items()}
+            case "vote":
+                filter["votes.value"] = check_vote(name, value)
+            case "name":
+                filter[name] = to_stored_thread_member(name, value)
+            case _:
+                filter[name] = check_id(name, value)
+    return filter
 
 
-def _literal(text: str) -> str | None:
-    """Return a regular expression for exactly this text; None where no stored text can have it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return None
-    return re.escape(text).replace("\0", "\\x00")
+def _has_data(data: dict[str, Any], where: ThreadFilter) -> bool:
+    # A server finds a list by what is in it, too.
+    return all(data.get(key) == value for key, value in where.get("data", {}).items())
+
+
+def _unset_keys(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the member and the escaped key that each path names."""
+    check_list("unset", paths)
+    for number, path in enumerate(paths):
+        name, dot, key = path.partition(".") if type(path) is str else ("", "", "")
+        if name not in _MERGED or not dot:
+            raise InvalidValueError(f"unset[{number}]", "must be data.<key> or metadata.<key>")
+        yield name, escape_key(key)

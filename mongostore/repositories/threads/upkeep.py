@@ -77,6 +77,18 @@ async def touch_thread(
     await upsert_thread(connection, thread_id, update, began)
 
 
+async def record_vote(
+    connection: Connection, thread_id: str, message_id: str, value: int | None, session: Any
+) -> None:
+    """Note in a thread what is thought of one of its messages, by which lists of threads are filtered."""
+    threads = connection.collection("threads")
+    thread = {"_id": thread_id, "state": "open"}
+    await threads.update_one(thread, {"$pull": {"votes": {"message_id": message_id}}}, session=session)
+    if value is not None:
+        vote = {"message_id": message_id, "value": value}
+        await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
+
+
 async def delete_elements(connection: Connection, where: Raw) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether there were any."""
     elements = connection.collection("elements")

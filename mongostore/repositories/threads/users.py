@@ -1,7 +1,9 @@
-"""Users, known by their identifiers; `store.users`."""
+"""Users, known by their identifiers; `store.threads.users`."""
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -9,47 +11,65 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size
 from mongostore.documents.threads import to_user
-from mongostore.errors import NotFoundError
-from mongostore.models import User
-from mongostore.repositories import Repository, current_call, reads, writes
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
+from mongostore.models import Page, User
+from mongostore.repositories import Repository, current_call, long_running, reads, was_there, writes
+from mongostore.repositories.threads.pages import by_creation, count, iterate, read_page
 from mongostore.values import check_id, pack_object
 
 
-class UserRepository(Repository):
-    """Those whom threads belong to."""
+class AsyncUsers(Repository):
+    """Users, known by their identifiers."""
+
+    @writes
+    async def create(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
+        """Create a user.
+
+        Raises:
+            AlreadyExistsError: If there is a user with that identifier.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If the user takes more than a document can hold.
+        """
+        call = current_call()
+        raw = {**_new(), "identifier": check_id("identifier", identifier), "metadata": _metadata(metadata)}
+        try:
+            await self._users.insert_one(raw)
+        except DuplicateKeyError:
+            there = await self._users.find_one({"identifier": identifier}, {"_id": 1})
+            if there is None or there["_id"] != call.token:
+                raise AlreadyExistsError("user", identifier) from None
+        return to_user(raw)
+
+    @writes
+    async def ensure(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
+        """Return the user with an identifier, created if it is not there; then `metadata` is ignored.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+            InvalidDocumentError: If the user cannot be read.
+            DocumentTooLargeError: If the user takes more than a document can hold.
+        """
+        return await self._upsert(identifier, {"$setOnInsert": {**_new(), "metadata": _metadata(metadata)}})
 
     @writes
     async def upsert(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
-        """Store a user, or replace the metadata of one, who keeps the id; of two at once both get the same.
+        """Create a user, or replace the metadata of the one with that identifier.
 
         Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: They take more than a document can hold.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If the user takes more than a document can hold.
         """
-        call = current_call()
-        sets: Raw = {"metadata": pack_object("metadata", {} if metadata is None else metadata)}
-        check_size("the user's metadata", sets)
-        new = {"_id": call.token, "created_at": call.now, "schema_version": SCHEMA_VERSION}
-        while True:
-            try:
-                raw = await self._users.find_one_and_update(
-                    {"identifier": check_id("identifier", identifier)},
-                    {"$set": sets, "$setOnInsert": new},
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                )
-            except DuplicateKeyError:
-                continue
-            return to_user(raw)
+        update = {"$set": {"metadata": _metadata(metadata)}, "$setOnInsert": _new()}
+        return await self._upsert(identifier, update)
 
     @reads
     async def get(self, user_id: str) -> User:
         """Return a user.
 
         Raises:
-            NotFoundError: There is no such user.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such user.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the user cannot be read.
         """
         user = await self.find(user_id)
         if user is None:
@@ -58,26 +78,90 @@ class UserRepository(Repository):
 
     @reads
     async def find(self, user_id: str) -> User | None:
-        """Return a user, None where there is none.
+        """Return a user; None if there is none.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the user cannot be read.
         """
         raw = await self._users.find_one({"_id": check_id("user_id", user_id)})
         return None if raw is None else to_user(raw)
 
     @reads
     async def find_by_identifier(self, identifier: str) -> User | None:
-        """Return the user with an identifier, None where there is none.
+        """Return the user with an identifier; None if there is none.
 
         Raises:
-            InvalidValueError: The identifier is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If the identifier is no plain string.
+            InvalidDocumentError: If the user cannot be read.
         """
         raw = await self._users.find_one({"identifier": check_id("identifier", identifier)})
         return None if raw is None else to_user(raw)
 
+    @reads
+    async def count(self, *, limit: int | None = None) -> int:
+        """Return how many users there are, `limit` at most.
+
+        Raises:
+            InvalidValueError: If the limit is out of range.
+        """
+        # Every id, so that an index is counted and not the users themselves.
+        return await count(self._connection, "users", {"_id": {"$gt": ""}}, limit)
+
+    @reads
+    async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[User]:
+        """Return a page of users, in the order of their creation.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        return await read_page(self._connection, "users", {}, by_creation(newest), limit, cursor, to_user)
+
+    @long_running
+    async def iter(
+        self, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> AsyncIterator[User]:
+        """Yield all users, in the order of their creation; `errors` collects those that cannot be read.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a user cannot be read and `errors` is not given.
+        """
+        async for user in iterate(self._connection, "users", {}, by_creation(newest), to_user, errors):
+            yield user
+
+    @writes
+    async def delete(self, user_id: str) -> bool:
+        """Delete a user and return whether it was there; threads stay.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        return was_there(await self._users.delete_one({"_id": check_id("user_id", user_id)}))
+
     @property
     def _users(self) -> Any:
         return self._connection.collection("users")
+
+    async def _upsert(self, identifier: str, update: Raw) -> User:
+        where = {"identifier": check_id("identifier", identifier)}
+        while True:
+            try:
+                raw = await self._users.find_one_and_update(
+                    where, update, upsert=True, return_document=ReturnDocument.AFTER
+                )
+            except DuplicateKeyError:
+                # Of two at once the other one was first.
+                continue
+            return to_user(raw)
+
+
+def _new() -> Raw:
+    call = current_call()
+    return {"_id": call.token, "created_at": call.now, "schema_version": SCHEMA_VERSION}
+
+
+def _metadata(metadata: dict[str, Any] | None) -> Raw:
+    packed: Raw = pack_object("metadata", {} if metadata is None else metadata)
+    check_size("the user's metadata", {"metadata": packed})
+    return packed

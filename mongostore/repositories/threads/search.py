@@ -1,0 +1,64 @@
+"""The search for a text in the names and messages of threads."""
+
+from __future__ import annotations
+
+import re
+
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidValueError
+from mongostore.repositories import Connection
+from mongostore.repositories.paging import Order, Place
+from mongostore.repositories.threads.pages import find_page
+from mongostore.values import unpack
+
+_SEARCHED_AT_ONCE = 50
+# The server takes patterns of up to 32 kB, and escaping makes four bytes of a character.
+_MAX_CHARACTERS = 4_000
+# Of what no stored text can have.
+_NOTHING = "(?!)"
+
+
+def text_pattern(text: object) -> str:
+    """Return a regular expression for exactly this text; an empty one for none.
+
+    Raises:
+        InvalidValueError: If it is no text, or too long.
+    """
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise InvalidValueError("text", f"must be a string, not {type(text).__name__}")
+    if len(text) > _MAX_CHARACTERS:
+        raise InvalidValueError("text", f"is longer than {_MAX_CHARACTERS:,} characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _NOTHING
+    return re.escape(text).replace("\0", "\\x00")
+
+
+async def search(
+    connection: Connection, filter: Raw, order: Order, place: Place | None, pattern: str, limit: int
+) -> list[Raw]:
+    """Return the first threads behind a place that have a text in their names or messages."""
+    hits: list[Raw] = []
+    if pattern == _NOTHING:
+        return hits
+    messages = connection.collection("messages")
+    named = re.compile(pattern, re.IGNORECASE)
+    while True:
+        behind = order.behind(filter, place)
+        raws = await find_page(connection, "threads", behind, order, _SEARCHED_AT_ONCE)
+        unnamed = [raw["_id"] for raw in raws if not named.search(_name_of(raw))]
+        said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
+        async with await messages.aggregate([{"$match": said}, {"$group": {"_id": "$thread_id"}}]) as cursor:
+            missed = {*unnamed} - {found["_id"] for found in await cursor.to_list()}
+        hits += [raw for raw in raws if raw["_id"] not in missed]
+        if len(hits) >= limit or len(raws) < _SEARCHED_AT_ONCE:
+            return hits[:limit]
+        place = order.place_of(raws[-1])
+
+
+def _name_of(raw: Raw) -> str:
+    name = unpack(raw.get("name"))
+    return name if isinstance(name, str) else ""
