@@ -164,35 +164,35 @@ def to_stored(message: Message, now: int) -> Raw:
 
 
 def to_messages(placed: Sequence[tuple[int | None, Raw]]) -> tuple[list[Message], list[InvalidDocumentError]]:
-    """Return stored messages, each with its position, as callers see them, and what cannot be read."""
+    """Return stored messages, each with its position, as callers see them, and errors for the unreadable."""
+    errors: list[InvalidDocumentError] = []
     try:
         # All at once: half of the time that it takes one by one.
-        members = [{**stored, "position": position} for position, stored in placed]
-        messages = _MESSAGES.validate_python(members, strict=True, extra="ignore")
+        messages = _MESSAGES.validate_python([stored for _, stored in placed], strict=True, extra="ignore")
     except UNREADABLE:
-        messages, errors = _one_by_one(placed)
-    else:
-        errors = []
-    for message in messages:
-        if message.updated_at is None:
-            # Stored once it differs: to read a time is a fifth of the cost of a message.
-            message.__dict__["updated_at"] = message.created_at
+        messages, placed, errors = _one_by_one(placed)
+    for (position, _), message in zip(placed, messages, strict=True):
+        # To copy each document for these two members would take a tenth of the time of all.
+        members = message.__dict__
+        members["position"] = position
+        if members["updated_at"] is None:
+            members["updated_at"] = members["created_at"]
     return messages, errors
 
 
 def _one_by_one(
     placed: Sequence[tuple[int | None, Raw]],
-) -> tuple[list[Message], list[InvalidDocumentError]]:
-    messages: list[Message] = []
-    errors: list[InvalidDocumentError] = []
+) -> tuple[list[Message], list[tuple[int | None, Raw]], list[InvalidDocumentError]]:
+    """Return the readable messages with their positions, and errors for the others."""
+    messages, readable, errors = [], [], []
     for position, stored in placed:
         try:
-            members = {**stored, "position": position}
-            messages.append(Message.model_validate(members, strict=True, extra="ignore"))
+            messages.append(Message.model_validate(stored, strict=True, extra="ignore"))
+            readable.append((position, stored))
         except UNREADABLE as error:
             known = stored.get("id") if isinstance(stored, dict) else None
             errors.append(InvalidDocumentError("message", str(known), fields_of(error)))
-    return messages, errors
+    return messages, readable, errors
 
 
 def _members_of_session(raw: Raw) -> Raw:
