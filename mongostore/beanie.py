@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from beanie import Document, init_beanie
 from beanie.odm.fields import ExpressionField
@@ -118,7 +118,7 @@ class ReadOnly(BaseModel):
     that binding.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
     VERBS: ClassVar[str]
     THERE: ClassVar[Raw] = {}
 
@@ -290,11 +290,11 @@ class _Bound(Generic[D]):
 class Documents:
     """Document classes bound to the collections of one store."""
 
-    Session = _Bound(Session)
-    Room = _Bound(Room)
-    Event = _Bound(Event)
-    Thread = _Bound(Thread)
-    ThreadMessage = _Bound(ThreadMessage)
+    Session: Final = _Bound(Session)
+    Room: Final = _Bound(Room)
+    Event: Final = _Bound(Event)
+    Thread: Final = _Bound(Thread)
+    ThreadMessage: Final = _Bound(ThreadMessage)
 
     def __init__(self, collection: Callable[[str], Any]) -> None:
         self.collection = collection
