@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
 from mongostore.documents.stored import Stored, reader
@@ -14,4 +16,4 @@ class StoredKey(ApiKey, Stored):
     secret_hash: bytes = Field(repr=False)
 
 
-to_key = reader(ApiKey, "key")
+to_key: Final = reader(ApiKey, "key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -48,12 +49,12 @@ class StoredLease(BaseModel):
     renewals: int = 0
 
 
-to_task = reader(Task, "task")
-to_stored_task = writer(Task, "task")
-to_observation = reader(Observation, "observation")
-to_stored_observation = writer(Observation, "observation")
-to_delivery = reader(VoiceDelivery, "voice delivery")
-to_stored_delivery = writer(
+to_task: Final = reader(Task, "task")
+to_stored_task: Final = writer(Task, "task")
+to_observation: Final = reader(Observation, "observation")
+to_stored_observation: Final = writer(Observation, "observation")
+to_delivery: Final = reader(VoiceDelivery, "voice delivery")
+to_stored_delivery: Final = writer(
     VoiceDelivery,
     "voice delivery",
     "key",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel
 
 from mongostore.documents.rooms import key_of
@@ -34,17 +36,17 @@ class StoredRequest(VerificationRequest, Stored):
     token: str
 
 
-to_identity = reader(Identity, "identity")
-to_stored_identity = writer(Identity, "identity")
-to_verification = reader(Verification, "verification")
-to_stored_verification = writer(
+to_identity: Final = reader(Identity, "identity")
+to_stored_identity: Final = writer(Identity, "identity")
+to_verification: Final = reader(Verification, "verification")
+to_stored_verification: Final = writer(
     Verification,
     "verification",
     "identity_id",
     more=lambda verification, stored: {"_id": key_of(stored["identity_id"], stored["organization_id"])},
 )
-to_request = reader(VerificationRequest, "request")
-to_stored_request = writer(VerificationRequest, "request")
+to_request: Final = reader(VerificationRequest, "request")
+to_stored_request: Final = writer(VerificationRequest, "request")
 
 
 def address_key(channel_type: str, address: str, organization_id: str | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ A key of two parts is a document, whose order counts: `key_of` makes it.
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from pydantic import Field
 
@@ -68,10 +69,10 @@ class StoredRoomParticipant(RoomParticipant, Stored):
     routes: list[str]
 
 
-to_room = reader(Room, "room")
-to_event = reader(Event, "event")
-to_binding = reader(Binding, "binding", "channel_id")
-to_participant = reader(RoomParticipant, "participant", "participant_id")
+to_room: Final = reader(Room, "room")
+to_event: Final = reader(Event, "event")
+to_binding: Final = reader(Binding, "binding", "channel_id")
+to_participant: Final = reader(RoomParticipant, "participant", "participant_id")
 
 
 def key_of(first: str, second: str) -> dict[str, str]:
@@ -160,7 +161,7 @@ def _routes(participant: RoomParticipant, stored: Raw) -> Raw:
     return {"routes": [route_name(channel, name) for channel in stored["channel_ids"] for name in names]}
 
 
-to_stored_binding = writer(
+to_stored_binding: Final = writer(
     Binding, "binding", "channel_id", more=lambda binding, stored: {"names": binding_names(binding)}
 )
-to_stored_participant = writer(RoomParticipant, "participant", "participant_id", more=_routes)
+to_stored_participant: Final = writer(RoomParticipant, "participant", "participant_id", more=_routes)

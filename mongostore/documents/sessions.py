@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field, TypeAdapter
 
@@ -204,7 +204,7 @@ def _members_of_session(raw: Raw) -> Raw:
     }
 
 
-to_session = reader(Session, "session", prepare=_members_of_session)
+to_session: Final = reader(Session, "session", prepare=_members_of_session)
 
 
 def to_stored_turn(path: str, participant: str, turn: ChatTurn, message_id: str, now: int) -> Raw:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
@@ -77,11 +77,11 @@ def feedback_of(raw: Raw) -> Raw:
     return {"feedback": to_feedback(raw)} if raw.get("feedback") else {}
 
 
-to_user = reader(User, "user")
-to_thread = reader(Thread, "thread")
-to_thread_message = reader(ThreadMessage, "message", prepare=feedback_of)
-to_element = reader(Element, "element")
-to_stored_element = writer(Element, "element")
+to_user: Final = reader(User, "user")
+to_thread: Final = reader(Thread, "thread")
+to_thread_message: Final = reader(ThreadMessage, "message", prepare=feedback_of)
+to_element: Final = reader(Element, "element")
+to_stored_element: Final = writer(Element, "element")
 
 
 def to_stored_thread_member(name: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ import builtins
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -68,11 +68,11 @@ class AsyncThreads(Repository):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.messages = AsyncThreadMessages(connection)
-        self.elements = AsyncThreadElements(connection)
-        self.feedback = AsyncThreadFeedback(connection)
-        self.files = AsyncFiles(connection)
-        self.users = AsyncUsers(connection)
+        self.messages: Final = AsyncThreadMessages(connection)
+        self.elements: Final = AsyncThreadElements(connection)
+        self.feedback: Final = AsyncThreadFeedback(connection)
+        self.files: Final = AsyncFiles(connection)
+        self.users: Final = AsyncUsers(connection)
 
     @writes
     async def create(self, thread_id: str | None = None, **members: Unpack[ThreadUpdate]) -> Thread:
