@@ -208,7 +208,7 @@ class _RoomMembers(models.Room, ReadOnly):
 
 
 class _EventMembers(models.Event, ReadOnly):
-    VERBS: ClassVar[str] = "store.events"
+    VERBS: ClassVar[str] = "store.rooms.events"
 
 
 class _ThreadMembers(models.Thread, ReadOnly):
