@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from mongostore import (
 )
 from mongostore.beanie import DOCUMENTS, Projection, Session, SessionSummary, Time, to_micros
 from mongostore.models import ChatTurn
+from mongostore.repositories import Repository
 
 pytestmark = pytest.mark.smoke
 ODD = {"a.b": {"$set": 2**40}, "": [2**70, "\ud800"]}
@@ -287,12 +289,14 @@ async def test_every_way_to_write_is_refused_with_a_pointer_to_the_store(
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.__name__)
-async def test_the_collection_of_each_document_is_only_read(
+async def test_the_collection_of_each_document_is_only_read_and_points_to_a_part_of_the_store(
     store: AsyncMongoStore, document: type[Document]
 ) -> None:
     bound = getattr(store.documents, document.__name__)
-    with pytest.raises(UnsupportedError, match=r"use store(\.\w+)+$"):
+    with pytest.raises(UnsupportedError, match=r"use store\.[\w.]+$") as refused:
         bound.get_pymongo_collection().drop()
+    path = str(refused.value).rpartition("use store.")[2]
+    assert isinstance(attrgetter(path)(store), Repository)
 
 
 def test_the_documents_are_named_as_the_members_of_a_store() -> None:
