@@ -28,7 +28,7 @@ from mongostore.repositories.rooms import (
     VerificationRepository,
     VoiceDeliveryRepository,
 )
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import AsyncSessions
 from mongostore.repositories.threads import (
     ElementRepository,
     FileRepository,
@@ -80,7 +80,7 @@ class AsyncMongoStore:
         )
         self._connection = Connection(self._engine, self._settings.timeout)
         self._opening = asyncio.Lock()
-        self.sessions = SessionRepository(self._connection)
+        self.sessions = AsyncSessions(self._connection)
         self.rooms = RoomRepository(self._connection)
         self.events = EventRepository(self._connection)
         self.bindings = BindingRepository(self._connection)

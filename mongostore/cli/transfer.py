@@ -17,7 +17,7 @@ from mongostore.cli.importer import Importer, Tally
 from mongostore.cli.lines import message_members, session_members, write_line
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
 from mongostore.models import Session
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import AsyncSessions
 
 _STDIO = Path("-")
 
@@ -143,13 +143,13 @@ async def _export(
 
 
 async def _lines_of(
-    sessions: SessionRepository, session: Session, one_a_line: bool
+    sessions: AsyncSessions, session: Session, one_a_line: bool
 ) -> AsyncIterator[tuple[bytes, int]]:
     """Yield the lines of a session, each with the number of messages in it."""
     head = session_members(session)
     if session.has_context:
-        head["context"] = await sessions.get_context(session.id)
-    messages = sessions.iter_messages(session.id)
+        head["context"] = await sessions.context.get(session.id)
+    messages = sessions.messages.iter(session.id)
     if not one_a_line:
         members = [message_members(message) async for message in messages]
         yield write_line({**head, "messages": members}), len(members)

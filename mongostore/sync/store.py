@@ -15,6 +15,7 @@ from mongostore.errors import NotOpenError
 from mongostore.portal import Portal, mirror
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
+    Sessions,
     SyncBindingRepository,
     SyncElementRepository,
     SyncEventRepository,
@@ -26,7 +27,6 @@ from mongostore.sync.twins import (
     SyncParticipantRepository,
     SyncReadMarkerRepository,
     SyncRoomRepository,
-    SyncSessionRepository,
     SyncTaskRepository,
     SyncThreadMessageRepository,
     SyncThreadRepository,
@@ -68,7 +68,7 @@ class MongoStore:
         self._lock = threading.Lock()
         self._is_forked = False
         _stores.add(self)
-        self.sessions = SyncSessionRepository(self, lambda core: core.sessions)
+        self.sessions = Sessions(self, lambda core: core.sessions)
         self.rooms = SyncRoomRepository(self, lambda core: core.rooms)
         self.events = SyncEventRepository(self, lambda core: core.events)
         self.bindings = SyncBindingRepository(self, lambda core: core.bindings)

@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
 from uuid import uuid4
@@ -44,10 +45,10 @@ from mongostore import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.repositories import Repository
 from mongostore.values import from_token, to_token
 from tests.contract.furnishing import altered
 from tests.contract.oddities import BOTTOMLESS, Loud
+from tests.contract.wire import repositories_of
 
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
 NEIGHBOUR = "neighbour"
@@ -118,14 +119,14 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
     for s in ("", "2"):
         session = n.session + s
         await store.sessions.create(session, user_id=n.user, name=n.text, participants=[n.participant])
-        await store.sessions.append_message(session, Message(id=n.message, role="user", **say))
-        await store.sessions.append_chat_turns(
+        await store.sessions.messages.append(session, Message(id=n.message, role="user", **say))
+        await store.sessions.turns.append_many(
             session, n.participant, [ChatTurn(role="user", content=n.text)]
         )
-        await store.sessions.append_chat_turns(
+        await store.sessions.turns.append_many(
             session, n.participant, [ChatTurn(role="user", content=n.text)]
         )
-        await store.sessions.set_context(session, n.text)
+        await store.sessions.context.set(session, n.text)
         await store.rooms.create(
             Room(
                 id=n.room + s,
@@ -231,13 +232,13 @@ OF_THREAD = {
 
 # How each verb is called about what is one's own: with what it needs, and with what else it takes.
 CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
-    "sessions.append_chat_turns": lambda n: ({**place(n), "turns": [ChatTurn(role="user")]}, {}),
-    "sessions.append_message": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
-    "sessions.append_messages": lambda n: ({"session_id": n.session, "messages": [message(n)]}, {}),
-    "sessions.bind_participant": lambda n: (place(n), {}),
-    "sessions.conversations": lambda n: ({"session_id": n.session}, {}),
+    "sessions.turns.append_many": lambda n: ({**place(n), "turns": [ChatTurn(role="user")]}, {}),
+    "sessions.messages.append": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
+    "sessions.messages.append_many": lambda n: ({"session_id": n.session, "messages": [message(n)]}, {}),
+    "sessions.participants.ensure": lambda n: (place(n), {}),
+    "sessions.messages.list_conversations": lambda n: ({"session_id": n.session}, {}),
     "sessions.count": lambda n: ({"user_id": n.user}, {"deleted": None}),
-    "sessions.count_messages": lambda n: ({"session_id": n.session}, {}),
+    "sessions.messages.count": lambda n: ({"session_id": n.session}, {}),
     "sessions.create": lambda n: (
         {"session_id": n.new},
         {
@@ -245,43 +246,47 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
             **MARKS,
         },
     ),
-    "sessions.delete": lambda n: ({"session_id": n.new}, {}),
-    "sessions.delete_context": lambda n: ({"session_id": n.session}, {}),
-    "sessions.delete_message": lambda n: ({"session_id": n.session, "message_id": n.new}, {}),
-    "sessions.delete_messages": lambda n: ({"session_id": n.session}, {"message_ids": []}),
+    "sessions.soft_delete": lambda n: ({"session_id": n.new}, {}),
+    "sessions.context.delete": lambda n: ({"session_id": n.session}, {}),
+    "sessions.messages.delete": lambda n: ({"session_id": n.session, "message_id": n.new}, {}),
+    "sessions.messages.delete_many": lambda n: ({"session_id": n.session, "message_ids": []}, {}),
+    "sessions.messages.truncate": lambda n: ({"session_id": n.new}, {}),
     "sessions.exists": lambda n: ({"session_id": n.session}, {}),
     "sessions.find": lambda n: ({"session_id": n.session}, {}),
     "sessions.get": lambda n: ({"session_id": n.session}, {}),
-    "sessions.get_context": lambda n: ({"session_id": n.session}, {}),
-    "sessions.get_message": lambda n: ({"session_id": n.session, "message_id": n.message}, {}),
+    "sessions.context.get": lambda n: ({"session_id": n.session}, {}),
+    "sessions.messages.get": lambda n: ({"session_id": n.session, "message_id": n.message}, {}),
     "sessions.in_namespace": lambda n: ({"namespace": n.namespace}, {}),
-    "sessions.integrate": lambda n: ({"session_id": n.session, "integrator": counted}, {"executor": None}),
+    "sessions.turns.integrate": lambda n: (
+        {"session_id": n.session, "integrator": counted},
+        {"executor": None},
+    ),
     "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None}),
-    "sessions.iter_chat_turns": lambda n: (place(n), {}),
-    "sessions.iter_messages": lambda n: ({"session_id": n.session}, {"conversation_id": ""}),
-    "sessions.layout": lambda n: ({"session_id": n.session}, {}),
+    "sessions.turns.iter": lambda n: (place(n), {}),
+    "sessions.messages.iter": lambda n: ({"session_id": n.session}, {"conversation_id": ""}),
+    "sessions.describe_storage": lambda n: ({"session_id": n.session}, {}),
     "sessions.list": lambda n: ({"user_id": n.user}, {"deleted": None, "oldest": True, **PAGED}),
-    "sessions.list_chat_turns": lambda n: (place(n), {"after": 0, "limit": 1}),
-    "sessions.list_messages": lambda n: (
+    "sessions.turns.list": lambda n: (place(n), {"after": 0, "limit": 1}),
+    "sessions.messages.list": lambda n: (
         {"session_id": n.session},
         {"limit": 1, "newest": True, "before": 0, "after": 0, "conversation_id": ""},
     ),
-    "sessions.list_participants": lambda n: ({"session_id": n.session}, {}),
-    "sessions.purge": lambda n: ({"session_id": n.new}, {}),
-    "sessions.restore": lambda n: ({"session_id": n.session}, {}),
-    "sessions.set_context": lambda n: ({"session_id": n.session, "context": n.text}, {}),
+    "sessions.participants.list": lambda n: ({"session_id": n.session}, {}),
+    "sessions.delete": lambda n: ({"session_id": n.new}, {}),
+    "sessions.undelete": lambda n: ({"session_id": n.session}, {}),
+    "sessions.context.set": lambda n: ({"session_id": n.session, "context": n.text}, {}),
     "sessions.truncate": lambda n: ({"session_id": n.new}, {}),
-    "sessions.unbind_participant": lambda n: ({**place(n), "participant": n.new}, {}),
+    "sessions.participants.delete": lambda n: ({**place(n), "participant": n.new}, {}),
     "sessions.update": lambda n: (
         {"session_id": n.session},
         {"revision": 1, "user_id": "", "name": "", "description": "", **MARKS},
     ),
-    "sessions.update_message": lambda n: (
+    "sessions.messages.update": lambda n: (
         {"session_id": n.session, "message_id": n.message},
         {"conversation_id": "", "role": "", "content": "", **MARKS},
     ),
-    "sessions.upsert_message": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
-    "sessions.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
+    "sessions.messages.upsert": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
+    "sessions.messages.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
     "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
     "rooms.context": lambda n: ({"room_id": n.room}, {}),
     "rooms.count": lambda n: ({"where": OF_ORG(n)}, {"metadata": {}}),
@@ -458,7 +463,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "keys.verify": lambda n: ({"token": n.new}, {}),
 }
 # What is code, and no more than called.
-CODE = {"sessions.integrate": {"integrator", "executor"}}
+CODE = {"sessions.turns.integrate": {"integrator", "executor"}}
 # Verbs that show to whoever may call them what belongs to everybody.
 OF_ALL = {"keys.list"}
 # A token that is none is as good as an unknown one.
@@ -466,12 +471,11 @@ LENIENT = {("keys.verify", "token")}
 # Refused, if only by the driver or the server and in their words for it.
 EVERY_VERB = [
     f"{kind}.{name}"
-    for kind, repository in vars(AsyncMongoStore("mongomock://")).items()
-    if isinstance(repository, Repository)
+    for kind, repository in repositories_of(AsyncMongoStore("mongomock://")).items()
     for name, _ in inspect.getmembers(type(repository), inspect.isfunction)
     if not name.startswith("_")
 ]
-KINDS = list(dict.fromkeys(verb.partition(".")[0] for verb in EVERY_VERB))
+KINDS = list(dict.fromkeys(verb.rpartition(".")[0] for verb in EVERY_VERB))
 
 
 def hints_of(verb: Any) -> dict[str, Any]:
@@ -573,8 +577,7 @@ def shown(value: Any) -> str:
 
 async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator[tuple[str, Any, Any, Any]]:
     """Call a verb with each payload in the place of each argument, and yield what becomes of it."""
-    kind, _, name = verb.partition(".")
-    call = getattr(getattr(store, kind), name)
+    call = attrgetter(verb)(store)
     required, optional = CALLS[verb](n)
     for parameter, hint in hints_of(call).items():
         if parameter in CODE.get(verb, ()):
@@ -582,7 +585,7 @@ async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator
         payloads = list(in_place_of({**required, **optional}[parameter], hint))
         if parameter in ("cursor", "after", "before"):
             page = await call(**required, limit=1) if "limit" in optional else None
-            payloads += forged(page and page.next_cursor)
+            payloads += forged(None if page is None else page.next_cursor)
         for payload in payloads:
             arguments = {**CALLS[verb](n)[0], parameter: payload}
             yield parameter, payload, hint, await outcome_of(call, arguments)
@@ -592,10 +595,9 @@ def test_every_parameter_of_every_verb_is_called() -> None:
     assert set(CALLS) == set(EVERY_VERB)
     store = AsyncMongoStore("mongomock://")
     for verb, given in CALLS.items():
-        kind, _, name = verb.partition(".")
         required, optional = given(Names("x"))
         assert not required.keys() & optional.keys()
-        assert {*required, *optional} == set(hints_of(getattr(getattr(store, kind), name))), verb
+        assert {*required, *optional} == set(hints_of(attrgetter(verb)(store))), verb
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -607,7 +609,7 @@ async def test_nothing_in_the_place_of_an_argument_reaches_what_is_anothers(
     await furnish(store, me := Names("caller"))
     wrong = []
     for verb in EVERY_VERB:
-        if verb.startswith(f"{kind}."):
+        if verb.rpartition(".")[0] == kind:
             async for parameter, payload, hint, outcome in attempts(store, verb, me):
                 if reason := judged(verb, parameter, payload, hint, outcome):
                     wrong.append(f"{verb}({parameter}={shown(payload)}) {reason}")

@@ -44,7 +44,7 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
                 raise ValueError
             return [turn.content for turn in turns]
 
-        await sessions.integrate(session_id, integrator)
+        await sessions.turns.integrate(session_id, integrator)
         for name, one in bound.items():
             new = {n: text for n, text in one.turns.items() if n > (one.marker or 0)}
             if new and name != failing:
@@ -58,34 +58,34 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
                 new = [f"{name}{next(texts)}" for _ in range(amount)]
                 if one is None:
                     with pytest.raises(NotFoundError):
-                        await sessions.append_chat_turns(session_id, name, said(*new))
+                        await sessions.turns.append_many(session_id, name, said(*new))
                     continue
                 one.turns |= {one.count + i: text for i, text in enumerate(new, 1)}
                 one.count += amount
-                assert await sessions.append_chat_turns(session_id, name, said(*new)) == one.count
+                assert await sessions.turns.append_many(session_id, name, said(*new)) == one.count
             case "say":
                 said_now = [
                     Message(role="user", conversation_id=name, content="plain") for _ in range(amount)
                 ]
-                await sessions.append_messages(session_id, said_now)
+                await sessions.messages.append_many(session_id, said_now)
                 plain += amount
             case "bind":
-                assert await sessions.bind_participant(session_id, name) is (one is None)
+                assert await sessions.participants.ensure(session_id, name) is (one is None)
                 bound.setdefault(name, Imagined())
             case "unbind":
-                assert await sessions.unbind_participant(session_id, name) is (one is not None)
+                assert await sessions.participants.delete(session_id, name) is (one is not None)
                 bound.pop(name, None)
             case "drop" if one and amount in one.turns:
                 [gone] = [
-                    m.id async for m in sessions.iter_messages(session_id) if m.content == one.turns[amount]
+                    m.id async for m in sessions.messages.iter(session_id) if m.content == one.turns[amount]
                 ]
-                assert await sessions.delete_message(session_id, gone)
+                assert await sessions.messages.delete(session_id, gone)
                 del one.turns[amount]
             case "truncate":
                 await sessions.truncate(session_id)
                 bound, plain = {name: Imagined() for name in bound}, 0
             case "empty":
-                await sessions.delete_messages(session_id)
+                await sessions.messages.truncate(session_id)
                 plain = 0
                 for one in bound.values():
                     one.turns = {}
@@ -97,12 +97,12 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
             for p in session.participants
         ] == [(name, one.count, one.insights, one.marker) for name, one in bound.items()]
         assert session.count == plain + sum(len(one.turns) for one in bound.values())
-        newest = (await sessions.list_messages(session_id, newest=True, limit=1)).items
+        newest = (await sessions.messages.list(session_id, newest=True, limit=1)).items
         assert (session.last and session.last.id) == (newest[0].id if newest else None)
         for name, one in bound.items():
-            turns = {turn.number: turn.content async for turn in sessions.iter_chat_turns(session_id, name)}
+            turns = {turn.number: turn.content async for turn in sessions.turns.iter(session_id, name)}
             assert turns == one.turns
-            page = await sessions.list_chat_turns(session_id, name, after=3, limit=5)
+            page = await sessions.turns.list(session_id, name, after=3, limit=5)
             assert [turn.number for turn in page.items] == [n for n in one.turns if n > 3][:5]
 
 

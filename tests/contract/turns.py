@@ -16,5 +16,5 @@ def insights_of(participant: str, turns: Any) -> list[Any]:
 
 
 async def contents(store: AsyncMongoStore, participant: str, session_id: str = "s") -> list[tuple[int, Any]]:
-    turns = store.sessions.iter_chat_turns(session_id, participant)
+    turns = store.sessions.turns.iter(session_id, participant)
     return [(turn.number or 0, turn.content) async for turn in turns]

@@ -16,6 +16,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from mongostore import AsyncMongoStore
 from mongostore.engines.mongo import MongoEngine
 from mongostore.indexing import load_indexes
+from mongostore.repositories import Repository
 
 QUERIES = {"find", "aggregate", "count", "distinct", "update", "delete", "findAndModify"}
 UNEXPLAINED = {"$changeStream", "$listSearchIndexes"}
@@ -103,24 +104,37 @@ class Case:
 
 @dataclass
 class Verbs:
-    """Passes calls on to a repository and notes the verbs that were asked for."""
+    """Passes calls on to a repository and its parts, and notes the verbs that were asked for."""
 
     repository: Any
     names: set[str] = field(default_factory=set)
+    path: str = ""
 
     def __getattr__(self, name: str) -> Any:
-        self.names.add(name)
-        return getattr(self.repository, name)
+        member = getattr(self.repository, name)
+        if isinstance(member, Repository):
+            return Verbs(member, self.names, f"{self.path}{name}.")
+        self.names.add(f"{self.path}{name}")
+        return member
 
 
 def verbs_of(repository: type) -> set[str]:
-    """Return the names of the public verbs of a repository."""
+    """Return the names of the public verbs of a repository, without those of its parts."""
     return {
         name
         for name, member in inspect.getmembers(repository)
         if not name.startswith("_")
         and (inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member))
     }
+
+
+def repositories_of(holder: object, path: str = "") -> dict[str, Repository]:
+    """Return the repositories that a store or a repository holds, and their parts, by dotted names."""
+    found: dict[str, Repository] = {}
+    for name, member in vars(holder).items():
+        if isinstance(member, Repository) and not name.startswith("_"):
+            found |= {f"{path}{name}": member, **repositories_of(member, f"{path}{name}.")}
+    return found
 
 
 def nested(plan: Any, name: str) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoSt
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.repositories import Connection, Repository, step
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, verbs_of
+from tests.contract.wire import Case, repositories_of, verbs_of
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
 from tests.faults.limits import Limit
@@ -48,17 +48,17 @@ async def consumed(items: AsyncIterator[Any]) -> None:
 
 # What the tables of costs leave out: the second step of what they call, and what has no table.
 MORE = [
-    Case("watch", 1, lambda s: consumed(s.sessions.watch("s"))),
+    Case("watch", 1, lambda s: consumed(s.sessions.messages.watch("s"))),
     Case("watch events", 1, lambda s: consumed(s.events.watch("r"))),
     Case("renew", 1, lambda s: s.leases.renew(Lease("l", "o", 1, 60.0))),
     Case("release", 1, lambda s: s.leases.release("l", "o")),
-    Case("bind", 1, lambda s: s.sessions.bind_participant("s", "p")),
-    Case("unbind", 1, lambda s: s.sessions.unbind_participant("s", "p")),
-    Case("list participants", 1, lambda s: s.sessions.list_participants("s")),
-    Case("append turns", 1, lambda s: s.sessions.append_chat_turns("s", "p", [ChatTurn(role="user")])),
-    Case("list turns", 1, lambda s: s.sessions.list_chat_turns("s", "p")),
-    Case("iterate over turns", 1, lambda s: consumed(s.sessions.iter_chat_turns("s", "p"))),
-    Case("integrate", 1, lambda s: s.sessions.integrate("s", lambda participant, turns: [])),
+    Case("bind", 1, lambda s: s.sessions.participants.ensure("s", "p")),
+    Case("unbind", 1, lambda s: s.sessions.participants.delete("s", "p")),
+    Case("list participants", 1, lambda s: s.sessions.participants.list("s")),
+    Case("append turns", 1, lambda s: s.sessions.turns.append_many("s", "p", [ChatTurn(role="user")])),
+    Case("list turns", 1, lambda s: s.sessions.turns.list("s", "p")),
+    Case("iterate over turns", 1, lambda s: consumed(s.sessions.turns.iter("s", "p"))),
+    Case("integrate", 1, lambda s: s.sessions.turns.integrate("s", lambda participant, turns: [])),
 ]
 # Those that watch also write beside it, and what comes late waits for what was before it.
 LEFT_OUT = {"watch", "late"}
@@ -87,6 +87,8 @@ class Timed:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._repository, name)
+        if isinstance(member, Repository):
+            return Timed(f"{self._kind}.{name}", member, self._outcomes)
         if inspect.isasyncgenfunction(member):
             return lambda *args, **kwargs: self._items(name, member(*args, **kwargs))
         if inspect.iscoroutinefunction(member):
@@ -110,10 +112,6 @@ class Timed:
                     yield await self._call(name, anext(opened))
                 except StopAsyncIteration:
                     return
-
-
-def repositories(store: AsyncMongoStore) -> dict[str, Repository]:
-    return {name: value for name, value in vars(store).items() if isinstance(value, Repository)}
 
 
 def calls(timed: dict[str, Timed]) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
@@ -142,7 +140,7 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
         words: Of which each error has one.
         mostly: What most of them say; of a call that waited behind another one nothing is known but the time.
     """
-    outcomes, of_store = list[Outcome](), repositories(store)
+    outcomes, of_store = list[Outcome](), repositories_of(store)
     timed = {kind: Timed(kind, repository, outcomes) for kind, repository in of_store.items()}
     turns = asyncio.Semaphore(AT_ONCE)
 
@@ -397,7 +395,7 @@ async def test_a_blocking_call_ends_in_time_too(alone: Cluster) -> None:
         try:
             limit = Limit(TIMEOUT + GRACE)
             with pytest.raises(UnavailableError, match="no answer in time"):
-                await asyncio.to_thread(store.sessions.append_message, "s", Message(role="user"))
+                await asyncio.to_thread(store.sessions.messages.append, "s", Message(role="user"))
             limit.check()
         finally:
             member.send(SIGCONT)

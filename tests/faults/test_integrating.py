@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from subprocess import Popen
 from typing import Any
 
 import pytest
 
 from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Session
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import AsyncSessions
 
 pytestmark = pytest.mark.server
 
@@ -80,10 +81,10 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
     async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[list[object]]:
         return [[turn.number, turn.content] for turn in turns]
 
-    session = (await sessions.integrate("s", insights_of)).session
+    session = (await sessions.turns.integrate("s", insights_of)).session
     check_view(session)
     for one in session.participants:
-        turns = [turn async for turn in sessions.iter_chat_turns("s", one.participant)]
+        turns = [turn async for turn in sessions.turns.iter("s", one.participant)]
         assert [turn.number for turn in turns] == [*range(1, len(turns) + 1)]
         assert one.chat_turn_count == one.last_integration_turn == len(turns)
         assert one.insights == [[turn.number, turn.content] for turn in turns]
@@ -127,18 +128,18 @@ async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
             if change == "truncate":
                 await sessions.truncate("s")
             else:
-                assert await sessions.unbind_participant("s", "a")
-                assert await sessions.bind_participant("s", "a")
+                assert await sessions.participants.delete("s", "a")
+                assert await sessions.participants.ensure("s", "a")
         await asyncio.sleep(0.02)
     for process, task in zip(processes, running, strict=True):
         await heard(process, task)
     assert begun > 2
     session = await sessions.get("s")
     check_view(session)
-    messages = [message async for message in sessions.iter_messages("s")]
+    messages = [message async for message in sessions.messages.iter("s")]
     assert session.count == len(messages) == sum(one.chat_turn_count for one in session.participants)
     for one in session.participants:
-        turns = [turn async for turn in sessions.iter_chat_turns("s", one.participant)]
+        turns = [turn async for turn in sessions.turns.iter("s", one.participant)]
         assert [turn.number for turn in turns] == [*range(1, one.chat_turn_count + 1)]
         assert one.insights == [[turn.number, turn.content] for turn in turns[: one.last_integration_turn]]
         mine = [message.number for message in messages if message.conversation_id == one.participant]
@@ -155,44 +156,44 @@ async def test_participants_need_no_transactions(standalone_uri: str, database: 
     async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
         return [turn.content for turn in turns]
 
-    async def take_part(sessions: SessionRepository, n: int) -> None:
+    async def take_part(sessions: AsyncSessions, n: int) -> None:
         for part in range(10):
             turns = [ChatTurn(role="user", content=f"{n}.{part}.{i}") for i in range(3)]
-            await sessions.append_chat_turns("s", "ab"[part % 2], turns)
-            await sessions.integrate("s", insights_of)
+            await sessions.turns.append_many("s", "ab"[part % 2], turns)
+            await sessions.turns.integrate("s", insights_of)
 
     async with AsyncMongoStore(standalone_uri, database, transactions="off") as store:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
-        assert sum(await asyncio.gather(*(sessions.bind_participant("s", "b") for _ in range(5)))) == 1
+        assert sum(await asyncio.gather(*(sessions.participants.ensure("s", "b") for _ in range(5)))) == 1
         await asyncio.gather(*(take_part(sessions, n) for n in range(10)))
-        for one in await sessions.list_participants("s"):
-            turns = [turn async for turn in sessions.iter_chat_turns("s", one.participant)]
+        for one in await sessions.participants.list("s"):
+            turns = [turn async for turn in sessions.turns.iter("s", one.participant)]
             assert [turn.number for turn in turns] == [*range(1, 151)]
             assert one.insights == [turn.content for turn in turns]
             assert one.chat_turn_count == one.last_integration_turn == 150
-        assert await sessions.unbind_participant("s", "a")
-        assert await sessions.count_messages("s") == 150
+        assert await sessions.participants.delete("s", "a")
+        assert await sessions.messages.count("s") == 150
         assert (await sessions.truncate("s")).participants[0].chat_turn_count == 0
         await store.engine.database.client.drop_database(database)
 
 
-@pytest.mark.parametrize("verb", ["delete", "restore", "bind_participant", "unbind_participant"])
+@pytest.mark.parametrize("verb", ["soft_delete", "undelete", "participants.ensure", "participants.delete"])
 async def test_of_parallel_calls_that_are_all_tried_again_one_did_it(
     faults: Any, server_uri: str, database: str, verb: str
 ) -> None:
-    await faults.store.sessions.create("s", participants=["a"] if verb == "unbind_participant" else [])
-    if verb == "restore":
-        await faults.store.sessions.delete("s")
-    command = "findAndModify" if verb == "restore" else "update"
-    arguments = ["s", "a"] if verb.endswith("participant") else ["s"]
+    await faults.store.sessions.create("s", participants=["a"] if verb == "participants.delete" else [])
+    if verb == "undelete":
+        await faults.store.sessions.soft_delete("s")
+    command = "findAndModify" if verb == "undelete" else "update"
+    arguments = ["s", "a"] if verb.startswith("participants") else ["s"]
     # The driver's own second try would make it good where nobody sees it.
     separator = "&" if "?" in server_uri else "/?"
     uri = f"{server_uri}{separator}appName={database}&retryWrites=false&heartbeatFrequencyMS=500"
     async with AsyncMongoStore(uri, database) as store:
         # Carried out, but answered by what says nothing about that.
         await faults.fail([command], 6, writeConcernError={"code": 91, "errmsg": "gone"})
-        calls = (getattr(store.sessions, verb)(*arguments) for _ in range(6))
+        calls = (attrgetter(verb)(store.sessions)(*arguments) for _ in range(6))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     did = [one for one in outcomes if one is not False and not isinstance(one, ConflictError)]
     assert len(did) == 1, outcomes

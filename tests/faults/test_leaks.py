@@ -36,9 +36,9 @@ from mongostore import (
     UnavailableError,
 )
 from mongostore.cli import app as cli
-from mongostore.repositories import Repository
 from mongostore.servers.problems import speak_problems
 from mongostore.settings import Settings
+from tests.contract.wire import repositories_of
 from tests.faults.deployments import SECRET, Cluster, cluster, free_port, with_options
 from tests.servers.parts import client
 
@@ -128,9 +128,9 @@ def said(**members: Any) -> Message:
 
 async def talk(store: AsyncMongoStore) -> None:
     """Say what nobody else should hear."""
-    await store.sessions.purge("s")
+    await store.sessions.delete("s")
     await store.sessions.create("s", name=TEXT, description=TEXT, data={"k": TEXT}, metadata={"k": TEXT})
-    await store.sessions.append_message("s", said())
+    await store.sessions.messages.append("s", said())
 
 
 @asynccontextmanager
@@ -169,7 +169,7 @@ async def nobody_there(secret: Cluster) -> None:
 async def no_right(secret: Cluster) -> None:
     uri = secret.uri_of(f"reader:{SECRET}@")
     async with AsyncMongoStore(uri, DATABASE, ensure_indexes=False) as store:
-        await store.sessions.append_message("s", said(id="n"))
+        await store.sessions.messages.append("s", said(id="n"))
 
 
 async def duplicate_id(secret: Cluster) -> None:
@@ -196,7 +196,7 @@ async def duplicate_address(secret: Cluster) -> None:
 async def other_content(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
-        await store.sessions.append_message("s", said(content=[TEXT, TEXT]))
+        await store.sessions.messages.append("s", said(content=[TEXT, TEXT]))
 
 
 async def not_valid(secret: Cluster) -> None:
@@ -209,7 +209,7 @@ async def not_valid(secret: Cluster) -> None:
 async def too_large(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
-        await store.sessions.append_message("s", said(id="n", data={"k": TEXT * 1_200_000}))
+        await store.sessions.messages.append("s", said(id="n", data={"k": TEXT * 1_200_000}))
 
 
 async def no_json(secret: Cluster) -> None:
@@ -233,21 +233,21 @@ async def not_readable_message(secret: Cluster) -> None:
         await talk(store)
         change = {"$set": {"messages.0.role": {"k": TEXT}}}
         await store.engine.database.sessions.update_one({"session_id": "s"}, change)
-        await store.sessions.get_message("s", "m")
+        await store.sessions.messages.get("s", "m")
 
 
 async def no_answer(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
         async with failing(secret, blockConnection=True, blockTimeMS=2000):
-            await store.sessions.append_message("s", said(id="n"))
+            await store.sessions.messages.append("s", said(id="n"))
 
 
 async def refused(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
         async with failing(secret, errorCode=2):
-            await store.sessions.update_message("s", "m", content=[TEXT])
+            await store.sessions.messages.update("s", "m", content=[TEXT])
 
 
 async def killed(secret: Cluster) -> None:
@@ -256,7 +256,7 @@ async def killed(secret: Cluster) -> None:
         await talk(store)
         server.send(signal.SIGKILL)
         try:
-            await store.sessions.append_message("s", said(id="n"))
+            await store.sessions.messages.append("s", said(id="n"))
         finally:
             server.start()
             await asyncio.to_thread(secret.primary)
@@ -317,7 +317,7 @@ async def test_nothing_shows_the_password_that_it_was_given(
     assert Settings().uri == secret.admin_uri
     assert not is_told(repr(Settings()))
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
-        repositories = [one for one in vars(store).values() if isinstance(one, Repository)]
+        repositories = [*repositories_of(store).values()]
         shown = [store, store.engine, *repositories, store.capabilities, await store.describe()]
         shown += [*await store.examine(), *await store.check_indexes(), *await store.usage()]
         key, token = await store.keys.create(name="k", namespaces=["a"])

@@ -16,7 +16,7 @@ from pymongo.monitoring import CommandFailedEvent
 from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError, Room
 from mongostore.repositories import Repository
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, Sent, Verbs, Wire, verbs_of, wired_store
+from tests.contract.wire import Case, Sent, Verbs, Wire, repositories_of, verbs_of, wired_store
 from tests.faults.deployments import Cluster, with_options
 
 pytestmark = pytest.mark.server
@@ -213,7 +213,10 @@ async def observe(name: str, guarded: Cluster, admin: MongoClient[dict[str, Any]
             seen.opening.setdefault(role, set()).update(user.opening)
         for kind, verbs in users["owner"].verbs.items():
             seen.called.setdefault(kind, set()).update(verbs.names)
-            seen.offered[kind] = verbs_of(type(verbs.repository))
+            parts = {"": verbs.repository, **repositories_of(verbs.repository)}
+            seen.offered[kind] = {
+                f"{path}.{verb}".lstrip(".") for path, part in parts.items() for verb in verbs_of(type(part))
+            }
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +280,7 @@ async def test_watching_is_refused_to_whoever_has_no_right_to_it(guarded: Cluste
         await store.sessions.create("s")
         await store.rooms.create(Room(id="r"))
     async with AsyncMongoStore(crud, "privileges_watching", ensure_indexes=False) as store:
-        for changes in (store.sessions.watch("s"), store.events.watch("r")):
+        for changes in (store.sessions.messages.watch("s"), store.events.watch("r")):
             with pytest.raises(AccessDeniedError, match="lacks a right"):
                 await anext(changes)
 
@@ -291,12 +294,12 @@ async def test_whoever_may_read_may_watch(guarded: Cluster, watcher: str) -> Non
     async with (
         AsyncMongoStore(owner, database) as writing,
         AsyncMongoStore(uri, database, ensure_indexes=False) as store,
-        aclosing(store.sessions.watch("s")) as changes,
+        aclosing(store.sessions.messages.watch("s")) as changes,
     ):
         await writing.sessions.create("s")
         first = asyncio.ensure_future(anext(changes))
         while not (await asyncio.wait([first], timeout=0.3))[0]:
-            await writing.sessions.append_message("s", Message(role="user"))
+            await writing.sessions.messages.append("s", Message(role="user"))
         assert (await first).kind == "append"
 
 

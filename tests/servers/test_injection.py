@@ -88,7 +88,7 @@ async def furnish_sessions(store: AsyncMongoStore, namespace: str) -> None:
     for session_id in ("s", f"s-{namespace}"):
         say = f"{namespace} said"
         await sessions.create(session_id, name=say, data={"k": say}, participants=["p"])
-        await sessions.append_chat_turns(session_id, "p", [ChatTurn(role="user", content=say)])
+        await sessions.turns.append_many(session_id, "p", [ChatTurn(role="user", content=say)])
 
 
 def furnish_threads(store: MongoStore, owner: str, thread_id: str) -> None:

@@ -150,15 +150,15 @@ async def test_nothing_listens(endpoint: Endpoint) -> None:
 async def test_a_session_is_integrated_by_a_model(store: AsyncMongoStore, endpoint: Endpoint) -> None:
     await store.sessions.create("s1", participants=["ada", "bob"])
     for participant in ("ada", "bob"):
-        await store.sessions.append_chat_turns("s1", participant, turns("hello"))
+        await store.sessions.turns.append_many("s1", participant, turns("hello"))
     integrator = OpenAIIntegrator("m", base_url=endpoint.url)
     endpoint.status = 500
-    failed = await store.sessions.integrate("s1", integrator)
+    failed = await store.sessions.turns.integrate("s1", integrator)
     assert [(result.status, result.error) for result in failed.results] == [
         ("failed", "InternalServerError")
     ] * 2
     endpoint.status, endpoint.content = 200, '{"insights": ["said hello"]}'
-    outcomes = await asyncio.gather(*(store.sessions.integrate("s1", integrator) for _ in range(3)))
+    outcomes = await asyncio.gather(*(store.sessions.turns.integrate("s1", integrator) for _ in range(3)))
     results = [result for outcome in outcomes for result in outcome.results]
     assert sum(result.turns_integrated for result in results) == 2
     for participant in (await store.sessions.get("s1")).participants:

@@ -143,7 +143,7 @@ async def test_what_others_have_stored_is_said_as_near_as_json_can(
     sessions = store.sessions.in_namespace("acme")
     odd = {"a\ud800": ["\udfff", math.nan, math.inf], "deep": deep}
     await sessions.create("s1", data=odd, participants=["any / id"])
-    await sessions.append_chat_turns("s1", "any / id", [ChatTurn(role="user", content="\ud800")])
+    await sessions.turns.append_many("s1", "any / id", [ChatTurn(role="user", content="\ud800")])
     answer = await asking.get(S1)
     assert answer.status_code == 200
     assert answer.json()["data"] == {"a?": ["?", None, None], "deep": deep}

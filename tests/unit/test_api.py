@@ -8,6 +8,7 @@ import pickle
 import types
 from collections.abc import AsyncIterator
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -15,10 +16,19 @@ import pytest
 import mongostore
 from mongostore import Message, errors
 from mongostore.models import value
-from mongostore.repositories import Repository, long_running, reads, reads_majority, rooms, threads, writes
+from mongostore.repositories import (
+    Repository,
+    long_running,
+    reads,
+    reads_majority,
+    rooms,
+    sessions,
+    threads,
+    writes,
+)
 from mongostore.repositories.keys import KeyRepository
-from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import twins
+from tests.contract.wire import repositories_of
 
 
 def test_all_names_every_public_name() -> None:
@@ -88,21 +98,26 @@ def verbs(repository: type) -> dict[str, object]:
 
 
 REPOSITORIES = [
-    SessionRepository,
     KeyRepository,
-    *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
+    *(getattr(package, name) for package in (rooms, sessions, threads) for name in package.__all__),
 ]
+
+
+def twin_of(repository: type) -> type:
+    name = repository.__name__
+    twin: type = getattr(twins, name.removeprefix("Async") if name.startswith("Async") else f"Sync{name}")
+    return twin
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
-    mirrored, twin = verbs(repository), getattr(twins, f"Sync{repository.__name__}")
+    mirrored, twin = verbs(repository), twin_of(repository)
     assert mirrored
     for name, verb in mirrored.items():
         assert inspect.signature(getattr(twin, name)) == inspect.signature(verb), name
         assert getattr(twin, name).__doc__ == verb.__doc__, name
     public = {name for name in dir(twin) if not name.startswith("_")}
-    assert public - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
+    assert public - {"in_namespace", "namespace"} == mirrored.keys() | {"core", "portal"}
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
@@ -114,10 +129,10 @@ def test_every_verb_is_guarded_and_documented(repository: type) -> None:
 
 def test_both_stores_have_every_repository() -> None:
     blocking, store = mongostore.MongoStore("mongomock://"), mongostore.AsyncMongoStore("mongomock://")
-    for name, repository in vars(store).items():
-        if not name.startswith("_"):
-            assert type(getattr(blocking, name)).__name__ == f"Sync{type(repository).__name__}"
-    assert {type(value) for value in vars(store).values() if isinstance(value, Repository)} == {*REPOSITORIES}
+    repositories = repositories_of(store)
+    for path, repository in repositories.items():
+        assert type(attrgetter(path)(blocking)) is twin_of(type(repository))
+    assert {*map(type, repositories.values())} == {*REPOSITORIES}
 
 
 def test_guards_keep_what_inspection_sees() -> None:

@@ -69,7 +69,7 @@ class History:
                 segment = await self._tail.segments.find_one(where)
                 placed = [one for one in _of_segments([segment], document) if one[1]["id"] == message_id]
             page = await self._decoded(placed)
-            if page:
+            if page is not None:
                 if page.errors:
                     raise page.errors[0]
                 return page.items[0] if page.items else None

@@ -13,50 +13,28 @@ from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import ChatTurn, Integration, IntegrationStatus, Integrator, ParticipantIntegration
-from mongostore.repositories import current_call, long_running, settled_step, step
-from mongostore.repositories.sessions.participants import SessionParticipants
+from mongostore.repositories import current_call, settled_step, step
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
 from mongostore.repositories.sessions.turns import participant_of
 from mongostore.values import MAX_LIMIT, pack, unescape_key
 
 
-class SessionIntegration(SessionParticipants):
-    """The integration of sessions."""
+class Integrations:
+    """The integrations of one namespace's sessions."""
 
-    # Integrators may take minutes.
+    def __init__(self, storage: SessionStorage) -> None:
+        self._storage = storage
 
-    @long_running
-    async def integrate(
-        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
-    ) -> Integration:
-        """Hand each participant's new chat turns to an integrator, and keep the insights that it gives.
-
-        New are the turns behind `last_integration_turn` that are there when the call begins. The insights
-        are added and the marker moves in one step, so each turn is counted once, whoever else integrates:
-        what another call has covered meanwhile is left to it, and these insights are dropped. The
-        integrator is not called where nothing is new; where it raises, or gives what is no list of JSON
-        values or more than the session can hold, nothing changes for this participant, and the others go on.
-
-        Args:
-            session_id: The session.
-            integrator: Called with a participant and its new turns; it may take as long as it likes. A
-                coroutine function is awaited, anything else runs in a thread.
-            executor: Whose threads those are; the event loop's own unless given.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted, if only meanwhile.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: The session or a turn cannot be read.
-        """
-        key = self._key(session_id)
-        raw = await settled_step(self._connection, self._shown, key)
+    async def run(self, key: str, integrator: Integrator, executor: Executor | None) -> Integration:
+        """Integrate what is new of each participant; see `AsyncSessionTurns.integrate`."""
+        raw = await settled_step(self._storage.connection, self._shown, key)
         results = [
             await self._integrate(key, name, seen, integrator, executor)
             for name, seen in raw.get("participants", {}).items()
         ]
         if any(result.status is IntegrationStatus.INTEGRATED for result in results):
-            raw = await settled_step(self._connection, self._shown, key)
+            raw = await settled_step(self._storage.connection, self._shown, key)
         return Integration(session=to_session(raw), results=results)
 
     async def _integrate(
@@ -88,7 +66,7 @@ class SessionIntegration(SessionParticipants):
             last = turns[-1].number
             mark = (key, name, seen["binding"], now, last, outcome)
             try:
-                marked = await step(self._connection, self._mark, *mark)
+                marked = await step(self._storage.connection, self._mark, *mark)
             except DocumentTooLargeError as error:
                 result.status, result.error = IntegrationStatus.FAILED, type(error).__name__
                 return result
@@ -111,8 +89,8 @@ class SessionIntegration(SessionParticipants):
         while True:
             try:
                 part = await settled_step(
-                    self._connection,
-                    self._turns.read,
+                    self._storage.connection,
+                    self._storage.turns.read,
                     key,
                     name,
                     behind,
@@ -140,7 +118,7 @@ class SessionIntegration(SessionParticipants):
         """Add insights and move the marker in one step; return whether it still stood where it was."""
         call, path = current_call(), f"participants.{name}"
         check_size(f"the insights of participant {unescape_key(name)!r}", {"insights": insights})
-        marked = await self._sessions.update_one(
+        marked = await self._storage.sessions.update_one(
             {"_id": key, "state": "open", f"{path}.binding": binding, f"{path}.integrated": old},
             {
                 "$push": {f"insights.{name}": {"$each": insights}},
@@ -153,7 +131,7 @@ class SessionIntegration(SessionParticipants):
             return bool(marked.matched_count)
         # An earlier attempt of this call may have been the one that did it.
         try:
-            there = participant_of(await self._part(key, path), name)
+            there = participant_of(await self._storage.read(key, path), name)
         except NotFoundError as error:
             if error.kind != "participant":
                 raise
@@ -162,7 +140,7 @@ class SessionIntegration(SessionParticipants):
 
     async def _shown(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""
-        return await self._part(key, *SHOWN)
+        return await self._storage.read(key, *SHOWN)
 
 
 async def _called(

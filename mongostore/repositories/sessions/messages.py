@@ -1,43 +1,28 @@
-"""The messages of sessions: half of the verbs of `store.sessions`."""
+"""The messages of sessions: `store.sessions.messages`."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Unpack
 
-from pymongo.asynchronous.collection import AsyncCollection
-
 from mongostore.documents.participants import none_kept
 from mongostore.documents.sessions import to_messages, to_stored, to_stored_preview
-from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import (
     Change,
     Conversation,
-    Layout,
     Message,
     MessageMembers,
     MintedId,
     Page,
     Preview,
 )
-from mongostore.repositories import (
-    Connection,
-    Repository,
-    current_call,
-    long_running,
-    reads,
-    reads_majority,
-    writes,
-)
-from mongostore.repositories.sessions.erasing import Eraser
-from mongostore.repositories.sessions.history import History
-from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
 from mongostore.repositories.sessions.patches import Patch
-from mongostore.repositories.sessions.tail import Tail
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.watching import Watcher
-from mongostore.repositories.sessions.writing import Writer
 from mongostore.values import (
     check_id,
     check_limit,
@@ -48,20 +33,15 @@ from mongostore.values import (
 )
 
 
-class SessionMessages(Repository):
-    """Messages of sessions, by session id and message id."""
+class AsyncSessionMessages(Repository):
+    """The messages of sessions. A list is in reading order, whichever end it is taken from."""
 
-    def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
-        super().__init__(connection)
-        self.namespace = namespace
-        self._tail = tail
-        self._overflows = Overflows(connection)
-        self._writer = Writer(tail, self._overflows)
-        self._eraser = Eraser(tail, self._overflows)
-        self._history = History(connection, tail, self._overflows)
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
 
     @writes
-    async def append_message(self, session_id: str, message: Message) -> Message:
+    async def append(self, session_id: str, message: Message) -> Message:
         """Append a message, exactly once however often the call is repeated.
 
         A message whose id is there with the same content is left as it is.
@@ -75,10 +55,10 @@ class SessionMessages(Repository):
             InvalidValueError: A value cannot be stored; names its path.
             DocumentTooLargeError: The message takes more than 16 MiB.
         """
-        return (await self.append_messages(session_id, [message]))[0]
+        return (await self.append_many(session_id, [message]))[0]
 
     @writes
-    async def append_messages(self, session_id: str, messages: Sequence[Message]) -> list[Message]:
+    async def append_many(self, session_id: str, messages: Sequence[Message]) -> builtins.list[Message]:
         """Append messages so that readers see all or none of them, in the order given.
 
         Args:
@@ -94,21 +74,19 @@ class SessionMessages(Repository):
             InvalidValueError: A value cannot be stored; names its path.
             DocumentTooLargeError: A message, or all of them together, take too much.
         """
-        key = self._key(session_id)
+        key = self._storage.key(session_id)
         check_list("messages", messages)
         stored = [to_stored(message, current_call().now) for message in messages]
         if not stored:
-            await self._tail.read(key)
+            await self._storage.tail.read(key)
             return []
         # Each of them is used now: only the first attempt of the first call may trust in new ids.
         fresh = sum(_is_first_use(message) for message in messages) == len(messages)
-        there = await self._writer.append(key, stored, fresh=fresh)
+        there = await self._storage.writer.append(key, stored, fresh=fresh)
         return to_messages([(None, message) for message in there])[0]
 
     @writes
-    async def update_message(
-        self, session_id: str, message_id: str, **members: Unpack[MessageMembers]
-    ) -> None:
+    async def update(self, session_id: str, message_id: str, **members: Unpack[MessageMembers]) -> None:
         """Change the given members of a message; the others stay.
 
         Args:
@@ -123,15 +101,15 @@ class SessionMessages(Repository):
             InvalidValueError: A value cannot be stored, or there is no such member.
             DocumentTooLargeError: The message would take more than 16 MiB; it is left as it was.
         """
-        key = self._key(session_id)
+        key = self._storage.key(session_id)
         check_id("message_id", message_id)
         patch = Patch.of(message_id, check_members(members, MessageMembers))
         patch.members["updated_at"] = current_call().now
-        if not await self._writer.change(key, message_id, patch):
+        if not await self._storage.writer.change(key, message_id, patch):
             raise NotFoundError("message", message_id)
 
     @writes
-    async def upsert_message(self, session_id: str, message: Message) -> bool:
+    async def upsert(self, session_id: str, message: Message) -> bool:
         """Put a message in the place of the one with its id, or append it; return whether it was new.
 
         A message that is replaced keeps its position and its `created_at`; everything else is that
@@ -143,16 +121,16 @@ class SessionMessages(Repository):
             InvalidValueError: A value cannot be stored; names its path.
             DocumentTooLargeError: The message takes more than 16 MiB.
         """
-        key = self._key(session_id)
+        key = self._storage.key(session_id)
         stored = to_stored(message, current_call().now)
         _is_first_use(message)
         replaced = {name: value for name, value in stored.items() if name not in ("id", "created_at")}
         if message.updated_at is None:
             replaced["updated_at"] = current_call().now
-        return await self._writer.upsert(key, stored, Patch(replaced))
+        return await self._storage.writer.upsert(key, stored, Patch(replaced))
 
     @reads
-    async def get_message(self, session_id: str, message_id: str) -> Message:
+    async def get(self, session_id: str, message_id: str) -> Message:
         """Return a message.
 
         Raises:
@@ -160,13 +138,15 @@ class SessionMessages(Repository):
             InvalidValueError: An id is no plain string.
             InvalidDocumentError: It cannot be read.
         """
-        message = await self._history.find(self._key(session_id), check_id("message_id", message_id))
+        message = await self._storage.history.find(
+            self._storage.key(session_id), check_id("message_id", message_id)
+        )
         if message is None:
             raise NotFoundError("message", message_id)
         return message
 
     @writes
-    async def delete_message(self, session_id: str, message_id: str) -> bool:
+    async def delete(self, session_id: str, message_id: str) -> bool:
         """Remove a message and return whether it was there; the others keep their positions.
 
         Raises:
@@ -174,27 +154,36 @@ class SessionMessages(Repository):
             ConflictError: Others kept changing the session for too long.
             InvalidValueError: An id is no plain string.
         """
-        return await self.delete_messages(session_id, [message_id]) == 1
+        return await self.delete_many(session_id, [message_id]) == 1
 
     @writes
-    async def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
-        """Remove messages, or all of them when none is named, in one step; return how many were there.
+    async def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
+        """Delete messages in one step and return how many were there; the others keep their positions.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: An id is no plain string.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
         """
-        key = self._key(session_id)
-        if message_ids is None:
-            return await self._eraser.clear(key, none_kept)
+        key = self._storage.key(session_id)
         check_list("message_ids", message_ids)
-        return await self._eraser.delete(
+        return await self._storage.eraser.delete(
             key, [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
         )
 
+    @writes
+    async def truncate(self, session_id: str) -> int:
+        """Remove all messages in one step and return how many were there; positions begin anew.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+        return await self._storage.eraser.clear(self._storage.key(session_id), none_kept)
+
     @reads_majority
-    async def list_messages(
+    async def list(
         self,
         session_id: str,
         *,
@@ -222,7 +211,7 @@ class SessionMessages(Repository):
             NotFoundError: There is no such session, or it is deleted.
             InvalidValueError: An argument is of the wrong type or out of range, or two directions are given.
         """
-        key, limit = self._key(session_id), check_limit("limit", limit)
+        key, limit = self._storage.key(session_id), check_limit("limit", limit)
         if conversation_id is not None:
             check_id("conversation_id", conversation_id)
         if type(newest) is not bool:
@@ -230,44 +219,44 @@ class SessionMessages(Repository):
         if sum((newest, before is not None, after is not None)) > 1:
             raise InvalidValueError("newest, before, after", "at most one of them can be given")
         if newest:
-            return await self._history.page_before(key, None, limit, conversation_id)
+            return await self._storage.history.page_before(key, None, limit, conversation_id)
         if before is not None:
-            return await self._history.page_before(
+            return await self._storage.history.page_before(
                 key, check_position("before", before), limit, conversation_id
             )
         start = None if after is None else check_position("after", after)
-        return await self._history.page_after(key, start, limit, conversation_id)
+        return await self._storage.history.page_after(key, start, limit, conversation_id)
 
     @long_running
-    async def iter_messages(
-        self, session_id: str, *, conversation_id: str | None = None
-    ) -> AsyncIterator[Message]:
+    async def iter(self, session_id: str, *, conversation_id: str | None = None) -> AsyncIterator[Message]:
         """Yield the messages that are there when the iteration begins, in order, a segment at a time.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: All messages were removed meanwhile.
             InvalidValueError: An id is no plain string.
-            InvalidDocumentError: A message cannot be read; `list_messages` passes over it.
+            InvalidDocumentError: A message cannot be read; `list` passes over it.
         """
-        key = self._key(session_id)
+        key = self._storage.key(session_id)
         if conversation_id is not None:
             check_id("conversation_id", conversation_id)
-        async for message in self._history.iterate(key, conversation_id):
+        async for message in self._storage.history.iterate(key, conversation_id):
             yield message
 
     @reads
-    async def count_messages(self, session_id: str) -> int:
+    async def count(self, session_id: str) -> int:
         """Return the number of messages.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             InvalidValueError: The id is no plain string.
         """
-        return int((await self._part(self._key(session_id), "message_count"))["message_count"])
+        return int(
+            (await self._storage.read(self._storage.key(session_id), "message_count"))["message_count"]
+        )
 
     @reads
-    async def conversations(self, session_id: str) -> list[Conversation]:
+    async def list_conversations(self, session_id: str) -> builtins.list[Conversation]:
         """Return the conversations of a session in the order in which they began; reads all its messages.
 
         Raises:
@@ -276,7 +265,7 @@ class SessionMessages(Repository):
             InvalidDocumentError: A message cannot be read.
         """
         found: dict[str, Conversation] = {}
-        async for message in self._history.iterate(self._key(session_id), None):
+        async for message in self._storage.history.iterate(self._storage.key(session_id), None):
             assert message.position is not None
             last = _preview(message)
             if known := found.get(message.conversation_id):
@@ -290,19 +279,6 @@ class SessionMessages(Repository):
                     last=last,
                 )
         return list(found.values())
-
-    @reads
-    async def layout(self, session_id: str) -> Layout:
-        """Return where the session's messages lie: in its own document, and in how many segments.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-        """
-        document = await self._tail.read(self._key(session_id))
-        below = {"generation": document["generation"], "start": {"$lt": document["base"]}}
-        segments = await self._tail.segments.count_documents(below)
-        return Layout(embedded=len(document["messages"]), sealed=document["base"], segments=segments)
 
     @long_running
     async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[Change]:
@@ -320,25 +296,12 @@ class SessionMessages(Repository):
             InvalidValueError: The token is none of ours.
             ConflictError: The token is older than the server's history.
         """
-        watcher = Watcher(self._connection, self._tail, self._overflows, self._history)
-        async with aclosing(watcher.watch(self._key(session_id), after)) as changes:
+        watcher = Watcher(
+            self._connection, self._storage.tail, self._storage.overflows, self._storage.history
+        )
+        async with aclosing(watcher.watch(self._storage.key(session_id), after)) as changes:
             async for change in changes:
                 yield change
-
-    async def _part(self, key: str, *names: str) -> Raw:
-        """Return some fields of an open session."""
-        found = await self._sessions.find_one({"_id": key, "state": "open"}, [*names])
-        if found is None:
-            raise NotFoundError("session", key.partition("/")[2])
-        return found
-
-    @property
-    def _sessions(self) -> AsyncCollection[Raw]:
-        return self._tail.sessions
-
-    def _key(self, session_id: str) -> str:
-        """Return the `_id` of a session of this namespace."""
-        return f"{self.namespace}/{check_id('session_id', session_id)}"
 
 
 def _is_first_use(message: Message) -> bool:

@@ -1,4 +1,4 @@
-"""Sessions: created, listed, changed, deleted and purged; all else that they can comes from the mixins."""
+"""The sessions of a namespace: `store.sessions`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,21 @@ from mongostore.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from mongostore.models import Page, Session, SessionMembers
-from mongostore.repositories import Connection, current_call, long_running, reads, settled_step, writes
+from mongostore.models import Layout, Page, Session, SessionMembers
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_call,
+    long_running,
+    reads,
+    settled_step,
+    writes,
+)
 from mongostore.repositories.paging import Order, Place
-from mongostore.repositories.sessions.integrating import SessionIntegration
+from mongostore.repositories.sessions.contexts import AsyncSessionContext
+from mongostore.repositories.sessions.messages import AsyncSessionMessages
+from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 from mongostore.values import (
     check_flag,
@@ -42,18 +53,31 @@ _HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
 _STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
 
 
-class SessionRepository(SessionIntegration):
-    """Sessions, their messages, their context messages and their participants, of one namespace.
+class AsyncSessions(Repository):
+    """The sessions of one namespace; `store.sessions` is the namespace `default`.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
-    `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
-    when the user lacks the right, and `NotOpenError` on a store that is not open.
+    `UnavailableError` if the server does not answer within the store's timeout, `AccessDeniedError`
+    if the user lacks the right, and `NotOpenError` on a store that is not open.
+
+    Attributes:
+        namespace: The namespace.
+        messages: The messages of these sessions.
+        context: The context of these sessions: one JSON value each.
+        participants: The participants bound to these sessions.
+        turns: The turns of the participants.
     """
 
     def __init__(self, connection: Connection, namespace: str = "default", tail: Tail | None = None) -> None:
-        super().__init__(connection, namespace, tail or Tail(connection))
+        super().__init__(connection)
+        self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
+        self.namespace = namespace
+        self.messages = AsyncSessionMessages(self._storage)
+        self.context = AsyncSessionContext(self._storage)
+        self.participants = AsyncSessionParticipants(self._storage)
+        self.turns = AsyncSessionTurns(self._storage)
 
-    def in_namespace(self, namespace: str) -> SessionRepository:
+    def in_namespace(self, namespace: str) -> AsyncSessions:
         """Return the same verbs for another namespace, whose sessions are apart from all others.
 
         Raises:
@@ -61,7 +85,7 @@ class SessionRepository(SessionIntegration):
         """
         if not check_id("namespace", namespace) or "/" in namespace:
             raise InvalidValueError("namespace", "must not be empty and has no slash")
-        return SessionRepository(self._connection, namespace, self._tail)
+        return AsyncSessions(self._connection, namespace, self._storage.tail)
 
     @writes
     async def create(
@@ -86,7 +110,7 @@ class SessionRepository(SessionIntegration):
             DocumentTooLargeError: `data` or `metadata` take more than 4 MiB.
         """
         call = current_call()
-        key = self._key(call.token if session_id is None else session_id)
+        key = self._storage.key(call.token if session_id is None else session_id)
         given: SessionMembers = {
             "user_id": user_id,
             "name": name,
@@ -110,9 +134,9 @@ class SessionRepository(SessionIntegration):
         raw = {"_id": key, **fields.model_dump(exclude={"id"})}
         while True:
             try:
-                await self._sessions.insert_one(raw)
+                await self._storage.sessions.insert_one(raw)
             except DuplicateKeyError:
-                there = await self._sessions.find_one({"_id": key}, _HEAD)
+                there = await self._storage.sessions.find_one({"_id": key}, _HEAD)
                 if there is None:
                     continue
                 if there["state"] == "purging":
@@ -120,7 +144,7 @@ class SessionRepository(SessionIntegration):
                     continue
                 if there["origin"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
-            self._tail.learn(key, bindings_of(raw))
+            self._storage.tail.learn(key, bindings_of(raw))
             return to_session(raw)
 
     @reads
@@ -145,7 +169,9 @@ class SessionRepository(SessionIntegration):
             InvalidValueError: The id is no plain string.
             InvalidDocumentError: It cannot be read.
         """
-        raw = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
+        raw = await self._storage.sessions.find_one(
+            {"_id": self._storage.key(session_id), "state": "open"}, SHOWN
+        )
         return None if raw is None else to_session(raw)
 
     @reads
@@ -156,7 +182,9 @@ class SessionRepository(SessionIntegration):
             InvalidValueError: The id is no plain string.
         """
         return (
-            await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, {"_id": 1})
+            await self._storage.sessions.find_one(
+                {"_id": self._storage.key(session_id), "state": "open"}, {"_id": 1}
+            )
             is not None
         )
 
@@ -223,7 +251,7 @@ class SessionRepository(SessionIntegration):
         Raises:
             InvalidValueError: An argument is of the wrong type.
         """
-        return await self._sessions.count_documents(self._scope(user_id, deleted))
+        return await self._storage.sessions.count_documents(self._scope(user_id, deleted))
 
     @writes
     async def update(
@@ -246,7 +274,7 @@ class SessionRepository(SessionIntegration):
             InvalidValueError: A value cannot be stored, or there is no such member.
             DocumentTooLargeError: It would take too much; it is left as it was.
         """
-        call, key = current_call(), self._key(session_id)
+        call, key = current_call(), self._storage.key(session_id)
         given = check_members(members, SessionMembers)
         notes = given.pop("metadata", {})
         packed = sized_member("metadata", pack_members("metadata", notes))
@@ -260,11 +288,11 @@ class SessionRepository(SessionIntegration):
             if type(revision) is not int or not 0 <= revision < 2**63:
                 raise InvalidValueError("revision", "must be an integer from 0")
             guard["revision"] = revision
-        raw = await self._sessions.find_one_and_update(
+        raw = await self._storage.sessions.find_one_and_update(
             guard, update, projection=_HEAD, return_document=ReturnDocument.AFTER
         )
         if raw is None:
-            raw = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD)
+            raw = await self._storage.sessions.find_one({"_id": key, "state": "open"}, _HEAD)
             if raw is None:
                 raise NotFoundError("session", session_id)
             if raw.get("revised_by") != call.token:
@@ -283,18 +311,20 @@ class SessionRepository(SessionIntegration):
             InvalidValueError: The id is no plain string.
         """
         token = current_call().token
-        await self._eraser.clear(self._key(session_id), lambda session: begun_anew(session, token))
+        await self._storage.eraser.clear(
+            self._storage.key(session_id), lambda session: begun_anew(session, token)
+        )
         return await self.get(session_id)
 
     @writes
-    async def delete(self, session_id: str) -> bool:
+    async def soft_delete(self, session_id: str) -> bool:
         """Delete a session softly and return whether it was there; `restore` brings it back whole.
 
         Raises:
             InvalidValueError: The id is no plain string.
         """
-        call, key = current_call(), self._key(session_id)
-        deleted = await self._sessions.update_one(
+        call, key = current_call(), self._storage.key(session_id)
+        deleted = await self._storage.sessions.update_one(
             {"_id": key, "state": "open"},
             {
                 "$set": {"state": "deleted", "deleted_at": call.now, "state_by": call.token},
@@ -305,10 +335,10 @@ class SessionRepository(SessionIntegration):
             return bool(deleted.matched_count)
         # An earlier attempt of this call may have been the one that did it.
         done = {"_id": key, "state": "deleted", "state_by": call.token}
-        return await self._sessions.find_one(done, {"_id": 1}) is not None
+        return await self._storage.sessions.find_one(done, {"_id": 1}) is not None
 
     @writes
-    async def restore(self, session_id: str) -> Session:
+    async def undelete(self, session_id: str) -> Session:
         """Bring back a softly deleted session with everything it had.
 
         Raises:
@@ -316,8 +346,8 @@ class SessionRepository(SessionIntegration):
             ConflictError: It is not deleted.
             InvalidValueError: The id is no plain string.
         """
-        call, key = current_call(), self._key(session_id)
-        raw = await self._sessions.find_one_and_update(
+        call, key = current_call(), self._storage.key(session_id)
+        raw = await self._storage.sessions.find_one_and_update(
             {"_id": key, "state": "deleted"},
             {
                 "$set": {"state": "open", "deleted_at": None, "state_by": call.token},
@@ -327,7 +357,7 @@ class SessionRepository(SessionIntegration):
             return_document=ReturnDocument.AFTER,
         )
         if raw is None:
-            raw = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD)
+            raw = await self._storage.sessions.find_one({"_id": key, "state": "open"}, _HEAD)
             if raw is None:
                 raise NotFoundError("session", session_id)
             if raw.get("state_by") != call.token:
@@ -335,7 +365,7 @@ class SessionRepository(SessionIntegration):
         return to_session(raw)
 
     @writes
-    async def purge(self, session_id: str) -> Session | None:
+    async def delete(self, session_id: str) -> Session | None:
         """Remove a session, deleted or not, with everything that hangs on it, for good.
 
         Returns:
@@ -345,15 +375,15 @@ class SessionRepository(SessionIntegration):
             InvalidValueError: The id is no plain string.
             InvalidDocumentError: It is removed, but cannot be read for the answer.
         """
-        call, key = current_call(), self._key(session_id)
-        raw = await self._sessions.find_one_and_update(
+        call, key = current_call(), self._storage.key(session_id)
+        raw = await self._storage.sessions.find_one_and_update(
             {"_id": key, "state": _STATES[None]},
             {"$set": {"state": "purging", "purged_by": call.token}},
             projection=_HEAD,
         )
         mine = raw is not None
         if raw is None:
-            raw = await self._sessions.find_one({"_id": key, "state": "purging"}, _HEAD)
+            raw = await self._storage.sessions.find_one({"_id": key, "state": "purging"}, _HEAD)
             mine = raw is not None and raw["purged_by"] == call.token
         if raw is not None:
             if mine:
@@ -361,14 +391,33 @@ class SessionRepository(SessionIntegration):
             await self._finish_purge(raw)
         return to_session(call.seen["purged"]) if "purged" in call.seen else None
 
+    @reads
+    async def describe_storage(self, session_id: str) -> Layout:
+        """Return where the session's messages lie: in its own document, and in how many segments.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidValueError: The id is no plain string.
+        """
+        document = await self._storage.tail.read(self._storage.key(session_id))
+        below = {"generation": document["generation"], "start": {"$lt": document["base"]}}
+        segments = await self._storage.tail.segments.count_documents(below)
+        return Layout(embedded=len(document["messages"]), sealed=document["base"], segments=segments)
+
     async def _page(self, where: Raw, sort: Sequence[tuple[str, int]], limit: int) -> Sequence[Raw]:
-        async with self._sessions.find(where, SHOWN, sort=sort, limit=limit, batch_size=limit + 1) as found:
+        async with self._storage.sessions.find(
+            where, SHOWN, sort=sort, limit=limit, batch_size=limit + 1
+        ) as found:
             return await found.to_list()
 
     async def _finish_purge(self, raw: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
-        await self._eraser.drop_generations(raw["_id"], [*raw["stale"], raw["generation"], raw["origin"]])
-        await self._sessions.delete_one({"_id": raw["_id"], "state": "purging", "origin": raw["origin"]})
+        await self._storage.eraser.drop_generations(
+            raw["_id"], [*raw["stale"], raw["generation"], raw["origin"]]
+        )
+        await self._storage.sessions.delete_one(
+            {"_id": raw["_id"], "state": "purging", "origin": raw["origin"]}
+        )
 
     def _scope(self, user_id: str | None, deleted: bool | None) -> Raw:
         """Return the filter of this namespace's sessions: the one place where such a filter begins."""

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import ChatTurn, Session, SessionMembers
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.access import Caller
 from mongostore.servers.problems import DEFAULT_HTTP_ERROR_RESPONSES, ProblemError, problem_responses
 from mongostore.servers.rates import counted
@@ -190,7 +190,7 @@ async def soft_delete_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Soft delete a session resource: it is found no more until it is undeleted."""
-    if not await _sessions(fastapi_request, namespace).delete(activity_session):
+    if not await _sessions(fastapi_request, namespace).soft_delete(activity_session):
         raise NotFoundError("session", activity_session)
     return Response(status_code=204)
 
@@ -207,7 +207,7 @@ async def undelete_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Undelete a soft-deleted session resource, with all that it had."""
-    return _answer(await _sessions(fastapi_request, namespace).restore(activity_session))
+    return _answer(await _sessions(fastapi_request, namespace).undelete(activity_session))
 
 
 @sessions_router.post(
@@ -240,7 +240,7 @@ async def integrate_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Execute a memory integration operation for all agents participating in this session."""
-    integration = await _sessions(fastapi_request, namespace).integrate(
+    integration = await _sessions(fastapi_request, namespace).turns.integrate(
         activity_session, fastapi_request.app.state.integrator, executor=job_pool
     )
     return JSONResponse(integration_answer(integration), headers={"ETag": etag_of(integration.session)})
@@ -264,8 +264,8 @@ async def bind_participant(
 ) -> Response:
     """Bind a participant to a session."""
     sessions = _sessions(fastapi_request, namespace)
-    new = await sessions.bind_participant(activity_session, participant)
-    for bound in await sessions.list_participants(activity_session):
+    new = await sessions.participants.ensure(activity_session, participant)
+    for bound in await sessions.participants.list(activity_session):
         if bound.participant == participant:
             return JSONResponse(participant_answer(bound), 201 if new else 200)
     # Somebody has unbound it meanwhile.
@@ -283,7 +283,7 @@ async def unbind_participant(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Unbind a participant from a session, with its chat turns and insights."""
-    if not await _sessions(fastapi_request, namespace).unbind_participant(activity_session, participant):
+    if not await _sessions(fastapi_request, namespace).participants.delete(activity_session, participant):
         raise NotFoundError("participant", participant)
     return Response(status_code=204)
 
@@ -305,11 +305,11 @@ async def append_chat_turns(
     """Append chat turns of a participant, all or none; the next integration reads them."""
     turns = [ChatTurn(role=turn.role, content=turn.content) for turn in request.turns]
     sessions = _sessions(fastapi_request, namespace)
-    count = await sessions.append_chat_turns(activity_session, participant, turns)
+    count = await sessions.turns.append_many(activity_session, participant, turns)
     return JSONResponse({"chat_turn_count": count}, 201)
 
 
-def _sessions(request: Request, namespace: str) -> SessionRepository:
+def _sessions(request: Request, namespace: str) -> AsyncSessions:
     store: AsyncMongoStore = request.app.state.store
     return store.sessions.in_namespace(namespace)
 

@@ -37,7 +37,7 @@ async def append(store: AsyncMongoStore, process: int, participant: str, amount:
         n += len(together)
         turns = [ChatTurn(role="user", content=content) for content in together]
         try:
-            count = await store.sessions.append_chat_turns(SESSION, participant, turns)
+            count = await store.sessions.turns.append_many(SESSION, participant, turns)
         except NotFoundError:
             # Unbound this very moment.
             continue
@@ -49,7 +49,7 @@ async def append(store: AsyncMongoStore, process: int, participant: str, amount:
 async def integrate(store: AsyncMongoStore, done: asyncio.Event) -> None:
     """Integrate again and again, and say what was covered."""
     while not done.is_set():
-        for result in (await store.sessions.integrate(SESSION, insights_of)).results:
+        for result in (await store.sessions.turns.integrate(SESSION, insights_of)).results:
             assert result.error is None
             if result.turns_integrated:
                 say("covered", result.participant, result.turns_integrated)

@@ -1,0 +1,60 @@
+"""The stored form of one namespace's sessions, which all of their verbs work on."""
+
+from __future__ import annotations
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from mongostore.documents.stored import Raw
+from mongostore.errors import NotFoundError
+from mongostore.repositories import Connection
+from mongostore.repositories.sessions.erasing import Eraser
+from mongostore.repositories.sessions.history import History
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import Tail, session_id_of
+from mongostore.repositories.sessions.turns import Turns
+from mongostore.repositories.sessions.writing import Writer
+from mongostore.values import check_id
+
+
+class SessionStorage:
+    """The documents of one namespace's sessions, with their readers and writers.
+
+    Args:
+        connection: The store's connection.
+        namespace: The namespace.
+        tail: The tails of all sessions of the store, whatever their namespace.
+    """
+
+    def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
+        self.connection = connection
+        self.namespace = namespace
+        self.tail = tail
+        self.overflows = Overflows(connection)
+        self.writer = Writer(tail, self.overflows)
+        self.eraser = Eraser(tail, self.overflows)
+        self.history = History(connection, tail, self.overflows)
+        self.turns = Turns(connection, tail, self.overflows, self.writer)
+
+    @property
+    def sessions(self) -> AsyncCollection[Raw]:
+        """The collection of sessions."""
+        return self.tail.sessions
+
+    def key(self, session_id: str) -> str:
+        """Return the `_id` of a session of this namespace.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        return f"{self.namespace}/{check_id('session_id', session_id)}"
+
+    async def read(self, key: str, *names: str) -> Raw:
+        """Return some fields of an open session.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+        """
+        found = await self.sessions.find_one({"_id": key, "state": "open"}, [*names])
+        if found is None:
+            raise NotFoundError("session", session_id_of(key))
+        return found
