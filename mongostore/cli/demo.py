@@ -224,8 +224,8 @@ async def _measure(store: AsyncMongoStore) -> None:
     out.print(table)
     layout = await store.sessions.in_namespace(_NAMESPACE).describe_storage(_LONG)
     out.print(
-        f"The long session keeps its newest {layout.embedded} messages in its own document and "
-        f"{layout.sealed} older ones in {layout.segments} segments."
+        f"The long session keeps its newest {layout.in_tail} messages in its own document and "
+        f"{layout.in_segments} older ones in {layout.segments} segments."
     )
 
 

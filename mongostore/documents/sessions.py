@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 from mongostore.documents.participants import StoredParticipant, participants_of
 from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given
 from mongostore.errors import InvalidDocumentError, InvalidValueError
-from mongostore.models import ChatTurn, Message, Session
+from mongostore.models import Message, Session, Turn
 from mongostore.values import (
     check_id,
     check_text,
@@ -260,13 +260,13 @@ def to_session(raw: Raw) -> Session:
         raise InvalidDocumentError("session", str(raw["_id"]), fields_of(error)) from None
 
 
-def to_stored_turn(path: str, participant: str, turn: ChatTurn, message_id: str, now: int) -> Raw:
+def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now: int) -> Raw:
     """Return a chat turn in the form of `StoredMessage`, without its binding and its number.
 
     Raises:
         InvalidValueError: It is no chat turn, or one of its members cannot be stored.
     """
-    given(path, turn, ChatTurn)
+    given(path, turn, Turn)
     # Checked by what follows, in words of ours.
     message = Message.model_construct(
         id=message_id,

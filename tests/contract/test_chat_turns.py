@@ -13,11 +13,11 @@ import pytest
 from mongostore import (
     AsyncMongoStore,
     ChangeKind,
-    ChatTurn,
     ConflictError,
     DocumentTooLargeError,
     Message,
     NotFoundError,
+    Turn,
 )
 from tests.contract.furnishing import altered
 from tests.contract.oddities import NASTY, refused, same
@@ -50,7 +50,7 @@ class TestChatTurns:
                     assert [numbers[caller, n, part] for part in range(n + 1)] == [*range(last - n, last + 1)]
                 mine = [number for (who, _, _), number in numbers.items() if who == caller]
                 assert mine == sorted(mine)
-        assert [one.chat_turn_count for one in await store.sessions.participants.list("s")] == [160, 160]
+        assert [one.turn_count for one in await store.sessions.participants.list("s")] == [160, 160]
         assert await store.sessions.messages.count("s") == 320
 
     async def test_only_what_was_appended_as_a_turn_counts_as_one(self, store: AsyncMongoStore) -> None:
@@ -63,7 +63,7 @@ class TestChatTurns:
         await sessions.messages.upsert(
             "s", Message(role="user", conversation_id="a", content="none", number=1)
         )
-        assert await sessions.turns.append_many("s", "a", [ChatTurn(role="x", content="two", number=9)]) == 2
+        assert await sessions.turns.append_many("s", "a", [Turn(role="x", content="two", number=9)]) == 2
         page = await sessions.messages.list("s", conversation_id="a")
         assert [(one.content, one.number, one.position) for one in page.items] == [
             ("no turn", None, 0),
@@ -83,7 +83,7 @@ class TestChatTurns:
         for n in range(0, 300, 3):
             await sessions.turns.append_many("s", "a", said(n, n + 1, n + 2))
             await sessions.turns.append_many("s", "b", said(n))
-        found: list[ChatTurn] = []
+        found: list[Turn] = []
         page = await sessions.turns.list("s", "a", limit=37)
         while True:
             found += page.items
@@ -128,7 +128,7 @@ class TestChatTurns:
         assert await contents(store, "a") == []
         assert await sessions.turns.append_many("s", "a", said("on")) == 23
         assert await contents(store, "a") == [(23, "on")]
-        assert [one.chat_turn_count for one in await sessions.participants.list("s")] == [23, 20]
+        assert [one.turn_count for one in await sessions.participants.list("s")] == [23, 20]
         assert await sessions.participants.delete("s", "a")
         assert await sessions.messages.count("s") == 0
 
@@ -189,7 +189,7 @@ class TestChatTurns:
         await store.sessions.create("s", participants=["a"])
         values = [*NASTY, "x" * 2_000_000, None, {"deep": [[[[[1]]]]]}]
         for value in values:
-            turn = ChatTurn(role="assistant", content=value, created_at=at)
+            turn = Turn(role="assistant", content=value, created_at=at)
             await store.sessions.turns.append_many("s", "a", [turn])
         found = [turn async for turn in store.sessions.turns.iter("s", "a")]
         assert [turn.number for turn in found] == [*range(1, len(values) + 1)]
@@ -206,10 +206,10 @@ class TestChatTurns:
         errors = await refused(
             append("s", "a", said(1, {1: 2})),
             append("s", "a", [message]),
-            append("s", "a", ChatTurn(role="user")),
+            append("s", "a", Turn(role="user")),
             append("s", "a", said(*range(1001))),
-            append("s", "a", [altered(ChatTurn(role="user", content=1), role=5)]),
-            append("s", "a", [ChatTurn(role="user", created_at=datetime(2020, 1, 1))]),
+            append("s", "a", [altered(Turn(role="user", content=1), role=5)]),
+            append("s", "a", [Turn(role="user", created_at=datetime(2020, 1, 1))]),
             append("s", 5, said(1)),
             append(None, "a", said(1)),
             store.sessions.participants.ensure("s", None),
@@ -219,7 +219,7 @@ class TestChatTurns:
             store.sessions.turns.list("s", "a", limit=0),
             store.sessions.list(oldest=1),
         )
-        assert "turns[0]: must be a ChatTurn" in str(errors[1])
+        assert "turns[0]: must be a Turn" in str(errors[1])
         with pytest.raises(DocumentTooLargeError):
             await append("s", "a", said("x", "x" * 17_000_000))
         with pytest.raises(DocumentTooLargeError):
@@ -282,7 +282,7 @@ class TestChatTurns:
             await sessions.turns.append_many("s", "a", said(n))
         layout = await sessions.describe_storage("s")
         ids = [one.id async for one in sessions.messages.iter("s")]
-        assert await sessions.messages.delete_many("s", ids[layout.sealed :]) == layout.embedded
+        assert await sessions.messages.delete_many("s", ids[layout.in_segments :]) == layout.in_tail
         last = (await sessions.get("s")).last
         assert last is not None
         assert last.conversation_id == "a"

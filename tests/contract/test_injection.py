@@ -22,7 +22,6 @@ from mongostore import (
     AlreadyExistsError,
     AsyncMongoStore,
     Binding,
-    ChatTurn,
     ConflictError,
     DocumentTooLargeError,
     Element,
@@ -41,6 +40,7 @@ from mongostore import (
     RoomState,
     Task,
     Thread,
+    Turn,
     Verification,
     VerificationRequest,
     VoiceDelivery,
@@ -120,12 +120,8 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
         session = n.session + s
         await store.sessions.create(session, user_id=n.user, name=n.text, participants=[n.participant])
         await store.sessions.messages.append(session, Message(id=n.message, role="user", **say))
-        await store.sessions.turns.append_many(
-            session, n.participant, [ChatTurn(role="user", content=n.text)]
-        )
-        await store.sessions.turns.append_many(
-            session, n.participant, [ChatTurn(role="user", content=n.text)]
-        )
+        await store.sessions.turns.append_many(session, n.participant, [Turn(role="user", content=n.text)])
+        await store.sessions.turns.append_many(session, n.participant, [Turn(role="user", content=n.text)])
         await store.sessions.context.set(session, n.text)
         await store.rooms.create(
             Room(
@@ -232,7 +228,7 @@ OF_THREAD = {
 
 # How each verb is called about what is one's own: with what it needs, and with what else it takes.
 CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
-    "sessions.turns.append_many": lambda n: ({**place(n), "turns": [ChatTurn(role="user")]}, {}),
+    "sessions.turns.append_many": lambda n: ({**place(n), "turns": [Turn(role="user")]}, {}),
     "sessions.messages.append": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
     "sessions.messages.append_many": lambda n: ({"session_id": n.session, "messages": [message(n)]}, {}),
     "sessions.participants.ensure": lambda n: (place(n), {}),

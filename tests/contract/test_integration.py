@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ChatTurn, Message, NotFoundError, ParticipantIntegration
+from mongostore import AsyncMongoStore, Message, NotFoundError, ParticipantIntegration, Turn
 from mongostore.repositories import current_call
 from tests.contract.integrating import FAILED, INTEGRATED, NOTHING_NEW, Integrator, contents_of, insights_of
 from tests.contract.oddities import NASTY, same
@@ -34,20 +34,20 @@ class TestIntegration:
         integration = await sessions.turns.integrate("s", integrator)
         assert integration.results == [
             ParticipantIntegration(
-                participant="b",
+                participant_id="b",
                 status=INTEGRATED,
                 turns_integrated=2,
                 insights_added=2,
-                last_integration_turn=2,
+                integrated_until=2,
             ),
             ParticipantIntegration(
-                participant="a",
+                participant_id="a",
                 status=INTEGRATED,
                 turns_integrated=1,
                 insights_added=1,
-                last_integration_turn=1,
+                integrated_until=1,
             ),
-            ParticipantIntegration(participant="silent", status=NOTHING_NEW),
+            ParticipantIntegration(participant_id="silent", status=NOTHING_NEW),
         ]
         assert integration.session == await sessions.get("s")
         assert insights_of(integration.session) == [["b1", "b2"], ["a1"], []]
@@ -55,7 +55,7 @@ class TestIntegration:
         await sessions.turns.append_many("s", "a", said("a2", "a3"))
         before = await sessions.get("s")
         integration = await sessions.turns.integrate("s", integrator)
-        assert [(one.status, one.last_integration_turn) for one in integration.results] == [
+        assert [(one.status, one.integrated_until) for one in integration.results] == [
             (NOTHING_NEW, 2),
             (INTEGRATED, 3),
             (NOTHING_NEW, None),
@@ -76,11 +76,11 @@ class TestIntegration:
         assert result.status is NOTHING_NEW
 
     async def test_every_kind_of_callable_is_an_integrator(self, store: AsyncMongoStore) -> None:
-        async def coroutine(prefix: str, participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        async def coroutine(prefix: str, participant: str, turns: Sequence[Turn]) -> list[Any]:
             assert threading.current_thread() is threading.main_thread()
             return [prefix]
 
-        def blocking(prefix: str, participant: str, turns: Sequence[ChatTurn]) -> tuple[Any, ...]:
+        def blocking(prefix: str, participant: str, turns: Sequence[Turn]) -> tuple[Any, ...]:
             assert threading.current_thread() is not threading.main_thread()
             return (threading.current_thread().name.partition("_")[0],)
 
@@ -113,13 +113,13 @@ class TestIntegration:
             "too deep": [object()],
         }
 
-        def blocking(participant: str, turns: Sequence[ChatTurn]) -> Any:
+        def blocking(participant: str, turns: Sequence[Turn]) -> Any:
             given = wrong.get(participant, [participant])
             if isinstance(given, Exception):
                 raise given
             return given
 
-        async def coroutine(participant: str, turns: Sequence[ChatTurn]) -> Any:
+        async def coroutine(participant: str, turns: Sequence[Turn]) -> Any:
             return blocking(participant, turns)
 
         names = ["first", *wrong, "last"]
@@ -129,7 +129,7 @@ class TestIntegration:
         integration = await store.sessions.turns.integrate(
             "s", coroutine if kind == "coroutine" else blocking
         )
-        results = {result.participant: result for result in integration.results}
+        results = {result.participant_id: result for result in integration.results}
         assert [*results] == names
         for name in ("first", "last"):
             assert (results[name].status, results[name].error) == (INTEGRATED, None)
@@ -142,8 +142,8 @@ class TestIntegration:
             "misses": "NotFoundError",
         }
         for bound in integration.session.participants:
-            expected = ([bound.participant], 2) if bound.participant in ("first", "last") else ([], None)
-            assert (bound.insights, bound.last_integration_turn) == expected
+            expected = ([bound.id], 2) if bound.id in ("first", "last") else ([], None)
+            assert (bound.insights, bound.integrated_until) == expected
         assert "secret" not in integration.model_dump_json()
         integration = await store.sessions.turns.integrate("s", contents_of)
         assert [result.turns_integrated for result in integration.results] == [0, *[2] * len(wrong), 0]
@@ -163,15 +163,15 @@ class TestIntegration:
         await sessions.messages.delete_many("s", [ids[1], ids[298]])
         integrator = Integrator()
         [result] = (await sessions.turns.integrate("s", integrator)).results
-        assert (result.turns_integrated, result.last_integration_turn) == (298, 300)
+        assert (result.turns_integrated, result.integrated_until) == (298, 300)
         assert integrator.handed == [("a", [n for n in range(1, 301) if n not in (2, 299)])]
         await sessions.turns.append_many("s", "a", said(301))
         await sessions.messages.truncate("s")
         [result] = (await sessions.turns.integrate("s", integrator)).results
-        assert (result.status, result.last_integration_turn) == (NOTHING_NEW, 300)
+        assert (result.status, result.integrated_until) == (NOTHING_NEW, 300)
         await sessions.turns.append_many("s", "a", said(302))
         [result] = (await sessions.turns.integrate("s", integrator)).results
-        assert (result.turns_integrated, result.last_integration_turn) == (1, 302)
+        assert (result.turns_integrated, result.integrated_until) == (1, 302)
 
     async def test_thousands_of_turns_are_handed_out_together(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
@@ -202,11 +202,11 @@ class TestIntegration:
             integration = await sessions.turns.integrate("s", large_of_a)
             first, second = integration.results
             assert (first.status, first.error) == (FAILED, "DocumentTooLargeError")
-            assert (first.turns_integrated, first.last_integration_turn) == (0, 3)
-            assert (second.status, second.last_integration_turn) != (FAILED, None)
+            assert (first.turns_integrated, first.integrated_until) == (0, 3)
+            assert (second.status, second.integrated_until) != (FAILED, None)
         after = await sessions.get("s")
         assert after.participants[0].insights == before.participants[0].insights == [part] * 3
-        assert [one.last_integration_turn for one in after.participants] == [3, 1]
+        assert [one.integrated_until for one in after.participants] == [3, 1]
         integration = await sessions.turns.integrate("s", lambda *_: ["small"])
         assert [one.turns_integrated for one in integration.results] == [1, 0]
 
@@ -216,7 +216,7 @@ class TestIntegration:
             await store.sessions.turns.append_many("s", name, said(1))
         waiting = asyncio.Event()
 
-        async def wait_at_b(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        async def wait_at_b(participant: str, turns: Sequence[Turn]) -> list[Any]:
             if participant == "b":
                 waiting.set()
                 await asyncio.Event().wait()
@@ -240,7 +240,7 @@ async def test_an_integrator_takes_longer_than_any_call_may(
         await store.sessions.create("s", participants=["a"])
         await store.sessions.turns.append_many("s", "a", said(1))
 
-        async def slow(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        async def slow(participant: str, turns: Sequence[Turn]) -> list[Any]:
             with pytest.raises(AssertionError):
                 current_call()
             await asyncio.sleep(3.5)

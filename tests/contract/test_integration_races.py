@@ -25,8 +25,8 @@ class TestIntegrationRaces:
 
         integrator = Integrator(meanwhile)
         first = await sessions.turns.integrate("s", integrator)
-        assert [one.last_integration_turn for one in first.results] == [2, 1]
-        assert [one.chat_turn_count for one in first.session.participants] == [3, 3]
+        assert [one.integrated_until for one in first.results] == [2, 1]
+        assert [one.turn_count for one in first.session.participants] == [3, 3]
         second = await sessions.turns.integrate("s", integrator)
         assert insights_of(second.session) == [[1, 2, 3], [1, 2, 3]]
         assert integrator.handed == [("a", [1, 2]), ("b", [1]), ("a", [3]), ("b", [2, 3])]
@@ -44,7 +44,7 @@ class TestIntegrationRaces:
 
         slower = Integrator(faster)
         [result] = (await sessions.turns.integrate("s", slower)).results
-        assert result == ParticipantIntegration(participant="a", status=NOTHING_NEW, last_integration_turn=2)
+        assert result == ParticipantIntegration(participant_id="a", status=NOTHING_NEW, integrated_until=2)
         assert insights_of(await sessions.get("s")) == [["faster"]]
         assert slower.handed == [("a", [1, 2])]
 
@@ -67,11 +67,11 @@ class TestIntegrationRaces:
         results: list[Any] = []
         proceed, first_done = asyncio.Event(), asyncio.Event()
         [result] = (await sessions.turns.integrate("s", Integrator(second_begins))).results
-        assert (result.turns_integrated, result.last_integration_turn) == (1, 1)
+        assert (result.turns_integrated, result.integrated_until) == (1, 1)
         first_done.set()
         [(second, task)] = results
         [result] = (await task).results
-        assert (result.status, result.turns_integrated, result.last_integration_turn) == (INTEGRATED, 2, 3)
+        assert (result.status, result.turns_integrated, result.integrated_until) == (INTEGRATED, 2, 3)
         assert second.handed == [("a", [1, 2, 3]), ("a", [2, 3])]
         assert insights_of(await sessions.get("s")) == [[1, 2, 3]]
 
@@ -85,7 +85,7 @@ class TestIntegrationRaces:
                 for result in (await sessions.turns.integrate("s", Integrator())).results:
                     assert result.status is not FAILED
                     assert result.insights_added == result.turns_integrated
-                    covered[result.participant] += result.turns_integrated
+                    covered[result.participant_id] += result.turns_integrated
 
         async def append(caller: int) -> None:
             for n in range(20):
@@ -94,8 +94,8 @@ class TestIntegrationRaces:
         await asyncio.gather(*(append(caller) for caller in range(6)), *(integrate() for _ in range(6)))
         await integrate()
         for bound in await sessions.participants.list("s"):
-            assert bound.chat_turn_count == bound.last_integration_turn == covered[bound.participant] == 120
-            turns = sessions.turns.iter("s", bound.participant)
+            assert bound.turn_count == bound.integrated_until == covered[bound.id] == 120
+            turns = sessions.turns.iter("s", bound.id)
             assert bound.insights == [turn.content async for turn in turns]
 
     @pytest.mark.parametrize("change", ["truncate", "unbind", "bind", "soft_delete", "delete"])
@@ -129,8 +129,8 @@ class TestIntegrationRaces:
                 assert insights_of(await sessions.undelete("s")) == [[], []]
             return
         integration = await sessions.turns.integrate("s", integrator)
-        assert integration.results[0] == ParticipantIntegration(participant="a", status=NOTHING_NEW)
-        found = {one.participant: one.insights for one in integration.session.participants}
+        assert integration.results[0] == ParticipantIntegration(participant_id="a", status=NOTHING_NEW)
+        found = {one.id: one.insights for one in integration.session.participants}
         assert (
             found
             == {
@@ -141,5 +141,5 @@ class TestIntegrationRaces:
         )
         assert ("b", [1]) in integrator.handed or change == "truncate"
         integration = await sessions.turns.integrate("s", Integrator())
-        found = {one.participant: one.insights for one in integration.session.participants}
+        found = {one.id: one.insights for one in integration.session.participants}
         assert found.get("a") == (None if change == "unbind" else ["new"])

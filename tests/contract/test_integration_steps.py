@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mongostore import AsyncMongoStore, ChatTurn, Message, NotFoundError
+from mongostore import AsyncMongoStore, Message, NotFoundError, Turn
 from tests.contract.turns import said
 
 STEPS = st.lists(
@@ -39,7 +39,7 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
     session_id = (await sessions.create()).id
 
     async def integrate(failing: str) -> None:
-        def integrator(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        def integrator(participant: str, turns: Sequence[Turn]) -> list[Any]:
             if participant == failing:
                 raise ValueError
             return [turn.content for turn in turns]
@@ -92,10 +92,9 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
             case "integrate" | "fail":
                 await integrate(name)
         session = await sessions.get(session_id)
-        assert [
-            (p.participant, p.chat_turn_count, p.insights, p.last_integration_turn)
-            for p in session.participants
-        ] == [(name, one.count, one.insights, one.marker) for name, one in bound.items()]
+        assert [(p.id, p.turn_count, p.insights, p.integrated_until) for p in session.participants] == [
+            (name, one.count, one.insights, one.marker) for name, one in bound.items()
+        ]
         assert session.count == plain + sum(len(one.turns) for one in bound.values())
         newest = (await sessions.messages.list(session_id, newest=True, limit=1)).items
         assert (session.last and session.last.id) == (newest[0].id if newest else None)

@@ -12,7 +12,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandSucceededEvent
 
-from mongostore import AsyncMongoStore, ChatTurn, Message, Page, Session
+from mongostore import AsyncMongoStore, Message, Page, Session, Turn
 from mongostore.repositories.sessions import AsyncSessionParticipants, AsyncSessions, AsyncSessionTurns
 from tests.contract.wire import (
     Case,
@@ -34,11 +34,11 @@ BIG_INSIGHT = "x" * 1_000_000
 ENVELOPE_BYTES = 3072
 
 
-def said(count: int, text: str = TEXT) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=text) for _ in range(count)]
+def said(count: int, text: str = TEXT) -> list[Turn]:
+    return [Turn(role="user", content=text) for _ in range(count)]
 
 
-async def count_them(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+async def count_them(participant: str, turns: Sequence[Turn]) -> list[Any]:
     return [len(turns)]
 
 

@@ -18,9 +18,9 @@ ODD_IDS = ["", "0", "10", "$x", "a.b", "a b", "é", "%2E;", "nul\0", "x" * 512, 
 class TestParticipants:
     async def test_participants_are_bound_from_the_start_in_their_order(self, store: AsyncMongoStore) -> None:
         created = await store.sessions.create("s", participants=["b", "a", "c"])
-        assert [one.participant for one in created.participants] == ["b", "a", "c"]
+        assert [one.id for one in created.participants] == ["b", "a", "c"]
         assert created == await store.sessions.get("s")
-        assert created.participants[0] == SessionParticipant(participant="b", bound_at=created.created_at)
+        assert created.participants[0] == SessionParticipant(id="b", bound_at=created.created_at)
         assert (await store.sessions.list()).items == [created]
         assert (await store.sessions.create("t")).participants == []
         for wrong in (["a", "a"], "ab", None, [1], ["x" * 513], {"a": 1}):
@@ -33,12 +33,12 @@ class TestParticipants:
         assert await store.sessions.turns.append_many("s", odd, said("one", "two")) == 2
         assert await contents(store, odd) == [(1, "one"), (2, "two")]
         integration = await store.sessions.turns.integrate("s", insights_of)
-        assert integration.results[1].participant == odd
+        assert integration.results[1].participant_id == odd
         assert integration.session.participants[1].insights == [f"{odd}: one", f"{odd}: two"]
-        assert (await store.sessions.truncate("s")).participants[1].participant == odd
+        assert (await store.sessions.truncate("s")).participants[1].id == odd
         assert await store.sessions.turns.append_many("s", odd, said("anew")) == 1
         assert await store.sessions.participants.delete("s", odd)
-        assert [one.participant for one in await store.sessions.participants.list("s")] == ["plain"]
+        assert [one.id for one in await store.sessions.participants.list("s")] == ["plain"]
 
     @pytest.mark.smoke
     async def test_binding_again_keeps_everything(self, store: AsyncMongoStore) -> None:
@@ -50,8 +50,8 @@ class TestParticipants:
         bound = await store.sessions.participants.list("s")
         assert not await store.sessions.participants.ensure("s", "a")
         assert await store.sessions.participants.list("s") == bound
-        assert [one.participant for one in bound] == ["z", "a"]
-        assert (bound[1].chat_turn_count, bound[1].insights, bound[1].last_integration_turn) == (
+        assert [one.id for one in bound] == ["z", "a"]
+        assert (bound[1].turn_count, bound[1].insights, bound[1].integrated_until) == (
             2,
             ["a: 1", "a: 2"],
             2,
@@ -65,7 +65,7 @@ class TestParticipants:
             assert sorted(outcomes) == [False] * 9 + [True]
         await asyncio.gather(*(store.sessions.participants.ensure("s", f"p{n}") for n in range(20)))
         bound = await store.sessions.participants.list("s")
-        assert {one.participant for one in bound} == {f"p{n}" for n in range(20)}
+        assert {one.id for one in bound} == {f"p{n}" for n in range(20)}
         assert (await store.sessions.get("s")).revision == 22
 
     @pytest.mark.parametrize("count", [3, 200])
@@ -89,14 +89,14 @@ class TestParticipants:
         assert session.last is not None
         assert session.last.text == f"m{count - 1}"
         [other] = session.participants
-        assert (other.participant, other.chat_turn_count, len(other.insights)) == ("b", count, count)
+        assert (other.id, other.turn_count, len(other.insights)) == ("b", count, count)
         kept = {one.content: one.position async for one in sessions.messages.iter("s")}
         assert kept == {text: place for text, place in positions.items() if str(text)[0] in "bm"}
 
         assert await sessions.participants.ensure("s", "a")
         anew = (await sessions.participants.list("s"))[1]
-        assert (anew.participant, anew.chat_turn_count) == ("a", 0)
-        assert (anew.insights, anew.last_integration_turn) == ([], None)
+        assert (anew.id, anew.turn_count) == ("a", 0)
+        assert (anew.insights, anew.integrated_until) == ([], None)
         assert await sessions.turns.append_many("s", "a", said("anew")) == 1
         assert await contents(store, "a") == [(1, "anew")]
         assert await contents(store, "b") == [(n + 1, f"b{n}") for n in range(count)]
@@ -114,7 +114,7 @@ class TestParticipants:
                 store.sessions.participants.ensure("s", f"p{n}"),
                 store.sessions.participants.delete("s", f"p{n - 5}"),
             )
-            bound = [one.participant for one in await store.sessions.participants.list("s")]
+            bound = [one.id for one in await store.sessions.participants.list("s")]
             assert bound == ["a", *(f"p{i}" for i in range(max(0, n - 4), n + 1))]
 
     async def test_truncate_clears_data_turns_insights_and_markers_alone(

@@ -12,7 +12,6 @@ from bson import json_util
 from mongostore import (
     AsyncMongoStore,
     Binding,
-    ChatTurn,
     Element,
     Event,
     Feedback,
@@ -20,6 +19,7 @@ from mongostore import (
     Participant,
     Room,
     Task,
+    Turn,
     UnsupportedError,
     Verification,
 )
@@ -49,7 +49,7 @@ async def fill(store: AsyncMongoStore) -> None:
     )
     # So large that it is apart from the session.
     await store.sessions.context.set("s", {"reasoning": [{"role": "system", "content": "x" * 70_000}]})
-    await store.sessions.turns.append_many("s", "p", [ChatTurn(role="user", content="turn")])
+    await store.sessions.turns.append_many("s", "p", [Turn(role="user", content="turn")])
     user = await store.users.upsert("ada", metadata={"k": 1})
     await store.threads.create("t", user_id=user.id, name="n", tags=["x"], data={"k": {"$a": 1}})
     await store.messages.merge("t", "m", begins=True, content="hi", data={"k": 1}, created_at=T)
@@ -69,7 +69,7 @@ CHANGES: list[tuple[str, str, Verb]] = [
     (
         "sessions",
         "turns",
-        lambda s: s.sessions.turns.append_many("s", "p", [ChatTurn(role="user", content=1)]),
+        lambda s: s.sessions.turns.append_many("s", "p", [Turn(role="user", content=1)]),
     ),
     ("sessions", "unbind", lambda s: s.sessions.participants.delete("s", "p")),
     ("sessions", "truncate", lambda s: s.sessions.truncate("s")),
@@ -174,7 +174,7 @@ def test_there_is_a_file_of_every_version() -> None:
 async def read_all(store: AsyncMongoStore) -> None:
     """Read and list everything that `fill` has stored."""
     session = await store.sessions.get("s")
-    assert session.participants[0].participant == "p"
+    assert session.participants[0].id == "p"
     assert [one.id for one in (await store.sessions.list(user_id="u")).items] == ["s"]
     messages = [message async for message in store.sessions.messages.iter("s")]
     assert [message.id for message in messages[:LONG]] == [f"m{n}" for n in range(LONG)]

@@ -9,19 +9,19 @@ from contextlib import aclosing
 
 import pytest
 
-from mongostore import AsyncMongoStore, Change, InvalidValueError, Message, NotFoundError
+from mongostore import AsyncMongoStore, InvalidValueError, Message, MessageChange, NotFoundError
 
 
-async def take(changes: AsyncIterator[Change], count: int) -> list[Change]:
+async def take(changes: AsyncIterator[MessageChange], count: int) -> list[MessageChange]:
     async with asyncio.timeout(20):
         return [await anext(changes) for _ in range(count)]
 
 
-def told(changes: list[Change]) -> list[tuple[str, int | None, object]]:
+def told(changes: list[MessageChange]) -> list[tuple[str, int | None, object]]:
     return [(change.kind, change.position, change.message and change.message.content) for change in changes]
 
 
-async def begin(changes: AsyncIterator[Change]) -> asyncio.Task[Change]:
+async def begin(changes: AsyncIterator[MessageChange]) -> asyncio.Task[MessageChange]:
     first = asyncio.ensure_future(anext(changes))
     await asyncio.sleep(0.3)
     return first
@@ -35,7 +35,7 @@ class TestWatch:
         await sessions.messages.append_many(
             "s", [Message(id=f"m{n}", role="user", content=n) for n in range(200)]
         )
-        seen: list[Change] = []
+        seen: list[MessageChange] = []
 
         async def follow() -> None:
             async for change in sessions.messages.watch("s"):

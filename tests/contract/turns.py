@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mongostore import AsyncMongoStore, ChatTurn
+from mongostore import AsyncMongoStore, Turn
 
 
-def said(*contents: Any) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=content) for content in contents]
+def said(*contents: Any) -> list[Turn]:
+    return [Turn(role="user", content=content) for content in contents]
 
 
 def insights_of(participant: str, turns: Any) -> list[Any]:

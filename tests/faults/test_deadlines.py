@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, Room, UnavailableError
+from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Room, Turn, UnavailableError
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.repositories import Connection, Repository, step
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
@@ -55,7 +55,7 @@ MORE = [
     Case("bind", 1, lambda s: s.sessions.participants.ensure("s", "p")),
     Case("unbind", 1, lambda s: s.sessions.participants.delete("s", "p")),
     Case("list participants", 1, lambda s: s.sessions.participants.list("s")),
-    Case("append turns", 1, lambda s: s.sessions.turns.append_many("s", "p", [ChatTurn(role="user")])),
+    Case("append turns", 1, lambda s: s.sessions.turns.append_many("s", "p", [Turn(role="user")])),
     Case("list turns", 1, lambda s: s.sessions.turns.list("s", "p")),
     Case("iterate over turns", 1, lambda s: consumed(s.sessions.turns.iter("s", "p"))),
     Case("integrate", 1, lambda s: s.sessions.turns.integrate("s", lambda participant, turns: [])),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Session
+from mongostore import AsyncMongoStore, ConflictError, Session, Turn
 from mongostore.repositories.sessions import AsyncSessions
 
 pytestmark = pytest.mark.server
@@ -22,9 +22,9 @@ PROCESSES = 4
 def check_view(session: Session) -> None:
     """Check what holds at any moment: there is one insight for each turn up to the marker, in order."""
     for one in session.participants:
-        marker = one.last_integration_turn or 0
+        marker = one.integrated_until or 0
         assert [number for number, _ in one.insights] == [*range(1, marker + 1)]
-        assert marker <= one.chat_turn_count
+        assert marker <= one.turn_count
 
 
 def started(process: Popen[str]) -> asyncio.Task[tuple[str, str]]:
@@ -78,19 +78,19 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
     for process, task in zip(others, running, strict=True):
         said += await heard(process, task)
 
-    async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[list[object]]:
+    async def insights_of(participant: str, turns: Sequence[Turn]) -> list[list[object]]:
         return [[turn.number, turn.content] for turn in turns]
 
     session = (await sessions.turns.integrate("s", insights_of)).session
     check_view(session)
     for one in session.participants:
-        turns = [turn async for turn in sessions.turns.iter("s", one.participant)]
+        turns = [turn async for turn in sessions.turns.iter("s", one.id)]
         assert [turn.number for turn in turns] == [*range(1, len(turns) + 1)]
-        assert one.chat_turn_count == one.last_integration_turn == len(turns)
+        assert one.turn_count == one.integrated_until == len(turns)
         assert one.insights == [[turn.number, turn.content] for turn in turns]
         assert max(Counter(turn.content for turn in turns).values()) == 1
         there = {(turn.number, turn.content) for turn in turns}
-        answered = {tuple(line.split()[1:]) for line in said if line.split()[0] == one.participant}
+        answered = {tuple(line.split()[1:]) for line in said if line.split()[0] == one.id}
         assert {(int(number), content) for number, content in answered} <= there
         for process in range(PROCESSES):
             of_one = [
@@ -101,9 +101,9 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
             # Whole up to where it was killed, in order.
             assert of_one == [*range(len(of_one))]
             assert process == 0 or len(of_one) >= amount
-        covered = sum(int(line.split()[2]) for line in said if line.startswith(f"covered {one.participant} "))
+        covered = sum(int(line.split()[2]) for line in said if line.startswith(f"covered {one.id} "))
         assert 0 < covered <= len(turns)
-    assert session.count == sum(one.chat_turn_count for one in session.participants)
+    assert session.count == sum(one.turn_count for one in session.participants)
 
 
 @pytest.mark.parametrize("change", ["truncate", "unbind"])
@@ -123,7 +123,7 @@ async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
     begun = 0
     while not all(task.done() for task in running):
         check_view(before := await sessions.get("s"))
-        if before.participants and before.participants[0].chat_turn_count > 15:
+        if before.participants and before.participants[0].turn_count > 15:
             begun += 1
             if change == "truncate":
                 await sessions.truncate("s")
@@ -137,12 +137,12 @@ async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
     session = await sessions.get("s")
     check_view(session)
     messages = [message async for message in sessions.messages.iter("s")]
-    assert session.count == len(messages) == sum(one.chat_turn_count for one in session.participants)
+    assert session.count == len(messages) == sum(one.turn_count for one in session.participants)
     for one in session.participants:
-        turns = [turn async for turn in sessions.turns.iter("s", one.participant)]
-        assert [turn.number for turn in turns] == [*range(1, one.chat_turn_count + 1)]
-        assert one.insights == [[turn.number, turn.content] for turn in turns[: one.last_integration_turn]]
-        mine = [message.number for message in messages if message.conversation_id == one.participant]
+        turns = [turn async for turn in sessions.turns.iter("s", one.id)]
+        assert [turn.number for turn in turns] == [*range(1, one.turn_count + 1)]
+        assert one.insights == [[turn.number, turn.content] for turn in turns[: one.integrated_until]]
+        mine = [message.number for message in messages if message.conversation_id == one.id]
         assert mine == [turn.number for turn in turns]
     # Nothing of what is gone is left in the segments that are read.
     stored = await server_store.engine.database["sessions"].find_one({})
@@ -153,12 +153,12 @@ async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
 
 
 async def test_participants_need_no_transactions(standalone_uri: str, database: str) -> None:
-    async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
+    async def insights_of(participant: str, turns: Sequence[Turn]) -> list[str]:
         return [turn.content for turn in turns]
 
     async def take_part(sessions: AsyncSessions, n: int) -> None:
         for part in range(10):
-            turns = [ChatTurn(role="user", content=f"{n}.{part}.{i}") for i in range(3)]
+            turns = [Turn(role="user", content=f"{n}.{part}.{i}") for i in range(3)]
             await sessions.turns.append_many("s", "ab"[part % 2], turns)
             await sessions.turns.integrate("s", insights_of)
 
@@ -168,13 +168,13 @@ async def test_participants_need_no_transactions(standalone_uri: str, database: 
         assert sum(await asyncio.gather(*(sessions.participants.ensure("s", "b") for _ in range(5)))) == 1
         await asyncio.gather(*(take_part(sessions, n) for n in range(10)))
         for one in await sessions.participants.list("s"):
-            turns = [turn async for turn in sessions.turns.iter("s", one.participant)]
+            turns = [turn async for turn in sessions.turns.iter("s", one.id)]
             assert [turn.number for turn in turns] == [*range(1, 151)]
             assert one.insights == [turn.content for turn in turns]
-            assert one.chat_turn_count == one.last_integration_turn == 150
+            assert one.turn_count == one.integrated_until == 150
         assert await sessions.participants.delete("s", "a")
         assert await sessions.messages.count("s") == 150
-        assert (await sessions.truncate("s")).participants[0].chat_turn_count == 0
+        assert (await sessions.truncate("s")).participants[0].turn_count == 0
         await store.engine.database.client.drop_database(database)
 
 

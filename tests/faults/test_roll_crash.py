@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ChatTurn, Message
+from mongostore import AsyncMongoStore, Message, Turn
 
 Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
 Content = tuple[str, str]
@@ -105,14 +105,14 @@ async def observe(store: AsyncMongoStore, session_id: str, readers: Readers) -> 
     context = await store.sessions.context.get(session_id) if session.has_context else None
     participants = {}
     for one in session.participants:
-        participants[one.participant] = {
-            "count": one.chat_turn_count,
+        participants[one.id] = {
+            "count": one.turn_count,
             "insights": one.insights,
-            "marker": one.last_integration_turn,
+            "marker": one.integrated_until,
         }
-        turns = store.sessions.turns.iter(session_id, one.participant)
-        mine = [view[1:] for view in views[0] if view[1].startswith(f"{one.participant}#")]
-        assert [(f"{one.participant}#{turn.number}", turn.content) async for turn in turns] == mine
+        turns = store.sessions.turns.iter(session_id, one.id)
+        mine = [view[1:] for view in views[0] if view[1].startswith(f"{one.id}#")]
+        assert [(f"{one.id}#{turn.number}", turn.content) async for turn in turns] == mine
     return {"state": state, "messages": views[0], "context": context, "participants": participants}
 
 
@@ -161,7 +161,7 @@ async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_no
             done.messages.append((f"after {n}", "more"))
         for name in [*done.participants]:
             done.do("turns", name, ["after"])
-            count = await sessions.turns.append_many(id, name, [ChatTurn(role="user", content="after")])
+            count = await sessions.turns.append_many(id, name, [Turn(role="user", content="after")])
             assert count == done.participants[name]["count"]
             done.do("unbind", name)
             assert await sessions.participants.delete(id, name)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, ChatTurn, Event, Message, Room, UnavailableError
+from mongostore import AsyncMongoStore, Event, Message, Room, Turn, UnavailableError
 from mongostore.engines.mongo import MongoEngine
 from tests.contract.wire import Wire, wired_store
 from tests.faults.conftest import with_options
@@ -30,7 +30,7 @@ CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
     "change a message": lambda store: store.sessions.messages.update("s", "m", content="new"),
     "upsert a message": lambda store: store.sessions.messages.upsert("s", Message(id="u", role="user")),
     "delete a message": lambda store: store.sessions.messages.delete("s", "gone"),
-    "append turns": lambda store: store.sessions.turns.append_many("s", "p", [ChatTurn(role="user")]),
+    "append turns": lambda store: store.sessions.turns.append_many("s", "p", [Turn(role="user")]),
     "create a room": lambda store: store.rooms.create(Room(id="new")),
     "merge metadata": lambda store: store.rooms.merge_metadata("r", {"key": "new"}),
     "commit": lambda store: store.events.commit(Event(id="new", room_id="r", channel_id="c")),

@@ -15,7 +15,7 @@ import pytest
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 
-from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Event, Message, NotOpenError, Room
+from mongostore import AsyncMongoStore, ConflictError, Event, Message, NotOpenError, Room, Turn
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("small_sizes")]
 
@@ -30,12 +30,12 @@ def message(n: int | str, content: str = "text") -> Message:
     return Message(id=f"m{n}", role="user", content=content)
 
 
-def turns(*contents: Any) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=content) for content in contents]
+def turns(*contents: Any) -> list[Turn]:
+    return [Turn(role="user", content=content) for content in contents]
 
 
 async def integrate(store: AsyncMongoStore, session_id: str) -> Any:
-    def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+    def insights_of(participant: str, turns: Sequence[Turn]) -> list[Any]:
         return [f"{participant} {turn.number}" for turn in turns]
 
     return (await store.sessions.turns.integrate(session_id, insights_of)).results

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Change, Message, NotOpenError, UnavailableError
+from mongostore import AsyncMongoStore, Message, MessageChange, NotOpenError, UnavailableError
 
 
-async def follow(store: AsyncMongoStore, seen: list[Change]) -> None:
+async def follow(store: AsyncMongoStore, seen: list[MessageChange]) -> None:
     async for change in store.sessions.messages.watch("s"):
         seen.append(change)  # noqa: PERF401  # each one is looked at as it comes
 
@@ -26,7 +26,7 @@ async def until(condition: Any) -> None:
 async def test_a_stream_that_is_cut_goes_on_without_loss_or_repetition(faults: Any, times: int) -> None:
     store: AsyncMongoStore = faults.store
     await store.sessions.create("s")
-    seen: list[Change] = []
+    seen: list[MessageChange] = []
     following = asyncio.create_task(follow(store, seen))
     await asyncio.sleep(0.3)
     for round_ in range(3):

@@ -17,7 +17,7 @@ from mongostore.integrators import integrator_for
 from mongostore.integrators.keywords import KeywordIntegrator
 from mongostore.integrators.openai import OpenAIIntegrator
 from mongostore.integrators.turns import text_of
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 from mongostore.settings import IntegratorName, Settings
 from tests.servers.endpoint import Endpoint
 
@@ -28,8 +28,8 @@ DIALOGUE = [
 ]
 
 
-def turns(*contents: Any) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=content, number=n) for n, content in enumerate(contents, 1)]
+def turns(*contents: Any) -> list[Turn]:
+    return [Turn(role="user", content=content, number=n) for n, content in enumerate(contents, 1)]
 
 
 def test_keywords_are_those_of_the_text_with_the_turns_they_are_from() -> None:
@@ -43,8 +43,8 @@ def test_keywords_are_those_of_the_text_with_the_turns_they_are_from() -> None:
 def test_keywords_are_the_same_in_every_process() -> None:
     code = (
         "from mongostore.integrators.keywords import KeywordIntegrator\n"
-        "from mongostore.models import ChatTurn\n"
-        f"turns = [ChatTurn(role='user', content=text) for text in {DIALOGUE!r}]\n"
+        "from mongostore.models import Turn\n"
+        f"turns = [Turn(role='user', content=text) for text in {DIALOGUE!r}]\n"
         "print(KeywordIntegrator()('ada', turns))"
     )
     found = {

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from mongostore import AsyncMongoStore
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 from mongostore.servers.sessions import create_app
 from tests.servers.parts import client
 
@@ -63,7 +63,7 @@ class Service:
 async def prepared(store: AsyncMongoStore) -> Service:
     sessions = store.sessions.in_namespace("acme")
     await sessions.create("s1", name="Refund", participants=["ada"])
-    await sessions.turns.append_many("s1", "ada", [ChatTurn(role="user", content="hello")])
+    await sessions.turns.append_many("s1", "ada", [Turn(role="user", content="hello")])
     past = datetime.now(UTC) - timedelta(seconds=1)
     key, own = await store.keys.create(name="own", namespaces=["umbrella", "acme"])
     other_key, other = await store.keys.create(name="other", namespaces=["umbrella"])

@@ -9,8 +9,6 @@ from mongostore import (
     ApiKey,
     AsyncMongoStore,
     Binding,
-    Change,
-    ChatTurn,
     Conversation,
     Event,
     File,
@@ -19,6 +17,7 @@ from mongostore import (
     IntegrationStatus,
     Lease,
     Message,
+    MessageChange,
     MongoStore,
     Page,
     Room,
@@ -28,6 +27,7 @@ from mongostore import (
     Task,
     Thread,
     ThreadMessage,
+    Turn,
     User,
 )
 
@@ -52,19 +52,19 @@ async def async_use(store: AsyncMongoStore) -> None:
     assert_type(await sessions.list(oldest=True), Page[Session])
     assert_type(await sessions.participants.ensure("s", "a"), bool)
     assert_type(await sessions.participants.list("s"), list[SessionParticipant])
-    assert_type(await sessions.turns.append_many("s", "a", [ChatTurn(role="user")]), int)
-    assert_type(await sessions.turns.list("s", "a", after=3), Page[ChatTurn])
+    assert_type(await sessions.turns.append_many("s", "a", [Turn(role="user")]), int)
+    assert_type(await sessions.turns.list("s", "a", after=3), Page[Turn])
     async for turn in sessions.turns.iter("s", "a"):
         assert_type(turn.number, int | None)
 
-    async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
+    async def insights_of(participant: str, turns: Sequence[Turn]) -> list[str]:
         return [f"{participant} {turn.role}" for turn in turns]
 
     integration = await sessions.turns.integrate("s", insights_of)
     assert_type(integration, Integration)
     assert_type(integration.results[0].status, IntegrationStatus)
     async for change in sessions.messages.watch("s"):
-        assert_type(change, Change)
+        assert_type(change, MessageChange)
 
 
 async def async_use_of_rooms(store: AsyncMongoStore) -> None:
@@ -110,10 +110,10 @@ def blocking_use(store: MongoStore) -> None:
     for message in sessions.messages.iter("s"):
         assert_type(message, Message)
     for turn in sessions.turns.iter("s", "a"):
-        assert_type(turn, ChatTurn)
+        assert_type(turn, Turn)
     assert_type(sessions.turns.integrate("s", lambda _, turns: [len(turns)], executor=None), Integration)
     for change in sessions.messages.watch("s"):
-        assert_type(change, Change)
+        assert_type(change, MessageChange)
     assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
     for binding in store.bindings.iter("r"):
         assert_type(binding, Binding)

@@ -16,7 +16,6 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.models import (
     ApiKey,
     ChangeKind,
-    ChatTurn,
     Event,
     EventFilter,
     File,
@@ -32,6 +31,7 @@ from mongostore.models import (
     Session,
     Thread,
     ThreadSummary,
+    Turn,
 )
 from mongostore.models.value import Value
 
@@ -210,7 +210,7 @@ def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
         ),
         (Session(id="s", created_at=NOON, updated_at=NOON), {"namespace": "default", "count": 0}),
         (Thread(id="t", created_at=NOON, active_at=NOON), {"kind": None, "tags": [], "user_id": None}),
-        (ChatTurn(role="user"), {"number": None, "content": None, "created_at": None}),
+        (Turn(role="user"), {"number": None, "content": None, "created_at": None}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Value) else None,
 )

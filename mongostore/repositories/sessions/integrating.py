@@ -12,7 +12,7 @@ from typing import Any
 from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
-from mongostore.models import ChatTurn, Integration, IntegrationStatus, Integrator, ParticipantIntegration
+from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import current_call, settled_step, step
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
@@ -42,23 +42,23 @@ class Integrations:
     ) -> ParticipantIntegration:
         """Integrate what was new of a participant when it was seen."""
         result = ParticipantIntegration(
-            participant=unescape_key(name),
+            participant_id=unescape_key(name),
             status=IntegrationStatus.NOTHING_NEW,
-            last_integration_turn=seen["integrated"],
+            integrated_until=seen["integrated"],
         )
         outcome: list[Any] | Exception = []
-        given: list[ChatTurn] = []
+        given: list[Turn] = []
         for attempt in range(ATTEMPTS):
             await pause(attempt)
-            if (result.last_integration_turn or 0) >= seen["turns"]:
+            if (result.integrated_until or 0) >= seen["turns"]:
                 return result
             now, turns = await self._unread(key, name, seen)
-            result.last_integration_turn = now
+            result.integrated_until = now
             if not turns:
                 return result
             # Those that another call has just covered show as new until the majority knows of that.
             if turns != given:
-                outcome = await _called(integrator, result.participant, turns, executor)
+                outcome = await _called(integrator, result.participant_id, turns, executor)
                 given = turns
             if isinstance(outcome, Exception):
                 result.status, result.error = IntegrationStatus.FAILED, type(outcome).__name__
@@ -73,17 +73,17 @@ class Integrations:
             if marked:
                 result.status = IntegrationStatus.INTEGRATED
                 result.turns_integrated, result.insights_added = len(turns), len(outcome)
-                result.last_integration_turn = last
+                result.integrated_until = last
                 return result
             # Somebody else was faster: perhaps not with all of them.
         raise contended(key)
 
-    async def _unread(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[ChatTurn]]:
+    async def _unread(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[Turn]]:
         """Return the marker of a participant as it is by now, and the turns behind it that were seen.
 
         None are if all began anew since, or the participant has gone.
         """
-        turns: list[ChatTurn] = []
+        turns: list[Turn] = []
         marker: int | None = None
         behind: int | None = None
         while True:
@@ -144,7 +144,7 @@ class Integrations:
 
 
 async def _called(
-    integrator: Integrator, participant: str, turns: Sequence[ChatTurn], executor: Executor | None
+    integrator: Integrator, participant: str, turns: Sequence[Turn], executor: Executor | None
 ) -> list[Any] | Exception:
     """Return the insights of an integrator in their stored form, or what it raised instead."""
     is_async = inspect.iscoroutinefunction(integrator) or inspect.iscoroutinefunction(

@@ -11,10 +11,10 @@ from mongostore.documents.participants import none_kept
 from mongostore.documents.sessions import to_messages, to_stored, to_stored_preview
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import (
-    Change,
     Conversation,
     Message,
-    MessageMembers,
+    MessageChange,
+    MessageUpdate,
     MintedId,
     Page,
     Preview,
@@ -86,7 +86,7 @@ class AsyncSessionMessages(Repository):
         return to_messages([(None, message) for message in there])[0]
 
     @writes
-    async def update(self, session_id: str, message_id: str, **members: Unpack[MessageMembers]) -> None:
+    async def update(self, session_id: str, message_id: str, **members: Unpack[MessageUpdate]) -> None:
         """Change the given members of a message; the others stay.
 
         Args:
@@ -103,7 +103,7 @@ class AsyncSessionMessages(Repository):
         """
         key = self._storage.key(session_id)
         check_id("message_id", message_id)
-        patch = Patch.of(message_id, check_members(members, MessageMembers))
+        patch = Patch.of(message_id, check_members(members, MessageUpdate))
         patch.members["updated_at"] = current_call().now
         if not await self._storage.writer.change(key, message_id, patch):
             raise NotFoundError("message", message_id)
@@ -281,7 +281,7 @@ class AsyncSessionMessages(Repository):
         return list(found.values())
 
     @long_running
-    async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[Change]:
+    async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[MessageChange]:
         """Yield what happens to a session's messages from now on, or from a token on, until it is deleted.
 
         Break off with `aclose()` (or `contextlib.aclosing`) to let go of the server's stream at once.

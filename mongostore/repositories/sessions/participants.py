@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from mongostore.documents.participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
-from mongostore.models import ChatTurn, Integration, Integrator, Page, SessionParticipant
+from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
 from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
 from mongostore.repositories.sessions.integrating import Integrations
 from mongostore.repositories.sessions.storage import SessionStorage
@@ -86,7 +86,7 @@ class AsyncSessionTurns(Repository):
         self._integrations = Integrations(storage)
 
     @writes
-    async def append_many(self, session_id: str, participant: str, turns: Sequence[ChatTurn]) -> int:
+    async def append_many(self, session_id: str, participant: str, turns: Sequence[Turn]) -> int:
         """Append chat turns of a participant, all or none of them, and return how many came in so far.
 
         They are messages of the session, in the conversation that has the participant's id, and beside
@@ -117,7 +117,7 @@ class AsyncSessionTurns(Repository):
     @reads_majority
     async def list(
         self, session_id: str, participant: str, *, after: int | str = 0, limit: int = 50
-    ) -> Page[ChatTurn]:
+    ) -> Page[Turn]:
         """Return a page of a participant's chat turns, in ascending order.
 
         Args:
@@ -138,7 +138,7 @@ class AsyncSessionTurns(Repository):
         return Page(found.turns, None if found.behind is None else str(found.behind), found.errors)
 
     @long_running
-    async def iter(self, session_id: str, participant: str) -> AsyncIterator[ChatTurn]:
+    async def iter(self, session_id: str, participant: str) -> AsyncIterator[Turn]:
         """Yield the chat turns of a participant that are there when the iteration begins, in order.
 
         Raises:
@@ -159,7 +159,7 @@ class AsyncSessionTurns(Repository):
     ) -> Integration:
         """Hand each participant's new chat turns to an integrator, and keep the insights that it gives.
 
-        New are the turns behind `last_integration_turn` that are there when the call begins. The insights
+        New are the turns behind `integrated_until` that are there when the call begins. The insights
         are added and the marker moves in one step, so each turn is counted once, whoever else integrates:
         what another call has covered meanwhile is left to it, and these insights are dropped. The
         integrator is not called where nothing is new; where it raises, or gives what is no list of JSON

@@ -21,7 +21,7 @@ from mongostore.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from mongostore.models import Layout, Page, Session, SessionMembers
+from mongostore.models import Page, Session, SessionUpdate, StorageLayout
 from mongostore.repositories import (
     Connection,
     Repository,
@@ -111,7 +111,7 @@ class AsyncSessions(Repository):
         """
         call = current_call()
         key = self._storage.key(call.token if session_id is None else session_id)
-        given: SessionMembers = {
+        given: SessionUpdate = {
             "user_id": user_id,
             "name": name,
             "description": description,
@@ -255,7 +255,7 @@ class AsyncSessions(Repository):
 
     @writes
     async def update(
-        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionMembers]
+        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
     ) -> Session:
         """Change the given members of a session; the others stay.
 
@@ -275,7 +275,7 @@ class AsyncSessions(Repository):
             DocumentTooLargeError: It would take too much; it is left as it was.
         """
         call, key = current_call(), self._storage.key(session_id)
-        given = check_members(members, SessionMembers)
+        given = check_members(members, SessionUpdate)
         notes = given.pop("metadata", {})
         packed = sized_member("metadata", pack_members("metadata", notes))
         sets = to_stored_members(given) | {"revised_by": call.token}
@@ -392,7 +392,7 @@ class AsyncSessions(Repository):
         return to_session(call.seen["purged"]) if "purged" in call.seen else None
 
     @reads
-    async def describe_storage(self, session_id: str) -> Layout:
+    async def describe_storage(self, session_id: str) -> StorageLayout:
         """Return where the session's messages lie: in its own document, and in how many segments.
 
         Raises:
@@ -402,7 +402,9 @@ class AsyncSessions(Repository):
         document = await self._storage.tail.read(self._storage.key(session_id))
         below = {"generation": document["generation"], "start": {"$lt": document["base"]}}
         segments = await self._storage.tail.segments.count_documents(below)
-        return Layout(embedded=len(document["messages"]), sealed=document["base"], segments=segments)
+        return StorageLayout(
+            in_tail=len(document["messages"]), in_segments=document["base"], segments=segments
+        )
 
     async def _page(self, where: Raw, sort: Sequence[tuple[str, int]], limit: int) -> Sequence[Raw]:
         async with self._storage.sessions.find(

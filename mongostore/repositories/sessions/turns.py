@@ -11,7 +11,7 @@ from pymongo import ReturnDocument
 from mongostore.documents.sessions import to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 from mongostore.repositories import Connection, current_call, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import ATTEMPTS, Tail, pause, session_id_of
@@ -20,7 +20,7 @@ from mongostore.values import MAX_LIMIT, unescape_key
 
 # Others' messages may lie between them, so that each is in a segment of its own.
 _NUMBERS_A_STEP = 256
-_SHOWN = set(ChatTurn.model_fields)
+_SHOWN = set(Turn.model_fields)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Stretch:
     """
 
     participant: Raw
-    turns: list[ChatTurn]
+    turns: list[Turn]
     errors: list[InvalidDocumentError]
     behind: int | None
 
@@ -107,14 +107,14 @@ class Turns:
             if found is None or filled is None:
                 continue
             messages, errors = to_messages([(None, stored) for stored in filled])
-            turns = [ChatTurn(**message.model_dump(include=_SHOWN)) for message in messages]
+            turns = [Turn(**message.model_dump(include=_SHOWN)) for message in messages]
             behind = filled[-1]["number"] if len(found) > limit else None
             return Stretch(participant, turns, errors, behind)
         raise ConflictError(
             f"session {session_id_of(key)!r}: its chat turns kept moving while they were read"
         )
 
-    async def iterate(self, key: str, name: str) -> AsyncGenerator[ChatTurn, None]:
+    async def iterate(self, key: str, name: str) -> AsyncGenerator[Turn, None]:
         """Yield the chat turns that are there when the iteration begins, in order.
 
         Raises:

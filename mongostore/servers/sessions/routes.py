@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
-from mongostore.models import ChatTurn, Session, SessionMembers
+from mongostore.models import Session, SessionUpdate, Turn
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.access import Caller
 from mongostore.servers.problems import DEFAULT_HTTP_ERROR_RESPONSES, ProblemError, problem_responses
@@ -166,7 +166,7 @@ async def update_session(
 ) -> Response:
     """Update a session resource: what is left out stays, null clears, `data` is replaced whole."""
     sessions = _sessions(fastapi_request, namespace)
-    members: SessionMembers = request.model_dump(exclude_unset=True)  # type: ignore[assignment]
+    members: SessionUpdate = request.model_dump(exclude_unset=True)  # type: ignore[assignment]
     if not members or if_match is not None:
         session = await sessions.get(activity_session)
         revision = wanted_revision(if_match, session)
@@ -266,7 +266,7 @@ async def bind_participant(
     sessions = _sessions(fastapi_request, namespace)
     new = await sessions.participants.ensure(activity_session, participant)
     for bound in await sessions.participants.list(activity_session):
-        if bound.participant == participant:
+        if bound.id == participant:
             return JSONResponse(participant_answer(bound), 201 if new else 200)
     # Somebody has unbound it meanwhile.
     raise NotFoundError("participant", participant)
@@ -303,7 +303,7 @@ async def append_chat_turns(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Append chat turns of a participant, all or none; the next integration reads them."""
-    turns = [ChatTurn(role=turn.role, content=turn.content) for turn in request.turns]
+    turns = [Turn(role=turn.role, content=turn.content) for turn in request.turns]
     sessions = _sessions(fastapi_request, namespace)
     count = await sessions.turns.append_many(activity_session, participant, turns)
     return JSONResponse({"chat_turn_count": count}, 201)

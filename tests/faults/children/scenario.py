@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import pymongo.monitoring
 from common import roll_at
 
-from mongostore import AsyncMongoStore, ChatTurn, Message
+from mongostore import AsyncMongoStore, Message, Turn
 from mongostore.repositories.sessions import contexts, tail, writing
 
 WRITES = {"insert", "update", "delete", "findAndModify"}
@@ -99,7 +99,7 @@ class Killer(pymongo.monitoring.CommandListener):
         pass
 
 
-async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
+async def insights_of(participant: str, turns: Sequence[Turn]) -> list[str]:
     """Make one insight of each turn."""
     return [f"{participant} {turn.number}" for turn in turns]
 
@@ -136,11 +136,11 @@ async def do(store: AsyncMongoStore, session_id: str, verb: str, *rest: object) 
         case "unbind", participant:
             assert await sessions.participants.delete(session_id, participant)
         case "turns", participant, contents:
-            turns = [ChatTurn(role="user", content=content) for content in contents]
+            turns = [Turn(role="user", content=content) for content in contents]
             await sessions.turns.append_many(session_id, participant, turns)
         case "integrate", participant:
             results = (await sessions.turns.integrate(session_id, insights_of)).results
-            assert [result.participant for result in results if result.turns_integrated] == [participant]
+            assert [result.participant_id for result in results if result.turns_integrated] == [participant]
         case ("purge",):
             assert await sessions.delete(session_id)
 
