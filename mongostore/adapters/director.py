@@ -21,6 +21,7 @@ from director.db.base import BaseDB
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
+    InvalidDocumentError,
     InvalidValueError,
     MongoStoreError,
     NotFoundError,
@@ -104,7 +105,12 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def get_sessions(self) -> list[dict[str, Any]]:
         """Return the rows of all sessions, the newest `updated_at` first."""
-        newest = sorted(self._sessions.iter(), key=lambda session: session.created_at, reverse=True)
+        errors: list[InvalidDocumentError] = []
+        newest = sorted(
+            self._sessions.iter(errors=errors), key=lambda session: session.created_at, reverse=True
+        )
+        for error in errors:
+            logger.error("%s", error)
         rows = [_row(session) for session in newest if session.data]
         return sorted(rows, key=lambda row: row["updated_at"], reverse=True)
 
@@ -170,10 +176,11 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def delete_conversation(self, session_id: str) -> bool:
         """Remove all messages of a session and return whether there were any."""
-        try:
-            return self._sessions.messages.truncate(session_id) > 0
-        except NotFoundError:
-            return False
+        with suppress(NotFoundError):
+            if self._sessions.messages.count(session_id):
+                self._sessions.messages.truncate(session_id)
+                return True
+        return False
 
     def delete_context(self, session_id: str) -> bool:
         """Remove the context messages of a session and return whether there were any."""
@@ -184,7 +191,9 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def delete_session(self, session_id: str) -> tuple[bool, list[str]]:
         """Remove a session with all it has; return whether anything was there, and what was not."""
-        session = self._sessions.delete(session_id)
+        session = self._sessions.find(session_id)
+        if not self._sessions.delete(session_id):
+            session = None
         there = {
             "conversation": session is not None and session.count > 0,
             "context": session is not None and session.has_context,

@@ -123,7 +123,7 @@ class Importer:
         except AlreadyExistsError:
             known = await self._sessions.find(session_id)
             if known is None:
-                raise LineError(f"session {session_id!r} is deleted: restore or purge it first") from None
+                raise LineError(f"session {session_id!r} is deleted: undelete or delete it first") from None
             self._counts[session_id] = known.count
             self.tally.known_sessions += 1
         else:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from pydantic import Field
 
 from mongostore.models.value import MintedId, Value
+
+ListOrder = Literal["active", "created"]
+"""The order of a list of sessions: by newest activity, or by creation, which never changes."""
 
 
 class Message(Value):

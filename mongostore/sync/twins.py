@@ -107,6 +107,8 @@ class SessionMessages(_Mirror[AsyncSessionMessages]):
     append = mirror(AsyncSessionMessages.append)
     append_many = mirror(AsyncSessionMessages.append_many)
     get = mirror(AsyncSessionMessages.get)
+    find = mirror(AsyncSessionMessages.find)
+    exists = mirror(AsyncSessionMessages.exists)
     count = mirror(AsyncSessionMessages.count)
     list = mirror(AsyncSessionMessages.list)
     iter = mirror_iter(AsyncSessionMessages.iter, ahead=100)
@@ -123,6 +125,7 @@ class SessionContext(_Mirror[AsyncSessionContext]):
     """Blocking twin of `AsyncSessionContext`."""
 
     get = mirror(AsyncSessionContext.get)
+    find = mirror(AsyncSessionContext.find)
     set = mirror(AsyncSessionContext.set)
     delete = mirror(AsyncSessionContext.delete)
 
@@ -130,7 +133,10 @@ class SessionContext(_Mirror[AsyncSessionContext]):
 class SessionParticipants(_Mirror[AsyncSessionParticipants]):
     """Blocking twin of `AsyncSessionParticipants`."""
 
+    create = mirror(AsyncSessionParticipants.create)
     ensure = mirror(AsyncSessionParticipants.ensure)
+    get = mirror(AsyncSessionParticipants.get)
+    find = mirror(AsyncSessionParticipants.find)
     list = mirror(AsyncSessionParticipants.list)
     delete = mirror(AsyncSessionParticipants.delete)
 
@@ -138,7 +144,9 @@ class SessionParticipants(_Mirror[AsyncSessionParticipants]):
 class SessionTurns(_Mirror[AsyncSessionTurns]):
     """Blocking twin of `AsyncSessionTurns`."""
 
+    append = mirror(AsyncSessionTurns.append)
     append_many = mirror(AsyncSessionTurns.append_many)
+    count = mirror(AsyncSessionTurns.count)
     list = mirror(AsyncSessionTurns.list)
     iter = mirror_iter(AsyncSessionTurns.iter, ahead=100)
     integrate = mirror(AsyncSessionTurns.integrate)

@@ -21,7 +21,7 @@ from mongostore import (
 )
 from tests.contract.furnishing import altered
 from tests.contract.oddities import NASTY, refused, same
-from tests.contract.turns import contents, insights_of, said
+from tests.contract.turns import contents, insights_of, numbers, said
 
 
 class TestChatTurns:
@@ -34,10 +34,10 @@ class TestChatTurns:
         async def append(participant: str, caller: int) -> None:
             for n in range(4):
                 turns = said(*([caller, n, part] for part in range(n + 1)))
-                last = await store.sessions.turns.append_many("s", participant, turns)
-                ends[participant, caller, n] = last
+                appended = await store.sessions.turns.append_many("s", participant, turns)
+                numbers_of[participant, caller, n] = [turn.number for turn in appended]
 
-        ends: dict[tuple[str, int, int], int] = {}
+        numbers_of: dict[tuple[str, int, int], list[int | None]] = {}
         await asyncio.gather(*(append(participant, caller) for participant in "ab" for caller in range(16)))
         for participant in "ab":
             found = await contents(store, participant)
@@ -46,8 +46,8 @@ class TestChatTurns:
             assert len(numbers) == 160
             for caller in range(16):
                 for n in range(4):
-                    last = ends[participant, caller, n]
-                    assert [numbers[caller, n, part] for part in range(n + 1)] == [*range(last - n, last + 1)]
+                    own = [numbers[caller, n, part] for part in range(n + 1)]
+                    assert own == numbers_of[participant, caller, n] == [*range(own[0], own[0] + n + 1)]
                 mine = [number for (who, _, _), number in numbers.items() if who == caller]
                 assert mine == sorted(mine)
         assert [one.turn_count for one in await store.sessions.participants.list("s")] == [160, 160]
@@ -59,11 +59,13 @@ class TestChatTurns:
         await sessions.messages.append(
             "s", Message(role="user", conversation_id="a", content="no turn", number=7)
         )
-        assert await sessions.turns.append_many("s", "a", said("one")) == 1
+        assert await numbers(sessions, "a", said("one")) == [1]
         await sessions.messages.upsert(
             "s", Message(role="user", conversation_id="a", content="none", number=1)
         )
-        assert await sessions.turns.append_many("s", "a", [Turn(role="x", content="two", number=9)]) == 2
+        two = await sessions.turns.append("s", "a", Turn(role="x", content="two", number=9))
+        assert (two.role, two.content, two.number) == ("x", "two", 2)
+        assert two.created_at
         page = await sessions.messages.list("s", conversation_id="a")
         assert [(one.content, one.number, one.position) for one in page.items] == [
             ("no turn", None, 0),
@@ -90,7 +92,7 @@ class TestChatTurns:
             if page.next_cursor is None:
                 break
             assert len(page.items) == 37
-            page = await sessions.turns.list("s", "a", limit=37, after=page.next_cursor)
+            page = await sessions.turns.list("s", "a", limit=37, cursor=page.next_cursor)
         assert [(turn.number, turn.content) for turn in found] == [(n + 1, n) for n in range(300)]
         assert all(turn.role == "user" and turn.created_at for turn in found)
         behind = await sessions.turns.list("s", "a", after=120, limit=2)
@@ -111,12 +113,12 @@ class TestChatTurns:
         ids = {one.number: one.id async for one in sessions.messages.iter("s", conversation_id="a")}
         # Old ones and the newest.
         assert await sessions.messages.delete_many("s", [ids[2], ids[11], ids[20]]) == 3
-        assert await sessions.turns.append_many("s", "a", said(21)) == 21
+        assert await numbers(sessions, "a", said(21)) == [21]
         await sessions.messages.update("s", ids[3], content="edited", conversation_id="elsewhere")
         await sessions.messages.upsert(
             "s", Message(id=ids[19], role="x", conversation_id="b", content="replaced")
         )
-        assert await sessions.turns.append_many("s", "a", said(22)) == 22
+        assert await numbers(sessions, "a", said(22)) == [22]
         expected: list[Any] = [(n, n) for n in range(1, 23) if n not in (2, 3, 11, 19, 20)]
         expected = sorted([*expected, (3, "edited"), (19, "replaced")])
         assert await contents(store, "a") == expected
@@ -124,9 +126,11 @@ class TestChatTurns:
         assert ([turn.number for turn in page.items], page.next_cursor) == ([3, 4], "4")
         assert await contents(store, "b") == [(n, n) for n in range(1, 21)]
 
-        assert await sessions.messages.truncate("s") == 39
+        assert await sessions.turns.count("s", "a") == 19
+        assert (await sessions.messages.truncate("s")).count == 0
+        assert await sessions.turns.count("s", "a") == 0
         assert await contents(store, "a") == []
-        assert await sessions.turns.append_many("s", "a", said("on")) == 23
+        assert await numbers(sessions, "a", said("on")) == [23]
         assert await contents(store, "a") == [(23, "on")]
         assert [one.turn_count for one in await sessions.participants.list("s")] == [23, 20]
         assert await sessions.participants.delete("s", "a")
@@ -179,7 +183,7 @@ class TestChatTurns:
         assert session.last is not None
         assert (session.count, session.last.text) == (1, "the first")
         assert await store.sessions.participants.ensure("s", "a")
-        assert await store.sessions.messages.truncate("s") == 1
+        assert (await store.sessions.messages.truncate("s")).last is None
         await store.sessions.turns.append_many("s", "a", said(*range(300)))
         assert await store.sessions.participants.delete("s", "a")
         assert (await store.sessions.get("s")).last is None
@@ -215,18 +219,21 @@ class TestChatTurns:
             store.sessions.participants.ensure("s", None),
             store.sessions.participants.delete("s", {"$ne": 1}),
             store.sessions.turns.list("s", "a", after=-1),
-            store.sessions.turns.list("s", "a", after="x"),
+            store.sessions.turns.list("s", "a", after="1"),
+            store.sessions.turns.list("s", "a", cursor="x"),
+            store.sessions.turns.list("s", "a", cursor=1),
             store.sessions.turns.list("s", "a", limit=0),
-            store.sessions.list(oldest=1),
+            store.sessions.list(newest=1),
+            store.sessions.list(order="oldest"),
         )
         assert "turns[0]: must be a Turn" in str(errors[1])
         with pytest.raises(DocumentTooLargeError):
             await append("s", "a", said("x", "x" * 17_000_000))
         with pytest.raises(DocumentTooLargeError):
             await append("s", "a", said(*["x" * 1_000_000] * 10))
-        assert await append("s", "a", []) == 0
+        assert await append("s", "a", []) == []
         assert await contents(store, "a") == []
-        assert await append("s", "a", said(*range(1000))) == 1000
+        assert [turn.number for turn in await append("s", "a", said(*range(1000)))] == [*range(1, 1001)]
         assert [number for number, _ in await contents(store, "a")] == [*range(1, 1001)]
 
     async def test_an_iteration_over_turns_ends_when_they_begin_anew(self, store: AsyncMongoStore) -> None:

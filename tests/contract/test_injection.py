@@ -202,7 +202,7 @@ def event(n: Names) -> Event:
 
 
 def place(n: Names) -> dict[str, Any]:
-    return {"session_id": n.session, "participant": n.participant}
+    return {"session_id": n.session, "participant_id": n.participant}
 
 
 def there(n: Names) -> dict[str, Any]:
@@ -232,7 +232,10 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.messages.append": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
     "sessions.messages.append_many": lambda n: ({"session_id": n.session, "messages": [message(n)]}, {}),
     "sessions.participants.ensure": lambda n: (place(n), {}),
-    "sessions.messages.list_conversations": lambda n: ({"session_id": n.session}, {}),
+    "sessions.messages.list_conversations": lambda n: (
+        {"session_id": n.session},
+        {"newest": True, **PAGED},
+    ),
     "sessions.count": lambda n: ({"user_id": n.user}, {"deleted": None}),
     "sessions.messages.count": lambda n: ({"session_id": n.session}, {}),
     "sessions.create": lambda n: (
@@ -251,28 +254,41 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.find": lambda n: ({"session_id": n.session}, {}),
     "sessions.get": lambda n: ({"session_id": n.session}, {}),
     "sessions.context.get": lambda n: ({"session_id": n.session}, {}),
-    "sessions.messages.get": lambda n: ({"session_id": n.session, "message_id": n.message}, {}),
+    **{
+        f"sessions.messages.{verb}": lambda n: ({"session_id": n.session, "message_id": n.message}, {})
+        for verb in ("exists", "find", "get")
+    },
     "sessions.in_namespace": lambda n: ({"namespace": n.namespace}, {}),
     "sessions.turns.integrate": lambda n: (
         {"session_id": n.session, "integrator": counted},
         {"executor": None},
     ),
-    "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None}),
-    "sessions.turns.iter": lambda n: (place(n), {}),
-    "sessions.messages.iter": lambda n: ({"session_id": n.session}, {"conversation_id": ""}),
+    "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None, "errors": None}),
+    "sessions.turns.iter": lambda n: (place(n), {"errors": None}),
+    "sessions.messages.iter": lambda n: (
+        {"session_id": n.session},
+        {"conversation_id": "", "errors": None},
+    ),
     "sessions.describe_storage": lambda n: ({"session_id": n.session}, {}),
-    "sessions.list": lambda n: ({"user_id": n.user}, {"deleted": None, "oldest": True, **PAGED}),
-    "sessions.turns.list": lambda n: (place(n), {"after": 0, "limit": 1}),
+    "sessions.list": lambda n: (
+        {"user_id": n.user},
+        {"deleted": None, "order": "created", "newest": True, **PAGED},
+    ),
+    "sessions.turns.append": lambda n: ({**place(n), "turn": Turn(role="user")}, {}),
+    "sessions.turns.count": lambda n: (place(n), {}),
+    "sessions.turns.list": lambda n: (place(n), {"after": 0, **PAGED}),
     "sessions.messages.list": lambda n: (
         {"session_id": n.session},
-        {"limit": 1, "newest": True, "before": 0, "after": 0, "conversation_id": ""},
+        {**PAGED, "newest": True, "before": 0, "after": 0, "conversation_id": ""},
     ),
-    "sessions.participants.list": lambda n: ({"session_id": n.session}, {}),
+    "sessions.participants.list": lambda n: ({"session_id": n.session}, {"newest": True, **PAGED}),
+    **{f"sessions.participants.{verb}": lambda n: (place(n), {}) for verb in ("create", "get", "find")},
     "sessions.delete": lambda n: ({"session_id": n.new}, {}),
     "sessions.undelete": lambda n: ({"session_id": n.session}, {}),
-    "sessions.context.set": lambda n: ({"session_id": n.session, "context": n.text}, {}),
+    "sessions.context.find": lambda n: ({"session_id": n.session}, {}),
+    "sessions.context.set": lambda n: ({"session_id": n.session, "value": n.text}, {}),
     "sessions.truncate": lambda n: ({"session_id": n.new}, {}),
-    "sessions.participants.delete": lambda n: ({**place(n), "participant": n.new}, {}),
+    "sessions.participants.delete": lambda n: ({**place(n), "participant_id": n.new}, {}),
     "sessions.update": lambda n: (
         {"session_id": n.session},
         {"revision": 1, "user_id": "", "name": "", "description": "", **MARKS},

@@ -62,7 +62,8 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
                     continue
                 one.turns |= {one.count + i: text for i, text in enumerate(new, 1)}
                 one.count += amount
-                assert await sessions.turns.append_many(session_id, name, said(*new)) == one.count
+                appended = await sessions.turns.append_many(session_id, name, said(*new))
+                assert appended[-1].number == one.count
             case "say":
                 said_now = [
                     Message(role="user", conversation_id=name, content="plain") for _ in range(amount)
@@ -70,8 +71,9 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
                 await sessions.messages.append_many(session_id, said_now)
                 plain += amount
             case "bind":
-                assert await sessions.participants.ensure(session_id, name) is (one is None)
-                bound.setdefault(name, Imagined())
+                participant = await sessions.participants.ensure(session_id, name)
+                one = bound.setdefault(name, Imagined())
+                assert participant.turn_count == one.count
             case "unbind":
                 assert await sessions.participants.delete(session_id, name) is (one is not None)
                 bound.pop(name, None)

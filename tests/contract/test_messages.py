@@ -61,9 +61,9 @@ class TestMessages:
         )
         stored = await sessions.messages.append("s", message)
         read = await sessions.messages.get("s", message.id)
-        assert read == stored.model_copy(update={"position": 0})
+        assert read == stored
         assert stored == message.model_copy(
-            update={"created_at": stored.created_at, "updated_at": stored.created_at}
+            update={"created_at": stored.created_at, "updated_at": stored.created_at, "position": 0}
         )
         assert message.created_at is None
 
@@ -150,7 +150,7 @@ class TestMessages:
         await fill(sessions, count)
         forwards, cursor = [], None
         while True:
-            page = await sessions.messages.list("s", limit=37, after=cursor)
+            page = await sessions.messages.list("s", limit=37, cursor=cursor)
             forwards += page.items
             cursor = page.next_cursor
             if cursor is None:
@@ -161,7 +161,7 @@ class TestMessages:
             backwards = page.items + backwards
             if page.next_cursor is None:
                 break
-            page = await sessions.messages.list("s", limit=37, before=page.next_cursor)
+            page = await sessions.messages.list("s", limit=37, newest=True, cursor=page.next_cursor)
         assert contents(forwards) == contents(backwards) == list(range(count))
         assert [message.position for message in forwards] == list(range(count))
         assert forwards == backwards == await all_of(sessions)
@@ -170,13 +170,30 @@ class TestMessages:
         await fill(sessions, 300)
         for position in (0, 1, 63, 64, 65, 150, 255, 256, 299, 300, 10_000):
             after = await sessions.messages.list("s", limit=10, after=position)
-            before = await sessions.messages.list("s", limit=10, before=position)
+            before = await sessions.messages.list("s", limit=10, newest=True, before=position)
             assert contents(after.items) == list(range(300))[position + 1 : position + 11]
             assert contents(before.items) == list(range(300))[:position][-10:]
-        with pytest.raises(InvalidValueError):
-            await sessions.messages.list("s", before=1, after=2)
-        with pytest.raises(InvalidValueError):
-            await sessions.messages.list("s", before=1, newest=True)
+
+    @pytest.mark.parametrize("newest", [False, True])
+    @pytest.mark.parametrize("after", [None, 0, 63, 100, 250, 298])
+    async def test_pages_between_two_positions_meet_every_message_once(
+        self, sessions: Any, after: int | None, newest: bool
+    ) -> None:
+        await fill(sessions, 300)
+        await sessions.messages.delete_many("s", ["m130", "m290"])
+        for before in (None, 0, 64, 129, 260, 299, 10_000):
+            first, end = -1 if after is None else after, 10_000 if before is None else before
+            found: list[Message] = []
+            cursor = None
+            for _ in range(99):
+                page = await sessions.messages.list(
+                    "s", limit=37, newest=newest, cursor=cursor, after=after, before=before
+                )
+                found = page.items + found if newest else found + page.items
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+            assert contents(found) == [n for n in range(300) if first < n < end and n not in (130, 290)]
 
     async def test_conversations_are_read_apart_and_summed_up(self, sessions: Any) -> None:
         for n in range(300):
@@ -187,11 +204,13 @@ class TestMessages:
         assert contents(await all_of(sessions, conversation_id="c1")) == ones
         page = await sessions.messages.list("s", limit=40, conversation_id="c1")
         assert contents(page.items) == ones[:40]
-        page = await sessions.messages.list("s", limit=40, conversation_id="c1", after=page.next_cursor)
+        page = await sessions.messages.list("s", limit=40, conversation_id="c1", cursor=page.next_cursor)
         assert contents(page.items) == ones[40:80]
         page = await sessions.messages.list("s", limit=70, conversation_id="c1", newest=True)
         assert contents(page.items) == ones[-70:]
-        page = await sessions.messages.list("s", limit=70, conversation_id="c1", before=page.next_cursor)
+        page = await sessions.messages.list(
+            "s", limit=70, conversation_id="c1", newest=True, cursor=page.next_cursor
+        )
         assert (contents(page.items), page.next_cursor) == (ones[:-70], None)
         assert (await sessions.messages.list("s", conversation_id="none")).items == []
         conversations = await sessions.messages.list_conversations("s")
@@ -242,18 +261,22 @@ class TestMessages:
         await fill(sessions, 300)
         await sessions.messages.update("s", message_id, metadata={"k": 1}, data={"d": 1})
         before = await sessions.messages.get("s", message_id)
-        assert not await sessions.messages.upsert("s", Message(id=message_id, role="tool", content="new"))
+        stored = await sessions.messages.upsert("s", Message(id=message_id, role="tool", content="new"))
         after = await sessions.messages.get("s", message_id)
+        assert stored == after
+        assert stored.created_at != stored.updated_at
         assert (after.role, after.content, after.data, after.metadata) == ("tool", "new", {}, {})
         assert (after.created_at, after.position) == (before.created_at, before.position)
-        assert await sessions.messages.upsert("s", Message(id="other", role="user", content="added"))
+        stored = await sessions.messages.upsert("s", Message(id="other", role="user", content="added"))
+        assert (stored.position, stored.created_at) == (300, stored.updated_at)
         assert contents((await sessions.messages.list("s", newest=True, limit=1)).items) == ["added"]
 
     async def test_parallel_upserts_of_one_new_id_store_once(self, sessions: Any) -> None:
         news = await asyncio.gather(
             *(sessions.messages.upsert("s", Message(id="m", role="user", content=n)) for n in range(10))
         )
-        assert sum(news) == 1
+        assert sum(one.created_at == one.updated_at for one in news) == 1
+        assert {one.position for one in news} == {0}
         assert await sessions.messages.count("s") == 1
 
     async def test_deleted_messages_leave_the_others_in_their_places(self, sessions: Any) -> None:
@@ -269,7 +292,7 @@ class TestMessages:
         assert (await sessions.get("s")).last.id == "m298"
         assert contents((await sessions.messages.list("s", newest=True, limit=40)).items) == left[-40:]
         assert contents((await sessions.messages.list("s", limit=10)).items) == left[:10]
-        assert contents((await sessions.messages.list("s", limit=10, before=70)).items) == [
+        assert contents((await sessions.messages.list("s", limit=10, newest=True, before=70)).items) == [
             n for n in range(59, 70) if n != 64
         ]
         with pytest.raises(NotFoundError):
@@ -295,8 +318,10 @@ class TestMessages:
 
     async def test_deleting_all_begins_anew(self, sessions: Any) -> None:
         await fill(sessions, 300)
-        assert await sessions.messages.truncate("s") == 300
-        assert await sessions.messages.truncate("s") == 0
+        for _ in range(2):
+            truncated = await sessions.messages.truncate("s")
+            assert (truncated.count, truncated.last) == (0, None)
+            assert truncated == await sessions.get("s")
         await fill(sessions, 3)
         assert [message.position for message in await all_of(sessions)] == [0, 1, 2]
 
@@ -308,8 +333,9 @@ class TestMessages:
         await fill(sessions, 300)
         for content in (BIG, "small", BIG, "x" * 900_000, BIG, "y" * 3_000_000, "end"):
             await sessions.messages.update("s", message_id, content=content)
-            await sessions.messages.update("s", message_id, metadata={"size": len(content)})
+            updated = await sessions.messages.update("s", message_id, metadata={"size": len(content)})
             read = await sessions.messages.get("s", message_id)
+            assert updated == read
             assert (read.content == content, read.metadata) == (True, {"size": len(content)})
         await sessions.messages.update("s", message_id, data={"big": BIG})
         read = await sessions.messages.get("s", message_id)

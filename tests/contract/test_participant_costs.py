@@ -55,9 +55,10 @@ async def integrated(sessions: AsyncSessions, *expected: int) -> None:
     assert [result.turns_integrated for result in results] == [*expected]
 
 
-async def pages(sessions: AsyncSessions, *, oldest: bool = True, **where: Any) -> list[Page[Session]]:
-    first = await sessions.list(oldest=oldest, limit=20, **where)
-    second = await sessions.list(oldest=oldest, limit=20, cursor=first.next_cursor, **where)
+async def pages(sessions: AsyncSessions, **where: Any) -> list[Page[Session]]:
+    where = {"order": "created", "newest": False, "limit": 20, **where}
+    first = await sessions.list(**where)
+    second = await sessions.list(cursor=first.next_cursor, **where)
     assert len(first.items) == len(second.items) == 20
     return [first, second]
 
@@ -80,7 +81,12 @@ CASES = [
     Case("append a turn of over 1 MiB", 3, lambda s: s.turns.append_many("new", "c", said(1, TEXT * 2000))),
     Case("unbind from a short session", 3, lambda s: s.participants.delete("new", "c")),
     Case("unbind nobody", 1, lambda s: s.participants.delete("new", "c")),
-    Case("truncate", 6, lambda s: s.truncate("new")),
+    Case("bind anew", 1, lambda s: s.participants.create("new", "c")),
+    Case("get a participant", 1, lambda s: s.participants.get("new", "c")),
+    Case("find no participant", 1, lambda s: s.participants.find("new", "d")),
+    Case("append one turn", 1, lambda s: s.turns.append("new", "c", said(1)[0])),
+    Case("count turns", 1, lambda s: s.turns.count("new", "c")),
+    Case("truncate", 5, lambda s: s.truncate("new")),
     Case("append when all began anew elsewhere", 3, lambda s: s.turns.append_many("new", "a", said(1))),
     Case("append where the store has not been yet", 2, lambda s: s.turns.append_many("long", "a", said(1))),
     Case("append at turn 3,000", 1, lambda s: s.turns.append_many("long", "a", said(1))),
@@ -95,7 +101,8 @@ CASES = [
     Case("list the oldest sessions of a user", 2, lambda s: pages(s, user_id="u1")),
     Case("list the oldest sessions, deleted or not", 2, lambda s: pages(s, deleted=None)),
     Case("list the oldest of a user, deleted or not", 2, lambda s: pages(s, user_id="u1", deleted=None)),
-    Case("list the newest sessions, deleted or not", 2, lambda s: pages(s, oldest=False, deleted=None)),
+    Case("list the active sessions, the longest idle first", 2, lambda s: pages(s, order="active")),
+    Case("list the newest sessions, deleted or not", 2, lambda s: pages(s, newest=True, deleted=None)),
     Case("list turns where all went", 1, lambda s: s.turns.list("emptied", "a")),
     Case("integrate where all turns went", 2, lambda s: s.turns.integrate("emptied", count_them)),
     Case("unbind with turns in 30 segments", 36, lambda s: s.participants.delete("long", "b")),

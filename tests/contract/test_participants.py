@@ -8,9 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mongostore import AsyncMongoStore, ConflictError, Message, MongoStore, NotFoundError, SessionParticipant
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    ConflictError,
+    Message,
+    MongoStore,
+    NotFoundError,
+    SessionParticipant,
+)
 from tests.contract.oddities import refused
-from tests.contract.turns import contents, insights_of, said
+from tests.contract.turns import contents, insights_of, numbers, said
 
 ODD_IDS = ["", "0", "10", "$x", "a.b", "a b", "é", "%2E;", "nul\0", "x" * 512, "messages.0"]
 
@@ -30,13 +38,13 @@ class TestParticipants:
     async def test_any_id_can_be_bound(self, store: AsyncMongoStore, odd: str) -> None:
         await store.sessions.create("s", participants=["plain"])
         assert await store.sessions.participants.ensure("s", odd)
-        assert await store.sessions.turns.append_many("s", odd, said("one", "two")) == 2
+        assert await numbers(store.sessions, odd, said("one", "two")) == [1, 2]
         assert await contents(store, odd) == [(1, "one"), (2, "two")]
         integration = await store.sessions.turns.integrate("s", insights_of)
         assert integration.results[1].participant_id == odd
         assert integration.session.participants[1].insights == [f"{odd}: one", f"{odd}: two"]
         assert (await store.sessions.truncate("s")).participants[1].id == odd
-        assert await store.sessions.turns.append_many("s", odd, said("anew")) == 1
+        assert await numbers(store.sessions, odd, said("anew")) == [1]
         assert await store.sessions.participants.delete("s", odd)
         assert [one.id for one in await store.sessions.participants.list("s")] == ["plain"]
 
@@ -48,8 +56,13 @@ class TestParticipants:
         await store.sessions.turns.append_many("s", "a", said(1, 2))
         await store.sessions.turns.integrate("s", insights_of)
         bound = await store.sessions.participants.list("s")
-        assert not await store.sessions.participants.ensure("s", "a")
+        assert await store.sessions.participants.ensure("s", "a") == bound[1]
+        with pytest.raises(AlreadyExistsError) as caught:
+            await store.sessions.participants.create("s", "a")
+        assert (caught.value.kind, caught.value.id) == ("participant", "a")
         assert await store.sessions.participants.list("s") == bound
+        assert await store.sessions.participants.get("s", "a") == bound[1]
+        assert await store.sessions.participants.find("s", "z") == bound[0]
         assert [one.id for one in bound] == ["z", "a"]
         assert (bound[1].turn_count, bound[1].insights, bound[1].integrated_until) == (
             2,
@@ -60,13 +73,23 @@ class TestParticipants:
 
     async def test_of_parallel_bindings_and_unbindings_one_did_it(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
-        for verb in (store.sessions.participants.ensure, store.sessions.participants.delete):
-            outcomes = await asyncio.gather(*(verb("s", "a") for _ in range(10)))
-            assert sorted(outcomes) == [False] * 9 + [True]
+        participants = store.sessions.participants
+        bound = await asyncio.gather(
+            *(participants.create("s", "a") for _ in range(10)), return_exceptions=True
+        )
+        assert sum(isinstance(one, AlreadyExistsError) for one in bound) == 9
+        assert await participants.get("s", "a") in bound
+        ensured = await asyncio.gather(*(participants.ensure("s", "a") for _ in range(10)))
+        assert ensured == [await participants.get("s", "a")] * 10
+        outcomes = await asyncio.gather(*(participants.delete("s", "a") for _ in range(10)))
+        assert sorted(outcomes) == [False] * 9 + [True]
+        ensured = await asyncio.gather(*(participants.ensure("s", "a") for _ in range(10)))
+        assert ensured == [await participants.get("s", "a")] * 10
+        assert await participants.delete("s", "a")
         await asyncio.gather(*(store.sessions.participants.ensure("s", f"p{n}") for n in range(20)))
-        bound = await store.sessions.participants.list("s")
-        assert {one.id for one in bound} == {f"p{n}" for n in range(20)}
-        assert (await store.sessions.get("s")).revision == 22
+        listed = await store.sessions.participants.list("s")
+        assert {one.id for one in listed} == {f"p{n}" for n in range(20)}
+        assert (await store.sessions.get("s")).revision == 24
 
     @pytest.mark.parametrize("count", [3, 200])
     @pytest.mark.smoke
@@ -97,7 +120,7 @@ class TestParticipants:
         anew = (await sessions.participants.list("s"))[1]
         assert (anew.id, anew.turn_count) == ("a", 0)
         assert (anew.insights, anew.integrated_until) == ([], None)
-        assert await sessions.turns.append_many("s", "a", said("anew")) == 1
+        assert await numbers(sessions, "a", said("anew")) == [1]
         assert await contents(store, "a") == [(1, "anew")]
         assert await contents(store, "b") == [(n + 1, f"b{n}") for n in range(count)]
         for name in ("sessions", "session_segments"):
@@ -136,7 +159,7 @@ class TestParticipants:
             assert (after.name, after.metadata, after.created_at) == ("n", {"k": 1}, before.created_at)
             assert (after.count, after.last, after.revision) == (0, None, seen.revision + 1)
             assert await contents(store, "a") == await contents(store, "b") == []
-        assert await sessions.turns.append_many("s", "a", said("anew")) == 1
+        assert await numbers(sessions, "a", said("anew")) == [1]
         for name in ("session_segments", "session_overflows"):
             assert await store.engine.database[name].count_documents({}) == 0
 
@@ -153,7 +176,8 @@ class TestParticipants:
             for call in (
                 sessions.participants.ensure(session_id, "b"),
                 sessions.participants.ensure(session_id, "a"),
-                sessions.participants.delete(session_id, "a"),
+                sessions.participants.create(session_id, "b"),
+                sessions.participants.get(session_id, "a"),
                 sessions.participants.list(session_id),
                 sessions.turns.append_many(session_id, "a", said(1)),
                 sessions.turns.append_many(session_id, "a", []),
@@ -165,6 +189,8 @@ class TestParticipants:
                 with pytest.raises(NotFoundError) as caught:
                     await call
                 assert (caught.value.kind, caught.value.id) == ("session", session_id)
+            assert not await sessions.participants.delete(session_id, "a")
+            assert await sessions.participants.find(session_id, "a") is None
         [listed] = (await sessions.list(deleted=True)).items
         assert listed.participants == before.participants
         assert (await sessions.undelete("deleted")).participants == before.participants
@@ -227,7 +253,7 @@ class TestParticipants:
         await store.sessions.create("s", participants=["a"])
         async with AsyncMongoStore(store_uri, database) as other:
             for change in ("truncate", "unbind", "bind"):
-                assert await other.sessions.turns.append_many("s", "a", said(1, 2)) == 2
+                assert await numbers(other.sessions, "a", said(1, 2)) == [1, 2]
                 if change == "truncate":
                     await store.sessions.truncate("s")
                 else:
@@ -237,7 +263,7 @@ class TestParticipants:
                             await other.sessions.turns.append_many("s", "a", said(1))
                         assert (caught.value.kind, caught.value.id) == ("participant", "a")
                     assert await store.sessions.participants.ensure("s", "a")
-                assert await other.sessions.turns.append_many("s", "a", said("anew")) == 1
+                assert await numbers(other.sessions, "a", said("anew")) == [1]
                 assert await contents(store, "a") == [(1, "anew")]
                 await other.sessions.truncate("s")
 
@@ -263,7 +289,7 @@ class TestParticipants:
         assert await sessions.messages.count("s") == 200
         assert [one.number async for one in sessions.messages.iter("s")] == [*range(1, 201)]
         assert [one.number for one in (await sessions.messages.list("s", limit=3)).items] == [1, 2, 3]
-        before = await sessions.messages.list("s", before=250, limit=50)
+        before = await sessions.messages.list("s", newest=True, before=250, limit=50)
         assert [one.position for one in before.items] == [*range(201, 250)]
         for call in (
             sessions.messages.get("s", message.id),
@@ -287,7 +313,8 @@ def test_the_blocking_twin_does_the_same() -> None:
         sessions = store.sessions
         sessions.create("s", participants=["a"])
         assert sessions.participants.ensure("s", "b")
-        assert sessions.turns.append_many("s", "a", said(*range(250))) == 250
+        appended = sessions.turns.append_many("s", "a", said(*range(250)))
+        assert [turn.number for turn in appended] == [*range(1, 251)]
         assert [turn.content for turn in sessions.turns.iter("s", "a")] == [*range(250)]
         # From the thread in which it runs, a blocking integrator may use the blocking store.
         integration = sessions.turns.integrate(
@@ -296,4 +323,4 @@ def test_the_blocking_twin_does_the_same() -> None:
         assert [result.status for result in integration.results] == ["integrated", "nothing_new"]
         assert sessions.participants.list("s")[0].insights == [50]
         assert sessions.participants.delete("s", "a")
-        assert [session.id for session in sessions.list(oldest=True).items] == ["s"]
+        assert [session.id for session in sessions.list(order="created", newest=False).items] == ["s"]

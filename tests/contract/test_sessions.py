@@ -13,6 +13,7 @@ from mongostore import (
     AsyncMongoStore,
     ConflictError,
     DocumentTooLargeError,
+    InvalidDocumentError,
     InvalidValueError,
     Message,
     NotFoundError,
@@ -82,7 +83,15 @@ class TestSessions:
         assert await store.sessions.find("x") is None
         assert not await store.sessions.exists("x")
         assert not await store.sessions.soft_delete("x")
-        assert await store.sessions.delete("x") is None
+        assert not await store.sessions.delete("x")
+        assert not await store.sessions.messages.delete("x", "m")
+        assert await store.sessions.messages.delete_many("x", ["m"]) == 0
+        assert await store.sessions.messages.find("x", "m") is None
+        assert not await store.sessions.messages.exists("x", "m")
+        assert not await store.sessions.context.delete("x")
+        assert await store.sessions.context.find("x") is None
+        assert not await store.sessions.participants.delete("x", "p")
+        assert await store.sessions.participants.find("x", "p") is None
         for call in (
             store.sessions.get("x"),
             store.sessions.update("x", name="n"),
@@ -93,14 +102,18 @@ class TestSessions:
             store.sessions.messages.update("x", "m", content=1),
             store.sessions.messages.upsert("x", Message(role="user")),
             store.sessions.messages.get("x", "m"),
-            store.sessions.messages.delete("x", "m"),
             store.sessions.messages.truncate("x"),
             store.sessions.messages.list("x"),
             store.sessions.messages.count("x"),
             store.sessions.messages.list_conversations("x"),
             store.sessions.context.get("x"),
             store.sessions.context.set("x", []),
-            store.sessions.context.delete("x"),
+            store.sessions.describe_storage("x"),
+            store.sessions.participants.get("x", "p"),
+            store.sessions.participants.list("x"),
+            store.sessions.participants.create("x", "p"),
+            store.sessions.participants.ensure("x", "p"),
+            store.sessions.turns.count("x", "p"),
         ):
             with pytest.raises(NotFoundError) as caught:
                 await call
@@ -197,7 +210,8 @@ class TestSessions:
         )
         await store.sessions.messages.append("s", Message(role="user", content="x" * 2_000_000))
         await store.sessions.context.set("s", ["x" * 100_000])
-        assert (await store.sessions.delete("s")).name == "gone"
+        assert await store.sessions.delete("s") is True
+        assert await store.sessions.delete("s") is False
         assert await store.sessions.count(deleted=None) == 0
         assert await store.sessions.create("s")
         assert await store.sessions.messages.count("s") == 0
@@ -250,7 +264,7 @@ class TestSessions:
         order += [f"s{n:02}" for n in range(25) if f"s{n:02}" not in order]
         seen, cursor = [], None
         for n in range(100):
-            page = await sessions.list(oldest=True, limit=4, cursor=cursor)
+            page = await sessions.list(order="created", newest=False, limit=4, cursor=cursor)
             seen += [session.id for session in page.items]
             cursor = page.next_cursor
             if cursor is None:
@@ -261,15 +275,15 @@ class TestSessions:
             await sessions.create(f"late{n}")
         assert seen[: len(order)] == order
         assert all(name.startswith("late") for name in seen[len(order) :])
-        everything = (await sessions.list(oldest=True, deleted=None, limit=1000)).items
+        everything = (await sessions.list(order="created", newest=False, deleted=None, limit=1000)).items
         assert [session.id for session in everything][:26] == order
         assert all((a.created_at, a.id) < (b.created_at, b.id) for a, b in pairwise(everything))
-        mine = await sessions.list(oldest=True, user_id="u1", deleted=None)
+        mine = await sessions.list(order="created", newest=False, user_id="u1", deleted=None)
         assert [session.id for session in mine.items] == [
             name for name in order if name[0] == "s" and int(name[1:]) % 2
         ]
         with pytest.raises(InvalidValueError):
-            await sessions.list(oldest=True, cursor="nonsense")
+            await sessions.list(order="created", newest=False, cursor="nonsense")
 
     @pytest.mark.smoke
     async def test_pages_of_a_list_meet_every_session_once(self, store: AsyncMongoStore) -> None:
@@ -277,11 +291,11 @@ class TestSessions:
             await store.sessions.create(f"s{n}", user_id=f"u{n % 2}")
         seen = await paged(store)
         assert seen == [f"s{n}" for n in range(24, -1, -1)]
-        assert [session.id async for session in store.sessions.iter(user_id="u1")] == sorted(
-            name for name in seen if int(name[1:]) % 2
-        )
+        assert [session.id async for session in store.sessions.iter(user_id="u1")] == [
+            name for name in reversed(seen) if int(name[1:]) % 2
+        ]
         assert await store.sessions.count(user_id="u0") == 13
-        names = [session.id async for session in store.sessions.iter()]
+        names = sorted([session.id async for session in store.sessions.iter()])
         # All at one time: the id has to decide.
         await store.engine.database["sessions"].update_many({}, {"$set": {"updated_at": 1}})
         assert sorted(await paged(store)) == names
@@ -405,4 +419,8 @@ async def test_one_unreadable_session_does_not_hide_the_others(store: AsyncMongo
     assert {session.id for session in page.items} == {"a", "c", "d"}
     assert [error.id for error in page.errors] == ["default/b"]
     assert "yesterday" not in str(page.errors[0])
-    assert {session.id async for session in store.sessions.iter()} == {"a", "c", "d"}
+    errors: list[InvalidDocumentError] = []
+    assert [session.id async for session in store.sessions.iter(errors=errors)] == ["a", "c", "d"]
+    assert [error.id for error in errors] == ["default/b"]
+    with pytest.raises(InvalidDocumentError):
+        assert [session.id async for session in store.sessions.iter()]

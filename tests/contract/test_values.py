@@ -90,7 +90,7 @@ class TestValues:
             (sessions.messages.upsert("s", Message(id="m", role="user", content=value)), "content"),
             (sessions.messages.update("s", "m", content=value), "content"),
             (sessions.messages.update("s", "m", metadata={"k": value}), "metadata.k"),
-            (sessions.context.set("s", value), "context"),
+            (sessions.context.set("s", value), "value"),
             (sessions.update("s", data={"k": value}), "data.k"),
             (sessions.update("s", metadata={"k": value}), "metadata.k"),
             (sessions.create("t", data={"k": value}), "data.k"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mongostore import AsyncMongoStore, Turn
+from mongostore.repositories.sessions import AsyncSessions
 
 
 def said(*contents: Any) -> list[Turn]:
@@ -18,3 +19,8 @@ def insights_of(participant: str, turns: Any) -> list[Any]:
 async def contents(store: AsyncMongoStore, participant: str, session_id: str = "s") -> list[tuple[int, Any]]:
     turns = store.sessions.turns.iter(session_id, participant)
     return [(turn.number or 0, turn.content) async for turn in turns]
+
+
+async def numbers(sessions: AsyncSessions, participant: str, turns: list[Turn]) -> list[int | None]:
+    """Append turns to the session `s` and return the numbers that they got."""
+    return [turn.number for turn in await sessions.turns.append_many("s", participant, turns)]

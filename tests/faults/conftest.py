@@ -56,7 +56,7 @@ async def paged_forwards(store: AsyncMongoStore, session_id: str) -> list[Messag
     page = await store.sessions.messages.list(session_id, limit=37)
     messages = page.items
     while page.next_cursor:
-        page = await store.sessions.messages.list(session_id, limit=37, after=page.next_cursor)
+        page = await store.sessions.messages.list(session_id, limit=37, cursor=page.next_cursor)
         messages += page.items
     return messages
 
@@ -66,7 +66,7 @@ async def paged_backwards(store: AsyncMongoStore, session_id: str) -> list[Messa
     page = await store.sessions.messages.list(session_id, limit=37, newest=True)
     messages = page.items
     while page.next_cursor:
-        page = await store.sessions.messages.list(session_id, limit=37, before=page.next_cursor)
+        page = await store.sessions.messages.list(session_id, limit=37, newest=True, cursor=page.next_cursor)
         messages = page.items + messages
     return messages
 

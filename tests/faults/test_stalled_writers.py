@@ -147,7 +147,7 @@ async def newest_page(store: AsyncMongoStore) -> list[Message]:
 
 
 async def page_before(store: AsyncMongoStore) -> list[Message]:
-    return (await store.sessions.messages.list("s", limit=1000, before=1000)).items
+    return (await store.sessions.messages.list("s", limit=1000, newest=True, before=1000)).items
 
 
 @pytest.mark.parametrize("read", [iterated, first_page, newest_page, page_before])

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mongostore.documents.sessions import to_stored_preview
+from pymongo import ReturnDocument
+
+from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
 from mongostore.documents.stored import Raw
+from mongostore.models import Session
 from mongostore.repositories import current_call
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import ATTEMPTS, Place, Tail, contended, pause, unchanged
@@ -44,9 +47,8 @@ class Eraser:
                 if message and message["id"] in wanted
             }
             place = Place(document["generation"], document["base"])
-            sealed = await self._tail.sealed(
-                place, list(wanted - {message["id"] for message in here.values()})
-            )
+            missing = wanted - {message["id"] for message in here.values()}
+            sealed = [message for _, message in await self._tail.sealed(place, [*missing])]
             gone = [*here.values(), *sealed]
             if not gone:
                 return 0
@@ -118,8 +120,8 @@ class Eraser:
                 return True
         raise contended(key)
 
-    async def clear(self, key: str, changes: Callable[[Raw], Raw]) -> int:
-        """Remove all messages, set other fields of the session in the same step, and return how many went.
+    async def clear(self, key: str, changes: Callable[[Raw], Raw]) -> Session:
+        """Remove all messages, set other fields of the session in the same step, and return the session.
 
         Args:
             key: The session's `_id`.
@@ -128,6 +130,7 @@ class Eraser:
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
+            InvalidDocumentError: The session cannot be read, after it was emptied.
         """
         call = current_call()
         empty: Raw = {
@@ -145,11 +148,11 @@ class Eraser:
             document = await self._tail.read(key)
             if _done_before(document):
                 await self.drop_generations(key, document["stale"])
-                return int(document["erasure"]["count"])
+                return to_session(await self._tail.read_fields(key, *SHOWN))
             count, old = document["message_count"], document["generation"]
             erasure = {"token": call.token, "count": count}
             seen = {"generation": old, "message_count": count, "revision": document.get("revision")}
-            cleared = await self._tail.sessions.update_one(
+            cleared = await self._tail.sessions.find_one_and_update(
                 {"_id": key, "state": "open", **seen},
                 {
                     "$set": {**empty, **changes(document), "generation": call.token, "erasure": erasure},
@@ -157,11 +160,19 @@ class Eraser:
                     "$inc": {"edits": 1},
                     "$max": {"updated_at": call.now},
                 },
+                projection=SHOWN,
+                return_document=ReturnDocument.AFTER,
             )
-            if cleared.matched_count:
+            if cleared is not None:
                 await self.drop_generations(key, [*document["stale"], old])
-                return int(count)
+                return to_session(cleared)
         raise contended(key)
+
+    async def finish_delete(self, raw: Raw) -> None:
+        """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
+        await self.drop_generations(raw["_id"], [*raw["stale"], raw["generation"], raw["origin"]])
+        mark = {"_id": raw["_id"], "state": "purging", "origin": raw["origin"]}
+        await self._tail.sessions.delete_one(mark)
 
     async def drop_generations(self, key: str, generations: Sequence[str]) -> None:
         """Remove the segments and large values of generations that nothing names any more."""

@@ -41,41 +41,40 @@ class Integrations:
         self, key: str, name: str, seen: Raw, integrator: Integrator, executor: Executor | None
     ) -> ParticipantIntegration:
         """Integrate what was new of a participant when it was seen."""
-        result = ParticipantIntegration(
-            participant_id=unescape_key(name),
-            status=IntegrationStatus.NOTHING_NEW,
-            integrated_until=seen["integrated"],
-        )
+        participant_id, until = unescape_key(name), seen["integrated"]
+
+        def result(status: IntegrationStatus, **members: Any) -> ParticipantIntegration:
+            return ParticipantIntegration(
+                participant_id=participant_id, status=status, integrated_until=until, **members
+            )
+
         outcome: list[Any] | Exception = []
         given: list[Turn] = []
         for attempt in range(ATTEMPTS):
             await pause(attempt)
-            if (result.integrated_until or 0) >= seen["turns"]:
-                return result
-            now, turns = await self._unread(key, name, seen)
-            result.integrated_until = now
+            if (until or 0) >= seen["turns"]:
+                return result(IntegrationStatus.NOTHING_NEW)
+            until, turns = await self._unread(key, name, seen)
             if not turns:
-                return result
+                return result(IntegrationStatus.NOTHING_NEW)
             # Those that another call has just covered show as new until the majority knows of that.
             if turns != given:
-                outcome = await _called(integrator, result.participant_id, turns, executor)
+                outcome = await _called(integrator, participant_id, turns, executor)
                 given = turns
             if isinstance(outcome, Exception):
-                result.status, result.error = IntegrationStatus.FAILED, type(outcome).__name__
-                return result
+                return result(IntegrationStatus.FAILED, error=type(outcome).__name__)
             last = turns[-1].number
-            mark = (key, name, seen["binding"], now, last, outcome)
+            mark = (key, name, seen["binding"], until, last, outcome)
             try:
                 marked = await step(self._storage.connection, self._mark, *mark)
             except DocumentTooLargeError as error:
-                result.status, result.error = IntegrationStatus.FAILED, type(error).__name__
-                return result
+                return result(IntegrationStatus.FAILED, error=type(error).__name__)
             if marked:
-                result.status = IntegrationStatus.INTEGRATED
-                result.turns_integrated, result.insights_added = len(turns), len(outcome)
-                result.integrated_until = last
-                return result
-            # Somebody else was faster: perhaps not with all of them.
+                until = last
+                return result(
+                    IntegrationStatus.INTEGRATED, turns_integrated=len(turns), insights_added=len(outcome)
+                )
+            # Another call was faster: perhaps not with all of them.
         raise contended(key)
 
     async def _unread(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[Turn]]:
@@ -131,7 +130,7 @@ class Integrations:
             return bool(marked.matched_count)
         # An earlier attempt of this call may have been the one that did it.
         try:
-            there = participant_of(await self._storage.read(key, path), name)
+            there = participant_of(await self._storage.tail.read_fields(key, path), name)
         except NotFoundError as error:
             if error.kind != "participant":
                 raise
@@ -140,7 +139,7 @@ class Integrations:
 
     async def _shown(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""
-        return await self._storage.read(key, *SHOWN)
+        return await self._storage.tail.read_fields(key, *SHOWN)
 
 
 async def _called(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.documents.stored import Raw
-from mongostore.errors import NotFoundError
+from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
 from mongostore.repositories.sessions.erasing import Eraser
 from mongostore.repositories.sessions.history import History
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import Tail, session_id_of
+from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.sessions.turns import Turns
 from mongostore.repositories.sessions.writing import Writer
 from mongostore.values import check_id
@@ -48,13 +48,26 @@ class SessionStorage:
         """
         return f"{self.namespace}/{check_id('session_id', session_id)}"
 
-    async def read(self, key: str, *names: str) -> Raw:
-        """Return some fields of an open session.
 
-        Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-        """
-        found = await self.sessions.find_one({"_id": key, "state": "open"}, [*names])
-        if found is None:
-            raise NotFoundError("session", session_id_of(key))
-        return found
+def check_number(path: str, value: object) -> int:
+    """Return `value`, an integer from 0.
+
+    Raises:
+        InvalidValueError: If it is anything else.
+    """
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise InvalidValueError(path, "must be an integer from 0")
+    return value
+
+
+def decode_cursor(cursor: object) -> int | None:
+    """Return the position or number that a cursor names; None for none.
+
+    Raises:
+        InvalidValueError: If it is no text of a number.
+    """
+    if cursor is None:
+        return None
+    if type(cursor) is str and cursor.isascii() and cursor.isdigit() and len(cursor) < 19:
+        return int(cursor)
+    raise InvalidValueError("cursor", "is not one that a page gave")

@@ -179,11 +179,10 @@ class Watcher:
         try:
             page = await settled_step(
                 self._connection,
-                self._history.page_after,
+                self._history.page,
                 key,
-                position - 1 if position else None,
                 1,
-                None,
+                start=position,
             )
         except NotFoundError:
             return None

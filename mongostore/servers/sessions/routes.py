@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
+from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Session, SessionUpdate, Turn
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.access import Caller
@@ -125,7 +125,9 @@ async def list_sessions(
     size = _FIRST_PART
     while limit > 0 and sum(map(len, items)) < _PAGE_BYTES:
         try:
-            part = await sessions.list(deleted=deleted, oldest=True, limit=min(limit, size), cursor=cursor)
+            part = await sessions.list(
+                deleted=deleted, order="created", newest=False, limit=min(limit, size), cursor=cursor
+            )
         except InvalidValueError as error:
             if error.path == "cursor":
                 raise ProblemError(400, "The cursor is not one that a page gave") from None
@@ -264,12 +266,11 @@ async def bind_participant(
 ) -> Response:
     """Bind a participant to a session."""
     sessions = _sessions(fastapi_request, namespace)
-    new = await sessions.participants.ensure(activity_session, participant)
-    for bound in await sessions.participants.list(activity_session):
-        if bound.id == participant:
-            return JSONResponse(participant_answer(bound), 201 if new else 200)
-    # Somebody has unbound it meanwhile.
-    raise NotFoundError("participant", participant)
+    try:
+        bound, status = await sessions.participants.create(activity_session, participant), 201
+    except AlreadyExistsError:
+        bound, status = await sessions.participants.get(activity_session, participant), 200
+    return JSONResponse(participant_answer(bound), status)
 
 
 @sessions_router.delete(
@@ -283,7 +284,10 @@ async def unbind_participant(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Unbind a participant from a session, with its chat turns and insights."""
-    if not await _sessions(fastapi_request, namespace).participants.delete(activity_session, participant):
+    sessions = _sessions(fastapi_request, namespace)
+    if not await sessions.participants.delete(activity_session, participant):
+        if not await sessions.exists(activity_session):
+            raise NotFoundError("session", activity_session)
         raise NotFoundError("participant", participant)
     return Response(status_code=204)
 
@@ -305,8 +309,8 @@ async def append_chat_turns(
     """Append chat turns of a participant, all or none; the next integration reads them."""
     turns = [Turn(role=turn.role, content=turn.content) for turn in request.turns]
     sessions = _sessions(fastapi_request, namespace)
-    count = await sessions.turns.append_many(activity_session, participant, turns)
-    return JSONResponse({"chat_turn_count": count}, 201)
+    appended = await sessions.turns.append_many(activity_session, participant, turns)
+    return JSONResponse({"chat_turn_count": appended[-1].number}, 201)
 
 
 def _sessions(request: Request, namespace: str) -> AsyncSessions:

@@ -37,12 +37,12 @@ async def append(store: AsyncMongoStore, process: int, participant: str, amount:
         n += len(together)
         turns = [Turn(role="user", content=content) for content in together]
         try:
-            count = await store.sessions.turns.append_many(SESSION, participant, turns)
+            appended = await store.sessions.turns.append_many(SESSION, participant, turns)
         except NotFoundError:
             # Unbound this very moment.
             continue
-        for i, content in enumerate(together):
-            say(participant, count - len(together) + 1 + i, content)
+        for turn in appended:
+            say(participant, turn.number, turn.content)
         await asyncio.sleep(chance.random() * 0.004)
 
 

@@ -36,7 +36,8 @@ async def write(store: AsyncMongoStore, writer: int, amount: int, size: int) -> 
             case 2:
                 await sessions.messages.append_many(SESSION, [message])
             case 3:
-                assert await sessions.messages.upsert(SESSION, message)
+                stored = await sessions.messages.upsert(SESSION, message)
+                assert stored.created_at == stored.updated_at
         contents[message.id] = message.content
         untouched.append(message)
         await sessions.messages.append(SESSION, Message(id=f"shared:{n}", role="user", content="of all"))
@@ -49,7 +50,8 @@ async def write(store: AsyncMongoStore, writer: int, amount: int, size: int) -> 
                 if chance.random() < 0.5:
                     await sessions.messages.update(SESSION, edited.id, content=edited.content)
                 else:
-                    assert not await sessions.messages.upsert(SESSION, edited)
+                    stored = await sessions.messages.upsert(SESSION, edited)
+                    assert stored.created_at != stored.updated_at
             if edited.data["mortal"] and chance.random() < 0.7:
                 assert await sessions.messages.delete(SESSION, edited.id)
                 contents[edited.id] = None
