@@ -87,7 +87,7 @@ class Session(Value):
         count: How many messages it holds.
         last: The newest message, shortened; None in an empty session.
         has_context: Whether context messages are stored.
-        revision: Grows with every change of what is shown here, but for messages that are no chat turns
+        revision: Grows with every change of what is shown here, but for messages that are no turns
             and for the context; hand it back to change only what you have seen.
         updated_at: The newest activity: a message, a change of the session or of its context.
         deleted_at: When it was soft-deleted; None while it is open.

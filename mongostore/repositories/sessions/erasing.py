@@ -73,7 +73,7 @@ class Eraser:
         raise contended(key)
 
     async def unbind(self, key: str, name: str) -> bool:
-        """Remove a participant with the chat turns, the insights and the marker; return whether it was there.
+        """Remove a participant with the turns, the insights and the marker; return whether it was there.
 
         The turns in segments are announced, and finished like messages that are deleted.
 
@@ -184,7 +184,7 @@ class Eraser:
             )
 
     async def _newest_of_others(self, document: Raw, binding: str) -> Any:
-        """Return the preview of the newest message that is no chat turn of a binding, None where all are."""
+        """Return the preview of the newest message that is no turn of a binding, None where all are."""
         others = {"messages": {"$elemMatch": {"binding": {"$ne": binding}}}}
         return await self._newest_but(document, lambda message: message.get("binding") == binding, others)
 

@@ -1,4 +1,4 @@
-"""Integration: what is new among the participants' chat turns, made into insights exactly once."""
+"""Integration: what is new among the participants' turns, made into insights exactly once."""
 
 from __future__ import annotations
 

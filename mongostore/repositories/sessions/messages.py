@@ -24,7 +24,7 @@ from mongostore.models import (
 from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import Order
 from mongostore.repositories.sessions.patches import Patch
-from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
+from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number, decode_cursor
 from mongostore.repositories.sessions.tail import Placed
 from mongostore.repositories.sessions.watching import Watcher
 from mongostore.values import check_flag, check_id, check_limit, check_list, check_members, from_micros
@@ -203,7 +203,7 @@ class AsyncSessionMessages(Repository):
         key = self._storage.key(session_id)
         if conversation_id is not None:
             check_id("conversation_id", conversation_id)
-        async for message in self._storage.history.iterate(key, conversation_id, errors):
+        async for message in self._storage.history.iterate(key, conversation_id, check_errors(errors)):
             yield message
 
     @reads

@@ -14,7 +14,7 @@ from mongostore.models import Integration, Integrator, Page, SessionParticipant,
 from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import Order, Place
 from mongostore.repositories.sessions.integrating import Integrations
-from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
+from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number, decode_cursor
 from mongostore.repositories.sessions.turns import participant_of
 from mongostore.values import (
     check_flag,
@@ -272,7 +272,7 @@ class AsyncSessionTurns(Repository):
             InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
         """
         key, name = self._storage.key(session_id), _name(participant_id)
-        async with aclosing(self._storage.turns.iterate(key, name, errors)) as turns:
+        async with aclosing(self._storage.turns.iterate(key, name, check_errors(errors))) as turns:
             async for turn in turns:
                 yield turn
 

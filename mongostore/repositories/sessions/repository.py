@@ -37,7 +37,7 @@ from mongostore.repositories.sessions.contexts import AsyncSessionContext
 from mongostore.repositories.sessions.filters import STATES, behind_filter, list_order, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
-from mongostore.repositories.sessions.storage import SessionStorage, check_number
+from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 from mongostore.values import check_id, check_limit, check_members, pack_members, to_micros
 
@@ -225,6 +225,7 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
         where, place = session_filter(self.namespace, user_id, deleted), None
+        errors = check_errors(errors)
         while True:
             behind = behind_filter(_BY_CREATION, where, place)
             documents = await settled_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
@@ -304,10 +305,8 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
-        token = current_call().token
-        return await self._storage.eraser.clear(
-            self._key(session_id), lambda session: begun_anew(session, token)
-        )
+        key, token = self._key(session_id), current_call().token
+        return await self._storage.eraser.clear(key, lambda session: begun_anew(session, token))
 
     @writes
     async def soft_delete(self, session_id: str) -> bool:

@@ -160,7 +160,7 @@ class Tail:
         )
 
     async def finish_unbinding(self, document: Raw) -> None:
-        """Make holes of the chat turns in segments that an unbinding has announced; safe to do twice."""
+        """Make holes of the turns in segments that an unbinding has announced; safe to do twice."""
         unbound = document["unbound"]
         where = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["base"]}}
         while True:

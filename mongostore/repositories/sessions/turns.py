@@ -1,4 +1,4 @@
-"""How chat turns are appended and read: messages of a session with a number within their binding."""
+"""How turns are appended and read: messages of a session with a number within their binding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = set(Turn.model_fields)
 
 @dataclass(frozen=True)
 class Stretch:
-    """Some of a participant's chat turns, in order.
+    """Some of a participant's turns, in order.
 
     Attributes:
         participant: The participant as it is stored.
@@ -39,7 +39,7 @@ class Stretch:
 
 
 class Turns:
-    """The chat turns of sessions' participants, who go by their escaped ids here."""
+    """The turns of sessions' participants, who go by their escaped ids here."""
 
     def __init__(self, connection: Connection, tail: Tail, overflows: Overflows, writer: Writer) -> None:
         self._connection = connection
@@ -83,7 +83,7 @@ class Turns:
     async def read(
         self, key: str, name: str, after: int | None, limit: int, *, upto: int | None = None
     ) -> Stretch:
-        """Return the first chat turns behind a number, and the participant as it stands there.
+        """Return the first turns behind a number, and the participant as it stands there.
 
         Args:
             key: The session's `_id`.
@@ -109,14 +109,12 @@ class Turns:
             turns, errors = _to_turns(filled)
             behind = filled[-1]["number"] if len(found) > limit else None
             return Stretch(participant, turns, errors, behind)
-        raise ConflictError(
-            f"session {session_id_of(key)!r}: its chat turns kept moving while they were read"
-        )
+        raise ConflictError(f"session {session_id_of(key)!r}: its turns kept moving while they were read")
 
     async def iterate(
         self, key: str, name: str, errors: list[InvalidDocumentError] | None
     ) -> AsyncGenerator[Turn, None]:
-        """Yield the chat turns that are there when the iteration begins, in order.
+        """Yield the turns that are there when the iteration begins, in order.
 
         Raises:
             NotFoundError: There is no such session or participant.
@@ -130,7 +128,7 @@ class Turns:
             part = await settled_step(self._connection, self.read, key, name, behind, MAX_LIMIT, upto=upto)
             if binding not in (None, part.participant["binding"]):
                 raise ConflictError(
-                    f"session {session_id_of(key)!r}: its chat turns were removed while they were read"
+                    f"session {session_id_of(key)!r}: its turns were removed while they were read"
                 )
             if errors is None and part.errors:
                 raise part.errors[0]
