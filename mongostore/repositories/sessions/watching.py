@@ -71,7 +71,7 @@ class Watcher:
         self._history = history
 
     async def watch(self, key: str, after: str | None) -> AsyncGenerator[MessageChange, None]:
-        """Yield changes until the session is gone; see `SessionRepository.watch`."""
+        """Yield changes until the session is gone; see `AsyncSessionMessages.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = None if after is None else Seen.decode(after)
         while True:
