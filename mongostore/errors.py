@@ -120,7 +120,7 @@ class InvalidDocumentError(_NamedError):
         super().__init__(kind, id)
         self.fields = fields
         if fields:
-            self.args = (f"{self.args[0]}: {', '.join(fields)}",)
+            self.args: tuple[Any, ...] = (f"{self.args[0]}: {', '.join(fields)}",)
 
     def __reduce__(self) -> tuple[type[InvalidDocumentError], tuple[Any, ...]]:
         """Pickle by the fields, which are not the arguments that `Exception` keeps."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from mongostore.engines import Database
+from mongostore.engines import Engine
 from mongostore.engines.faults import translate
 from mongostore.errors import IndexConflictError
 
@@ -30,7 +30,7 @@ class IndexState(StrEnum):
     PRESENT = "present"
     MISSING = "missing"
     DIFFERS = "differs"
-    UNKNOWN = "not ours"
+    FOREIGN = "foreign"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class IndexReport:
     """One index of a collection.
 
     Attributes:
-        defined: The definition in `indexes/`; None for an index that is not ours.
+        defined: The definition in `indexes/`; None for a foreign index.
         found: The definition in the database; None where it is missing.
     """
 
@@ -56,17 +56,17 @@ def load_indexes() -> list[dict[str, Any]]:
     return [json.loads(folder.joinpath(name).read_text(encoding="utf-8")) for name in names]
 
 
-async def ensure_indexes(database: Database, label: str) -> None:
+async def ensure_indexes(engine: Engine) -> None:
     """Create the indexes that are missing, never dropping one; harmless from many processes at once.
 
     Raises:
         IndexConflictError: An index of that name, or of those keys, is there with another definition.
         MongoStoreError: What else the server refused, by its meaning.
     """
-    await asyncio.gather(*(_create(database, label, command) for command in load_indexes()))
+    await asyncio.gather(*(_create(engine, command) for command in load_indexes()))
 
 
-async def apply_indexes(database: Database, label: str) -> list[IndexReport]:
+async def apply_indexes(engine: Engine) -> list[IndexReport]:
     """Create the indexes that are missing beside those that differ, which stay as they are.
 
     Returns:
@@ -76,15 +76,15 @@ async def apply_indexes(database: Database, label: str) -> list[IndexReport]:
         MongoStoreError: What the server refused, by its meaning.
     """
     missing: dict[str, list[Any]] = {}
-    for report in await diff_indexes(database, label):
+    for report in await diff_indexes(engine):
         if report.state is IndexState.MISSING:
             missing.setdefault(report.collection, []).append(report.defined)
     for collection, definitions in missing.items():
-        await _create(database, label, {"createIndexes": collection, "indexes": definitions})
-    return await diff_indexes(database, label)
+        await _create(engine, {"createIndexes": collection, "indexes": definitions})
+    return await diff_indexes(engine)
 
 
-async def diff_indexes(database: Database, label: str) -> list[IndexReport]:
+async def diff_indexes(engine: Engine) -> list[IndexReport]:
     """Return every index of our collections, defined or found, with how the two compare.
 
     Raises:
@@ -92,42 +92,43 @@ async def diff_indexes(database: Database, label: str) -> list[IndexReport]:
     """
     reports = []
     for command in load_indexes():
-        found = await _listed(database, command["createIndexes"], label)
+        found = await _listed(engine, command["createIndexes"])
         compared = [_compared(command["createIndexes"], defined, found) for defined in command["indexes"]]
         known = {"_id_", *(report.found["name"] for report in compared if report.found)}
         reports += compared
         reports += [
-            IndexReport(command["createIndexes"], name, IndexState.UNKNOWN, None, index)
+            IndexReport(command["createIndexes"], name, IndexState.FOREIGN, None, index)
             for name, index in found.items()
             if name not in known
         ]
     return reports
 
 
-async def _create(database: Database, label: str, command: dict[str, Any]) -> None:
+async def _create(engine: Engine, command: dict[str, Any]) -> None:
+    collection = engine.collection(command["createIndexes"])
     try:
-        await database.command(command)
+        await engine.database.command({**command, "createIndexes": collection.name})
     except OperationFailure as error:
         if error.code not in _SAME_NAME_OR_KEYS:
-            raise translate(error, label) from None
+            raise translate(error, engine.label) from None
         raise IndexConflictError(
-            f"{label}: an index of {command['createIndexes']} differs from its definition in "
+            f"{engine.label}: an index of {collection.name} differs from its definition in "
             f"indexes/{command['createIndexes']}.json; `mongostore indexes check` shows how"
         ) from None
     except PyMongoError as error:
-        raise translate(error, label) from None
+        raise translate(error, engine.label) from None
 
 
-async def _listed(database: Database, collection: str, label: str) -> dict[str, dict[str, Any]]:
+async def _listed(engine: Engine, collection: str) -> dict[str, dict[str, Any]]:
     try:
-        async with await database[collection].list_indexes() as cursor:
+        async with await engine.collection(collection).list_indexes() as cursor:
             return {index["name"]: dict(index) async for index in cursor}
     except OperationFailure as error:
         if error.code == _NAMESPACE_NOT_FOUND:
             return {}
-        raise translate(error, label) from None
+        raise translate(error, engine.label) from None
     except PyMongoError as error:
-        raise translate(error, label) from None
+        raise translate(error, engine.label) from None
 
 
 def _compared(collection: str, defined: dict[str, Any], found: dict[str, dict[str, Any]]) -> IndexReport:

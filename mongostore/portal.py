@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -213,6 +214,9 @@ def mirror_iter(
         finally:
             portal.drop(items)
 
+    signature = inspect.signature(method)
+    returned = str(signature.return_annotation).replace("AsyncIterator", "Iterator")
+    vars(call)["__signature__"] = signature.replace(return_annotation=returned)
     return call
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from mongostore.errors import ConfigurationError
 
@@ -18,12 +19,14 @@ class IntegratorName(StrEnum):
     OPENAI = "openai"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The `MONGOSTORE_…` variables, read when this is constructed.
 
     Attributes:
-        uri: Where conversations are kept: `mongomock://`, `mongodb://…`, `mongodb+srv://…` or `mongod:///folder`.
+        uri: Where conversations are kept: `mongomock://`, `mongodb://…`, `mongodb+srv://…` or `mongod:///folder`;
+            else `mongomock://`, with a warning.
         database: The database, where neither the call nor the URI names one.
+        prefix: Begins the name of every collection, where the call names none.
         ensure_indexes: Whether opening a store creates missing indexes; false for users who may not.
         timeout: Seconds that one call may take, retries included.
         mongod: The server binary that `mongod:///…` runs.
@@ -37,13 +40,12 @@ class Settings(BaseSettings):
         ConfigurationError: A variable has a value that cannot be; names the variable.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="MONGOSTORE_", env_ignore_empty=True, hide_input_in_errors=True
-    )
+    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
 
     # It may hold a password.
-    uri: str = Field(default="mongomock://", repr=False)
+    uri: str | None = Field(default=None, repr=False)
     database: str | None = None
+    prefix: str = ""
     ensure_indexes: bool = True
     timeout: float = Field(default=20.0, gt=0)
     mongod: Path | None = None
@@ -53,8 +55,9 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = None
 
     def __init__(self) -> None:
+        variables = {name: os.environ.get(f"MONGOSTORE_{name.upper()}") for name in type(self).model_fields}
         try:
-            super().__init__()
+            super().__init__(**{name: text for name, text in variables.items() if text})
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_context=False, include_input=False)
             reasons = (f"MONGOSTORE_{str(detail['loc'][0]).upper()}: {detail['msg']}" for detail in wrong)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import logging
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from mongostore.diagnostics import CheckResult, diagnose
 from mongostore.documents import COLLECTIONS
-from mongostore.engines import Capability, Deployment, Engine, Transactions, Usage, engine_for
+from mongostore.engines import (
+    Capability,
+    ClientSettings,
+    CollectionUsage,
+    Deployment,
+    Engine,
+    Target,
+    Transactions,
+    engine_for,
+)
 from mongostore.engines.faults import unchained
-from mongostore.examining import Finding, examine
+from mongostore.errors import ConfigurationError
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.keys import KeyRepository
@@ -28,7 +40,7 @@ from mongostore.repositories.rooms import (
     VerificationRepository,
     VoiceDeliveryRepository,
 )
-from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import (
     ElementRepository,
     FileRepository,
@@ -38,9 +50,15 @@ from mongostore.repositories.threads import (
 )
 from mongostore.settings import Settings
 
+if TYPE_CHECKING:
+    from mongostore.beanie import Documents
+
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
 _INDEX_SECONDS = 600.0
-_EXAMINING_SECONDS = 120.0
+_DIAGNOSE_SECONDS = 120.0
+
+
+_log = logging.getLogger("mongostore")
 
 
 class AsyncMongoStore:
@@ -50,54 +68,71 @@ class AsyncMongoStore:
     unless `MONGOSTORE_ENSURE_INDEXES=false` says that an operator does.
 
     Args:
-        target: `mongomock://[name]` (in this process), `mongodb://…`, `mongodb+srv://…`,
-            `mongod:///folder` (a server of its own), or a Motor client or database; else
-            `MONGOSTORE_URI`, else `mongomock://`.
+        target: `mongomock://[name]` (in this process), `mongodb://…`, `mongodb+srv://…`, `mongod:///folder`
+            (a server of its own); an async client or database of PyMongo, which is used as it is and never
+            closed; a blocking one, or Motor's, of which an equal client is opened. Else `MONGOSTORE_URI`,
+            else `mongomock://`, with a warning.
         database: Its name; else what the target names, else `MONGOSTORE_DATABASE`, else `mongostore`.
+        timeout: Seconds that one call may take, retries included; else `MONGOSTORE_TIMEOUT`, else 20.
+        client_options: Keyword arguments of PyMongo's client, such as `tlsCAFile` or `event_listeners`; only
+            for the URI of a server.
+        prefix: Begins the name of every collection, in a database that others use as well; else
+            `MONGOSTORE_PREFIX`.
         transactions: `off` accepts a standalone server, which cannot do them.
         ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
+        tail_limits: When a session's messages move out of its document, the same in all processes:
+            `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
 
     Raises:
-        ConfigurationError: The target is none of these.
+        ConfigurationError: If the target is none of these, or an argument does not fit it.
     """
 
     def __init__(
         self,
-        target: object = None,
+        target: Target | ClientSettings | None = None,
         database: str | None = None,
         *,
+        timeout: float | None = None,
+        client_options: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
         self._ensures_indexes = self._settings.ensure_indexes if ensure_indexes is None else ensure_indexes
+        self._is_default = target is None and self._settings.uri is None
         self._engine = engine_for(
-            self._settings.uri if target is None else target,
+            (self._settings.uri or "mongomock://") if target is None else target,
             database,
             default_database=self._settings.database,
+            prefix=self._settings.prefix if prefix is None else prefix,
             transactions=transactions,
+            client_options=client_options,
             mongod=self._settings.mongod,
         )
-        self._connection = Connection(self._engine, self._settings.timeout)
+        self._timeout = self._settings.timeout if timeout is None else _check_timeout(timeout)
+        self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
-        self.sessions = AsyncSessions(self._connection)
-        self.rooms = RoomRepository(self._connection)
-        self.events = EventRepository(self._connection)
-        self.bindings = BindingRepository(self._connection)
-        self.participants = ParticipantRepository(self._connection)
-        self.identities = IdentityRepository(self._connection)
-        self.verifications = VerificationRepository(self._connection)
-        self.tasks = TaskRepository(self._connection)
-        self.observations = ObservationRepository(self._connection)
-        self.read_markers = ReadMarkerRepository(self._connection)
-        self.voice_deliveries = VoiceDeliveryRepository(self._connection)
-        self.leases = LeaseRepository(self._connection)
-        self.users = UserRepository(self._connection)
-        self.files = FileRepository(self._connection)
-        self.threads = ThreadRepository(self._connection)
-        self.messages = ThreadMessageRepository(self._connection)
-        self.elements = ElementRepository(self._connection)
-        self.keys = KeyRepository(self._connection)
+        self._documents: Documents | None = None
+        self.sessions: Final = AsyncSessions(self._connection, tail=Tail(self._connection, tail_limits))
+        self.rooms: Final = RoomRepository(self._connection)
+        self.events: Final = EventRepository(self._connection)
+        self.bindings: Final = BindingRepository(self._connection)
+        self.participants: Final = ParticipantRepository(self._connection)
+        self.identities: Final = IdentityRepository(self._connection)
+        self.verifications: Final = VerificationRepository(self._connection)
+        self.tasks: Final = TaskRepository(self._connection)
+        self.observations: Final = ObservationRepository(self._connection)
+        self.read_markers: Final = ReadMarkerRepository(self._connection)
+        self.voice_deliveries: Final = VoiceDeliveryRepository(self._connection)
+        self.leases: Final = LeaseRepository(self._connection)
+        self.users: Final = UserRepository(self._connection)
+        self.files: Final = FileRepository(self._connection)
+        self.threads: Final = ThreadRepository(self._connection)
+        self.messages: Final = ThreadMessageRepository(self._connection)
+        self.elements: Final = ElementRepository(self._connection)
+        self.keys: Final = KeyRepository(self._connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.label}>"
@@ -108,9 +143,34 @@ class AsyncMongoStore:
         return self._engine
 
     @property
+    def address(self) -> str:
+        """The target as it may be shown in logs: without a password."""
+        return self._engine.label
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is open."""
+        return self._connection.is_attached
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """What the deployment can do, known once the store is open."""
         return self._engine.capabilities
+
+    @property
+    def documents(self) -> Documents:
+        """Beanie documents of this store, to be read: `store.documents.Session.find(…)`.
+
+        Raises:
+            NotOpenError: The store is not open here.
+        """
+        # To import Beanie takes longer than to open a store.
+        from mongostore.beanie import Documents
+
+        self._connection.check_open()
+        if self._documents is None:
+            self._documents = Documents(self._engine.collection)
+        return self._documents
 
     async def open(self) -> None:
         """Connect and create missing indexes; on an open store, do nothing.
@@ -123,25 +183,35 @@ class AsyncMongoStore:
             IndexConflictError: An index is there with another definition.
         """
         async with self._opening:
-            if not self._connection.is_attached:
-                with unchained():
-                    await self._open()
+            if self.is_open:
+                return
+            if self._is_default:
+                _log.warning(
+                    "no target and no MONGOSTORE_URI: conversations are kept in memory and lost at exit"
+                )
+            with unchained():
+                await self._open()
+            _log.info("opened %s", self.address, extra={"address": self.address})
 
     async def _open(self) -> None:
         await self._engine.open()
         try:
             if self._ensures_indexes:
                 with self._engine.deadline(_INDEX_SECONDS):
-                    await ensure_indexes(self._engine.database, self._engine.label)
+                    await ensure_indexes(self._engine)
             self._connection.attach()
         except BaseException:
             await self._engine.close()
             raise
 
     async def close(self) -> None:
-        """Close every connection; closing twice is harmless."""
+        """Close what the store has opened itself; closing twice is harmless."""
+        was_open = self.is_open
         self._connection.detach()
+        self._documents = None
         await self._engine.close()
+        if was_open:
+            _log.info("closed %s", self.address, extra={"address": self.address})
 
     async def check_indexes(self) -> list[IndexReport]:
         """Return every index of the store's collections, defined or found, with how the two compare.
@@ -150,7 +220,7 @@ class AsyncMongoStore:
             MongoStoreError: What the server refused, by its meaning.
         """
         with self._asking():
-            return await diff_indexes(self._engine.database, self._engine.label)
+            return await diff_indexes(self._engine)
 
     async def apply_indexes(self) -> list[IndexReport]:
         """Create the indexes that are missing, also beside some that differ; those stay as they are.
@@ -162,7 +232,7 @@ class AsyncMongoStore:
             MongoStoreError: What the server refused, by its meaning.
         """
         with self._asking(_INDEX_SECONDS):
-            return await apply_indexes(self._engine.database, self._engine.label)
+            return await apply_indexes(self._engine)
 
     async def describe(self) -> Deployment:
         """Return what the deployment is, how fast it answers and how many connections it has.
@@ -173,16 +243,16 @@ class AsyncMongoStore:
         with self._asking():
             return await self._engine.describe()
 
-    async def examine(self) -> list[Finding]:
+    async def diagnose(self) -> list[CheckResult]:
         """Return what each check of the deployment finds: its topology, rights, clock, indexes and more.
 
         Raises:
             MongoStoreError: What the server refused, by its meaning.
         """
-        with self._asking(_EXAMINING_SECONDS):
-            return await examine(self._engine, COLLECTIONS)
+        with self._asking(_DIAGNOSE_SECONDS):
+            return await diagnose(self._engine, COLLECTIONS)
 
-    async def usage(self) -> list[Usage]:
+    async def usage(self) -> list[CollectionUsage]:
         """Return how much each of the store's collections holds.
 
         Raises:
@@ -195,7 +265,7 @@ class AsyncMongoStore:
     def _asking(self, seconds: float | None = None) -> Iterator[None]:
         """Check that the store is open, and bound what is asked of its engine."""
         self._connection.check_open()
-        with unchained(), self._engine.deadline(seconds or self._settings.timeout):
+        with unchained(), self._engine.deadline(seconds or self._timeout):
             yield
 
     async def __aenter__(self) -> Self:
@@ -206,3 +276,9 @@ class AsyncMongoStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _check_timeout(timeout: float) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        raise ConfigurationError("timeout: must be a number of seconds above 0")
+    return float(timeout)

@@ -12,7 +12,7 @@ from typing import Any
 from bson.int64 import Int64
 
 from mongostore.errors import InvalidValueError
-from mongostore.models import MintedId
+from mongostore.ids import MintedId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -26,7 +26,6 @@ MAX_INT_BITS = 14_000
 JSON_MARK = "__json__"
 PREVIEW_CHARACTERS = 200
 
-_UNSAFE_IN_KEY = re.compile("[.$\0\ud800-\udfff]")
 _UNSAFE_IN_PATH = re.compile("[%.$\0\ud800-\udfff]")
 _ESCAPE = re.compile("%([0-9A-F]*);")
 
@@ -88,6 +87,17 @@ def check_flag(path: str, value: object) -> bool:
     """
     if type(value) is not bool:
         raise InvalidValueError(path, f"must be True or False, not {type(value).__name__}")
+    return value
+
+
+def check_vote(path: str, value: object) -> int:
+    """Return `value`, that of a feedback: an integer of at most 64 bits.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise InvalidValueError(path, "must be an integer of at most 64 bits")
     return value
 
 
@@ -172,20 +182,13 @@ def from_seconds(path: str, value: object) -> datetime:
 
 
 def pack(path: str, value: object) -> Any:
-    """Return `value` in the form that is stored: itself where BSON can hold it, else as JSON text.
+    """Return `value` in the form that is stored: itself, with JSON text for the parts that BSON cannot hold.
 
     Raises:
         InvalidValueError: It is no JSON value, or a dict's keys are no plain strings.
     """
     try:
-        native = _scan(value, 0)
-        if native and not (type(value) is dict and JSON_MARK in value):
-            return value
-        text = json.dumps(value)
-        if isinstance(value, str | int | float) and _scan(plain := json.loads(text), 0):
-            # An instance of a subclass by itself is stored as what it says, so that a query finds it.
-            return plain
-        return {JSON_MARK: text}
+        return value if _scan(value, 0) else _packed(value, 0)
     except _RefusedError as refused:
         trail = "".join([*reversed(refused.trail[-20:]), "…" if len(refused.trail) > 20 else ""])
         raise InvalidValueError(path + trail, refused.reason) from None
@@ -194,10 +197,39 @@ def pack(path: str, value: object) -> Any:
 
 
 def unpack(stored: Any) -> Any:
-    """Return the value that `pack` was given."""
-    if type(stored) is dict and JSON_MARK in stored:
-        return json.loads(stored[JSON_MARK])
-    return _plain(stored)
+    """Return the value that `pack` was given, with integers as plain as JSON's.
+
+    The driver reads those of 64 bits as a kind of its own.
+    """
+    kind = type(stored)
+    if kind is dict or kind is list:
+        return stored if _is_unpacked(stored) else _unpacked(stored)
+    return int(stored) if kind is Int64 else stored
+
+
+def _is_unpacked(stored: Any) -> bool:
+    if type(stored) is dict:
+        if JSON_MARK in stored:
+            return False
+        stored = stored.values()
+    for item in stored:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is Int64 or ((kind is dict or kind is list) and not _is_unpacked(item)):
+            return False
+    return True
+
+
+def _unpacked(stored: Any) -> Any:
+    kind = type(stored)
+    if kind is dict:
+        if JSON_MARK in stored:
+            return json.loads(stored[JSON_MARK])
+        return {key: _unpacked(item) for key, item in stored.items()}
+    if kind is list:
+        return [_unpacked(item) for item in stored]
+    return int(stored) if kind is Int64 else stored
 
 
 def pack_object(path: str, value: object) -> Any:
@@ -239,7 +271,12 @@ def escape_key(key: str) -> str:
 
 def unescape_key(key: str) -> str:
     """Return the key that `escape_key` was given."""
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else "", key) if "%" in key else key
+    if "%" not in key:
+        return key
+    try:
+        return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else "", key)
+    except OverflowError:
+        raise ValueError("has a key of no character") from None
 
 
 def preview_text(content: object) -> str:
@@ -250,16 +287,6 @@ def preview_text(content: object) -> str:
     if not isinstance(content, str):
         return ""
     return content[:PREVIEW_CHARACTERS].encode(errors="replace").decode()
-
-
-def _plain(value: Any) -> Any:
-    """Return a stored value with the driver's own kind of integer, which it reads 64 bits as, made plain."""
-    kind = type(value)
-    if kind is dict:
-        return {key: _plain(item) for key, item in value.items()}
-    if kind is list:
-        return [_plain(item) for item in value]
-    return int(value) if kind is Int64 else value
 
 
 class _RefusedError(Exception):
@@ -287,8 +314,11 @@ def _scan(value: Any, depth: int) -> bool:
     if depth >= MAX_DEPTH:
         raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
     native = depth < NATIVE_DEPTH and kind in (dict, list)
+    is_map = isinstance(value, dict)
+    if is_map and _is_marked(value):
+        native = False
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        if isinstance(value, dict) and not _is_plain_key(key):
+        if is_map and not _is_plain_key(key):
             native = False
         # Most of what is stored, told without a call for each.
         if item is None or (type(item) is str and item.isascii()):
@@ -301,6 +331,28 @@ def _scan(value: Any, depth: int) -> bool:
     return native
 
 
+def _packed(value: Any, depth: int) -> Any:
+    """Return a copy in which JSON text stands for the smallest parts that BSON cannot hold."""
+    if depth < NATIVE_DEPTH:
+        if isinstance(value, list):
+            return [_packed(item, depth + 1) for item in value]
+        if isinstance(value, dict) and not _is_marked(value) and all(map(_is_plain_key, value)):
+            return {key: _packed(item, depth + 1) for key, item in value.items()}
+    if not isinstance(value, dict | list):
+        if _scan(value, depth):
+            return value
+        # An instance of a subclass is stored as what it says, so that a query finds it.
+        plain = json.loads(json.dumps(value))
+        if _scan(plain, depth):
+            return plain
+    return {JSON_MARK: json.dumps(value)}
+
+
+def _is_marked(value: Any) -> bool:
+    """Return whether a dict would be read back as something else: as JSON text, or as the driver's DBRef."""
+    return JSON_MARK in value or ("$ref" in value and "$id" in value)
+
+
 def _is_native_int(value: int) -> bool:
     if value.bit_length() > MAX_INT_BITS:
         raise _RefusedError("is an integer of more than 4,200 digits")
@@ -310,8 +362,8 @@ def _is_native_int(value: int) -> bool:
 def _is_plain_key(key: object) -> bool:
     if type(key) is not str:
         raise _RefusedError(f"has a key that is no plain string but {type(key).__name__}")
-    # An identifier holds none of what is unsafe, and is told at a fraction of the cost.
-    return key.isidentifier() or (key != "" and _UNSAFE_IN_KEY.search(key) is None)
+    # An identifier is told at a fraction of the cost.
+    return key.isidentifier() or ("\0" not in key and _encodable(key))
 
 
 def _encodable(text: str) -> bool:

@@ -12,9 +12,11 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient, WriteConcern
+from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod import Mongod
+from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.faults.deployments import certificate, cluster
 
@@ -156,31 +158,42 @@ def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
     cases = getattr(request.node, "callspec", None)
     is_on_server = cases is not None and cases.params.get("store_uri") == "server"
     names = request.fixturenames
-    return "server_store" in names or ("store" in names and is_on_server)
+    return not {"server_store", "faults"}.isdisjoint(names) or ("store" in names and is_on_server)
 
 
-async def _empty(store: AsyncMongoStore) -> None:
-    database = store.engine.database.with_options(write_concern=WriteConcern(1))
+async def empty(database: AsyncDatabase[dict[str, Any]]) -> None:
+    """Delete all documents of a database, which keeps its indexes."""
+    database = database.with_options(write_concern=WriteConcern(1))
     for name in await database.list_collection_names():
         await database[name].delete_many({})
 
 
 @pytest.fixture
-async def store(store_uri: str, database: str, emptied: list[str]) -> AsyncIterator[AsyncMongoStore]:
+def tail_limits() -> TailLimits:
+    """When messages leave a session's document; tests that want them to leave early give others."""
+    return TailLimits()
+
+
+@pytest.fixture
+async def store(
+    store_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+) -> AsyncIterator[AsyncMongoStore]:
     """An open store on each engine in turn."""
-    async with AsyncMongoStore(store_uri, database) as opened:
+    async with AsyncMongoStore(store_uri, database, tail_limits=tail_limits) as opened:
         yield opened
         if opened.engine.shared:
-            await _empty(opened)
+            await empty(opened.engine.database)
             emptied.append(database)
         else:
             await opened.engine.database.client.drop_database(database)
 
 
 @pytest.fixture
-async def server_store(server_uri: str, database: str, emptied: list[str]) -> AsyncIterator[AsyncMongoStore]:
+async def server_store(
+    server_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+) -> AsyncIterator[AsyncMongoStore]:
     """An open store on the real server."""
-    async with AsyncMongoStore(server_uri, database) as opened:
+    async with AsyncMongoStore(server_uri, database, tail_limits=tail_limits) as opened:
         yield opened
-        await _empty(opened)
+        await empty(opened.engine.database)
         emptied.append(database)

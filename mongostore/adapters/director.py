@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from director.constants import DBType
 from director.db import db_types
@@ -30,7 +30,7 @@ from mongostore.models import Message, Session
 from mongostore.sync import MongoStore, Sessions, shared_store
 from mongostore.values import check_id, check_text, from_seconds
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 NAMESPACE = "director"
 DB_TYPE = "mongodb"
@@ -60,7 +60,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
     def __init__(
         self, uri: str | None = None, database: str | None = None, *, store: MongoStore | None = None
     ) -> None:
-        self.db_type = _db_type()
+        self.db_type: DBType = _db_type()
         self._uri = uri
         self._database = database
         self._store = store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -31,7 +31,7 @@ class _Commands(TyperGroup):
             raise
 
 
-app = typer.Typer(
+app: Final = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     add_completion=False,

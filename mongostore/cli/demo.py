@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +64,7 @@ def demo(
 
 
 async def _tell(file: Path | None, uri: str | None, database: str | None) -> None:
-    uri = uri or Settings().uri
+    uri = uri or Settings().uri or "mongomock://"
     if uri == "mongomock://":
         # Nameless data belong to one store; the demo opens a second.
         uri = "mongomock://demo"
@@ -79,6 +79,10 @@ async def _tell(file: Path | None, uri: str | None, database: str | None) -> Non
         await _watch(store, ids[0])
         await _measure(store)
         _show_code(store, database, ids[0])
+
+
+def _listed(capabilities: Iterable[Capability]) -> str:
+    return ", ".join(capability.replace("_", " ") for capability in capabilities)
 
 
 def _dialogues(file: Path | None) -> list[tuple[str, bytes]]:
@@ -99,12 +103,12 @@ async def _open(store: AsyncMongoStore) -> None:
     missing = [report for report in await store.check_indexes() if report.state is IndexState.MISSING]
     present = sum(report.state is IndexState.PRESENT for report in await store.apply_indexes())
     lacking = [capability for capability in Capability if capability not in store.capabilities]
-    out.print(Text(f"{store.engine.label}: {deployment.server}, {deployment.topology}"))
+    out.print(Text(f"{store.address}: {deployment.server}, {deployment.topology}"))
     if not store.engine.shared:
         out.print("This is the embedded engine: it lives in this process and forgets when it ends.")
-    out.print(f"It has {', '.join(sorted(store.capabilities))}.")
+    out.print(f"It has {_listed(sorted(store.capabilities))}.")
     if lacking:
-        out.print(f"It lacks {', '.join(lacking)}.")
+        out.print(f"It lacks {_listed(lacking)}.")
     out.print(f"Indexes: {len(missing)} created, {present - len(missing)} there already.")
 
 
@@ -231,7 +235,7 @@ async def _measure(store: AsyncMongoStore) -> None:
 
 def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) -> None:
     _title(7, "Read the same in Python")
-    arguments = ", ".join(repr(value) for value in (store.engine.label, database) if value)
+    arguments = ", ".join(repr(value) for value in (store.address, database) if value)
     if store.engine.shared and Capability.TRANSACTIONS not in store.capabilities:
         arguments += ", transactions='off'"
     code = (

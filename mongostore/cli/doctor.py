@@ -12,9 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
-from mongostore.examining import Finding, Health
+from mongostore.diagnostics import CheckResult, CheckStatus
 
-_STYLES = {Health.GOOD: "green", Health.DOUBTFUL: "yellow", Health.BAD: "red", Health.UNKNOWN: "dim"}
+_STYLES = {
+    CheckStatus.OK: "green",
+    CheckStatus.WARNING: "yellow",
+    CheckStatus.ERROR: "red",
+    CheckStatus.UNKNOWN: "dim",
+}
 
 
 def doctor(
@@ -22,40 +27,40 @@ def doctor(
     database: Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Examine a deployment, and say what to do about what is wrong.
+    """Check a deployment and print what to do about what is wrong.
 
     Topology, capabilities, version, write concern, rights, clock, connections,
-    indexes and schema. Nothing is written. The exit code is 1 when something
-    is bad; what is merely doubtful is for a person to judge.
+    indexes and schema. Nothing is written. The exit code is 1 if a check has
+    the status error; a warning is for you to judge.
 
     Examples:
       mongostore doctor --uri mongodb://localhost:27017
       mongostore doctor --json
     """
-    target, findings = run(_examine(uri, database))
-    is_well = all(finding.health is not Health.BAD for finding in findings)
+    target, results = run(_diagnose(uri, database))
+    is_well = all(result.status is not CheckStatus.ERROR for result in results)
     if as_json:
-        report = {"ok": is_well, "target": target, "findings": [asdict(finding) for finding in findings]}
+        report = {"ok": is_well, "target": target, "checks": [asdict(result) for result in results]}
         out.print_json(json.dumps(report))
     else:
-        out.print(_table(findings))
+        out.print(_table(results))
     if not is_well:
         raise typer.Exit(1)
 
 
-async def _examine(uri: str | None, database: str | None) -> tuple[str, list[Finding]]:
+async def _diagnose(uri: str | None, database: str | None) -> tuple[str, list[CheckResult]]:
     async with open_store(uri, database, ensure_indexes=False) as store:
-        return store.engine.label, await store.examine()
+        return store.address, await store.diagnose()
 
 
-def _table(findings: list[Finding]) -> Table:
+def _table(results: list[CheckResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("check", no_wrap=True)
-    table.add_column("health", no_wrap=True)
+    table.add_column("status", no_wrap=True)
     table.add_column("found, and what to do")
-    for finding in findings:
-        said = plain(finding.found)
-        if finding.advice:
-            said = Text("\n").join([said, plain(finding.advice, "italic")])
-        table.add_row(finding.check, Text(finding.health, _STYLES[finding.health]), said)
+    for result in results:
+        said = plain(result.found)
+        if result.advice:
+            said = Text("\n").join([said, plain(result.advice, "italic")])
+        table.add_row(result.check, Text(result.status, _STYLES[result.status]), said)
     return table

@@ -56,7 +56,7 @@ class Importer:
     """
 
     def __init__(self, sessions: AsyncSessions, refuse: Callable[[str], None]) -> None:
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         self._sessions = sessions
         self._refuse = refuse
         self._pending: dict[str, list[tuple[str, Message]]] = {}

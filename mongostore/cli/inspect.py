@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich import box
@@ -18,10 +18,10 @@ from mongostore.engines import Capability, Deployment
 from mongostore.indexing import IndexReport, IndexState, load_indexes
 
 _WRONG = (IndexState.MISSING, IndexState.DIFFERS)
-_STYLES = {IndexState.PRESENT: "green", IndexState.UNKNOWN: "dim"}
+_STYLES = {IndexState.PRESENT: "green", IndexState.FOREIGN: "dim"}
 _NO_OPTIONS = {"v", "ns", "key", "name"}
 
-indexes = typer.Typer(
+indexes: Final = typer.Typer(
     no_args_is_help=True, help="Show the index definitions, check a database, or apply them."
 )
 
@@ -70,7 +70,7 @@ def check(uri: Uri = None, database: Database = None) -> None:
     """Compare a database with the definitions.
 
     The exit code is 1 when indexes are missing or differ. Indexes that are
-    not ours do no harm.
+    foreign do no harm.
 
     Example:
       mongostore indexes check --uri mongodb://localhost:27017
@@ -100,7 +100,7 @@ async def _ping(uri: str | None, database: str | None) -> dict[str, Any]:
         healthy = not store.engine.shared or not any(states[state] for state in _WRONG)
         return {
             "ok": healthy,
-            "target": store.engine.label,
+            "target": store.address,
             **_facts(deployment),
             "capabilities": [capability for capability in Capability if capability in store.capabilities],
             "indexes": {
@@ -125,7 +125,7 @@ def _facts(deployment: Deployment) -> dict[str, Any]:
     return {
         "server": deployment.server,
         "topology": deployment.topology,
-        "members": deployment.members,
+        "hosts": deployment.hosts,
         "round_trip_ms": {
             "median": round(median(deployment.pings) * 1000, 3),
             "worst": round(max(deployment.pings) * 1000, 3),
@@ -146,7 +146,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("answers", report["target"]),
         ("server", report["server"]),
         ("topology", report["topology"]),
-        ("members", ", ".join(report["members"])),
+        ("hosts", ", ".join(report["hosts"])),
         ("round trip", f"{times['median']:.2f} ms, the worst of ten {times['worst']:.2f} ms"),
         ("connections", "{current:,} open, {available:,} available".format(**connections) if known else ""),
         ("has", ", ".join(report["capabilities"])),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich import box
@@ -16,7 +16,7 @@ from mongostore.models.keys import ALL_NAMESPACES
 
 _PAGE = 1000
 
-keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of programs.")
+keys: Final = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of programs.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,7 +15,9 @@ from mongostore.settings import IntegratorName, Settings
 from mongostore.store import AsyncMongoStore
 from mongostore.sync import MongoStore
 
-serve = typer.Typer(invoke_without_command=True, help="Serve the store over HTTP; unless told, sessions.")
+serve: Final = typer.Typer(
+    invoke_without_command=True, help="Serve the store over HTTP; unless told, sessions."
+)
 
 Host = Annotated[
     str,

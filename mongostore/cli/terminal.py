@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,8 +15,8 @@ from mongostore.store import AsyncMongoStore
 
 R = TypeVar("R")
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out: Final = Console(highlight=False)
+err: Final = Console(stderr=True, highlight=False)
 
 Uri = Annotated[
     str | None,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from mongostore.documents.stored import Raw, read_as
 from mongostore.errors import InvalidValueError
 from mongostore.models import SessionParticipant
-from mongostore.values import check_id, check_list, escape_key, from_micros, unescape_key, unpack
+from mongostore.values import check_id, check_list, escape_key, unescape_key
 
 _PARTICIPANTS = TypeAdapter(list[SessionParticipant])
 
@@ -37,18 +37,18 @@ def to_participants(raw: Raw) -> list[SessionParticipant]:
     Raises:
         InvalidDocumentError: They do not fit the model.
     """
-    return read_as("session", raw, lambda: _PARTICIPANTS.validate_python(participants_of(raw)))
+    return read_as("session", raw, lambda: _PARTICIPANTS.validate_python(participants_of(raw), strict=True))
 
 
 def participants_of(raw: Raw) -> list[Raw]:
-    """Return the participants of a stored session as members of `SessionParticipant`."""
+    """Return the participants of a stored session as `SessionParticipant` reads them."""
     insights = raw.get("insights", {})
     return [
         {
             "id": unescape_key(name),
-            "bound_at": from_micros(stored["bound_at"]),
+            "bound_at": stored["bound_at"],
             "turn_count": stored["turns"],
-            "insights": [unpack(insight) for insight in insights.get(name, ())],
+            "insights": insights.get(name, []),
             "integrated_until": stored["integrated"],
         }
         for name, stored in raw.get("participants", {}).items()

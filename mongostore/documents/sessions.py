@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beanie import Document
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from mongostore.documents.participants import StoredParticipant, participants_of
-from mongostore.documents.stored import SCHEMA_VERSION, UNREADABLE, Raw, check_size, fields_of, given
-from mongostore.errors import InvalidDocumentError, InvalidValueError
+from mongostore.documents.stored import (
+    SCHEMA_VERSION,
+    UNREADABLE,
+    Raw,
+    check_size,
+    fields_of,
+    given,
+    reader,
+    write_members,
+    write_slim,
+)
+from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message, Session, Turn
+from mongostore.models.fields import Id, JsonValue
+from mongostore.models.sessions import SessionFields
 from mongostore.values import (
-    check_id,
-    check_text,
-    from_micros,
-    pack,
     pack_members,
-    pack_object,
     preview_text,
-    to_micros,
     unpack,
-    unpack_members,
 )
 
 _MESSAGES = TypeAdapter(list[Message])
@@ -36,40 +40,27 @@ SHOWN = [
 ]
 
 
-class StoredPreview(BaseModel):
-    """The start of a session's newest message."""
-
-    id: str
-    conversation_id: str
-    role: str
-    text: str
-    created_at: int
+# What is left out of a stored message.
+EMPTY_BODY: Raw = {"content": None, "data": {}}
+EMPTY: Raw = {**EMPTY_BODY, "metadata": {}, "overflow": None}
 
 
-class StoredMessage(BaseModel):
+class StoredMessage(Message):
     """A message inside a session or a segment; its position is its place there and is not stored.
 
+    Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
     `overflow` names the document that holds `content` and `data` when they are too large to embed.
     Chat turns alone have a `binding`, that of their participant, and a `number` within it.
     """
 
-    id: str
-    conversation_id: str
-    role: str
-    content: Any
-    data: Any
-    metadata: dict[str, Any]
-    created_at: int
-    updated_at: int
-    overflow: str | None
+    overflow: str | None = None
     binding: str | None = None
-    number: int | None = None
 
 
 class StoredContext(BaseModel):
     """A session's context messages: the packed value, or the key of the document that holds it."""
 
-    value: Any = None
+    value: JsonValue = None
     overflow: str | None = None
 
 
@@ -80,7 +71,7 @@ class StoredErasure(BaseModel):
     count: int
 
 
-class SessionFields(BaseModel):
+class StoredSession(SessionFields):
     """A session document with its newest messages embedded; None stands where a message was deleted.
 
     The messages before position `base` are in segments; `end` is the position of the next message.
@@ -99,34 +90,22 @@ class SessionFields(BaseModel):
     call knows its own doing. Times are microseconds since 1970.
     """
 
-    id: str
-    namespace: str
-    session_id: str
-    user_id: str | None = None
-    name: str | None = None
-    description: str | None = None
-    data: Any = {}
-    metadata: dict[str, Any] = {}
-    participants: dict[str, StoredParticipant] = {}
-    insights: dict[str, list[Any]] = {}
+    session_id: Id
+    message_count: int = 0
+    participants: dict[str, StoredParticipant] = Field(default_factory=dict)
+    insights: dict[str, list[JsonValue]] = Field(default_factory=dict)
     state: str = "open"
     context: StoredContext | None = None
-    revision: int = 0
-    created_at: int
-    updated_at: int
-    deleted_at: int | None = None
-    message_count: int = 0
-    last: StoredPreview | None = None
-    messages: list[StoredMessage | None] = []
+    messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0
     base: int = 0
     end: int = 0
     edits: int = 0
     generation: str
     origin: str
-    stale: list[str] = []
-    deletions: list[str] = []
-    unbound: list[str] = []
+    stale: list[str] = Field(default_factory=list)
+    deletions: list[str] = Field(default_factory=list)
+    unbound: list[str] = Field(default_factory=list)
     erasure: StoredErasure | None = None
     revised_by: str | None = None
     state_by: str | None = None
@@ -135,7 +114,7 @@ class SessionFields(BaseModel):
     schema_version: int = SCHEMA_VERSION
 
 
-class SegmentFields(BaseModel):
+class StoredSegment(BaseModel):
     """Messages `start` to `end` (exclusive) of a session that have left its document."""
 
     id: str
@@ -148,7 +127,7 @@ class SegmentFields(BaseModel):
     messages: list[StoredMessage | None]
 
 
-class OverflowFields(BaseModel):
+class StoredOverflow(BaseModel):
     """A value too large to be embedded, written once and never changed."""
 
     id: str
@@ -157,31 +136,14 @@ class OverflowFields(BaseModel):
     value: Any
 
 
-class SessionDocument(SessionFields, Document):
-    """How sessions are stored."""
-
-    class Settings:
-        """Where they are stored."""
-
-        name = "sessions"
-
-
-class SegmentDocument(SegmentFields, Document):
-    """How the older messages of long sessions are stored."""
-
-    class Settings:
-        """Where they are stored."""
-
-        name = "session_segments"
-
-
-class OverflowDocument(OverflowFields, Document):
-    """How single large values are stored."""
-
-    class Settings:
-        """Where they are stored."""
-
-        name = "session_overflows"
+def to_new_session(members: Raw) -> Raw:
+    """Return the document of a new session: its members in their stored form, and how all else begins."""
+    begin = {
+        name: member.get_default(call_default_factory=True)
+        for name, member in StoredSession.model_fields.items()
+        if not member.is_required()
+    }
+    return {**begin, **members}
 
 
 def to_stored(message: Message, now: int) -> Raw:
@@ -195,69 +157,55 @@ def to_stored(message: Message, now: int) -> Raw:
         InvalidValueError: One of its members cannot be stored.
         DocumentTooLargeError: Its metadata take more than 1 MiB.
     """
-    if not isinstance(message, Message):
-        raise InvalidValueError("message", f"must be a Message, not {type(message).__name__}")
-    created = now if message.created_at is None else to_micros("created_at", message.created_at)
-    return {
-        "id": check_id("id", message.id),
-        "conversation_id": check_id("conversation_id", message.conversation_id),
-        "role": check_text("role", message.role),
-        "content": pack("content", message.content),
-        "data": pack_object("data", message.data),
-        "metadata": to_notes(message.id, message.metadata),
-        "created_at": created,
-        "updated_at": created if message.updated_at is None else to_micros("updated_at", message.updated_at),
-        "overflow": None,
-    }
+    stored = write_slim(given("message", message, Message))
+    if "metadata" in stored:
+        check_size(f"the metadata of message {message.id!r}", stored["metadata"], MAX_NOTES_BYTES)
+    stored.setdefault("created_at", now)
+    return stored
 
 
 def to_messages(placed: Sequence[tuple[int | None, Raw]]) -> tuple[list[Message], list[InvalidDocumentError]]:
     """Return stored messages, each with its position, as callers see them, and what cannot be read."""
     try:
         # All at once: half of the time that it takes one by one.
-        return _MESSAGES.validate_python([_members_of(stored, position) for position, stored in placed]), []
+        members = [{**stored, "position": position} for position, stored in placed]
+        messages = _MESSAGES.validate_python(members, strict=True, extra="ignore")
     except UNREADABLE:
-        pass
+        messages, errors = _one_by_one(placed)
+    else:
+        errors = []
+    for message in messages:
+        if message.updated_at is None:
+            # Stored once it differs: to read a time is a fifth of the cost of a message.
+            message.__dict__["updated_at"] = message.created_at
+    return messages, errors
+
+
+def _one_by_one(
+    placed: Sequence[tuple[int | None, Raw]],
+) -> tuple[list[Message], list[InvalidDocumentError]]:
     messages: list[Message] = []
     errors: list[InvalidDocumentError] = []
     for position, stored in placed:
         try:
-            messages.append(Message.model_validate(_members_of(stored, position)))
+            members = {**stored, "position": position}
+            messages.append(Message.model_validate(members, strict=True, extra="ignore"))
         except UNREADABLE as error:
             known = stored.get("id") if isinstance(stored, dict) else None
             errors.append(InvalidDocumentError("message", str(known), fields_of(error)))
     return messages, errors
 
 
-def to_session(raw: Raw) -> Session:
-    """Return a stored session as callers see it.
+def _members_of_session(raw: Raw) -> Raw:
+    return {
+        "id": raw["session_id"],
+        "participants": participants_of(raw),
+        "count": raw.get("message_count", 0),
+        "has_context": raw.get("context") is not None,
+    }
 
-    Raises:
-        InvalidDocumentError: It does not fit the model.
-    """
-    try:
-        deleted_at, last = raw.get("deleted_at"), raw.get("last")
-        return Session.model_validate(
-            {
-                "id": raw["session_id"],
-                "namespace": raw["namespace"],
-                "user_id": raw.get("user_id"),
-                "name": raw.get("name"),
-                "description": raw.get("description"),
-                "data": unpack(raw.get("data", {})),
-                "metadata": unpack_members(raw.get("metadata", {})),
-                "participants": participants_of(raw),
-                "count": raw.get("message_count", 0),
-                "last": last and {**last, "created_at": from_micros(last["created_at"])},
-                "has_context": raw.get("context") is not None,
-                "revision": raw.get("revision", 0),
-                "created_at": from_micros(raw["created_at"]),
-                "updated_at": from_micros(raw["updated_at"]),
-                "deleted_at": None if deleted_at is None else from_micros(deleted_at),
-            }
-        )
-    except UNREADABLE as error:
-        raise InvalidDocumentError("session", str(raw["_id"]), fields_of(error)) from None
+
+to_session = reader(Session, "session", prepare=_members_of_session)
 
 
 def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now: int) -> Raw:
@@ -278,28 +226,10 @@ def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now
     return to_stored(message, now)
 
 
-def _members_of(stored: Raw, position: int | None) -> Raw:
-    created, updated = stored["created_at"], stored["updated_at"]
-    # A copy and its few changes take two thirds of the time of a new dict; most texts need no unpacking,
-    # few messages were ever changed, and making a datetime is a fifth of the cost of a message.
-    members = stored.copy()
-    members["position"] = position
-    members["created_at"] = members["updated_at"] = from_micros(created)
-    if updated != created:
-        members["updated_at"] = from_micros(updated)
-    if type(members["content"]) is not str:
-        members["content"] = unpack(members["content"])
-    if members["data"]:
-        members["data"] = unpack(members["data"])
-    if members["metadata"]:
-        members["metadata"] = unpack_members(members["metadata"])
-    return members
-
-
 def to_stored_preview(stored: Raw) -> Raw:
     """Return the start of a stored message, whose content is in place, in the form of `StoredPreview`."""
     preview = {name: stored[name] for name in ("id", "conversation_id", "role", "created_at")}
-    return {**preview, "text": preview_text(unpack(stored["content"]))}
+    return {**preview, "text": preview_text(unpack(stored.get("content")))}
 
 
 def to_notes(message_id: str, metadata: object) -> Raw:
@@ -322,14 +252,9 @@ def to_stored_members(members: Mapping[str, Any]) -> Raw:
         InvalidValueError: One cannot be stored.
         DocumentTooLargeError: Its `data` take more than 4 MiB.
     """
-    packed: Raw = {}
-    for name, value in members.items():
-        if name == "data":
-            packed[name] = sized_member(name, pack_object(name, value))
-        elif value is None:
-            packed[name] = None
-        else:
-            packed[name] = check_id(name, value) if name == "user_id" else check_text(name, value)
+    packed = write_members(Session, members)
+    if "data" in packed:
+        sized_member("data", packed["data"])
     return packed
 
 

@@ -1,18 +1,21 @@
-"""What all stored forms have in common: sizes, versions, and what is said of a document that does not fit."""
+"""Between values and their stored form, both ways: what is derived from how an entity is declared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import bson
 from bson.errors import BSONError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
-from mongostore.values import check_id, pack_object
+from mongostore.models.fields import Codec, StoreOwned
 
-V = TypeVar("V")
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 # A document, or a part of one, as the driver gives and takes it.
 Raw = dict[str, Any]
@@ -55,33 +58,20 @@ def fields_of(error: Exception) -> tuple[str, ...]:
     return tuple(sorted({".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)}))
 
 
-def given(path: str, value: Any, model: type[V]) -> V:
+def given(path: str, value: Any, model: type[T]) -> T:
     """Return `value`, which must be one of ours.
 
     Raises:
-        InvalidValueError: It is of another type.
+        InvalidValueError: It is of another type, or of a subclass whose own members would not come back.
     """
     if not isinstance(value, model):
         raise InvalidValueError(path, f"must be a {model.__name__}, not {type(value).__name__}")
-    return value
-
-
-def record(kind: str, id: str, data: Mapping[str, Any], **names: str) -> Raw:
-    """Return the stored form of something with an id of its own, the names that find it, and its data.
-
-    Raises:
-        InvalidValueError: One of them cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
-    """
-    return sized(
-        f"{kind} {id!r}",
-        {
-            "_id": check_id("id", id),
-            **{name: check_id(name, value) for name, value in names.items()},
-            "data": pack_object("data", data),
-            "schema_version": SCHEMA_VERSION,
-        },
-    )
+    taken: T = value
+    if type(value) is not model and isinstance(value, BaseModel):
+        known: Any = model
+        if added := sorted(type(value).model_fields.keys() - known.model_fields.keys()):
+            raise InvalidValueError(path, f"no {model.__name__} has {', '.join(added)}: put them into data")
+    return taken
 
 
 def sized(what: str, stored: Raw) -> Raw:
@@ -94,8 +84,8 @@ def sized(what: str, stored: Raw) -> Raw:
     return stored
 
 
-def read_as(kind: str, raw: Raw, read: Callable[[], V]) -> V:
-    """Return what `read` makes of a stored document.
+def read_as(kind: str, raw: Raw, read: Callable[[], T], key: str = "_id") -> T:
+    """Return what `read` makes of a stored document, which `key` names.
 
     Raises:
         InvalidDocumentError: It does not fit the model.
@@ -103,4 +93,127 @@ def read_as(kind: str, raw: Raw, read: Callable[[], V]) -> V:
     try:
         return read()
     except UNREADABLE as error:
-        raise InvalidDocumentError(kind, str(raw.get("_id")), fields_of(error)) from None
+        raise InvalidDocumentError(kind, str(raw.get(key)), fields_of(error)) from None
+
+
+def reader(
+    model: type[M], kind: str, key: str = "_id", prepare: Callable[[Raw], Raw] | None = None
+) -> Callable[[Raw], M]:
+    """Return what reads documents of a model, passing over members of newer versions.
+
+    What it returns raises `InvalidDocumentError`, which names the document by its `kind` and `key`.
+
+    Args:
+        model: The model.
+        kind: What it is called in errors.
+        key: The stored name of the model's id, or of what else names the document.
+        prepare: Returns the members of the model that are not stored as such.
+    """
+    has_id = "id" in model.model_fields
+
+    def read(raw: Raw) -> M:
+        members = {**raw, "id": raw[key]} if has_id else raw
+        if prepare:
+            members = {**members, **prepare(raw)}
+        return model.model_validate(members, strict=True, extra="ignore")
+
+    return lambda raw: read_as(kind, raw, lambda: read(raw), key)
+
+
+def writer(
+    model: type[M],
+    kind: str,
+    key: str = "_id",
+    path: str | None = None,
+    more: Callable[[M, Raw], Raw] = lambda value, stored: {},
+) -> Callable[[M], Raw]:
+    """Return what makes documents of a model's values, but for what the store adds.
+
+    What it returns raises `InvalidValueError` where a value cannot be stored, and `DocumentTooLargeError`.
+
+    Args:
+        model: The model.
+        kind: What it is called in errors.
+        key: The stored name of the model's id, or of what else names the document.
+        path: What the argument is called in errors, where it is not the kind.
+        more: Returns what is stored beside the members, of a value and its stored form.
+    """
+
+    def write_one(value: M) -> Raw:
+        stored = write(given(path or kind, value, model))
+        if "id" in stored:
+            stored = {key: stored.pop("id"), **stored}
+        name = stored[key]
+        return sized(f"{kind} {name!r}", {**stored, **more(value, stored), "schema_version": SCHEMA_VERSION})
+
+    return write_one
+
+
+def write(value: BaseModel) -> Raw:
+    """Return the stored form of what a caller has given, but for what the store alone moves.
+
+    Raises:
+        InvalidValueError: One of the members cannot be stored; names its path.
+    """
+    return {name: write_one(name, getattr(value, name)) for name, write_one in _writers(type(value)).items()}
+
+
+def write_slim(value: BaseModel) -> Raw:
+    """Return the stored form of what a caller has given, but for the members that read back by default.
+
+    Raises:
+        InvalidValueError: One of the members cannot be stored; names its path.
+    """
+    stored, members = {}, value.__dict__
+    for name, (write_one, takes_none, is_map) in _slim_writers(type(value)).items():
+        member = members[name]
+        if not (member is None and takes_none) and not (is_map and member == {}):
+            stored[name] = write_one(name, member)
+    return stored
+
+
+def write_members(model: type[BaseModel], members: Mapping[str, Any]) -> Raw:
+    """Return the stored form of some members of a model, by their own names.
+
+    Raises:
+        InvalidValueError: One of them cannot be stored; names its path.
+    """
+    writers = _writers(model)
+    return {name: writers[name](name, value) for name, value in members.items()}
+
+
+@cache
+def _writers(model: type[BaseModel]) -> dict[str, Callable[[str, Any], Any]]:
+    return {
+        name: writer
+        for name, member in model.model_fields.items()
+        if (writer := _writer(member.annotation, member.metadata))
+    }
+
+
+@cache
+def _slim_writers(model: type[BaseModel]) -> dict[str, tuple[Callable[[str, Any], Any], bool, bool]]:
+    """Return what writes each member, whether it may be None, and whether it is empty by default."""
+    members = model.model_fields
+    return {
+        name: (write_one, members[name].default is None, members[name].default_factory is dict)
+        for name, write_one in _writers(model).items()
+    }
+
+
+def _writer(annotation: Any, marks: Sequence[Any]) -> Callable[[str, Any], Any] | None:
+    """Return what writes a type with its marks, None for what has no codec or is the store's."""
+    if any(isinstance(mark, StoreOwned) for mark in marks):
+        return None
+    for mark in marks:
+        if isinstance(mark, Codec):
+            return mark.write
+    if get_origin(annotation) in (Union, UnionType):
+        for arm in get_args(annotation):
+            if get_origin(arm) is Annotated and (write_one := _writer(arm, arm.__metadata__)):
+                return _optional(write_one)
+    return None
+
+
+def _optional(write_one: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda path, value: None if value is None else write_one(path, value)

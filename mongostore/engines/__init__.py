@@ -2,57 +2,120 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from mongostore.engines.embedded import EmbeddedEngine
-from mongostore.engines.facts import Deployment, Usage
-from mongostore.engines.folder import MongodEngine
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from mongostore.engines.clients import ClientSettings, MotorObject, Target, settings_of
+from mongostore.engines.facts import CollectionUsage, Deployment
 from mongostore.engines.mongo import DEFAULT_DATABASE, MongoEngine, Transactions
-from mongostore.engines.motor import engine_from_motor, is_motor
 from mongostore.engines.protocol import Capability, Database, Engine
 from mongostore.errors import ConfigurationError
 
-__all__ = ["Capability", "Database", "Deployment", "Engine", "Transactions", "Usage", "engine_for"]
+__all__ = [
+    "Capability",
+    "ClientSettings",
+    "CollectionUsage",
+    "Database",
+    "Deployment",
+    "Engine",
+    "MotorObject",
+    "Target",
+    "Transactions",
+    "engine_for",
+    "settings_of",
+]
+
+
+# The name of a collection and of its indexes has 255 bytes at most.
+_PREFIX = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,63})?")
 
 
 def engine_for(
-    target: object,
+    target: Target | ClientSettings,
     database: str | None = None,
     *,
     default_database: str | None = None,
+    prefix: str = "",
     transactions: Transactions = "required",
+    client_options: Mapping[str, Any] | None = None,
     mongod: Path | None = None,
 ) -> Engine:
-    """Return the engine of a URI, or of a Motor client or database.
+    """Return the engine of a URI, a client or a database.
 
     Args:
-        target: `mongomock://[name]`, `mongodb://…`, `mongodb+srv://…`, `mongod:///folder`, or the object.
+        target: `mongomock://[name]`, `mongodb://…`, `mongodb+srv://…`, `mongod:///folder`, or a client or
+            database of PyMongo or Motor, or the settings of one.
         database: The database's name; else what the target names, else the default.
-        default_database: The database where neither says one; else `mongostore`.
+        default_database: The database where neither names one; else `mongostore`.
+        prefix: Begins the name of every collection.
         transactions: `off` accepts a standalone server.
+        client_options: Options of PyMongo's client, for a URI of a server.
         mongod: The binary for `mongod:///folder`.
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: If the target is none of these, or an argument does not fit it.
     """
     default = default_database or DEFAULT_DATABASE
-    if is_motor(target):
-        return engine_from_motor(target, database, default, transactions=transactions)
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix) or prefix.startswith("system."):
+        raise ConfigurationError(
+            "prefix: up to 64 letters, digits, _, . or -, with a letter or _ first, not system."
+        )
     if not isinstance(target, str):
-        raise ConfigurationError(f"a store opens a URI or a Motor client, not {type(target).__name__}")
+        if client_options is not None:
+            raise ConfigurationError("client_options go with a URI; a client has its own")
+        return _engine_of_client(target, database, default, prefix, transactions)
     scheme = target.partition("://")[0]
     if scheme == "mongomock":
-        return EmbeddedEngine(target.removeprefix("mongomock://"), database or default)
+        if client_options is not None:
+            raise ConfigurationError("client_options go with the URI of a server; mongomock:// has none")
+        # Only here: mongomock takes a third of the time to import this package.
+        from mongostore.engines.embedded import EmbeddedEngine
+
+        return EmbeddedEngine(target.removeprefix("mongomock://"), database or default, prefix)
     if scheme in ("mongodb", "mongodb+srv"):
-        return MongoEngine(target, database, default, transactions=transactions)
+        return MongoEngine(
+            target, database, default, prefix=prefix, transactions=transactions, options=client_options
+        )
     if scheme == "mongod":
         parts = urlsplit(target)
         if parts.netloc or not parts.path.strip("/"):
             raise ConfigurationError(
                 "mongod:// takes an absolute folder after three slashes: mongod:///srv/chat"
             )
-        return MongodEngine(Path(unquote(parts.path)), database or default, binary=mongod)
+        from mongostore.engines.folder import MongodEngine
+
+        folder = Path(unquote(parts.path))
+        return MongodEngine(folder, database or default, binary=mongod, prefix=prefix, options=client_options)
     raise ConfigurationError(
         "a store's URI starts with mongomock://, mongodb://, mongodb+srv:// or mongod:///folder"
+    )
+
+
+def _engine_of_client(
+    target: object, database: str | None, default: str, prefix: str, transactions: Transactions
+) -> MongoEngine:
+    if isinstance(target, AsyncDatabase):
+        return MongoEngine(
+            target.client, database or str(target.name), default, prefix=prefix, transactions=transactions
+        )
+    if isinstance(target, AsyncMongoClient):
+        return MongoEngine(target, database, default, prefix=prefix, transactions=transactions)
+    settings = target if isinstance(target, ClientSettings) else settings_of(target)
+    if settings is None:
+        raise ConfigurationError(
+            f"a store opens a URI, or a client or database of PyMongo or Motor, not {type(target).__name__}"
+        )
+    return MongoEngine(
+        settings.uri,
+        database or settings.database,
+        default,
+        prefix=prefix,
+        transactions=transactions,
+        options=settings.options,
     )

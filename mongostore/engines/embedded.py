@@ -11,9 +11,9 @@ from typing import Any, TypeVar, cast
 from bson import encode
 
 from mongostore.engines.faces import Client
-from mongostore.engines.facts import Deployment, Usage, ping_times
+from mongostore.engines.facts import CollectionUsage, Deployment, ping_times
 from mongostore.engines.feed import LOCK
-from mongostore.engines.protocol import Capability, Database
+from mongostore.engines.protocol import Capability, Collection, Database
 from mongostore.engines.transactions import Statements
 from mongostore.errors import MongoStoreError, UnavailableError
 
@@ -33,9 +33,10 @@ class EmbeddedEngine:
 
     shared = False
 
-    def __init__(self, name: str, database: str) -> None:
+    def __init__(self, name: str, database: str, prefix: str = "") -> None:
         """Use the data of that `name` in this process, or with no name data of this engine's own."""
-        self.label = f"mongomock://{name}"
+        self.label: str = f"mongomock://{name}"
+        self._prefix = prefix
         with LOCK:
             client = _NAMED.get(name) or Client()
             if name:
@@ -46,6 +47,10 @@ class EmbeddedEngine:
     def database(self) -> Database:
         """The database, with as much of PyMongo's interface as the repositories and Beanie use."""
         return cast(Database, self._database)
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection of the store, by its name without the prefix."""
+        return self.database[self._prefix + name]
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -76,15 +81,16 @@ class EmbeddedEngine:
     async def describe(self) -> Deployment:
         """Return what the engine is made of and how fast it answers."""
         server = f"mongomock {version('mongomock')}"
-        return Deployment(server, "embedded", members=(), pings=await ping_times(self.database))
+        return Deployment(server, "embedded", hosts=(), pings=await ping_times(self.database))
 
-    async def usage(self, collections: Iterable[str]) -> list[Usage]:
+    async def usage(self, collections: Iterable[str]) -> list[CollectionUsage]:
         """Return what those of the collections hold that are there."""
+        stored_names = [self._prefix + name for name in collections]
         with LOCK:
-            there = [name for name in collections if self._database[name].records.exists]
+            there = [name for name in stored_names if self._database[name].records.exists]
             stored = {name: self._database[name].records.select(None) for name in there}
         return [
-            Usage(name, len(documents), sum(len(encode(document)) for document in documents))
+            CollectionUsage(name, len(documents), sum(len(encode(document)) for document in documents))
             for name, documents in stored.items()
         ]
 

@@ -58,8 +58,8 @@ class Client:
     """Databases that share a feed of changes; in place of `AsyncMongoClient`."""
 
     def __init__(self) -> None:
-        self.feed = Feed()
-        self.store = _new_store()
+        self.feed: Feed = Feed()
+        self.store: Any = _new_store()
         self.mock: Any = mongomock.MongoClient(_store=self.store)
         self.databases: dict[str, Database] = {}
 
@@ -154,7 +154,7 @@ class Collection:
         self.name = name
         client = database.client
         self._mock = client.mock[database.name][name]
-        self.records = Records(
+        self.records: Records = Records(
             {"db": database.name, "coll": name}, client.store[database.name][name], client.feed
         )
 
@@ -271,6 +271,10 @@ class Collection:
     def list_indexes(self) -> Cursor:
         indexes = [copied(index) for index in self.records.indexes]
         return Cursor(lambda: indexes)
+
+    @_atomic
+    def index_information(self) -> Document:
+        return {index["name"]: {"key": [*index["key"].items()]} for index in self.records.indexes}
 
     def _read(self, filter: Filter | None, projection: Projection, **options: Any) -> list[Document]:
         return [copied(projected(found, projection)) for found in self.records.select(filter, **options)]

@@ -18,7 +18,7 @@ class Deployment:
     Attributes:
         server: What answers and its version, such as `MongoDB 8.0.4`.
         topology: `embedded`, `standalone`, `sharded`, or `replica set` with its name.
-        members: The hosts of a replica set.
+        hosts: The hosts of a replica set.
         pings: The seconds that each of ten round trips took.
         connections: How many connections the server has open, to all its clients; None where the user
             may not know.
@@ -27,14 +27,14 @@ class Deployment:
 
     server: str
     topology: str
-    members: tuple[str, ...]
+    hosts: tuple[str, ...]
     pings: tuple[float, ...]
     connections: int | None = None
     connections_available: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class CollectionUsage:
     """What a collection holds.
 
     Attributes:

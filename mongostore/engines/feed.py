@@ -31,7 +31,7 @@ class Feed:
     """The last few thousand changes of one store, kept from the first time somebody watches it."""
 
     def __init__(self) -> None:
-        self.last = 0
+        self.last: int = 0
         self._events: deque[Document] = deque(maxlen=HISTORY)
         self._waiters: list[asyncio.Future[None]] = []
         self._watched = False
@@ -129,7 +129,7 @@ class ChangeStream:
         self._feed = feed
         self._position = feed.position_of(token)
         self._view = view
-        self.alive = True
+        self.alive: bool = True
 
     @property
     def resume_token(self) -> Document:

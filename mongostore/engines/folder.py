@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mongostore.engines.mongo import MongoEngine
 from mongostore.engines.mongod import Mongod
@@ -16,12 +18,22 @@ class MongodEngine(MongoEngine):
         directory: The folder; made when missing.
         database: The database.
         binary: The server to run; else it is looked for (see `Mongod`).
+        prefix: Begins the name of every collection.
+        options: Options of PyMongo's client.
     """
 
-    def __init__(self, directory: Path, database: str, *, binary: Path | None = None) -> None:
-        super().__init__("mongodb://127.0.0.1", database)
+    def __init__(
+        self,
+        directory: Path,
+        database: str,
+        *,
+        binary: Path | None = None,
+        prefix: str = "",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__("mongodb://127.0.0.1", database, prefix=prefix, options=options)
         self._server = Mongod(directory, binary)
-        self.label = f"mongod://{directory}"
+        self.label: str = f"mongod://{directory}"
 
     async def open(self) -> None:
         """Start the server, or join the one that runs in that folder, and connect.
@@ -30,7 +42,7 @@ class MongodEngine(MongoEngine):
             ConfigurationError: No server can be run, or not in that folder.
             UnavailableError: It does not answer.
         """
-        self._uri = await asyncio.to_thread(self._server.start)
+        self._source = await asyncio.to_thread(self._server.start)
         await super().open()
 
     async def close(self) -> None:

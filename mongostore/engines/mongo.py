@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
@@ -18,21 +17,21 @@ from pymongo.errors import (
 )
 from pymongo.errors import (
     ConnectionFailure,
-    InvalidURI,
+    InvalidOperation,
     NetworkTimeout,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
 from pymongo.read_preferences import ReadPreference
-from pymongo.uri_parser import parse_uri, validate_options
 from pymongo.write_concern import WriteConcern
 
-from mongostore.engines.facts import Deployment, Usage, ping_times
+from mongostore.engines.facts import CollectionUsage, Deployment, ping_times
 from mongostore.engines.faults import translate
-from mongostore.engines.protocol import Capability, Database
+from mongostore.engines.protocol import Capability, Collection, Database
 from mongostore.engines.settling import Settling
-from mongostore.engines.transactions import DRIVER, Statements, deadline, end_abandoned, transact
+from mongostore.engines.transactions import DRIVER, Client, Statements, deadline, end_abandoned, transact
+from mongostore.engines.uris import first_line, label_of, label_of_client, named_options
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
 
 R = TypeVar("R")
@@ -51,6 +50,8 @@ _DEFAULTS: dict[str, Any] = {
     "serverSelectionTimeoutMS": int(OPEN_SECONDS * 1000),
     "connectTimeoutMS": 4000,
 }
+_log = logging.getLogger("mongostore.failover")
+
 # What a server without Atlas Search answers to its listing: unknown stage, or not configured.
 _NO_SEARCH = {59, 31082, 40324}
 _CLOSES = "it closes the connection: if it wants TLS, say tls=true"
@@ -80,34 +81,39 @@ class MongoEngine:
     """The engine of `mongodb://` and `mongodb+srv://`.
 
     Args:
-        uri: The connection string; its options win over our defaults, such as `maxPoolSize=20`.
+        source: A connection string, whose options win over our defaults, such as `maxPoolSize=20`; or a
+            client of this event loop, which is used as it is and not closed.
         database: The database; else the one that the URI names, else the default one.
+        prefix: Begins the name of every collection.
         transactions: `off` accepts a standalone server, which has none.
-        options: Client options beside the URI's, as `AsyncMongoClient` takes them.
+        options: Options beside the URI's, as `AsyncMongoClient` takes them.
     """
 
     shared = True
 
     def __init__(
         self,
-        uri: str,
+        source: str | Client,
         database: str | None = None,
         default_database: str = DEFAULT_DATABASE,
         *,
+        prefix: str = "",
         transactions: Transactions = "required",
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._uri = uri
+        self._source = source
+        self._prefix = prefix
         self._options = {**_DEFAULTS, **(options or {})}
         self._database = database
         self._default_database = default_database
         self._transactions = transactions
-        self._client: AsyncMongoClient[dict[str, Any]] | None = None
+        self._client: Client | None = None
         self._capabilities: frozenset[Capability] = frozenset()
         self._settling: Settling | None = None
+        self._primary: str | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unended: set[asyncio.Task[Any]] = set()
-        self.label = label_of(uri)
+        self.label: str = label_of(source) if isinstance(source, str) else label_of_client(source)
 
     @property
     def database(self) -> Database:
@@ -122,6 +128,10 @@ class MongoEngine:
             read_preference=ReadPreference.PRIMARY,
             write_concern=concern if concern.document.get("w") is not None else WriteConcern("majority"),
         )
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection of the store, by its name without the prefix."""
+        return self.database[self._prefix + name]
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -150,25 +160,41 @@ class MongoEngine:
 
     async def _connect(self) -> None:
         _keep_commands_out_of_logs()
-        named = _named_options(self._uri)
-        options = {key: value for key, value in self._options.items() if key.lower() not in named}
         try:
-            self._client = AsyncMongoClient(self._uri, **options)
+            self._client = self._open_client()
             with pymongo.timeout(OPEN_SECONDS):
                 self._capabilities = await self._discover()
+            self._primary = _primary_of(self._client)
             is_set = self._client.topology_description.topology_type_name.startswith("ReplicaSet")
             if is_set and self.database.write_concern.document["w"] == "majority":
-                self._settling = Settling(self._client, self.database)
+                self._settling = Settling(self._client, self.collection("sessions"))
+        except RuntimeError:
+            # The driver's, when a client is used in another loop than before.
+            raise ConfigurationError(
+                f"{self.label}: the client belongs to another event loop: open the store in that one"
+            ) from None
+        except InvalidOperation:
+            raise ConfigurationError(f"{self.label}: the client that was handed in is closed") from None
         except DriverConfigurationError as error:
-            raise ConfigurationError(f"{self.label}: {_first_line(error)}") from None
+            raise ConfigurationError(f"{self.label}: {first_line(error)}") from None
         except OSError as error:
             # A certificate that holds none, say.
             raise ConfigurationError(f"{self.label}: a certificate it names: {error.strerror}") from None
         except PyMongoError as error:
             raise self._diagnose(error) from None
 
+    def _open_client(self) -> Client:
+        if isinstance(self._source, str):
+            named = named_options(self._source)
+            options = {key: value for key, value in self._options.items() if key.lower() not in named}
+            return _new_client(self._source, options)
+        return self._source
+
     async def close(self) -> None:
-        """Close every connection, once the transactions in hand have ended; closing twice is harmless."""
+        """Let the transactions in hand end, and close every connection that the engine has opened.
+
+        Closing twice is harmless.
+        """
         client, self._client = self._client, None
         if client is None:
             return
@@ -179,9 +205,10 @@ class MongoEngine:
             if ending := [one for one in in_hand if one.get_loop() is loop]:
                 await asyncio.wait(ending, timeout=_ENDING_SECONDS)
         finally:
-            # It tells the server, which may be one that says nothing any more.
-            with pymongo.timeout(_ENDING_SECONDS):
-                await client.close()
+            if client is not self._source:
+                # It tells the server, which may be one that says nothing any more.
+                with pymongo.timeout(_ENDING_SECONDS):
+                    await client.close()
 
     async def revive(self) -> bool:
         """End what dead processes have begun and others wait for, and return whether the server answers."""
@@ -190,7 +217,20 @@ class MongoEngine:
                 await end_abandoned(self.database.client)
         except (PyMongoError, TimeoutError):
             return False
+        self._log_failover()
         return True
+
+    def _log_failover(self) -> None:
+        """Log that another server is the primary now.
+
+        Not by a listener: with one, PyMongo 4.20 fails in a forked child.
+        """
+        assert self._client is not None
+        before, self._primary = self._primary, _primary_of(self._client) or self._primary
+        if before not in (None, self._primary):
+            _log.warning(
+                "the primary is now %s (was %s)", self._primary, before, extra={"address": self.label}
+            )
 
     async def describe(self) -> Deployment:
         """Return what the deployment is and how fast it answers.
@@ -208,13 +248,13 @@ class MongoEngine:
         return Deployment(
             server=f"MongoDB {build['version']}",
             topology=_topology(hello),
-            members=tuple(hello.get("hosts", ())),
+            hosts=tuple(hello.get("hosts", ())),
             pings=pings,
             connections=connections.get("current"),
             connections_available=connections.get("available"),
         )
 
-    async def usage(self, collections: Iterable[str]) -> list[Usage]:
+    async def usage(self, collections: Iterable[str]) -> list[CollectionUsage]:
         """Return what those of the collections hold that are there.
 
         Raises:
@@ -223,12 +263,15 @@ class MongoEngine:
         found = []
         try:
             there = set(await self.database.list_collection_names())
-            for name in filter(there.__contains__, collections):
+            stored = [self._prefix + name for name in collections]
+            for name in filter(there.__contains__, stored):
                 # One answer a shard.
                 cursor = await self.database[name].aggregate([{"$collStats": {"storageStats": {}}}])
                 stats = [part["storageStats"] for part in await cursor.to_list()]
                 found.append(
-                    Usage(name, sum(part["count"] for part in stats), sum(part["size"] for part in stats))
+                    CollectionUsage(
+                        name, sum(part["count"] for part in stats), sum(part["size"] for part in stats)
+                    )
                 )
         except PyMongoError as error:
             raise translate(error, self.label) from None
@@ -287,7 +330,7 @@ class MongoEngine:
 
     async def _has_search(self) -> bool:
         try:
-            async with await self.database.sessions.aggregate([{"$listSearchIndexes": {}}]) as cursor:
+            async with await self.collection("sessions").aggregate([{"$listSearchIndexes": {}}]) as cursor:
                 await cursor.to_list()
         except OperationFailure:
             return False
@@ -321,11 +364,19 @@ class MongoEngine:
         return UnavailableError(f"{self.label}: {reason}")
 
 
-def label_of(uri: str) -> str:
-    """Return the scheme and hosts of a URI: no user, password, path or option."""
-    # Greedy to the last @, so that not even a password with an unescaped one shows.
-    found = re.match(r"([a-z+]*://)(?:.*@)?([^/?]*)", uri)
-    return f"{found[1]}{found[2]}" if found else "the URI"
+def _new_client(uri: str, options: Mapping[str, Any]) -> AsyncMongoClient[dict[str, Any]]:
+    try:
+        return AsyncMongoClient(uri, **options)
+    except (TypeError, ValueError) as error:
+        # So the driver tells of values that cannot be, but of names in the other way.
+        raise DriverConfigurationError(str(error)) from None
+
+
+def _primary_of(client: Client) -> str | None:
+    for (host, port), server in client.topology_description.server_descriptions().items():
+        if server.server_type_name == "RSPrimary":
+            return f"{host}:{port}"
+    return None
 
 
 def _keep_commands_out_of_logs() -> None:
@@ -339,25 +390,3 @@ def _topology(hello: Mapping[str, Any]) -> str:
     if hello.get("msg") == "isdbgrid":
         return "sharded"
     return f"replica set {hello['setName']}" if "setName" in hello else "standalone"
-
-
-def _named_options(uri: str) -> set[str]:
-    """Return the names, in lower case, of the options that a URI sets, having checked them."""
-    # Checked without the DNS look-ups that an SRV address takes.
-    plain = uri.replace("mongodb+srv://", "mongodb://", 1)
-    try:
-        options = parse_uri(plain, validate=False)["options"]
-        # Not while they are parsed: the driver would then tell neither the option nor the file.
-        validate_options(options)
-    except OSError as error:
-        # The driver opens the certificates that are named.
-        raise ConfigurationError(f"{label_of(uri)}: {error.filename}: {error.strerror}") from None
-    except (InvalidURI, DriverConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"{label_of(uri)}: {_first_line(error)}") from None
-    return {name.lower() for name in options}
-
-
-def _first_line(error: Exception) -> str:
-    # PyMongo quotes a password in one text alone: that of a URI whose user info is not escaped.
-    line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "user name and password must be percent-encoded" if "@" in line or "quote" in line else line

@@ -7,24 +7,26 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from mongostore.engines.facts import Deployment, Usage
+from mongostore.engines.facts import CollectionUsage, Deployment
 from mongostore.engines.transactions import Statements
 from mongostore.errors import MongoStoreError
 
 R = TypeVar("R")
 
 Database = AsyncDatabase[dict[str, Any]]
+Collection = AsyncCollection[dict[str, Any]]
 
 
 class Capability(StrEnum):
     """Something that not every deployment can do."""
 
     TRANSACTIONS = "transactions"
-    CHANGE_STREAMS = "change streams"
-    TTL = "expiry of documents"
-    SEARCH = "Atlas Search"
+    CHANGE_STREAMS = "change_streams"
+    TTL = "ttl"
+    SEARCH = "search"
 
 
 class Engine(Protocol):
@@ -41,6 +43,9 @@ class Engine(Protocol):
     @property
     def database(self) -> Database:
         """The database of an open engine."""
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection of the store, by its name without the prefix."""
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -73,7 +78,7 @@ class Engine(Protocol):
             MongoStoreError: What the server refused, by its meaning.
         """
 
-    async def usage(self, collections: Iterable[str]) -> list[Usage]:
+    async def usage(self, collections: Iterable[str]) -> list[CollectionUsage]:
         """Return what those of the collections hold that are there.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from pymongo import AsyncMongoClient
-from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.read_concern import ReadConcern
 
 R = TypeVar("R")
@@ -21,14 +21,14 @@ class Settling:
 
     Args:
         client: The client.
-        database: A database that it may read.
+        collection: A collection that it may read.
     """
 
     def __init__(
-        self, client: AsyncMongoClient[dict[str, Any]], database: AsyncDatabase[dict[str, Any]]
+        self, client: AsyncMongoClient[dict[str, Any]], collection: AsyncCollection[dict[str, Any]]
     ) -> None:
         self._client = client
-        self._database = database
+        self._collection = collection
         self._settled: object = self
 
     def of(self, collection: Any) -> Any:
@@ -48,8 +48,8 @@ class Settling:
         """Wait until the majority has all that the primary has by now."""
         async with self._client.start_session(causal_consistency=True) as session:
             # Its answer tells how far the primary has come, and the read waits for the majority to.
-            await self._database.command("ping", session=session)
-            await self.of(self._database.sessions).find_one({}, {"_id": 1}, session=session)
+            await self._collection.database.command("ping", session=session)
+            await self.of(self._collection).find_one({}, {"_id": 1}, session=session)
 
     async def _wait(self) -> None:
         while self._settled != (election := self._election()):

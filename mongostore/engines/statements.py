@@ -72,7 +72,7 @@ class Change:
     """
 
     def __init__(self, before: Document) -> None:
-        self.document = copied(before)
+        self.document: Document = copied(before)
         self.updated: Document = {}
         self.removed: list[str] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -21,6 +22,8 @@ R = TypeVar("R")
 
 Client = AsyncMongoClient[dict[str, Any]]
 Statements = Callable[[AsyncClientSession | None], Awaitable[R]]
+
+_log = logging.getLogger("mongostore.transactions")
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
@@ -113,6 +116,7 @@ async def end_abandoned(client: Client) -> None:
             sessions = [raw["lsid"] for raw in await found.to_list()]
         if sessions:
             await client.admin.command({"killSessions": sessions})
+            _log.warning("killed %d abandoned transactions, each idle for over a second", len(sessions))
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """Plain values that go in and come out: no document, cursor or driver type among them."""
 
+from mongostore.ids import MintedId
 from mongostore.models.keys import ApiKey
 from mongostore.models.rooms import (
     Binding,
@@ -49,7 +50,7 @@ from mongostore.models.threads import (
     ThreadMessageMembers,
     User,
 )
-from mongostore.models.value import MintedId, Page
+from mongostore.models.value import Page
 
 __all__ = [
     "ApiKey",

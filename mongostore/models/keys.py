@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
+from mongostore.models.fields import Id, Ids, Text, Time
 from mongostore.models.value import Value
 
 ALL_NAMESPACES = "*"
@@ -20,12 +19,12 @@ class ApiKey(Value):
         expires_at: When it stops being good; None for never.
     """
 
-    id: str
-    name: str
-    owner_id: str | None = None
-    namespaces: list[str]
-    created_at: datetime
-    expires_at: datetime | None = None
+    id: Id
+    name: Text
+    owner_id: Id | None = None
+    namespaces: Ids
+    created_at: Time
+    expires_at: Time | None = None
 
     def allows(self, namespace: str) -> bool:
         """Return whether the key may use a namespace."""

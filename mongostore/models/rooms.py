@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypedDict
-from uuid import uuid4
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import Field
 
+from mongostore.ids import new_id
+from mongostore.models.fields import (
+    Addresses,
+    Codec,
+    Flag,
+    Id,
+    Ids,
+    JsonObject,
+    JsonValue,
+    MergedMap,
+    Scope,
+    StoreOwned,
+    Text,
+    Time,
+)
 from mongostore.models.value import Value
-
-
-def new_id() -> str:
-    """Return an id that nothing else has."""
-    return uuid4().hex
+from mongostore.values import check_id
 
 
 class Room(Value):
@@ -35,19 +45,19 @@ class Room(Value):
         delivered_index: The index up to which all events are delivered; -1 before the first.
     """
 
-    id: str = Field(default_factory=new_id)
-    organization_id: str | None = None
-    status: str = "active"
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    paused_at: datetime | None = None
-    closed_at: datetime | None = None
-    last_activity_at: datetime | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    event_count: int = 0
-    latest_index: int | None = None
-    delivered_index: int = -1
+    id: Id = Field(default_factory=new_id)
+    organization_id: Id | None = None
+    status: Id = "active"
+    created_at: Time | None = None
+    updated_at: Time | None = None
+    paused_at: Time | None = None
+    closed_at: Time | None = None
+    last_activity_at: Time | None = None
+    data: JsonObject = Field(default_factory=dict)
+    metadata: MergedMap = Field(default_factory=dict)
+    event_count: Annotated[int, StoreOwned()] = 0
+    latest_index: Annotated[int | None, StoreOwned()] = None
+    delivered_index: Annotated[int, StoreOwned()] = -1
 
 
 class RoomMembers(TypedDict, total=False):
@@ -106,26 +116,26 @@ class Event(Value):
         delivery_results: What became of its delivery, written by `record_delivery` alone.
     """
 
-    id: str = Field(default_factory=new_id)
-    room_id: str
-    index: int | None = None
-    type: str = "message"
-    status: str = "delivered"
-    visibility: str = "all"
-    channel_id: str
-    channel_type: str | None = None
-    participant_id: str | None = None
-    content: Any = None
-    parent_event_id: str | None = None
-    responds_to: str | None = None
-    correlation_id: str | None = None
-    idempotency_key: str | None = None
-    change: Literal["edit", "delete"] | None = None
-    target_event_id: str | None = None
-    created_at: datetime | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    delivery_results: dict[str, Any] = Field(default_factory=dict)
+    id: Id = Field(default_factory=new_id)
+    room_id: Id
+    index: Annotated[int | None, StoreOwned()] = None
+    type: Id = "message"
+    status: Id = "delivered"
+    visibility: Text = "all"
+    channel_id: Id
+    channel_type: Id | None = None
+    participant_id: Id | None = None
+    content: JsonValue = None
+    parent_event_id: Id | None = None
+    responds_to: Id | None = None
+    correlation_id: Id | None = None
+    idempotency_key: Id | None = None
+    change: Annotated[Literal["edit", "delete"], Codec(check_id)] | None = None
+    target_event_id: Id | None = None
+    created_at: Time | None = None
+    data: JsonObject = Field(default_factory=dict)
+    metadata: MergedMap = Field(default_factory=dict)
+    delivery_results: JsonObject = Field(default_factory=dict)
 
 
 class EventMembers(TypedDict, total=False):
@@ -190,13 +200,13 @@ class Binding(Value):
             address that it was made for (see `RoomRepository.find_by_binding`).
     """
 
-    room_id: str
-    channel_id: str
-    channel_type: str | None = None
-    participant_id: str | None = None
-    group: bool = False
-    data: dict[str, Any] = Field(default_factory=dict)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    room_id: Id
+    channel_id: Id
+    channel_type: Id | None = None
+    participant_id: Id | None = None
+    group: Flag = False
+    data: JsonObject = Field(default_factory=dict)
+    metadata: MergedMap = Field(default_factory=dict)
 
 
 class Participant(Value):
@@ -208,11 +218,11 @@ class Participant(Value):
         channel_ids: The channels through which the room has reached this participant.
     """
 
-    room_id: str
-    id: str
-    identity_id: str | None = None
-    channel_ids: list[str] = Field(default_factory=list)
-    data: dict[str, Any] = Field(default_factory=dict)
+    room_id: Id
+    id: Id
+    identity_id: Id | None = None
+    channel_ids: Ids = Field(default_factory=list)
+    data: JsonObject = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,10 +241,10 @@ class Identity(Value):
         addresses: By the type of channel. Within an organization an address belongs to one identity.
     """
 
-    id: str = Field(default_factory=new_id)
-    organization_id: str | None = None
-    addresses: dict[str, list[str]] = Field(default_factory=dict)
-    data: dict[str, Any] = Field(default_factory=dict)
+    id: Id = Field(default_factory=new_id)
+    organization_id: Scope = None
+    addresses: Addresses = Field(default_factory=dict)
+    data: JsonObject = Field(default_factory=dict)
 
 
 class Verification(Value):
@@ -245,36 +255,36 @@ class Verification(Value):
         expires_at: When a proof ends; None for never.
     """
 
-    identity_id: str
-    organization_id: str | None = None
-    status: str
-    expires_at: datetime | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
+    identity_id: Id
+    organization_id: Scope = None
+    status: Id
+    expires_at: Time | None = None
+    data: JsonObject = Field(default_factory=dict)
 
 
 class VerificationRequest(Value):
     """An identity that is asked to prove who they are."""
 
-    id: str = Field(default_factory=new_id)
-    identity_id: str
-    data: dict[str, Any] = Field(default_factory=dict)
+    id: Id = Field(default_factory=new_id)
+    identity_id: Id
+    data: JsonObject = Field(default_factory=dict)
 
 
 class Task(Value):
     """Something to be done, noted in a room."""
 
-    id: str = Field(default_factory=new_id)
-    room_id: str
-    status: str = "pending"
-    data: dict[str, Any] = Field(default_factory=dict)
+    id: Id = Field(default_factory=new_id)
+    room_id: Id
+    status: Id = "pending"
+    data: JsonObject = Field(default_factory=dict)
 
 
 class Observation(Value):
     """Something that was noticed in a room."""
 
-    id: str = Field(default_factory=new_id)
-    room_id: str
-    data: dict[str, Any] = Field(default_factory=dict)
+    id: Id = Field(default_factory=new_id)
+    room_id: Id
+    data: JsonObject = Field(default_factory=dict)
 
 
 class VoiceDelivery(Value):
@@ -288,13 +298,13 @@ class VoiceDelivery(Value):
         retryable: Whether the outcome allows another attempt.
     """
 
-    room_id: str
-    key: str
-    content_hash: str
-    attempt_id: str = Field(default_factory=new_id)
-    outcome: dict[str, Any] | None = None
-    retryable: bool = False
-    data: dict[str, Any] = Field(default_factory=dict)
+    room_id: Id
+    key: Id
+    content_hash: Id
+    attempt_id: Id = Field(default_factory=new_id)
+    outcome: JsonObject | None = None
+    retryable: Flag = False
+    data: JsonObject = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

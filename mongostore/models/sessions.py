@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, Protocol, Self, TypedDict
 
 from pydantic import Field
 
-from mongostore.models.value import MintedId, Value
+from mongostore.errors import InvalidValueError
+from mongostore.ids import MintedId
+from mongostore.models.fields import Id, JsonObject, JsonValue, MergedMap, StoreOwned, Text, Time
+from mongostore.models.value import Value
+from mongostore.values import check_id, check_text
 
 ListOrder = Literal["active", "created"]
 """The order of a list of sessions: by newest activity, or by creation, which never changes."""
@@ -34,16 +38,56 @@ class Message(Value):
             that is no turn.
     """
 
-    id: str = Field(default_factory=MintedId)
-    conversation_id: str = "default"
-    role: str
-    content: Any = None
-    data: dict[str, Any] = Field(default_factory=dict)
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    position: int | None = None
-    number: int | None = None
+    id: Id = Field(default_factory=MintedId)
+    conversation_id: Id = "default"
+    role: Text
+    content: JsonValue = None
+    data: JsonObject = Field(default_factory=dict)
+    metadata: MergedMap = Field(default_factory=dict)
+    created_at: Time | None = None
+    updated_at: Time | None = None
+    position: Annotated[int | None, StoreOwned()] = None
+    number: Annotated[int | None, StoreOwned()] = None
+
+    @classmethod
+    def from_openai(
+        cls,
+        message: Mapping[str, Any],
+        *,
+        id: str | None = None,
+        conversation_id: str = "default",
+        created_at: datetime | None = None,
+    ) -> Self:
+        """Build a message of OpenAI's chat form; what it has beside its role and content goes to `data`.
+
+        Args:
+            message: Such as `{"role": "tool", "content": "42", "tool_call_id": "c1"}`.
+            id: The message's id; minted when not given.
+            conversation_id: The conversation that it belongs to.
+            created_at: When it was said; set by the store when not given.
+
+        Raises:
+            InvalidValueError: If it has no role, or no such form at all.
+        """
+        if not isinstance(message, Mapping):
+            raise InvalidValueError("message", f"must be a dict, not {type(message).__name__}")
+        role = check_text("role", message.get("role"))
+        # A content of None is kept apart from none at all, for what `to_openai` returns is equal.
+        kept = {"role", "content"} if message.get("content") is not None else {"role"}
+        given = {} if id is None else {"id": check_id("id", id)}
+        return cls(
+            **given,
+            conversation_id=check_id("conversation_id", conversation_id),
+            role=role,
+            content=message.get("content"),
+            data={name: value for name, value in message.items() if name not in kept},
+            created_at=created_at,
+        )
+
+    def to_openai(self) -> dict[str, Any]:
+        """Return OpenAI's chat form: of a message from `from_openai` what that was given, equal."""
+        told = {"role": self.role} if self.content is None else {"role": self.role, "content": self.content}
+        return {**told, **{name: value for name, value in self.data.items() if name not in told}}
 
 
 class Preview(Value):
@@ -57,7 +101,7 @@ class Preview(Value):
     conversation_id: str
     role: str
     text: str
-    created_at: datetime
+    created_at: Time
 
 
 class SessionParticipant(Value):
@@ -70,13 +114,30 @@ class SessionParticipant(Value):
     """
 
     id: str
-    bound_at: datetime
+    bound_at: Time
     turn_count: int = 0
-    insights: list[Any] = Field(default_factory=list)
+    insights: list[JsonValue] = Field(default_factory=list)
     integrated_until: int | None = None
 
 
-class Session(Value):
+class SessionFields(Value):
+    """What a session and its document have in common; see `Session`."""
+
+    id: Id
+    namespace: Id = "default"
+    user_id: Id | None = None
+    name: Text | None = None
+    description: Text | None = None
+    data: JsonObject = Field(default_factory=dict)
+    metadata: MergedMap = Field(default_factory=dict)
+    last: Preview | None = None
+    revision: int = 0
+    created_at: Time
+    updated_at: Time
+    deleted_at: Time | None = None
+
+
+class Session(SessionFields):
     """A session without its messages; `messages.list` reads those.
 
     Attributes:
@@ -93,21 +154,9 @@ class Session(Value):
         deleted_at: When it was soft-deleted; None while it is open.
     """
 
-    id: str
-    namespace: str = "default"
-    user_id: str | None = None
-    name: str | None = None
-    description: str | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
-    metadata: dict[str, Any] = Field(default_factory=dict)
     participants: list[SessionParticipant] = Field(default_factory=list)
     count: int = 0
-    last: Preview | None = None
     has_context: bool = False
-    revision: int = 0
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None = None
 
 
 class Conversation(Value):
@@ -152,10 +201,10 @@ class Turn(Value):
         created_at: When it was first stored, aware UTC; set by the store unless given.
     """
 
-    role: str
-    content: Any = None
-    number: int | None = None
-    created_at: datetime | None = None
+    role: Text
+    content: JsonValue = None
+    number: Annotated[int | None, StoreOwned()] = None
+    created_at: Time | None = None
 
 
 class Integrator(Protocol):

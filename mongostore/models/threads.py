@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict
-from uuid import uuid4
+from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
 
+from mongostore.ids import new_id
+from mongostore.models.fields import (
+    AnyText,
+    Flag,
+    Id,
+    JsonObject,
+    JsonValue,
+    MergedMap,
+    StoreOwned,
+    Text,
+    Texts,
+    Time,
+    Vote,
+)
 from mongostore.models.value import Value
 
 
@@ -20,10 +33,10 @@ class User(Value):
         created_at: When they were first stored.
     """
 
-    id: str
-    identifier: str
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    created_at: datetime
+    id: Id
+    identifier: Text
+    metadata: JsonObject = Field(default_factory=dict)
+    created_at: Time
 
 
 class Thread(Value):
@@ -40,17 +53,17 @@ class Thread(Value):
         metadata: Notes about the thread.
     """
 
-    id: str
-    kind: str | None = None
-    owner_id: str | None = None
-    user_id: str | None = None
-    user_identifier: str | None = None
-    name: str | None = None
-    tags: list[str] = Field(default_factory=list)
-    created_at: datetime
-    active_at: datetime
-    data: dict[str, Any] = Field(default_factory=dict)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    id: Id
+    kind: Id | None = None
+    owner_id: Id | None = None
+    user_id: Id | None = None
+    user_identifier: Annotated[str | None, StoreOwned()] = None
+    name: AnyText | None = None
+    tags: Texts = Field(default_factory=list)
+    created_at: Time
+    active_at: Time
+    data: MergedMap = Field(default_factory=dict)
+    metadata: MergedMap = Field(default_factory=dict)
 
 
 class ThreadMembers(TypedDict, total=False):
@@ -73,10 +86,10 @@ class Feedback(Value):
         value: Such as 0 for bad and 1 for good.
     """
 
-    id: str = Field(default_factory=lambda: uuid4().hex)
-    message_id: str
-    value: int
-    comment: str | None = None
+    id: Id = Field(default_factory=new_id)
+    message_id: Annotated[str, StoreOwned()]
+    value: Vote
+    comment: Text | None = None
 
 
 class ThreadMessage(Value):
@@ -93,14 +106,14 @@ class ThreadMessage(Value):
         created_at: Orders the messages of a thread; as of now unless given.
     """
 
-    id: str = Field(default_factory=lambda: uuid4().hex)
-    thread_id: str | None = None
-    kind: str | None = None
-    parent_id: str | None = None
-    content: Any = None
-    data: dict[str, Any] = Field(default_factory=dict)
-    pinned: bool = False
-    created_at: datetime | None = None
+    id: Id = Field(default_factory=new_id)
+    thread_id: Id | None = None
+    kind: Id | None = None
+    parent_id: Id | None = None
+    content: JsonValue = None
+    data: MergedMap = Field(default_factory=dict)
+    pinned: Flag = False
+    created_at: Time | None = None
     feedback: Feedback | None = None
 
 
@@ -124,11 +137,11 @@ class Element(Value):
         data: All else that belongs to it, any keys as they come.
     """
 
-    id: str = Field(default_factory=lambda: uuid4().hex)
-    thread_id: str
-    message_id: str
-    file_key: str | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
+    id: Id = Field(default_factory=new_id)
+    thread_id: Id
+    message_id: Id
+    file_key: Id | None = None
+    data: JsonObject = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,9 @@
-"""What all values have in common: how they are declared, how ids are minted, how lists are paged."""
+"""What all values have in common: how they are declared, and how lists are paged."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
-from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, overload
-from uuid import uuid4
+from typing import Any, ClassVar, Generic, TypeVar, get_args, overload
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -15,46 +12,12 @@ from mongostore.errors import InvalidDocumentError
 
 T = TypeVar("T")
 
-NEW_SECONDS = 3.0
-
-
-class MintedId(str):
-    """A new id, which knows whether it was used: an unused one need not be looked for before it is stored.
-
-    All copies of a message share its id and so this knowledge. In another process it counts as used,
-    and so it does after a few seconds: it may have gone somewhere as text, and come from there.
-    """
-
-    __slots__ = ("_unused_in",)
-    _unused_in: list[tuple[int, float]]
-
-    def __new__(cls) -> Self:
-        """Mint an id."""
-        minted = super().__new__(cls, uuid4().hex)
-        minted._unused_in = [(os.getpid(), time.monotonic())]
-        return minted
-
-    def use(self) -> bool:
-        """Return whether this is the first use; of calls in several threads only one is."""
-        try:
-            process, minted_at = self._unused_in.pop()
-        except IndexError:
-            return False
-        return process == os.getpid() and time.monotonic() - minted_at < NEW_SECONDS
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        self.use()
-        return str, (str(self),)
-
 
 class Value(BaseModel):
     """A plain value: no document, cursor or driver type is among its members."""
 
-    # A validation error must not carry what the user said.
-    model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)
+    # A misspelt member is an error, and an error must not carry what the user said.
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class Page(Generic[T]):
@@ -68,7 +31,7 @@ class Page(Generic[T]):
         errors: The stored documents of this page that cannot be read.
     """
 
-    __slots__ = ("errors", "items", "next_cursor")
+    __slots__: ClassVar = ("errors", "items", "next_cursor")
 
     def __init__(
         self,
@@ -76,9 +39,9 @@ class Page(Generic[T]):
         next_cursor: str | None = None,
         errors: list[InvalidDocumentError] | None = None,
     ) -> None:
-        self.items = items
-        self.next_cursor = next_cursor
-        self.errors = [] if errors is None else errors
+        self.items: list[T] = items
+        self.next_cursor: str | None = next_cursor
+        self.errors: list[InvalidDocumentError] = [] if errors is None else errors
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)
@@ -99,8 +62,6 @@ class Page(Generic[T]):
         if not isinstance(other, Page):
             return NotImplemented
         return (self.items, self.next_cursor, self.errors) == (other.items, other.next_cursor, other.errors)
-
-    __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def __repr__(self) -> str:
         return f"<Page of {len(self)}{'' if self.next_cursor is None else ', more follow'}>"

@@ -97,7 +97,7 @@ def _guarded(verb: Callable[P, Awaitable[R]], access: Access) -> Callable[P, Awa
             connection.check_open()
             return await verb(*args, **kwargs)
         with unchained():
-            return await bounded(connection, lambda: verb(*args, **kwargs), access)
+            return await bounded(connection, lambda: verb(*args, **kwargs), access, verb.__qualname__)
 
     return run
 

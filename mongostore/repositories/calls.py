@@ -71,6 +71,7 @@ class Call:
     Attributes:
         ends: When it must have ended, by the monotonic clock.
         access: What it does.
+        operation: Its name, for logs.
         now: When the call began, in microseconds since 1970.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
@@ -80,6 +81,7 @@ class Call:
 
     ends: float
     access: Access
+    operation: str = "a call"
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
     is_silent: bool = False
@@ -120,9 +122,9 @@ def was_there(result: DeleteResult | UpdateResult) -> bool:
 
 
 @contextmanager
-def calling(seconds: float, access: Access) -> Iterator[Call]:
+def calling(seconds: float, access: Access, operation: str = "a call") -> Iterator[Call]:
     """Run what is inside the `with` block as one call that may take so many seconds."""
-    call = Call(time.monotonic() + seconds, access)
+    call = Call(time.monotonic() + seconds, access, operation)
     token = _call.set(call)
     try:
         yield call

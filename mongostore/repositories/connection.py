@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import time
@@ -23,6 +24,8 @@ from mongostore.repositories.guarding import Guarded
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_log = logging.getLogger("mongostore.retry")
 
 # What ends by itself at a call's end, says why; what does not is ended.
 _GRACE_SECONDS = 0.1
@@ -46,8 +49,9 @@ class Connection:
 
     def attach(self) -> None:
         """Bind the connection to the engine, now open, to this process and to this event loop."""
-        database, settled = self.engine.database, self.engine.settled
-        self._collections = {name: Guarded(database[name], settled(database[name])) for name in COLLECTIONS}
+        for name in COLLECTIONS:
+            collection = self.engine.collection(name)
+            self._collections[name] = Guarded(collection, self.engine.settled(collection))
         loop = asyncio.get_running_loop()
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()
 
@@ -124,7 +128,8 @@ class Connection:
         """
         if capability not in self.engine.capabilities:
             raise UnsupportedError(
-                f"{self.engine.label} has no {capability}: use a replica set, Atlas or mongod:///folder"
+                f"{self.engine.label} has no {capability.replace('_', ' ')}: "
+                "use a replica set, Atlas or mongod:///folder"
             )
 
 
@@ -132,14 +137,18 @@ async def step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run one bounded, retried step of what is not bounded and retried as a whole."""
-    return await bounded(connection, lambda: action(*args, **kwargs), Access.WRITE)
+    return await bounded(connection, lambda: action(*args, **kwargs), Access.WRITE, _name_of(action))
 
 
 async def settled_step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run a step whose reads show all that was acknowledged, and nothing that a failover takes back."""
-    return await bounded(connection, lambda: action(*args, **kwargs), Access.READ_MAJORITY)
+    return await bounded(connection, lambda: action(*args, **kwargs), Access.READ_MAJORITY, _name_of(action))
+
+
+def _name_of(action: object) -> str:
+    return getattr(action, "__qualname__", "a step")
 
 
 @asynccontextmanager
@@ -162,7 +171,9 @@ async def opened(
         await asyncio.shield(connection.discard(opening))
 
 
-async def bounded(connection: Connection, action: Callable[[], Awaitable[R]], access: Access) -> R:
+async def bounded(
+    connection: Connection, action: Callable[[], Awaitable[R]], access: Access, operation: str = "a step"
+) -> R:
     """Run an action as one call, and again while the server is away and the call's time lasts.
 
     Raises:
@@ -172,7 +183,7 @@ async def bounded(connection: Connection, action: Callable[[], Awaitable[R]], ac
     """
     connection.check_open()
     engine = connection.engine
-    with calling(connection.timeout, access) as call:
+    with calling(connection.timeout, access, operation) as call:
         while True:
             try:
                 with engine.deadline(call.attempt_seconds()):
@@ -210,6 +221,12 @@ async def _pause(connection: Connection, call: Call, reported: MongoStoreError) 
     pause = min(0.05 * 2**call.attempt, 1.0) * random.uniform(0.5, 1.0)
     if time.monotonic() + pause >= call.ends:
         raise reported from None
+    operation, attempt, reason = call.operation, call.attempt + 1, str(reported)
+    _log.warning(
+        "%s: attempt %d failed (%s); %.1f s left",
+        *(operation, attempt, reason, call.ends - time.monotonic()),
+        extra={"operation": operation, "attempt": attempt, "reason": reason},
+    )
     await asyncio.sleep(pause)
     try:
         async with asyncio.timeout(call.ends - time.monotonic()):

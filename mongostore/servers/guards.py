@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from itertools import accumulate, count
 from operator import sub
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,7 +21,7 @@ from mongostore.servers.problems import LastResort, problem
 MAX_BODY_BYTES = 1024 * 1024
 MAX_JSON_DEPTH = 64
 
-access_log = logging.getLogger("mongostore.access")
+access_log: Final = logging.getLogger("mongostore.access")
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",

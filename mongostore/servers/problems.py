@@ -7,7 +7,7 @@ import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -31,7 +31,7 @@ from mongostore.errors import (
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
 
-log = logging.getLogger("mongostore.servers")
+log: Final = logging.getLogger("mongostore.servers")
 
 _STATUSES: Mapping[type[MongoStoreError], int] = {
     NotFoundError: 404,

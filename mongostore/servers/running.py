@@ -40,7 +40,7 @@ async def serve(
             f"{host} can be reached from elsewhere and the store has no keys: "
             "make one with `mongostore keys create`, or listen on 127.0.0.1"
         )
-    listening = _listen(host, port)
+    listening = listen(host, port)
     server = _Server(
         uvicorn.Config(
             app,
@@ -77,7 +77,12 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address, and on which no part of an answer is held back.
+
+    Raises:
+        ConfigurationError: The address cannot be listened at.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)

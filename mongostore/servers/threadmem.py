@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import requests
 from fastapi import APIRouter, Depends, FastAPI, Request, Security
@@ -83,7 +83,7 @@ class _Route(APIRoute):
         return answer_owner
 
 
-router = APIRouter(
+router: Final = APIRouter(
     prefix="/v1/rolethreads",
     tags=["Role threads"],
     dependencies=[Security(_bearer)],

@@ -7,15 +7,18 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
-from mongostore.engines import Capability, Transactions
+from mongostore.engines import Capability, Target, Transactions, settings_of
 from mongostore.errors import NotOpenError
-from mongostore.portal import Portal, mirror
+from mongostore.portal import Portal
+from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
     Sessions,
+    StoreVerbs,
     SyncBindingRepository,
     SyncElementRepository,
     SyncEventRepository,
@@ -36,17 +39,21 @@ from mongostore.sync.twins import (
 )
 
 
-class MongoStore:
+class MongoStore(StoreVerbs):
     """Conversations in MongoDB, for blocking code: scripts, threads, Flask, also inside a running event loop.
 
     May be used from many threads at once. In a forked child it opens anew by itself, but for
     `mongomock://`, whose data belongs to the process that made it.
 
     Args:
-        target: As for `AsyncMongoStore`.
+        target: As for `AsyncMongoStore`, but of an async client, too, an equal one is opened.
         database: Likewise.
+        timeout: Likewise.
+        client_options: Likewise.
+        prefix: Likewise.
         transactions: Likewise.
         ensure_indexes: Likewise.
+        tail_limits: Likewise.
 
     Raises:
         ConfigurationError: The target cannot work.
@@ -54,38 +61,51 @@ class MongoStore:
 
     def __init__(
         self,
-        target: object = None,
+        target: Target | None = None,
         database: str | None = None,
         *,
+        timeout: float | None = None,
+        client_options: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        tail_limits: TailLimits | None = None,
     ) -> None:
         self._make = functools.partial(
-            AsyncMongoStore, target, database, transactions=transactions, ensure_indexes=ensure_indexes
+            AsyncMongoStore,
+            # The loop of an async client is not the portal's.
+            settings_of(target) or target,
+            database,
+            timeout=timeout,
+            client_options=client_options,
+            prefix=prefix,
+            transactions=transactions,
+            ensure_indexes=ensure_indexes,
+            tail_limits=tail_limits,
         )
         self._core = self._make()
         self._portal: Portal | None = None
         self._lock = threading.Lock()
         self._is_forked = False
         _stores.add(self)
-        self.sessions = Sessions(self, lambda core: core.sessions)
-        self.rooms = SyncRoomRepository(self, lambda core: core.rooms)
-        self.events = SyncEventRepository(self, lambda core: core.events)
-        self.bindings = SyncBindingRepository(self, lambda core: core.bindings)
-        self.participants = SyncParticipantRepository(self, lambda core: core.participants)
-        self.identities = SyncIdentityRepository(self, lambda core: core.identities)
-        self.verifications = SyncVerificationRepository(self, lambda core: core.verifications)
-        self.tasks = SyncTaskRepository(self, lambda core: core.tasks)
-        self.observations = SyncObservationRepository(self, lambda core: core.observations)
-        self.read_markers = SyncReadMarkerRepository(self, lambda core: core.read_markers)
-        self.voice_deliveries = SyncVoiceDeliveryRepository(self, lambda core: core.voice_deliveries)
-        self.leases = SyncLeaseRepository(self, lambda core: core.leases)
-        self.users = SyncUserRepository(self, lambda core: core.users)
-        self.files = SyncFileRepository(self, lambda core: core.files)
-        self.threads = SyncThreadRepository(self, lambda core: core.threads)
-        self.messages = SyncThreadMessageRepository(self, lambda core: core.messages)
-        self.elements = SyncElementRepository(self, lambda core: core.elements)
-        self.keys = SyncKeyRepository(self, lambda core: core.keys)
+        self.sessions: Final = Sessions(self, lambda core: core.sessions)
+        self.rooms: Final = SyncRoomRepository(self, lambda core: core.rooms)
+        self.events: Final = SyncEventRepository(self, lambda core: core.events)
+        self.bindings: Final = SyncBindingRepository(self, lambda core: core.bindings)
+        self.participants: Final = SyncParticipantRepository(self, lambda core: core.participants)
+        self.identities: Final = SyncIdentityRepository(self, lambda core: core.identities)
+        self.verifications: Final = SyncVerificationRepository(self, lambda core: core.verifications)
+        self.tasks: Final = SyncTaskRepository(self, lambda core: core.tasks)
+        self.observations: Final = SyncObservationRepository(self, lambda core: core.observations)
+        self.read_markers: Final = SyncReadMarkerRepository(self, lambda core: core.read_markers)
+        self.voice_deliveries: Final = SyncVoiceDeliveryRepository(self, lambda core: core.voice_deliveries)
+        self.leases: Final = SyncLeaseRepository(self, lambda core: core.leases)
+        self.users: Final = SyncUserRepository(self, lambda core: core.users)
+        self.files: Final = SyncFileRepository(self, lambda core: core.files)
+        self.threads: Final = SyncThreadRepository(self, lambda core: core.threads)
+        self.messages: Final = SyncThreadMessageRepository(self, lambda core: core.messages)
+        self.elements: Final = SyncElementRepository(self, lambda core: core.elements)
+        self.keys: Final = SyncKeyRepository(self, lambda core: core.keys)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.engine.label}>"
@@ -109,12 +129,22 @@ class MongoStore:
         return portal
 
     @property
+    def address(self) -> str:
+        """The target as it may be shown in logs: without a password."""
+        return self._core.address
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the store is open."""
+        return self._portal is not None
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """What the deployment can do, known once the store is open."""
         return self._core.capabilities
 
     def open(self) -> None:
-        """Connect, create missing indexes and bind the documents; on an open store, do nothing.
+        """Connect and create missing indexes; on an open store, do nothing.
 
         Raises:
             ConfigurationError: The address or the installation cannot work.
@@ -135,12 +165,6 @@ class MongoStore:
             portal, self._portal = self._portal, None
             if portal is not None and portal.is_usable:
                 portal.close(self._core.close())
-
-    check_indexes = mirror(AsyncMongoStore.check_indexes)
-    apply_indexes = mirror(AsyncMongoStore.apply_indexes)
-    describe = mirror(AsyncMongoStore.describe)
-    examine = mirror(AsyncMongoStore.examine)
-    usage = mirror(AsyncMongoStore.usage)
 
     def _renew(self) -> None:
         """Begin anew in a forked child: its copies of the loop and of the connections are dead."""

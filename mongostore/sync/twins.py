@@ -1,11 +1,11 @@
-"""The blocking twins of the repositories: one line a verb."""
+"""The blocking twins of the repositories: one line a verb.
+
+Type checkers read `twins.pyi` instead, which `python -m tests.stubs` writes from the async repositories.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
-
-from mongostore.portal import Mirrored, Portal, mirror, mirror_iter
+from mongostore.portal import mirror, mirror_iter
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
     BindingRepository,
@@ -35,73 +35,20 @@ from mongostore.repositories.threads import (
     UserRepository,
 )
 from mongostore.store import AsyncMongoStore
-
-C = TypeVar("C")
-
-
-class _Mirror(Generic[C]):
-    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
-
-    def __init__(self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], C]) -> None:
-        self._store = store
-        self._find = find
-        self._found: tuple[AsyncMongoStore, C] | None = None
-
-    @property
-    def core(self) -> C:
-        """The async repository."""
-        if self._found is None or self._found[0] is not self._store.core:
-            self._found = self._store.core, self._find(self._store.core)
-        return self._found[1]
-
-    @property
-    def portal(self) -> Portal:
-        """The portal to the repository's event loop."""
-        return self._store.portal
+from mongostore.sync.mirror import Mirror, mirror_part, mirror_scope
 
 
-class Sessions(_Mirror[AsyncSessions]):
-    """Blocking twin of `AsyncSessions`."""
+class StoreVerbs:
+    """The verbs of `MongoStore` that its core alone carries out."""
 
-    def __init__(
-        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncSessions]
-    ) -> None:
-        super().__init__(store, find)
-        self.messages = SessionMessages(store, lambda core: find(core).messages)
-        self.context = SessionContext(store, lambda core: find(core).context)
-        self.participants = SessionParticipants(store, lambda core: find(core).participants)
-        self.turns = SessionTurns(store, lambda core: find(core).turns)
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of these sessions."""
-        return self.core.namespace
-
-    def in_namespace(self, namespace: str) -> Sessions:
-        """Return the same verbs for another namespace, whose sessions are apart from all others.
-
-        Raises:
-            InvalidValueError: If the name is no plain string, is empty or has a slash.
-        """
-        self.core.in_namespace(namespace)
-        return Sessions(self._store, lambda core: self._find(core).in_namespace(namespace))
-
-    create = mirror(AsyncSessions.create)
-    get = mirror(AsyncSessions.get)
-    find = mirror(AsyncSessions.find)
-    exists = mirror(AsyncSessions.exists)
-    count = mirror(AsyncSessions.count)
-    list = mirror(AsyncSessions.list)
-    iter = mirror_iter(AsyncSessions.iter, ahead=100)
-    update = mirror(AsyncSessions.update)
-    truncate = mirror(AsyncSessions.truncate)
-    soft_delete = mirror(AsyncSessions.soft_delete)
-    undelete = mirror(AsyncSessions.undelete)
-    delete = mirror(AsyncSessions.delete)
-    describe_storage = mirror(AsyncSessions.describe_storage)
+    check_indexes = mirror(AsyncMongoStore.check_indexes)
+    apply_indexes = mirror(AsyncMongoStore.apply_indexes)
+    describe = mirror(AsyncMongoStore.describe)
+    diagnose = mirror(AsyncMongoStore.diagnose)
+    usage = mirror(AsyncMongoStore.usage)
 
 
-class SessionMessages(_Mirror[AsyncSessionMessages]):
+class SessionMessages(Mirror[AsyncSessionMessages]):
     """Blocking twin of `AsyncSessionMessages`."""
 
     append = mirror(AsyncSessionMessages.append)
@@ -121,7 +68,7 @@ class SessionMessages(_Mirror[AsyncSessionMessages]):
     watch = mirror_iter(AsyncSessionMessages.watch, ahead=1)
 
 
-class SessionContext(_Mirror[AsyncSessionContext]):
+class SessionContext(Mirror[AsyncSessionContext]):
     """Blocking twin of `AsyncSessionContext`."""
 
     get = mirror(AsyncSessionContext.get)
@@ -130,7 +77,7 @@ class SessionContext(_Mirror[AsyncSessionContext]):
     delete = mirror(AsyncSessionContext.delete)
 
 
-class SessionParticipants(_Mirror[AsyncSessionParticipants]):
+class SessionParticipants(Mirror[AsyncSessionParticipants]):
     """Blocking twin of `AsyncSessionParticipants`."""
 
     create = mirror(AsyncSessionParticipants.create)
@@ -141,7 +88,7 @@ class SessionParticipants(_Mirror[AsyncSessionParticipants]):
     delete = mirror(AsyncSessionParticipants.delete)
 
 
-class SessionTurns(_Mirror[AsyncSessionTurns]):
+class SessionTurns(Mirror[AsyncSessionTurns]):
     """Blocking twin of `AsyncSessionTurns`."""
 
     append = mirror(AsyncSessionTurns.append)
@@ -152,7 +99,30 @@ class SessionTurns(_Mirror[AsyncSessionTurns]):
     integrate = mirror(AsyncSessionTurns.integrate)
 
 
-class SyncRoomRepository(_Mirror[RoomRepository]):
+class Sessions(Mirror[AsyncSessions]):
+    """Blocking twin of `AsyncSessions`."""
+
+    messages = mirror_part(AsyncSessions.messages, SessionMessages)
+    context = mirror_part(AsyncSessions.context, SessionContext)
+    participants = mirror_part(AsyncSessions.participants, SessionParticipants)
+    turns = mirror_part(AsyncSessions.turns, SessionTurns)
+    in_namespace = mirror_scope(AsyncSessions.in_namespace)
+    create = mirror(AsyncSessions.create)
+    get = mirror(AsyncSessions.get)
+    find = mirror(AsyncSessions.find)
+    exists = mirror(AsyncSessions.exists)
+    count = mirror(AsyncSessions.count)
+    list = mirror(AsyncSessions.list)
+    iter = mirror_iter(AsyncSessions.iter, ahead=100)
+    update = mirror(AsyncSessions.update)
+    truncate = mirror(AsyncSessions.truncate)
+    soft_delete = mirror(AsyncSessions.soft_delete)
+    undelete = mirror(AsyncSessions.undelete)
+    delete = mirror(AsyncSessions.delete)
+    describe_storage = mirror(AsyncSessions.describe_storage)
+
+
+class SyncRoomRepository(Mirror[RoomRepository]):
     """Blocking twin of `RoomRepository`."""
 
     create = mirror(RoomRepository.create)
@@ -177,7 +147,7 @@ class SyncRoomRepository(_Mirror[RoomRepository]):
     list_by_channel = mirror(RoomRepository.list_by_channel)
 
 
-class SyncEventRepository(_Mirror[EventRepository]):
+class SyncEventRepository(Mirror[EventRepository]):
     """Blocking twin of `EventRepository`."""
 
     commit = mirror(EventRepository.commit)
@@ -196,7 +166,7 @@ class SyncEventRepository(_Mirror[EventRepository]):
     threads = mirror(EventRepository.threads)
 
 
-class SyncBindingRepository(_Mirror[BindingRepository]):
+class SyncBindingRepository(Mirror[BindingRepository]):
     """Blocking twin of `BindingRepository`."""
 
     upsert = mirror(BindingRepository.upsert)
@@ -208,7 +178,7 @@ class SyncBindingRepository(_Mirror[BindingRepository]):
     iter = mirror_iter(BindingRepository.iter, ahead=100)
 
 
-class SyncParticipantRepository(_Mirror[ParticipantRepository]):
+class SyncParticipantRepository(Mirror[ParticipantRepository]):
     """Blocking twin of `ParticipantRepository`."""
 
     upsert = mirror(ParticipantRepository.upsert)
@@ -219,7 +189,7 @@ class SyncParticipantRepository(_Mirror[ParticipantRepository]):
     iter = mirror_iter(ParticipantRepository.iter, ahead=100)
 
 
-class SyncIdentityRepository(_Mirror[IdentityRepository]):
+class SyncIdentityRepository(Mirror[IdentityRepository]):
     """Blocking twin of `IdentityRepository`."""
 
     create = mirror(IdentityRepository.create)
@@ -231,7 +201,7 @@ class SyncIdentityRepository(_Mirror[IdentityRepository]):
     unlink_address = mirror(IdentityRepository.unlink_address)
 
 
-class SyncVerificationRepository(_Mirror[VerificationRepository]):
+class SyncVerificationRepository(Mirror[VerificationRepository]):
     """Blocking twin of `VerificationRepository`."""
 
     find = mirror(VerificationRepository.find)
@@ -242,7 +212,7 @@ class SyncVerificationRepository(_Mirror[VerificationRepository]):
     upsert_request = mirror(VerificationRepository.upsert_request)
 
 
-class SyncTaskRepository(_Mirror[TaskRepository]):
+class SyncTaskRepository(Mirror[TaskRepository]):
     """Blocking twin of `TaskRepository`."""
 
     create = mirror(TaskRepository.create)
@@ -253,7 +223,7 @@ class SyncTaskRepository(_Mirror[TaskRepository]):
     iter = mirror_iter(TaskRepository.iter, ahead=100)
 
 
-class SyncObservationRepository(_Mirror[ObservationRepository]):
+class SyncObservationRepository(Mirror[ObservationRepository]):
     """Blocking twin of `ObservationRepository`."""
 
     create = mirror(ObservationRepository.create)
@@ -261,7 +231,7 @@ class SyncObservationRepository(_Mirror[ObservationRepository]):
     iter = mirror_iter(ObservationRepository.iter, ahead=100)
 
 
-class SyncReadMarkerRepository(_Mirror[ReadMarkerRepository]):
+class SyncReadMarkerRepository(Mirror[ReadMarkerRepository]):
     """Blocking twin of `ReadMarkerRepository`."""
 
     mark = mirror(ReadMarkerRepository.mark)
@@ -270,7 +240,7 @@ class SyncReadMarkerRepository(_Mirror[ReadMarkerRepository]):
     by_channel = mirror(ReadMarkerRepository.by_channel)
 
 
-class SyncVoiceDeliveryRepository(_Mirror[VoiceDeliveryRepository]):
+class SyncVoiceDeliveryRepository(Mirror[VoiceDeliveryRepository]):
     """Blocking twin of `VoiceDeliveryRepository`."""
 
     find = mirror(VoiceDeliveryRepository.find)
@@ -278,7 +248,7 @@ class SyncVoiceDeliveryRepository(_Mirror[VoiceDeliveryRepository]):
     complete = mirror(VoiceDeliveryRepository.complete)
 
 
-class SyncLeaseRepository(_Mirror[LeaseRepository]):
+class SyncLeaseRepository(Mirror[LeaseRepository]):
     """Blocking twin of `LeaseRepository`."""
 
     acquire = mirror(LeaseRepository.acquire)
@@ -286,7 +256,7 @@ class SyncLeaseRepository(_Mirror[LeaseRepository]):
     release = mirror(LeaseRepository.release)
 
 
-class SyncUserRepository(_Mirror[UserRepository]):
+class SyncUserRepository(Mirror[UserRepository]):
     """Blocking twin of `UserRepository`."""
 
     upsert = mirror(UserRepository.upsert)
@@ -295,7 +265,7 @@ class SyncUserRepository(_Mirror[UserRepository]):
     find_by_identifier = mirror(UserRepository.find_by_identifier)
 
 
-class SyncFileRepository(_Mirror[FileRepository]):
+class SyncFileRepository(Mirror[FileRepository]):
     """Blocking twin of `FileRepository`."""
 
     upload = mirror(FileRepository.upload)
@@ -305,7 +275,7 @@ class SyncFileRepository(_Mirror[FileRepository]):
     delete = mirror(FileRepository.delete)
 
 
-class SyncThreadRepository(_Mirror[ThreadRepository]):
+class SyncThreadRepository(Mirror[ThreadRepository]):
     """Blocking twin of `ThreadRepository`."""
 
     create = mirror(ThreadRepository.create)
@@ -317,7 +287,7 @@ class SyncThreadRepository(_Mirror[ThreadRepository]):
     delete = mirror(ThreadRepository.delete)
 
 
-class SyncThreadMessageRepository(_Mirror[ThreadMessageRepository]):
+class SyncThreadMessageRepository(Mirror[ThreadMessageRepository]):
     """Blocking twin of `ThreadMessageRepository`."""
 
     merge = mirror(ThreadMessageRepository.merge)
@@ -332,7 +302,7 @@ class SyncThreadMessageRepository(_Mirror[ThreadMessageRepository]):
     delete_feedback = mirror(ThreadMessageRepository.delete_feedback)
 
 
-class SyncElementRepository(_Mirror[ElementRepository]):
+class SyncElementRepository(Mirror[ElementRepository]):
     """Blocking twin of `ElementRepository`."""
 
     upsert = mirror(ElementRepository.upsert)
@@ -342,7 +312,7 @@ class SyncElementRepository(_Mirror[ElementRepository]):
     delete = mirror(ElementRepository.delete)
 
 
-class SyncKeyRepository(_Mirror[KeyRepository]):
+class SyncKeyRepository(Mirror[KeyRepository]):
     """Blocking twin of `KeyRepository`."""
 
     create = mirror(KeyRepository.create)

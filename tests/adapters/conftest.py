@@ -76,6 +76,25 @@ def role_store(request: pytest.FixtureRequest, databases: list[str]) -> Iterator
 
 
 @pytest.fixture
+def open_stores(monkeypatch: pytest.MonkeyPatch) -> set[AsyncMongoStore]:
+    """The stores that are open, of those that are opened from now on."""
+    stores: set[AsyncMongoStore] = set()
+    open_, close = AsyncMongoStore.open, AsyncMongoStore.close
+
+    async def opening(store: AsyncMongoStore) -> None:
+        await open_(store)
+        stores.add(store)
+
+    async def closing(store: AsyncMongoStore) -> None:
+        await close(store)
+        stores.discard(store)
+
+    monkeypatch.setattr(AsyncMongoStore, "open", opening)
+    monkeypatch.setattr(AsyncMongoStore, "close", closing)
+    return stores
+
+
+@pytest.fixture
 async def browser() -> AsyncIterator[Any]:
     """Asks Chainlit's application."""
     import httpx

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import weakref
 
 import pytest
 
 from mongostore import AsyncMongoStore, NotFoundError
-from mongostore.sharing import _shared
 from tests.adapters.chainlit_parts import (
     THREAD,
     BaseDataLayer,
@@ -81,35 +82,44 @@ def test_every_method_of_the_base_class_is_overridden() -> None:
     assert {name for name in methods if name not in MongoDataLayer.__dict__} == INHERITED
 
 
-async def test_nothing_is_connected_before_it_is_used_and_closing_twice_is_harmless(database: str) -> None:
+async def test_nothing_is_connected_before_it_is_used_and_closing_twice_is_harmless(
+    database: str, open_stores: set[AsyncMongoStore]
+) -> None:
     layer = MongoDataLayer("mongodb://nowhere.invalid:1/?serverSelectionTimeoutMS=100", database)
     await layer.close()
     await layer.close()
     used = MongoDataLayer("mongomock://chainlit-closing", database)
     await claim(used)
-    assert _shared[asyncio.get_running_loop()]
+    [shared] = map(weakref.ref, open_stores)
     await used.close()
-    assert not _shared[asyncio.get_running_loop()]
+    assert not open_stores
+    gc.collect()
+    assert shared() is None
     await used.close()
     assert await used.get_user("ada") is not None
     await used.close()
 
 
-async def test_many_first_calls_at_once_open_one_store(database: str) -> None:
+async def test_many_first_calls_at_once_open_one_store(
+    database: str, open_stores: set[AsyncMongoStore]
+) -> None:
     layer = MongoDataLayer("mongomock://chainlit-opening", database)
     await asyncio.gather(*(layer.get_user("ada") for _ in range(20)))
-    assert len(_shared[asyncio.get_running_loop()]) == 1
+    assert len(open_stores) == 1
     await layer.close()
 
 
-async def test_closing_closes_the_storage_and_also_the_store_if_that_fails(database: str) -> None:
+async def test_closing_closes_the_storage_and_also_the_store_if_that_fails(
+    database: str, open_stores: set[AsyncMongoStore]
+) -> None:
     shelf = Shelf()
     layer = MongoDataLayer("mongomock://chainlit-shelf", database, storage_provider=shelf)
     await layer.get_user("ada")
+    assert len(open_stores) == 1
     shelf.fails = True
     with pytest.raises(OSError, match="does not close"):
         await layer.close()
-    assert not _shared[asyncio.get_running_loop()]
+    assert not open_stores
     shelf.fails = False
     await layer.close()
     assert shelf.closed == 2

@@ -57,8 +57,9 @@ async def test_parts_of_a_file(layer: MongoDataLayer, browser: httpx.AsyncClient
             assert served.headers["content-range"] == f"bytes {first}-{end - 1}/1048576"
 
 
-async def test_an_empty_file_has_no_parts(layer: MongoDataLayer, browser: httpx.AsyncClient) -> None:
-    storage = GridFSStorageClient(store=await layer._user.open())
+@pytest.mark.usefixtures("layer")
+async def test_an_empty_file_has_no_parts(store: AsyncMongoStore, browser: httpx.AsyncClient) -> None:
+    storage = GridFSStorageClient(store=store)
     await storage.upload_file("empty", b"", "text/plain")
     url = await storage.get_read_url("empty")
     assert (await browser.get(url)).content == b""

@@ -187,11 +187,11 @@ def test_parallel_processes_stream_into_one_session(server_db: Any, server_uri: 
     for child in children:
         finish(child)
     found = ids(server_db)
-    assert len(found) == len(set(found)) == 10 + 4 * 40
+    assert len(found) == len(set(found)) == 10 + 4 * 20
     assert len(server_db.get_sessions()) == 1
     for n in range(4):
         own = [msg_id for msg_id in found if msg_id.startswith(f"{n} ")]
-        assert own == [f"{n} {step}" for step in range(40)]
+        assert own == [f"{n} {step}" for step in range(20)]
 
 
 def test_many_adapters_share_one_client(

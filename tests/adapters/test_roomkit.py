@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, UnavailableError
-from mongostore.sharing import _shared
 
 if sys.version_info < (3, 12):
     pytest.skip("RoomKit needs Python 3.12", allow_module_level=True)
@@ -117,31 +116,27 @@ def test_the_store_says_that_processes_share_it(caplog: pytest.LogCaptureFixture
     assert not caplog.records
 
 
-def clients() -> int:
-    return len(_shared.get(asyncio.get_running_loop(), {}))
-
-
 async def test_objects_on_one_database_share_a_client_until_the_last_one_leaves(
-    store_uri: str, database: str
+    store_uri: str, database: str, open_stores: set[AsyncMongoStore]
 ) -> None:
     rooms = MongoConversationStore(store_uri, database)
     locks = MongoRoomLockManager(store_uri, database)
-    assert clients() == 0
+    assert len(open_stores) == 0
     await rooms.create_room(Room(id="r"))
     async with locks.locked("r"):
-        assert clients() == 1
+        assert len(open_stores) == 1
     await rooms.close()
     await rooms.close()
-    assert clients() == 1
+    assert len(open_stores) == 1
     async with locks.locked("r"):
         pass
     await locks.close()
-    assert clients() == 0
+    assert len(open_stores) == 0
     async with MongoConversationStore(store_uri, database) as again:
-        assert clients() == 1
+        assert len(open_stores) == 1
         if not store_uri.startswith("mongomock"):
             assert await again.room_exists("r")
-    assert clients() == 0
+    assert len(open_stores) == 0
 
 
 async def test_a_closed_store_connects_again_when_it_is_used(store_uri: str, database: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from mongostore import (
     AccessDeniedError,
@@ -23,7 +24,7 @@ from mongostore import (
     UnavailableError,
     UnsupportedError,
 )
-from mongostore.adapters.threadmem import RoleThread, V1Role, V1RoleThread, remote
+from mongostore.adapters.threadmem import RoleThread, V1Role, V1RoleThread
 
 TOKEN = "hub.topsecret"
 THREAD = {"id": "t1", "public": False, "messages": [], "version": "v", "created": 1.0, "updated": 1.0}
@@ -176,7 +177,14 @@ def test_a_deletion_needs_no_answer(answering: Answering) -> None:
 def test_a_server_that_never_answers_is_waited_for_no_longer(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_TIMEOUT", (5, 0.2))
+    send = requests.request
+
+    def impatiently(method: str, url: str, *, timeout: tuple[float, float], **options: Any) -> Any:
+        # A minute for an answer becomes a fifth of a second.
+        connecting, answering = timeout
+        return send(method, url, timeout=(connecting, answering / 300), **options)
+
+    monkeypatch.setattr(requests, "request", impatiently)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = fails(call, far(f"http://127.0.0.1:{silent.getsockname()[1]}"), UnavailableError)
     assert "not answered in time" in str(error)
@@ -252,16 +260,18 @@ def test_a_slash_behind_the_address_does_no_harm(answering: Answering) -> None:
 
 @pytest.mark.parametrize("member", [{"private": True}, {"metadata": {"k": "topsecret"}}])
 def test_what_a_server_would_drop_is_not_sent(answering: Answering, member: dict[str, Any]) -> None:
-    for content in (b"{}", b"<html>", b"[]", b'{"components": {"schemas": {"PostMessageModel": 5}}}'):
+    contents = (b"{}", b"<html>", b"[]", b'{"components": {"schemas": {"PostMessageModel": 5}}}')
+    for n, content in enumerate(contents):
         answering.content = content
-        remote._posted_members.cache_clear()
+        # Each at an address of its own, since an address is asked but once.
         with pytest.raises(UnsupportedError, match=r"mongostore\.servers\.threadmem") as raised:
-            far(answering.url).post("user", "said", **member)
+            far(f"{answering.url}/{n}").post("user", "said", **member)
         assert "topsecret" not in str(raised.value)
     said = {"id": "m", "role": "user", "text": "said", "created": 1.0, **member}
     with pytest.raises(UnsupportedError):
         far(answering.url, messages=[said]).copy().save()
-    assert {path for _, path in answering.asked} == {"/openapi.json"}
+    asked = [path for _, path in answering.asked]
+    assert asked == [*(f"/{n}/openapi.json" for n in range(len(contents))), "/openapi.json"]
     assert answering.tokens == {None}
 
 

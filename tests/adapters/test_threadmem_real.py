@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import time
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from PIL import Image
 
 from mongostore import AccessDeniedError, MongoStore, NotFoundError, UnavailableError, UnsupportedError
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1RoleMessage
+from mongostore.adapters.threadmem.server.models import V1UpdateRoleThread
 from tests.conftest import absent
+from tests.environments import install, make_environment
 from tests.servers.rolehub import Hub, RoleServer
 
 VERSION = "0.2.39"
@@ -46,9 +47,7 @@ def python() -> Path:
     """The interpreter of an environment with the real threadmem."""
     python, complete = HOME / "bin" / "python", HOME / "complete"
     if not complete.exists():
-        venv.create(HOME, clear=True, with_pip=True)
-        pip = [python, "-m", "pip", "install", "--quiet", f"threadmem=={VERSION}"]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        done = install(make_environment(HOME), f"threadmem=={VERSION}")
         if done.returncode:
             absent(f"threadmem {VERSION} cannot be installed: {done.stderr[-500:]}")
         complete.touch()
@@ -63,7 +62,7 @@ def hub() -> Iterator[Hub]:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Variables for threadmem, whose database is a file in a folder."""
-    return {**os.environ, "AGENTSEA_HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**os.environ, "AGENTSEA_HOME": str(home), **more}
 
 
 @pytest.mark.server
@@ -199,17 +198,15 @@ def test_names_and_metadata_are_saved_there_but_not_whether_it_is_public(thread:
     thread.name, thread.metadata = "new", {"l": 2}
     thread.save()
     assert (seen(thread).name, seen(thread).metadata) == ("new", {"l": 2})
-    thread._public = True
     with pytest.raises(UnavailableError, match="500"):
-        thread.save()
+        thread.update(V1UpdateRoleThread(public=True))
     assert seen(thread).public is False
 
 
 def test_what_is_public_there_stays_so(real: str, owner: str) -> None:
     thread = RoleThread(remote=real, public=True)
-    thread._public = False
     # It answers as if it had done so.
-    thread.save()
+    thread.update(V1UpdateRoleThread(public=False))
     assert thread.public is True
     assert seen(thread).public is True
 

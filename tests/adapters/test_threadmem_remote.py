@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import requests
 from PIL import Image
 
 from mongostore import (
@@ -21,7 +22,7 @@ from mongostore import (
     NotFoundError,
     UnavailableError,
 )
-from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1RoleMessage, configure, remote
+from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, V1RoleMessage, configure
 from tests.servers.rolehub import RoleServer
 
 URL = "https://example.com/a.png"
@@ -191,15 +192,15 @@ def test_a_copy_whose_sending_breaks_off_is_sent_on_by_the_next_save(
     for number in range(4):
         thread.post("user", str(number))
     thread.add_role(role())
-    made, asked, send = thread.copy(), [], remote._send
+    made, asked, send = thread.copy(), [], requests.request
 
-    def fail_once(where: str, *arguments: Any, **options: Any) -> Any:
-        asked.append(where)
+    def fail_once(method: str, url: str, **options: Any) -> requests.Response:
+        asked.append(url)
         if len(asked) == 5:
-            raise UnavailableError("lost")
-        return send(where, *arguments, **options)
+            raise requests.ConnectionError("lost")
+        return send(method, url, **options)
 
-    monkeypatch.setattr(remote, "_send", fail_once)
+    monkeypatch.setattr(requests, "request", fail_once)
     with pytest.raises(UnavailableError):
         made.save()
     assert [one.text for one in inside(server, made).messages()] == ["0", "1"]

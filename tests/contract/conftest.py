@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mongostore.repositories.sessions import history, tail, writing
-
 HERE = Path(__file__).parent
 
 
@@ -22,12 +20,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_embedded = cases is not None and cases.params.get("store_uri") == "embedded"
         if is_embedded and HERE in item.path.parents and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.long)
-
-
-@pytest.fixture
-def small_tails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have tails roll at 8 messages, by 4."""
-    for module in (history, tail, writing):
-        for name, size in (("KEEP", 4), ("FULL", 8)):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, size)

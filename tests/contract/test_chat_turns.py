@@ -21,7 +21,7 @@ from mongostore import (
 )
 from tests.contract.furnishing import altered
 from tests.contract.oddities import NASTY, refused, same
-from tests.contract.turns import contents, insights_of, numbers, said
+from tests.contract.turns import SMALL_TAILS, contents, insights_of, numbers, said
 
 
 class TestChatTurns:
@@ -102,7 +102,7 @@ class TestChatTurns:
         assert len((await sessions.turns.list("s", "a")).items) == 50
         assert len((await sessions.turns.list("s", "a", limit=1000)).items) == 300
 
-    @pytest.mark.usefixtures("small_tails")
+    @SMALL_TAILS
     async def test_numbers_never_shift_and_are_never_used_again(self, store: AsyncMongoStore) -> None:
         # With messages in the tail and in segments.
         sessions = store.sessions
@@ -213,7 +213,7 @@ class TestChatTurns:
             append("s", "a", Turn(role="user")),
             append("s", "a", said(*range(1001))),
             append("s", "a", [altered(Turn(role="user", content=1), role=5)]),
-            append("s", "a", [Turn(role="user", created_at=datetime(2020, 1, 1))]),
+            append("s", "a", [altered(Turn(role="user"), created_at=datetime(2020, 1, 1))]),
             append("s", 5, said(1)),
             append(None, "a", said(1)),
             store.sessions.participants.ensure("s", None),
@@ -278,7 +278,7 @@ class TestChatTurns:
             ("close", None, None),
         ]
 
-    @pytest.mark.usefixtures("small_tails")
+    @SMALL_TAILS
     async def test_the_newest_message_is_found_behind_turns_of_segments_that_go(
         self, store: AsyncMongoStore
     ) -> None:
@@ -298,7 +298,7 @@ class TestChatTurns:
         assert session.last is not None
         assert (session.count, session.last.id) == (1, first.id)
 
-    @pytest.mark.usefixtures("small_tails")
+    @SMALL_TAILS
     async def test_turns_are_read_once_whatever_others_left_half_done(self, store: AsyncMongoStore) -> None:
         sessions, database = store.sessions, store.engine.database
         await sessions.create("s", participants=["a"])

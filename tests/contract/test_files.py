@@ -323,7 +323,8 @@ async def test_gridfs_reads_what_we_write(
     assert await stream.read() == content
     assert (stream.length, stream.chunk_size, stream.filename) == (size, CHUNK_BYTES, "k")
     assert stream.metadata == {"content_type": "text/plain", "data": {"k": 1}}
-    await bucket.delete(stream._id)
+    stored = await server_store.engine.database["files.files"].find_one({"filename": "k"})
+    await bucket.delete(stored["_id"])
     assert await server_store.files.find("k") is None
     assert await counts(server_store) == (0, 0)
 

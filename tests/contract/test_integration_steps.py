@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mongostore import AsyncMongoStore, Message, NotFoundError, Turn
-from tests.contract.turns import said
+from tests.contract.turns import SMALL_TAILS, said
 
 STEPS = st.lists(
     st.one_of(
@@ -107,7 +107,7 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
             assert [turn.number for turn in page.items] == [n for n in one.turns if n > 3][:5]
 
 
-@pytest.mark.usefixtures("small_tails")
+@SMALL_TAILS
 class TestIntegrationSteps:
     @pytest.mark.parametrize("store_uri", ["mongomock://steps"], ids=["embedded"])
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

@@ -19,7 +19,7 @@ from mongostore import (
     Message,
     NotFoundError,
 )
-from mongostore.repositories.sessions import writing
+from mongostore.repositories.sessions import TailLimits
 from tests.contract.furnishing import counted
 
 BIG = "x" * 2_000_000
@@ -397,11 +397,9 @@ class TestMessages:
             assert len(bson.encode(document)) < 700_000
         assert [content[:4] for content in contents(await all_of(sessions))] == [f"{n:04}" for n in range(30)]
 
-    async def test_large_messages_of_many_callers_all_come_in(
-        self, sessions: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # Far fewer than there are: five suffice where nobody takes the room that another has made.
-        monkeypatch.setattr(writing, "ATTEMPTS", 12)
+    # Far fewer than there are: five suffice where nobody takes the room that another has made.
+    @pytest.mark.parametrize("tail_limits", [TailLimits(attempts=12)], ids=["few-attempts"])
+    async def test_large_messages_of_many_callers_all_come_in(self, sessions: Any) -> None:
         callers = asyncio.Semaphore(16)
 
         async def append(n: int) -> None:

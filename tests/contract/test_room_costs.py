@@ -49,8 +49,10 @@ pytestmark = pytest.mark.server
 
 T = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-ROOMS = 1500
-EVENTS = 3000
+# More than an iteration or a search asks for at once, and many times what a page shows.
+ROOMS = 240
+EVENTS = 900
+PAGE = 4
 KINDS = (
     *("rooms", "events", "bindings", "participants", "identities", "verifications"),
     *("tasks", "observations", "read_markers", "voice_deliveries", "leases"),
@@ -63,7 +65,7 @@ def event(n: int, room_id: str = "long") -> Event:
         id=f"{room_id}-{n}",
         room_id=room_id,
         type=("message", "tool")[n % 20 == 0],
-        status="blocked" if 1000 <= n < 1700 or n % 10 == 0 else "delivered",
+        status="blocked" if 300 <= n < 600 or n % 10 == 0 else "delivered",
         visibility=("all", "internal")[n % 2],
         channel_id=f"c{n % 3}",
         channel_type=("sms", "email")[n % 2],
@@ -100,7 +102,7 @@ async def in_turns(calls: Iterable[Awaitable[object]], width: int = 100) -> None
 
 
 async def populate(store: AsyncMongoStore) -> None:
-    """Make thousands of rooms, events and people, so that a bad plan shows."""
+    """Make hundreds of rooms, events and people, so that a bad plan shows."""
     names = ("long", "crowded", "busy", "doomed", "watched")
     await in_turns(store.rooms.create(room(n)) for n in range(ROOMS))
     await in_turns(store.rooms.create(Room(id=name, created_at=T)) for name in names)
@@ -110,13 +112,13 @@ async def populate(store: AsyncMongoStore) -> None:
     await in_turns(store.events.commit(event(n)) for n in range(EVENTS // 2, EVENTS))
     await in_turns(store.events.commit(event(n, "doomed")) for n in range(100))
     for name in ("crowded", "doomed"):
-        await in_turns(member(store, name, f"c{n}", n) for n in range(300))
+        await in_turns(member(store, name, f"c{n}", n) for n in range(120))
     await in_turns(member(store, f"r{n:04}", f"c{n % 3}", n) for n in range(ROOMS))
-    await in_turns(store.tasks.create(Task(id=f"t{n}", room_id="crowded")) for n in range(300))
-    await in_turns(store.observations.create(Observation(room_id="crowded")) for n in range(300))
-    await in_turns(store.identities.create(identity(n)) for n in range(300))
-    await in_turns(store.verifications.upsert(verification(n)) for n in range(600))
-    await in_turns(store.read_markers.mark("long", f"c{n}", "long-10") for n in range(300))
+    await in_turns(store.tasks.create(Task(id=f"t{n}", room_id="crowded")) for n in range(100))
+    await in_turns(store.observations.create(Observation(room_id="crowded")) for n in range(100))
+    await in_turns(store.identities.create(identity(n)) for n in range(100))
+    await in_turns(store.verifications.upsert(verification(n)) for n in range(200))
+    await in_turns(store.read_markers.mark("long", f"c{n}", "long-10") for n in range(100))
     await in_turns(store.voice_deliveries.claim(delivery(n)) for n in range(100))
 
 
@@ -126,7 +128,7 @@ async def member(store: AsyncMongoStore, room_id: str, channel_id: str, n: int) 
             room_id=room_id,
             channel_id=channel_id,
             channel_type=("sms", "email")[n % 2],
-            participant_id=f"p{n % 40}" if n % 2 else None,
+            participant_id=f"p{4 + n % 4}" if n % 2 else None,
             group=n % 4 == 0,
             metadata={"to": f"+{n % 40}"},
         )
@@ -134,7 +136,7 @@ async def member(store: AsyncMongoStore, room_id: str, channel_id: str, n: int) 
     await store.participants.upsert(
         Participant(
             room_id=room_id,
-            id=f"p{n % 40}" if room_id[0] == "r" else f"p{n}",
+            id=f"p{4 + n % 4}" if room_id[0] == "r" else f"p{n}",
             identity_id=f"i{n % 40}",
             channel_ids=[channel_id],
         )
@@ -170,8 +172,9 @@ async def refused(call: Awaitable[object]) -> None:
 
 
 async def second_page(repository: Any, *args: Any, **options: Any) -> None:
-    page = await repository.list(*args, limit=20, **options)
-    assert len((await repository.list(*args, limit=20, cursor=page.next_cursor, **options)).items) == 20
+    page = await repository.list(*args, limit=PAGE, **options)
+    next_page = await repository.list(*args, limit=PAGE, cursor=page.next_cursor, **options)
+    assert len(next_page.items) == PAGE
 
 
 async def watched(s: Any) -> None:
@@ -206,7 +209,7 @@ CASES = [
     Case("rooms: find", 1, lambda s: s.rooms.find("unknown")),
     Case("rooms: exists", 1, lambda s: s.rooms.exists("long")),
     Case("rooms: context", 1, lambda s: s.rooms.context("r0007")),
-    Case("rooms: context of a crowded room", 4, lambda s: s.rooms.context("crowded")),
+    Case("rooms: context of a crowded room", 2, lambda s: s.rooms.context("crowded")),
     Case("rooms: context of no room", 1, lambda s: s.rooms.context("unknown")),
     Case("rooms: update", 1, lambda s: s.rooms.update("new", status="active", metadata={"k": 1, "l": None})),
     Case("rooms: merge_metadata", 1, lambda s: s.rooms.merge_metadata("new", {"k": 1}, unset=["l"])),
@@ -231,7 +234,7 @@ CASES = [
     Case("rooms: list of unknown", 1, lambda s: s.rooms.list(where=RoomFilter(["unknown"], "unknown"))),
     Case("rooms: list with metadata", 1, lambda s: s.rooms.list(metadata={"n": 77})),
     Case("rooms: list a few with metadata", 1, lambda s: s.rooms.list(metadata={"seventh": True}, limit=5)),
-    Case("rooms: iter", 8, lambda s: length(s.rooms.iter())),
+    Case("rooms: iter", 2, lambda s: length(s.rooms.iter())),
     Case("rooms: iter of an organization", 1, lambda s: length(s.rooms.iter(where=OF_O1))),
     Case("rooms: count", 1, lambda s: s.rooms.count()),
     Case("rooms: count of a status", 1, lambda s: s.rooms.count(where=ACTIVE)),
@@ -283,21 +286,21 @@ CASES = [
     Case(
         "events: list after an index, past the blocked",
         1,
-        lambda s: s.events.list("long", after=999, limit=20),
+        lambda s: s.events.list("long", after=299, limit=20),
     ),
     Case(
         "events: list before an index, past the blocked",
         1,
-        lambda s: s.events.list("long", before=1700, limit=20),
+        lambda s: s.events.list("long", before=600, limit=20),
     ),
-    Case("events: list with an offset", 2, lambda s: s.events.list("long", offset=500, limit=20)),
+    Case("events: list with an offset", 2, lambda s: s.events.list("long", offset=200, limit=20)),
     Case(
-        "events: list the newest with an offset", 2, lambda s: s.events.list("long", offset=500, newest=True)
+        "events: list the newest with an offset", 2, lambda s: s.events.list("long", offset=200, newest=True)
     ),
-    Case("events: list the blocked too", 1, lambda s: s.events.list("long", where=ALL, after=1100)),
+    Case("events: list the blocked too", 1, lambda s: s.events.list("long", where=ALL, after=350)),
     *(
         Case(
-            f"events: list by {name}", 1, lambda s, where=where: s.events.list("long", where=where, limit=20)
+            f"events: list by {name}", 1, lambda s, where=where: s.events.list("long", where=where, limit=10)
         )
         for name, where in {
             "types": EventFilter(types=["tool"]),
@@ -310,12 +313,12 @@ CASES = [
             "responds_to": EventFilter(responds_to="long-770"),
             "parent_event_id": EventFilter(parent_event_id="long-600"),
             "top_level": EventFilter(top_level=True),
-            "time": EventFilter(created_after=T + 500 * SECOND, created_before=T + 505 * SECOND),
+            "time": EventFilter(created_after=T + 200 * SECOND, created_before=T + 205 * SECOND),
             "nothing that is": EventFilter(participant_id="unknown"),
             "much": EventFilter(types=["message"], channel_id="c1", participant_id="p1", top_level=True),
         }.items()
     ),
-    Case("events: iter", 6, lambda s: length(s.events.iter("long"))),
+    Case("events: iter", 2, lambda s: length(s.events.iter("long"))),
     Case("events: count", 1, lambda s: s.events.count("long")),
     Case("events: count what a list shows", 1, lambda s: s.events.count("long", where=PLAIN)),
     Case(
@@ -450,7 +453,7 @@ def test_a_verb_sends_no_more_commands_than_promised(observed: Observed, case: C
     assert 1 <= len(sent) <= case.most, sent
 
 
-# Queries that may examine more documents than they return, and why.
+# Queries that may diagnose more documents than they return, and why.
 WIDE = {
     "rooms: list with an offset": "the rooms passed over are examined, as the verb says",
     "rooms: list a few with metadata": "the index by values knows no order: rooms are read in theirs, or all",

@@ -53,6 +53,7 @@ class TestRoomValues:
             "id": [
                 rooms.create(Room.model_construct(id=bad)),
                 rooms.create(room.model_copy(update={"id": bad})),
+                rooms.replace(room.model_copy(update={"id": bad})),
             ],
             "status": [
                 rooms.create(Room.model_construct(id="s", status=bad)),
@@ -68,7 +69,6 @@ class TestRoomValues:
                 rooms.delete(bad),
                 rooms.update(bad, status="closed"),
                 rooms.merge_metadata(bad, {}),
-                rooms.replace(room.model_copy(update={"id": bad})),
                 rooms.get_delivered_index(bad),
                 rooms.advance_delivered_index(bad, 0),
                 rooms.get_private(bad, "k"),

@@ -211,7 +211,7 @@ class TestValues:
             sessions.messages.update("s", "m", data=[1]),
             sessions.messages.append("s", Message.model_construct(id="x", role="u", data=five)),
             sessions.messages.append("s", Message.model_construct(id="x", role="u", metadata=five)),
-            sessions.messages.append("s", Message(role="u", created_at=datetime(2020, 1, 1))),
+            sessions.messages.append("s", Message.model_construct(role="u", created_at=datetime(2020, 1, 1))),
             sessions.messages.delete_many("s", "m"),
             sessions.messages.delete_many("s", 5),
             sessions.list(deleted="yes"),

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from mongostore import AsyncMongoStore, Turn
-from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.sessions import AsyncSessions, TailLimits
+
+# Has tails roll at 8 messages, by 4.
+SMALL_TAILS = pytest.mark.parametrize("tail_limits", [TailLimits(keep=4, full=8)], ids=["small-tails"])
 
 
 def said(*contents: Any) -> list[Turn]:

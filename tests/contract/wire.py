@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import bson
-import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from mongostore import AsyncMongoStore
-from mongostore.engines.mongo import MongoEngine
 from mongostore.indexing import load_indexes
 from mongostore.repositories import Repository
 
@@ -75,11 +73,7 @@ class Wire(CommandListener):
 @asynccontextmanager
 async def wired_store(uri: str, database: str, wire: Wire) -> AsyncIterator[AsyncMongoStore]:
     """An open store whose commands go past the wire, what it asks once after each election first."""
-    with pytest.MonkeyPatch.context() as patch:
-        engine = MongoEngine(uri, database, options={"event_listeners": [wire]})
-        patch.setattr("mongostore.store.engine_for", lambda *_, **__: engine)
-        store = AsyncMongoStore(uri, database)
-    async with store:
+    async with AsyncMongoStore(uri, database, client_options={"event_listeners": [wire]}) as store:
         await settle(store)
         yield store
 
@@ -131,7 +125,11 @@ def verbs_of(repository: type) -> set[str]:
 def repositories_of(holder: object, path: str = "") -> dict[str, Repository]:
     """Return the repositories that a store or a repository holds, and their parts, by dotted names."""
     found: dict[str, Repository] = {}
-    for name, member in vars(holder).items():
+    members = dict(vars(holder))
+    if isinstance(holder, Repository):
+        parts = inspect.getmembers(type(holder), lambda member: isinstance(member, property))
+        members = {name: getattr(holder, name) for name, _ in parts if not name.startswith("_")}
+    for name, member in members.items():
         if isinstance(member, Repository) and not name.startswith("_"):
             found |= {f"{path}{name}": member, **repositories_of(member, f"{path}{name}.")}
     return found

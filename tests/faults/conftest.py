@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Message
-from mongostore.repositories.sessions import contexts, history, tail, writing
+from mongostore.repositories.sessions import TailLimits
+from tests.conftest import empty
 from tests.faults.deployments import Cluster, certificate, cluster, standalone, with_options
 
 Child = Callable[..., subprocess.Popen[str]]
@@ -86,10 +88,12 @@ def guarded(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield started
 
 
-class Faults(NamedTuple):
-    """A store whose commands can be made to fail."""
+@dataclass(frozen=True)
+class Faults:
+    """A store whose commands can be made to fail, as are those of whoever opens another one by its URI."""
 
     store: AsyncMongoStore
+    uri: str
     app: str
     admin: AsyncMongoClient[dict[str, Any]]
 
@@ -110,29 +114,28 @@ class Faults(NamedTuple):
 
 
 @pytest.fixture
-async def faults(server_uri: str, admin_uri: str, database: str) -> AsyncIterator[Faults]:
+async def faults(
+    server_uri: str,
+    admin_uri: str,
+    database: str,
+    tail_limits: TailLimits,
+    emptied: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Faults]:
     """A store on the real server, and the means to make its commands fail."""
-    # A server that says it is going is asked again soon.
-    uri = with_options(server_uri, appName=database, heartbeatFrequencyMS=500)
-    async with (
-        AsyncMongoClient(admin_uri) as admin,
-        AsyncMongoStore(uri, database) as store,
-    ):
-        try:
-            yield Faults(store, database, admin)
-        finally:
-            await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
-            await admin.drop_database(database)
-
-
-@pytest.fixture
-def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have tails roll at 8 messages, by 4, and values of 1,000 bytes be too large to be embedded."""
-    sizes = {"KEEP": 4, "FULL": 8, "EMBED_BYTES": 1000, "CONTEXT_EMBED_BYTES": 1000}
-    for module in (contexts, history, tail, writing):
-        for name, size in sizes.items():
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, size)
+    # A server that says it is going is asked again soon; else the driver waits half a second after each lost
+    # connection, and as long until it no longer listens to what the server would say by itself.
+    monkeypatch.setattr("pymongo.common.MIN_HEARTBEAT_INTERVAL", 0.01)
+    options = {"heartbeatFrequencyMS": 500, "serverMonitoringMode": "poll"}
+    uri = with_options(server_uri, appName=database, **options)
+    async with AsyncMongoClient[dict[str, Any]](admin_uri) as admin:
+        async with AsyncMongoStore(uri, database, tail_limits=tail_limits) as store:
+            try:
+                yield Faults(store, uri, database, admin)
+            finally:
+                await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+        await empty(admin[database])
+        emptied.append(database)
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,11 @@ pytestmark = pytest.mark.server
 
 TIMEOUT = 1.0
 GRACE = 0.25
+# By default a store gives up opening a little before this.
 OPEN_SECONDS = 5.0
 CLOSE_SECONDS = 4.0
-AT_ONCE = 60
-SLOW_MS = 3000
+AT_ONCE = 100
+SLOW_MS = 1500
 APP = "deadlines"
 COMMANDS = ["find", "insert", "update", "delete", "aggregate", "findAndModify", "getMore", "count"]
 
@@ -230,7 +231,7 @@ async def test_a_silent_server_is_given_less_time_for_its_next_answers() -> None
 
 
 async def test_a_slow_server(alone: Cluster, told: Callable[[float], None]) -> None:
-    uri = with_options(alone.uri_of(), appName=APP, maxPoolSize=100)
+    uri = with_options(alone.uri_of(), appName=APP, maxPoolSize=200)
     slow = {"blockConnection": True, "blockTimeMS": SLOW_MS}
     async with AsyncMongoStore(uri, "slow") as store, wounded(alone.uri_of(), **slow):
         told(await check_every_verb(store, "no answer in time"))
@@ -238,7 +239,7 @@ async def test_a_slow_server(alone: Cluster, told: Callable[[float], None]) -> N
 
 async def test_a_server_that_stands_still(alone: Cluster, told: Callable[[float], None]) -> None:
     [member] = alone.members
-    async with AsyncMongoStore(with_options(alone.uri_of(), maxPoolSize=100), "still") as store:
+    async with AsyncMongoStore(with_options(alone.uri_of(), maxPoolSize=200), "still") as store:
         member.send(SIGSTOP)
         try:
             told(await check_every_verb(store, "no answer in time"))
@@ -286,7 +287,7 @@ async def test_names_that_cannot_be_looked_up_any_more(
     alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
 ) -> None:
     [member] = alone.members
-    uri = f"mongodb://localhost:{member.port}/?directConnection=true&appName={APP}&maxPoolSize=100"
+    uri = f"mongodb://localhost:{member.port}/?directConnection=true&appName={APP}&maxPoolSize=200"
     async with AsyncMongoStore(uri, "names") as store:
         names["look_up"] = unknown
         async with wounded(alone.uri_of(), closeConnection=True):
@@ -300,7 +301,7 @@ async def test_names_that_nobody_looks_up_any_more(
     alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
 ) -> None:
     [member], over = alone.members, Flag()
-    uri = f"mongodb://localhost:{member.port}/?directConnection=true&appName={APP}&maxPoolSize=100"
+    uri = f"mongodb://localhost:{member.port}/?directConnection=true&appName={APP}&maxPoolSize=200"
     async with AsyncMongoStore(uri, "unanswered") as store:
         names["look_up"] = over.wait
         try:
@@ -324,9 +325,16 @@ async def comes_back(store: AsyncMongoStore) -> None:
             return
 
 
-async def refused_in_time(uri: str, *words: str) -> float:
-    """Check that a store does not open, says why within five seconds, and leaves nothing that lasts."""
-    limit = Limit(OPEN_SECONDS)
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The seconds within which a store that cannot be opened says so here, fewer than by default."""
+    monkeypatch.setattr("mongostore.engines.mongo.OPEN_SECONDS", 1.0)
+    return 1.5
+
+
+async def refused_in_time(uri: str, *words: str, within: float = OPEN_SECONDS) -> float:
+    """Check that a store does not open, says why in time, and leaves nothing that lasts."""
+    limit = Limit(within)
     with pytest.raises(UnavailableError) as caught:
         async with AsyncMongoStore(uri, "refused"):
             pass
@@ -348,27 +356,29 @@ async def test_a_first_connection_to_a_server_that_stands_still(
 
 
 async def test_a_first_connection_to_a_server_that_says_who_it_is_and_nothing_more(
-    alone: Cluster, told: Callable[[float], None]
+    alone: Cluster, told: Callable[[float], None], soon: float
 ) -> None:
-    uri, silent = with_options(alone.uri_of(), appName=APP), {"blockConnection": True, "blockTimeMS": 8000}
+    uri, silent = with_options(alone.uri_of(), appName=APP), {"blockConnection": True, "blockTimeMS": 2500}
     async with wounded(alone.uri_of(), failCommands=["ping"], **silent):
-        told(await refused_in_time(uri, alone.members[0].address, "does not answer"))
+        told(await refused_in_time(uri, alone.members[0].address, "does not answer", within=soon))
 
 
 async def test_a_first_connection_to_a_name_that_is_not_known(
-    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
+    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]], soon: float
 ) -> None:
     names["look_up"] = unknown
-    told(await refused_in_time(f"mongodb://localhost:{alone.members[0].port}", "no such host"))
+    uri = f"mongodb://localhost:{alone.members[0].port}"
+    told(await refused_in_time(uri, "no such host", within=soon))
 
 
 async def test_a_first_connection_while_nobody_looks_up_names(
-    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]]
+    alone: Cluster, told: Callable[[float], None], names: dict[str, Callable[[], object]], soon: float
 ) -> None:
     over = Flag()
     names["look_up"] = over.wait
     try:
-        told(await refused_in_time(f"mongodb://localhost:{alone.members[0].port}", "does not answer"))
+        uri = f"mongodb://localhost:{alone.members[0].port}"
+        told(await refused_in_time(uri, "does not answer", within=soon))
     finally:
         over.set()
 

@@ -7,6 +7,7 @@ import gc
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from subprocess import Popen
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,8 @@ from uuid import uuid4
 import pytest
 from motor import motor_asyncio
 
-from mongostore import AsyncMongoStore, Message, MongoStore, NotOpenError
+from mongostore import AsyncMongoStore, ConfigurationError, Message, MongoStore, NotOpenError
+from tests.faults.deployments import with_options
 
 PATIENCE = 30.0
 
@@ -217,6 +219,35 @@ def test_a_program_survives(
     process = child("facade.py", what, server_uri, database)
     _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.server
+async def test_options_of_the_client_win_over_ours_and_not_over_those_of_the_uri(
+    server_uri: str, database: str
+) -> None:
+    given = {"appName": database, "maxPoolSize": 9, "minPoolSize": 1}
+    async with AsyncMongoStore(
+        with_options(server_uri, maxPoolSize=7), database, client_options=given
+    ) as store:
+        options = store.engine.database.client.options.pool_options
+        assert (options.appname, options.max_pool_size, options.min_pool_size) == (database, 7, 1)
+
+
+@pytest.mark.server
+async def test_options_of_the_client_reach_a_server_of_the_store_s_own(
+    mongod_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONGOSTORE_MONGOD", str(mongod_binary))
+    async with AsyncMongoStore(f"mongod://{tmp_path}/data", client_options={"appName": "own"}) as store:
+        assert store.engine.database.client.options.pool_options.appname == "own"
+
+
+@pytest.mark.server
+def test_a_motor_client_has_options_of_its_own(server_uri: str) -> None:
+    client = motor_asyncio.AsyncIOMotorClient(server_uri)
+    with pytest.raises(ConfigurationError, match="its own"):
+        MongoStore(client, client_options={"maxPoolSize": 9})
+    client.close()
 
 
 @pytest.fixture

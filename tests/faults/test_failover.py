@@ -146,6 +146,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
     what: str,
     tmp_path: Path,
     record_property: Record,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     database = f"failover_{[*WOUNDS].index(what)}"
     async with (
@@ -164,6 +165,9 @@ async def test_nothing_is_lost_doubled_or_out_of_order_and_nobody_sees_an_error(
         await load.stop()
         await asyncio.to_thread(members.settle)
         await load.check()
+    if WOUNDS[what] is kill_twice:
+        logged = {(record.name, record.levelname) for record in caplog.records}
+        assert {("mongostore.retry", "WARNING"), ("mongostore.failover", "WARNING")} <= logged
     told = {
         "longest call before, s": round(calm, 2),
         "longest call, s": round(load.longest, 2),

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from operator import attrgetter
 from subprocess import Popen
 from typing import Any
 
 import pytest
 
-from mongostore import (
-    AlreadyExistsError,
-    AsyncMongoStore,
-    ConflictError,
-    Session,
-    SessionParticipant,
-    Turn,
-)
-from mongostore.repositories.sessions import AsyncSessions
+from mongostore import AlreadyExistsError, AsyncMongoStore, ConflictError, Session, SessionParticipant, Turn
+from mongostore.repositories.sessions import AsyncSessions, TailLimits
 
 pytestmark = pytest.mark.server
 
@@ -59,8 +54,11 @@ async def heard(process: Popen[str], ended: asyncio.Task[tuple[str, str]]) -> li
 
 
 @pytest.mark.parametrize(
-    ("amount", "keep", "full"),
-    [pytest.param(60, 8, 16, id="rolling-all-the-time"), pytest.param(120, 0, 0, id="as-shipped")],
+    ("amount", "tail_limits"),
+    [
+        pytest.param(60, TailLimits(keep=8, full=16), id="rolling-all-the-time"),
+        pytest.param(120, TailLimits(), id="as-shipped"),
+    ],
 )
 async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_killed(
     child: Callable[..., Popen[str]],
@@ -68,13 +66,12 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
     server_store: AsyncMongoStore,
     database: str,
     amount: int,
-    keep: int,
-    full: int,
+    tail_limits: TailLimits,
 ) -> None:
     sessions = server_store.sessions
     await sessions.create("s", participants=["a", "b"])
     processes = [
-        child("integrator.py", server_uri, database, number, amount, keep, full)
+        child("integrator.py", server_uri, database, number, amount, json.dumps(asdict(tail_limits)))
         for number in range(PROCESSES)
     ]
     dying, *others = processes
@@ -114,17 +111,20 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
 
 
 @pytest.mark.parametrize("change", ["truncate", "unbind"])
+@pytest.mark.parametrize("tail_limits", [TailLimits(keep=16, full=32)], ids=["small-tails"])
 async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
     child: Callable[..., Popen[str]],
     server_uri: str,
     server_store: AsyncMongoStore,
     database: str,
     change: str,
+    tail_limits: TailLimits,
 ) -> None:
     sessions = server_store.sessions
     await sessions.create("s", participants=["a", "b"])
     processes = [
-        child("integrator.py", server_uri, database, number, 60, 16, 32) for number in range(PROCESSES)
+        child("integrator.py", server_uri, database, number, 60, json.dumps(asdict(tail_limits)))
+        for number in range(PROCESSES)
     ]
     running = [started(process) for process in processes]
     begun = 0

@@ -319,7 +319,7 @@ async def test_nothing_shows_the_password_that_it_was_given(
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         repositories = [*repositories_of(store).values()]
         shown = [store, store.engine, *repositories, store.capabilities, await store.describe()]
-        shown += [*await store.examine(), *await store.check_indexes(), *await store.usage()]
+        shown += [*await store.diagnose(), *await store.check_indexes(), *await store.usage()]
         key, token = await store.keys.create(name="k", namespaces=["a"])
         assert token not in repr(key) + repr(pickle.dumps(key)) + key.model_dump_json()
         assert not [one for one in shown for text in (str(one), repr(one)) if is_told(text)]

@@ -139,6 +139,22 @@ async def test_a_target_that_cannot_work(target: Any, words: list[str]) -> None:
     await refused(target, ConfigurationError, *words)
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"nonsense": SECRET}, "nonsense"),
+        ({"maxPoolSize": "many"}, "maxPoolSize"),
+        ({"appName": 5}, "appName"),
+        ({"event_listeners": 5}, "event_listeners"),
+        ({"host": "elsewhere"}, "host"),
+        ({"tls": True, "tlsCAFile": "/no/such/file"}, "No such file"),
+    ],
+)
+async def test_a_client_option_that_cannot_be(options: dict[str, Any], word: str) -> None:
+    uri = f"mongodb://u:{SECRET}@localhost"
+    await refused(uri, ConfigurationError, "localhost", word, client_options=options)
+
+
 @pytest.mark.server
 @pytest.mark.parametrize("user", ["owner", "nobody"])
 async def test_a_wrong_password(guarded: str, user: str) -> None:
@@ -196,8 +212,10 @@ async def test_a_standalone_server_unless_transactions_are_off(guarded: str) -> 
 
 @pytest.mark.server
 async def test_a_server_that_speaks_otherwise_than_the_uri_says(
-    standalone_uri: str, encrypted: str, certificates: Path
+    standalone_uri: str, encrypted: str, certificates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # It says at once what is wrong; the driver asks again until its time is over.
+    monkeypatch.setattr("mongostore.engines.mongo.OPEN_SECONDS", 2.0)
     plain = standalone_uri.partition("://")[2]
     named, right = encrypted.replace("127.0.0.1", "localhost"), certificates / "server.crt"
     cases = {

@@ -58,7 +58,6 @@ class Table:
 async def rooms(store: AsyncMongoStore) -> None:
     # Few of them: here nobody counts what is examined.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(test_room_costs, "ROOMS", 1260)
         patch.setattr(test_room_costs, "EVENTS", 800)
         await test_room_costs.populate(store)
 

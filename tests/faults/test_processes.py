@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore
+from mongostore.repositories.sessions import TailLimits
 from tests.faults import test_writers
 from tests.faults.deployments import cluster
 from tests.faults.load import every_load, tell
 
 pytestmark = pytest.mark.server
 
-FORKS = 100
 STARTS = 12
 ROLLERS = 8
 PATIENCE = 200
@@ -27,10 +27,11 @@ Child = Callable[..., Popen[str]]
 Record = Callable[[str, object], None]
 
 
-def test_a_hundred_forks_from_a_busy_process_work_and_end(
-    child: Child, server_uri: str, database: str
+@pytest.mark.parametrize("forks", [25, pytest.param(100, marks=pytest.mark.long)])
+def test_forks_from_a_busy_process_work_and_end(
+    child: Child, server_uri: str, database: str, forks: int
 ) -> None:
-    process = child("preforker.py", server_uri, database, FORKS)
+    process = child("preforker.py", server_uri, database, forks)
     _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (0, "")
 
@@ -53,17 +54,19 @@ async def test_twelve_first_starts_at_once(
             assert await store.rooms.exists(number)
 
 
+@pytest.mark.parametrize("tail_limits", [TailLimits(keep=4, full=8)], ids=["small-tails"])
 async def test_eight_processes_that_roll_one_session_lose_double_and_reorder_nothing(
     child: Child,
     readers: Any,
     server_uri: str,
     server_store: AsyncMongoStore,
     database: str,
+    tail_limits: TailLimits,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(test_writers, "PROCESSES", ROLLERS)
     await test_writers.test_many_writers_lose_double_and_reorder_nothing(
-        child, readers, server_uri, server_store, database, amount=8, size=200, keep=4, full=8
+        child, readers, server_uri, server_store, database, amount=8, size=200, tail_limits=tail_limits
     )
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from subprocess import Popen
 from typing import Any
 
 import pytest
 
 from mongostore import AsyncMongoStore, Message, Turn
+from mongostore.repositories.sessions import TailLimits
 
 Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
 Content = tuple[str, str]
 
+LIMITS = TailLimits(keep=4, full=8, full_bytes=16 * 1024, embed_bytes=1500, context_embed_bytes=1500)
 COLLECTIONS = {"sessions": "_id", "session_segments": "session", "session_overflows": "session"}
 
 
@@ -132,15 +135,17 @@ def expected(model: Model) -> dict[str, Any]:
 
 @pytest.mark.server
 @pytest.mark.long
+@pytest.mark.parametrize("tail_limits", [LIMITS], ids=["small-tails"])
 async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_nobody(
     child: Callable[..., Popen[str]],
     readers: Readers,
     server_uri: str,
     server_store: AsyncMongoStore,
     database: str,
+    tail_limits: TailLimits,
 ) -> None:
     sessions = server_store.sessions
-    scenario = child("scenario.py", server_uri, database)
+    scenario = child("scenario.py", server_uri, database, json.dumps(asdict(tail_limits)))
     crashes = 0
     for line in scenario.stdout or ():
         told = json.loads(line)

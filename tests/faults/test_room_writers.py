@@ -15,10 +15,6 @@ from mongostore import AsyncMongoStore, Event, EventFilter, Room
 pytestmark = pytest.mark.server
 
 PROCESSES = 4
-# The three processes that live write ten thousand events by themselves.
-AMOUNT = 840
-ENOUGH = 10_000
-KILLED_AFTER = 400
 
 
 def heard(process: Popen[str], kill_after: int | None) -> dict[str, int]:
@@ -62,27 +58,37 @@ async def everything(store: AsyncMongoStore) -> list[Event]:
     return [event async for event in store.events.iter("r", where=EventFilter(blocked=True))]
 
 
+# The three processes that live write enough events by themselves.
+@pytest.mark.parametrize(
+    ("amount", "enough"), [(210, 2500), pytest.param(840, 10_000, marks=pytest.mark.long)]
+)
 async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
-    child: Callable[..., Popen[str]], server_uri: str, server_store: AsyncMongoStore, database: str
+    child: Callable[..., Popen[str]],
+    server_uri: str,
+    server_store: AsyncMongoStore,
+    database: str,
+    amount: int,
+    enough: int,
 ) -> None:
+    killed_after = amount // 2
     await server_store.rooms.create(Room(id="r"))
-    processes = [child("room_writer.py", server_uri, database, number, AMOUNT) for number in range(PROCESSES)]
-    readers = [asyncio.create_task(read(server_store, ENOUGH)) for read in (paged, paged, watched)]
+    processes = [child("room_writer.py", server_uri, database, number, amount) for number in range(PROCESSES)]
+    readers = [asyncio.create_task(read(server_store, enough)) for read in (paged, paged, watched)]
     for process in processes:
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
     told = await asyncio.gather(
         *(
-            asyncio.to_thread(heard, process, KILLED_AFTER if number == 0 else None)
+            asyncio.to_thread(heard, process, killed_after if number == 0 else None)
             for number, process in enumerate(processes)
         )
     )
     for number, process in enumerate(processes):
         assert process.wait() == (-9 if number == 0 else 0), process.stderr and process.stderr.read()
         if number:
-            assert len(told[number]) == 4 * AMOUNT
-    assert KILLED_AFTER <= len(told[0]) < 4 * AMOUNT
+            assert len(told[number]) == 4 * amount
+    assert killed_after <= len(told[0]) < 4 * amount
 
     stored = await everything(server_store)
     assert [event.index for event in stored] == list(range(len(stored)))
@@ -99,7 +105,7 @@ async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
     assert (room.event_count, room.latest_index) == (len(stored), len(stored) - 1)
 
     for seen in await asyncio.wait_for(asyncio.gather(*readers), 60):
-        assert seen[:ENOUGH] == [(event.index, event.id) for event in stored][:ENOUGH]
+        assert seen[:enough] == [(event.index, event.id) for event in stored][:enough]
 
 
 async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_deleted(

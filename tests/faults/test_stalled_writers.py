@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore, ConflictError, Message
-from mongostore.repositories.sessions.erasing import Eraser
-from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import FULL, KEEP
+from mongostore.repositories.sessions import TailLimits
 
 Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
+KEEP, FULL = TailLimits().keep, TailLimits().full
 
 
 def messages(first: int, end: int) -> list[Message]:
@@ -67,6 +66,42 @@ async def stalled(store_uri: str, database: str) -> AsyncIterator[AsyncMongoStor
         yield opened
 
 
+class Stall:
+    """Holds up whoever is the first to call a method of a collection, before that is done or behind it.
+
+    Attributes:
+        reached: Somebody is held up.
+        go: He may go on.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, store: AsyncMongoStore) -> None:
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+        self._patch = patch
+        # Whatever options a collection was made with, it is of the same class.
+        self._collections = type(store.engine.database["sessions"])
+
+    def at(self, name: str, method: str, *, done: bool) -> None:
+        """Say which method of which collection it is, and whether it is done before the stall."""
+        call, is_first = getattr(self._collections, method), True
+
+        async def stalling(collection: Any, *arguments: Any, **options: Any) -> Any:
+            nonlocal is_first
+            if collection.name != name or not is_first:
+                return await call(collection, *arguments, **options)
+            is_first = False
+            result = await call(collection, *arguments, **options) if done else None
+            self.reached.set()
+            await self.go.wait()
+            return result if done else await call(collection, *arguments, **options)
+
+        self._patch.setattr(self._collections, method, stalling)
+
+
+@pytest.fixture
+def stall(monkeypatch: pytest.MonkeyPatch, store: AsyncMongoStore) -> Stall:
+    return Stall(monkeypatch, store)
+
+
 async def everything(store: AsyncMongoStore, readers: Readers) -> list[tuple[str, Any]]:
     views = [[(message.id, message.content) for message in await read(store, "s")] for read in readers]
     assert views[0] == views[1] == views[2]
@@ -79,30 +114,20 @@ async def test_a_roll_that_stalls_harms_nothing(
     store: AsyncMongoStore,
     stalled: AsyncMongoStore,
     readers: Readers,
-    monkeypatch: pytest.MonkeyPatch,
+    stall: Stall,
     sealed: bool,
     meanwhile: list[Callable[[AsyncMongoStore], Awaitable[None]]],
 ) -> None:
     await store.sessions.create("s")
     for first in range(0, FULL, 32):
         await store.sessions.messages.append_many("s", messages(first, first + 32))
-    reached, go = asyncio.Event(), asyncio.Event()
-    seal = stalled.sessions._storage.tail._seal
-
-    async def sealing(*arguments: Any) -> int:
-        if sealed:
-            end = await seal(*arguments)
-        reached.set()
-        await go.wait()
-        return end if sealed else await seal(*arguments)
-
-    monkeypatch.setattr(stalled.sessions._storage.tail, "_seal", sealing)
+    stall.at("session_segments", "replace_one", done=sealed)
     late = asyncio.create_task(stalled.sessions.messages.append("s", Message(id="late", role="user")))
-    await reached.wait()
+    await stall.reached.wait()
     for step in meanwhile:
         await step(store)
     before = await everything(store, readers)
-    go.set()
+    stall.go.set()
     await late
     assert await everything(store, readers) == [*before, ("late", None)]
     assert await store.sessions.messages.count("s") == len(before) + 1
@@ -111,24 +136,16 @@ async def test_a_roll_that_stalls_harms_nothing(
 
 
 async def test_a_deletion_that_stalls_keeps_the_preview_of_what_was_appended_meanwhile(
-    store: AsyncMongoStore, stalled: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    store: AsyncMongoStore, stalled: AsyncMongoStore, stall: Stall
 ) -> None:
     await store.sessions.create("s")
     await store.sessions.messages.append_many("s", messages(0, 3))
-    reached, go = asyncio.Event(), asyncio.Event()
-    look = Eraser._newest_but
-
-    async def looking(self: Eraser, *arguments: Any) -> Any:
-        newest = await look(self, *arguments)
-        reached.set()
-        await go.wait()
-        return newest
-
-    monkeypatch.setattr(Eraser, "_newest_but", looking)
+    # By then it has found what the new preview is to be.
+    stall.at("sessions", "update_one", done=False)
     late = asyncio.create_task(stalled.sessions.messages.delete("s", "m2"))
-    await reached.wait()
+    await stall.reached.wait()
     await store.sessions.messages.append("s", messages(3, 4)[0])
-    go.set()
+    stall.go.set()
     assert await late
     session = await store.sessions.get("s")
     assert (session.count, session.last and session.last.id) == (3, "m3")
@@ -154,32 +171,18 @@ async def page_before(store: AsyncMongoStore) -> list[Message]:
 async def test_a_reader_that_stalls_while_all_is_removed_meets_no_gap(
     store: AsyncMongoStore,
     stalled: AsyncMongoStore,
-    monkeypatch: pytest.MonkeyPatch,
+    stall: Stall,
     read: Callable[[AsyncMongoStore], Awaitable[list[Message]]],
 ) -> None:
     await store.sessions.create("s")
     for first in range(0, 2 * FULL, KEEP):
         await store.sessions.messages.append_many("s", messages(first, first + KEEP))
-    reached, go = asyncio.Event(), asyncio.Event()
-
-    def stall(reading: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def stalling(*arguments: Any) -> Any:
-            document = await reading(*arguments)
-            reached.set()
-            await go.wait()
-            return document
-
-        return stalling
-
-    monkeypatch.setattr(stalled.sessions._storage.tail, "read", stall(stalled.sessions._storage.tail.read))
-    monkeypatch.setattr(
-        stalled.sessions._storage.history, "_newest", stall(stalled.sessions._storage.history._newest)
-    )
+    stall.at("sessions", "find_one", done=True)
     late = asyncio.create_task(read(stalled))
-    await reached.wait()
+    await stall.reached.wait()
     await truncate(store)
     await store.sessions.messages.append("s", messages(7, 8)[0])
-    go.set()
+    stall.go.set()
     if read is iterated:
         with pytest.raises(ConflictError, match="removed"):
             await late
@@ -193,22 +196,13 @@ async def test_a_large_value_that_is_stored_while_all_is_removed_is_there_or_ref
     store: AsyncMongoStore,
     stalled: AsyncMongoStore,
     readers: Readers,
-    monkeypatch: pytest.MonkeyPatch,
+    stall: Stall,
     way: str,
     meanwhile: Callable[[AsyncMongoStore], Awaitable[None]],
 ) -> None:
     await store.sessions.create("s")
     large = Message(id="large", role="user", content="x" * 1_100_000)
-    reached, go = asyncio.Event(), asyncio.Event()
-    put = Overflows.put
-
-    async def putting(self: Overflows, *arguments: Any) -> str:
-        key = await put(self, *arguments)
-        reached.set()
-        await go.wait()
-        return key
-
-    monkeypatch.setattr(Overflows, "put", putting)
+    stall.at("session_overflows", "insert_one", done=True)
     match way:
         case "append":
             work = stalled.sessions.messages.append("s", large)
@@ -217,9 +211,9 @@ async def test_a_large_value_that_is_stored_while_all_is_removed_is_there_or_ref
         case _:
             work = stalled.sessions.context.set("s", large.content)
     late = asyncio.create_task(work)
-    await reached.wait()
+    await stall.reached.wait()
     await meanwhile(store)
-    go.set()
+    stall.go.set()
     await late
 
     async with asyncio.timeout(5):

@@ -45,17 +45,17 @@ async def test_a_stream_that_is_cut_goes_on_without_loss_or_repetition(faults: A
 
 @pytest.mark.server
 async def test_a_stream_that_stays_cut_ends_with_an_error_of_ours(
-    faults: Any, monkeypatch: pytest.MonkeyPatch
+    faults: Any, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store: AsyncMongoStore = faults.store
-    monkeypatch.setattr(store._connection, "timeout", 2.0)
-    await store.sessions.create("s")
-    following = asyncio.create_task(follow(store, []))
-    await asyncio.sleep(0.3)
-    async with faults.failing(["getMore", "aggregate"], closeConnection=True):
-        await store.sessions.messages.append("s", Message(role="user"))
-        with pytest.raises(UnavailableError):
-            await asyncio.wait_for(following, 20)
+    monkeypatch.setenv("MONGOSTORE_TIMEOUT", "2")
+    async with AsyncMongoStore(faults.uri, database) as store:
+        await store.sessions.create("s")
+        following = asyncio.create_task(follow(store, []))
+        await asyncio.sleep(0.3)
+        async with faults.failing(["getMore", "aggregate"], closeConnection=True):
+            await store.sessions.messages.append("s", Message(role="user"))
+            with pytest.raises(UnavailableError):
+                await asyncio.wait_for(following, 20)
 
 
 async def test_closing_the_store_ends_its_streams(store_uri: str, database: str) -> None:

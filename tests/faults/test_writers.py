@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from itertools import count, pairwise
 from subprocess import Popen
 
 import pytest
 
 from mongostore import AsyncMongoStore, Message
+from mongostore.repositories.sessions import TailLimits
 
 PROCESSES = 4
 
@@ -41,11 +43,11 @@ class Views:
 
 @pytest.mark.server
 @pytest.mark.parametrize(
-    ("amount", "size", "keep", "full"),
+    ("amount", "size", "tail_limits"),
     [
-        pytest.param(15, 200, 4, 8, id="rolling-all-the-time"),
-        pytest.param(30, 600, 0, 0, id="as-shipped"),
-        pytest.param(12, 40_000, 0, 0, id="rolling-by-bytes"),
+        pytest.param(15, 200, TailLimits(keep=4, full=8), id="rolling-all-the-time"),
+        pytest.param(30, 600, TailLimits(), id="as-shipped"),
+        pytest.param(12, 40_000, TailLimits(), id="rolling-by-bytes"),
     ],
 )
 async def test_many_writers_lose_double_and_reorder_nothing(
@@ -56,12 +58,11 @@ async def test_many_writers_lose_double_and_reorder_nothing(
     database: str,
     amount: int,
     size: int,
-    keep: int,
-    full: int,
+    tail_limits: TailLimits,
 ) -> None:
     await server_store.sessions.create("s")
     processes = [
-        child("writer.py", server_uri, database, number, amount, size, keep, full)
+        child("writer.py", server_uri, database, number, amount, size, json.dumps(asdict(tail_limits)))
         for number in range(PROCESSES)
     ]
     ended = [asyncio.create_task(asyncio.to_thread(process.communicate, "go\n")) for process in processes]

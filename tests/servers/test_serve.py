@@ -172,7 +172,7 @@ def test_it_is_ready_only_while_its_store_answers(serve: Serve, mongod_binary: P
     server = Mongod(tmp_path / "mongod", mongod_binary)
     uri = server.start()
     try:
-        serving = serve("--uri", uri, "--database", "test", MONGOSTORE_TIMEOUT="4")
+        serving = serve("--uri", uri, "--database", "test", MONGOSTORE_TIMEOUT="2")
         with httpx.Client(base_url=serving.url, timeout=PATIENCE) as client:
             assert client.get("/ready").json() == {"status": "ready"}
             assert client.post(PATH, json={"id": "s1"}).status_code == 201
@@ -240,7 +240,7 @@ async def test_no_part_of_an_answer_is_held_back(host: str) -> None:
         accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
-    listening = running._listen(host, 0)
+    listening = running.listen(host, 0)
     async with await asyncio.start_server(accept, sock=listening):
         _, writer = await asyncio.open_connection(*listening.getsockname()[:2])
         assert await accepted

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_type
+from datetime import datetime
+from typing import Any, assert_type
 
 from mongostore import (
     ApiKey,
@@ -30,6 +31,9 @@ from mongostore import (
     Turn,
     User,
 )
+from mongostore.beanie import Session as SessionDocument
+from mongostore.beanie import SessionSummary
+from mongostore.beanie import ThreadMessage as ThreadMessageDocument
 
 
 async def async_use(store: AsyncMongoStore) -> None:
@@ -117,5 +121,17 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
     for binding in store.bindings.iter("r"):
         assert_type(binding, Binding)
+    assert_type(store.bindings.list("r"), Page[Binding])
+    assert_type(store.rooms.update("r", metadata={"k": 1}), Room)
     for piece in store.files.read("key"):
         assert_type(piece, bytes)
+
+
+async def read_through_beanie(store: AsyncMongoStore, moment: datetime) -> None:
+    documents = store.documents
+    assert_type(documents.Session, type[SessionDocument])
+    assert_type(documents.ThreadMessage, type[ThreadMessageDocument])
+    found = documents.Session.find(documents.Session.user_id == "ada", documents.Session.created_at > moment)
+    sessions = await found.sort("-updated_at").to_list()
+    assert_type(sessions[0].messages[0].content, Any)
+    assert_type(await found.project(SessionSummary).to_list(), list[SessionSummary])

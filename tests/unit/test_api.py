@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import pydoc
+import re
 import types
 from collections.abc import AsyncIterator
 from importlib.metadata import version
@@ -14,8 +16,7 @@ from typing import Any
 import pytest
 
 import mongostore
-from mongostore import Message, errors
-from mongostore.models import value
+from mongostore import Message, errors, ids
 from mongostore.repositories import (
     Repository,
     long_running,
@@ -81,7 +82,7 @@ def test_a_minted_id_is_new_once_and_not_for_long(monkeypatch: pytest.MonkeyPatc
     assert type(pickle.loads(pickle.dumps(sent)).id) is str
     assert not sent.id.use()  # type: ignore[attr-defined]
     old = Message(role="user")
-    monkeypatch.setattr(value, "NEW_SECONDS", 0.0)
+    monkeypatch.setattr(ids, "NEW_SECONDS", 0.0)
     assert not old.id.use()  # type: ignore[attr-defined]
 
 
@@ -99,8 +100,14 @@ def verbs(repository: type) -> dict[str, object]:
 
 REPOSITORIES = [
     KeyRepository,
-    *(getattr(package, name) for package in (rooms, sessions, threads) for name in package.__all__),
+    *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
+    sessions.AsyncSessions,
+    sessions.AsyncSessionContext,
+    sessions.AsyncSessionMessages,
+    sessions.AsyncSessionParticipants,
+    sessions.AsyncSessionTurns,
 ]
+PARTS = {"messages", "context", "participants", "turns"}
 
 
 def twin_of(repository: type) -> type:
@@ -114,10 +121,29 @@ def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository
     mirrored, twin = verbs(repository), twin_of(repository)
     assert mirrored
     for name, verb in mirrored.items():
-        assert inspect.signature(getattr(twin, name)) == inspect.signature(verb), name
+        shown, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
+        returned = signature.return_annotation.replace("AsyncIterator[", "Iterator[")
+        assert shown == signature.replace(return_annotation=returned), name
         assert getattr(twin, name).__doc__ == verb.__doc__, name
+    parts = PARTS if repository is sessions.AsyncSessions else set()
     public = {name for name in dir(twin) if not name.startswith("_")}
-    assert public - {"in_namespace", "namespace"} == mirrored.keys() | {"core", "portal"}
+    assert public - {"in_namespace"} - parts == mirrored.keys() | {"core", "portal"}
+
+
+def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_coroutines() -> None:
+    blocking = [mongostore.MongoStore, *map(twin_of, REPOSITORIES)]
+    signatures = [
+        f"{cls.__name__}.{name}{inspect.signature(member)}"
+        for cls in blocking
+        for name, member in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_")
+    ]
+    assert [line for line in signatures if re.search("Async|Awaitable|Coroutine", line)] == []
+    assert "MongoStore.usage(self) -> 'list[CollectionUsage]'" in signatures
+    assert "Sessions.in_namespace(self, namespace: 'str') -> 'Self'" in signatures
+    helped = pydoc.render_doc(twins.SyncFileRepository, renderer=pydoc.plaintext)
+    assert "-> 'Iterator[bytes]'" in helped
+    assert "async read(" not in helped
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)

@@ -11,7 +11,7 @@ import pytest
 from pymongo import MongoClient
 from typer.testing import CliRunner
 
-from mongostore import examining
+from mongostore import diagnostics
 from mongostore.cli import app
 from tests.faults.deployments import SECRET, cluster
 
@@ -20,17 +20,17 @@ CHECKS += ["connections", "indexes", "schema"]
 
 
 def told(uri: str, *more: str, well: bool = True) -> dict[str, tuple[str, str, str]]:
-    """Return what each check says as health, finding and advice."""
+    """Return what each check says as status, finding and advice."""
     done = CliRunner().invoke(app, ["doctor", "--json", "--uri", uri, *more])
     report = json.loads(done.stdout)
     assert (done.exit_code, report["ok"]) == (0 if well else 1, well), report
-    return {one["check"]: (one["health"], one["found"], one["advice"]) for one in report["findings"]}
+    return {one["check"]: (one["status"], one["found"], one["advice"]) for one in report["checks"]}
 
 
 def test_the_embedded_engine_is_well_but_forgets() -> None:
     findings = told("mongomock://")
-    assert findings["topology"][0] == "doubtful"
-    assert findings["indexes"][:2] == ("good", "made when a store opens")
+    assert findings["topology"][0] == "warning"
+    assert findings["indexes"][:2] == ("ok", "made when a store opens")
     done = CliRunner().invoke(app, ["doctor", "--uri", "mongomock://"])
     assert done.exit_code == 0
     assert "Everything is forgotten" in done.stdout
@@ -40,14 +40,14 @@ def test_the_embedded_engine_is_well_but_forgets() -> None:
 def test_what_a_server_lacks_is_said_and_nothing_is_written(server_uri: str, database: str) -> None:
     findings = told(server_uri, "--database", database, well=False)
     assert list(findings) == CHECKS
-    assert findings["indexes"][0] == "bad"
+    assert findings["indexes"][0] == "error"
     assert "mongostore indexes apply" in findings["indexes"][2]
     with MongoClient[dict[str, Any]](server_uri) as client:
         assert client[database].list_collection_names() == []
     CliRunner().invoke(app, ["indexes", "apply", "--uri", server_uri, "--database", database])
     findings = told(server_uri, "--database", database)
-    assert findings["indexes"][0] == findings["write concern"][0] == findings["server's clock"][0] == "good"
-    assert findings["topology"][0] == "doubtful"
+    assert findings["indexes"][0] == findings["write concern"][0] == findings["server's clock"][0] == "ok"
+    assert findings["topology"][0] == "warning"
     assert "three members" in findings["topology"][2]
 
 
@@ -55,52 +55,52 @@ def test_what_a_server_lacks_is_said_and_nothing_is_written(server_uri: str, dat
 def test_an_index_that_differs_is_bad(server_uri: str, database: str) -> None:
     with MongoClient[dict[str, Any]](server_uri) as client:
         client[database].threads.create_index([("kind", 1)], name="threads_of_kind")
-    health, found, advice = told(server_uri, "--database", database, well=False)["indexes"]
-    assert (health, found) == ("bad", "differing: threads_of_kind")
+    status, found, advice = told(server_uri, "--database", database, well=False)["indexes"]
+    assert (status, found) == ("error", "differing: threads_of_kind")
     assert "indexes check" in advice
 
 
 @pytest.mark.server
 def test_a_document_of_a_newer_version_is_bad(server_uri: str, database: str) -> None:
     with MongoClient[dict[str, Any]](server_uri) as client:
-        client[database].rooms.insert_one({"_id": "r", "schema_version": examining.SCHEMA_VERSION + 1})
-    health, found, advice = told(server_uri, "--database", database, well=False)["schema"]
-    assert (health, found) == ("bad", f"newer than {examining.SCHEMA_VERSION} in rooms")
+        client[database].rooms.insert_one({"_id": "r", "schema_version": diagnostics.SCHEMA_VERSION + 1})
+    status, found, advice = told(server_uri, "--database", database, well=False)["schema"]
+    assert (status, found) == ("error", f"newer than {diagnostics.SCHEMA_VERSION} in rooms")
     assert "update" in advice
 
 
 @pytest.mark.server
 @pytest.mark.parametrize(
-    ("option", "check", "health"),
+    ("option", "check", "status"),
     [
-        ("w=1", "write concern", "doubtful"),
-        ("w=majority&journal=false", "write concern", "doubtful"),
-        ("w=0", "write concern", "bad"),
-        ("maxPoolSize=0", "connections", "doubtful"),
-        ("maxPoolSize=10000000", "connections", "bad"),
+        ("w=1", "write concern", "warning"),
+        ("w=majority&journal=false", "write concern", "warning"),
+        ("w=0", "write concern", "error"),
+        ("maxPoolSize=0", "connections", "warning"),
+        ("maxPoolSize=10000000", "connections", "error"),
     ],
 )
-def test_options_of_the_uri_that_weaken_it(admin_uri: str, option: str, check: str, health: str) -> None:
+def test_options_of_the_uri_that_weaken_it(admin_uri: str, option: str, check: str, status: str) -> None:
     done = CliRunner().invoke(app, ["doctor", "--json", "--uri", f"{admin_uri}&{option}"])
-    findings = {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
-    assert findings[check]["health"] == health
+    findings = {finding["check"]: finding for finding in json.loads(done.stdout)["checks"]}
+    assert findings[check]["status"] == status
     assert findings[check]["advice"]
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(("seconds", "health"), [(-2, "doubtful"), (2, "doubtful"), (60, "bad")])
+@pytest.mark.parametrize(("seconds", "status"), [(-2, "warning"), (2, "warning"), (60, "error")])
 def test_a_clock_that_is_wrong(
-    server_uri: str, monkeypatch: pytest.MonkeyPatch, seconds: int, health: str
+    server_uri: str, monkeypatch: pytest.MonkeyPatch, seconds: int, status: str
 ) -> None:
     class Clock(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Clock:
             return super().now(tz) + timedelta(seconds=seconds)
 
-    monkeypatch.setattr(examining, "datetime", Clock)
+    monkeypatch.setattr(diagnostics, "datetime", Clock)
     done = CliRunner().invoke(app, ["doctor", "--json", "--uri", server_uri])
-    [clock] = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "server's clock"]
-    assert clock["health"] == health
+    [clock] = [one for one in json.loads(done.stdout)["checks"] if one["check"] == "server's clock"]
+    assert clock["status"] == status
     assert ("behind" if seconds > 0 else "ahead of") in clock["found"]
 
 
@@ -125,12 +125,12 @@ def test_each_user_s_rights_are_told(mongod_binary: Path, tmp_path: Path) -> Non
             uri = guarded.uri_of(f"{user}:{SECRET}@", "chat")
             rights[user] = told(uri, well=user != "reader")["rights"]
         rights["root"] = told(f"{guarded.admin_uri}&authSource=admin", "--database", "chat")["rights"]
-    assert {user: health for user, (health, _, _) in rights.items()} == {
-        "reader": "bad",
-        "crud": "doubtful",
-        "owner": "good",
-        "wide": "doubtful",
-        "root": "doubtful",
+    assert {user: status for user, (status, _, _) in rights.items()} == {
+        "reader": "error",
+        "crud": "warning",
+        "owner": "ok",
+        "wide": "warning",
+        "root": "warning",
     }
     assert rights["reader"][1] == "lacks insert, remove, update"
     assert rights["crud"][1] == "lacks createCollection, createIndex"

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from mongostore import AsyncMongoStore, IndexConflictError
 from mongostore.documents import keys, notes, people, rooms, threads
-from mongostore.documents.sessions import OverflowFields, SegmentFields, SessionFields, StoredMessage
+from mongostore.documents.sessions import StoredMessage, StoredOverflow, StoredSegment, StoredSession
 from mongostore.indexing import IndexState, load_indexes
 
 
@@ -29,25 +29,25 @@ class GridChunk(BaseModel):
 
 
 FIELDS = {
-    "sessions": SessionFields,
-    "session_segments": SegmentFields,
-    "session_overflows": OverflowFields,
-    "rooms": rooms.RoomFields,
-    "events": rooms.EventFields,
-    "bindings": rooms.BindingFields,
-    "participants": rooms.ParticipantFields,
-    "identities": people.IdentityFields,
-    "verifications": people.VerificationFields,
-    "tasks": notes.TaskFields,
-    "observations": notes.ObservationFields,
-    "read_markers": notes.ReadMarkerFields,
-    "voice_deliveries": notes.VoiceDeliveryFields,
-    "leases": notes.LeaseFields,
-    "users": threads.UserFields,
-    "api_keys": keys.KeyFields,
-    "threads": threads.ThreadFields,
-    "messages": threads.MessageFields,
-    "elements": threads.ElementFields,
+    "sessions": StoredSession,
+    "session_segments": StoredSegment,
+    "session_overflows": StoredOverflow,
+    "rooms": rooms.StoredRoom,
+    "events": rooms.StoredEvent,
+    "bindings": rooms.StoredBinding,
+    "participants": rooms.StoredRoomParticipant,
+    "identities": people.StoredIdentity,
+    "verifications": people.StoredVerification,
+    "tasks": notes.StoredTask,
+    "observations": notes.StoredObservation,
+    "read_markers": notes.StoredReadMarker,
+    "voice_deliveries": notes.StoredVoiceDelivery,
+    "leases": notes.StoredLease,
+    "users": threads.StoredUser,
+    "api_keys": keys.StoredKey,
+    "threads": threads.StoredThread,
+    "messages": threads.StoredThreadMessage,
+    "elements": threads.StoredElement,
     "files.files": GridFile,
     "files.chunks": GridChunk,
 }
@@ -119,5 +119,5 @@ async def test_check_tells_missing_differing_and_foreign_indexes_apart(
         )
         states = {report.name: report.state for report in await store.check_indexes()}
     assert states["newest_sessions_of_namespace"] is IndexState.DIFFERS
-    assert states["somebody_elses"] is IndexState.UNKNOWN
+    assert states["somebody_elses"] is IndexState.FOREIGN
     assert states["newest_sessions_of_user"] is IndexState.MISSING

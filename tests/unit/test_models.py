@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mongostore import models
-from mongostore.errors import InvalidDocumentError
+from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import (
     ApiKey,
     ChangeKind,
@@ -39,11 +39,11 @@ NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 PRIVATE = "what somebody has said"
 # What makes one of each with the least that it needs.
 NEEDED: dict[str, Any] = {
-    **dict.fromkeys(("role", "content_hash", "participant", "identifier", "message_id", "room_id"), "x"),
+    **dict.fromkeys(("role", "content_hash", "participant_id", "identifier", "message_id", "room_id"), "x"),
     **dict.fromkeys(("id", "key", "name", "channel_id", "identity_id", "thread_id", "conversation_id"), "x"),
     **dict.fromkeys(("text", "token"), "x"),
     **dict.fromkeys(("created_at", "updated_at", "active_at", "bound_at"), NOON),
-    **dict.fromkeys(("count", "first_position", "last_position", "embedded", "sealed", "segments"), 1),
+    **dict.fromkeys(("count", "first_position", "last_position", "in_tail", "in_segments", "segments"), 1),
     **{"value": 1, "namespaces": [], "results": [], "kind": "append"},
     "status": "failed",
     "last": {"id": "m", "conversation_id": "c", "role": "user", "text": "", "created_at": NOON},
@@ -79,9 +79,9 @@ def test_every_class_of_values_is_a_value_a_record_or_describes_arguments() -> N
         for name in models.__all__
         if getattr(models, name) not in VALUES
         and getattr(models, name) not in {type(record) for record in RECORDS}
-        and not name.endswith("Members")
+        and not name.endswith(("Members", "Update"))
     }
-    assert others == {"ChangeKind", "IntegrationStatus", "Integrator", "MintedId", "Page"}
+    assert others == {"ChangeKind", "IntegrationStatus", "Integrator", "ListOrder", "MintedId", "Page"}
 
 
 @every_value
@@ -103,6 +103,23 @@ def test_a_validation_error_does_not_carry_what_was_said(model: type[BaseModel])
     with pytest.raises(ValidationError) as refused:
         model.model_validate({name: {"said": PRIVATE} for name in model.model_fields})
     assert PRIVATE not in str(refused.value)
+
+
+@every_value
+def test_a_member_of_another_name_is_refused(model: type[BaseModel]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate({**needed(model), "contnet": PRIVATE})
+    assert [detail["loc"] for detail in refused.value.errors()] == [("contnet",)]
+    assert PRIVATE not in str(refused.value)
+
+
+@every_value
+def test_a_time_without_a_zone_is_refused(model: type[BaseModel]) -> None:
+    for name in model.model_fields:
+        if name.endswith("_at"):
+            with pytest.raises(ValidationError) as refused:
+                model.model_validate({**needed(model), name: datetime(2026, 1, 1)})
+            assert [detail["loc"] for detail in refused.value.errors()] == [(name,)]
 
 
 @every_value
@@ -216,6 +233,50 @@ def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
 )
 def test_what_is_not_given_has_its_default(value: Value, defaults: dict[str, Any]) -> None:
     assert {name: getattr(value, name) for name in defaults} == defaults
+
+
+OPENAI: list[dict[str, Any]] = [
+    {"role": "user", "content": "hi", "name": "ada"},
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "b"}}],
+    },
+    {"role": "tool", "content": "42", "tool_call_id": "c1"},
+    {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f"}}]},
+    {"role": "assistant", "content": None, "refusal": "No.", "tool_calls": None},
+    {"role": "assistant", "content": "", "id": "theirs", "metadata": {"a": 1}, "created_at": "then"},
+]
+
+
+@pytest.mark.parametrize("told", OPENAI, ids=lambda told: "+".join(told))
+def test_a_message_of_openai_keeps_all_that_it_has(told: dict[str, Any]) -> None:
+    message = Message.from_openai(told, id="m1", conversation_id="c", created_at=NOON)
+    assert (message.id, message.conversation_id, message.created_at) == ("m1", "c", NOON)
+    assert (message.role, message.content) == (told["role"], told.get("content"))
+    assert message.to_openai() == told
+    assert Message.model_validate_json(message.model_dump_json()).to_openai() == told
+
+
+def test_a_message_of_openai_without_an_id_has_a_new_one() -> None:
+    one, other = Message.from_openai(OPENAI[0]), Message.from_openai(OPENAI[0])
+    assert one.id != other.id
+    assert (one.conversation_id, one.created_at) == ("default", None)
+
+
+def test_role_and_content_of_a_message_win_over_its_data() -> None:
+    message = Message(role="user", content="hi", data={"role": "tool", "content": "no", "name": "ada"})
+    assert message.to_openai() == {"role": "user", "content": "hi", "name": "ada"}
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [({}, "role"), ({"role": 5}, "role"), ("hi", "message"), (None, "message"), ([], "message")],
+    ids=repr,
+)
+def test_what_is_no_message_of_openai_is_refused_by_its_path(message: Any, path: str) -> None:
+    with pytest.raises(InvalidValueError) as refused:
+        Message.from_openai(message)
+    assert refused.value.path == path
 
 
 @pytest.mark.parametrize("change", ["edit", "delete", None])

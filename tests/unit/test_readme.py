@@ -24,6 +24,7 @@ import pytest
 
 from mongostore.cli import app
 from tests.conftest import absent
+from tests.environments import run_apart
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -77,10 +78,7 @@ def test_the_first_command_sets_everything_up_and_runs_the_demo(tmp_path: Path) 
         if (ROOT / name).is_file():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, tmp_path / name)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MONGOSTORE_")}
-    ran = subprocess.run(
-        ["sh", "-ec", SHELL[0]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    ran = run_apart(tmp_path, "sh", "-ec", SHELL[0])
     assert ran.returncode == 0, ran.stderr
     assert "Seventeen Steps" in ran.stdout
 

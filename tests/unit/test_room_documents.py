@@ -30,7 +30,7 @@ def test_what_only_the_store_moves_is_not_taken_from_a_room() -> None:
     assert not {"_id", "event_count", "latest_index", "delivered_index"} & stored.keys()
 
 
-@pytest.mark.parametrize("name", rooms.ROOM_TIMES)
+@pytest.mark.parametrize("name", [name for name in Room.model_fields if name.endswith("_at")])
 def test_a_time_of_a_room_without_a_zone_is_refused_by_its_name(name: str) -> None:
     room = Room().model_copy(update={name: from_micros(NOW).replace(tzinfo=None)})
     with pytest.raises(InvalidValueError) as refused:
@@ -142,7 +142,7 @@ def test_a_key_of_two_parts_keeps_their_order() -> None:
 
 def test_no_organization_is_stored_as_an_empty_one() -> None:
     assert people.scope_of(None) == ""
-    assert people.to_stored_identity(Identity(id="i"), "t")["organization_id"] == ""
+    assert people.to_stored_identity(Identity(id="i"))["organization_id"] == ""
 
 
 def test_an_address_has_one_key_within_an_organization() -> None:
@@ -154,5 +154,5 @@ def test_an_address_has_one_key_within_an_organization() -> None:
 def test_addresses_that_are_no_lists_by_channel_are_refused(addresses: Any) -> None:
     identity = Identity(id="i").model_copy(update={"addresses": addresses})
     with pytest.raises(InvalidValueError) as refused:
-        people.to_stored_identity(identity, "t")
+        people.to_stored_identity(identity)
     assert refused.value.path == "addresses"

@@ -29,12 +29,16 @@ def session(**members: Any) -> Raw:
 
 def test_a_message_without_times_is_stored_as_of_now() -> None:
     stored = sessions.to_stored(Message(role="user"), NOW)
-    assert (stored["created_at"], stored["updated_at"]) == (NOW, NOW)
+    [read], _ = sessions.to_messages([(0, stored)])
+    assert stored["created_at"] == NOW
+    assert read.created_at == read.updated_at == from_micros(NOW)
 
 
 def test_a_message_with_its_time_of_birth_alone_was_changed_last_then() -> None:
     stored = sessions.to_stored(Message(role="user", created_at=from_micros(5)), NOW)
-    assert (stored["created_at"], stored["updated_at"]) == (5, 5)
+    [read], _ = sessions.to_messages([(0, stored)])
+    assert stored["created_at"] == 5
+    assert read.created_at == read.updated_at == from_micros(5)
 
 
 def test_the_position_of_a_message_is_not_stored() -> None:

@@ -10,7 +10,7 @@ from mongostore.documents import threads
 from mongostore.documents.stored import Raw
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import Element, Feedback
-from mongostore.values import from_micros
+from mongostore.values import check_vote, from_micros
 
 NOW = 1_700_000_000_123_456
 PRIVATE = "what somebody has said"
@@ -117,13 +117,13 @@ def test_a_message_that_no_document_can_hold_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [0, 1, -(2**63), 2**63 - 1])
 def test_a_vote_is_an_integer_of_64_bits(value: int) -> None:
-    assert threads.check_vote("value", value) == value
+    assert check_vote("value", value) == value
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", None, 2**63, -(2**63) - 1])
 def test_what_is_no_integer_of_64_bits_is_no_vote(value: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^value: must be an integer of at most 64 bits$"):
-        threads.check_vote("value", value)
+        check_vote("value", value)
 
 
 @pytest.mark.parametrize(

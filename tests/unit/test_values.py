@@ -18,7 +18,7 @@ from bson.int64 import Int64
 
 from mongostore import values
 from mongostore.errors import InvalidValueError
-from mongostore.models import MintedId
+from mongostore.ids import MintedId
 
 HALF_A_PAIR = "a\ud800b"
 
@@ -261,6 +261,8 @@ def test_seconds_are_an_integer(seconds: object) -> None:
         [],
         {},
         {"a": [1, {"größe": None, "a b": "c"}], "_id": 1},
+        {"a.b": 1, "$a": {"$set": {"": [{".": None}]}}, "": "empty", "$first": 1},
+        {"$ref": "a"},
         nested(100),
     ],
 )
@@ -271,44 +273,53 @@ def test_what_bson_can_hold_is_stored_as_it_is(value: object) -> None:
     assert values.unpack(decode(encode({"v": packed}))["v"]) == value
 
 
+def as_json(value: object) -> dict[str, str]:
+    return {values.JSON_MARK: json.dumps(value)}
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("value", "stored"),
     [
-        2**63,
-        -(2**63) - 1,
-        HALF_A_PAIR,
-        [HALF_A_PAIR, None],
-        [2**63],
-        {"a.b": 1},
-        {"$a": 1},
-        {"a\0": None},
-        {"": "empty"},
-        {"\udfff": 1},
-        {"a": {"b": [{"$c": "plain"}]}},
-        {"$first": 1, "second": 2},
-        {values.JSON_MARK: "1"},
-        OrderedDict(a=1),
-        {"a": Text("b")},
-        nested(101),
-        nested(400),
+        (2**63, as_json(2**63)),
+        (-(2**63) - 1, as_json(-(2**63) - 1)),
+        (HALF_A_PAIR, as_json(HALF_A_PAIR)),
+        ([HALF_A_PAIR, None], [as_json(HALF_A_PAIR), None]),
+        ({"a.b": [2**63, "c"], "$d": {}}, {"a.b": [as_json(2**63), "c"], "$d": {}}),
+        ({"a": {"b\0": [1]}}, {"a": as_json({"b\0": [1]})}),
+        ([{"\udfff": 1}, 2], [as_json({"\udfff": 1}), 2]),
+        ({values.JSON_MARK: "1"}, as_json({values.JSON_MARK: "1"})),
+        ({"a": {values.JSON_MARK: "no json"}}, {"a": as_json({values.JSON_MARK: "no json"})}),
+        ({"a": {"$ref": "b", "$id": 1}}, {"a": as_json({"$ref": "b", "$id": 1})}),
+        ([2**63, {values.JSON_MARK: 1}], [as_json(2**63), as_json({values.JSON_MARK: 1})]),
     ],
+    ids=repr,
 )
-def test_what_bson_cannot_hold_is_stored_as_json_and_comes_back_equal(value: Any) -> None:
+def test_of_what_bson_cannot_hold_the_smallest_part_is_stored_as_json(value: Any, stored: Any) -> None:
     packed = values.pack("data", value)
 
-    assert packed == {values.JSON_MARK: json.dumps(value)}
+    assert packed == stored
     assert values.unpack(decode(encode({"v": packed}))["v"]) == value
 
 
-def test_the_mark_deeper_in_a_value_means_nothing() -> None:
-    value = {"a": {values.JSON_MARK: "no json"}}
+@pytest.mark.parametrize("levels", [101, 400])
+def test_what_is_nested_deeper_than_bson_allows_is_json_from_there(levels: int) -> None:
+    packed = values.pack("data", nested(levels))
 
-    assert values.pack("data", value) is value
-    assert values.unpack(value) == value
+    for _ in range(100):
+        (packed,) = packed
+    assert packed == as_json(nested(levels - 100))
+    assert values.unpack(values.pack("data", nested(levels))) == nested(levels)
 
 
 @pytest.mark.parametrize(
-    ("value", "plain"), [(Text("a"), "a"), (Colour.RED, "red"), (Rank.FIRST, 1), (Ratio(0.5), 0.5)]
+    ("value", "plain"),
+    [
+        (Text("a"), "a"),
+        (Colour.RED, "red"),
+        (Rank.FIRST, 1),
+        (Ratio(0.5), 0.5),
+        (OrderedDict(a=[Text("b")]), {"a": ["b"]}),
+    ],
 )
 def test_an_instance_of_a_subclass_is_stored_as_what_it_says(value: object, plain: object) -> None:
     packed = values.pack("data", value)
@@ -394,7 +405,7 @@ def test_integers_of_64_bits_come_back_plain() -> None:
 
 def test_a_dict_is_packed_as_an_object() -> None:
     assert values.pack_object("data", {"a": 1}) == {"a": 1}
-    assert values.pack_object("data", {"$a": 1}) == {values.JSON_MARK: '{"$a": 1}'}
+    assert values.pack_object("data", {"a\0": 1}) == as_json({"a\0": 1})
 
 
 @pytest.mark.parametrize("pack", [values.pack_object, values.pack_members])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import bson
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from mongostore.engines.mongo import CODEC
@@ -12,11 +13,13 @@ from mongostore.values import pack, pack_members, pack_object, unpack, unpack_me
 from tests.contract.oddities import OBJECTS, VALUES, same
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("examples", [400, pytest.param(1500, marks=pytest.mark.long)])
+def test_thousands_of_values_come_back_equal(examples: int) -> None:
+    settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))(come_back_equal)()
+
+
 @given(content=VALUES, data=OBJECTS, metadata=OBJECTS)
-def test_thousands_of_values_come_back_equal(
-    content: Any, data: dict[str, Any], metadata: dict[str, Any]
-) -> None:
+def come_back_equal(content: Any, data: dict[str, Any], metadata: dict[str, Any]) -> None:
     packed = {
         "content": pack("content", content),
         "data": pack_object("data", data),

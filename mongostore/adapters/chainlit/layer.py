@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from chainlit.data.base import BaseDataLayer
 from chainlit.data.storage_clients.base import BaseStorageClient
@@ -35,7 +35,7 @@ from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
 from mongostore.sharing import StoreUser
 from mongostore.store import AsyncMongoStore
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 _MOST_THREADS = 1000
 

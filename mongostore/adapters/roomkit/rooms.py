@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from roomkit.core.exceptions import RoomNotFoundError
 from roomkit.models.channel import ChannelBinding
@@ -32,7 +32,7 @@ from mongostore.store import AsyncMongoStore
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 PAGE = 1000
 

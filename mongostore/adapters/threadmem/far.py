@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from mongostore.adapters.threadmem.forms import ThreadForms
 from mongostore.adapters.threadmem.messages import RoleMessage
@@ -12,7 +12,7 @@ from mongostore.adapters.threadmem.remote import check_keeps, read_answer, reque
 from mongostore.adapters.threadmem.server.models import V1Role, V1RoleThread, V1RoleThreads
 from mongostore.errors import NotFoundError
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 class FarThread(ThreadForms):

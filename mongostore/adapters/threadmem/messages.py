@@ -103,7 +103,7 @@ class RoleMessage:
         self.id = id
         self.role = role
         self.text = text
-        self.thread_id = thread_id
+        self.thread_id: Any = thread_id
         self.private = private
         self.created = created
         self.metadata = metadata

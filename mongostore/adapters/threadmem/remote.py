@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import requests
 from pydantic import BaseModel, ValidationError
+from requests.auth import AuthBase
 
 from mongostore.adapters.threadmem.env import HUB_API_KEY_ENV
 from mongostore.adapters.threadmem.server.models import PostMessageModel
@@ -32,7 +33,7 @@ _TOKEN = re.compile("[!-~]+")
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Bearer(requests.auth.AuthBase):
+class Bearer(AuthBase):
     """Sends a token, whatever a `.netrc` or the address say of passwords, which would take its place."""
 
     def __init__(self, token: str) -> None:

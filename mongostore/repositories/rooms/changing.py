@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Unpack
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.rooms import ROOM_TIMES, time_of, to_room, to_stored_room
-from mongostore.documents.stored import Raw, check_size, given
+from mongostore.documents.rooms import to_room, to_stored_room
+from mongostore.documents.stored import Raw, check_size, given, write_members
 from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomMembers, RoomState
 from mongostore.repositories import current_call, reads, writes
@@ -21,7 +22,6 @@ from mongostore.values import (
     check_text,
     escape_key,
     pack_members,
-    pack_object,
     unpack,
 )
 
@@ -102,10 +102,7 @@ class RoomChanges(RoomRouting):
         del sets["created_at"]
         guard = open_room(room.id)
         if expected is not None:
-            given("expected", expected, RoomState)
-            guard["status"] = check_id("status", expected.status)
-            guard["paused_at"] = time_of("paused_at", expected.paused_at)
-            guard["last_activity_at"] = time_of("last_activity_at", expected.last_activity_at)
+            guard |= write_members(Room, asdict(given("expected", expected, RoomState)))
         raw = await self._rooms.find_one_and_update(
             guard, {"$set": sets}, SHOWN, return_document=ReturnDocument.AFTER
         )
@@ -232,13 +229,6 @@ def _key(key: object) -> str:
 
 
 def _packed(members: dict[str, Any]) -> Raw:
-    packed: Raw = {}
-    for name, value in members.items():
-        if name == "data":
-            packed[name] = pack_object(name, value)
-            check_size("the room's data", packed)
-        elif name in ROOM_TIMES:
-            packed[name] = time_of(name, value)
-        else:
-            packed[name] = None if value is None and name != "status" else check_id(name, value)
+    packed = write_members(Room, members)
+    check_size("the room's data", {"data": packed.get("data")})
     return packed

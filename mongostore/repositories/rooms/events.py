@@ -10,7 +10,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
-from mongostore.documents.stored import Raw, check_size, given
+from mongostore.documents.stored import Raw, check_size, given, write_members
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventMembers
 from mongostore.repositories import Connection, current_call, long_running, writes
@@ -22,10 +22,8 @@ from mongostore.values import (
     check_id,
     check_members,
     check_position,
-    check_text,
     escape_key,
     from_micros,
-    pack,
     pack_members,
     pack_object,
 )
@@ -257,16 +255,7 @@ def _update(members: dict[str, Any]) -> Raw:
     notes = members.pop("metadata", {})
     packed = pack_members("metadata", notes)
     sets: Raw = {f"metadata.{name}": value for name, value in packed.items() if value is not None}
-    for name, value in members.items():
-        match name:
-            case "content":
-                sets[name] = pack(name, value)
-            case "data":
-                sets[name] = pack_object(name, value)
-            case "visibility":
-                sets[name] = check_text(name, value)
-            case _:
-                sets[name] = check_id(name, value)
+    sets |= write_members(Event, members)
     check_size("the event's update", sets)
     update: Raw = {"$set": sets} if sets else {}
     if gone := {f"metadata.{escape_key(key)}": "" for key, value in notes.items() if value is None}:

@@ -10,7 +10,6 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.people import (
     address_key,
-    scope_of,
     to_identity,
     to_request,
     to_stored_identity,
@@ -22,6 +21,7 @@ from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page, Verification, VerificationRequest
+from mongostore.models.fields import scope_of
 from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
 from mongostore.values import check_id, check_limit, check_text, escape_key, from_token, to_token
 
@@ -42,7 +42,7 @@ class IdentityRepository(Repository):
             DocumentTooLargeError: It takes more than a document can hold.
         """
         call = current_call()
-        stored = to_stored_identity(identity, call.token)
+        stored = {**to_stored_identity(identity), "token": call.token}
 
         async def insert(session: Any) -> None:
             for channel_type, held in identity.addresses.items():

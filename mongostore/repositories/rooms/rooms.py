@@ -128,8 +128,12 @@ class RoomRepository(RoomChanges):
         """
         pipeline: list[Raw] = [{"$match": open_room(room_id)}, {"$project": SHOWN}]
         for collection in ("bindings", "participants"):
+            stored = self._connection.collection(collection).name
             members: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
-            pipeline = [*pipeline, {"$unionWith": {"coll": collection, "pipeline": members}}]
+            pipeline = [
+                *pipeline,
+                {"$unionWith": {"coll": stored, "pipeline": members}},
+            ]
         async with await self._rooms.aggregate(pipeline, batchSize=_ITER_PAGE) as cursor:
             found = await cursor.to_list()
         if not found or "room_id" in found[0]:

@@ -13,7 +13,7 @@ from mongostore.values import check_flag, check_id, check_limit, check_list, che
 
 _NEWEST = {"room_created_at": -1, "room_id": -1}
 _OLDEST = {"room_created_at": 1, "room_id": 1}
-_ROOM = {"$lookup": {"from": "rooms", "localField": "room_id", "foreignField": "_id", "as": "room"}}
+_ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
 _CANDIDATES = 50
 _MORE_CANDIDATES = 2000
@@ -153,10 +153,17 @@ class RoomRouting(Repository):
         """
         shown = {"_id": 0, "room_id": 1, "room_created_at": 1, "meant": _size_of_meant(where)}
         found: list[Raw] = []
+        rooms = {"$lookup": {"from": self._connection.collection("rooms").name, **_ROOM}}
         seen, count = 0, min(_CANDIDATES + offset + limit, _MORE_CANDIDATES)
         while True:
             cut: list[Raw] = [{"$skip": seen}, {"$limit": count}, {"$project": dict.fromkeys(order, 1)}]
-            pipeline: list[Raw] = [{"$match": match}, {"$sort": order}, *cut, _ROOM, {"$project": shown}]
+            pipeline: list[Raw] = [
+                {"$match": match},
+                {"$sort": order},
+                *cut,
+                rooms,
+                {"$project": shown},
+            ]
             async with await self._connection.collection(members).aggregate(
                 pipeline, batchSize=count + 1
             ) as cursor:

@@ -8,10 +8,8 @@ from mongostore.documents.stored import Raw, check_size, size_of
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Repository, current_call, reads, writes
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
+from mongostore.repositories.sessions.tail import contended, pause
 from mongostore.values import pack, unpack
-
-CONTEXT_EMBED_BYTES = 64 * 1024
 
 
 class AsyncSessionContext(Repository):
@@ -31,7 +29,7 @@ class AsyncSessionContext(Repository):
             InvalidValueError: If the id is no plain string.
         """
         key = self._storage.key(session_id)
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._storage.tail.limits.attempts):
             await pause(attempt)
             context = (await self._storage.tail.read_fields(key, "context"))["context"]
             if context is None:
@@ -67,11 +65,11 @@ class AsyncSessionContext(Repository):
         """
         key, packed = self._storage.key(session_id), pack("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
-        if size_of("context", {"value": packed}) <= CONTEXT_EMBED_BYTES:
+        if size_of("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
             if await self._swap_context(key, {"value": packed, "overflow": None}) is None:
                 raise NotFoundError("session", session_id)
             return
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._storage.tail.limits.attempts):
             await pause(attempt)
             origin = (await self._storage.tail.read_fields(key, "origin"))["origin"]
             overflow = await self._storage.overflows.put(

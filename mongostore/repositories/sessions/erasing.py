@@ -11,8 +11,12 @@ from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
 from mongostore.documents.stored import Raw
 from mongostore.models import Session
 from mongostore.repositories import current_call
+from mongostore.repositories.sessions.filters import STATES
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import ATTEMPTS, Place, Tail, contended, pause, unchanged
+from mongostore.repositories.sessions.tail import Place, Tail, contended, pause, unchanged
+
+# What the deletion of a session needs of it.
+_MARKED = ["stale", "generation", "origin", "purged_by"]
 
 
 class Eraser:
@@ -34,7 +38,7 @@ class Eraser:
         """
         call = current_call()
         wanted = set(message_ids)
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             if await self._tail.finish(document):
@@ -68,7 +72,7 @@ class Eraser:
             if erased.matched_count:
                 if sealed:
                     await self._tail.finish_deletions({**document, **sets})
-                await self._overflows.delete(message["overflow"] for message in gone)
+                await self._overflows.delete(message.get("overflow") for message in gone)
                 return len(gone)
         raise contended(key)
 
@@ -82,7 +86,7 @@ class Eraser:
             ConflictError: Others kept changing the session for too long.
         """
         call = current_call()
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             if await self._tail.finish(document):
@@ -114,7 +118,7 @@ class Eraser:
                 },
             )
             if unbound.matched_count:
-                await self._overflows.delete(message["overflow"] for message in here.values())
+                await self._overflows.delete(message.get("overflow") for message in here.values())
                 if sets["unbound"]:
                     await self._tail.finish_unbinding({**document, **sets})
                 return True
@@ -143,7 +147,7 @@ class Eraser:
             "deletions": [],
             "unbound": [],
         }
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             if _done_before(document):
@@ -167,6 +171,24 @@ class Eraser:
                 await self.drop_generations(key, [*document["stale"], old])
                 return to_session(cleared)
         raise contended(key)
+
+    async def delete_session(self, key: str) -> bool:
+        """Delete a session for good, softly deleted or not; return whether it was there."""
+        call = current_call()
+        raw = await self._tail.sessions.find_one_and_update(
+            {"_id": key, "state": STATES[None]},
+            {"$set": {"state": "purging", "purged_by": call.token}},
+            projection=_MARKED,
+        )
+        mine = raw is not None
+        if raw is None:
+            raw = await self._tail.sessions.find_one({"_id": key, "state": "purging"}, _MARKED)
+            mine = raw is not None and raw["purged_by"] == call.token
+        if mine:
+            call.seen["deleted"] = True
+        if raw is not None:
+            await self.finish_delete(raw)
+        return "deleted" in call.seen
 
     async def finish_delete(self, raw: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""

@@ -12,8 +12,6 @@ from mongostore.models import Message, Page
 from mongostore.repositories import Connection, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import (
-    ATTEMPTS,
-    KEEP,
     Placed,
     Tail,
     messages_of,
@@ -30,6 +28,7 @@ class History:
     def __init__(self, connection: Connection, tail: Tail, overflows: Overflows) -> None:
         self._connection = connection
         self._tail = tail
+        self._limits = tail.limits
         self._overflows = overflows
 
     async def page(
@@ -49,7 +48,7 @@ class History:
             ConflictError: If the session kept changing under the reader for too long.
         """
         read = self._last if newest else self._first
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._limits.attempts):
             await pause(attempt)
             # One more than asked for tells whether there is another page.
             found = await read(key, start, before, limit + 1, conversation_id)
@@ -69,7 +68,7 @@ class History:
             NotFoundError: There is no such session, or it is deleted.
             InvalidDocumentError: It cannot be read.
         """
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             placed = [one for one in messages_of(document) if one[1]["id"] == message_id]
@@ -135,10 +134,10 @@ class History:
         while len(found) < wanted and upper > start:
             where = _below(document, upper)
             if start:
-                where["start"]["$gt"] = start - KEEP
+                where["start"]["$gt"] = start - self._limits.keep
             if conversation_id is not None:
                 where["messages.conversation_id"] = conversation_id
-            count = (wanted - len(found)) // KEEP + 1
+            count = (wanted - len(found)) // self._limits.keep + 1
             async with self._tail.segments.find(
                 where, sort=[("start", -1)], limit=count, batch_size=count + 1
             ) as cursor:
@@ -159,7 +158,7 @@ class History:
         found: list[Placed] = []
         end = document["base"] if before is None else min(before, document["base"])
         while len(found) < wanted and start < end:
-            count = (wanted - len(found)) // KEEP + 1
+            count = (wanted - len(found)) // self._limits.keep + 1
             segments = await self._segments(document, start, end, count, conversation_id)
             if segments is None:
                 return None
@@ -174,8 +173,8 @@ class History:
     ) -> list[Raw] | None:
         """Return the first segments that reach behind a position, None where there is a gap."""
         where = _below(document, base)
-        # A segment has at most KEEP messages, so none that starts earlier reaches that far.
-        where["start"]["$gt"] = start - KEEP
+        # A segment has at most `keep` messages, so none that starts earlier reaches that far.
+        where["start"]["$gt"] = start - self._limits.keep
         where["end"] = {"$gt": start}
         if conversation_id is not None:
             where["messages.conversation_id"] = conversation_id

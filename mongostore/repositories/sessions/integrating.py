@@ -15,7 +15,7 @@ from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFound
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import current_call, settled_step, step
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import ATTEMPTS, contended, pause
+from mongostore.repositories.sessions.tail import contended, pause
 from mongostore.repositories.sessions.turns import participant_of
 from mongostore.values import MAX_LIMIT, pack, unescape_key
 
@@ -50,7 +50,7 @@ class Integrations:
 
         outcome: list[Any] | Exception = []
         given: list[Turn] = []
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._storage.tail.limits.attempts):
             await pause(attempt)
             if (until or 0) >= seen["turns"]:
                 return result(IntegrationStatus.NOTHING_NEW)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Unpack
 
 from mongostore.documents.participants import none_kept
-from mongostore.documents.sessions import to_messages, to_stored, to_stored_preview
+from mongostore.documents.sessions import EMPTY, to_messages, to_stored, to_stored_preview
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import (
@@ -284,9 +284,8 @@ class AsyncSessionMessages(Repository):
         key = self._storage.key(session_id)
         stored = to_stored(message, current_call().now)
         _is_first_use(message)
-        replaced = {name: value for name, value in stored.items() if name not in ("id", "created_at")}
-        if message.updated_at is None:
-            replaced["updated_at"] = current_call().now
+        replaced = {**EMPTY, "updated_at": current_call().now, **stored}
+        del replaced["id"], replaced["created_at"]
         return _message(await self._storage.writer.upsert(key, stored, Patch(replaced)))
 
     @writes

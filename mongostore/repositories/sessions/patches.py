@@ -5,15 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mongostore.documents.sessions import to_notes
-from mongostore.documents.stored import Raw, size_of
-from mongostore.values import check_id, check_text, pack, pack_object, preview_text, unpack
-
-_PACKERS = {
-    "conversation_id": check_id,
-    "role": check_text,
-    "content": pack,
-    "data": pack_object,
-}
+from mongostore.documents.stored import Raw, size_of, write_members
+from mongostore.models import Message
+from mongostore.values import preview_text, unpack
 
 
 @dataclass
@@ -40,7 +34,7 @@ class Patch:
         """
         notes = to_notes(message_id, members.get("metadata", {}))
         return cls(
-            {name: _PACKERS[name](name, value) for name, value in members.items() if name != "metadata"},
+            write_members(Message, {name: value for name, value in members.items() if name != "metadata"}),
             {key: value for key, value in notes.items() if value is not None},
             [key for key, value in notes.items() if value is None],
         )

@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.participants import begun_anew, to_bound
-from mongostore.documents.sessions import SHOWN, SessionFields, sized_member, to_session, to_stored_members
+from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
 from mongostore.documents.stored import Raw
 from mongostore.errors import (
     AlreadyExistsError,
@@ -34,7 +34,7 @@ from mongostore.repositories import (
 )
 from mongostore.repositories.paging import Order
 from mongostore.repositories.sessions.contexts import AsyncSessionContext
-from mongostore.repositories.sessions.filters import STATES, behind_filter, list_order, session_filter
+from mongostore.repositories.sessions.filters import behind_filter, list_order, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number
@@ -55,10 +55,6 @@ class AsyncSessions(Repository):
 
     Attributes:
         namespace: The namespace.
-        messages: The messages of these sessions.
-        context: The context of these sessions: one JSON value each.
-        participants: The participants bound to these sessions.
-        turns: The turns of the participants.
     """
 
     def __init__(self, connection: Connection, namespace: str = "default", tail: Tail | None = None) -> None:
@@ -66,10 +62,30 @@ class AsyncSessions(Repository):
         self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
         self._key = self._storage.key
         self.namespace = namespace
-        self.messages = AsyncSessionMessages(self._storage)
-        self.context = AsyncSessionContext(self._storage)
-        self.participants = AsyncSessionParticipants(self._storage)
-        self.turns = AsyncSessionTurns(self._storage)
+        self._messages = AsyncSessionMessages(self._storage)
+        self._context = AsyncSessionContext(self._storage)
+        self._participants = AsyncSessionParticipants(self._storage)
+        self._turns = AsyncSessionTurns(self._storage)
+
+    @property
+    def messages(self) -> AsyncSessionMessages:
+        """The messages of these sessions."""
+        return self._messages
+
+    @property
+    def context(self) -> AsyncSessionContext:
+        """The context of these sessions: one JSON value each."""
+        return self._context
+
+    @property
+    def participants(self) -> AsyncSessionParticipants:
+        """The participants bound to these sessions."""
+        return self._participants
+
+    @property
+    def turns(self) -> AsyncSessionTurns:
+        """The turns of the participants."""
+        return self._turns
 
     @property
     def _sessions(self) -> AsyncCollection[Raw]:
@@ -111,19 +127,20 @@ class AsyncSessions(Repository):
         key = self._key(call.token if session_id is None else session_id)
         members = {"user_id": user_id, "name": name, "description": description, "data": data or {}}
         created = call.now if created_at is None else to_micros("created_at", created_at)
-        fields = SessionFields(
-            id=key,
-            namespace=self.namespace,
-            session_id=key.partition("/")[2],
-            **to_stored_members(members),
-            metadata=sized_member("metadata", pack_members("metadata", metadata or {})),
-            participants=to_bound(participants, created, call.token),
-            created_at=created,
-            updated_at=call.now,
-            generation=uuid4().hex,
-            origin=call.token,
+        raw = to_new_session(
+            {
+                "_id": key,
+                "namespace": self.namespace,
+                "session_id": key.partition("/")[2],
+                **to_stored_members(members),
+                "metadata": sized_member("metadata", pack_members("metadata", metadata or {})),
+                "participants": to_bound(participants, created, call.token),
+                "created_at": created,
+                "updated_at": call.now,
+                "generation": uuid4().hex,
+                "origin": call.token,
+            }
         )
-        raw = {"_id": key, **fields.model_dump(exclude={"id"})}
         while True:
             try:
                 await self._sessions.insert_one(raw)
@@ -357,21 +374,7 @@ class AsyncSessions(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        call, key = current_call(), self._key(session_id)
-        raw = await self._sessions.find_one_and_update(
-            {"_id": key, "state": STATES[None]},
-            {"$set": {"state": "purging", "purged_by": call.token}},
-            projection=_HEAD,
-        )
-        mine = raw is not None
-        if raw is None:
-            raw = await self._sessions.find_one({"_id": key, "state": "purging"}, _HEAD)
-            mine = raw is not None and raw["purged_by"] == call.token
-        if mine:
-            call.seen["deleted"] = True
-        if raw is not None:
-            await self._storage.eraser.finish_delete(raw)
-        return "deleted" in call.seen
+        return await self._storage.eraser.delete_session(self._key(session_id))
 
     @reads
     async def describe_storage(self, session_id: str) -> StorageLayout:
@@ -381,12 +384,7 @@ class AsyncSessions(Repository):
             NotFoundError: If there is no such session, or it is deleted.
             InvalidValueError: If the id is no plain string.
         """
-        document = await self._storage.tail.read(self._key(session_id))
-        below = {"generation": document["generation"], "start": {"$lt": document["base"]}}
-        segments = await self._storage.tail.segments.count_documents(below)
-        return StorageLayout(
-            in_tail=len(document["messages"]), in_segments=document["base"], segments=segments
-        )
+        return await self._storage.tail.describe(self._key(session_id))
 
     async def _page(self, where: Raw, order: Order, limit: int) -> Sequence[Raw]:
         async with self._sessions.find(

@@ -1,7 +1,7 @@
 """How a session's messages lie: a bounded tail in its document, the older ones sealed in segments.
 
 An array that grows without bound is rewritten whole at each append and ends at 16 MiB. So the document
-embeds the newest messages alone. When they are `FULL`, a roll copies the oldest of them into a segment,
+embeds the newest messages alone. When they are `full`, a roll copies the oldest of them into a segment,
 which the majority acknowledges, and then trims them off, guarded by `base`, `edits` and the array's size.
 Between the two steps, and after a crash there, the messages stand in both places, and readers look in
 segments below `base` alone. Nothing here needs a transaction.
@@ -23,14 +23,11 @@ from pymongo.write_concern import WriteConcern
 
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, NotFoundError
+from mongostore.models import StorageLayout
 from mongostore.repositories import Connection, current_call
+from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.overflows import Overflows
 
-KEEP = 64
-FULL = 128
-FULL_BYTES = 256 * 1024
-ATTEMPTS = 60
-_PLACES = 4096
 _SEGMENTS_A_STEP = 16
 
 
@@ -46,9 +43,15 @@ class Place(NamedTuple):
 
 
 class Tail:
-    """The documents that hold the messages of sessions, and the roll from one to the next."""
+    """The documents that hold the messages of sessions, and the roll from one to the next.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: The engine, as repositories use it.
+        limits: When messages leave the document.
+    """
+
+    def __init__(self, connection: Connection, limits: TailLimits | None = None) -> None:
+        self.limits: TailLimits = limits or TailLimits()
         self._connection = connection
         self._overflows = Overflows(connection)
         # Where each tail began when last seen; a wrong guess costs one more read.
@@ -80,7 +83,7 @@ class Tail:
         self._bindings.pop(key, None)
         if bindings:
             self._bindings[key] = bindings
-            if len(self._bindings) > _PLACES:
+            if len(self._bindings) > self.limits.places:
                 self._bindings.popitem(last=False)
 
     @asynccontextmanager
@@ -123,6 +126,20 @@ class Tail:
         if found is None:
             raise NotFoundError("session", session_id_of(key))
         return found
+
+    async def describe(self, key: str) -> StorageLayout:
+        """Return where the messages of an open session lie.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+        """
+        document = await self.read(key)
+        below = {"generation": document["generation"], "start": {"$lt": document["base"]}}
+        return StorageLayout(
+            in_tail=len(document["messages"]),
+            in_segments=document["base"],
+            segments=await self.segments.count_documents(below),
+        )
 
     async def sealed(self, place: Place, message_ids: Sequence[str]) -> list[Placed]:
         """Return those of the messages that are in segments below a base, with their positions."""
@@ -176,7 +193,7 @@ class Tail:
                     for i, message in enumerate(segment["messages"])
                     if message and message.get("binding") in unbound
                 }
-                await self._overflows.delete(message["overflow"] for message in gone.values())
+                await self._overflows.delete(message.get("overflow") for message in gone.values())
                 await self.segments.update_one(
                     {"_id": segment["_id"], "edits": segment["edits"]},
                     {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edits": 1}},
@@ -200,14 +217,15 @@ class Tail:
         """Finish what others left and roll if the tail is full; return whether there was need."""
         if await self.finish(document):
             return True
-        if len(document["messages"]) >= FULL or document["messages_bytes"] >= FULL_BYTES:
+        limits = self.limits
+        if len(document["messages"]) >= limits.full or document["messages_bytes"] >= limits.full_bytes:
             await self._roll(document)
             return True
         return False
 
     async def shrink(self, key: str) -> None:
         """Roll until the tail is no longer full."""
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self.limits.attempts):
             await pause(attempt)
             if not await self.make_room(await self.read(key)):
                 return
@@ -216,7 +234,7 @@ class Tail:
         """Move the oldest messages into a segment, or only count the bytes anew where that suffices."""
         base, messages = document["base"], document["messages"]
         sizes = [size_of("message", message) if message else 0 for message in messages]
-        moving = _how_many(sizes)
+        moving = _how_many(sizes, self.limits)
         if moving:
             moving = await self._seal(document, moving, sum(sizes[:moving])) - base
         trimmed = await self.sessions.update_one(
@@ -268,7 +286,7 @@ class Tail:
     def _remember(self, key: str, place: Place) -> None:
         self._places[key] = place
         self._places.move_to_end(key)
-        if len(self._places) > _PLACES:
+        if len(self._places) > self.limits.places:
             self._places.popitem(last=False)
 
 
@@ -312,7 +330,7 @@ async def pause(attempt: int) -> None:
 
 def contended(key: str) -> ConflictError:
     """Return the error of a change that others overtook at every attempt."""
-    return ConflictError(f"session {session_id_of(key)!r}: others changed it at each of {ATTEMPTS} attempts")
+    return ConflictError(f"session {session_id_of(key)!r}: others changed it at every attempt")
 
 
 def _segment_id(document: Raw) -> str:
@@ -320,11 +338,12 @@ def _segment_id(document: Raw) -> str:
     return f"{document['_id']}/{document['generation']}/{document['base']:012}"
 
 
-def _how_many(sizes: Sequence[int]) -> int:
-    """Return how many of the oldest messages have to leave a full tail: as a rule `KEEP`."""
-    moving = min(len(sizes) - KEEP, KEEP) if len(sizes) >= FULL else 0
+def _how_many(sizes: Sequence[int], limits: TailLimits) -> int:
+    """Return how many of the oldest messages have to leave a full tail: as a rule `keep`."""
+    keep = limits.keep
+    moving = min(len(sizes) - keep, keep) if len(sizes) >= limits.full else 0
     left = sum(sizes[moving:])
-    while left >= FULL_BYTES // 2 and moving < min(len(sizes), KEEP):
+    while left >= limits.full_bytes // 2 and moving < min(len(sizes), keep):
         left -= sizes[moving]
         moving += 1
     return moving

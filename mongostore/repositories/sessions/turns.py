@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from mongostore.documents.sessions import to_messages, to_stored_preview
+from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
 from mongostore.repositories import Connection, current_call, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import ATTEMPTS, Tail, pause, session_id_of
+from mongostore.repositories.sessions.tail import Tail, pause, session_id_of
 from mongostore.repositories.sessions.writing import Writer
 from mongostore.values import MAX_LIMIT, unescape_key
 
@@ -96,7 +96,7 @@ class Turns:
             NotFoundError: There is no such session or participant.
             ConflictError: The session kept changing under the reader for too long.
         """
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
             participant = participant_of(document, name)
@@ -152,7 +152,8 @@ class Turns:
             # It is gone, or a store with many sessions has forgotten it.
             binding = participant_of(await self._tail.read(key), name)["binding"]
         path, amount = f"participants.{name}", len(new)
-        relative = [{**message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]
+        # All have the same members, for those of the first are named.
+        relative = [{**EMPTY, **message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]
         members: Raw = {member: f"$$turn.{member}" for member in relative[0]}
         members["number"] = {"$add": [f"${path}.turns", "$$turn.number"]}
         numbered = {"$map": {"input": {"$literal": relative}, "as": "turn", "in": members}}

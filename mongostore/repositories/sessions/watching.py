@@ -173,7 +173,7 @@ class Watcher:
         return changes
 
     async def _message(self, key: str, stored: Raw | None, position: int) -> Message | None:
-        if stored is not None and stored["overflow"] is None:
+        if stored is not None and stored.get("overflow") is None:
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
         try:

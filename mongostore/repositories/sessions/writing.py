@@ -9,17 +9,13 @@ from itertools import count
 import bson
 from pymongo import ReturnDocument
 
-from mongostore.documents.sessions import to_stored_preview
+from mongostore.documents.sessions import EMPTY, EMPTY_BODY, to_stored_preview
 from mongostore.documents.stored import MAX_VALUE_BYTES, Raw, check_size, size_of
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_call
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.patches import Patch
 from mongostore.repositories.sessions.tail import (
-    ATTEMPTS,
-    FULL,
-    FULL_BYTES,
-    KEEP,
     Place,
     Placed,
     Tail,
@@ -29,7 +25,6 @@ from mongostore.repositories.sessions.tail import (
     pause,
 )
 
-EMBED_BYTES = 1024 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
 BATCH_MESSAGES = 1000
 BATCH_BYTES = 8 * 1024 * 1024
@@ -46,6 +41,7 @@ class Writer:
 
     def __init__(self, tail: Tail, overflows: Overflows) -> None:
         self._tail = tail
+        self._limits = tail.limits
         self._overflows = overflows
 
     async def append(
@@ -67,27 +63,27 @@ class Writer:
             ConflictError: An id is there with other content; nothing was appended.
             DocumentTooLargeError: A message, or all together, are too large; nothing was appended.
         """
-        large = _large(messages)
+        large = _large(messages, self._limits.embed_bytes)
         whole = {message["id"]: message for message in messages}
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._limits.attempts):
             await pause(attempt)
             embedded, generation = await self._embed(key, messages, large)
             try:
                 appended = await self._append(key, whole, embedded, generation, fresh=fresh, push=push)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
-                await self._overflows.delete(message["overflow"] for message in embedded.values())
+                await self._overflows.delete(message.get("overflow") for message in embedded.values())
                 raise
             if appended is not None:
                 there, position = appended
-                await self._overflows.delete(embedded[message_id]["overflow"] for message_id in there)
-                if len(messages) > KEEP:
+                await self._overflows.delete(embedded[message_id].get("overflow") for message_id in there)
+                if len(messages) > self._limits.keep:
                     # They are stored, whatever becomes of the session now.
                     with suppress(NotFoundError):
                         await self._tail.shrink(key)
                 positions = count(position)
                 return [there.get(message["id"]) or (next(positions), message) for message in messages]
-            await self._overflows.delete(message["overflow"] for message in embedded.values())
+            await self._overflows.delete(message.get("overflow") for message in embedded.values())
         raise contended(key)
 
     async def _append(
@@ -108,7 +104,7 @@ class Writer:
         checked: Place | None = None
         rolled = False
         async with AsyncExitStack() as waiting:
-            for attempt in range(ATTEMPTS):
+            for attempt in range(self._limits.attempts):
                 if attempt == 1:
                     await waiting.enter_async_context(self._tail.queue(key))
                 # Who has just made room takes it at once, as those do who come anew.
@@ -120,7 +116,7 @@ class Writer:
                 if fresh or not place.base or checked == place:
                     guard = {"generation": generation or place.generation} if generation or place.base else {}
                     new = [embedded[message_id] for message_id in pending]
-                    guard |= room(key, place.base, pending)
+                    guard |= self._room(key, place.base, pending)
                     position = await (push or self._push)(guard, new, whole[pending[-1]])
                     if position is not None:
                         return there, position
@@ -149,12 +145,14 @@ class Writer:
             DocumentTooLargeError: The message would be too large; it was left as it was.
         """
         check_size(f"message {message_id!r}", patch.members)
-        if patch.size <= EMBED_BYTES and (changed := await self._change_newest(key, message_id, patch)):
+        if patch.size <= self._limits.embed_bytes and (
+            changed := await self._change_newest(key, message_id, patch)
+        ):
             return changed
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
-            if document["messages_bytes"] >= FULL_BYTES and await self._tail.make_room(document):
+            if document["messages_bytes"] >= self._limits.full_bytes and await self._tail.make_room(document):
                 continue
             home = await self._home(document, message_id)
             if home is None:
@@ -171,7 +169,7 @@ class Writer:
             ConflictError: Others kept changing the session for too long.
             DocumentTooLargeError: The message is too large; nothing was changed.
         """
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._limits.attempts):
             await pause(attempt)
             if changed := await self.change(key, message["id"], patch):
                 return changed
@@ -196,9 +194,9 @@ class Writer:
         return embedded, generation
 
     async def _moved_out(self, key: str, generation: str, message: Raw, body: Raw) -> Raw:
-        value = {"content": body["content"], "data": body["data"]}
+        value = {name: body.get(name, empty) for name, empty in EMPTY_BODY.items()}
         overflow = await self._overflows.put(key, generation, f"message {message['id']!r}", value)
-        return {**message, "content": None, "data": {}, "overflow": overflow}
+        return {**message, **EMPTY_BODY, "overflow": overflow}
 
     async def _push(self, guard: Raw, messages: list[Raw], newest: Raw) -> int | None:
         pushed = await self._tail.sessions.find_one_and_update(
@@ -238,7 +236,7 @@ class Writer:
                 "state": "open",
                 "messages": {"$elemMatch": {"id": message_id, "overflow": None}},
                 "last.id": message_id,
-                "messages_bytes": {"$lt": FULL_BYTES},
+                "messages_bytes": {"$lt": self._limits.full_bytes},
             },
             update,
             projection={"end": 1, "messages": {"$slice": -1}},
@@ -254,7 +252,7 @@ class Writer:
         """
         if placed := next((one for one in changed if one[1]["id"] == message_id), None):
             return placed
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._limits.attempts):
             await pause(attempt)
             home = await self._home(await self._tail.read(key), message_id)
             if home is None:
@@ -282,11 +280,11 @@ class Writer:
         preview = patch.preview() if document["last"]["id"] == message_id else {}
         guard: Raw = {
             "_id": home["_id"],
-            "messages": {"$elemMatch": {"id": message_id, "overflow": old["overflow"]}},
+            "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
         body: Raw = {}
         crowded = home is not document and home["bytes"] + patch.size > SEGMENT_BYTES
-        if crowded or old["overflow"] or patch.size > EMBED_BYTES:
+        if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
             # The body is read and written back, so nothing may change in between.
             guard["edits"] = home["edits"]
             moved = await self._moved(document, old, patch, out=crowded)
@@ -298,7 +296,7 @@ class Writer:
             changed = await self._change_in_tail(document, guard, patch, message_id, preview, shown)
         else:
             changed = await self._change_in_segment(document["_id"], guard, patch, message_id, preview, shown)
-        await self._overflows.delete([old["overflow"] if changed else patch.members.get("overflow")])
+        await self._overflows.delete([old.get("overflow") if changed else patch.members.get("overflow")])
         if changed is None:
             return None
         same = [(position, message) for message in changed["messages"] if message]
@@ -310,9 +308,10 @@ class Writer:
         filled = await self._overflows.fill([old])
         if filled is None:
             return None
-        body = {name: patch.members.get(name, filled[0][name]) for name in ("content", "data")}
+        body = {**EMPTY_BODY, **filled[0], **patch.members}
+        body = {name: body[name] for name in EMPTY_BODY}
         place = {"overflow": None, **body}
-        if out or size_of("message", body) > EMBED_BYTES:
+        if out or size_of("message", body) > self._limits.embed_bytes:
             outside = await self._moved_out(document["_id"], document["generation"], old, body)
             place = {name: outside[name] for name in ("content", "data", "overflow")}
         return body, Patch({**patch.members, **place}, patch.notes, patch.dropped)
@@ -324,7 +323,7 @@ class Writer:
         update["$set"] |= preview
         update["$max"] = {"updated_at": current_call().now}
         newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
-        room = {"state": "open", "messages_bytes": {"$lt": FULL_BYTES}}
+        room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
         return await self._tail.sessions.find_one_and_update(
             {**guard, **newest, **room}, update, projection=shown, return_document=ReturnDocument.AFTER
         )
@@ -342,17 +341,16 @@ class Writer:
             await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
         return changed
 
-
-def room(key: str, base: int, message_ids: Sequence[str]) -> Raw:
-    """Return the filter of an open session whose tail begins there and can take messages that it has not."""
-    return {
-        "_id": key,
-        "state": "open",
-        "base": base,
-        "messages.id": {"$nin": list(message_ids)} if len(message_ids) > 1 else {"$ne": message_ids[0]},
-        f"messages.{FULL - 1}": {"$exists": False},
-        "messages_bytes": {"$lt": FULL_BYTES},
-    }
+    def _room(self, key: str, base: int, message_ids: Sequence[str]) -> Raw:
+        """Return the filter of an open session whose tail begins there and can take messages new to it."""
+        return {
+            "_id": key,
+            "state": "open",
+            "base": base,
+            "messages.id": {"$nin": list(message_ids)} if len(message_ids) > 1 else {"$ne": message_ids[0]},
+            f"messages.{self._limits.full - 1}": {"$exists": False},
+            "messages_bytes": {"$lt": self._limits.full_bytes},
+        }
 
 
 def _standing(home: Raw, message_id: str) -> Placed:
@@ -360,7 +358,7 @@ def _standing(home: Raw, message_id: str) -> Placed:
     return next(one for one in messages_of(home) if one[1]["id"] == message_id)
 
 
-def _large(messages: Sequence[Raw]) -> list[Raw]:
+def _large(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
     """Return the messages of a batch that are too large to be embedded, having checked the batch."""
     if len(messages) > BATCH_MESSAGES:
         raise InvalidValueError(
@@ -373,7 +371,7 @@ def _large(messages: Sequence[Raw]) -> list[Raw]:
         size = size_of("message", message)
         if size > MAX_VALUE_BYTES:
             raise DocumentTooLargeError(f"message {message['id']!r}", size, MAX_VALUE_BYTES)
-        if size > EMBED_BYTES:
+        if size > embed_bytes:
             large.append(message)
         else:
             together += size
@@ -384,5 +382,5 @@ def _large(messages: Sequence[Raw]) -> list[Raw]:
 
 def _differs(stored: Raw, new: Raw) -> bool:
     # Equal bytes for what is not equal to itself: NaN.
-    one, other = ({name: message[name] for name in _CONTENT} for message in (stored, new))
+    one, other = ({name: {**EMPTY, **message}[name] for name in _CONTENT} for message in (stored, new))
     return one != other and bson.encode(one) != bson.encode(other)

@@ -142,11 +142,11 @@ class FileRepository(Repository):
 
     @property
     def _files(self) -> Any:
-        return self._connection.engine.database["files.files"]
+        return self._connection.engine.collection("files.files")
 
     @property
     def _chunks(self) -> Any:
-        return self._connection.engine.database["files.chunks"]
+        return self._connection.engine.collection("files.chunks")
 
     async def _newest(self, key: str) -> Raw | None:
         found: Raw | None = await self._files.find_one({"filename": check_id("key", key)}, sort=_NEWEST)

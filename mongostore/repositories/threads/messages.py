@@ -152,7 +152,9 @@ class ThreadMessageRepository(Repository):
         if thread_id is None and kind is None:
             raise InvalidValueError("thread_id", "must be given, or a kind")
         given = {"kind": kind, "content": content, "data": data}
-        among = to_stored_message_members({name: it for name, it in given.items() if it is not None})
+        stored = to_stored_message_members({name: it for name, it in given.items() if it is not None})
+        # By `$eq`, for a key of a value may look like an operator.
+        among: Raw = {path: {"$eq": value} for path, value in stored.items()}
         if thread_id is not None:
             among["thread_id"] = check_id("thread_id", thread_id)
         where = among

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import Raw, check_size, given
-from mongostore.documents.threads import check_vote, to_stored_thread_member, to_thread
+from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page, Thread, ThreadMembers
 from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
@@ -22,6 +22,7 @@ from mongostore.values import (
     check_id,
     check_limit,
     check_members,
+    check_vote,
     pack_members,
     to_micros,
     unpack,
@@ -200,7 +201,8 @@ class ThreadRepository(Repository):
         where: Raw = {
             name: to_stored_thread_member(name, value) for name, value in given.items() if value is not None
         }
-        where |= {f"data.{key}": value for key, value in pack_members("data", data or {}).items()}
+        # By `$eq`, for a key of a value may look like an operator.
+        where |= {f"data.{key}": {"$eq": value} for key, value in pack_members("data", data or {}).items()}
         where["state"] = "open"
         while True:
             raws = await settled_step(self._connection, self._page, where, _ITER_PAGE, [("_id", 1)])

@@ -96,7 +96,7 @@ async def delete_files(connection: Connection, *keys: str) -> bool:
     """Delete the files with these keys, and return whether there were any."""
     if not keys:
         return False
-    files = connection.engine.database["files.files"]
+    files = connection.engine.collection("files.files")
     async with files.find({"filename": {"$in": [*keys]}}, {"_id": 1}) as found:
         ids = [raw["_id"] for raw in await found.to_list()]
     await delete_versions(connection, ids)
@@ -107,5 +107,5 @@ async def delete_versions(connection: Connection, ids: list[Any]) -> None:
     """Delete files by their own ids."""
     if ids:
         # Without its entry nobody would find the content again that a deletion, cut short here, leaves.
-        await connection.engine.database["files.chunks"].delete_many({"files_id": {"$in": ids}})
-        await connection.engine.database["files.files"].delete_many({"_id": {"$in": ids}})
+        await connection.engine.collection("files.chunks").delete_many({"files_id": {"$in": ids}})
+        await connection.engine.collection("files.files").delete_many({"_id": {"$in": ids}})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
@@ -35,13 +35,13 @@ from mongostore.store import AsyncMongoStore
 
 RESOURCE_SESSIONS = "Sessions"
 
-log = logging.getLogger("mongostore.servers")
+log: Final = logging.getLogger("mongostore.servers")
 
-namespace_path_param = Path(
+namespace_path_param: Final[Any] = Path(
     ..., description="The namespace; there is no need to make one.", pattern=ID_PATTERN
 )
-session_path_param = Path(..., description="The session's id.", pattern=ID_PATTERN)
-participant_path_param = Path(..., description="The participant's id.", pattern=ID_PATTERN)
+session_path_param: Final[Any] = Path(..., description="The session's id.", pattern=ID_PATTERN)
+participant_path_param: Final[Any] = Path(..., description="The participant's id.", pattern=ID_PATTERN)
 
 # A session may have megabytes: few are read at first, more as long as those were small, and none once a page
 # has so many bytes.
@@ -74,7 +74,7 @@ async def _check_namespace(
         raise NotFoundError("session", session) if session else NotFoundError("namespace", namespace)
 
 
-sessions_router = APIRouter(
+sessions_router: Final = APIRouter(
     prefix=format_path(RESOURCE_SESSIONS),
     tags=[RESOURCE_SESSIONS],
     dependencies=[Depends(counted), Depends(_check_namespace)],

@@ -123,7 +123,7 @@ class Shelf(BaseStorageClient):
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[bytes | str, str]] = {}
-        self.closed = 0
+        self.closed: int = 0
         self.fails = False
 
     async def upload_file(

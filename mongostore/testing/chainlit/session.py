@@ -17,7 +17,7 @@ from chainlit.session import HTTPSession, WebsocketSession
 from mongostore.testing.chainlit.parts import THREAD
 
 FAR_FROM_UTC = "Pacific/Auckland"
-zones = pytest.mark.parametrize("zone", ["UTC", FAR_FROM_UTC], indirect=True)
+zones: pytest.MarkDecorator = pytest.mark.parametrize("zone", ["UTC", FAR_FROM_UTC], indirect=True)
 
 
 def enter(session: HTTPSession | WebsocketSession) -> None:
@@ -60,7 +60,7 @@ def in_zone(name: str) -> Iterator[None]:
 class InSession:
     """Tests in a session that has begun, far from UTC unless they say another zone."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     @pytest.fixture(autouse=True)
     def zone(self, request: pytest.FixtureRequest) -> Iterator[None]:

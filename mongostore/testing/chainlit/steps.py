@@ -17,8 +17,15 @@ from mongostore.testing.chainlit.parts import ODD, THREAD, at, claim, element, m
 from mongostore.testing.chainlit.session import InSession, zones
 
 CREATED = step("s", input="", seconds=1, parentId="m", tags=["x"])
-RUNNING = {**CREATED, "input": "in", "start": at(2)}
-ENDED = {**RUNNING, "output": "out", "end": at(3), "metadata": {"a": 1}, "isError": True, "showInput": "json"}
+RUNNING: dict[str, Any] = {**CREATED, "input": "in", "start": at(2)}
+ENDED: dict[str, Any] = {
+    **RUNNING,
+    "output": "out",
+    "end": at(3),
+    "metadata": {"a": 1},
+    "isError": True,
+    "showInput": "json",
+}
 
 
 def is_placeable(found: dict[str, Any]) -> bool:

@@ -139,7 +139,7 @@ JSON = st.recursive(
 )
 SECONDS = st.sampled_from([0, 1, 2, 2**31])
 TIMES = {"created_at": SECONDS, "updated_at": SECONDS}
-OPERATIONS = st.one_of(
+OPERATIONS: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.tuples(
         st.just("create_session"),
         st.fixed_dictionaries(

@@ -39,7 +39,7 @@ class ParallelSuite:
         context = {"reasoning": ["x" * 70_000]}
 
         def write(thread: int) -> None:
-            for step in range(40):
+            for step in range(15):
                 say(db, f"{thread} {step}", content="x" * 3000)
                 db.create_session("s")
                 db.add_or_update_context_msg("s", context)

@@ -20,7 +20,7 @@ class RoomLockSuite:
         others: Another one of the same locks, as another process has it. Where there can be none, `locks`.
     """
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     @pytest.mark.parametrize("kind", [TimeoutError, asyncio.CancelledError, ValueError])
     async def test_what_a_section_raises_comes_through(self, locks: Any, kind: type[BaseException]) -> None:

@@ -56,7 +56,7 @@ def request(**members: Any) -> VerificationRequest:
 class InRoom:
     """Tests in a store that has one room, `r`."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     @pytest_asyncio.fixture(autouse=True)
     async def _room(self, rooms: Any) -> None:

@@ -15,6 +15,7 @@ from roomkit.models.event import (
     CompositeContent,
     DeleteContent,
     EditContent,
+    EventContent,
     EventSource,
     LocationContent,
     MediaContent,
@@ -34,7 +35,7 @@ from roomkit.models.verification import Verification
 
 from mongostore.testing.roomkit.parts import NOON, ODD, InRoom, delivery, event, request
 
-CONTENTS = [
+CONTENTS: list[EventContent] = [
     TextContent(body="", language="en"),
     RichContent(body="<b>b</b>", format="html", buttons=[{"a.b": "$c"}], quick_replies=["yes"]),
     MediaContent(url="https://example.com/a.png", mime_type="image/png", size_bytes=2**40),

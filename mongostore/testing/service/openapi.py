@@ -78,7 +78,7 @@ class OpenAPISuite:
         document: The document; `client` is asked for it unless this is overridden.
     """
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     @pytest_asyncio.fixture
     async def document(self, client: httpx.AsyncClient) -> Any:

@@ -14,7 +14,7 @@ from mongostore.testing.service.parts import ROOT, S1, TURNS, make, problem, say
 class ParticipantSuite:
     """Participants are bound and unbound, and what they say is integrated once."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     async def test_truncate_clears_four_fields_and_keeps_the_rest(self, client: httpx.AsyncClient) -> None:
         made = await make(client, name="n", description="d", data={"k": 1}, participants=["p", "q"])

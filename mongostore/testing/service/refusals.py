@@ -17,7 +17,7 @@ NO_IDS = ["", "a/b", "-a", ".", "é", "a b", "a" * 129, "a\n", "$where", "%00"]
 class RefusalSuite:
     """What does not fit is refused, as a problem of RFC 9457."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     async def test_a_wrong_method_is_told_all_that_are_right(self, client: httpx.AsyncClient) -> None:
         for method, path, right in (("PUT", ROOT, {"GET", "POST"}), ("POST", S1, {"DELETE", "GET", "PATCH"})):

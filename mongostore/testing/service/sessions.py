@@ -15,7 +15,7 @@ from mongostore.testing.service.parts import ROOT, S1, TURNS, make, problem, say
 class SessionSuite:
     """Sessions are made, found, changed, deleted, undeleted and listed."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     async def test_a_session_is_created_and_found_where_it_is_said_to_be(
         self, client: httpx.AsyncClient

@@ -7,7 +7,7 @@ import sys
 from mongostore.adapters.director import MongoDB
 
 uri, database, name = sys.argv[1:]
-for step in range(40):
+for step in range(20):
     # One adapter a request, as in Director.
     db = MongoDB(uri, database)
     db.create_session("s", collection_id=name)

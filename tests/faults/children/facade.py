@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 
-from mongostore import AsyncMongoStore, Message, MongoStore, NotOpenError
+from mongostore import Message, MongoStore, NotOpenError
 
 
 def wait(pid: int) -> int:
@@ -169,16 +169,16 @@ def iterating_over_fork(uri: str, database: str) -> None:
 
 def away_at_fork(uri: str, database: str) -> None:
     """Be refused in a child while the server is away, and served once it is back."""
-    store = MongoStore(uri, database)
+    os.environ["MONGOSTORE_URI"] = uri
+    store = MongoStore(database=database)
     store.open()
     store.sessions.create("s")
     if not (pid := os.fork()):
-        nowhere = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"
-        make, store._make = store._make, lambda: AsyncMongoStore(nowhere, database)
+        os.environ["MONGOSTORE_URI"] = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"
         try:
             append(store, "while away")
         except ConnectionError:
-            store._make = make
+            os.environ["MONGOSTORE_URI"] = uri
             append(store, "when back")
             os._exit(0)
         os._exit(1)

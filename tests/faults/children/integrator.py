@@ -1,6 +1,6 @@
 """Appends chat turns and integrates them, beside others; says of every append that it was answered.
 
-Arguments: URI, database, number of the process, turns a participant, KEEP and FULL.
+Arguments: URI, database, number of the process, turns a participant, limits of tails.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import Sequence
 
-from common import roll_at
+from common import limits_of
 
 from mongostore import AsyncMongoStore, NotFoundError, Turn
 
@@ -58,9 +58,8 @@ async def integrate(store: AsyncMongoStore, done: asyncio.Event) -> None:
 async def main() -> None:
     """Append for two participants and integrate twice at a time."""
     uri, database = sys.argv[1:3]
-    process, amount, keep, full = map(int, sys.argv[3:])
-    roll_at(keep, full)
-    async with AsyncMongoStore(uri, database) as store:
+    process, amount = map(int, sys.argv[3:5])
+    async with AsyncMongoStore(uri, database, tail_limits=limits_of(sys.argv[5])) as store:
         done = asyncio.Event()
         sys.stdin.readline()
         integrating = [asyncio.create_task(integrate(store, done)) for _ in range(2)]

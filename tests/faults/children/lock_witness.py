@@ -10,6 +10,7 @@ Arguments: URI, database, the witness's file.
 import asyncio
 import fcntl
 import json
+import logging
 import os
 import random
 import sys
@@ -18,6 +19,9 @@ from typing import Any
 
 from mongostore import AsyncMongoStore, ConflictError
 from mongostore.adapters.roomkit import MongoRoomLockManager
+
+# Retries are expected here; errors alone belong on stderr.
+logging.getLogger("mongostore").addHandler(logging.NullHandler())
 
 LEASE = 1.0
 # Longer than an outage lasts.

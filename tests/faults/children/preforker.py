@@ -1,4 +1,4 @@
-"""Forks while it is busy: a hundred workers as a server makes them, and a pool as a queue of tasks has one.
+"""Forks while it is busy: workers as a server makes them, and a pool as a queue of tasks has one.
 
 Arguments: URI, database, number of workers.
 """

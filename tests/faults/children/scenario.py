@@ -4,7 +4,7 @@ The first time it is killed before its first write, then before its second one, 
 first one was answered, and so on until it comes to its end. Sessions are named by the number of the fatal
 write. Says for each of them which steps were begun; all but the last one of them were acknowledged.
 
-Arguments: URI, database.
+Arguments: URI, database, limits of tails: values of half BIG are too large to be embedded.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Sequence
 
 import pymongo.monitoring
-from common import roll_at
+from common import limits_of
 
 from mongostore import AsyncMongoStore, Message, Turn
-from mongostore.repositories.sessions import contexts, tail, writing
+from mongostore.repositories.sessions import TailLimits
 
 WRITES = {"insert", "update", "delete", "findAndModify"}
 BIG = 3000
@@ -145,11 +145,11 @@ async def do(store: AsyncMongoStore, session_id: str, verb: str, *rest: object) 
             assert await sessions.delete(session_id)
 
 
-async def play(uri: str, database: str, fatal: int, log: int) -> None:
+async def play(uri: str, database: str, limits: TailLimits, fatal: int, log: int) -> None:
     """Run the scenario until the fatal write."""
     killer = Killer()
     pymongo.monitoring.register(killer)
-    async with AsyncMongoStore(uri, database) as store:
+    async with AsyncMongoStore(uri, database, tail_limits=limits) as store:
         killer.countdown = fatal
         for step in STEPS:
             os.write(log, b".")
@@ -158,16 +158,15 @@ async def play(uri: str, database: str, fatal: int, log: int) -> None:
 
 def main() -> None:
     """Run it to the end, one more write each time."""
-    uri, database = sys.argv[1:]
-    roll_at(4, 8)
-    writing.EMBED_BYTES = contexts.CONTEXT_EMBED_BYTES = BIG // 2
-    tail.FULL_BYTES = writing.FULL_BYTES = 16 * 1024
+    uri, database = sys.argv[1:3]
+    limits = limits_of(sys.argv[3])
+    assert limits.embed_bytes == limits.context_embed_bytes == BIG // 2
     status = fatal = 0
     while fatal == 0 or os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
         fatal += 1
         with tempfile.TemporaryFile() as log:
             if not (pid := os.fork()):
-                asyncio.run(play(uri, database, fatal, log.fileno()))
+                asyncio.run(play(uri, database, limits, fatal, log.fileno()))
                 os._exit(0)
             status = os.waitpid(pid, 0)[1]
             begun = os.fstat(log.fileno()).st_size

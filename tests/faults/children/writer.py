@@ -1,6 +1,6 @@
 """Four of sixteen writers into one session; says at its end what every message must be.
 
-Arguments: URI, database, number of the process, messages a writer, their greatest size, KEEP and FULL.
+Arguments: URI, database, number of the process, messages a writer, their greatest size, limits of tails.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import json
 import random
 import sys
 
-from common import roll_at
+from common import limits_of
 
 from mongostore import AsyncMongoStore, Message
 
@@ -61,9 +61,8 @@ async def write(store: AsyncMongoStore, writer: int, amount: int, size: int) -> 
 async def main() -> None:
     """Run four writers on one store."""
     uri, database = sys.argv[1:3]
-    process, amount, size, keep, full = map(int, sys.argv[3:])
-    roll_at(keep, full)
-    async with AsyncMongoStore(uri, database) as store:
+    process, amount, size = map(int, sys.argv[3:6])
+    async with AsyncMongoStore(uri, database, tail_limits=limits_of(sys.argv[6])) as store:
         sys.stdin.readline()
         writers = await asyncio.gather(*(write(store, 4 * process + i, amount, size) for i in range(4)))
     json.dump([*writers], sys.stdout)

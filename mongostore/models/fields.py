@@ -1,0 +1,161 @@
+"""The types of which entities are made: what callers may give, how it is stored, and how it is read back.
+
+A model that is validated strictly reads the stored form, as `mongostore.documents.stored` does; otherwise it
+takes what callers give. Strictness is the one thing that pydantic hands on to all that is nested in a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from mongostore.errors import InvalidValueError
+from mongostore.values import (
+    check_flag,
+    check_id,
+    check_list,
+    check_text,
+    check_vote,
+    escape_key,
+    from_micros,
+    pack,
+    pack_members,
+    pack_object,
+    to_micros,
+    unescape_key,
+    unpack,
+    unpack_members,
+)
+
+
+# By identity: a type behind `| None` must have a hash.
+@dataclass(frozen=True, eq=False)
+class Codec:
+    """How values of a type are stored.
+
+    Attributes:
+        write: Returns the stored form of a value, and refuses others by the path of the value.
+        read: Makes the schema that reads the stored form of the type's own one; None where they are one.
+    """
+
+    write: Callable[[str, Any], Any]
+    read: Callable[[CoreSchema], CoreSchema] | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return a schema that reads the stored form where it is validated strictly."""
+        given = handler(source)
+        if self.read is None:
+            return given
+        return core_schema.lax_or_strict_schema(given, self.read(given))
+
+
+class _Aware:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.datetime_schema(tz_constraint="aware")
+
+
+class StoreOwned:
+    """Marks a member that the store alone moves: it is read, but what a caller gives is not stored."""
+
+
+def _decoded(decode: Callable[[Any], Any]) -> Callable[[CoreSchema], CoreSchema]:
+    return lambda given: core_schema.no_info_before_validator_function(decode, given)
+
+
+def _read_time(given: CoreSchema) -> CoreSchema:
+    return core_schema.union_schema(
+        # A datetime too, so that others may validate strictly as well.
+        [core_schema.no_info_after_validator_function(_to_time, core_schema.int_schema()), given],
+        mode="left_to_right",
+        # One error, not one for each of the two.
+        custom_error_type="stored_time",
+        custom_error_message="Input should be microseconds since 1970",
+        serialization=core_schema.simple_ser_schema("datetime"),
+    )
+
+
+def _to_time(stored: int) -> datetime:
+    try:
+        return from_micros(stored)
+    except OverflowError:
+        raise ValueError("is no time between the years 1 and 9999") from None
+
+
+def _read_json(given: CoreSchema) -> CoreSchema:
+    # Most contents are texts, which need no call.
+    return core_schema.union_schema(
+        [core_schema.str_schema(), core_schema.no_info_plain_validator_function(unpack)],
+        mode="left_to_right",
+        custom_error_type="stored_json",
+        custom_error_message="Input should be a stored JSON value",
+        serialization=core_schema.simple_ser_schema("any"),
+    )
+
+
+def _write_texts(path: str, value: Any) -> list[str]:
+    check_list(path, value)
+    return [check_text(f"{path}[{number}]", text) for number, text in enumerate(value)]
+
+
+def _write_ids(path: str, value: Any) -> list[str]:
+    check_list(path, value)
+    return [check_id(path, id) for id in value]
+
+
+def _write_lists(path: str, value: Any) -> dict[str, list[str]]:
+    if not isinstance(value, dict):
+        raise InvalidValueError(path, f"must be a dict, not {type(value).__name__}")
+    return {escape_key(check_text(path, key)): _write_ids(path, ids) for key, ids in value.items()}
+
+
+def _read_lists(stored: Any) -> Any:
+    return {unescape_key(key): ids for key, ids in stored.items()} if isinstance(stored, dict) else stored
+
+
+def _read_map(stored: Any) -> Any:
+    return unpack_members(stored) if isinstance(stored, dict) else stored
+
+
+def _write_name(path: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        raise InvalidValueError(path, f"must be a string, not {type(value).__name__}")
+    return pack(path, value)
+
+
+def scope_of(organization_id: str | None) -> str:
+    """Return the stored form of an organization, which is empty for none.
+
+    Raises:
+        InvalidValueError: It is no plain string.
+    """
+    return "" if organization_id is None else check_id("organization_id", organization_id)
+
+
+def _write_scope(path: str, value: Any) -> str:
+    return scope_of(value)
+
+
+Time = Annotated[datetime, _Aware(), Codec(to_micros, _read_time)]
+Id = Annotated[str, Codec(check_id)]
+Text = Annotated[str, Codec(check_text)]
+Vote = Annotated[int, Codec(check_vote)]
+Flag = Annotated[bool, Codec(check_flag)]
+Ids = Annotated[list[str], Codec(_write_ids)]
+Texts = Annotated[list[str], Codec(_write_texts)]
+# A text that may hold half a surrogate pair.
+AnyText = Annotated[str, Codec(_write_name, _decoded(unpack))]
+# What belongs to an organization or to none, and is looked up by which.
+Scope = Annotated[
+    str | None, Codec(lambda path, value: scope_of(value), _decoded(lambda stored: stored or None))
+]
+JsonValue = Annotated[Any, Codec(pack, _read_json)]
+# A dict that is replaced whole.
+JsonObject = Annotated[dict[str, Any], Codec(pack_object, _decoded(unpack))]
+# A dict that is merged key by key, so that each key must fit into an update path.
+MergedMap = Annotated[dict[str, Any], Codec(pack_members, _decoded(_read_map))]
+Addresses = Annotated[dict[str, list[str]], Codec(_write_lists, _decoded(_read_lists))]

@@ -1,0 +1,61 @@
+"""What all blocking twins of repositories have in common: the way to their async core."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from mongostore.portal import Mirrored, Portal
+from mongostore.store import AsyncMongoStore
+
+C = TypeVar("C")
+M = TypeVar("M", bound="Mirror[Any]")
+P = ParamSpec("P")
+
+
+class Mirror(Generic[C]):
+    """A repository's blocking twin, which finds its core anew when the store has begun anew."""
+
+    def __init__(self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], C]) -> None:
+        self._store = store
+        self._find = find
+        self._found: tuple[AsyncMongoStore, C] | None = None
+
+    @property
+    def core(self) -> C:
+        """The async repository."""
+        if self._found is None or self._found[0] is not self._store.core:
+            self._found = self._store.core, self._find(self._store.core)
+        return self._found[1]
+
+    @property
+    def portal(self) -> Portal:
+        """The portal to the repository's event loop."""
+        return self._store.portal
+
+
+def mirror_part(part: Any, twin: type[M]) -> Any:
+    """Return the blocking twin of a property that is a repository of its own."""
+
+    def find(self: Mirror[Any]) -> M:
+        return twin(self._store, lambda _: part.fget(self.core))
+
+    found = functools.cached_property(find)
+    found.__doc__ = part.__doc__
+    return found
+
+
+def mirror_scope(method: Callable[Concatenate[C, P], C]) -> Callable[Concatenate[M, P], M]:
+    """Return the blocking twin of a method that returns its repository for a part of what is stored."""
+
+    @functools.wraps(method)
+    def call(self: M, /, *args: P.args, **kwargs: P.kwargs) -> M:
+        # Now, for a core that is found later raises later.
+        method(self.core, *args, **kwargs)
+        find = self._find
+        return type(self)(self._store, lambda core: method(find(core), *args, **kwargs))
+
+    vars(call)["__signature__"] = inspect.signature(method).replace(return_annotation="Self")
+    return call

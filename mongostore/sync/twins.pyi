@@ -1,0 +1,2073 @@
+"""The blocking twins, written by `python -m tests.stubs` for type checkers: not to be edited."""
+
+import builtins
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from datetime import datetime
+from typing import Any, Unpack
+
+from mongostore.diagnostics import CheckResult
+from mongostore.engines import CollectionUsage, Deployment
+from mongostore.errors import InvalidDocumentError
+from mongostore.indexing import IndexReport
+from mongostore.models import (
+    ApiKey,
+    Binding,
+    Conversation,
+    Element,
+    Event,
+    EventFilter,
+    EventMembers,
+    Feedback,
+    File,
+    Identity,
+    Integration,
+    Integrator,
+    Lease,
+    ListOrder,
+    Message,
+    MessageChange,
+    MessageUpdate,
+    Observation,
+    Page,
+    Participant,
+    Room,
+    RoomContext,
+    RoomFilter,
+    RoomMembers,
+    RoomState,
+    Session,
+    SessionParticipant,
+    SessionUpdate,
+    StorageLayout,
+    Task,
+    Thread,
+    ThreadMembers,
+    ThreadMessage,
+    ThreadMessageMembers,
+    ThreadSummary,
+    Turn,
+    User,
+    Verification,
+    VerificationRequest,
+    VoiceDelivery,
+)
+from mongostore.repositories.keys import KeyRepository
+from mongostore.repositories.rooms import (
+    BindingRepository,
+    EventRepository,
+    IdentityRepository,
+    LeaseRepository,
+    ObservationRepository,
+    ParticipantRepository,
+    ReadMarkerRepository,
+    RoomRepository,
+    TaskRepository,
+    VerificationRepository,
+    VoiceDeliveryRepository,
+)
+from mongostore.repositories.sessions import (
+    AsyncSessionContext,
+    AsyncSessionMessages,
+    AsyncSessionParticipants,
+    AsyncSessions,
+    AsyncSessionTurns,
+)
+from mongostore.repositories.threads import (
+    ElementRepository,
+    FileRepository,
+    ThreadMessageRepository,
+    ThreadRepository,
+    UserRepository,
+)
+from mongostore.sync.mirror import Mirror
+
+class StoreVerbs:
+    """The verbs of `MongoStore` that its core alone carries out."""
+
+    def check_indexes(self) -> list[IndexReport]:
+        """Return every index of the store's collections, defined or found, with how the two compare.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def apply_indexes(self) -> list[IndexReport]:
+        """Create the indexes that are missing, also beside some that differ; those stay as they are.
+
+        Returns:
+            What `check_indexes` finds after that.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def describe(self) -> Deployment:
+        """Return what the deployment is, how fast it answers and how many connections it has.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def diagnose(self) -> list[CheckResult]:
+        """Return what each check of the deployment finds: its topology, rights, clock, indexes and more.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def usage(self) -> list[CollectionUsage]:
+        """Return how much each of the store's collections holds.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+class SessionMessages(Mirror[AsyncSessionMessages]):
+    """Blocking twin of `AsyncSessionMessages`."""
+
+    def append(self, session_id: str, message: Message) -> Message:
+        """Append a message, exactly once however often the call is repeated.
+
+        A message whose id is there with the same content is left as it is.
+
+        Returns:
+            The message as it is stored, with its times and its position.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the id is there with other content.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
+        """
+
+    def append_many(self, session_id: str, messages: Sequence[Message]) -> builtins.list[Message]:
+        """Append messages in order, so that readers see all or none of them.
+
+        Args:
+            session_id: The session.
+            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+
+        Returns:
+            The messages as they are stored, with their times and positions.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If an id is there with other content; nothing was appended.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a message, or all of them together, take too much.
+        """
+
+    def get(self, session_id: str, message_id: str) -> Message:
+        """Return a message.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def find(self, session_id: str, message_id: str) -> Message | None:
+        """Return a message; None if the session or the message is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def exists(self, session_id: str, message_id: str) -> bool:
+        """Return whether there is such a message.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def count(self, session_id: str) -> int:
+        """Return the number of messages.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def list(
+        self,
+        session_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        conversation_id: str | None = None,
+    ) -> Page[Message]:
+        """Return a page of messages, the first or the last ones, in reading order.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page ends with the newest messages.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            before: The position before which the messages are.
+            after: The position behind which the messages are.
+            conversation_id: The conversation of the messages, if not of all.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        session_id: str,
+        *,
+        conversation_id: str | None = None,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Message]:
+        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
+
+        Args:
+            session_id: The session.
+            conversation_id: The conversation of the messages, if not of all.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If all messages were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
+        """
+
+    def list_conversations(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Conversation]:
+        """Return a page of a session's conversations, in the order in which they began.
+
+        It reads all messages of the session.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the conversation that began last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If a message cannot be read.
+        """
+
+    def update(self, session_id: str, message_id: str, **members: Unpack[MessageUpdate]) -> Message:
+        """Change the given members of a message, and return it as it now is.
+
+        Args:
+            session_id: The session.
+            message_id: The message, in whichever conversation.
+            **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
+                key by key, None removing a key.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the message would take more than 16 MiB; it is left as it was.
+            InvalidDocumentError: If the message cannot be read, after it was changed.
+        """
+
+    def upsert(self, session_id: str, message: Message) -> Message:
+        """Put a message in the place of the one with its id, or append it, and return it as it is stored.
+
+        A message that is replaced keeps its position and its `created_at`; everything else is that
+        of the new one.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
+        """
+
+    def delete(self, session_id: str, message_id: str) -> bool:
+        """Delete a message and return whether it was there; the others keep their positions.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
+        """Delete messages in one step and return how many were there; the others keep their positions.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def truncate(self, session_id: str) -> Session:
+        """Remove all messages in one step, turns among them, and return the session as it now is.
+
+        Positions begin anew; the numbers of turns go on.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read, after its messages were removed.
+        """
+
+    def watch(self, session_id: str, *, after: str | None = None) -> Iterator[MessageChange]:
+        """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
+
+        Args:
+            session_id: The session.
+            after: The `token` of the last change seen; no change since then is left out.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            UnsupportedError: If the deployment has no change streams.
+            InvalidValueError: If the token is not one that a change gave.
+            ConflictError: If the token is older than the server's history.
+        """
+
+class SessionContext(Mirror[AsyncSessionContext]):
+    """Blocking twin of `AsyncSessionContext`."""
+
+    def get(self, session_id: str) -> Any:
+        """Return the context of a session.
+
+        Raises:
+            NotFoundError: If there is no such session, or no context.
+            ConflictError: If other callers kept replacing the context for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def find(self, session_id: str) -> Any | None:
+        """Return the context of a session; None if there is no session or no context.
+
+        Raises:
+            ConflictError: If other callers kept replacing the context for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def set(self, session_id: str, value: Any) -> None:
+        """Store the context of a session, any JSON value of up to 16 MiB; it replaces the one before.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If it is no JSON value; names its path.
+            DocumentTooLargeError: If it is larger; the context before stays.
+        """
+
+    def delete(self, session_id: str) -> bool:
+        """Delete the context of a session and return whether there was one.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+class SessionParticipants(Mirror[AsyncSessionParticipants]):
+    """Blocking twin of `AsyncSessionParticipants`."""
+
+    def create(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Bind a participant to a session, and return it.
+
+        Raises:
+            AlreadyExistsError: If it is bound already; it keeps what it has there.
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an id is no plain string.
+            DocumentTooLargeError: If the session takes all that a document can hold.
+        """
+
+    def ensure(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Return a participant of a session, which is bound if it was not; what it has there stays.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant is bound and cannot be read.
+            DocumentTooLargeError: If the session takes all that a document can hold.
+        """
+
+    def get(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Return a participant.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant cannot be read.
+        """
+
+    def find(self, session_id: str, participant_id: str) -> SessionParticipant | None:
+        """Return a participant; None if the session or the participant is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant cannot be read.
+        """
+
+    def list(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionParticipant]:
+        """Return a page of participants, in the order in which they were bound.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the participant that was bound last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If the participants cannot be read.
+        """
+
+    def delete(self, session_id: str, participant_id: str) -> bool:
+        """Unbind a participant with its turns and insights, in one step; return whether it was bound.
+
+        If it is bound again, its numbers begin anew.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+
+class SessionTurns(Mirror[AsyncSessionTurns]):
+    """Blocking twin of `AsyncSessionTurns`."""
+
+    def append(self, session_id: str, participant_id: str, turn: Turn) -> Turn:
+        """Append a turn, and return it with its number.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the turn takes too much.
+        """
+
+    def append_many(self, session_id: str, participant_id: str, turns: Sequence[Turn]) -> builtins.list[Turn]:
+        """Append turns in order, all or none of them, and return them with their numbers.
+
+        They are messages of the session, in the conversation that has the participant's id, and beside
+        their positions there they are numbered from 1 without gaps.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
+        """
+
+    def count(self, session_id: str, participant_id: str) -> int:
+        """Return the number of a participant's turns that are there.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def list(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        after: int | None = None,
+    ) -> Page[Turn]:
+        """Return a page of a participant's turns, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            after: The number behind which the turns are.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Turn]:
+        """Yield the turns of a participant that are there when the iteration begins, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the turns were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
+        """
+
+    def integrate(
+        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+    ) -> Integration:
+        """Give each participant's new turns to an integrator, and store its insights.
+
+        New are the turns behind `integrated_until` that are there when the call begins. The insights
+        are added and the marker moves in one step, so each turn is covered once, whichever callers
+        integrate at the same time: turns that another call has covered meanwhile are left to it, and these
+        insights are dropped. The integrator is not called where nothing is new. If it raises, or returns
+        something else than a list of JSON values, or more than the session can hold, nothing changes for
+        this participant, and the others go on.
+
+        Args:
+            session_id: The session.
+            integrator: Called with a participant's id and its new turns; it may take as long as it likes. A
+                coroutine function is awaited, anything else runs in a thread.
+            executor: The executor of those threads; the event loop's own unless given.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted, if only meanwhile.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session or a turn cannot be read.
+        """
+
+class Sessions(Mirror[AsyncSessions]):
+    """Blocking twin of `AsyncSessions`."""
+
+    @property
+    def messages(self) -> SessionMessages:
+        """The messages of these sessions."""
+
+    @property
+    def context(self) -> SessionContext:
+        """The context of these sessions: one JSON value each."""
+
+    @property
+    def participants(self) -> SessionParticipants:
+        """The participants bound to these sessions."""
+
+    @property
+    def turns(self) -> SessionTurns:
+        """The turns of the participants."""
+
+    def in_namespace(self, namespace: str) -> Sessions:
+        """Return the same verbs for another namespace, whose sessions are apart from all others.
+
+        Raises:
+            InvalidValueError: If the name is no plain string, is empty or has a slash.
+        """
+
+    def create(
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        data: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        created_at: datetime | None = None,
+        participants: Sequence[str] = (),
+    ) -> Session:
+        """Create a session, with a generated id unless one is given, as of now unless a time is given.
+
+        The participants are bound from the start.
+
+        Raises:
+            AlreadyExistsError: If the id is taken, also by a softly deleted session.
+            InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
+            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+        """
+
+    def get(self, session_id: str) -> Session:
+        """Return a session.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, session_id: str) -> Session | None:
+        """Return a session; None if there is none, or it is deleted.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def exists(self, session_id: str) -> bool:
+        """Return whether there is such a session, not deleted.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
+        """Return the number of sessions.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+    def list(
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        order: ListOrder = "active",
+        newest: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Session]:
+        """Return a page of sessions, each with its newest message, the most recently active first.
+
+        Sessions that cannot be read are in the `errors` of the page.
+
+        Args:
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            order: By newest activity (`active`), or by creation (`created`), which stands still while
+                sessions become active, come and go.
+            newest: Whether the newest come first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Session]:
+        """Yield all sessions in the order of their creation, in which none is missed or met twice.
+
+        Args:
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
+        """
+
+    def update(
+        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
+    ) -> Session:
+        """Change the given members of a session, and return it as it now is.
+
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+            **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
+                by key, None removing a key.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session has another revision; nothing was changed.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the session would take too much; it is left as it was.
+            InvalidDocumentError: If the session cannot be read, after it was changed.
+        """
+
+    def truncate(self, session_id: str) -> Session:
+        """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
+
+        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read, after it was emptied.
+        """
+
+    def soft_delete(self, session_id: str) -> bool:
+        """Hide a session, and return whether it was there; `undelete` brings it back whole.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def undelete(self, session_id: str) -> Session:
+        """Bring back a softly deleted session with all its parts, and return it.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            ConflictError: If it is not deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def delete(self, session_id: str) -> bool:
+        """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def describe_storage(self, session_id: str) -> StorageLayout:
+        """Return where a session's messages lie: in its own document and in segments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+
+class SyncRoomRepository(Mirror[RoomRepository]):
+    """Blocking twin of `RoomRepository`."""
+
+    def create(self, room: Room) -> Room:
+        """Create a room with the counters that it brings; it is never created twice.
+
+        Returns:
+            The room as it is stored.
+
+        Raises:
+            AlreadyExistsError: The id is taken; nothing was written.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def get(self, room_id: str) -> Room:
+        """Return a room.
+
+        Raises:
+            NotFoundError: There is no such room.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, room_id: str) -> Room | None:
+        """Return a room, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def exists(self, room_id: str) -> bool:
+        """Return whether there is such a room.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def context(self, room_id: str) -> RoomContext | None:
+        """Return a room with its bindings and participants, in one round trip; None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: One of them cannot be read.
+        """
+
+    def list(
+        self,
+        *,
+        where: RoomFilter | None = None,
+        metadata: dict[str, Any] | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        cursor: str | None = None,
+    ) -> Page[Room]:
+        """Return a page of rooms, the oldest first: by the time of their creation, then by id.
+
+        Args:
+            where: Which rooms.
+            metadata: Each of these keys has this value, compared as Python compares. They are found by an
+                index of single values; what it finds too much is read and left out.
+            limit: How many at most, 1 to 1000.
+            offset: How many to pass over; a cursor does that at no cost.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; rooms that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(
+        self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None
+    ) -> Iterator[Room]:
+        """Yield rooms, the oldest first, passing over those that cannot be read.
+
+        Args:
+            where: Which rooms.
+            metadata: Each of these keys has this value.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def count(self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None) -> int:
+        """Return how many rooms there are.
+
+        Args:
+            where: Which rooms.
+            metadata: Each of these keys has this value.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def delete(self, room_id: str) -> bool:
+        """Delete a room for good, with all that hangs on it but identities; return whether it was there.
+
+        From the first moment on nobody finds the room or adds to it. A deletion that is cut short goes on
+        when the room is deleted or created again.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def update(self, room_id: str, **members: Unpack[RoomMembers]) -> Room:
+        """Change the given members of a room; the others stay.
+
+        Args:
+            room_id: The room.
+            **members: Those of `RoomMembers`; `metadata` is merged key by key, None removing a key.
+
+        Returns:
+            The room as it now is.
+
+        Raises:
+            NotFoundError: There is no such room.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def merge_metadata(self, room_id: str, metadata: dict[str, Any], *, unset: Sequence[str] = ()) -> Room:
+        """Merge metadata into those of a room, where None is a value as any other.
+
+        Args:
+            room_id: The room.
+            metadata: Keys with their new values.
+            unset: Keys to be removed before that.
+
+        Returns:
+            The room as it now is.
+
+        Raises:
+            NotFoundError: There is no such room.
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
+        """Replace all members of a room but its counters, its creation and what is private.
+
+        Args:
+            room: The room as it is to be.
+            expected: Replace it only if it is still in this state.
+
+        Returns:
+            The room as it now is, with the stored counters.
+
+        Raises:
+            NotFoundError: There is no such room.
+            ConflictError: It is in another state; nothing was changed.
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def get_delivered_index(self, room_id: str) -> int:
+        """Return the index up to which all events are delivered.
+
+        Raises:
+            NotFoundError: There is no such room.
+            InvalidValueError: The id is no plain string.
+        """
+
+    def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
+        """Move the delivered index on to `index` and return whether that was its turn.
+
+        Args:
+            room_id: The room.
+            index: The event that is delivered now.
+            force: Move from any lower index, and not from the one before alone.
+
+        Raises:
+            InvalidValueError: The id is no plain string, or the index no integer.
+        """
+
+    def get_private(self, room_id: str, key: str) -> Any:
+        """Return what the service keeps for itself about a room under a key; None where there is nothing.
+
+        Raises:
+            InvalidValueError: The id or the key is no plain string.
+        """
+
+    def set_private(self, room_id: str, key: str, value: Any) -> bool:
+        """Keep something about a room that is no part of it, and drop the same key from its metadata.
+
+        Args:
+            room_id: The room.
+            key: Its name.
+            value: Any JSON value; None removes the key.
+
+        Returns:
+            Whether there is such a room.
+
+        Raises:
+            InvalidValueError: The id or the key is no plain string, or the value cannot be stored.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def find_latest(
+        self, participant_id: str, *, channel_type: str | None = None, where: RoomFilter | None = None
+    ) -> Room | None:
+        """Return the newest room that somebody is in, as a participant or as a binding's correspondent.
+
+        Args:
+            participant_id: Who.
+            channel_type: Count bindings of this type of channel alone; participants count anyway.
+            where: Which rooms.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+            InvalidDocumentError: The room cannot be read.
+        """
+
+    def find_by_binding(
+        self,
+        channel_id: str,
+        names: Sequence[str],
+        *,
+        recipient: tuple[str, str] | None = None,
+        where: RoomFilter | None = None,
+    ) -> str | None:
+        """Return the id of the newest room whose binding of a channel is somebody's.
+
+        Args:
+            channel_id: The channel; a binding speaks for its own channel alone.
+            names: The binding's correspondent is one of these.
+            recipient: Or, as a key and an address: the binding names no correspondent, is no group, and has
+                that address, a text or an integer, under that key of its metadata.
+            where: Which rooms.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def find_by_participant(
+        self, channel_id: str, names: Sequence[str], *, where: RoomFilter | None = None
+    ) -> str | None:
+        """Return the id of the newest room with a participant who was reached through a channel.
+
+        Args:
+            channel_id: The channel.
+            names: The participant's id or identity is one of these.
+            where: Which rooms.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def list_by_channel(
+        self,
+        channel_id: str,
+        *,
+        group: bool | None = None,
+        where: RoomFilter | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> builtins.list[str]:
+        """Return the ids of the rooms that a channel is bound to, the oldest first.
+
+        Args:
+            channel_id: The channel.
+            group: Whether the binding is a group's; None for both.
+            where: Which rooms.
+            limit: How many at most, 1 to 1000.
+            offset: How many to pass over.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range.
+        """
+
+class SyncEventRepository(Mirror[EventRepository]):
+    """Blocking twin of `EventRepository`."""
+
+    def commit(self, event: Event, *, target: Event | None = None, activity: bool = True) -> Event:
+        """Give an event the next index of its room, store it and move the room's counters, as one step.
+
+        Events of one room become visible in the order of their indexes, whoever commits them. On a server
+        without transactions a crash midway may leave an index that no event has.
+
+        Args:
+            event: The event; an index that it has is ignored.
+            target: The event that this one edits or deletes, as it is to be: replaced in the same step.
+                A delete also marks all edits of its target, which hold what it said, as deleted.
+            activity: Whether the room was active by that: moves `last_activity_at`, wakes a paused room.
+
+        Returns:
+            The event with its index.
+
+        Raises:
+            NotFoundError: There is no such room, or it has no such target; nothing was written.
+            AlreadyExistsError: The event's id is taken, or its idempotency key in its room and channel
+                (`kind` tells which); nothing was written.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def create(self, event: Event) -> Event:
+        """Store an event at its own index, or at the next one if it has none; the room's counters stay.
+
+        Returns:
+            The event with its index.
+
+        Raises:
+            NotFoundError: There is no such room.
+            AlreadyExistsError: Its id, its index or its idempotency key is taken; nothing was written.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def update(self, event_id: str, **members: Unpack[EventMembers]) -> Event:
+        """Change the given members of an event; the others stay.
+
+        Args:
+            event_id: The event.
+            **members: Those of `EventMembers`; `metadata` is merged key by key, None removing a key.
+
+        Returns:
+            The event as it now is.
+
+        Raises:
+            NotFoundError: There is no such event.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def replace(self, event: Event, *, erase_edits: bool = False) -> None:
+        """Replace all members of an event but its index, its creation and what became of its delivery.
+
+        Args:
+            event: The event as it is to be.
+            erase_edits: Mark all edits of it, which hold what it said, as deleted in the same step.
+
+        Raises:
+            NotFoundError: Its room has no such event.
+            AlreadyExistsError: Its idempotency key is taken by another event.
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def record_delivery(self, room_id: str, event_id: str, results: dict[str, Any]) -> bool:
+        """Note what became of an event's delivery, and nothing else of it; return whether the room has it.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: They take more than a document can hold.
+        """
+
+    def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> builtins.list[Event]:
+        """Delete an event for good, with all edits and deletes of what goes; counters and indexes stay.
+
+        Args:
+            room_id: The room.
+            event_id: The event.
+            replies: Whether the replies in the thread that it began go with it.
+
+        Returns:
+            What went: the event, its replies, then the changes, each by index; nothing if the room has no
+            such event.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: One of them cannot be read; nothing was deleted.
+        """
+
+    def watch(self, room_id: str, *, after: int | None = None) -> Iterator[Event]:
+        """Yield a room's events as they are committed, each once and in order, until the room is deleted.
+
+        Needs a replica set or the embedded engine. A connection that is lost is made again, and the watching
+        goes on behind the last event; whoever starts anew hands its index to `after`.
+
+        Args:
+            room_id: The room.
+            after: Begin with the events above this index, -1 for all; None for those from now on.
+
+        Raises:
+            NotFoundError: There is no such room.
+            UnsupportedError: This deployment has no change streams.
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def get(self, event_id: str) -> Event:
+        """Return an event.
+
+        Raises:
+            NotFoundError: There is no such event.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, event_id: str) -> Event | None:
+        """Return an event, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find_by_key(self, room_id: str, key: str, *, channel_id: str | None = None) -> Event | None:
+        """Return the event of a room that has an idempotency key, blocked or not; None where it is free.
+
+        Args:
+            room_id: The room.
+            key: The idempotency key.
+            channel_id: The channel that the key belongs to; None for any, and then the event of the lowest
+                index.
+
+        Raises:
+            InvalidValueError: An argument is no plain string.
+            InvalidDocumentError: The event cannot be read.
+        """
+
+    def list(
+        self,
+        room_id: str,
+        *,
+        where: EventFilter | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        newest: bool = False,
+        before: int | str | None = None,
+        after: int | str | None = None,
+    ) -> Page[Event]:
+        """Return a page of a room's events, ascending by index, without the blocked ones unless asked.
+
+        Args:
+            room_id: The room.
+            where: Which events.
+            limit: How many at most, 1 to 1000.
+            offset: How many to pass over, from the end where the page is taken; indexes do that at no cost.
+            newest: The last ones and not the first.
+            before: The last ones below this index, or before a page's `next_cursor`.
+            after: The first ones above this index, or after a page's `next_cursor`.
+
+        Returns:
+            The page; hand its `next_cursor` to `after`, or to `before` where the page was taken from the
+            end. Events that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range.
+        """
+
+    def iter(self, room_id: str, *, where: EventFilter | None = None) -> Iterator[Event]:
+        """Yield a room's events by index, passing over those that cannot be read.
+
+        Args:
+            room_id: The room.
+            where: Which events.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def count(self, room_id: str, *, where: EventFilter | None = None) -> int:
+        """Return how many events a room holds: all of them, or exactly those that a list would show.
+
+        Args:
+            room_id: The room.
+            where: Which events; None for all, the blocked ones too.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+    def threads(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ThreadSummary]:
+        """Return the threads that events of a room have begun, by their ids; without replies there is none.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type.
+        """
+
+class SyncBindingRepository(Mirror[BindingRepository]):
+    """Blocking twin of `BindingRepository`."""
+
+    def upsert(self, binding: Binding) -> Binding:
+        """Attach a channel to a room, or replace how it is attached; it keeps its place among the others.
+
+        Raises:
+            NotFoundError: There is no such room.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def get(self, room_id: str, channel_id: str) -> Binding:
+        """Return how a channel is attached to a room.
+
+        Raises:
+            NotFoundError: It is not.
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, room_id: str, channel_id: str) -> Binding | None:
+        """Return how a channel is attached to a room, None where it is not.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def exists(self, room_id: str, channel_id: str) -> bool:
+        """Return whether a channel is attached to a room.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+        """
+
+    def delete(self, room_id: str, channel_id: str) -> bool:
+        """Detach a channel from a room and return whether it was attached.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+        """
+
+    def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[Binding]:
+        """Return a page of those of a room, in the order in which they came.
+
+        Args:
+            room_id: The room.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; what cannot be read is in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(self, room_id: str) -> Iterator[Binding]:
+        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncParticipantRepository(Mirror[ParticipantRepository]):
+    """Blocking twin of `ParticipantRepository`."""
+
+    def upsert(self, participant: Participant) -> Participant:
+        """Add a participant to a room, or replace one, who keeps the place among the others.
+
+        Raises:
+            NotFoundError: There is no such room.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def get(self, room_id: str, participant_id: str) -> Participant:
+        """Return a participant of a room.
+
+        Raises:
+            NotFoundError: There is none of that id.
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, room_id: str, participant_id: str) -> Participant | None:
+        """Return a participant of a room, None where there is none of that id.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def delete(self, room_id: str, participant_id: str) -> bool:
+        """Remove a participant from a room and return whether it was there.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+        """
+
+    def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[Participant]:
+        """Return a page of those of a room, in the order in which they came.
+
+        Args:
+            room_id: The room.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; what cannot be read is in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(self, room_id: str) -> Iterator[Participant]:
+        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncIdentityRepository(Mirror[IdentityRepository]):
+    """Blocking twin of `IdentityRepository`."""
+
+    def create(self, identity: Identity) -> Identity:
+        """Store an identity with all its addresses.
+
+        Raises:
+            AlreadyExistsError: The id is taken; nothing was written.
+            ConflictError: An address belongs to another identity; nothing was written.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def get(self, identity_id: str) -> Identity:
+        """Return an identity.
+
+        Raises:
+            NotFoundError: There is no such identity.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, identity_id: str) -> Identity | None:
+        """Return an identity, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find_by_address(
+        self, channel_type: str, address: str, *, organization_id: str | None = None
+    ) -> Identity | None:
+        """Return the identity that has an address in an organization, or in none; None where nobody has it.
+
+        Raises:
+            InvalidValueError: An argument is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def list(
+        self, *, organization_id: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[Identity]:
+        """Return a page of the identities of an organization, or of none, by id.
+
+        Args:
+            organization_id: The organization.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; identities that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def link_address(
+        self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
+    ) -> None:
+        """Give an address to an identity of an organization, or of none; it may have it already.
+
+        Raises:
+            NotFoundError: The organization has no such identity.
+            ConflictError: The address belongs to another identity; nothing was written.
+            InvalidValueError: An argument is no plain string.
+        """
+
+    def unlink_address(
+        self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
+    ) -> None:
+        """Take an address from an identity of an organization, or of none; one of others stays theirs.
+
+        Raises:
+            NotFoundError: The organization has no such identity.
+            InvalidValueError: An argument is no plain string.
+        """
+
+class SyncVerificationRepository(Mirror[VerificationRepository]):
+    """Blocking twin of `VerificationRepository`."""
+
+    def find(self, identity_id: str, *, organization_id: str | None = None) -> Verification | None:
+        """Return the verification of an identity; None where there is none.
+
+        Raises:
+            InvalidValueError: An argument is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def upsert(self, verification: Verification) -> Verification:
+        """Store the verification of an identity, or replace it.
+
+        Raises:
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def iter_expiring(self, status: str) -> Iterator[Verification]:
+        """Yield the verifications of a status that will end, of every organization.
+
+        Raises:
+            InvalidValueError: The status is no plain string.
+        """
+
+    def create_request(self, request: VerificationRequest) -> VerificationRequest:
+        """Store a request.
+
+        Raises:
+            AlreadyExistsError: The id is taken; nothing was written.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def find_request(self, request_id: str) -> VerificationRequest | None:
+        """Return a request; None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def upsert_request(self, request: VerificationRequest) -> VerificationRequest:
+        """Store a request, or replace it.
+
+        Raises:
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+class SyncTaskRepository(Mirror[TaskRepository]):
+    """Blocking twin of `TaskRepository`."""
+
+    def create(self, task: Task) -> Task:
+        """Store a task.
+
+        Raises:
+            AlreadyExistsError: The id is taken; nothing was written.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def upsert(self, task: Task) -> Task:
+        """Store a task, or replace it in its place.
+
+        Raises:
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def get(self, task_id: str) -> Task:
+        """Return a task.
+
+        Raises:
+            NotFoundError: There is no such task.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, task_id: str) -> Task | None:
+        """Return a task, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def list(
+        self, room_id: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page[Task]:
+        """Return a page of a room's tasks, in the order in which they came.
+
+        Args:
+            room_id: The room.
+            status: Those of one status.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; tasks that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(self, room_id: str) -> Iterator[Task]:
+        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncObservationRepository(Mirror[ObservationRepository]):
+    """Blocking twin of `ObservationRepository`."""
+
+    def create(self, observation: Observation) -> Observation:
+        """Store an observation.
+
+        Raises:
+            AlreadyExistsError: The id is taken; nothing was written.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[Observation]:
+        """Return a page of those of a room, in the order in which they came.
+
+        Args:
+            room_id: The room.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; what cannot be read is in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(self, room_id: str) -> Iterator[Observation]:
+        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncReadMarkerRepository(Mirror[ReadMarkerRepository]):
+    """Blocking twin of `ReadMarkerRepository`."""
+
+    def mark(self, room_id: str, channel_id: str, event_id: str) -> bool:
+        """Mark an event of a room as read; return whether the room has it.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+        """
+
+    def mark_all(self, room_id: str, channel_id: str) -> bool:
+        """Mark all events of a room as read; return whether it has any.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+        """
+
+    def count_unread(self, room_id: str, channel_id: str) -> int:
+        """Return how many events of a room are above a channel's marker, or are there at all without one.
+
+        Raises:
+            InvalidValueError: An id is no plain string.
+        """
+
+    def by_channel(self, room_id: str) -> dict[str, int]:
+        """Return the markers of a room by their channels.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncVoiceDeliveryRepository(Mirror[VoiceDeliveryRepository]):
+    """Blocking twin of `VoiceDeliveryRepository`."""
+
+    def find(self, room_id: str, key: str) -> VoiceDelivery | None:
+        """Return a reservation; None where there is none.
+
+        Raises:
+            InvalidValueError: An argument is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def claim(self, delivery: VoiceDelivery) -> VoiceDelivery:
+        """Reserve speech that nobody has, or whose last attempt failed so that the same may be tried again.
+
+        Returns:
+            The reservation that holds: the caller's own if it has the caller's `attempt_id`.
+
+        Raises:
+            NotFoundError: There is no such room.
+            InvalidValueError: A value cannot be stored, or the claim has an outcome already.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def complete(self, delivery: VoiceDelivery) -> bool:
+        """Note the outcome of a reservation, once; return whether that is what is noted.
+
+        Args:
+            delivery: With its outcome, and the `attempt_id` of the reservation.
+
+        Returns:
+            False if somebody else has the reservation by now, or it has another outcome.
+
+        Raises:
+            InvalidValueError: A value cannot be stored, or there is no outcome.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+class SyncLeaseRepository(Mirror[LeaseRepository]):
+    """Blocking twin of `LeaseRepository`."""
+
+    def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
+        """Take a lease that nobody has; None while somebody has it.
+
+        Args:
+            name: What may be done.
+            owner: Who wants it; unique to this wish. Asked again, the one who has it gets the same lease.
+            seconds: How long it lasts unless renewed.
+
+        Raises:
+            InvalidValueError: A name is no plain string, or no such time makes sense.
+        """
+
+    def renew(self, lease: Lease, seconds: float | None = None) -> bool:
+        """Begin a lease anew from now, and return whether it was still there.
+
+        Args:
+            lease: As it was given.
+            seconds: How long it is to last; else as long as before.
+
+        Raises:
+            InvalidValueError: It is no lease, or no such time makes sense.
+        """
+
+    def release(self, name: str, owner: str) -> bool:
+        """Give a lease back before its end, and return whether its owner still had it.
+
+        Raises:
+            InvalidValueError: A name is no plain string.
+        """
+
+class SyncUserRepository(Mirror[UserRepository]):
+    """Blocking twin of `UserRepository`."""
+
+    def upsert(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
+        """Store a user, or replace the metadata of one, who keeps the id; of two at once both get the same.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: They take more than a document can hold.
+        """
+
+    def get(self, user_id: str) -> User:
+        """Return a user.
+
+        Raises:
+            NotFoundError: There is no such user.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, user_id: str) -> User | None:
+        """Return a user, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find_by_identifier(self, identifier: str) -> User | None:
+        """Return the user with an identifier, None where there is none.
+
+        Raises:
+            InvalidValueError: The identifier is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+class SyncFileRepository(Mirror[FileRepository]):
+    """Blocking twin of `FileRepository`."""
+
+    def upload(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        data: dict[str, Any] | None = None,
+    ) -> File:
+        """Store a file, in the place of one that has the key: readers see the one or the other, whole.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: The data take more than a document can hold.
+        """
+
+    def get(self, key: str) -> File:
+        """Return what is known of a file.
+
+        Raises:
+            NotFoundError: There is no such file.
+            InvalidValueError: The key is no plain string.
+        """
+
+    def find(self, key: str) -> File | None:
+        """Return what is known of a file, None where there is none.
+
+        Raises:
+            InvalidValueError: The key is no plain string.
+        """
+
+    def read(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the content of a file, piece by piece.
+
+        Args:
+            key: The file.
+            start: The first byte.
+            end: The byte behind the last one; None for all.
+
+        Raises:
+            NotFoundError: There is no such file, or it is deleted or replaced while it is read.
+            InvalidValueError: An argument is of the wrong type or out of range.
+        """
+
+    def delete(self, key: str) -> bool:
+        """Delete a file and return whether it was there.
+
+        Raises:
+            InvalidValueError: The key is no plain string.
+        """
+
+class SyncThreadRepository(Mirror[ThreadRepository]):
+    """Blocking twin of `ThreadRepository`."""
+
+    def create(self, thread_id: str | None = None, **members: Unpack[ThreadMembers]) -> Thread:
+        """Create a thread, with an id of its own when none is given.
+
+        Raises:
+            AlreadyExistsError: The id is taken, if only by a deleted thread.
+            NotFoundError: There is no such user.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def merge(self, thread_id: str, *, adds: bool = False, **members: Unpack[ThreadMembers]) -> None:
+        """Change the given members of a thread, which is made if it is not there; the others stay.
+
+        Args:
+            thread_id: The thread.
+            adds: Whether to change nothing if a key that it would set in `data` or `metadata` is there.
+            **members: Those of `ThreadMembers`; `data` and `metadata` are merged key by key, None
+                removing a key.
+
+        Raises:
+            NotFoundError: The thread is deleted, or there is no such user; nothing was changed.
+            ConflictError: What it is to add is there already.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def get(self, thread_id: str) -> Thread:
+        """Return a thread.
+
+        Raises:
+            NotFoundError: There is no such thread, or it is deleted.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, thread_id: str) -> Thread | None:
+        """Return a thread, None where there is none or it is deleted.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def list(
+        self,
+        user_id: str,
+        *,
+        search: str | None = None,
+        vote: int | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Thread]:
+        """Return a page of a user's threads, the one with the newest message first.
+
+        Args:
+            user_id: The user.
+            search: Only those whose name, or the text of one of whose messages, has this in it, upper and
+                lower case alike; at most 4,000 characters. The threads are walked from the newest on until
+                the page is full.
+            vote: Only those with a feedback of this value.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; threads that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(
+        self,
+        user_id: str | None = None,
+        *,
+        kind: str | None = None,
+        owner_id: str | None = None,
+        name: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> Iterator[Thread]:
+        """Yield all threads of a user, or of a kind, by id, passing over those that cannot be read.
+
+        Args:
+            user_id: Only those of this user.
+            kind: Only those of this kind.
+            owner_id: Only those of this owner.
+            name: Only those with this very name.
+            data: Only those whose data have these values.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type, or neither a user nor a kind is given.
+        """
+
+    def delete(self, thread_id: str) -> bool:
+        """Delete a thread for good, with its messages, elements and their files; return whether it was there.
+
+        From the first moment on nobody finds it. A deletion that is cut short goes on when the thread is
+        deleted again.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncThreadMessageRepository(Mirror[ThreadMessageRepository]):
+    """Blocking twin of `ThreadMessageRepository`."""
+
+    def merge(
+        self,
+        thread_id: str | None,
+        message_id: str,
+        *,
+        begins: bool = False,
+        **members: Unpack[ThreadMessageMembers],
+    ) -> None:
+        """Change the given members of a message, which is made, with its thread, if it is not there.
+
+        A message that belongs to no thread yet goes to the one that is named. What says how a message began
+        may come after what says how it went on: then it only fills what is still absent or empty.
+
+        Args:
+            thread_id: The thread that it belongs to; None leaves it where it is, which may be nowhere.
+            message_id: The message.
+            begins: Whether this says how the message began.
+            **members: Those of `ThreadMessageMembers`; `data` is merged key by key, where None is a value as
+                any other.
+
+        Raises:
+            NotFoundError: The thread is deleted; nothing is stored.
+            ConflictError: The message belongs to another thread.
+            InvalidValueError: A value cannot be stored, or there is no such member.
+            DocumentTooLargeError: It would take too much; it is left as it was.
+        """
+
+    def get(self, message_id: str) -> ThreadMessage:
+        """Return a message.
+
+        Raises:
+            NotFoundError: There is no such message.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, message_id: str) -> ThreadMessage | None:
+        """Return a message, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def list(self, thread_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ThreadMessage]:
+        """Return a page of a thread's messages, the oldest first.
+
+        Args:
+            thread_id: The thread.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; messages that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+        """
+
+    def iter(
+        self,
+        thread_id: str | None = None,
+        *,
+        kind: str | None = None,
+        content: Any = None,
+        data: dict[str, Any] | None = None,
+    ) -> Iterator[ThreadMessage]:
+        """Yield all messages of a thread, or of a kind, the oldest first, passing over what cannot be read.
+
+        Args:
+            thread_id: Only those of this thread.
+            kind: Only those of this kind.
+            content: Only those with this very content.
+            data: Only those whose data have these values.
+
+        Raises:
+            InvalidValueError: An argument is of the wrong type, or neither a thread nor a kind is given.
+        """
+
+    def iter_pinned(self, user_id: str) -> Iterator[ThreadMessage]:
+        """Yield the pinned messages of a user's threads, the newest first.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def count(self, thread_id: str) -> int:
+        """Return how many messages a thread has.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def delete(self, message_id: str) -> bool:
+        """Delete a message with its feedback, its elements and their files; return whether it was there.
+
+        What it is the parent of stays.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def upsert_feedback(self, feedback: Feedback) -> Feedback:
+        """Store the feedback of a message, or replace it, which keeps its id.
+
+        Returns:
+            The feedback as it is stored.
+
+        Raises:
+            NotFoundError: There is no such message.
+            AlreadyExistsError: The id is that of another message's feedback.
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: The message would take too much with it.
+        """
+
+    def delete_feedback(self, feedback_id: str) -> bool:
+        """Delete a feedback and return whether it was there.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncElementRepository(Mirror[ElementRepository]):
+    """Blocking twin of `ElementRepository`."""
+
+    def upsert(self, element: Element) -> Element:
+        """Store an element, or replace it; the file of the one before is deleted if this one has another.
+
+        Raises:
+            NotFoundError: Its thread is deleted; nothing is stored, and its file is deleted too.
+            ConflictError: There is an element with that id in another thread.
+            InvalidValueError: A value cannot be stored; names its path.
+            DocumentTooLargeError: It takes more than a document can hold.
+        """
+
+    def get(self, element_id: str) -> Element:
+        """Return an element.
+
+        Raises:
+            NotFoundError: There is no such element.
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def find(self, element_id: str) -> Element | None:
+        """Return an element, None where there is none.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+            InvalidDocumentError: It cannot be read.
+        """
+
+    def iter(self, thread_id: str) -> Iterator[Element]:
+        """Yield all elements of a thread, in the order in which they came, passing over what cannot be read.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def delete(self, element_id: str) -> bool:
+        """Delete an element with its file, and return whether it was there.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+class SyncKeyRepository(Mirror[KeyRepository]):
+    """Blocking twin of `KeyRepository`."""
+
+    def create(
+        self,
+        *,
+        name: str,
+        namespaces: Sequence[str] = (),
+        owner_id: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key and return it with its token, which is stored nowhere and cannot be told again.
+
+        Args:
+            name: What the key is for.
+            namespaces: Those it may use; `["*"]` for all.
+            owner_id: Whom it speaks for.
+            expires_at: When it stops being good; never unless said.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+        """
+
+    def verify(self, token: str) -> ApiKey | None:
+        """Return the key that a token is of; None for one that is malformed, forged, revoked or expired.
+
+        Raises:
+            InvalidDocumentError: The key cannot be read.
+        """
+
+    def list(self, *, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
+        """Return a page of the keys, expired ones too, the oldest first.
+
+        Args:
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+
+        Returns:
+            The page; keys that cannot be read are in its `errors`.
+
+        Raises:
+            InvalidValueError: The limit is out of range, or no such cursor was given.
+        """
+
+    def delete(self, key_id: str) -> bool:
+        """Revoke a key and return whether it was there; its token is no good from now on.
+
+        Raises:
+            InvalidValueError: The id is no plain string.
+        """
+
+    def count(self) -> int:
+        """Return how many keys there are, expired ones too.
+
+        Raises:
+            UnavailableError: The server does not answer.
+        """

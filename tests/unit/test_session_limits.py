@@ -1,0 +1,36 @@
+"""The limits of a session's document: what they refuse, and that a store keeps to its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from mongostore import AsyncMongoStore, InvalidValueError, Message, MongoStore
+from mongostore.repositories.sessions import TailLimits
+
+
+@pytest.mark.parametrize(("keep", "full"), [(0, 8), (-1, 8), (8, 8), (9, 8)])
+def test_limits_of_which_no_roll_moves_anything_are_refused(keep: int, full: int) -> None:
+    with pytest.raises(InvalidValueError, match="keep"):
+        TailLimits(keep=keep, full=full)
+
+
+async def test_each_store_rolls_at_its_own_limits() -> None:
+    sealed = {}
+    for limits in (TailLimits(keep=2, full=4), TailLimits(keep=1, full=8), None):
+        async with AsyncMongoStore("mongomock://", tail_limits=limits) as store:
+            await store.sessions.create("s")
+            for n in range(6):
+                await store.sessions.in_namespace("default").messages.append(
+                    "s", Message(role="user", content=n)
+                )
+            sealed[limits] = (await store.sessions.describe_storage("s")).in_segments
+            assert [one.content async for one in store.sessions.messages.iter("s")] == [*range(6)]
+    assert [*sealed.values()] == [2, 0, 0]
+
+
+def test_the_blocking_store_passes_its_limits_on() -> None:
+    with MongoStore("mongomock://", tail_limits=TailLimits(keep=2, full=4)) as store:
+        store.sessions.create("s")
+        for n in range(6):
+            store.sessions.messages.append("s", Message(role="user", content=n))
+        assert store.sessions.describe_storage("s").in_segments == 2
