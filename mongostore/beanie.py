@@ -1,4 +1,4 @@
-"""Beanie documents of sessions, threads and rooms: to be read, linked to and subclassed; the store writes.
+"""Read-only Beanie documents of sessions, threads and rooms, to query, link to and subclass.
 
 `await init_beanie(database, document_models=[Order, *DOCUMENTS])` binds them for a process, as Beanie does;
 `store.documents` has the same classes bound to the database of one store.
@@ -9,7 +9,7 @@ an aggregation pipeline, and in a query through a `Link`, write `to_micros(momen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -46,57 +46,86 @@ __all__ = [
 
 D = TypeVar("D", bound=Document)
 
-_READS = {
-    *("find", "find_one", "aggregate", "count_documents", "estimated_document_count", "distinct", "watch"),
-    *("list_indexes", "name", "full_name", "database", "codec_options"),
+_FACTS = {
+    *("name", "full_name", "database", "codec_options", "list_indexes"),
     *("read_concern", "read_preference", "write_concern"),
 }
+# What must be the first stage of a pipeline.
+_FIRST = {"$geoNear", "$search", "$searchMeta", "$vectorSearch"}
 
 
 def to_micros(moment: datetime) -> int:
     """Return a time as it is stored.
 
     Raises:
-        InvalidValueError: It has no time zone.
+        InvalidValueError: If it has no time zone.
     """
     return values.to_micros("time", moment)
 
 
 class _ReadOnlyCollection:
-    """What Beanie is given as the collection: all of its ways to write come to this gate.
+    """A read-only collection for Beanie, whose ways to write all call methods of the collection.
 
-    It shows no indexes, or `init_beanie(allow_index_dropping=True)` would drop those that the store needs.
+    It hides documents that are deleted for good. It lists no indexes, because
+    `init_beanie(allow_index_dropping=True)` would drop the store's.
+
+    Args:
+        collection: The collection of the driver.
+        verbs: The part of the store that writes to it.
+        there: The filter of the documents to show.
     """
 
-    def __init__(self, collection: Any, verbs: str) -> None:
+    def __init__(self, collection: Any, verbs: str, there: Raw) -> None:
         self._collection = collection
         self._verbs = verbs
+        self._there = there
 
     def __getattr__(self, name: str) -> Any:
-        if name in _READS:
+        if name in _FACTS:
             return getattr(self._collection, name)
         raise UnsupportedError(
             f"{self._collection.name} are only read through Beanie ({name} was asked for): use {self._verbs}"
         )
 
+    def find(self, filter: Any = None, *args: Any, **options: Any) -> Any:
+        return self._collection.find(self._narrowed(filter), *args, **options)
+
+    def find_one(self, filter: Any = None, *args: Any, **options: Any) -> Any:
+        return self._collection.find_one(self._narrowed(filter), *args, **options)
+
+    def count_documents(self, filter: Any, **options: Any) -> Any:
+        return self._collection.count_documents(self._narrowed(filter), **options)
+
+    def distinct(self, key: str, filter: Any = None, **options: Any) -> Any:
+        return self._collection.distinct(key, self._narrowed(filter), **options)
+
+    def aggregate(self, pipeline: Sequence[Raw], **options: Any) -> Any:
+        place = 1 if pipeline and not _FIRST.isdisjoint(pipeline[0]) else 0
+        stages = [*pipeline[:place], {"$match": self._there}, *pipeline[place:]] if self._there else pipeline
+        return self._collection.aggregate(stages, **options)
+
     async def index_information(self) -> Raw:
         return {}
 
+    def _narrowed(self, filter: Any) -> Any:
+        return {"$and": [filter, self._there]} if filter and self._there else filter or self._there
+
 
 class ReadOnly(BaseModel):
-    """What the documents have in common.
+    """The base of the documents.
 
-    It is no `Document` itself: Beanie would bind it as the parent of all, and later classes inherit that.
+    It does not derive from `Document`: Beanie would bind it as their parent, and later classes would inherit
+    that binding.
     """
 
     model_config = ConfigDict(extra="ignore")
     VERBS: ClassVar[str]
+    THERE: ClassVar[Raw] = {}
 
     def __init__(self, **stored: Any) -> None:
         """Read a stored document.
 
-        pydantic validates through an `__init__` such as Beanie's without `strict` and `extra`; so they are
-        given here.
+        pydantic passes neither `strict` nor `extra` through an `__init__` such as Beanie's, so this one does.
         """
         self.__pydantic_validator__.validate_python(
             self._members(stored), strict=True, extra="ignore", self_instance=self
@@ -110,8 +139,8 @@ class ReadOnly(BaseModel):
 
     @classmethod
     def set_collection(cls, collection: Any) -> None:
-        """Bind the class to a collection, which it can only read."""
-        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS))  # type: ignore[misc]
+        """Bind the class to a read-only collection."""
+        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.THERE))  # type: ignore[misc]
 
     @classmethod
     def _members(cls, raw: Raw) -> Raw:
@@ -119,7 +148,7 @@ class ReadOnly(BaseModel):
 
 
 class Projection(BaseModel):
-    """The base of what a projection or an aggregation is read as, such as `SessionSummary`.
+    """The base of models for projections and aggregations, such as `SessionSummary`.
 
     Its fields may have the types of the documents, such as `Time`.
     """
@@ -138,7 +167,7 @@ class SessionMessage(models.Message):
     """A message in the document of its session.
 
     Attributes:
-        overflow: The key, in `session_overflows`, of content and data that are too large to be here.
+        overflow: The id, in `session_overflows`, of content and data that are too large to embed.
     """
 
     overflow: str | None = None
@@ -146,8 +175,8 @@ class SessionMessage(models.Message):
 
 class _SessionMembers(SessionFields, ReadOnly):
     VERBS: ClassVar[str] = "store.sessions"
+    THERE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
     session_id: Id
-    state: str = "open"
     message_count: int = 0
     participants: list[models.SessionParticipant] = Field(default_factory=list)
     context: StoredContext | None = None
@@ -166,7 +195,7 @@ class _SessionMembers(SessionFields, ReadOnly):
 
 
 class SessionSummary(SessionFields, Projection):
-    """A session without what it says, for lists: `Session.find(…).project(SessionSummary)`."""
+    """A session without its messages, for lists: `Session.find(…).project(SessionSummary)`."""
 
     id: Id = Field(alias="_id")
     session_id: Id
@@ -175,6 +204,7 @@ class SessionSummary(SessionFields, Projection):
 
 class _RoomMembers(models.Room, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms"
+    THERE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
 
 
 class _EventMembers(models.Event, ReadOnly):
@@ -183,6 +213,7 @@ class _EventMembers(models.Event, ReadOnly):
 
 class _ThreadMembers(models.Thread, ReadOnly):
     VERBS: ClassVar[str] = "store.threads"
+    THERE: ClassVar[Raw] = {"state": {"$ne": "deleted"}}
 
 
 class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):
@@ -193,15 +224,15 @@ class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):
         return {**raw, **feedback_of(raw)}
 
 
-# Nothing but `Settings` stands in the documents themselves, so that a twin needs nothing else.
+# The documents themselves have `Settings` alone, so that a copy of a class needs nothing else.
 class Session(_SessionMembers, Document):
-    """A session; `id` is its key, `namespace/session_id`, and its newest `messages` are in no segment."""
+    """A session; `id` is `namespace/session_id`, and `messages` are the newest, which are embedded."""
 
     class Settings(_Settings):
         """Where it is stored."""
 
         name = "sessions"
-        # What is shown of participants and positions is made of more than the members.
+        # Participants and positions are read from fields that are no members.
         projection = None
 
 
@@ -245,7 +276,7 @@ DOCUMENTS: list[type[Document]] = [Session, Room, Event, Thread, ThreadMessage]
 
 
 class _Bound(Generic[D]):
-    """A document bound to the collections of `Documents`, when it is first asked for."""
+    """A document class, bound to the collections of `Documents` at the first access."""
 
     def __init__(self, declared: type[D]) -> None:
         self._declared = declared
@@ -257,7 +288,7 @@ class _Bound(Generic[D]):
 
 
 class Documents:
-    """Documents bound to the collections of one store and to nothing else."""
+    """Document classes bound to the collections of one store."""
 
     Session = _Bound(Session)
     Room = _Bound(Room)
@@ -271,22 +302,22 @@ class Documents:
 
 
 def _twin(declared: Any, collection: Callable[[str], Any]) -> Any:
-    """Return a bound twin of a document, which takes nothing but its bases and `Settings`."""
+    """Return a bound copy of a document class: Beanie binds a class once in a process."""
     own = {name: vars(declared)[name] for name in ("__module__", "__doc__", "Settings")}
     twin = type(declared)(
         declared.__name__, declared.__bases__, {**own, "__qualname__": declared.__qualname__}
     )
     quiet: Any = _Collections(collection)
     binding = init_beanie(quiet, document_models=[twin], skip_indexes=True)
-    # Nothing is asked of the server, so that this needs no waiting.
+    # Beanie sends no command to the server here, so the coroutine ends at its first step.
     with suppress(StopIteration):
         binding.send(None)
-        raise AssertionError("Beanie waits for something when it binds a document")
+        raise AssertionError("Beanie sends a command when it binds a document")
     return twin
 
 
 class _Collections:
-    """A database to Beanie; it answers by itself what is asked for the sake of time series and views."""
+    """A database for Beanie; it answers the two commands itself that serve time series and views."""
 
     def __init__(self, collection: Callable[[str], Any]) -> None:
         self._collection = collection

@@ -8,7 +8,14 @@ import inspect
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from contextvars import Context
 from types import AsyncGeneratorType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
@@ -214,10 +221,69 @@ def mirror_iter(
         finally:
             portal.drop(items)
 
-    signature = inspect.signature(method)
-    returned = str(signature.return_annotation).replace("AsyncIterator", "Iterator")
-    vars(call)["__signature__"] = signature.replace(return_annotation=returned)
+    vars(call)["__signature__"] = _blocking_signature(method)
     return call
+
+
+def mirror_context(
+    method: Callable[Concatenate[S, P], AbstractAsyncContextManager[R]],
+) -> Callable[Concatenate[Mirrored[S], P], AbstractContextManager[R]]:
+    """Return the blocking twin of a method that returns an async context manager."""
+
+    @functools.wraps(method)
+    @contextmanager
+    def call(self: Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        portal = self.portal
+        context = _Context(method(self.core, *args, **kwargs))
+        entered = portal.run(context.enter())
+        try:
+            yield entered
+        except BaseException:
+            # The block's own error goes before what its end would say.
+            with suppress(MongoStoreError):
+                portal.run(context.leave())
+            raise
+        portal.run(context.leave())
+
+    vars(call)["__signature__"] = _blocking_signature(method)
+    return call
+
+
+def _blocking_signature(method: Callable[..., object]) -> inspect.Signature:
+    signature = inspect.signature(method)
+    returned = str(signature.return_annotation)
+    for name in ("AsyncIterator", "AsyncContextManager"):
+        returned = returned.replace(name, name.removeprefix("Async"))
+    return signature.replace(return_annotation=returned)
+
+
+class _Context(Generic[R]):
+    # Entered and left by one task, as a timeout wants it, which lives while the caller's thread works.
+    def __init__(self, manager: AbstractAsyncContextManager[R]) -> None:
+        self._manager = manager
+        self._left = asyncio.Event()
+
+    async def enter(self) -> R:
+        self._entered: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(), name=_CALL, context=Context())
+        try:
+            ended: list[asyncio.Future[Any]] = [self._task, self._entered]
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            self._task.cancel()
+            raise
+        if not self._entered.done():
+            await self._task
+        return self._entered.result()
+
+    async def leave(self) -> None:
+        self._left.set()
+        await self._task
+
+    async def _run(self) -> None:
+        async with self._manager as entered:
+            self._entered.set_result(entered)
+            await self._left.wait()
 
 
 async def _fetch(items: AsyncIterator[R], count: int) -> tuple[list[R], MongoStoreError | None]:

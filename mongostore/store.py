@@ -27,19 +27,7 @@ from mongostore.errors import ConfigurationError
 from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.keys import KeyRepository
-from mongostore.repositories.rooms import (
-    BindingRepository,
-    EventRepository,
-    IdentityRepository,
-    LeaseRepository,
-    ObservationRepository,
-    ParticipantRepository,
-    ReadMarkerRepository,
-    RoomRepository,
-    TaskRepository,
-    VerificationRepository,
-    VoiceDeliveryRepository,
-)
+from mongostore.repositories.rooms import AsyncLeases, AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import (
     ElementRepository,
@@ -116,17 +104,8 @@ class AsyncMongoStore:
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
         self.sessions: Final = AsyncSessions(self._connection, tail=Tail(self._connection, tail_limits))
-        self.rooms: Final = RoomRepository(self._connection)
-        self.events: Final = EventRepository(self._connection)
-        self.bindings: Final = BindingRepository(self._connection)
-        self.participants: Final = ParticipantRepository(self._connection)
-        self.identities: Final = IdentityRepository(self._connection)
-        self.verifications: Final = VerificationRepository(self._connection)
-        self.tasks: Final = TaskRepository(self._connection)
-        self.observations: Final = ObservationRepository(self._connection)
-        self.read_markers: Final = ReadMarkerRepository(self._connection)
-        self.voice_deliveries: Final = VoiceDeliveryRepository(self._connection)
-        self.leases: Final = LeaseRepository(self._connection)
+        self.rooms: Final = AsyncRooms(self._connection)
+        self.leases: Final = AsyncLeases(self._connection)
         self.users: Final = UserRepository(self._connection)
         self.files: Final = FileRepository(self._connection)
         self.threads: Final = ThreadRepository(self._connection)
@@ -159,10 +138,10 @@ class AsyncMongoStore:
 
     @property
     def documents(self) -> Documents:
-        """Beanie documents of this store, to be read: `store.documents.Session.find(…)`.
+        """Read-only Beanie documents of this store: `store.documents.Session.find(…)`.
 
         Raises:
-            NotOpenError: The store is not open here.
+            NotOpenError: If the store is not open, or open in another event loop.
         """
         # To import Beanie takes longer than to open a store.
         from mongostore.beanie import Documents

@@ -31,6 +31,10 @@ BLOCKING = {
 }
 
 
+# Decorators that say something about a signature.
+TELLING = ("asynccontextmanager", "property", "staticmethod")
+
+
 def main() -> None:
     for name in MIRRORING:
         module = importlib.import_module(name)
@@ -88,6 +92,8 @@ def stub_class(node: ast.ClassDef, module: ModuleType, twins: dict[str, str], im
         match line:
             case ast.Expr(ast.Constant(str())):
                 body.append(line)
+            case ast.FunctionDef(name="__init__"):
+                body += [stub_part(part) for part in line.body if isinstance(part, ast.Assign)]
             case ast.Assign([ast.Name(name)], ast.Call(args=[ast.Attribute(ast.Name(core), verb), *_])):
                 twin.types = types_of(vars(module)[core])
                 member = getattr(vars(module)[core], verb)
@@ -97,6 +103,14 @@ def stub_class(node: ast.ClassDef, module: ModuleType, twins: dict[str, str], im
                 raise TypeError(f"{node.name} does not only mirror: {ast.unparse(line)}")
     node.body = body
     return node
+
+
+def stub_part(line: ast.Assign) -> ast.stmt:
+    """Return the declaration of a twin that another one holds, as `self.parts = Parts(…)`."""
+    match line:
+        case ast.Assign([ast.Attribute(ast.Name("self"), name)], ast.Call(func=ast.Name(part))):
+            return ast.AnnAssign(ast.Name(name), ast.Name(part), simple=1)
+    raise TypeError(f"is no part: {ast.unparse(line)}")
 
 
 def stub_verb(name: str, function: Callable[..., object], twin: Twin) -> ast.stmt:
@@ -110,7 +124,7 @@ def stub_verb(name: str, function: Callable[..., object], twin: Twin) -> ast.stm
     stub.args = Names(module, twin).visit(found.args)
     stub.returns = Returned(module, twin).visit(found.returns)
     # The other decorators say nothing about the signature.
-    telling = [one for one in found.decorator_list if ast.unparse(one) in ("asynccontextmanager", "property")]
+    telling = [one for one in found.decorator_list if ast.unparse(one) in TELLING]
     stub.decorator_list = [Returned(module, twin).visit(one) for one in telling]
     stub.body = found.body[:1] if ast.get_docstring(found) else [ast.Expr(ast.Constant(...))]
     return stub

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mongostore.documents.stored import SCHEMA_VERSION, reader
+from mongostore.documents.stored import Stored, reader
 from mongostore.models import ApiKey
 
 
-class StoredKey(ApiKey):
+class StoredKey(ApiKey, Stored):
     """A key; `secret_hash` is the SHA-256 of its secret, which is random enough to need no salt."""
 
     secret_hash: bytes = Field(repr=False)
-    schema_version: int = SCHEMA_VERSION
 
 
 to_key = reader(ApiKey, "key")

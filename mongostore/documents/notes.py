@@ -7,24 +7,22 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import SCHEMA_VERSION, reader, writer
+from mongostore.documents.stored import Stored, reader, writer
 from mongostore.models import Observation, Task, VoiceDelivery
 
 
-class StoredTask(Task):
+class StoredTask(Task, Stored):
     """A task. `token` names the call that stored it."""
 
     position: int
     token: str
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredObservation(Observation):
+class StoredObservation(Observation, Stored):
     """An observation. `token` names the call that stored it."""
 
     position: int
     token: str
-    schema_version: int = SCHEMA_VERSION
 
 
 class StoredReadMarker(BaseModel):
@@ -36,10 +34,8 @@ class StoredReadMarker(BaseModel):
     index: int
 
 
-class StoredVoiceDelivery(VoiceDelivery):
+class StoredVoiceDelivery(VoiceDelivery, Stored):
     """A reserved injection of speech."""
-
-    schema_version: int = SCHEMA_VERSION
 
 
 class StoredLease(BaseModel):

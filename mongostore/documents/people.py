@@ -5,17 +5,16 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import SCHEMA_VERSION, reader, writer
+from mongostore.documents.stored import Stored, reader, writer
 from mongostore.models import Identity, Verification, VerificationRequest
 from mongostore.models.fields import scope_of
 from mongostore.values import check_id
 
 
-class StoredIdentity(Identity):
+class StoredIdentity(Identity, Stored):
     """An identity; the keys of `addresses` are escaped. `token` names the call that stored it."""
 
     token: str
-    schema_version: int = SCHEMA_VERSION
 
 
 class StoredAddress(BaseModel):
@@ -25,17 +24,14 @@ class StoredAddress(BaseModel):
     identity_id: str
 
 
-class StoredVerification(Verification):
+class StoredVerification(Verification, Stored):
     """A verification of an identity within an organization."""
 
-    schema_version: int = SCHEMA_VERSION
 
-
-class StoredRequest(VerificationRequest):
+class StoredRequest(VerificationRequest, Stored):
     """A request for a verification. `token` names the call that stored it."""
 
     token: str
-    schema_version: int = SCHEMA_VERSION
 
 
 to_identity = reader(Identity, "identity")

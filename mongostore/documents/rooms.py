@@ -12,6 +12,7 @@ from pydantic import Field
 from mongostore.documents.stored import (
     SCHEMA_VERSION,
     Raw,
+    Stored,
     check_size,
     given,
     reader,
@@ -20,7 +21,7 @@ from mongostore.documents.stored import (
     write_slim,
     writer,
 )
-from mongostore.models import Binding, Event, Participant, Room
+from mongostore.models import Binding, Event, Room, RoomParticipant
 from mongostore.models.fields import Id, JsonObject
 from mongostore.values import MAX_ID_BYTES
 
@@ -28,7 +29,7 @@ from mongostore.values import MAX_ID_BYTES
 _EVENT_KEPT = {"_id", "room_id", "created_at", "delivery_results"}
 
 
-class StoredRoom(Room):
+class StoredRoom(Room, Stored):
     """A room, with the counters that its events move and what the service keeps for itself in `private`.
 
     `next_index` is the next event's, `next_position` that of the next binding, participant, task or
@@ -42,39 +43,35 @@ class StoredRoom(Room):
     state: str = "open"
     revised_by: str | None = None
     delivered_by: str | None = None
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredEvent(Event):
+class StoredEvent(Event, Stored):
     """An event; members without a value are left out. `token` names the call that stored it."""
 
     token: str
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredBinding(Binding):
+class StoredBinding(Binding, Stored):
     """A binding, with the room's time for its place among the rooms, and the names that find it."""
 
     position: int
     room_created_at: int
     names: list[str]
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredRoomParticipant(Participant):
+class StoredRoomParticipant(RoomParticipant, Stored):
     """A participant; `routes` are each of the channels with each of the names."""
 
     participant_id: Id
     position: int
     room_created_at: int
     routes: list[str]
-    schema_version: int = SCHEMA_VERSION
 
 
 to_room = reader(Room, "room")
 to_event = reader(Event, "event")
 to_binding = reader(Binding, "binding", "channel_id")
-to_participant = reader(Participant, "participant", "participant_id")
+to_participant = reader(RoomParticipant, "participant", "participant_id")
 
 
 def key_of(first: str, second: str) -> dict[str, str]:
@@ -158,7 +155,7 @@ def route_name(channel_id: str, name: str) -> str:
     return json.dumps([channel_id, name])
 
 
-def _routes(participant: Participant, stored: Raw) -> Raw:
+def _routes(participant: RoomParticipant, stored: Raw) -> Raw:
     names = dict.fromkeys(filter(None, [stored["participant_id"], stored["identity_id"]]))
     return {"routes": [route_name(channel, name) for channel in stored["channel_ids"] for name in names]}
 
@@ -166,4 +163,4 @@ def _routes(participant: Participant, stored: Raw) -> Raw:
 to_stored_binding = writer(
     Binding, "binding", "channel_id", more=lambda binding, stored: {"names": binding_names(binding)}
 )
-to_stored_participant = writer(Participant, "participant", "participant_id", more=_routes)
+to_stored_participant = writer(RoomParticipant, "participant", "participant_id", more=_routes)

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from mongostore.documents.participants import StoredParticipant, participants_of
 from mongostore.documents.stored import (
-    SCHEMA_VERSION,
     UNREADABLE,
     Raw,
+    Stored,
     check_size,
     fields_of,
     given,
@@ -71,7 +71,7 @@ class StoredErasure(BaseModel):
     count: int
 
 
-class StoredSession(SessionFields):
+class StoredSession(SessionFields, Stored):
     """A session document with its newest messages embedded; None stands where a message was deleted.
 
     The messages before position `base` are in segments; `end` is the position of the next message.
@@ -111,7 +111,6 @@ class StoredSession(SessionFields):
     state_by: str | None = None
     context_by: str | None = None
     purged_by: str | None = None
-    schema_version: int = SCHEMA_VERSION
 
 
 class StoredSegment(BaseModel):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import bson
 from bson.errors import BSONError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models.fields import Codec, StoreOwned
@@ -25,6 +25,14 @@ SCHEMA_VERSION = 1
 MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 # What is raised where a member is missing, or of a type that cannot even be unpacked.
 UNREADABLE = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
+
+class Stored(BaseModel):
+    """The base of classes that describe stored documents: the members of a model and the store's own."""
+
+    # Documents are read as the models of callers, so that few of these are ever built.
+    model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
+    schema_version: int = SCHEMA_VERSION
 
 
 def size_of(path: str, document: Mapping[str, Any]) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from mongostore.documents.stored import (
-    SCHEMA_VERSION,
     Raw,
+    Stored,
     given,
     reader,
     sized,
@@ -21,10 +21,8 @@ from mongostore.models import Element, Feedback, Thread, ThreadMessage, User
 from mongostore.values import check_id, to_micros
 
 
-class StoredUser(User):
+class StoredUser(User, Stored):
     """A user."""
-
-    schema_version: int = SCHEMA_VERSION
 
 
 class StoredVote(BaseModel):
@@ -34,7 +32,7 @@ class StoredVote(BaseModel):
     value: int
 
 
-class StoredThread(Thread):
+class StoredThread(Thread, Stored):
     """A thread.
 
     `created_by` and `deleted_by` name the calls that did these, by which a retried call knows its own doing.
@@ -48,10 +46,9 @@ class StoredThread(Thread):
     created_by: str | None = None
     deleted_by: str | None = None
     expires_at: datetime | None = None
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredThreadMessage(ThreadMessage):
+class StoredThreadMessage(ThreadMessage, Stored):
     """A message of a thread.
 
     `changed` says that more was merged into it than how it began, `dated` that `created_at` is the caller's,
@@ -61,14 +58,12 @@ class StoredThreadMessage(ThreadMessage):
     changed: bool = False
     dated: bool = False
     revision: int = 0
-    schema_version: int = SCHEMA_VERSION
 
 
-class StoredElement(Element):
+class StoredElement(Element, Stored):
     """An element of a message; `created_at` is its place among the others."""
 
     created_at: int
-    schema_version: int = SCHEMA_VERSION
 
 
 def to_feedback(raw: Raw) -> Feedback:

@@ -1,7 +1,7 @@
-"""The types of which entities are made: what callers may give, how it is stored, and how it is read back.
+"""The types of the members of models: the values that callers give, their stored form, and how it is read.
 
-A model that is validated strictly reads the stored form, as `mongostore.documents.stored` does; otherwise it
-takes what callers give. Strictness is the one thing that pydantic hands on to all that is nested in a model.
+Strict validation reads the stored form, as in `mongostore.documents.stored`; other validation takes the
+values of callers. Strictness is the one switch that pydantic passes on to nested models at run time.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Codec:
     """How values of a type are stored.
 
     Attributes:
-        write: Returns the stored form of a value, and refuses others by the path of the value.
-        read: Makes the schema that reads the stored form of the type's own one; None where they are one.
+        write: Returns the stored form of a value; raises `InvalidValueError` with the path of the value.
+        read: Returns the schema of the stored form, given that of the value; None if they are the same.
     """
 
     write: Callable[[str, Any], Any]
@@ -60,7 +60,7 @@ class _Aware:
 
 
 class StoreOwned:
-    """Marks a member that the store alone moves: it is read, but what a caller gives is not stored."""
+    """Marks a member that only the store changes: it is read, but a caller's value is not written."""
 
 
 def _decoded(decode: Callable[[Any], Any]) -> Callable[[CoreSchema], CoreSchema]:

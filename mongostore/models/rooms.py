@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import Field
 
+from mongostore.errors import InvalidValueError
 from mongostore.ids import new_id
 from mongostore.models.fields import (
     Addresses,
@@ -25,19 +26,24 @@ from mongostore.models.fields import (
     Time,
 )
 from mongostore.models.value import Value
-from mongostore.values import check_id
+
+
+def _check_change(path: str, value: object) -> str:
+    if isinstance(value, str) and value in ("edit", "delete"):
+        return value
+    raise InvalidValueError(path, "must be 'edit', 'delete' or None")
 
 
 class Room(Value):
-    """A conversation that several channels and participants share; its events are read by `store.events`.
+    """A conversation that several channels and participants share, without its events.
 
     Attributes:
-        id: Unique; minted when not given.
+        id: Unique; generated unless it is given.
         status: `active`, `paused`, `closed` or what else the service says. An event that counts as
             activity makes a paused room active.
         created_at: Set when it is stored, unless given; never changed after that.
         updated_at: When its members were last changed; likewise.
-        last_activity_at: When the last event that counts as activity was appended.
+        active_at: When the last event that counts as activity was appended.
         data: The room's own content, replaced whole by an update.
         metadata: Notes about the room, merged key by key by an update.
         event_count: How many events were ever appended; a deletion does not lower it.
@@ -52,7 +58,7 @@ class Room(Value):
     updated_at: Time | None = None
     paused_at: Time | None = None
     closed_at: Time | None = None
-    last_activity_at: Time | None = None
+    active_at: Time | None = None
     data: JsonObject = Field(default_factory=dict)
     metadata: MergedMap = Field(default_factory=dict)
     event_count: Annotated[int, StoreOwned()] = 0
@@ -60,16 +66,39 @@ class Room(Value):
     delivered_index: Annotated[int, StoreOwned()] = -1
 
 
-class RoomMembers(TypedDict, total=False):
-    """What an update of a room may be given; what is left out stays as it is."""
+class RoomCreate(TypedDict, total=False):
+    """The members that a new room can be given; counters too, for a room that comes from elsewhere."""
 
     organization_id: str | None
     status: str
-    paused_at: datetime | None
-    closed_at: datetime | None
-    last_activity_at: datetime | None
     data: dict[str, Any]
     metadata: dict[str, Any]
+    created_at: datetime | None
+    updated_at: datetime | None
+    active_at: datetime | None
+    paused_at: datetime | None
+    closed_at: datetime | None
+    event_count: int
+    latest_index: int | None
+    delivered_index: int
+
+
+class RoomUpdate(TypedDict, total=False):
+    """The members of a room that an update can change; the others stay.
+
+    Attributes:
+        metadata: Merged key by key; None removes a key.
+        unset: Keys to remove, as `metadata.<key>`; if it is given, even empty, None in `metadata` is a value.
+    """
+
+    organization_id: str | None
+    status: str
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    unset: Sequence[str]
+    active_at: datetime | None
+    paused_at: datetime | None
+    closed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +107,18 @@ class RoomState:
 
     status: str
     paused_at: datetime | None
-    last_activity_at: datetime | None
+    active_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class RoomFilter:
-    """Which rooms a search is about; what is left out does not matter.
+class RoomFilter(TypedDict, total=False):
+    """Which rooms are meant.
 
     Attributes:
-        statuses: The room's status is one of these.
-        organization_id: It belongs to this organization.
+        status: The room's status, or one of these.
     """
 
-    statuses: Sequence[str] | None = None
-    organization_id: str | None = None
+    status: str | Sequence[str]
+    organization_id: str
 
 
 class Event(Value):
@@ -100,7 +127,8 @@ class Event(Value):
     `content`, `data`, `metadata` and `delivery_results` hold JSON values of any shape and come back equal.
 
     Attributes:
-        id: Unique in the store; minted when not given.
+        id: Unique in the store; generated unless it is given.
+        room_id: Set by the store; if it is given, it must be the room that the verb names.
         index: Its place in the room, from 0, given by the room; never given twice.
         type: Such as `message`, `edit` or `delete`.
         status: Such as `pending` or `delivered`; lists pass over what is `blocked` unless asked.
@@ -113,11 +141,11 @@ class Event(Value):
         change: Whether it edits or deletes another event, and `target_event_id` which one.
         data: What belongs to the event, replaced whole by an update.
         metadata: What was noted about it; `deleted` there says that a delete took its content back.
-        delivery_results: What became of its delivery, written by `record_delivery` alone.
+        delivery_results: The results of its delivery; a replacement leaves them.
     """
 
     id: Id = Field(default_factory=new_id)
-    room_id: Id
+    room_id: Id | None = None
     index: Annotated[int | None, StoreOwned()] = None
     type: Id = "message"
     status: Id = "delivered"
@@ -130,7 +158,7 @@ class Event(Value):
     responds_to: Id | None = None
     correlation_id: Id | None = None
     idempotency_key: Id | None = None
-    change: Annotated[Literal["edit", "delete"], Codec(check_id)] | None = None
+    change: Annotated[Literal["edit", "delete"], Codec(_check_change)] | None = None
     target_event_id: Id | None = None
     created_at: Time | None = None
     data: JsonObject = Field(default_factory=dict)
@@ -138,19 +166,24 @@ class Event(Value):
     delivery_results: JsonObject = Field(default_factory=dict)
 
 
-class EventMembers(TypedDict, total=False):
-    """What an update of an event may be given; what is left out stays as it is."""
+class EventUpdate(TypedDict, total=False):
+    """The members of an event that an update can change; the others stay.
+
+    Attributes:
+        metadata: Merged key by key; None removes a key.
+        delivery_results: Replaced whole.
+    """
 
     status: str
     visibility: str
     content: Any
     data: dict[str, Any]
     metadata: dict[str, Any]
+    delivery_results: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which events of a room are meant; what is left out does not matter.
+class EventFilter(TypedDict, total=False):
+    """Which events of a room are meant.
 
     Attributes:
         types: The event's type is one of these.
@@ -160,23 +193,23 @@ class EventFilter:
         blocked: Whether blocked events are meant as well.
     """
 
-    types: Sequence[str] | None = None
-    exclude_types: Sequence[str] | None = None
-    visibility: str | None = None
-    channel_id: str | None = None
-    channel_type: str | None = None
-    participant_id: str | None = None
-    correlation_id: str | None = None
-    responds_to: str | None = None
-    parent_event_id: str | None = None
-    top_level: bool = False
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    blocked: bool = False
+    types: Sequence[str]
+    exclude_types: Sequence[str]
+    visibility: str
+    channel_id: str
+    channel_type: str
+    participant_id: str
+    correlation_id: str
+    responds_to: str
+    parent_event_id: str
+    top_level: bool
+    created_after: datetime
+    created_before: datetime
+    blocked: bool
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadSummary:
+class ReplySummary:
     """The replies to one event, summed up.
 
     Attributes:
@@ -184,7 +217,7 @@ class ThreadSummary:
         last_reply_at: When the newest was created.
     """
 
-    root_event_id: str
+    event_id: str
     count: int
     last_reply_at: datetime
 
@@ -197,10 +230,10 @@ class Binding(Value):
         group: Whether several correspondents share it.
         data: What belongs to the binding.
         metadata: Notes about it. Where it names no correspondent and is no group, a value here can be the
-            address that it was made for (see `RoomRepository.find_by_binding`).
+            address that it was made for (see `store.rooms.find_by_binding`).
     """
 
-    room_id: Id
+    room_id: Id | None = None
     channel_id: Id
     channel_type: Id | None = None
     participant_id: Id | None = None
@@ -209,7 +242,7 @@ class Binding(Value):
     metadata: MergedMap = Field(default_factory=dict)
 
 
-class Participant(Value):
+class RoomParticipant(Value):
     """Somebody in a room.
 
     Attributes:
@@ -218,7 +251,7 @@ class Participant(Value):
         channel_ids: The channels through which the room has reached this participant.
     """
 
-    room_id: Id
+    room_id: Id | None = None
     id: Id
     identity_id: Id | None = None
     channel_ids: Ids = Field(default_factory=list)
@@ -226,12 +259,12 @@ class Participant(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class RoomContext:
-    """A room with those who are in it, in the order in which they came."""
+class FullRoom:
+    """A room with its bindings and participants, in the order in which they came."""
 
     room: Room
     bindings: list[Binding]
-    participants: list[Participant]
+    participants: list[RoomParticipant]
 
 
 class Identity(Value):
@@ -274,7 +307,7 @@ class Task(Value):
     """Something to be done, noted in a room."""
 
     id: Id = Field(default_factory=new_id)
-    room_id: Id
+    room_id: Id | None = None
     status: Id = "pending"
     data: JsonObject = Field(default_factory=dict)
 
@@ -283,8 +316,17 @@ class Observation(Value):
     """Something that was noticed in a room."""
 
     id: Id = Field(default_factory=new_id)
-    room_id: Id
+    room_id: Id | None = None
     data: JsonObject = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMarker:
+    """The highest index of a room's events that a channel has read."""
+
+    room_id: str
+    channel_id: str
+    index: int
 
 
 class VoiceDelivery(Value):
@@ -298,7 +340,7 @@ class VoiceDelivery(Value):
         retryable: Whether the outcome allows another attempt.
     """
 
-    room_id: Id
+    room_id: Id | None = None
     key: Id
     content_hash: Id
     attempt_id: Id = Field(default_factory=new_id)

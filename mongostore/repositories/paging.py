@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
+from mongostore.repositories import Connection, settled_step
 from mongostore.values import check_id, from_token, to_token
 
 V = TypeVar("V")
@@ -24,19 +25,21 @@ class Order:
     Attributes:
         field: The stored field that holds the number.
         rising: Whether the lowest comes first.
+        key: The stored field that holds the key.
     """
 
     field: str
     rising: bool = True
+    key: str = "_id"
 
     @property
     def sort(self) -> list[tuple[str, int]]:
         """The order in a server's words."""
-        return [(self.field, 1 if self.rising else -1), ("_id", 1 if self.rising else -1)]
+        return [(self.field, 1 if self.rising else -1), (self.key, 1 if self.rising else -1)]
 
     def place_of(self, raw: Raw) -> Place:
         """Return the place of something stored."""
-        return raw[self.field], raw["_id"]
+        return raw[self.field], raw[self.key]
 
     def behind(self, where: Raw, place: Place | None) -> Raw:
         """Return the filter of what `where` finds behind a place; None stands before all.
@@ -46,8 +49,12 @@ class Order:
         if place is None:
             return where
         (number, key), operator = place, "$gt" if self.rising else "$lt"
-        equal = {**where, self.field: number, "_id": {operator: key}}
+        equal = {**where, self.field: number, self.key: {operator: key}}
         return {"$or": [equal, {**where, self.field: {operator: number}}]}
+
+    def after(self, where: Raw, last: Raw) -> Raw:
+        """Return the filter of what `where` finds behind a document."""
+        return self.behind(where, self.place_of(last))
 
     def cursor(self, place: Place) -> str:
         """Return the text that callers keep of a place."""
@@ -71,10 +78,139 @@ class Order:
     def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
-        page: Page[V] = Page([], self.cursor(self.place_of(raws[limit - 1])) if more else None)
-        for raw in raws[:limit]:
-            try:
-                page.items.append(read(raw))
-            except InvalidDocumentError as error:
-                page.errors.append(error)
-        return page
+        return read_page(raws[:limit], self.cursor(self.place_of(raws[limit - 1])) if more else None, read)
+
+
+@dataclass(frozen=True)
+class KeyOrder:
+    """The order of a list by a text that is unique in it.
+
+    Attributes:
+        field: The stored field that holds the text.
+        rising: Whether the lowest comes first.
+    """
+
+    field: str
+    rising: bool = True
+
+    @property
+    def sort(self) -> list[tuple[str, int]]:
+        """The order in a server's words."""
+        return [(self.field, 1 if self.rising else -1)]
+
+    def behind(self, filter: Raw, cursor: object) -> Raw:
+        """Return the filter of the documents of `filter` behind a cursor; None stands before all.
+
+        Raises:
+            InvalidValueError: It is no cursor of a page.
+        """
+        if cursor is None:
+            return filter
+        return self.after(filter, {self.field: check_id("cursor", from_token(cursor))})
+
+    def after(self, filter: Raw, last: Raw) -> Raw:
+        """Return the filter of the documents of `filter` after a document."""
+        return {**filter, self.field: {"$gt" if self.rising else "$lt": last[self.field]}}
+
+    def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
+        """Return a page of what was read, which is one more than fits if there is another page."""
+        more = len(raws) > limit
+        return read_page(raws[:limit], to_token(raws[limit - 1][self.field]) if more else None, read)
+
+
+async def find_page(
+    connection: Connection,
+    collection: str,
+    filter: Raw,
+    order: Order | KeyOrder,
+    limit: int,
+    fields: Raw | None = None,
+) -> list[Raw]:
+    """Return the first documents of a list."""
+    found = connection.collection(collection).find(
+        filter, fields, sort=order.sort, limit=limit, batch_size=limit + 1
+    )
+    async with found:
+        raws: list[Raw] = await found.to_list()
+    return raws
+
+
+async def walk(
+    connection: Connection,
+    collection: str,
+    filter: Raw,
+    order: Order | KeyOrder,
+    read: Callable[[Raw], V],
+    errors: list[InvalidDocumentError] | None,
+    *,
+    fields: Raw | None = None,
+    size: int = 500,
+    when_empty: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncGenerator[V, None]:
+    """Yield what `read` makes of the documents of a list, which it finds step by step.
+
+    Args:
+        connection: The connection.
+        collection: The collection.
+        filter: Which documents.
+        order: Their order.
+        read: Makes an item of a document.
+        errors: Collects those that cannot be read.
+        fields: The fields to read.
+        size: How many documents a step finds.
+        when_empty: What else to look at if there is no such document.
+
+    Raises:
+        InvalidDocumentError: One cannot be read, and `errors` is None.
+    """
+    conditions = filter
+    while True:
+        raws = await settled_step(
+            connection, find_page, connection, collection, conditions, order, size, fields
+        )
+        if not raws and when_empty and conditions is filter:
+            await settled_step(connection, when_empty)
+        for item in read_each(raws, read, errors):
+            yield item
+        if len(raws) < size:
+            return
+        conditions = order.after(filter, raws[-1])
+
+
+def read_page(raws: Iterable[Raw], next_cursor: str | None, read: Callable[[Raw], V]) -> Page[V]:
+    """Return a page of documents; those that cannot be read are in its `errors`."""
+    page: Page[V] = Page([], next_cursor)
+    page.items.extend(read_each(raws, read, page.errors))
+    return page
+
+
+def read_each(
+    raws: Iterable[Raw], read: Callable[[Raw], V], errors: list[InvalidDocumentError] | None
+) -> Iterator[V]:
+    """Yield what `read` makes of documents; `errors` collects those that cannot be read.
+
+    Raises:
+        InvalidDocumentError: One cannot be read, and `errors` is None.
+    """
+    for raw in raws:
+        try:
+            item = read(raw)
+        except InvalidDocumentError as error:
+            if errors is None:
+                raise
+            errors.append(error)
+        else:
+            yield item
+
+
+def count_options(limit: object) -> dict[str, int]:
+    """Return the options of a count of `limit` at most; None for all.
+
+    Raises:
+        InvalidValueError: It is no integer from 1.
+    """
+    if limit is None:
+        return {}
+    if type(limit) is not int or not 1 <= limit < 2**31:
+        raise InvalidValueError("limit", "must be an integer from 1")
+    return {"limit": limit}

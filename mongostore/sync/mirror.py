@@ -36,17 +36,6 @@ class Mirror(Generic[C]):
         return self._store.portal
 
 
-def mirror_part(part: Any, twin: type[M]) -> Any:
-    """Return the blocking twin of a property that is a repository of its own."""
-
-    def find(self: Mirror[Any]) -> M:
-        return twin(self._store, lambda _: part.fget(self.core))
-
-    found = functools.cached_property(find)
-    found.__doc__ = part.__doc__
-    return found
-
-
 def mirror_scope(method: Callable[Concatenate[C, P], C]) -> Callable[Concatenate[M, P], M]:
     """Return the blocking twin of a method that returns its repository for a part of what is stored."""
 

@@ -17,25 +17,16 @@ from mongostore.portal import Portal
 from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.twins import (
+    Leases,
+    Rooms,
     Sessions,
     StoreVerbs,
-    SyncBindingRepository,
     SyncElementRepository,
-    SyncEventRepository,
     SyncFileRepository,
-    SyncIdentityRepository,
     SyncKeyRepository,
-    SyncLeaseRepository,
-    SyncObservationRepository,
-    SyncParticipantRepository,
-    SyncReadMarkerRepository,
-    SyncRoomRepository,
-    SyncTaskRepository,
     SyncThreadMessageRepository,
     SyncThreadRepository,
     SyncUserRepository,
-    SyncVerificationRepository,
-    SyncVoiceDeliveryRepository,
 )
 
 
@@ -89,17 +80,8 @@ class MongoStore(StoreVerbs):
         self._is_forked = False
         _stores.add(self)
         self.sessions: Final = Sessions(self, lambda core: core.sessions)
-        self.rooms: Final = SyncRoomRepository(self, lambda core: core.rooms)
-        self.events: Final = SyncEventRepository(self, lambda core: core.events)
-        self.bindings: Final = SyncBindingRepository(self, lambda core: core.bindings)
-        self.participants: Final = SyncParticipantRepository(self, lambda core: core.participants)
-        self.identities: Final = SyncIdentityRepository(self, lambda core: core.identities)
-        self.verifications: Final = SyncVerificationRepository(self, lambda core: core.verifications)
-        self.tasks: Final = SyncTaskRepository(self, lambda core: core.tasks)
-        self.observations: Final = SyncObservationRepository(self, lambda core: core.observations)
-        self.read_markers: Final = SyncReadMarkerRepository(self, lambda core: core.read_markers)
-        self.voice_deliveries: Final = SyncVoiceDeliveryRepository(self, lambda core: core.voice_deliveries)
-        self.leases: Final = SyncLeaseRepository(self, lambda core: core.leases)
+        self.rooms: Final = Rooms(self, lambda core: core.rooms)
+        self.leases: Final = Leases(self, lambda core: core.leases)
         self.users: Final = SyncUserRepository(self, lambda core: core.users)
         self.files: Final = SyncFileRepository(self, lambda core: core.files)
         self.threads: Final = SyncThreadRepository(self, lambda core: core.threads)

@@ -5,20 +5,23 @@ Type checkers read `twins.pyi` instead, which `python -m tests.stubs` writes fro
 
 from __future__ import annotations
 
-from mongostore.portal import mirror, mirror_iter
+from collections.abc import Callable
+
+from mongostore.portal import Mirrored, mirror, mirror_context, mirror_iter
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
-    BindingRepository,
-    EventRepository,
-    IdentityRepository,
-    LeaseRepository,
-    ObservationRepository,
-    ParticipantRepository,
-    ReadMarkerRepository,
-    RoomRepository,
-    TaskRepository,
-    VerificationRepository,
-    VoiceDeliveryRepository,
+    AsyncIdentities,
+    AsyncLeases,
+    AsyncReadMarkers,
+    AsyncRoomBindings,
+    AsyncRoomEvents,
+    AsyncRoomObservations,
+    AsyncRoomParticipants,
+    AsyncRooms,
+    AsyncRoomTasks,
+    AsyncVerificationRequests,
+    AsyncVerifications,
+    AsyncVoiceDeliveries,
 )
 from mongostore.repositories.sessions import (
     AsyncSessionContext,
@@ -35,7 +38,7 @@ from mongostore.repositories.threads import (
     UserRepository,
 )
 from mongostore.store import AsyncMongoStore
-from mongostore.sync.mirror import Mirror, mirror_part, mirror_scope
+from mongostore.sync.mirror import Mirror, mirror_scope
 
 
 class StoreVerbs:
@@ -102,10 +105,15 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
 class Sessions(Mirror[AsyncSessions]):
     """Blocking twin of `AsyncSessions`."""
 
-    messages = mirror_part(AsyncSessions.messages, SessionMessages)
-    context = mirror_part(AsyncSessions.context, SessionContext)
-    participants = mirror_part(AsyncSessions.participants, SessionParticipants)
-    turns = mirror_part(AsyncSessions.turns, SessionTurns)
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncSessions]
+    ) -> None:
+        super().__init__(store, find)
+        self.messages = SessionMessages(store, lambda core: find(core).messages)
+        self.context = SessionContext(store, lambda core: find(core).context)
+        self.participants = SessionParticipants(store, lambda core: find(core).participants)
+        self.turns = SessionTurns(store, lambda core: find(core).turns)
+
     in_namespace = mirror_scope(AsyncSessions.in_namespace)
     create = mirror(AsyncSessions.create)
     get = mirror(AsyncSessions.get)
@@ -122,138 +130,174 @@ class Sessions(Mirror[AsyncSessions]):
     describe_storage = mirror(AsyncSessions.describe_storage)
 
 
-class SyncRoomRepository(Mirror[RoomRepository]):
-    """Blocking twin of `RoomRepository`."""
+class Rooms(Mirror[AsyncRooms]):
+    """Blocking twin of `AsyncRooms`."""
 
-    create = mirror(RoomRepository.create)
-    get = mirror(RoomRepository.get)
-    find = mirror(RoomRepository.find)
-    exists = mirror(RoomRepository.exists)
-    context = mirror(RoomRepository.context)
-    list = mirror(RoomRepository.list)
-    iter = mirror_iter(RoomRepository.iter, ahead=100)
-    count = mirror(RoomRepository.count)
-    delete = mirror(RoomRepository.delete)
-    update = mirror(RoomRepository.update)
-    merge_metadata = mirror(RoomRepository.merge_metadata)
-    replace = mirror(RoomRepository.replace)
-    get_delivered_index = mirror(RoomRepository.get_delivered_index)
-    advance_delivered_index = mirror(RoomRepository.advance_delivered_index)
-    get_private = mirror(RoomRepository.get_private)
-    set_private = mirror(RoomRepository.set_private)
-    find_latest = mirror(RoomRepository.find_latest)
-    find_by_binding = mirror(RoomRepository.find_by_binding)
-    find_by_participant = mirror(RoomRepository.find_by_participant)
-    list_by_channel = mirror(RoomRepository.list_by_channel)
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncRooms]
+    ) -> None:
+        super().__init__(store, find)
+        self.events = RoomEvents(store, lambda core: find(core).events)
+        self.bindings = RoomBindings(store, lambda core: find(core).bindings)
+        self.participants = RoomParticipants(store, lambda core: find(core).participants)
+        self.tasks = RoomTasks(store, lambda core: find(core).tasks)
+        self.observations = RoomObservations(store, lambda core: find(core).observations)
+        self.read_markers = ReadMarkers(store, lambda core: find(core).read_markers)
+        self.voice_deliveries = VoiceDeliveries(store, lambda core: find(core).voice_deliveries)
+        self.identities = Identities(store, lambda core: find(core).identities)
+        self.verifications = Verifications(store, lambda core: find(core).verifications)
 
-
-class SyncEventRepository(Mirror[EventRepository]):
-    """Blocking twin of `EventRepository`."""
-
-    commit = mirror(EventRepository.commit)
-    create = mirror(EventRepository.create)
-    update = mirror(EventRepository.update)
-    replace = mirror(EventRepository.replace)
-    record_delivery = mirror(EventRepository.record_delivery)
-    delete = mirror(EventRepository.delete)
-    watch = mirror_iter(EventRepository.watch, ahead=1)
-    get = mirror(EventRepository.get)
-    find = mirror(EventRepository.find)
-    find_by_key = mirror(EventRepository.find_by_key)
-    list = mirror(EventRepository.list)
-    iter = mirror_iter(EventRepository.iter, ahead=100)
-    count = mirror(EventRepository.count)
-    threads = mirror(EventRepository.threads)
+    create = mirror(AsyncRooms.create)
+    ensure = mirror(AsyncRooms.ensure)
+    get = mirror(AsyncRooms.get)
+    get_full = mirror(AsyncRooms.get_full)
+    find = mirror(AsyncRooms.find)
+    find_by_binding = mirror(AsyncRooms.find_by_binding)
+    find_by_route = mirror(AsyncRooms.find_by_route)
+    find_by_participant = mirror(AsyncRooms.find_by_participant)
+    exists = mirror(AsyncRooms.exists)
+    count = mirror(AsyncRooms.count)
+    list = mirror(AsyncRooms.list)
+    list_by_channel = mirror(AsyncRooms.list_by_channel)
+    iter = mirror_iter(AsyncRooms.iter, ahead=100)
+    cursor_of = staticmethod(AsyncRooms.cursor_of)
+    update = mirror(AsyncRooms.update)
+    replace = mirror(AsyncRooms.replace)
+    advance_delivered_index = mirror(AsyncRooms.advance_delivered_index)
+    find_private = mirror(AsyncRooms.find_private)
+    set_private = mirror(AsyncRooms.set_private)
+    delete = mirror(AsyncRooms.delete)
 
 
-class SyncBindingRepository(Mirror[BindingRepository]):
-    """Blocking twin of `BindingRepository`."""
+class RoomEvents(Mirror[AsyncRoomEvents]):
+    """Blocking twin of `AsyncRoomEvents`."""
 
-    upsert = mirror(BindingRepository.upsert)
-    get = mirror(BindingRepository.get)
-    find = mirror(BindingRepository.find)
-    exists = mirror(BindingRepository.exists)
-    delete = mirror(BindingRepository.delete)
-    list = mirror(BindingRepository.list)
-    iter = mirror_iter(BindingRepository.iter, ahead=100)
-
-
-class SyncParticipantRepository(Mirror[ParticipantRepository]):
-    """Blocking twin of `ParticipantRepository`."""
-
-    upsert = mirror(ParticipantRepository.upsert)
-    get = mirror(ParticipantRepository.get)
-    find = mirror(ParticipantRepository.find)
-    delete = mirror(ParticipantRepository.delete)
-    list = mirror(ParticipantRepository.list)
-    iter = mirror_iter(ParticipantRepository.iter, ahead=100)
-
-
-class SyncIdentityRepository(Mirror[IdentityRepository]):
-    """Blocking twin of `IdentityRepository`."""
-
-    create = mirror(IdentityRepository.create)
-    get = mirror(IdentityRepository.get)
-    find = mirror(IdentityRepository.find)
-    find_by_address = mirror(IdentityRepository.find_by_address)
-    list = mirror(IdentityRepository.list)
-    link_address = mirror(IdentityRepository.link_address)
-    unlink_address = mirror(IdentityRepository.unlink_address)
+    append = mirror(AsyncRoomEvents.append)
+    create = mirror(AsyncRoomEvents.create)
+    get = mirror(AsyncRoomEvents.get)
+    find = mirror(AsyncRoomEvents.find)
+    find_by_id = mirror(AsyncRoomEvents.find_by_id)
+    find_by_key = mirror(AsyncRoomEvents.find_by_key)
+    exists = mirror(AsyncRoomEvents.exists)
+    count = mirror(AsyncRoomEvents.count)
+    list = mirror(AsyncRoomEvents.list)
+    iter = mirror_iter(AsyncRoomEvents.iter, ahead=100)
+    cursor_of = staticmethod(AsyncRoomEvents.cursor_of)
+    summarize_replies = mirror(AsyncRoomEvents.summarize_replies)
+    update = mirror(AsyncRoomEvents.update)
+    replace = mirror(AsyncRoomEvents.replace)
+    pop = mirror(AsyncRoomEvents.pop)
+    delete = mirror(AsyncRoomEvents.delete)
+    watch = mirror_iter(AsyncRoomEvents.watch, ahead=1)
 
 
-class SyncVerificationRepository(Mirror[VerificationRepository]):
-    """Blocking twin of `VerificationRepository`."""
+class RoomBindings(Mirror[AsyncRoomBindings]):
+    """Blocking twin of `AsyncRoomBindings`."""
 
-    find = mirror(VerificationRepository.find)
-    upsert = mirror(VerificationRepository.upsert)
-    iter_expiring = mirror_iter(VerificationRepository.iter_expiring, ahead=100)
-    create_request = mirror(VerificationRepository.create_request)
-    find_request = mirror(VerificationRepository.find_request)
-    upsert_request = mirror(VerificationRepository.upsert_request)
-
-
-class SyncTaskRepository(Mirror[TaskRepository]):
-    """Blocking twin of `TaskRepository`."""
-
-    create = mirror(TaskRepository.create)
-    upsert = mirror(TaskRepository.upsert)
-    get = mirror(TaskRepository.get)
-    find = mirror(TaskRepository.find)
-    list = mirror(TaskRepository.list)
-    iter = mirror_iter(TaskRepository.iter, ahead=100)
+    upsert = mirror(AsyncRoomBindings.upsert)
+    get = mirror(AsyncRoomBindings.get)
+    find = mirror(AsyncRoomBindings.find)
+    exists = mirror(AsyncRoomBindings.exists)
+    delete = mirror(AsyncRoomBindings.delete)
+    list = mirror(AsyncRoomBindings.list)
+    iter = mirror_iter(AsyncRoomBindings.iter, ahead=100)
 
 
-class SyncObservationRepository(Mirror[ObservationRepository]):
-    """Blocking twin of `ObservationRepository`."""
+class RoomParticipants(Mirror[AsyncRoomParticipants]):
+    """Blocking twin of `AsyncRoomParticipants`."""
 
-    create = mirror(ObservationRepository.create)
-    list = mirror(ObservationRepository.list)
-    iter = mirror_iter(ObservationRepository.iter, ahead=100)
-
-
-class SyncReadMarkerRepository(Mirror[ReadMarkerRepository]):
-    """Blocking twin of `ReadMarkerRepository`."""
-
-    mark = mirror(ReadMarkerRepository.mark)
-    mark_all = mirror(ReadMarkerRepository.mark_all)
-    count_unread = mirror(ReadMarkerRepository.count_unread)
-    by_channel = mirror(ReadMarkerRepository.by_channel)
+    upsert = mirror(AsyncRoomParticipants.upsert)
+    get = mirror(AsyncRoomParticipants.get)
+    find = mirror(AsyncRoomParticipants.find)
+    exists = mirror(AsyncRoomParticipants.exists)
+    delete = mirror(AsyncRoomParticipants.delete)
+    list = mirror(AsyncRoomParticipants.list)
+    iter = mirror_iter(AsyncRoomParticipants.iter, ahead=100)
 
 
-class SyncVoiceDeliveryRepository(Mirror[VoiceDeliveryRepository]):
-    """Blocking twin of `VoiceDeliveryRepository`."""
+class RoomTasks(Mirror[AsyncRoomTasks]):
+    """Blocking twin of `AsyncRoomTasks`."""
 
-    find = mirror(VoiceDeliveryRepository.find)
-    claim = mirror(VoiceDeliveryRepository.claim)
-    complete = mirror(VoiceDeliveryRepository.complete)
+    create = mirror(AsyncRoomTasks.create)
+    upsert = mirror(AsyncRoomTasks.upsert)
+    get = mirror(AsyncRoomTasks.get)
+    find = mirror(AsyncRoomTasks.find)
+    find_by_id = mirror(AsyncRoomTasks.find_by_id)
+    list = mirror(AsyncRoomTasks.list)
+    iter = mirror_iter(AsyncRoomTasks.iter, ahead=100)
+    delete = mirror(AsyncRoomTasks.delete)
 
 
-class SyncLeaseRepository(Mirror[LeaseRepository]):
-    """Blocking twin of `LeaseRepository`."""
+class RoomObservations(Mirror[AsyncRoomObservations]):
+    """Blocking twin of `AsyncRoomObservations`."""
 
-    acquire = mirror(LeaseRepository.acquire)
-    renew = mirror(LeaseRepository.renew)
-    release = mirror(LeaseRepository.release)
+    create = mirror(AsyncRoomObservations.create)
+    delete = mirror(AsyncRoomObservations.delete)
+    list = mirror(AsyncRoomObservations.list)
+    iter = mirror_iter(AsyncRoomObservations.iter, ahead=100)
+
+
+class ReadMarkers(Mirror[AsyncReadMarkers]):
+    """Blocking twin of `AsyncReadMarkers`."""
+
+    advance = mirror(AsyncReadMarkers.advance)
+    find = mirror(AsyncReadMarkers.find)
+    list = mirror(AsyncReadMarkers.list)
+    iter = mirror_iter(AsyncReadMarkers.iter, ahead=100)
+    count_unread = mirror(AsyncReadMarkers.count_unread)
+
+
+class VoiceDeliveries(Mirror[AsyncVoiceDeliveries]):
+    """Blocking twin of `AsyncVoiceDeliveries`."""
+
+    find = mirror(AsyncVoiceDeliveries.find)
+    claim = mirror(AsyncVoiceDeliveries.claim)
+    complete = mirror(AsyncVoiceDeliveries.complete)
+
+
+class Identities(Mirror[AsyncIdentities]):
+    """Blocking twin of `AsyncIdentities`."""
+
+    create = mirror(AsyncIdentities.create)
+    get = mirror(AsyncIdentities.get)
+    find = mirror(AsyncIdentities.find)
+    find_by_address = mirror(AsyncIdentities.find_by_address)
+    list = mirror(AsyncIdentities.list)
+    iter = mirror_iter(AsyncIdentities.iter, ahead=100)
+    link_address = mirror(AsyncIdentities.link_address)
+    unlink_address = mirror(AsyncIdentities.unlink_address)
+
+
+class Verifications(Mirror[AsyncVerifications]):
+    """Blocking twin of `AsyncVerifications`."""
+
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncVerifications]
+    ) -> None:
+        super().__init__(store, find)
+        self.requests = VerificationRequests(store, lambda core: find(core).requests)
+
+    find = mirror(AsyncVerifications.find)
+    upsert = mirror(AsyncVerifications.upsert)
+    iter_expiring = mirror_iter(AsyncVerifications.iter_expiring, ahead=100)
+
+
+class VerificationRequests(Mirror[AsyncVerificationRequests]):
+    """Blocking twin of `AsyncVerificationRequests`."""
+
+    create = mirror(AsyncVerificationRequests.create)
+    upsert = mirror(AsyncVerificationRequests.upsert)
+    get = mirror(AsyncVerificationRequests.get)
+    find = mirror(AsyncVerificationRequests.find)
+
+
+class Leases(Mirror[AsyncLeases]):
+    """Blocking twin of `AsyncLeases`."""
+
+    hold = mirror_context(AsyncLeases.hold)
+    acquire = mirror(AsyncLeases.acquire)
+    renew = mirror(AsyncLeases.renew)
+    release = mirror(AsyncLeases.release)
 
 
 class SyncUserRepository(Mirror[UserRepository]):

@@ -3,6 +3,7 @@
 import builtins
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -17,9 +18,10 @@ from mongostore.models import (
     Element,
     Event,
     EventFilter,
-    EventMembers,
+    EventUpdate,
     Feedback,
     File,
+    FullRoom,
     Identity,
     Integration,
     Integrator,
@@ -30,12 +32,14 @@ from mongostore.models import (
     MessageUpdate,
     Observation,
     Page,
-    Participant,
+    ReadMarker,
+    ReplySummary,
     Room,
-    RoomContext,
+    RoomCreate,
     RoomFilter,
-    RoomMembers,
+    RoomParticipant,
     RoomState,
+    RoomUpdate,
     Session,
     SessionParticipant,
     SessionUpdate,
@@ -45,7 +49,6 @@ from mongostore.models import (
     ThreadMembers,
     ThreadMessage,
     ThreadMessageMembers,
-    ThreadSummary,
     Turn,
     User,
     Verification,
@@ -54,17 +57,18 @@ from mongostore.models import (
 )
 from mongostore.repositories.keys import KeyRepository
 from mongostore.repositories.rooms import (
-    BindingRepository,
-    EventRepository,
-    IdentityRepository,
-    LeaseRepository,
-    ObservationRepository,
-    ParticipantRepository,
-    ReadMarkerRepository,
-    RoomRepository,
-    TaskRepository,
-    VerificationRepository,
-    VoiceDeliveryRepository,
+    AsyncIdentities,
+    AsyncLeases,
+    AsyncReadMarkers,
+    AsyncRoomBindings,
+    AsyncRoomEvents,
+    AsyncRoomObservations,
+    AsyncRoomParticipants,
+    AsyncRooms,
+    AsyncRoomTasks,
+    AsyncVerificationRequests,
+    AsyncVerifications,
+    AsyncVoiceDeliveries,
 )
 from mongostore.repositories.sessions import (
     AsyncSessionContext,
@@ -546,21 +550,10 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
 class Sessions(Mirror[AsyncSessions]):
     """Blocking twin of `AsyncSessions`."""
 
-    @property
-    def messages(self) -> SessionMessages:
-        """The messages of these sessions."""
-
-    @property
-    def context(self) -> SessionContext:
-        """The context of these sessions: one JSON value each."""
-
-    @property
-    def participants(self) -> SessionParticipants:
-        """The participants bound to these sessions."""
-
-    @property
-    def turns(self) -> SessionTurns:
-        """The turns of the participants."""
+    messages: SessionMessages
+    context: SessionContext
+    participants: SessionParticipants
+    turns: SessionTurns
 
     def in_namespace(self, namespace: str) -> Sessions:
         """Return the same verbs for another namespace, whose sessions are apart from all others.
@@ -730,219 +723,61 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If the id is no plain string.
         """
 
-class SyncRoomRepository(Mirror[RoomRepository]):
-    """Blocking twin of `RoomRepository`."""
+class Rooms(Mirror[AsyncRooms]):
+    """Blocking twin of `AsyncRooms`."""
 
-    def create(self, room: Room) -> Room:
-        """Create a room with the counters that it brings; it is never created twice.
+    events: RoomEvents
+    bindings: RoomBindings
+    participants: RoomParticipants
+    tasks: RoomTasks
+    observations: RoomObservations
+    read_markers: ReadMarkers
+    voice_deliveries: VoiceDeliveries
+    identities: Identities
+    verifications: Verifications
 
-        Returns:
-            The room as it is stored.
+    def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
+        """Create a room, with a generated id unless one is given.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def ensure(self, room_id: str, **members: Unpack[RoomCreate]) -> Room:
+        """Return the room, created with these members if it is not there.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it is there and cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
     def get(self, room_id: str) -> Room:
         """Return a room.
 
         Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def get_full(self, room_id: str) -> FullRoom:
+        """Return a room with its bindings and participants, in one round trip.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the room or one of the others cannot be read.
         """
 
     def find(self, room_id: str) -> Room | None:
-        """Return a room, None where there is none.
+        """Return a room; None if there is none.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def exists(self, room_id: str) -> bool:
-        """Return whether there is such a room.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-    def context(self, room_id: str) -> RoomContext | None:
-        """Return a room with its bindings and participants, in one round trip; None where there is none.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: One of them cannot be read.
-        """
-
-    def list(
-        self,
-        *,
-        where: RoomFilter | None = None,
-        metadata: dict[str, Any] | None = None,
-        limit: int = 50,
-        offset: int = 0,
-        cursor: str | None = None,
-    ) -> Page[Room]:
-        """Return a page of rooms, the oldest first: by the time of their creation, then by id.
-
-        Args:
-            where: Which rooms.
-            metadata: Each of these keys has this value, compared as Python compares. They are found by an
-                index of single values; what it finds too much is read and left out.
-            limit: How many at most, 1 to 1000.
-            offset: How many to pass over; a cursor does that at no cost.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; rooms that cannot be read are in its `errors`.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
-        """
-
-    def iter(
-        self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None
-    ) -> Iterator[Room]:
-        """Yield rooms, the oldest first, passing over those that cannot be read.
-
-        Args:
-            where: Which rooms.
-            metadata: Each of these keys has this value.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type.
-        """
-
-    def count(self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None) -> int:
-        """Return how many rooms there are.
-
-        Args:
-            where: Which rooms.
-            metadata: Each of these keys has this value.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type.
-        """
-
-    def delete(self, room_id: str) -> bool:
-        """Delete a room for good, with all that hangs on it but identities; return whether it was there.
-
-        From the first moment on nobody finds the room or adds to it. A deletion that is cut short goes on
-        when the room is deleted or created again.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-    def update(self, room_id: str, **members: Unpack[RoomMembers]) -> Room:
-        """Change the given members of a room; the others stay.
-
-        Args:
-            room_id: The room.
-            **members: Those of `RoomMembers`; `metadata` is merged key by key, None removing a key.
-
-        Returns:
-            The room as it now is.
-
-        Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
-        """
-
-    def merge_metadata(self, room_id: str, metadata: dict[str, Any], *, unset: Sequence[str] = ()) -> Room:
-        """Merge metadata into those of a room, where None is a value as any other.
-
-        Args:
-            room_id: The room.
-            metadata: Keys with their new values.
-            unset: Keys to be removed before that.
-
-        Returns:
-            The room as it now is.
-
-        Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: It would take too much; it is left as it was.
-        """
-
-    def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
-        """Replace all members of a room but its counters, its creation and what is private.
-
-        Args:
-            room: The room as it is to be.
-            expected: Replace it only if it is still in this state.
-
-        Returns:
-            The room as it now is, with the stored counters.
-
-        Raises:
-            NotFoundError: There is no such room.
-            ConflictError: It is in another state; nothing was changed.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: It would take too much; it is left as it was.
-        """
-
-    def get_delivered_index(self, room_id: str) -> int:
-        """Return the index up to which all events are delivered.
-
-        Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: The id is no plain string.
-        """
-
-    def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
-        """Move the delivered index on to `index` and return whether that was its turn.
-
-        Args:
-            room_id: The room.
-            index: The event that is delivered now.
-            force: Move from any lower index, and not from the one before alone.
-
-        Raises:
-            InvalidValueError: The id is no plain string, or the index no integer.
-        """
-
-    def get_private(self, room_id: str, key: str) -> Any:
-        """Return what the service keeps for itself about a room under a key; None where there is nothing.
-
-        Raises:
-            InvalidValueError: The id or the key is no plain string.
-        """
-
-    def set_private(self, room_id: str, key: str, value: Any) -> bool:
-        """Keep something about a room that is no part of it, and drop the same key from its metadata.
-
-        Args:
-            room_id: The room.
-            key: Its name.
-            value: Any JSON value; None removes the key.
-
-        Returns:
-            Whether there is such a room.
-
-        Raises:
-            InvalidValueError: The id or the key is no plain string, or the value cannot be stored.
-            DocumentTooLargeError: It takes more than a document can hold.
-        """
-
-    def find_latest(
-        self, participant_id: str, *, channel_type: str | None = None, where: RoomFilter | None = None
-    ) -> Room | None:
-        """Return the newest room that somebody is in, as a participant or as a binding's correspondent.
-
-        Args:
-            participant_id: Who.
-            channel_type: Count bindings of this type of channel alone; participants count anyway.
-            where: Which rooms.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type.
-            InvalidDocumentError: The room cannot be read.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def find_by_binding(
@@ -951,33 +786,93 @@ class SyncRoomRepository(Mirror[RoomRepository]):
         names: Sequence[str],
         *,
         recipient: tuple[str, str] | None = None,
-        where: RoomFilter | None = None,
-    ) -> str | None:
-        """Return the id of the newest room whose binding of a channel is somebody's.
-
-        Args:
-            channel_id: The channel; a binding speaks for its own channel alone.
-            names: The binding's correspondent is one of these.
-            recipient: Or, as a key and an address: the binding names no correspondent, is no group, and has
-                that address, a text or an integer, under that key of its metadata.
-            where: Which rooms.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type.
-        """
-
-    def find_by_participant(
-        self, channel_id: str, names: Sequence[str], *, where: RoomFilter | None = None
-    ) -> str | None:
-        """Return the id of the newest room with a participant who was reached through a channel.
+        **filter: Unpack[RoomFilter],
+    ) -> Room | None:
+        """Return the newest room whose binding of a channel is one of these people's; None if there is none.
 
         Args:
             channel_id: The channel.
-            names: The participant's id or identity is one of these.
-            where: Which rooms.
+            names: The participants whom the binding reaches.
+            recipient: A key and an address: as well a binding that has no participant, is no group, and has
+                that address, a text or an integer, under that key of its metadata.
+            **filter: Which rooms.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+
+    def find_by_route(
+        self, channel_id: str, names: Sequence[str], **filter: Unpack[RoomFilter]
+    ) -> Room | None:
+        """Return the newest room that reached one of these participants by a channel; None if there is none.
+
+        Args:
+            channel_id: The channel.
+            names: Ids of participants, or of their identities.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+
+    def find_by_participant(
+        self, participant_id: str, *, channel_type: str | None = None, **filter: Unpack[RoomFilter]
+    ) -> Room | None:
+        """Return the newest room of a person, as a participant or by a binding; None if there is none.
+
+        Args:
+            participant_id: The person.
+            channel_type: Only bindings of this type of channel; participants are found anyway.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+
+    def exists(self, room_id: str) -> bool:
+        """Return whether there is such a room.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def count(
+        self,
+        *,
+        limit: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> int:
+        """Return how many rooms there are, `limit` at most.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def list(
+        self,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Page[Room]:
+        """Return a page of rooms, by the time of their creation, then by id.
+
+        Args:
+            newest: Whether the newest ones come first.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+            metadata: Each of these keys has this value, compared as Python compares. An index of single
+                values finds them; what it finds too much is read and left out.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
 
     def list_by_channel(
@@ -985,152 +880,184 @@ class SyncRoomRepository(Mirror[RoomRepository]):
         channel_id: str,
         *,
         group: bool | None = None,
-        where: RoomFilter | None = None,
+        newest: bool = False,
         limit: int = 50,
-        offset: int = 0,
-    ) -> builtins.list[str]:
-        """Return the ids of the rooms that a channel is bound to, the oldest first.
+        cursor: str | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Page[Room]:
+        """Return a page of the rooms that a channel is bound to, by the time of their creation, then by id.
 
         Args:
             channel_id: The channel.
             group: Whether the binding is a group's; None for both.
-            where: Which rooms.
+            newest: Whether the newest ones come first.
             limit: How many at most, 1 to 1000.
-            offset: How many to pass over.
+            cursor: The `next_cursor` of the page before.
+            **filter: Which rooms.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range.
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
 
-class SyncEventRepository(Mirror[EventRepository]):
-    """Blocking twin of `EventRepository`."""
-
-    def commit(self, event: Event, *, target: Event | None = None, activity: bool = True) -> Event:
-        """Give an event the next index of its room, store it and move the room's counters, as one step.
-
-        Events of one room become visible in the order of their indexes, whoever commits them. On a server
-        without transactions a crash midway may leave an index that no event has.
+    def iter(
+        self,
+        *,
+        newest: bool = False,
+        metadata: dict[str, Any] | None = None,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Iterator[Room]:
+        """Yield rooms by the time of their creation, then by id.
 
         Args:
+            newest: Whether the newest ones come first.
+            metadata: Each of these keys has this value.
+            errors: Collects the errors of rooms that cannot be read.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a room cannot be read and `errors` is None.
+        """
+
+    @staticmethod
+    def cursor_of(room: Room) -> str:
+        """Return the cursor of the page that begins behind a room, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no room, or none that is stored.
+        """
+
+    def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
+        """Change the given members of a room; the others stay.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it cannot be read, after it was changed.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
+        """
+
+    def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
+        """Replace all members of a room but its counters, its creation and what is private about it.
+
+        Args:
+            room: The room as it is to be.
+            expected: Replace it only if it is still in this state.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            ConflictError: If it is in another state; nothing is changed.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
+        """
+
+    def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
+        """Move the delivered index forward to an index and return whether it was its turn.
+
+        Args:
+            room_id: The room.
+            index: The index of the event that is delivered now.
+            force: Whether to move from any lower index, and not only from the one before.
+
+        Raises:
+            InvalidValueError: If the id is no plain string, or the index no integer.
+        """
+
+    def find_private(self, room_id: str, key: str) -> Any | None:
+        """Return what the service keeps about a room outside its members; None if there is nothing.
+
+        Raises:
+            InvalidValueError: If the id or the key is no plain string.
+        """
+
+    def set_private(self, room_id: str, key: str, value: Any) -> None:
+        """Store a value about a room outside its members, and remove the key from its metadata.
+
+        Args:
+            room_id: The room.
+            key: Any text.
+            value: Any JSON value; None removes the key.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id or the key is no plain string, or the value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def delete(self, room_id: str) -> bool:
+        """Delete a room for good, with all that belongs to it but identities; return whether it was there.
+
+        From the first moment on the room is not found and takes nothing more. A deletion that is cut short
+        goes on when the room is deleted or created again.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+class RoomEvents(Mirror[AsyncRoomEvents]):
+    """Blocking twin of `AsyncRoomEvents`."""
+
+    def append(
+        self, room_id: str, event: Event, *, target: Event | None = None, activity: bool = True
+    ) -> Event:
+        """Give an event the room's next index and store it, as one step; return it with its index.
+
+        Events of one room become visible in the order of their indexes, whichever process appends them. On
+        a server without transactions a crash midway may leave an index that no event has.
+
+        Args:
+            room_id: The room.
             event: The event; an index that it has is ignored.
             target: The event that this one edits or deletes, as it is to be: replaced in the same step.
-                A delete also marks all edits of its target, which hold what it said, as deleted.
-            activity: Whether the room was active by that: moves `last_activity_at`, wakes a paused room.
-
-        Returns:
-            The event with its index.
+                A delete also marks all edits of its target, which hold its former content, as deleted.
+            activity: Whether this is activity of the room: moves `active_at`, wakes a paused room.
 
         Raises:
-            NotFoundError: There is no such room, or it has no such target; nothing was written.
-            AlreadyExistsError: The event's id is taken, or its idempotency key in its room and channel
-                (`kind` tells which); nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If there is no such room, or no such target in it; nothing is written.
+            AlreadyExistsError: If the event's id is taken, or its idempotency key in its room and channel
+                (`kind` says which); nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
-    def create(self, event: Event) -> Event:
+    def create(self, room_id: str, event: Event) -> Event:
         """Store an event at its own index, or at the next one if it has none; the room's counters stay.
 
-        Returns:
-            The event with its index.
-
         Raises:
-            NotFoundError: There is no such room.
-            AlreadyExistsError: Its id, its index or its idempotency key is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If there is no such room.
+            AlreadyExistsError: If its id, its index or its idempotency key is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
-    def update(self, event_id: str, **members: Unpack[EventMembers]) -> Event:
-        """Change the given members of an event; the others stay.
-
-        Args:
-            event_id: The event.
-            **members: Those of `EventMembers`; `metadata` is merged key by key, None removing a key.
-
-        Returns:
-            The event as it now is.
-
-        Raises:
-            NotFoundError: There is no such event.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
-        """
-
-    def replace(self, event: Event, *, erase_edits: bool = False) -> None:
-        """Replace all members of an event but its index, its creation and what became of its delivery.
-
-        Args:
-            event: The event as it is to be.
-            erase_edits: Mark all edits of it, which hold what it said, as deleted in the same step.
-
-        Raises:
-            NotFoundError: Its room has no such event.
-            AlreadyExistsError: Its idempotency key is taken by another event.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: It takes more than a document can hold.
-        """
-
-    def record_delivery(self, room_id: str, event_id: str, results: dict[str, Any]) -> bool:
-        """Note what became of an event's delivery, and nothing else of it; return whether the room has it.
-
-        Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: They take more than a document can hold.
-        """
-
-    def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> builtins.list[Event]:
-        """Delete an event for good, with all edits and deletes of what goes; counters and indexes stay.
-
-        Args:
-            room_id: The room.
-            event_id: The event.
-            replies: Whether the replies in the thread that it began go with it.
-
-        Returns:
-            What went: the event, its replies, then the changes, each by index; nothing if the room has no
-            such event.
-
-        Raises:
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: One of them cannot be read; nothing was deleted.
-        """
-
-    def watch(self, room_id: str, *, after: int | None = None) -> Iterator[Event]:
-        """Yield a room's events as they are committed, each once and in order, until the room is deleted.
-
-        Needs a replica set or the embedded engine. A connection that is lost is made again, and the watching
-        goes on behind the last event; whoever starts anew hands its index to `after`.
-
-        Args:
-            room_id: The room.
-            after: Begin with the events above this index, -1 for all; None for those from now on.
-
-        Raises:
-            NotFoundError: There is no such room.
-            UnsupportedError: This deployment has no change streams.
-            InvalidValueError: An argument is of the wrong type.
-        """
-
-    def get(self, event_id: str) -> Event:
+    def get(self, room_id: str, event_id: str) -> Event:
         """Return an event.
 
         Raises:
-            NotFoundError: There is no such event.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
-    def find(self, event_id: str) -> Event | None:
-        """Return an event, None where there is none.
+    def find(self, room_id: str, event_id: str) -> Event | None:
+        """Return an event; None if the room has no such event.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find_by_id(self, event_id: str) -> Event | None:
+        """Return an event whose room is not known; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def find_by_key(self, room_id: str, key: str, *, channel_id: str | None = None) -> Event | None:
-        """Return the event of a room that has an idempotency key, blocked or not; None where it is free.
+        """Return the event that has an idempotency key, blocked or not; None if the key is free.
 
         Args:
             room_id: The room.
@@ -1139,516 +1066,690 @@ class SyncEventRepository(Mirror[EventRepository]):
                 index.
 
         Raises:
-            InvalidValueError: An argument is no plain string.
-            InvalidDocumentError: The event cannot be read.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the event cannot be read.
+        """
+
+    def exists(self, room_id: str, event_id: str) -> bool:
+        """Return whether the room has such an event.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def count(self, room_id: str, *, limit: int | None = None, **filter: Unpack[EventFilter]) -> int:
+        """Return how many events a list would show, `limit` at most.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def list(
         self,
         room_id: str,
         *,
-        where: EventFilter | None = None,
-        limit: int = 50,
-        offset: int = 0,
         newest: bool = False,
-        before: int | str | None = None,
-        after: int | str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        **filter: Unpack[EventFilter],
     ) -> Page[Event]:
-        """Return a page of a room's events, ascending by index, without the blocked ones unless asked.
+        """Return a page of events, the first or the last ones; blocked ones only if `blocked` is set.
 
         Args:
             room_id: The room.
-            where: Which events.
+            newest: Whether to take the last ones and not the first.
             limit: How many at most, 1 to 1000.
-            offset: How many to pass over, from the end where the page is taken; indexes do that at no cost.
-            newest: The last ones and not the first.
-            before: The last ones below this index, or before a page's `next_cursor`.
-            after: The first ones above this index, or after a page's `next_cursor`.
-
-        Returns:
-            The page; hand its `next_cursor` to `after`, or to `before` where the page was taken from the
-            end. Events that cannot be read are in its `errors`.
+            cursor: The `next_cursor` of the page before, with the same `newest`.
+            before: Only events below this index.
+            after: Only events above this index.
+            **filter: Which events.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
 
-    def iter(self, room_id: str, *, where: EventFilter | None = None) -> Iterator[Event]:
-        """Yield a room's events by index, passing over those that cannot be read.
+    def iter(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **filter: Unpack[EventFilter],
+    ) -> Iterator[Event]:
+        """Yield a room's events by index, or backwards; blocked ones only if `blocked` is set.
 
         Args:
             room_id: The room.
-            where: Which events.
+            newest: Whether to begin with the last one.
+            errors: Collects the errors of events that cannot be read.
+            **filter: Which events.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If an event cannot be read and `errors` is None.
         """
 
-    def count(self, room_id: str, *, where: EventFilter | None = None) -> int:
-        """Return how many events a room holds: all of them, or exactly those that a list would show.
+    @staticmethod
+    def cursor_of(event: Event) -> str:
+        """Return the cursor of the page that begins behind an event, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no event, or has no index.
+        """
+
+    def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:
+        """Return the summaries of the replies to these events; an event without replies is left out.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+    def update(self, room_id: str, event_id: str, **members: Unpack[EventUpdate]) -> Event:
+        """Change the given members of an event; the others stay.
+
+        Raises:
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it cannot be read, after it was changed.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
+        """
+
+    def replace(self, room_id: str, event: Event, *, erase_edits: bool = False) -> Event:
+        """Replace all members of an event but its index, its creation and the results of its delivery.
 
         Args:
             room_id: The room.
-            where: Which events; None for all, the blocked ones too.
+            event: The event as it is to be.
+            erase_edits: Mark all edits of it, which hold its former content, as deleted in the same step.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
+            NotFoundError: If the room has no such event.
+            AlreadyExistsError: If its idempotency key is taken by another event.
+            InvalidValueError: If a value cannot be stored.
+            InvalidDocumentError: If it cannot be read, after it was replaced.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
-    def threads(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ThreadSummary]:
-        """Return the threads that events of a room have begun, by their ids; without replies there is none.
+    def pop(self, room_id: str, event_id: str, *, replies: bool = True) -> builtins.list[Event]:
+        """Delete an event as `delete` does; return all that is deleted, nothing if it was not there.
+
+        The event comes first, then its replies, then the edits and deletes, each by index.
+
+        Args:
+            room_id: The room.
+            event_id: The event.
+            replies: Whether its replies are deleted as well.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If one of them cannot be read; nothing is deleted.
         """
 
-class SyncBindingRepository(Mirror[BindingRepository]):
-    """Blocking twin of `BindingRepository`."""
+    def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> bool:
+        """Delete an event for good and return whether it was there; counters and indexes stay.
 
-    def upsert(self, binding: Binding) -> Binding:
-        """Attach a channel to a room, or replace how it is attached; it keeps its place among the others.
+        All edits and deletes of what is deleted go with it.
+
+        Args:
+            room_id: The room.
+            event_id: The event.
+            replies: Whether its replies are deleted as well.
 
         Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def watch(self, room_id: str, *, after: int | None = None) -> Iterator[Event]:
+        """Yield a room's events as they are appended, each once and in order, until the room is deleted.
+
+        Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
+        behind the last event; a caller that starts anew hands its index to `after`.
+
+        Args:
+            room_id: The room.
+            after: Begin with the events above this index, -1 for all; None for those from now on.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            UnsupportedError: If the deployment has no change streams.
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+class RoomBindings(Mirror[AsyncRoomBindings]):
+    """Blocking twin of `AsyncRoomBindings`."""
+
+    def upsert(self, room_id: str, binding: Binding) -> Binding:
+        """Attach a channel, or replace the binding of one, which keeps its place among the others.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
     def get(self, room_id: str, channel_id: str) -> Binding:
-        """Return how a channel is attached to a room.
+        """Return a binding.
 
         Raises:
-            NotFoundError: It is not.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the channel is not attached.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def find(self, room_id: str, channel_id: str) -> Binding | None:
-        """Return how a channel is attached to a room, None where it is not.
+        """Return a binding; None if the channel is not attached.
 
         Raises:
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def exists(self, room_id: str, channel_id: str) -> bool:
-        """Return whether a channel is attached to a room.
+        """Return whether a channel is attached.
 
         Raises:
-            InvalidValueError: An id is no plain string.
+            InvalidValueError: If an id is no plain string.
         """
 
     def delete(self, room_id: str, channel_id: str) -> bool:
-        """Detach a channel from a room and return whether it was attached.
+        """Detach a channel and return whether it was attached.
 
         Raises:
-            InvalidValueError: An id is no plain string.
+            InvalidValueError: If an id is no plain string.
         """
 
-    def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[Binding]:
-        """Return a page of those of a room, in the order in which they came.
-
-        Args:
-            room_id: The room.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; what cannot be read is in its `errors`.
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Binding]:
+        """Return a page of those of a room, in the order in which they were added.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
 
-    def iter(self, room_id: str) -> Iterator[Binding]:
-        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[Binding]:
+        """Yield all those of a room, in the order in which they were added.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
         """
 
-class SyncParticipantRepository(Mirror[ParticipantRepository]):
-    """Blocking twin of `ParticipantRepository`."""
+class RoomParticipants(Mirror[AsyncRoomParticipants]):
+    """Blocking twin of `AsyncRoomParticipants`."""
 
-    def upsert(self, participant: Participant) -> Participant:
-        """Add a participant to a room, or replace one, who keeps the place among the others.
+    def upsert(self, room_id: str, participant: RoomParticipant) -> RoomParticipant:
+        """Add a participant, or replace the one with that id, who keeps the place among the others.
 
         Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
-    def get(self, room_id: str, participant_id: str) -> Participant:
-        """Return a participant of a room.
+    def get(self, room_id: str, participant_id: str) -> RoomParticipant:
+        """Return a participant.
 
         Raises:
-            NotFoundError: There is none of that id.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the room has no such participant.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
-    def find(self, room_id: str, participant_id: str) -> Participant | None:
-        """Return a participant of a room, None where there is none of that id.
+    def find(self, room_id: str, participant_id: str) -> RoomParticipant | None:
+        """Return a participant; None if the room has no such participant.
 
         Raises:
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def exists(self, room_id: str, participant_id: str) -> bool:
+        """Return whether the room has such a participant.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
         """
 
     def delete(self, room_id: str, participant_id: str) -> bool:
-        """Remove a participant from a room and return whether it was there.
+        """Delete a participant and return whether it was there.
 
         Raises:
-            InvalidValueError: An id is no plain string.
+            InvalidValueError: If an id is no plain string.
         """
 
-    def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[Participant]:
-        """Return a page of those of a room, in the order in which they came.
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[RoomParticipant]:
+        """Return a page of those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[RoomParticipant]:
+        """Yield all those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+class RoomTasks(Mirror[AsyncRoomTasks]):
+    """Blocking twin of `AsyncRoomTasks`."""
+
+    def create(self, room_id: str, task: Task) -> Task:
+        """Store a task.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def upsert(self, room_id: str, task: Task) -> Task:
+        """Store a task, or replace the one with that id, in its place and in this room.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def get(self, room_id: str, task_id: str) -> Task:
+        """Return a task.
+
+        Raises:
+            NotFoundError: If the room has no such task.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, room_id: str, task_id: str) -> Task | None:
+        """Return a task; None if the room has no such task.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find_by_id(self, task_id: str) -> Task | None:
+        """Return a task whose room is not known; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def list(
+        self,
+        room_id: str,
+        *,
+        status: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Task]:
+        """Return a page of a room's tasks, of one status if given, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self,
+        room_id: str,
+        *,
+        status: str | None = None,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Task]:
+        """Yield a room's tasks, of one status if given, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+    def delete(self, room_id: str, task_id: str) -> bool:
+        """Delete a task and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+class RoomObservations(Mirror[AsyncRoomObservations]):
+    """Blocking twin of `AsyncRoomObservations`."""
+
+    def create(self, room_id: str, observation: Observation) -> Observation:
+        """Store an observation.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def delete(self, room_id: str, observation_id: str) -> bool:
+        """Delete an observation and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Observation]:
+        """Return a page of those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[Observation]:
+        """Yield all those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+class ReadMarkers(Mirror[AsyncReadMarkers]):
+    """Blocking twin of `AsyncReadMarkers`."""
+
+    def advance(self, room_id: str, channel_id: str, event_id: str | None = None) -> bool:
+        """Move a channel's marker to an event, or to the newest one; return whether the room has it.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def find(self, room_id: str, channel_id: str) -> ReadMarker | None:
+        """Return a channel's marker; None if it has read nothing.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[ReadMarker]:
+        """Return a page of a room's markers, by channel.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+
+    def iter(
+        self, room_id: str, *, newest: bool = False, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[ReadMarker]:
+        """Yield a room's markers, by channel.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+
+    def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
+        """Return how many events of a room are above a channel's marker, `limit` at most.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+class VoiceDeliveries(Mirror[AsyncVoiceDeliveries]):
+    """Blocking twin of `AsyncVoiceDeliveries`."""
+
+    def find(self, room_id: str, key: str) -> VoiceDelivery | None:
+        """Return a reservation; None if there is none.
+
+        Raises:
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def claim(self, room_id: str, delivery: VoiceDelivery) -> VoiceDelivery:
+        """Reserve speech that is free, or failed so that the same may be tried again.
+
+        Returns:
+            The reservation that holds: the caller's own if it has the caller's `attempt_id`.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored, or the claim has an outcome already.
+            InvalidDocumentError: If the reservation that holds cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+
+    def complete(self, room_id: str, delivery: VoiceDelivery) -> bool:
+        """Store the outcome of a reservation, once; return whether it has this outcome.
 
         Args:
             room_id: The room.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
+            delivery: With its outcome, and the `attempt_id` of the reservation.
 
         Returns:
-            The page; what cannot be read is in its `errors`.
+            False if another attempt has the reservation by now, or it has another outcome.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If a value cannot be stored, or there is no outcome.
+            InvalidDocumentError: If the reservation cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
-    def iter(self, room_id: str) -> Iterator[Participant]:
-        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-class SyncIdentityRepository(Mirror[IdentityRepository]):
-    """Blocking twin of `IdentityRepository`."""
+class Identities(Mirror[AsyncIdentities]):
+    """Blocking twin of `AsyncIdentities`."""
 
     def create(self, identity: Identity) -> Identity:
-        """Store an identity with all its addresses.
+        """Store an identity with its addresses.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            ConflictError: An address belongs to another identity; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken; nothing is written.
+            ConflictError: If an address belongs to another identity; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
     def get(self, identity_id: str) -> Identity:
         """Return an identity.
 
         Raises:
-            NotFoundError: There is no such identity.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such identity.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def find(self, identity_id: str) -> Identity | None:
-        """Return an identity, None where there is none.
+        """Return an identity; None if there is none.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def find_by_address(
         self, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity | None:
-        """Return the identity that has an address in an organization, or in none; None where nobody has it.
+        """Return the identity that has an address in an organization, or in none; None if none has it.
 
         Raises:
-            InvalidValueError: An argument is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def list(
-        self, *, organization_id: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        organization_id: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Page[Identity]:
         """Return a page of the identities of an organization, or of none, by id.
 
-        Args:
-            organization_id: The organization.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
 
-        Returns:
-            The page; identities that cannot be read are in its `errors`.
+    def iter(
+        self, *, organization_id: str | None = None, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[Identity]:
+        """Yield the identities of an organization, or of none, by id.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
         """
 
     def link_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
-    ) -> None:
+    ) -> Identity:
         """Give an address to an identity of an organization, or of none; it may have it already.
 
         Raises:
-            NotFoundError: The organization has no such identity.
-            ConflictError: The address belongs to another identity; nothing was written.
-            InvalidValueError: An argument is no plain string.
+            NotFoundError: If the organization has no such identity.
+            ConflictError: If the address belongs to another identity; nothing is written.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the identity cannot be read, after it was changed.
         """
 
     def unlink_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
-    ) -> None:
-        """Take an address from an identity of an organization, or of none; one of others stays theirs.
+    ) -> Identity:
+        """Take an address from an identity of an organization, or of none; one of another stays.
 
         Raises:
-            NotFoundError: The organization has no such identity.
-            InvalidValueError: An argument is no plain string.
+            NotFoundError: If the organization has no such identity.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the identity cannot be read, after it was changed.
         """
 
-class SyncVerificationRepository(Mirror[VerificationRepository]):
-    """Blocking twin of `VerificationRepository`."""
+class Verifications(Mirror[AsyncVerifications]):
+    """Blocking twin of `AsyncVerifications`."""
+
+    requests: VerificationRequests
 
     def find(self, identity_id: str, *, organization_id: str | None = None) -> Verification | None:
-        """Return the verification of an identity; None where there is none.
+        """Return the verification of an identity; None if there is none.
 
         Raises:
-            InvalidValueError: An argument is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def upsert(self, verification: Verification) -> Verification:
         """Store the verification of an identity, or replace it.
 
         Raises:
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
-    def iter_expiring(self, status: str) -> Iterator[Verification]:
+    def iter_expiring(
+        self, status: str, *, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> Iterator[Verification]:
         """Yield the verifications of a status that will end, of every organization.
 
         Raises:
-            InvalidValueError: The status is no plain string.
+            InvalidValueError: If the status is no plain string.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
         """
 
-    def create_request(self, request: VerificationRequest) -> VerificationRequest:
+class VerificationRequests(Mirror[AsyncVerificationRequests]):
+    """Blocking twin of `AsyncVerificationRequests`."""
+
+    def create(self, request: VerificationRequest) -> VerificationRequest:
         """Store a request.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
-    def find_request(self, request_id: str) -> VerificationRequest | None:
-        """Return a request; None where there is none.
+    def upsert(self, request: VerificationRequest) -> VerificationRequest:
+        """Store a request, or replace the one with that id.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
 
-    def upsert_request(self, request: VerificationRequest) -> VerificationRequest:
-        """Store a request, or replace it.
+    def get(self, request_id: str) -> VerificationRequest:
+        """Return a request.
 
         Raises:
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If there is no such request.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
-class SyncTaskRepository(Mirror[TaskRepository]):
-    """Blocking twin of `TaskRepository`."""
-
-    def create(self, task: Task) -> Task:
-        """Store a task.
+    def find(self, request_id: str) -> VerificationRequest | None:
+        """Return a request; None if there is none.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
-    def upsert(self, task: Task) -> Task:
-        """Store a task, or replace it in its place.
+class Leases(Mirror[AsyncLeases]):
+    """Blocking twin of `AsyncLeases`."""
 
-        Raises:
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
-        """
+    def hold(self, name: str, *, seconds: float = 60.0, wait: float = 0.0) -> AbstractContextManager[Lease]:
+        """Hold a lease for a block, which is cancelled if the lease is lost.
 
-    def get(self, task_id: str) -> Task:
-        """Return a task.
-
-        Raises:
-            NotFoundError: There is no such task.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def find(self, task_id: str) -> Task | None:
-        """Return a task, None where there is none.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def list(
-        self, room_id: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
-    ) -> Page[Task]:
-        """Return a page of a room's tasks, in the order in which they came.
+        The lease is renewed while the block runs. In blocking code a block is not cancelled; the error comes
+        at its end.
 
         Args:
-            room_id: The room.
-            status: Those of one status.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; tasks that cannot be read are in its `errors`.
+            name: The name of the lease.
+            seconds: How long it lasts after the last renewal, if the process dies.
+            wait: For how many seconds to wait while another owner has it.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            ConflictError: If another owner still has it after that, or if it is lost.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-
-    def iter(self, room_id: str) -> Iterator[Task]:
-        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-class SyncObservationRepository(Mirror[ObservationRepository]):
-    """Blocking twin of `ObservationRepository`."""
-
-    def create(self, observation: Observation) -> Observation:
-        """Store an observation.
-
-        Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
-        """
-
-    def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[Observation]:
-        """Return a page of those of a room, in the order in which they came.
-
-        Args:
-            room_id: The room.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; what cannot be read is in its `errors`.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
-        """
-
-    def iter(self, room_id: str) -> Iterator[Observation]:
-        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-class SyncReadMarkerRepository(Mirror[ReadMarkerRepository]):
-    """Blocking twin of `ReadMarkerRepository`."""
-
-    def mark(self, room_id: str, channel_id: str, event_id: str) -> bool:
-        """Mark an event of a room as read; return whether the room has it.
-
-        Raises:
-            InvalidValueError: An id is no plain string.
-        """
-
-    def mark_all(self, room_id: str, channel_id: str) -> bool:
-        """Mark all events of a room as read; return whether it has any.
-
-        Raises:
-            InvalidValueError: An id is no plain string.
-        """
-
-    def count_unread(self, room_id: str, channel_id: str) -> int:
-        """Return how many events of a room are above a channel's marker, or are there at all without one.
-
-        Raises:
-            InvalidValueError: An id is no plain string.
-        """
-
-    def by_channel(self, room_id: str) -> dict[str, int]:
-        """Return the markers of a room by their channels.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-
-class SyncVoiceDeliveryRepository(Mirror[VoiceDeliveryRepository]):
-    """Blocking twin of `VoiceDeliveryRepository`."""
-
-    def find(self, room_id: str, key: str) -> VoiceDelivery | None:
-        """Return a reservation; None where there is none.
-
-        Raises:
-            InvalidValueError: An argument is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def claim(self, delivery: VoiceDelivery) -> VoiceDelivery:
-        """Reserve speech that nobody has, or whose last attempt failed so that the same may be tried again.
-
-        Returns:
-            The reservation that holds: the caller's own if it has the caller's `attempt_id`.
-
-        Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored, or the claim has an outcome already.
-            DocumentTooLargeError: It takes more than a document can hold.
-        """
-
-    def complete(self, delivery: VoiceDelivery) -> bool:
-        """Note the outcome of a reservation, once; return whether that is what is noted.
-
-        Args:
-            delivery: With its outcome, and the `attempt_id` of the reservation.
-
-        Returns:
-            False if somebody else has the reservation by now, or it has another outcome.
-
-        Raises:
-            InvalidValueError: A value cannot be stored, or there is no outcome.
-            DocumentTooLargeError: It takes more than a document can hold.
-        """
-
-class SyncLeaseRepository(Mirror[LeaseRepository]):
-    """Blocking twin of `LeaseRepository`."""
 
     def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
-        """Take a lease that nobody has; None while somebody has it.
+        """Take a lease; None while another owner has it.
 
         Args:
-            name: What may be done.
-            owner: Who wants it; unique to this wish. Asked again, the one who has it gets the same lease.
-            seconds: How long it lasts unless renewed.
+            name: The name of the lease.
+            owner: The owner, unique to this attempt; the same owner gets the same lease again.
+            seconds: How long it lasts unless it is renewed, a day at most.
 
         Raises:
-            InvalidValueError: A name is no plain string, or no such time makes sense.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def renew(self, lease: Lease, seconds: float | None = None) -> bool:
-        """Begin a lease anew from now, and return whether it was still there.
+        """Begin a lease anew from now and return whether it was still held.
 
         Args:
-            lease: As it was given.
-            seconds: How long it is to last; else as long as before.
+            lease: The lease that `acquire` returned.
+            seconds: How long it lasts from now on; else as long as before.
 
         Raises:
-            InvalidValueError: It is no lease, or no such time makes sense.
+            InvalidValueError: If it is no lease, or the time is out of range.
         """
 
-    def release(self, name: str, owner: str) -> bool:
-        """Give a lease back before its end, and return whether its owner still had it.
+    def release(self, lease: Lease) -> bool:
+        """Give a lease back before its end and return whether it was still held.
 
         Raises:
-            InvalidValueError: A name is no plain string.
+            InvalidValueError: If it is no lease.
         """
 
 class SyncUserRepository(Mirror[UserRepository]):

@@ -11,8 +11,7 @@ from mongostore import (
     Event,
     Identity,
     Observation,
-    Participant,
-    Room,
+    RoomParticipant,
     Task,
     Verification,
     VerificationRequest,
@@ -28,17 +27,17 @@ COLLECTIONS = (
 
 async def furnish(store: AsyncMongoStore) -> None:
     """Store one of each kind that a query that is too wide would find."""
-    await store.rooms.create(Room(id="r", status="x", organization_id="x"))
-    await store.events.commit(Event(id="e", room_id="r", channel_id="c", idempotency_key="k"))
-    await store.bindings.upsert(Binding(room_id="r", channel_id="c", participant_id="p", metadata={"k": "a"}))
-    await store.participants.upsert(Participant(room_id="r", id="p", channel_ids=["c"]))
-    await store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
-    await store.verifications.upsert(Verification(identity_id="i", status="x", expires_at=T))
-    await store.verifications.create_request(VerificationRequest(id="q", identity_id="i"))
-    await store.tasks.create(Task(id="t", room_id="r"))
-    await store.observations.create(Observation(id="o", room_id="r"))
-    await store.read_markers.mark_all("r", "c")
-    await store.voice_deliveries.claim(VoiceDelivery(room_id="r", key="k", content_hash="h", attempt_id="a"))
+    await store.rooms.create("r", status="x", organization_id="x")
+    await store.rooms.events.append("r", Event(id="e", channel_id="c", idempotency_key="k"))
+    await store.rooms.bindings.upsert("r", Binding(channel_id="c", participant_id="p", metadata={"k": "a"}))
+    await store.rooms.participants.upsert("r", RoomParticipant(id="p", channel_ids=["c"]))
+    await store.rooms.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+    await store.rooms.verifications.upsert(Verification(identity_id="i", status="x", expires_at=T))
+    await store.rooms.verifications.requests.create(VerificationRequest(id="q", identity_id="i"))
+    await store.rooms.tasks.create("r", Task(id="t"))
+    await store.rooms.observations.create("r", Observation(id="o"))
+    await store.rooms.read_markers.advance("r", "c")
+    await store.rooms.voice_deliveries.claim("r", VoiceDelivery(key="k", content_hash="h", attempt_id="a"))
     await store.leases.acquire("l", "o", 60)
 
 

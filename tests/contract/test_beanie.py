@@ -141,8 +141,8 @@ async def test_an_aggregation_is_read_as_a_projection(store: AsyncMongoStore, se
 
 
 async def test_rooms_events_threads_and_their_messages_are_read(store: AsyncMongoStore) -> None:
-    room = await store.rooms.create(Room(id="r1", metadata=ODD))
-    event = await store.events.commit(Event(room_id="r1", channel_id="c", content=ODD, metadata=ODD))
+    room = await store.rooms.create("r1", metadata=ODD)
+    event = await store.rooms.events.append("r1", Event(channel_id="c", content=ODD, metadata=ODD))
     await store.threads.create("t1", tags=["a"], metadata=ODD)
     await store.messages.merge("t1", "m1", content=ODD, data=ODD)
     await store.messages.upsert_feedback(Feedback(id="f1", message_id="m1", value=1))
@@ -176,6 +176,31 @@ async def test_documents_are_in_the_collections_of_their_store(store_uri: str, d
         await store.sessions.create("s")
         assert [one.session_id for one in await store.documents.Session.find_all().to_list()] == ["s"]
         assert store.documents.Session.get_pymongo_collection().name == "chat_sessions"
+
+
+async def test_what_is_deleted_for_good_is_not_shown(store: AsyncMongoStore, sessions: list[str]) -> None:
+    await store.threads.create("t1", name="a")
+    await store.threads.create("t2", name="a")
+    await store.threads.delete("t1")
+    documents = store.documents.Thread
+    assert [one.id for one in await documents.find_all().to_list()] == ["t2"]
+    assert [one.id for one in await documents.find(documents.name == "a").to_list()] == ["t2"]
+    assert await documents.count() == await documents.find(documents.name == "a").count() == 1
+    assert await documents.get("t1") is None
+    if store.engine.shared:
+        # The embedded engine has no such command.
+        assert await documents.distinct("_id") == ["t2"]
+    assert await documents.aggregate([{"$project": {"_id": 1}}]).to_list() == [{"_id": "t2"}]
+
+
+async def test_a_session_that_is_deleted_softly_is_shown_as_such(
+    store: AsyncMongoStore, sessions: list[str]
+) -> None:
+    await store.sessions.soft_delete("s1")
+    documents = store.documents.Session
+    deleted = await documents.find(documents.deleted_at != None).to_list()  # noqa: E711
+    assert [one.session_id for one in deleted] == ["s1"]
+    assert await documents.find(documents.deleted_at == None).count() == 3  # noqa: E711
 
 
 async def test_a_closed_store_has_no_documents(store: AsyncMongoStore) -> None:

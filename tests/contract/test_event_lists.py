@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Event, EventFilter, NotFoundError, Page, Room
+from mongostore import AsyncMongoStore, Event, EventFilter, InvalidDocumentError, NotFoundError
+from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract.furnishing import T
 
 MICROSECOND = timedelta(microseconds=1)
@@ -23,7 +24,6 @@ def event(n: int) -> Event:
     """Event `n` of a room in which no two members of events go together."""
     return Event(
         id=f"e{n:02}",
-        room_id="r",
         type=("message", "tool", "edit")[n % 3],
         status=("delivered", "blocked", "pending", "read")[n % 4],
         visibility=("all", "internal")[n % 2],
@@ -38,8 +38,10 @@ def event(n: int) -> Event:
 
 
 async def stored(store: AsyncMongoStore) -> list[Event]:
-    found = [event(n).model_copy(update={"index": n}) for n in range(COUNT) if n not in (7, 19, 31)]
-    assert [found async for found in store.events.iter("r", where=EventFilter(blocked=True))] == found
+    found = [
+        event(n).model_copy(update={"index": n, "room_id": "r"}) for n in range(COUNT) if n not in (7, 19, 31)
+    ]
+    assert [found async for found in store.rooms.events.iter("r", blocked=True)] == found
     return found
 
 
@@ -92,8 +94,10 @@ FILTERS: dict[str, tuple[EventFilter, Callable[[Any], bool]]] = {
 
 
 def meant(events: Sequence[Event], name: str) -> list[Event]:
-    where, matches = FILTERS[name]
-    return [found for found in events if matches(found) and (where.blocked or found.status != "blocked")]
+    filter, matches = FILTERS[name]
+    return [
+        found for found in events if matches(found) and (filter.get("blocked") or found.status != "blocked")
+    ]
 
 
 def taking(events: AsyncIterator[Event], count: int) -> asyncio.Task[list[Event]]:
@@ -106,11 +110,11 @@ def taking(events: AsyncIterator[Event], count: int) -> asyncio.Task[list[Event]
 
 async def begun(store: AsyncMongoStore, room_id: str = "r", **options: Any) -> Any:
     """Return a watch that is following, and what it told first."""
-    watch = store.events.watch(room_id, **options)
+    watch = store.rooms.events.watch(room_id, **options)
     first = asyncio.ensure_future(anext(watch))
     async with asyncio.timeout(60):
         while not (await asyncio.wait([first], timeout=0.3))[0]:
-            await store.events.commit(Event(room_id=room_id, channel_id="c", type="wake"))
+            await store.rooms.events.append(room_id, Event(channel_id="c", type="wake"))
     return watch, first.result()
 
 
@@ -119,108 +123,151 @@ class TestEventLists:
     async def filled(self, store: AsyncMongoStore) -> Any:
         """A store with a room of many events that are no longer dense, and another room beside it."""
         for name in ("r", "s"):
-            await store.rooms.create(Room(id=name))
+            await store.rooms.create(name)
         for n in range(COUNT):
-            await store.events.commit(event(n))
+            await store.rooms.events.append("r", event(n))
             if n % 10 == 0:
-                await store.events.commit(Event(room_id="s", channel_id="c0"))
+                await store.rooms.events.append("s", Event(channel_id="c0"))
         for n in (7, 19, 31):
-            await store.events.delete("r", f"e{n:02}")
+            await store.rooms.events.delete("r", f"e{n:02}")
         return store
 
     @pytest.mark.parametrize("name", FILTERS)
     async def test_a_filter_shows_what_it_says_without_the_blocked_ones(
         self, filled: AsyncMongoStore, name: str
     ) -> None:
-        expected, where = meant(await stored(filled), name), FILTERS[name][0]
-        events = filled.events
-        assert (await events.list("r", where=where, limit=1000)).items == expected
-        assert [found async for found in events.iter("r", where=where)] == expected
-        assert await events.count("r", where=where) == len(expected)
+        expected, filter = meant(await stored(filled), name), FILTERS[name][0]
+        events = filled.rooms.events
+        assert (await events.list("r", **filter, limit=1000)).items == expected
+        assert [found async for found in events.iter("r", **filter)] == expected
+        assert await events.count("r", **filter) == len(expected)
 
     @pytest.mark.parametrize("name", ["nothing", "types", "top_level", "participant_id", "blocked"])
     @pytest.mark.parametrize("limit", [1, 7, 1000])
     async def test_pages_meet_every_event_once_in_both_directions(
         self, filled: AsyncMongoStore, name: str, limit: int
     ) -> None:
-        expected, where = meant(await stored(filled), name), FILTERS[name][0]
+        expected, filter = meant(await stored(filled), name), FILTERS[name][0]
         forth: list[Event] = []
         back: list[Event] = []
-        page = await filled.events.list("r", where=where, limit=limit)
+        page = await filled.rooms.events.list("r", **filter, limit=limit)
         while True:
             assert len(page.items) == limit or page.next_cursor is None
             forth = [*forth, *page.items]
             if page.next_cursor is None:
                 break
-            page = await filled.events.list("r", where=where, limit=limit, after=page.next_cursor)
-        page = await filled.events.list("r", where=where, limit=limit, newest=True)
+            page = await filled.rooms.events.list("r", **filter, limit=limit, cursor=page.next_cursor)
+        page = await filled.rooms.events.list("r", **filter, limit=limit, newest=True)
         while True:
             assert len(page.items) == limit or page.next_cursor is None
             back = [*page.items, *back]
             if page.next_cursor is None:
                 break
-            page = await filled.events.list("r", where=where, limit=limit, before=page.next_cursor)
+            page = await filled.rooms.events.list(
+                "r", **filter, limit=limit, newest=True, cursor=page.next_cursor
+            )
         assert forth == expected == back
 
     @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
     async def test_windows_are_cut_from_what_a_filter_shows(self, filled: AsyncMongoStore, name: str) -> None:
-        expected, where = meant(await stored(filled), name), FILTERS[name][0]
+        expected, filter = meant(await stored(filled), name), FILTERS[name][0]
 
         async def listed(limit: int, **window: Any) -> list[Event]:
-            page: Page[Event] = await filled.events.list("r", where=where, limit=limit, **window)
-            return page.items
+            return [*await filled.rooms.events.list("r", **filter, limit=limit, **window)]
+
+        async def listed_by_offset(limit: int, **window: Any) -> list[Event]:
+            options = {"newest": False, "cursor": None, "before": None, "after": None, **window}
+            lists = OffsetLists.of(filled.rooms)
+            return [*await lists.list_events("r", **filter, limit=limit, **options)]
 
         for index in (0, 1, 6, 7, 8, 30, 58, 59, 60, 500):
             above = [found for found in expected if (found.index or 0) > index]
             below = [found for found in expected if (found.index or 0) < index]
             for limit in (1, 5, 100):
                 assert await listed(limit, after=index) == above[:limit]
-                assert await listed(limit, before=index) == below[-limit:]
-                assert await listed(limit, after=str(index)) == above[:limit]
+                assert await listed(limit, before=index) == below[:limit]
+                assert await listed(limit, before=index, newest=True) == below[-limit:]
                 assert await listed(limit, after=index, newest=True) == above[-limit:]
-                assert await listed(limit, after=index, offset=3) == above[3 : 3 + limit]
-                assert await listed(limit, before=index, offset=3) == below[: max(len(below) - 3, 0)][-limit:]
+                assert await listed_by_offset(limit, after=index, offset=3) == above[3 : 3 + limit]
                 assert (
-                    await listed(limit, after=5, before=index)
-                    == [found for found in below if (found.index or 0) > 5][-limit:]
+                    await listed_by_offset(limit, before=index, offset=3, newest=True)
+                    == below[: max(len(below) - 3, 0)][-limit:]
                 )
+                between = [found for found in below if (found.index or 0) > 5]
+                assert await listed(limit, after=5, before=index) == between[:limit]
+                assert await listed(limit, after=5, before=index, newest=True) == between[-limit:]
         for offset in (0, 1, 10, len(expected) - 1, len(expected), 2**40):
-            assert await listed(4, offset=offset) == expected[offset : offset + 4]
+            assert await listed_by_offset(4, offset=offset) == expected[offset : offset + 4]
             assert (
-                await listed(4, offset=offset, newest=True) == expected[: max(len(expected) - offset, 0)][-4:]
+                await listed_by_offset(4, offset=offset, newest=True)
+                == expected[: max(len(expected) - offset, 0)][-4:]
             )
 
-    async def test_a_count_without_a_filter_is_of_all_events(self, filled: AsyncMongoStore) -> None:
-        assert await filled.events.count("r") == COUNT - 3
-        assert await filled.events.count("r", where=EventFilter(blocked=True)) == COUNT - 3
-        assert await filled.events.count("r", where=EventFilter()) < COUNT - 3
-        assert await filled.events.count("unknown") == 0
-        assert (await filled.events.list("unknown")).items == []
+    async def test_a_page_goes_on_behind_any_event_in_either_direction(self, filled: AsyncMongoStore) -> None:
+        events, expected = filled.rooms.events, meant(await stored(filled), "nothing")
+        for place in (0, 20, len(expected) - 1):
+            cursor = events.cursor_of(expected[place])
+            assert [*await events.list("r", cursor=cursor, limit=5)] == expected[place + 1 : place + 6]
+            before = expected[max(place - 5, 0) : place]
+            assert [*await events.list("r", cursor=cursor, limit=5, newest=True)] == before
+            bounded = await events.list("r", cursor=cursor, limit=5, before=30, after=3)
+            assert [*bounded] == [found for found in expected[place + 1 :] if 3 < (found.index or 0) < 30][:5]
+
+    async def test_iter_goes_backwards_and_a_count_can_end_early(self, filled: AsyncMongoStore) -> None:
+        expected = meant(await stored(filled), "types")
+        types = ["tool", "edit"]
+        walked = [found async for found in filled.rooms.events.iter("r", newest=True, types=types)]
+        assert walked == expected[::-1]
+        assert await filled.rooms.events.count("r", types=types, limit=5) == 5
+        assert await filled.rooms.events.count("r", types=types, limit=1000) == len(expected)
+
+    async def test_a_count_is_of_what_a_list_shows(self, filled: AsyncMongoStore) -> None:
+        events = filled.rooms.events
+        assert await events.count("r", blocked=True) == COUNT - 3
+        assert await events.count("r") == len(meant(await stored(filled), "nothing")) < COUNT - 3
+
+    async def test_nothing_is_listed_of_a_room_that_is_not_there(self, filled: AsyncMongoStore) -> None:
+        events = filled.rooms.events
+        await filled.rooms.create("empty")
+        assert [*await events.list("empty")] == [] == [found async for found in events.iter("empty")]
+        assert await events.count("empty") == 0
+        assert [*await events.list("r", participant_id="unknown")] == []
+        for call in (
+            events.list("unknown"),
+            events.list("unknown", limit=1, after=5),
+            events.count("unknown"),
+            anext(events.iter("unknown")),
+        ):
+            with pytest.raises(NotFoundError) as caught:
+                await call
+            assert (caught.value.kind, caught.value.id) == ("room", "unknown")
 
     async def test_threads_are_summed_up_without_the_blocked_ones(self, filled: AsyncMongoStore) -> None:
-        threads = await filled.events.threads("r", ["e00", "e01", "e02", "unknown"])
+        threads = await filled.rooms.events.summarize_replies("r", ["e00", "e01", "e02", "unknown"])
         shown = meant(await stored(filled), "nothing")
         for root in ("e00", "e01"):
             replies = [found for found in shown if found.parent_event_id == root]
-            assert threads[root].root_event_id == root
+            assert threads[root].event_id == root
             assert threads[root].count == len(replies)
             assert threads[root].last_reply_at == max(
                 found.created_at for found in replies if found.created_at
             )
         assert threads.keys() == {"e00", "e01"}
-        assert await filled.events.threads("s", ["e00"]) == {}
-        assert await filled.events.threads("r", []) == {}
+        assert await filled.rooms.events.summarize_replies("s", ["e00"]) == {}
+        assert await filled.rooms.events.summarize_replies("r", []) == {}
 
     async def test_a_watch_tells_all_events_once_in_order_to_everybody(self, store: AsyncMongoStore) -> None:
         for name in ("r", "s"):
-            await store.rooms.create(Room(id=name))
+            await store.rooms.create(name)
         one, first = await begun(store)
         other, _ = await begun(store)
         committed = [Event(room_id=name, channel_id="c", content=n) for n in range(40) for name in "rs"]
         following = taking(one, 40), taking(other, 40)
         await asyncio.gather(
             *(
-                store.events.commit(found) if n % 4 else store.events.create(found)
+                store.rooms.events.append(found.room_id, found)
+                if n % 4
+                else store.rooms.events.create(found.room_id, found)
                 for n, found in enumerate(committed)
             )
         )
@@ -233,36 +280,36 @@ class TestEventLists:
         await other.aclose()
 
     async def test_a_watch_goes_on_behind_an_index(self, store: AsyncMongoStore) -> None:
-        await store.rooms.create(Room(id="r"))
+        await store.rooms.create("r")
         for n in range(250):
-            await store.events.commit(Event(room_id="r", channel_id="c", content=n))
+            await store.rooms.events.append("r", Event(channel_id="c", content=n))
         for after in (-1, 0, 100, 248):
-            async with aclosing(store.events.watch("r", after=after)) as watch:
+            async with aclosing(store.rooms.events.watch("r", after=after)) as watch:
                 told = await taking(watch, 249 - after)
                 assert [found.content for found in told] == [*range(after + 1, 250)]
                 following = taking(watch, 1)
-                fresh = await store.events.commit(Event(room_id="r", channel_id="c", content="fresh"))
+                fresh = await store.rooms.events.append("r", Event(channel_id="c", content="fresh"))
                 assert await following == [fresh]
-            await store.events.delete("r", fresh.id)
+            await store.rooms.events.delete("r", fresh.id)
 
     async def test_a_watch_tells_blocked_events_but_no_edit_or_deletion_of_old_ones(
         self,
         store: AsyncMongoStore,
     ) -> None:
-        await store.rooms.create(Room(id="r"))
+        await store.rooms.create("r")
         for name in ("a", "b"):
-            await store.events.commit(Event(id=name, room_id="r", channel_id="c"))
-        async with aclosing(store.events.watch("r", after=1)) as watch:
+            await store.rooms.events.append("r", Event(id=name, channel_id="c"))
+        async with aclosing(store.rooms.events.watch("r", after=1)) as watch:
             following = taking(watch, 1)
             await asyncio.sleep(0.1)
-            await store.events.update("a", content="new")
-            await store.events.delete("r", "b")
-            blocked = await store.events.commit(Event(room_id="r", channel_id="c", status="blocked"))
+            await store.rooms.events.update("r", "a", content="new")
+            await store.rooms.events.delete("r", "b")
+            blocked = await store.rooms.events.append("r", Event(channel_id="c", status="blocked"))
             assert await following == [blocked]
 
     async def test_a_watch_ends_when_its_room_is_deleted(self, store: AsyncMongoStore) -> None:
         for name in ("r", "s"):
-            await store.rooms.create(Room(id=name))
+            await store.rooms.create(name)
         watch, _ = await begun(store)
         following = asyncio.ensure_future(anext(watch, "over"))
         await store.rooms.delete("s")
@@ -272,20 +319,27 @@ class TestEventLists:
 
     async def test_a_watch_of_an_unknown_room_is_refused(self, store: AsyncMongoStore) -> None:
         with pytest.raises(NotFoundError):
-            await anext(store.events.watch("unknown"))
+            await anext(store.rooms.events.watch("unknown"))
 
-    async def test_iter_goes_on_over_many_pages_and_past_what_cannot_be_read(
+    async def test_iter_goes_on_over_many_pages_and_past_what_cannot_be_read_if_told(
         self, store: AsyncMongoStore
     ) -> None:
-        await store.rooms.create(Room(id="r"))
-        await asyncio.gather(*(store.events.commit(Event(room_id="r", channel_id="c")) for _ in range(1203)))
+        await store.rooms.create("r")
+        await asyncio.gather(*(store.rooms.events.append("r", Event(channel_id="c")) for _ in range(1203)))
         await store.engine.database["events"].update_one({"index": 600}, {"$set": {"type": 5}})
-        met = [found.index async for found in store.events.iter("r")]
+        errors: list[InvalidDocumentError] = []
+        met = [found.index async for found in store.rooms.events.iter("r", errors=errors)]
         assert met == [n for n in range(1203) if n != 600]
-        page = await store.events.list("r", after=598, limit=3)
-        assert [found.index for found in page.items] == [599, 601]
+        assert len(errors) == 1
+        walk = store.rooms.events.iter("r")
+        assert [(await anext(walk)).index for _ in range(600)] == [*range(600)]
+        with pytest.raises(InvalidDocumentError):
+            await anext(walk)
+        page = await store.rooms.events.list("r", after=598, limit=3)
+        assert [found.index for found in page] == [599, 601]
         assert len(page.errors) == 1
-        assert page.next_cursor == "601"
+        page = await store.rooms.events.list("r", cursor=page.next_cursor, limit=1)
+        assert page[0].index == 602
 
 
 def test_the_events_of_these_tests_differ_in_every_member() -> None:

@@ -13,28 +13,28 @@ from mongostore import (
     AsyncMongoStore,
     DocumentTooLargeError,
     Event,
-    EventFilter,
+    InvalidDocumentError,
+    InvalidValueError,
     MongoStoreError,
     NotFoundError,
-    Room,
 )
 from tests.contract.furnishing import T, rows
 
 
 def said(event_id: str | None = None, **members: Any) -> Event:
-    members = {"room_id": "r", "channel_id": "c", **members}
+    members = {"channel_id": "c", **members}
     return Event(**members) if event_id is None else Event(id=event_id, **members)
 
 
 async def indexes(store: AsyncMongoStore, room_id: str = "r") -> dict[str, Any]:
-    listed = store.events.iter(room_id, where=EventFilter(blocked=True))
+    listed = store.rooms.events.iter(room_id, blocked=True)
     return {event.id: event.index async for event in listed}
 
 
 class TestEvents:
     @pytest.fixture(autouse=True)
     async def _room(self, store: AsyncMongoStore) -> None:
-        await store.rooms.create(Room(id="r"))
+        await store.rooms.create("r")
 
     @pytest.mark.smoke
     async def test_a_commit_returns_what_get_returns(self, store: AsyncMongoStore) -> None:
@@ -60,23 +60,26 @@ class TestEvents:
             metadata={"a.b": 1},
             delivery_results={"c.1": {"ok": True}},
         )
-        committed = await store.events.commit(event)
+        committed = await store.rooms.events.append(event.room_id, event)
         assert committed == event.model_copy(update={"index": 0})
-        assert committed == await store.events.get("e") == await store.events.find("e")
+        assert committed == await store.rooms.events.get("r", "e") == await store.rooms.events.find("r", "e")
 
     async def test_a_minted_event_is_told_when_it_was_stored(self, store: AsyncMongoStore) -> None:
-        one, other = await store.events.commit(said()), await store.events.commit(said())
+        one, other = (
+            await store.rooms.events.append("r", said()),
+            await store.rooms.events.append("r", said()),
+        )
         assert one.id != other.id
         assert one.created_at
         assert abs(datetime.now(UTC) - one.created_at).total_seconds() < 60
-        assert await store.events.find("unknown") is None
+        assert await store.rooms.events.find("r", "unknown") is None
         with pytest.raises(NotFoundError) as caught:
-            await store.events.get("unknown")
+            await store.rooms.events.get("r", "unknown")
         assert (caught.value.kind, caught.value.id) == ("event", "unknown")
 
     async def test_commits_count_creates_do_not(self, store: AsyncMongoStore) -> None:
-        for name, verb in zip("abcd", ("commit", "create", "commit", "create"), strict=True):
-            await getattr(store.events, verb)(said(name))
+        for name, verb in zip("abcd", ("append", "create", "append", "create"), strict=True):
+            await getattr(store.rooms.events, verb)("r", said(name))
         room = await store.rooms.get("r")
         assert (room.event_count, room.latest_index) == (2, 2)
         assert await indexes(store) == {"a": 0, "b": 1, "c": 2, "d": 3}
@@ -85,9 +88,9 @@ class TestEvents:
         self, store: AsyncMongoStore
     ) -> None:
         for name in ("s", "t"):
-            await store.rooms.create(Room(id=name))
-        commits = [store.events.commit(said(room_id=name)) for _ in range(120) for name in "rst"]
-        creates = [store.events.create(said(room_id=name)) for _ in range(15) for name in "rst"]
+            await store.rooms.create(name)
+        commits = [store.rooms.events.append(name, said()) for _ in range(120) for name in "rst"]
+        creates = [store.rooms.events.create(name, said()) for _ in range(15) for name in "rst"]
         committed = await asyncio.gather(*commits, *creates)
         for name in "rst":
             given = [event.index for event in committed if event.room_id == name]
@@ -101,50 +104,52 @@ class TestEvents:
 
     async def test_an_index_is_never_given_again(self, store: AsyncMongoStore) -> None:
         for name in "abc":
-            await store.events.commit(said(name))
-        assert [event.id for event in await store.events.delete("r", "c")] == ["c"]
+            await store.rooms.events.append("r", said(name))
+        assert [event.id for event in await store.rooms.events.pop("r", "c")] == ["c"]
         assert (await store.rooms.get("r")).event_count == 3
         assert (await store.rooms.get("r")).latest_index == 2
-        assert (await store.events.commit(said("d"))).index == 3
+        assert (await store.rooms.events.append("r", said("d"))).index == 3
         for name in "abd":
-            await store.events.delete("r", name)
-        assert (await store.events.create(said())).index == 4
+            await store.rooms.events.delete("r", name)
+        assert (await store.rooms.events.create("r", said())).index == 4
 
     async def test_a_created_event_keeps_its_index_and_the_next_one_is_above(
         self, store: AsyncMongoStore
     ) -> None:
         before = await store.rooms.get("r")
-        assert (await store.events.create(said("a", index=5))).index == 5
-        assert (await store.events.create(said("b", index=2))).index == 2
+        assert (await store.rooms.events.create("r", said("a", index=5))).index == 5
+        assert (await store.rooms.events.create("r", said("b", index=2))).index == 2
         assert await store.rooms.get("r") == before
-        assert (await store.events.commit(said("c"))).index == 6
+        assert (await store.rooms.events.append("r", said("c"))).index == 6
         for taken in (2, 5, 6):
             with pytest.raises(AlreadyExistsError):
-                await store.events.create(said(index=taken))
+                await store.rooms.events.create("r", said(index=taken))
         assert await indexes(store) == {"b": 2, "a": 5, "c": 6}
 
     async def test_activity_wakes_a_paused_room_and_no_other(self, store: AsyncMongoStore) -> None:
         for status in ("active", "paused", "closed"):
-            await store.rooms.create(Room(id=status, status=status, paused_at=T, updated_at=T))
+            await store.rooms.create(status, status=status, paused_at=T, updated_at=T)
             quiet = await store.rooms.get(status)
-            await store.events.commit(said(room_id=status), activity=False)
-            await store.events.create(said(room_id=status))
+            await store.rooms.events.append(status, said(), activity=False)
+            await store.rooms.events.create(status, said())
             room = await store.rooms.get(status)
             assert room == quiet.model_copy(update={"event_count": 1, "latest_index": 0})
-            await store.events.commit(said(room_id=status))
+            await store.rooms.events.append(status, said())
             room = await store.rooms.get(status)
-            assert room.last_activity_at
-            assert abs(datetime.now(UTC) - room.last_activity_at).total_seconds() < 60
+            assert room.active_at
+            assert abs(datetime.now(UTC) - room.active_at).total_seconds() < 60
             if status == "paused":
                 assert (room.status, room.paused_at) == ("active", None)
-                assert room.updated_at == room.last_activity_at
+                assert room.updated_at == room.active_at
             else:
                 assert (room.status, room.paused_at, room.updated_at) == (status, T, T)
 
     @pytest.mark.smoke
     async def test_an_edit_rewrites_its_target_but_not_its_delivery(self, store: AsyncMongoStore) -> None:
-        target = await store.events.commit(said("t", content="old", idempotency_key="k", created_at=T))
-        await store.events.record_delivery("r", "t", {"c": "sent"})
+        target = await store.rooms.events.append(
+            "r", said("t", content="old", idempotency_key="k", created_at=T)
+        )
+        await store.rooms.events.update("r", "t", delivery_results={"c": "sent"})
         edited = target.model_copy(
             update={
                 "content": "new",
@@ -156,25 +161,25 @@ class TestEvents:
                 "delivery_results": {"c": "lost"},
             }
         )
-        edit = await store.events.commit(
-            said("e", type="edit", change="edit", target_event_id="t"), target=edited
+        edit = await store.rooms.events.append(
+            "r", said("e", type="edit", change="edit", target_event_id="t"), target=edited
         )
         assert edit.index == 1
-        assert await store.events.get("t") == edited.model_copy(
+        assert await store.rooms.events.get("r", "t") == edited.model_copy(
             update={"index": 0, "created_at": T, "delivery_results": {"c": "sent"}}
         )
-        assert (await store.events.commit(said("again", idempotency_key="k"))).index == 2
+        assert (await store.rooms.events.append("r", said("again", idempotency_key="k"))).index == 2
 
     async def test_a_delete_marks_the_edits_of_its_target_alone(self, store: AsyncMongoStore) -> None:
-        target = await store.events.commit(said("t"))
-        other = await store.events.commit(said("other"))
+        target = await store.rooms.events.append("r", said("t"))
+        other = await store.rooms.events.append("r", said("other"))
         for name, of in (("e1", target), ("e2", target), ("e3", other)):
             edit = said(name, type="edit", change="edit", target_event_id=of.id, metadata={"kept": 1})
-            await store.events.commit(edit, target=of)
+            await store.rooms.events.append("r", edit, target=of)
         erased = target.model_copy(update={"content": None, "metadata": {"deleted": True}})
         delete = said("d", type="delete", change="delete", target_event_id="t")
-        await store.events.commit(delete, target=erased)
-        notes = {event.id: event.metadata async for event in store.events.iter("r")}
+        await store.rooms.events.append("r", delete, target=erased)
+        notes = {event.id: event.metadata async for event in store.rooms.events.iter("r")}
         assert notes == {
             "t": {"deleted": True},
             "other": {},
@@ -185,13 +190,13 @@ class TestEvents:
         }
 
     async def test_a_refused_event_leaves_everything_as_it_was(self, store: AsyncMongoStore) -> None:
-        await store.rooms.create(Room(id="s", status="paused", paused_at=T))
-        held = await store.events.commit(said("held", idempotency_key="k", content="kept"))
-        await store.events.commit(said("elsewhere", room_id="s"), activity=False)
-        await store.events.commit(said("edit", change="edit", target_event_id="held"))
+        await store.rooms.create("s", status="paused", paused_at=T)
+        held = await store.rooms.events.append("r", said("held", idempotency_key="k", content="kept"))
+        await store.rooms.events.append("s", said("elsewhere"), activity=False)
+        await store.rooms.events.append("r", said("edit", change="edit", target_event_id="held"))
         before = await rows(store)
-        changed = held.model_copy(update={"content": "changed"})
-        away = said("elsewhere", room_id="s")
+        changed = held.model_copy(update={"content": "changed", "room_id": None})
+        away = said("elsewhere")
         big = said(content="x" * 17_000_000)
         for event, options, kind in (
             (said(room_id="unknown"), {}, "room"),
@@ -201,6 +206,7 @@ class TestEvents:
             (said("held", idempotency_key="k"), {"target": changed}, "event"),
             (said("elsewhere"), {}, "event"),
             (said("held", room_id="s"), {}, "event"),
+            (said("held", room_id="r"), {}, "event"),
             (said(), {"target": said("unknown")}, "event"),
             (said(), {"target": away}, "event"),
             (said(room_id="s"), {"target": changed}, "event"),
@@ -217,22 +223,26 @@ class TestEvents:
             (said(index=50, room_id="unknown"), None, "room"),
             (said(room_id="unknown"), None, "room"),
         ):
-            verb = store.events.create(event) if options is None else store.events.commit(event, **options)
+            verb = (
+                store.rooms.events.create(event.room_id or "r", event)
+                if options is None
+                else store.rooms.events.append(event.room_id or "r", event, **options)
+            )
             with pytest.raises((AlreadyExistsError, NotFoundError)) as caught:
                 await verb
             assert caught.value.kind == kind
             assert await rows(store) == before
         for refused in (
-            store.events.commit(big),
-            store.events.create(big),
-            store.events.commit(held, target=big),
+            store.rooms.events.append("r", big),
+            store.rooms.events.create("r", big),
+            store.rooms.events.append("r", held, target=big),
         ):
             with pytest.raises(DocumentTooLargeError):
                 await refused
         assert await rows(store) == before
 
     async def test_a_key_is_taken_in_its_room_and_channel_alone(self, store: AsyncMongoStore) -> None:
-        await store.rooms.create(Room(id="s"))
+        await store.rooms.create("s")
         for name, members in (
             ("a", {}),
             ("b", {"channel_id": "d"}),
@@ -242,10 +252,11 @@ class TestEvents:
             ("f", {"idempotency_key": None}),
             ("g", {"idempotency_key": None}),
         ):
-            await store.events.commit(said(name, **{"idempotency_key": "k", **members}))
+            event = said(name, **{"idempotency_key": "k", **members})
+            await store.rooms.events.append(event.room_id or "r", event)
         with pytest.raises(AlreadyExistsError):
-            await store.events.commit(said(idempotency_key=""))
-        find = store.events.find_by_key
+            await store.rooms.events.append("r", said(idempotency_key=""))
+        find = store.rooms.events.find_by_key
 
         async def found(*args: Any, **options: Any) -> Any:
             event = await find(*args, **options)
@@ -259,37 +270,39 @@ class TestEvents:
         assert await found("r", "") == "e"
         assert await found("r", "free") is None
         assert await found("unknown", "k") is None
-        await store.events.delete("r", "a")
+        await store.rooms.events.delete("r", "a")
         assert await found("r", "k") == "b"
-        assert (await store.events.commit(said("again", idempotency_key="k"))).index == 6
-        await store.events.update("again", status="blocked")
+        assert (await store.rooms.events.append("r", said("again", idempotency_key="k"))).index == 6
+        await store.rooms.events.update("r", "again", status="blocked")
         assert await found("r", "k", channel_id="c") == "again"
 
     async def test_one_of_many_concurrent_commits_with_one_key_wins(self, store: AsyncMongoStore) -> None:
-        commits = [store.events.commit(said(f"e{n}", idempotency_key="k")) for n in range(20)]
+        commits = [store.rooms.events.append("r", said(f"e{n}", idempotency_key="k")) for n in range(20)]
         outcomes = await asyncio.gather(*commits, return_exceptions=True)
         [winner] = [outcome for outcome in outcomes if isinstance(outcome, Event)]
         assert {type(outcome) for outcome in outcomes} == {Event, AlreadyExistsError}
         assert await indexes(store) == {winner.id: 0}
         room = await store.rooms.get("r")
         assert (room.event_count, room.latest_index) == (1, 0)
-        assert (await store.events.commit(said())).index == 1
+        assert (await store.rooms.events.append("r", said())).index == 1
 
     @pytest.mark.smoke
     async def test_of_a_group_of_good_and_bad_commits_the_good_ones_land(
         self, store: AsyncMongoStore
     ) -> None:
-        target = await store.events.commit(said("held", idempotency_key="k"))
+        target = await store.rooms.events.append("r", said("held", idempotency_key="k"))
         bad: list[Any] = [
-            store.events.commit(said("held")),
-            store.events.commit(said("b1", idempotency_key="k")),
-            store.events.commit(said("b2"), target=said("unknown")),
-            store.events.commit(said("b3", content="x" * 17_000_000)),
-            store.events.commit(said("b4", content=object())),
-            store.events.commit({"id": "b5"}),
+            store.rooms.events.append("r", said("held")),
+            store.rooms.events.append("r", said("b1", idempotency_key="k")),
+            store.rooms.events.append("r", said("b2"), target=said("unknown")),
+            store.rooms.events.append("r", said("b3", content="x" * 17_000_000)),
+            store.rooms.events.append("r", said("b4", content=object())),
+            store.rooms.events.append("r", {"id": "b5"}),  # type: ignore[arg-type],
         ]
-        good = [store.events.commit(said(f"g{n}")) for n in range(12)]
-        good.append(store.events.commit(said("edit"), target=target.model_copy(update={"content": "new"})))
+        good = [store.rooms.events.append("r", said(f"g{n}")) for n in range(12)]
+        good.append(
+            store.rooms.events.append("r", said("edit"), target=target.model_copy(update={"content": "new"}))
+        )
         mixed = [call for pair in zip(good, bad, strict=False) for call in pair]
         outcomes = await asyncio.gather(*mixed, *good[len(bad) :], return_exceptions=True)
         refused = [outcome for outcome in outcomes if isinstance(outcome, MongoStoreError)]
@@ -299,61 +312,70 @@ class TestEvents:
         assert stored == {"held": 0, **{event.id: event.index for event in landed}}
         assert sorted(stored.values()) == [*range(14)]
         assert (await store.rooms.get("r")).event_count == 14
-        assert (await store.events.get("held")).content == "new"
+        assert (await store.rooms.events.get("r", "held")).content == "new"
 
     async def test_update_changes_the_given_members_only(self, store: AsyncMongoStore) -> None:
-        before = await store.events.commit(
-            said("e", content="old", data={"a": 1}, metadata={"k": 1, "a.b": 1, "keep": {"deep": 1}})
+        before = await store.rooms.events.append(
+            "r", said("e", content="old", data={"a": 1}, metadata={"k": 1, "a.b": 1, "keep": {"deep": 1}})
         )
-        after = await store.events.update("e", status="blocked", metadata={"k": None, "a.b": 2, "": 3})
+        after = await store.rooms.events.update(
+            "r", "e", status="blocked", metadata={"k": None, "a.b": 2, "": 3}
+        )
         assert after == before.model_copy(
             update={"status": "blocked", "metadata": {"a.b": 2, "": 3, "keep": {"deep": 1}}}
         )
-        assert after == await store.events.get("e")
-        after = await store.events.update("e", content=None, data={"b": 2}, visibility="internal")
+        assert after == await store.rooms.events.get("r", "e")
+        after = await store.rooms.events.update("r", "e", content=None, data={"b": 2}, visibility="internal")
         assert (after.content, after.data, after.visibility) == (None, {"b": 2}, "internal")
         with pytest.raises(NotFoundError):
-            await store.events.update("unknown", status="blocked")
+            await store.rooms.events.update("r", "unknown", status="blocked")
 
     async def test_a_replacement_keeps_place_birth_and_delivery(self, store: AsyncMongoStore) -> None:
-        before = await store.events.commit(said("e", content="old", responds_to="x", data={"a": 1}))
-        await store.events.commit(said("edit", change="edit", target_event_id="e"))
-        await store.events.record_delivery("r", "e", {"c": 1})
-        await store.events.replace(
-            said("e", index=50, created_at=T, content="new", delivery_results={"c": 2})
+        before = await store.rooms.events.append(
+            "r", said("e", content="old", responds_to="x", data={"a": 1})
         )
-        expected = said("e", content="new", delivery_results={"c": 1}, index=0, created_at=before.created_at)
-        assert await store.events.get("e") == expected
-        assert (await store.events.get("edit")).metadata == {}
-        await store.events.replace(said("e", metadata={"deleted": True}), erase_edits=True)
-        assert (await store.events.get("edit")).metadata == {"deleted": True}
-        await store.events.commit(said("held", idempotency_key="k"))
+        await store.rooms.events.append("r", said("edit", change="edit", target_event_id="e"))
+        await store.rooms.events.update("r", "e", delivery_results={"c": 1})
+        replaced = await store.rooms.events.replace(
+            "r", said("e", index=50, created_at=T, content="new", delivery_results={"c": 2})
+        )
+        kept = {"index": 0, "created_at": before.created_at, "delivery_results": {"c": 1}}
+        expected = said("e", room_id="r", content="new", **kept)
+        assert await store.rooms.events.get("r", "e") == expected == replaced
+        assert (await store.rooms.events.get("r", "edit")).metadata == {}
+        replaced = await store.rooms.events.replace(
+            "r", said("e", metadata={"deleted": True}), erase_edits=True
+        )
+        assert await store.rooms.events.get("r", "e") == replaced
+        assert (await store.rooms.events.get("r", "edit")).metadata == {"deleted": True}
+        await store.rooms.events.append("r", said("held", idempotency_key="k"))
         for erase in (False, True):
             with pytest.raises(AlreadyExistsError):
-                await store.events.replace(said("e", idempotency_key="k"), erase_edits=erase)
+                await store.rooms.events.replace("r", said("e", idempotency_key="k"), erase_edits=erase)
             with pytest.raises(NotFoundError):
-                await store.events.replace(said("e", room_id="s"), erase_edits=erase)
+                await store.rooms.events.replace("s", said("e"), erase_edits=erase)
             with pytest.raises(NotFoundError):
-                await store.events.replace(said("unknown"), erase_edits=erase)
-        assert (await store.events.get("e")).idempotency_key is None
+                await store.rooms.events.replace("r", said("unknown"), erase_edits=erase)
+        assert (await store.rooms.events.get("r", "e")).idempotency_key is None
 
     async def test_delivery_is_noted_without_undoing_an_edit(self, store: AsyncMongoStore) -> None:
-        await store.events.commit(said("e", delivery_results={"a": 1}))
+        await store.rooms.events.append("r", said("e", delivery_results={"a": 1}))
         await asyncio.gather(
-            store.events.update("e", content="new"),
-            store.events.record_delivery("r", "e", {"c.d": {"$ok": True}}),
+            store.rooms.events.update("r", "e", content="new"),
+            store.rooms.events.update("r", "e", delivery_results={"c.d": {"$ok": True}}),
         )
-        event = await store.events.get("e")
+        event = await store.rooms.events.get("r", "e")
         assert (event.content, event.delivery_results) == ("new", {"c.d": {"$ok": True}})
-        assert not await store.events.record_delivery("s", "e", {})
-        assert not await store.events.record_delivery("r", "unknown", {})
-        assert await store.events.get("e") == event
-        assert await store.events.record_delivery("r", "e", {})
-        assert (await store.events.get("e")).delivery_results == {}
+        for path in (("s", "e"), ("r", "unknown")):
+            with pytest.raises(NotFoundError):
+                await store.rooms.events.update(*path, delivery_results={})
+        assert await store.rooms.events.get("r", "e") == event
+        assert (await store.rooms.events.update("r", "e", delivery_results={})).delivery_results == {}
+        assert (await store.rooms.events.get("r", "e")).delivery_results == {}
 
     @pytest.mark.smoke
     async def test_a_deletion_takes_replies_and_all_changes_of_them(self, store: AsyncMongoStore) -> None:
-        await store.rooms.create(Room(id="s"))
+        await store.rooms.create("s")
         for name, members in (
             ("root", {"idempotency_key": "k"}),
             ("edit-of-root", {"change": "edit", "target_event_id": "root"}),
@@ -365,11 +387,12 @@ class TestEvents:
             ("reply-of-reply", {"parent_event_id": "reply1"}),
             ("reply-elsewhere", {"parent_event_id": "root", "room_id": "s"}),
         ):
-            await store.events.commit(said(name, **members))
-        assert await store.events.delete("s", "root") == []
-        assert await store.events.delete("r", "unknown") == []
-        before = {event.id: event async for event in store.events.iter("r", where=EventFilter(blocked=True))}
-        gone = await store.events.delete("r", "root")
+            event = said(name, **members)
+            await store.rooms.events.append(event.room_id or "r", event)
+        assert await store.rooms.events.pop("s", "root") == []
+        assert await store.rooms.events.pop("r", "unknown") == []
+        before = {event.id: event async for event in store.rooms.events.iter("r", blocked=True)}
+        gone = await store.rooms.events.pop("r", "root")
         assert [event.id for event in gone] == [
             "root",
             "reply1",
@@ -380,20 +403,66 @@ class TestEvents:
         assert gone == [before[event.id] for event in gone]
         assert [*await indexes(store)] == ["other", "edit-of-other", "reply-of-reply"]
         assert [*await indexes(store, "s")] == ["reply-elsewhere"]
-        assert await store.events.delete("r", "root") == []
-        assert (await store.events.commit(said(idempotency_key="k"))).index == 8
+        assert await store.rooms.events.pop("r", "root") == []
+        assert (await store.rooms.events.append("r", said(idempotency_key="k"))).index == 8
 
     async def test_a_deletion_can_leave_the_replies(self, store: AsyncMongoStore) -> None:
-        await store.events.commit(said("root"))
-        await store.events.commit(said("reply", parent_event_id="root"))
-        await store.events.commit(said("edit-of-reply", change="edit", target_event_id="reply"))
-        await store.events.commit(said("edit", change="edit", target_event_id="root"))
-        gone = await store.events.delete("r", "root", replies=False)
+        await store.rooms.events.append("r", said("root"))
+        await store.rooms.events.append("r", said("reply", parent_event_id="root"))
+        await store.rooms.events.append("r", said("edit-of-reply", change="edit", target_event_id="reply"))
+        await store.rooms.events.append("r", said("edit", change="edit", target_event_id="root"))
+        gone = await store.rooms.events.pop("r", "root", replies=False)
         assert [event.id for event in gone] == ["root", "edit"]
         assert [*await indexes(store)] == ["reply", "edit-of-reply"]
 
     async def test_one_of_many_concurrent_deletions_did_it(self, store: AsyncMongoStore) -> None:
-        await store.events.commit(said("e"))
-        await store.events.commit(said("reply", parent_event_id="e"))
-        gone = await asyncio.gather(*(store.events.delete("r", "e") for _ in range(8)))
+        await store.rooms.events.append("r", said("e"))
+        await store.rooms.events.append("r", said("reply", parent_event_id="e"))
+        gone = await asyncio.gather(*(store.rooms.events.pop("r", "e") for _ in range(8)))
         assert sorted(len(events) for events in gone) == [0] * 7 + [2]
+        await store.rooms.events.append("r", said("e"))
+        assert sum(await asyncio.gather(*(store.rooms.events.delete("r", "e") for _ in range(8)))) == 1
+
+    async def test_delete_removes_unreadable_events_and_pop_refuses_them(
+        self, store: AsyncMongoStore
+    ) -> None:
+        for name in ("root", "reply"):
+            await store.rooms.events.append(
+                "r", said(name, parent_event_id=None if name == "root" else "root")
+            )
+        await store.engine.database["events"].update_one({"_id": "reply"}, {"$set": {"type": 5}})
+        before = await rows(store)
+        with pytest.raises(InvalidDocumentError):
+            await store.rooms.events.pop("r", "root")
+        assert await rows(store) == before
+        assert not await store.rooms.events.delete("s", "root")
+        assert await store.rooms.events.delete("r", "root")
+        assert not await store.rooms.events.delete("r", "root")
+        assert (await rows(store))["events"] == []
+
+    async def test_an_event_is_found_in_its_room_or_by_its_id_alone(self, store: AsyncMongoStore) -> None:
+        await store.rooms.create("s")
+        event, events = await store.rooms.events.append("r", said("e")), store.rooms.events
+        assert await events.find("r", "e") == event == await events.find_by_id("e")
+        assert await events.find("s", "e") is None is await events.find_by_id("unknown")
+        assert [await events.exists(room, "e") for room in "rs"] == [True, False]
+        with pytest.raises(NotFoundError):
+            await events.get("s", "e")
+        with pytest.raises(NotFoundError):
+            await events.update("s", "e", status="read")
+        assert await events.get("r", "e") == event
+
+    async def test_an_event_of_another_room_is_refused(self, store: AsyncMongoStore) -> None:
+        await store.rooms.create("s")
+        event = await store.rooms.events.append("r", said("e"))
+        before = await rows(store)
+        for call in (
+            store.rooms.events.append("s", event),
+            store.rooms.events.append("s", said(), target=event),
+            store.rooms.events.create("s", event),
+            store.rooms.events.replace("s", event),
+        ):
+            with pytest.raises(InvalidValueError) as caught:
+                await call
+            assert caught.value.path == "room_id"
+        assert await rows(store) == before

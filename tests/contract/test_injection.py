@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
+import operator
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime
-from operator import attrgetter
 from types import UnionType
 from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
 from uuid import uuid4
@@ -26,7 +26,6 @@ from mongostore import (
     DocumentTooLargeError,
     Element,
     Event,
-    EventFilter,
     Feedback,
     Identity,
     InvalidValueError,
@@ -34,9 +33,8 @@ from mongostore import (
     Message,
     NotFoundError,
     Observation,
-    Participant,
     Room,
-    RoomFilter,
+    RoomParticipant,
     RoomState,
     Task,
     Thread,
@@ -124,41 +122,33 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
         await store.sessions.turns.append_many(session, n.participant, [Turn(role="user", content=n.text)])
         await store.sessions.context.set(session, n.text)
         await store.rooms.create(
-            Room(
-                id=n.room + s,
-                organization_id=n.org,
-                status=n.status,
-                data={"k": n.text},
-                metadata={"k": n.text},
-            )
+            n.room + s, organization_id=n.org, status=n.status, data={"k": n.text}, metadata={"k": n.text}
         )
         await store.rooms.set_private(n.room + s, "k", n.text)
-        await store.bindings.upsert(
-            Binding(
-                room_id=n.room, channel_id=n.channel + s, channel_type="sms", participant_id=n.person, **data
-            )
+        await store.rooms.bindings.upsert(
+            n.room, Binding(channel_id=n.channel + s, channel_type="sms", participant_id=n.person, **data)
         )
-        await store.participants.upsert(
-            Participant(room_id=n.room, id=n.person + s, identity_id=n.identity, channel_ids=[n.channel])
+        await store.rooms.participants.upsert(
+            n.room, RoomParticipant(id=n.person + s, identity_id=n.identity, channel_ids=[n.channel])
         )
-        await store.events.commit(
-            Event(id=n.event + s, room_id=n.room, channel_id=n.channel, idempotency_key=n.key + s, **say)
+        await store.rooms.events.append(
+            n.room, Event(id=n.event + s, channel_id=n.channel, idempotency_key=n.key + s, **say)
         )
-        await store.identities.create(
+        await store.rooms.identities.create(
             Identity(id=n.identity + s, organization_id=n.org, addresses={"sms": [n.address + s]}, **data)
         )
-        await store.verifications.upsert(
+        await store.rooms.verifications.upsert(
             Verification(
                 identity_id=n.identity + s, organization_id=n.org, status=n.status, expires_at=SOON, **data
             )
         )
-        await store.verifications.create_request(
+        await store.rooms.verifications.requests.create(
             VerificationRequest(id=n.request + s, identity_id=n.identity, **data)
         )
-        await store.tasks.create(Task(id=n.task + s, room_id=n.room, **data))
-        await store.observations.create(Observation(id=n.observation + s, room_id=n.room, **data))
-        await store.voice_deliveries.claim(
-            VoiceDelivery(room_id=n.room, key=n.key + s, content_hash=n.text, attempt_id=n.attempt)
+        await store.rooms.tasks.create(n.room, Task(id=n.task + s, **data))
+        await store.rooms.observations.create(n.room, Observation(id=n.observation + s, **data))
+        await store.rooms.voice_deliveries.claim(
+            n.room, VoiceDelivery(key=n.key + s, content_hash=n.text, attempt_id=n.attempt)
         )
         await store.leases.acquire(n.lease + s, n.who, 3600)
         await store.threads.create(n.thread + s, user_id=user.id, name=n.text, **data)
@@ -169,7 +159,7 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
             Element(id=n.element + s, thread_id=n.thread, message_id=n.message, file_key=n.file + s, **data)
         )
         await store.keys.create(name=n.text, namespaces=[n.namespace], owner_id=n.user)
-    await store.read_markers.mark_all(n.room, n.channel)
+    await store.rooms.read_markers.advance(n.room, n.channel)
     n.__dict__["user_id"] = user.id
 
 
@@ -209,13 +199,30 @@ def there(n: Names) -> dict[str, Any]:
     return {"room_id": n.room, "channel_id": n.channel}
 
 
+def of_org(n: Names) -> dict[str, Any]:
+    return {"status": n.status, "organization_id": n.org}
+
+
 PAGED = {"limit": 1, "cursor": None}
-OF_ORG: Callable[[Names], RoomFilter] = lambda n: RoomFilter([n.status], n.org)  # noqa: E731
+BOTH_WAYS = {"newest": True, **PAGED}
+WALKED = {"newest": True, "errors": None}
 MARKS = {"data": {}, "metadata": {}}
+NEW_ROOM = {
+    **dict.fromkeys(("created_at", "updated_at", "paused_at", "closed_at", "active_at"), SOON),
+    **{"status": "", "event_count": 0, "latest_index": 0, "delivered_index": 0},
+    **MARKS,
+}
 ABOUT_ROOM = {
     **dict.fromkeys(("organization_id", "status"), ""),
-    **dict.fromkeys(("paused_at", "closed_at", "last_activity_at"), SOON),
-    **MARKS,
+    **dict.fromkeys(("paused_at", "closed_at", "active_at"), SOON),
+    **{"unset": [], **MARKS},
+}
+OF_EVENT = {
+    **dict.fromkeys(("visibility", "channel_id", "channel_type", "participant_id"), ""),
+    **dict.fromkeys(("correlation_id", "responds_to", "parent_event_id"), ""),
+    **{"types": ["x"], "exclude_types": ["x"]},
+    **dict.fromkeys(("created_after", "created_before"), SOON),
+    **{"top_level": True, "blocked": True},
 }
 OF_THREAD = {
     "kind": "",
@@ -300,129 +307,141 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.messages.upsert": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
     "sessions.messages.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
     "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
-    "rooms.context": lambda n: ({"room_id": n.room}, {}),
-    "rooms.count": lambda n: ({"where": OF_ORG(n)}, {"metadata": {}}),
-    "rooms.create": lambda n: ({"room": Room(id=n.new, organization_id=n.org)}, {}),
+    "rooms.count": lambda n: (of_org(n), {"limit": 1, "metadata": {}}),
+    "rooms.create": lambda n: ({"room_id": n.new, "organization_id": n.org}, NEW_ROOM),
+    "rooms.cursor_of": lambda n: ({"room": Room(id=n.room, created_at=SOON)}, {}),
     "rooms.delete": lambda n: ({"room_id": n.new}, {}),
+    "rooms.ensure": lambda n: ({"room_id": n.new, "organization_id": n.org}, NEW_ROOM),
     "rooms.exists": lambda n: ({"room_id": n.room}, {}),
     "rooms.find": lambda n: ({"room_id": n.room}, {}),
     "rooms.find_by_binding": lambda n: (
         {"channel_id": n.channel, "names": [n.person]},
-        {"recipient": (n.text, n.text), "where": OF_ORG(n)},
+        {"recipient": (n.text, n.text), **of_org(n)},
     ),
-    "rooms.find_by_participant": lambda n: (
-        {"channel_id": n.channel, "names": [n.person]},
-        {"where": OF_ORG(n)},
-    ),
-    "rooms.find_latest": lambda n: ({"participant_id": n.person}, {"channel_type": "", "where": OF_ORG(n)}),
+    "rooms.find_by_participant": lambda n: ({"participant_id": n.person}, {"channel_type": "", **of_org(n)}),
+    "rooms.find_by_route": lambda n: ({"channel_id": n.channel, "names": [n.person]}, of_org(n)),
+    "rooms.find_private": lambda n: ({"room_id": n.room, "key": "k"}, {}),
     "rooms.get": lambda n: ({"room_id": n.room}, {}),
-    "rooms.get_delivered_index": lambda n: ({"room_id": n.room}, {}),
-    "rooms.get_private": lambda n: ({"room_id": n.room, "key": "k"}, {}),
-    "rooms.iter": lambda n: ({"where": OF_ORG(n)}, {"metadata": {}}),
-    "rooms.list": lambda n: ({"where": OF_ORG(n)}, {"metadata": {}, "offset": 0, **PAGED}),
+    "rooms.get_full": lambda n: ({"room_id": n.room}, {}),
+    "rooms.iter": lambda n: (of_org(n), {"metadata": {}, **WALKED}),
+    "rooms.list": lambda n: (of_org(n), {"metadata": {}, **BOTH_WAYS}),
     "rooms.list_by_channel": lambda n: (
         {"channel_id": n.channel},
-        {"group": False, "where": OF_ORG(n), "limit": 1, "offset": 0},
+        {"group": False, **BOTH_WAYS, **of_org(n)},
     ),
-    "rooms.merge_metadata": lambda n: ({"room_id": n.room, "metadata": {}}, {"unset": []}),
     "rooms.replace": lambda n: (
         {"room": Room(id=n.room, organization_id=n.org, status=n.status)},
         {"expected": RoomState(n.status, None, None)},
     ),
     "rooms.set_private": lambda n: ({"room_id": n.room, "key": "k", "value": n.text}, {}),
     "rooms.update": lambda n: ({"room_id": n.room}, ABOUT_ROOM),
-    "events.commit": lambda n: ({"event": event(n)}, {"target": event(n), "activity": True}),
-    "events.count": lambda n: ({"room_id": n.room}, {"where": EventFilter()}),
-    "events.create": lambda n: ({"event": event(n)}, {}),
-    "events.delete": lambda n: ({"room_id": n.room, "event_id": n.new}, {"replies": True}),
-    "events.find": lambda n: ({"event_id": n.event}, {}),
-    "events.find_by_key": lambda n: ({"room_id": n.room, "key": n.key}, {"channel_id": ""}),
-    "events.get": lambda n: ({"event_id": n.event}, {}),
-    "events.iter": lambda n: ({"room_id": n.room}, {"where": EventFilter()}),
-    "events.list": lambda n: (
+    "rooms.events.append": lambda n: (
+        {"room_id": n.room, "event": event(n)},
+        {"target": event(n), "activity": True},
+    ),
+    "rooms.events.count": lambda n: ({"room_id": n.room}, {"limit": 1, **OF_EVENT}),
+    "rooms.events.create": lambda n: ({"room_id": n.room, "event": event(n)}, {}),
+    "rooms.events.cursor_of": lambda n: ({"event": altered(event(n), index=0)}, {}),
+    "rooms.events.delete": lambda n: ({"room_id": n.room, "event_id": n.new}, {"replies": True}),
+    "rooms.events.exists": lambda n: ({"room_id": n.room, "event_id": n.event}, {}),
+    "rooms.events.find": lambda n: ({"room_id": n.room, "event_id": n.event}, {}),
+    "rooms.events.find_by_id": lambda n: ({"event_id": n.event}, {}),
+    "rooms.events.find_by_key": lambda n: ({"room_id": n.room, "key": n.key}, {"channel_id": ""}),
+    "rooms.events.get": lambda n: ({"room_id": n.room, "event_id": n.event}, {}),
+    "rooms.events.iter": lambda n: ({"room_id": n.room}, {**WALKED, **OF_EVENT}),
+    "rooms.events.list": lambda n: (
         {"room_id": n.room},
-        {"where": EventFilter(), "limit": 1, "offset": 0, "newest": True, "before": 0, "after": 0},
+        {"before": 0, "after": 0, **BOTH_WAYS, **OF_EVENT},
     ),
-    "events.record_delivery": lambda n: ({"room_id": n.room, "event_id": n.event, "results": {}}, {}),
-    "events.replace": lambda n: ({"event": altered(event(n), id=n.event)}, {"erase_edits": True}),
-    "events.threads": lambda n: ({"room_id": n.room, "event_ids": [n.event]}, {}),
-    "events.update": lambda n: (
-        {"event_id": n.event},
-        {"status": "", "visibility": "", "content": "", **MARKS},
+    "rooms.events.pop": lambda n: ({"room_id": n.room, "event_id": n.new}, {"replies": True}),
+    "rooms.events.replace": lambda n: (
+        {"room_id": n.room, "event": altered(event(n), id=n.event)},
+        {"erase_edits": True},
     ),
-    "events.watch": lambda n: ({"room_id": n.room}, {"after": 0}),
-    **{f"bindings.{verb}": lambda n: (there(n), {}) for verb in ("exists", "find", "get")},
-    "bindings.delete": lambda n: ({"room_id": n.room, "channel_id": n.new}, {}),
-    "bindings.iter": lambda n: ({"room_id": n.room}, {}),
-    "bindings.list": lambda n: ({"room_id": n.room}, PAGED),
-    "bindings.upsert": lambda n: ({"binding": Binding(room_id=n.room, channel_id=n.channel)}, {}),
+    "rooms.events.summarize_replies": lambda n: ({"room_id": n.room, "event_ids": [n.event]}, {}),
+    "rooms.events.update": lambda n: (
+        {"room_id": n.room, "event_id": n.event},
+        {"status": "", "visibility": "", "content": "", "delivery_results": {}, **MARKS},
+    ),
+    "rooms.events.watch": lambda n: ({"room_id": n.room}, {"after": 0}),
+    **{f"rooms.bindings.{verb}": lambda n: (there(n), {}) for verb in ("exists", "find", "get")},
+    "rooms.bindings.delete": lambda n: ({"room_id": n.room, "channel_id": n.new}, {}),
+    "rooms.bindings.upsert": lambda n: ({"room_id": n.room, "binding": Binding(channel_id=n.channel)}, {}),
     **{
-        f"participants.{verb}": lambda n: ({"room_id": n.room, "participant_id": n.person}, {})
-        for verb in ("find", "get")
+        f"rooms.participants.{verb}": lambda n: ({"room_id": n.room, "participant_id": n.person}, {})
+        for verb in ("exists", "find", "get")
     },
-    "participants.delete": lambda n: ({"room_id": n.room, "participant_id": n.new}, {}),
-    "participants.iter": lambda n: ({"room_id": n.room}, {}),
-    "participants.list": lambda n: ({"room_id": n.room}, PAGED),
-    "participants.upsert": lambda n: ({"participant": Participant(room_id=n.room, id=n.person)}, {}),
-    "identities.create": lambda n: ({"identity": Identity(id=n.new, addresses={"sms": [n.new]})}, {}),
-    "identities.find": lambda n: ({"identity_id": n.identity}, {}),
-    "identities.find_by_address": lambda n: (
+    "rooms.participants.delete": lambda n: ({"room_id": n.room, "participant_id": n.new}, {}),
+    "rooms.participants.upsert": lambda n: (
+        {"room_id": n.room, "participant": RoomParticipant(id=n.person)},
+        {},
+    ),
+    **{
+        f"rooms.{kind}.{verb}": lambda n, options=options: ({"room_id": n.room}, options)
+        for kind in ("bindings", "participants", "observations", "read_markers")
+        for verb, options in (("iter", WALKED), ("list", BOTH_WAYS))
+    },
+    "rooms.identities.create": lambda n: ({"identity": Identity(id=n.new, addresses={"sms": [n.new]})}, {}),
+    "rooms.identities.find": lambda n: ({"identity_id": n.identity}, {}),
+    "rooms.identities.find_by_address": lambda n: (
         {"channel_type": "sms", "address": n.address},
         {"organization_id": ""},
     ),
-    "identities.get": lambda n: ({"identity_id": n.identity}, {}),
-    "identities.link_address": lambda n: (
+    "rooms.identities.get": lambda n: ({"identity_id": n.identity}, {}),
+    "rooms.identities.iter": lambda n: ({"organization_id": n.org}, {"errors": None}),
+    "rooms.identities.link_address": lambda n: (
         {"identity_id": n.identity, "channel_type": "sms", "address": n.new},
         {"organization_id": n.org},
     ),
-    "identities.list": lambda n: ({"organization_id": n.org}, PAGED),
-    "identities.unlink_address": lambda n: (
+    "rooms.identities.list": lambda n: ({"organization_id": n.org}, BOTH_WAYS),
+    "rooms.identities.unlink_address": lambda n: (
         {"identity_id": n.identity, "channel_type": "sms", "address": n.new},
         {"organization_id": n.org},
     ),
-    "verifications.create_request": lambda n: (
-        {"request": VerificationRequest(id=n.new, identity_id=n.identity)},
-        {},
-    ),
-    "verifications.find": lambda n: ({"identity_id": n.identity}, {"organization_id": n.org}),
-    "verifications.find_request": lambda n: ({"request_id": n.request}, {}),
-    "verifications.iter_expiring": lambda n: ({"status": n.status}, {}),
-    "verifications.upsert": lambda n: (
+    "rooms.verifications.find": lambda n: ({"identity_id": n.identity}, {"organization_id": n.org}),
+    "rooms.verifications.iter_expiring": lambda n: ({"status": n.status}, {"errors": None}),
+    "rooms.verifications.upsert": lambda n: (
         {"verification": Verification(identity_id=n.identity, organization_id=n.org, status="")},
         {},
     ),
-    "verifications.upsert_request": lambda n: (
+    "rooms.verifications.requests.create": lambda n: (
+        {"request": VerificationRequest(id=n.new, identity_id=n.identity)},
+        {},
+    ),
+    "rooms.verifications.requests.find": lambda n: ({"request_id": n.request}, {}),
+    "rooms.verifications.requests.get": lambda n: ({"request_id": n.request}, {}),
+    "rooms.verifications.requests.upsert": lambda n: (
         {"request": VerificationRequest(id=n.request, identity_id=n.identity)},
         {},
     ),
-    "tasks.create": lambda n: ({"task": Task(id=n.new, room_id=n.room)}, {}),
-    "tasks.find": lambda n: ({"task_id": n.task}, {}),
-    "tasks.get": lambda n: ({"task_id": n.task}, {}),
-    "tasks.iter": lambda n: ({"room_id": n.room}, {}),
-    "tasks.list": lambda n: ({"room_id": n.room}, {"status": "", **PAGED}),
-    "tasks.upsert": lambda n: ({"task": Task(id=n.task, room_id=n.room)}, {}),
-    "observations.create": lambda n: ({"observation": Observation(id=n.new, room_id=n.room)}, {}),
-    "observations.iter": lambda n: ({"room_id": n.room}, {}),
-    "observations.list": lambda n: ({"room_id": n.room}, PAGED),
-    "read_markers.by_channel": lambda n: ({"room_id": n.room}, {}),
-    "read_markers.count_unread": lambda n: (there(n), {}),
-    "read_markers.mark": lambda n: ({**there(n), "event_id": n.event}, {}),
-    "read_markers.mark_all": lambda n: (there(n), {}),
-    "voice_deliveries.claim": lambda n: (
-        {"delivery": VoiceDelivery(room_id=n.room, key=n.new, content_hash=n.text)},
+    "rooms.tasks.create": lambda n: ({"room_id": n.room, "task": Task(id=n.new)}, {}),
+    "rooms.tasks.delete": lambda n: ({"room_id": n.room, "task_id": n.new}, {}),
+    "rooms.tasks.find": lambda n: ({"room_id": n.room, "task_id": n.task}, {}),
+    "rooms.tasks.find_by_id": lambda n: ({"task_id": n.task}, {}),
+    "rooms.tasks.get": lambda n: ({"room_id": n.room, "task_id": n.task}, {}),
+    "rooms.tasks.iter": lambda n: ({"room_id": n.room}, {"status": "", **WALKED}),
+    "rooms.tasks.list": lambda n: ({"room_id": n.room}, {"status": "", **BOTH_WAYS}),
+    "rooms.tasks.upsert": lambda n: ({"room_id": n.room, "task": Task(id=n.task)}, {}),
+    "rooms.observations.create": lambda n: ({"room_id": n.room, "observation": Observation(id=n.new)}, {}),
+    "rooms.observations.delete": lambda n: ({"room_id": n.room, "observation_id": n.new}, {}),
+    "rooms.read_markers.advance": lambda n: (there(n), {"event_id": n.event}),
+    "rooms.read_markers.count_unread": lambda n: (there(n), {"limit": 1}),
+    "rooms.read_markers.find": lambda n: (there(n), {}),
+    "rooms.voice_deliveries.claim": lambda n: (
+        {"room_id": n.room, "delivery": VoiceDelivery(key=n.new, content_hash=n.text)},
         {},
     ),
-    "voice_deliveries.complete": lambda n: (
+    "rooms.voice_deliveries.complete": lambda n: (
         {
-            "delivery": VoiceDelivery(
-                room_id=n.room, key=n.key, content_hash=n.text, attempt_id=n.attempt, outcome={}
-            )
+            "room_id": n.room,
+            "delivery": VoiceDelivery(key=n.key, content_hash=n.text, attempt_id=n.attempt, outcome={}),
         },
         {},
     ),
-    "voice_deliveries.find": lambda n: ({"room_id": n.room, "key": n.key}, {}),
+    "rooms.voice_deliveries.find": lambda n: ({"room_id": n.room, "key": n.key}, {}),
     "leases.acquire": lambda n: ({"name": n.lease, "owner": n.who, "seconds": 3600}, {}),
-    "leases.release": lambda n: ({"name": n.new, "owner": n.who}, {}),
+    "leases.hold": lambda n: ({"name": n.new}, {"seconds": 3600, "wait": 0}),
+    "leases.release": lambda n: ({"lease": Lease(n.new, n.who, 1, 3600)}, {}),
     "leases.renew": lambda n: ({"lease": Lease(n.lease, n.who, 1, 3600)}, {"seconds": 3600}),
     "users.find": lambda n: ({"user_id": n.user_id}, {}),
     "users.find_by_identifier": lambda n: ({"identifier": n.user}, {}),
@@ -480,10 +499,12 @@ CODE = {"sessions.turns.integrate": {"integrator", "executor"}}
 OF_ALL = {"keys.list"}
 # A token that is none is as good as an unknown one.
 LENIENT = {("keys.verify", "token")}
+
+
 # Refused, if only by the driver or the server and in their words for it.
 EVERY_VERB = [
-    f"{kind}.{name}"
-    for kind, repository in repositories_of(AsyncMongoStore("mongomock://")).items()
+    f"{path}.{name}"
+    for path, repository in repositories_of(AsyncMongoStore("mongomock://")).items()
     for name, _ in inspect.getmembers(type(repository), inspect.isfunction)
     if not name.startswith("_")
 ]
@@ -538,13 +559,13 @@ def forged(valid: str | None) -> Iterator[Any]:
     """Yield cursors that no page gave, some of them made from one that a page gave."""
     yield from FORGED
     fields = from_token(valid)
-    for operator in OPERATORS:
+    for forgery in OPERATORS:
         for index in range(len(fields) if isinstance(fields, list) else 0):
             changed = [*fields]
-            changed[index] = operator
+            changed[index] = forgery
             yield to_token(changed)
             if isinstance(fields[index], dict):
-                changed[index] = dict.fromkeys(fields[index], operator)
+                changed[index] = dict.fromkeys(fields[index], forgery)
                 yield to_token(changed)
 
 
@@ -554,6 +575,9 @@ async def outcome_of(verb: Any, arguments: dict[str, Any]) -> Any:
         result = verb(**arguments)
         if inspect.iscoroutine(result):
             return await result
+        if isinstance(result, AbstractAsyncContextManager):
+            async with result as entered:
+                return entered
         if inspect.isasyncgen(result):
             async with aclosing(result):
                 try:
@@ -589,7 +613,7 @@ def shown(value: Any) -> str:
 
 async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator[tuple[str, Any, Any, Any]]:
     """Call a verb with each payload in the place of each argument, and yield what becomes of it."""
-    call = attrgetter(verb)(store)
+    call = operator.attrgetter(verb)(store)
     required, optional = CALLS[verb](n)
     for parameter, hint in hints_of(call).items():
         if parameter in CODE.get(verb, ()):
@@ -609,7 +633,7 @@ def test_every_parameter_of_every_verb_is_called() -> None:
     for verb, given in CALLS.items():
         required, optional = given(Names("x"))
         assert not required.keys() & optional.keys()
-        assert {*required, *optional} == set(hints_of(attrgetter(verb)(store))), verb
+        assert {*required, *optional} == set(hints_of(operator.attrgetter(verb)(store))), verb
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import math
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,14 +16,17 @@ from mongostore import (
     AlreadyExistsError,
     AsyncMongoStore,
     Binding,
+    ConflictError,
     Event,
     Identity,
+    InvalidDocumentError,
     InvalidValueError,
     Lease,
+    MongoStore,
     NotFoundError,
     Observation,
-    Participant,
-    Room,
+    ReadMarker,
+    RoomParticipant,
     Task,
     Verification,
     VerificationRequest,
@@ -39,7 +45,7 @@ PLACES: dict[str, Callable[[int], Any]] = {
         data={"n": n},
         metadata={"a.b": n},
     ),
-    "participants": lambda n: Participant(
+    "participants": lambda n: RoomParticipant(
         room_id="r", id=f"{9 - n}", identity_id="i" if n % 2 else None, channel_ids=["c"] * n, data={"n": n}
     ),
     "tasks": lambda n: Task(room_id="r", id=f"{9 - n}", status=("pending", "done")[n % 2], data={"n": n}),
@@ -48,9 +54,9 @@ PLACES: dict[str, Callable[[int], Any]] = {
 
 
 async def put(store: AsyncMongoStore, kind: str, value: Any) -> Any:
-    repository = getattr(store, kind)
+    repository = getattr(store.rooms, kind)
     verb = repository.create if kind == "observations" else repository.upsert
-    return await verb(value)
+    return await verb(value.room_id or "r", value)
 
 
 def renamed(kind: str, n: int) -> dict[str, Any]:
@@ -59,7 +65,11 @@ def renamed(kind: str, n: int) -> dict[str, Any]:
 
 async def mark(store: AsyncMongoStore, *names: str) -> None:
     for name in names:
-        await store.events.commit(Event(id=name, room_id="r", channel_id="c"))
+        await store.rooms.events.append("r", Event(id=name, channel_id="c"))
+
+
+async def by_channel(store: AsyncMongoStore, room_id: str) -> dict[str, int]:
+    return {marker.channel_id: marker.index async for marker in store.rooms.read_markers.iter(room_id)}
 
 
 def claim(attempt_id: str, **members: Any) -> VoiceDelivery:
@@ -72,13 +82,13 @@ class TestPeople:
     @pytest.fixture(autouse=True)
     async def _rooms(self, store: AsyncMongoStore) -> None:
         for name in ("r", "s"):
-            await store.rooms.create(Room(id=name))
+            await store.rooms.create(name)
 
     @pytest.mark.parametrize("kind", PLACES)
     async def test_things_are_listed_in_the_order_in_which_they_came(
         self, store: AsyncMongoStore, kind: str
     ) -> None:
-        repository, made = getattr(store, kind), [PLACES[kind](n) for n in range(9)]
+        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(9)]
         for value in made:
             assert await put(store, kind, value) == value
             if kind in ("bindings", "participants"):
@@ -92,10 +102,53 @@ class TestPeople:
             page = await repository.list("r", limit=2, cursor=page.next_cursor)
         assert seen + page.items == made
         assert (await repository.list("unknown")).items == []
+        page = await repository.list("r", newest=True, limit=4)
+        assert [*page] == made[:4:-1]
+        assert [*await repository.list("r", newest=True, cursor=page.next_cursor)] == made[4::-1]
+        assert [value async for value in repository.iter("r", newest=True)] == made[::-1]
+
+    @pytest.mark.parametrize("kind", PLACES)
+    async def test_a_part_takes_the_room_that_the_verb_names(self, store: AsyncMongoStore, kind: str) -> None:
+        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
+        verb = repository.create if kind == "observations" else repository.upsert
+        before = await rows(store)
+        with pytest.raises(InvalidValueError) as caught:
+            await verb("s", value)
+        assert caught.value.path == "room_id"
+        assert await rows(store) == before
+        assert await verb("s", value.model_copy(update={"room_id": None})) == value.model_copy(
+            update={"room_id": "s"}
+        )
+
+    @pytest.mark.parametrize("kind", ["tasks", "observations"])
+    async def test_notes_are_deleted_in_their_room_alone(self, store: AsyncMongoStore, kind: str) -> None:
+        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(2)]
+        for value in made:
+            await put(store, kind, value)
+        assert not await repository.delete("s", "9")
+        assert await repository.delete("r", "9")
+        assert not await repository.delete("r", "9")
+        assert [*await repository.list("r")] == made[1:]
+
+    @pytest.mark.parametrize("kind", PLACES)
+    async def test_iter_raises_what_cannot_be_read_or_collects_it(
+        self, store: AsyncMongoStore, kind: str
+    ) -> None:
+        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(3)]
+        for value in made:
+            await put(store, kind, value)
+        await store.engine.database[kind].update_one({"position": 1}, {"$set": {"data": 7}})
+        errors: list[InvalidDocumentError] = []
+        assert [value async for value in repository.iter("r", errors=errors)] == [made[0], made[2]]
+        assert len(errors) == 1
+        walk = repository.iter("r")
+        assert await anext(walk) == made[0]
+        with pytest.raises(InvalidDocumentError):
+            await anext(walk)
 
     @pytest.mark.parametrize("kind", ["bindings", "participants", "tasks"])
     async def test_what_is_put_again_keeps_its_place(self, store: AsyncMongoStore, kind: str) -> None:
-        repository, made = getattr(store, kind), [PLACES[kind](n) for n in range(4)]
+        repository, made = getattr(store.rooms, kind), [PLACES[kind](n) for n in range(4)]
         for value in made:
             await put(store, kind, value)
         made[1] = made[1].model_copy(update={"data": {"again": True}})
@@ -108,7 +161,7 @@ class TestPeople:
     async def test_concurrent_puts_all_land(self, store: AsyncMongoStore, kind: str) -> None:
         made = [PLACES[kind](1).model_copy(update=renamed(kind, n)) for n in range(100)]
         await asyncio.gather(*(put(store, kind, value) for value in made))
-        listed = (await getattr(store, kind).list("r", limit=1000)).items
+        listed = (await getattr(store.rooms, kind).list("r", limit=1000)).items
         assert sorted(value.data["n"] for value in listed) == [*range(100)]
         assert sorted(row["position"] for row in (await rows(store))[kind]) == [*range(100)]
 
@@ -117,7 +170,7 @@ class TestPeople:
         with pytest.raises(NotFoundError) as caught:
             await put(store, kind, PLACES[kind](1).model_copy(update={"room_id": "unknown"}))
         assert caught.value.kind == "room"
-        assert (await getattr(store, kind).list("unknown")).items == []
+        assert (await getattr(store.rooms, kind).list("unknown")).items == []
         assert (await rows(store))[kind] == []
 
     @pytest.mark.parametrize("kind", ["bindings", "participants"])
@@ -125,7 +178,7 @@ class TestPeople:
     async def test_who_is_in_a_room_is_found_and_removed_there(
         self, store: AsyncMongoStore, kind: str
     ) -> None:
-        repository, value = getattr(store, kind), PLACES[kind](1)
+        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
         await put(store, kind, value)
         await put(store, kind, other := value.model_copy(update={"room_id": "s"}))
         assert await repository.get("r", "8") == value == await repository.find("r", "8")
@@ -135,21 +188,22 @@ class TestPeople:
         with pytest.raises(NotFoundError):
             await repository.get("r", "8")
         assert await repository.get("s", "8") == other
-        if kind == "bindings":
-            assert [await store.bindings.exists(room, "8") for room in "rs"] == [False, True]
+        assert [await repository.exists(room, "8") for room in "rs"] == [False, True]
         await put(store, kind, PLACES[kind](0))
         await put(store, kind, value)
         assert [found.data["n"] for found in (await repository.list("r")).items] == [0, 1]
 
     @pytest.mark.parametrize("kind", ["tasks", "observations"])
     async def test_notes_are_created_once_in_any_room(self, store: AsyncMongoStore, kind: str) -> None:
-        repository, value = getattr(store, kind), PLACES[kind](1)
-        outcomes = await asyncio.gather(*(repository.create(value) for _ in range(8)), return_exceptions=True)
+        repository, value = getattr(store.rooms, kind), PLACES[kind](1)
+        outcomes = await asyncio.gather(
+            *(repository.create("r", value) for _ in range(8)), return_exceptions=True
+        )
         assert sum(isinstance(outcome, AlreadyExistsError) for outcome in outcomes) == 7
         with pytest.raises(AlreadyExistsError):
-            await repository.create(value.model_copy(update={"room_id": "s"}))
+            await repository.create("s", value.model_copy(update={"room_id": "s"}))
         orphan = value.model_copy(update={"id": "orphan", "room_id": "unknown"})
-        assert await repository.create(orphan) == orphan
+        assert await repository.create("unknown", orphan) == orphan
         assert (await repository.list("unknown")).items == [orphan]
         assert (await repository.list("r")).items == [value]
 
@@ -157,121 +211,144 @@ class TestPeople:
     async def test_tasks_are_found_replaced_and_listed_by_status(self, store: AsyncMongoStore) -> None:
         made = [PLACES["tasks"](n) for n in range(6)]
         for task in made:
-            await store.tasks.create(task)
-        assert await store.tasks.get("9") == made[0] == await store.tasks.find("9")
-        assert (await store.tasks.list("r", status="done")).items == made[1::2]
-        page = await store.tasks.list("r", status="done", limit=2)
-        assert (await store.tasks.list("r", status="done", cursor=page.next_cursor)).items == made[5::2]
-        await store.tasks.upsert(made[0].model_copy(update={"status": "done"}))
-        assert [task.id for task in (await store.tasks.list("r", status="done")).items] == [
+            await store.rooms.tasks.create("r", task)
+        assert await store.rooms.tasks.get("r", "9") == made[0] == await store.rooms.tasks.find("r", "9")
+        assert (await store.rooms.tasks.list("r", status="done")).items == made[1::2]
+        page = await store.rooms.tasks.list("r", status="done", limit=2)
+        assert (await store.rooms.tasks.list("r", status="done", cursor=page.next_cursor)).items == made[5::2]
+        await store.rooms.tasks.upsert("r", made[0].model_copy(update={"status": "done"}))
+        assert [task.id for task in (await store.rooms.tasks.list("r", status="done")).items] == [
             "9",
             "8",
             "6",
             "4",
         ]
-        assert await store.tasks.find("unknown") is None
+        done = [task async for task in store.rooms.tasks.iter("r", status="done", newest=True)]
+        assert [task.id for task in done] == ["4", "6", "8", "9"]
+        assert await store.rooms.tasks.find("r", "unknown") is None
+        assert await store.rooms.tasks.find("s", "9") is None is await store.rooms.tasks.find_by_id("unknown")
+        assert await store.rooms.tasks.find_by_id("8") == made[1]
         with pytest.raises(NotFoundError):
-            await store.tasks.get("unknown")
+            await store.rooms.tasks.get("r", "unknown")
 
     @pytest.mark.parametrize("kind", PLACES)
     @pytest.mark.parametrize("bad", CURSORS, ids=range(len(CURSORS)))
     async def test_cursors_of_others_are_refused(self, store: AsyncMongoStore, kind: str, bad: Any) -> None:
-        calls = [getattr(store, kind).list("r", cursor=bad), store.identities.list(cursor=bad)]
+        calls = [getattr(store.rooms, kind).list("r", cursor=bad), store.rooms.identities.list(cursor=bad)]
         assert {error.path for error in await refused(*calls)} == {"cursor"}
 
     @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
     async def test_odd_values_come_back_equal(self, store: AsyncMongoStore, value: Any) -> None:
         odd: dict[str, Any] = {"k": value}
-        await store.bindings.upsert(Binding(room_id="r", channel_id="c", data=odd, metadata=odd))
-        await store.participants.upsert(Participant(room_id="r", id="p", data=odd))
-        await store.identities.create(Identity(id="i", data=odd))
-        await store.verifications.upsert(Verification(identity_id="i", status="x", data=odd))
-        await store.verifications.create_request(VerificationRequest(id="q", identity_id="i", data=odd))
-        await store.tasks.create(Task(id="t", room_id="r", data=odd))
-        await store.observations.create(Observation(room_id="r", data=odd))
+        await store.rooms.bindings.upsert("r", Binding(channel_id="c", data=odd, metadata=odd))
+        await store.rooms.participants.upsert("r", RoomParticipant(id="p", data=odd))
+        await store.rooms.identities.create(Identity(id="i", data=odd))
+        await store.rooms.verifications.upsert(Verification(identity_id="i", status="x", data=odd))
+        await store.rooms.verifications.requests.create(
+            VerificationRequest(id="q", identity_id="i", data=odd)
+        )
+        await store.rooms.tasks.create("r", Task(id="t", data=odd))
+        await store.rooms.observations.create("r", Observation(data=odd))
         delivery = VoiceDelivery(room_id="r", key="k", content_hash="h", data=odd)
-        await store.voice_deliveries.claim(delivery)
-        await store.voice_deliveries.complete(delivery.model_copy(update={"outcome": odd}))
-        held = await store.voice_deliveries.find("r", "k")
+        await store.rooms.voice_deliveries.claim("r", delivery)
+        await store.rooms.voice_deliveries.complete("r", delivery.model_copy(update={"outcome": odd}))
+        held = await store.rooms.voice_deliveries.find("r", "k")
         assert held is not None
-        binding = await store.bindings.get("r", "c")
+        binding = await store.rooms.bindings.get("r", "c")
         for stored in (
             *(binding.data, binding.metadata, held.data, held.outcome),
-            (await store.participants.get("r", "p")).data,
-            (await store.identities.get("i")).data,
-            (await store.verifications.find("i")).data,
-            (await store.verifications.find_request("q")).data,
-            (await store.tasks.get("t")).data,
-            (await store.observations.list("r")).items[0].data,
+            (await store.rooms.participants.get("r", "p")).data,
+            (await store.rooms.identities.get("i")).data,
+            (await store.rooms.verifications.find("i")).data,
+            (await store.rooms.verifications.requests.find("q")).data,
+            (await store.rooms.tasks.get("r", "t")).data,
+            (await store.rooms.observations.list("r")).items[0].data,
         ):
             assert same(stored, odd)
 
     async def test_a_read_marker_only_rises(self, store: AsyncMongoStore) -> None:
-        markers = store.read_markers
-        assert not await markers.mark_all("r", "c")
-        assert await markers.by_channel("r") == {}
+        markers = store.rooms.read_markers
+        assert not await markers.advance("r", "c")
+        assert await by_channel(store, "r") == {}
         assert await markers.count_unread("r", "c") == 0
         await mark(store, *"abcde")
         assert await markers.count_unread("r", "c") == 5
-        assert await markers.mark("r", "c", "c")
-        assert await markers.mark("r", "c", "a")
-        assert await markers.by_channel("r") == {"c": 2}
+        assert await markers.advance("r", "c", "c")
+        assert await markers.advance("r", "c", "a")
+        assert await by_channel(store, "r") == {"c": 2}
         assert await markers.count_unread("r", "c") == 2
         assert await markers.count_unread("r", "d") == 5
-        assert not await markers.mark("r", "c", "unknown")
-        assert not await markers.mark("s", "c", "a")
-        await store.events.delete("r", "e")
+        assert not await markers.advance("r", "c", "unknown")
+        assert not await markers.advance("s", "c", "a")
+        await store.rooms.events.delete("r", "e")
         assert await markers.count_unread("r", "c") == 1
-        assert await markers.mark_all("r", "d")
-        await store.events.delete("r", "a")
-        assert await markers.by_channel("r") == {"c": 2, "d": 3}
-        assert await markers.by_channel("s") == {}
+        assert await markers.advance("r", "d")
+        await store.rooms.events.delete("r", "a")
+        assert await by_channel(store, "r") == {"c": 2, "d": 3}
+        assert await by_channel(store, "s") == {}
         assert await markers.count_unread("r", "d") == 0
+
+    async def test_read_markers_are_found_and_listed_by_channel(self, store: AsyncMongoStore) -> None:
+        await mark(store, "e")
+        made = [ReadMarker("r", f"c{n}", 0) for n in range(5)]
+        markers = store.rooms.read_markers
+        for marker in made[::-1]:
+            await markers.advance("r", marker.channel_id)
+        assert await markers.find("r", "c3") == made[3]
+        assert await markers.find("r", "other") is None is await markers.find("s", "c3")
+        for newest, expected in ((False, made), (True, made[::-1])):
+            page = await markers.list("r", newest=newest, limit=2)
+            assert [*page] == expected[:2]
+            assert [*await markers.list("r", newest=newest, cursor=page.next_cursor)] == expected[2:]
+            assert [marker async for marker in markers.iter("r", newest=newest)] == expected
+        assert await markers.count_unread("r", "new", limit=1) == 1
 
     async def test_the_highest_of_concurrent_marks_holds(self, store: AsyncMongoStore) -> None:
         await mark(store, *(f"e{n}" for n in range(20)))
-        await asyncio.gather(*(store.read_markers.mark("r", "c", f"e{n}") for n in range(20)))
-        assert await store.read_markers.by_channel("r") == {"c": 19}
+        await asyncio.gather(*(store.rooms.read_markers.advance("r", "c", f"e{n}") for n in range(20)))
+        assert await by_channel(store, "r") == {"c": 19}
 
     async def test_of_many_claims_one_may_speak(self, store: AsyncMongoStore) -> None:
         claims = [claim(f"a{n}", data={"n": n}) for n in range(24)]
-        held = await asyncio.gather(*(store.voice_deliveries.claim(delivery) for delivery in claims))
+        held = await asyncio.gather(
+            *(store.rooms.voice_deliveries.claim("r", delivery) for delivery in claims)
+        )
         [winner] = {delivery.attempt_id for delivery in held}
-        assert await store.voice_deliveries.find("r", "k") == held[0]
+        assert await store.rooms.voice_deliveries.find("r", "k") == held[0]
         assert held[0] == claims[int(winner[1:])]
-        assert await store.voice_deliveries.find("r", "other") is None
-        assert await store.voice_deliveries.find("s", "k") is None
+        assert await store.rooms.voice_deliveries.find("r", "other") is None
+        assert await store.rooms.voice_deliveries.find("s", "k") is None
 
     async def test_a_failed_delivery_may_be_tried_again_with_the_same_words(
         self, store: AsyncMongoStore
     ) -> None:
-        deliveries = store.voice_deliveries
-        await deliveries.claim(claim("a"))
+        deliveries = store.rooms.voice_deliveries
+        await deliveries.claim("r", claim("a"))
         failed = claim("a", outcome={"ok": False}, retryable=True)
-        assert await deliveries.complete(failed)
-        assert await deliveries.claim(claim("b", content_hash="other")) == failed
-        retries = [deliveries.claim(claim(f"c{n}")) for n in range(10)]
+        assert await deliveries.complete("r", failed)
+        assert await deliveries.claim("r", claim("b", content_hash="other")) == failed
+        retries = [deliveries.claim("r", claim(f"c{n}")) for n in range(10)]
         [owner] = {held.attempt_id for held in await asyncio.gather(*retries)}
         assert owner[0] == "c"
-        assert not await deliveries.complete(failed)
+        assert not await deliveries.complete("r", failed)
         done = claim(owner, outcome={"ok": True})
-        assert await deliveries.complete(done)
-        assert await deliveries.claim(claim("d")) == done == await deliveries.find("r", "k")
+        assert await deliveries.complete("r", done)
+        assert await deliveries.claim("r", claim("d")) == done == await deliveries.find("r", "k")
 
     async def test_an_outcome_is_noted_once(self, store: AsyncMongoStore) -> None:
-        deliveries = store.voice_deliveries
-        assert not await deliveries.complete(claim("a", outcome={"ok": True}))
-        await deliveries.claim(claim("a"))
-        assert not await deliveries.complete(claim("b", outcome={"ok": True}))
-        assert await deliveries.complete(claim("a", outcome={"ok": True}))
-        assert await deliveries.complete(claim("a", outcome={"ok": True}))
-        assert not await deliveries.complete(claim("a", outcome={"ok": False}))
-        for call in (deliveries.complete(claim("a")), deliveries.claim(claim("a", outcome={}))):
+        deliveries = store.rooms.voice_deliveries
+        assert not await deliveries.complete("r", claim("a", outcome={"ok": True}))
+        await deliveries.claim("r", claim("a"))
+        assert not await deliveries.complete("r", claim("b", outcome={"ok": True}))
+        assert await deliveries.complete("r", claim("a", outcome={"ok": True}))
+        assert await deliveries.complete("r", claim("a", outcome={"ok": True}))
+        assert not await deliveries.complete("r", claim("a", outcome={"ok": False}))
+        for call in (deliveries.complete("r", claim("a")), deliveries.claim("r", claim("a", outcome={}))):
             with pytest.raises(InvalidValueError) as caught:
                 await call
             assert caught.value.path == "outcome"
         with pytest.raises(NotFoundError):
-            await deliveries.claim(claim("a", room_id="unknown"))
+            await deliveries.claim("unknown", claim("a", room_id=None))
         assert await deliveries.find("r", "k") == claim("a", outcome={"ok": True})
 
     @pytest.mark.smoke
@@ -283,16 +360,16 @@ class TestPeople:
         again = await leases.acquire("l", lease.owner, 60)
         assert again == lease
         assert await leases.acquire("l", "another", 60) is None
-        assert not await leases.release("l", "another")
+        assert not await leases.release(dataclasses.replace(lease, owner="another"))
         assert await leases.renew(lease, 70)
-        assert await leases.release("l", lease.owner)
-        assert not await leases.release("l", lease.owner)
+        assert await leases.release(lease)
+        assert not await leases.release(lease)
         assert not await leases.renew(lease)
         after = await leases.acquire("l", "another", 60)
         assert after is not None
         assert after.token > lease.token
         assert not await leases.renew(lease)
-        assert not await leases.release("l", lease.owner)
+        assert not await leases.release(lease)
 
     async def test_a_lease_is_renewed_however_soon_and_by_nothing_but_a_lease(
         self, store: AsyncMongoStore
@@ -319,3 +396,71 @@ class TestPeople:
         bad: list[Any] = [0, -1, 86_401, float("nan"), float("inf"), True, "60", None, timedelta(seconds=1)]
         assert len(await refused(*(store.leases.acquire("l", "a", seconds) for seconds in bad))) == len(bad)
         assert await store.leases.acquire("l", "b", 1)
+
+    async def test_a_held_lease_is_renewed_while_its_block_runs_and_then_given_back(
+        self, store: AsyncMongoStore
+    ) -> None:
+        async with store.leases.hold("l", seconds=0.5) as lease:
+            assert isinstance(lease, Lease)
+            await asyncio.sleep(1.5)
+            assert await store.leases.acquire("l", "another", 60) is None
+        assert await store.leases.acquire("l", "another", 60)
+
+    async def test_hold_waits_for_as_long_as_it_is_told_to(self, store: AsyncMongoStore) -> None:
+        held = await store.leases.acquire("l", "another", 60)
+        assert held
+        began = time.monotonic()
+        for wait in (0, 0.3):
+            with pytest.raises(ConflictError, match="another owner"):
+                async with store.leases.hold("l", wait=wait):
+                    raise AssertionError
+        assert time.monotonic() - began >= 0.3
+        asyncio.get_running_loop().call_later(
+            0.3, lambda: releases.append(asyncio.ensure_future(store.leases.release(held)))
+        )
+        releases: list[asyncio.Future[bool]] = []
+        async with store.leases.hold("l", wait=20) as lease:
+            assert lease.token == held.token + 1
+        assert releases[0].result()
+
+    async def test_a_block_whose_lease_is_lost_is_cancelled(self, store: AsyncMongoStore) -> None:
+        cancelled = False
+
+        async def hold() -> None:
+            nonlocal cancelled
+            async with store.leases.hold("l", seconds=0.5):
+                await store.engine.database["leases"].update_one({"_id": "l"}, {"$set": {"owner": "another"}})
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    cancelled = True
+                    raise
+
+        with pytest.raises(ConflictError, match="ended before its block"):
+            await asyncio.wait_for(hold(), 30)
+        assert cancelled
+
+    async def test_an_error_of_a_block_comes_through_and_its_lease_is_given_back(
+        self, store: AsyncMongoStore
+    ) -> None:
+        with pytest.raises(KeyError):
+            async with store.leases.hold("l"):
+                raise KeyError
+        assert await store.leases.acquire("l", "another", 60)
+
+    async def test_hold_refuses_times_that_are_none(self, store: AsyncMongoStore) -> None:
+        for options in ({"seconds": 0}, {"seconds": "1"}, {"wait": -1}, {"wait": None}, {"wait": math.nan}):
+            with pytest.raises(InvalidValueError):
+                async with store.leases.hold("l", **options):  # type: ignore[arg-type]
+                    raise AssertionError
+        assert await store.leases.acquire("l", "another", 60)
+
+
+def test_blocking_code_holds_a_lease_while_it_works() -> None:
+    with MongoStore("mongomock://") as store:
+        with store.leases.hold("l", seconds=0.5):
+            time.sleep(1.2)
+            assert store.leases.acquire("l", "another", 60) is None
+            with pytest.raises(ConflictError, match="another owner"), store.leases.hold("l"):
+                raise AssertionError
+        assert store.leases.acquire("l", "another", 60)

@@ -10,15 +10,16 @@ from mongostore import (
     AsyncMongoStore,
     Binding,
     Event,
-    EventFilter,
     Identity,
+    Lease,
     Observation,
-    Participant,
+    RoomParticipant,
     Task,
     Verification,
     VerificationRequest,
     VoiceDelivery,
 )
+from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract.furnishing import T, altered, furnish, rows
 from tests.contract.oddities import NO_IDS, refused
 
@@ -30,66 +31,97 @@ class TestRoomArguments:
     ) -> None:
         await furnish(store)
         before = await rows(store)
-        rooms, identities, verifications = store.rooms, store.identities, store.verifications
-        binding, person = Binding(room_id="r", channel_id="n"), Participant(room_id="r", id="n")
-        delivery = VoiceDelivery(room_id="r", key="n", content_hash="h")
+        rooms, identities, verifications = store.rooms, store.rooms.identities, store.rooms.verifications
+        binding, person = Binding(channel_id="n"), RoomParticipant(id="n")
+        delivery = VoiceDelivery(key="n", content_hash="h")
         verified = Verification(identity_id="n", status="x")
         outcome: dict[str, Any] = {"outcome": {}}
         calls: dict[str, list[Any]] = {
             "room_id": [
                 *(
-                    store.bindings.get(bad, "c"),
-                    store.bindings.find(bad, "c"),
-                    store.bindings.exists(bad, "c"),
+                    store.rooms.bindings.get(bad, "c"),
+                    store.rooms.bindings.find(bad, "c"),
+                    store.rooms.bindings.exists(bad, "c"),
                 ),
-                *(store.bindings.delete(bad, "c"), store.bindings.list(bad), anext(store.bindings.iter(bad))),
-                *(store.participants.get(bad, "p"), store.participants.find(bad, "p")),
-                *(store.participants.delete(bad, "p"), store.participants.list(bad)),
-                *(store.tasks.list(bad), anext(store.tasks.iter(bad)), store.observations.list(bad)),
-                *(store.read_markers.mark(bad, "c", "e"), store.read_markers.mark_all(bad, "c")),
-                *(store.read_markers.count_unread(bad, "c"), store.read_markers.by_channel(bad)),
-                store.voice_deliveries.find(bad, "k"),
-                store.bindings.upsert(altered(binding, room_id=bad)),
-                store.participants.upsert(altered(person, room_id=bad)),
-                store.tasks.create(altered(Task(room_id="r"), room_id=bad)),
-                store.observations.create(altered(Observation(room_id="r"), room_id=bad)),
-                store.voice_deliveries.claim(altered(delivery, room_id=bad)),
-                store.voice_deliveries.complete(altered(delivery, room_id=bad, **outcome)),
+                *(
+                    store.rooms.bindings.delete(bad, "c"),
+                    store.rooms.bindings.list(bad),
+                    anext(store.rooms.bindings.iter(bad)),
+                ),
+                *(store.rooms.participants.get(bad, "p"), store.rooms.participants.find(bad, "p")),
+                *(store.rooms.participants.delete(bad, "p"), store.rooms.participants.list(bad)),
+                *(
+                    store.rooms.tasks.list(bad),
+                    anext(store.rooms.tasks.iter(bad)),
+                    store.rooms.observations.list(bad),
+                ),
+                *(
+                    store.rooms.read_markers.advance(bad, "c", "e"),
+                    store.rooms.read_markers.advance(bad, "c"),
+                ),
+                *(store.rooms.read_markers.count_unread(bad, "c"), store.rooms.read_markers.list(bad)),
+                store.rooms.voice_deliveries.find(bad, "k"),
+                store.rooms.bindings.upsert(bad, binding),
+                store.rooms.tasks.find(bad, "t"),
+                store.rooms.tasks.delete(bad, "t"),
+                store.rooms.observations.delete(bad, "o"),
+                store.rooms.participants.exists(bad, "p"),
+                store.rooms.read_markers.find(bad, "c"),
+                anext(store.rooms.read_markers.iter(bad)),
+                store.rooms.participants.upsert(bad, person),
+                store.rooms.tasks.create(bad, Task()),
+                store.rooms.observations.create(bad, Observation()),
+                store.rooms.voice_deliveries.claim(bad, delivery),
+                store.rooms.voice_deliveries.complete(bad, altered(delivery, **outcome)),
             ],
             "channel_id": [
                 *(
-                    store.bindings.get("r", bad),
-                    store.bindings.find("r", bad),
-                    store.bindings.exists("r", bad),
+                    store.rooms.bindings.get("r", bad),
+                    store.rooms.bindings.find("r", bad),
+                    store.rooms.bindings.exists("r", bad),
                 ),
-                *(store.bindings.delete("r", bad), store.bindings.upsert(altered(binding, channel_id=bad))),
-                *(store.read_markers.mark("r", bad, "e"), store.read_markers.mark("r", bad, "unknown")),
-                *(store.read_markers.mark_all("r", bad), store.read_markers.mark_all("unknown", bad)),
-                store.read_markers.count_unread("r", bad),
-                *(rooms.find_by_binding(bad, ["p"]), rooms.find_by_participant(bad, ["p"])),
+                *(
+                    store.rooms.bindings.delete("r", bad),
+                    store.rooms.bindings.upsert("r", altered(binding, channel_id=bad)),
+                ),
+                *(
+                    store.rooms.read_markers.advance("r", bad, "e"),
+                    store.rooms.read_markers.advance("r", bad, "unknown"),
+                ),
+                *(
+                    store.rooms.read_markers.advance("r", bad),
+                    store.rooms.read_markers.advance("unknown", bad),
+                ),
+                store.rooms.read_markers.count_unread("r", bad),
+                *(rooms.find_by_binding(bad, ["p"]), rooms.find_by_route(bad, ["p"])),
                 rooms.list_by_channel(bad),
             ],
             "participant_id": [
-                *(store.participants.get("r", bad), store.participants.find("r", bad)),
-                *(store.participants.delete("r", bad), rooms.find_latest(bad)),
+                *(store.rooms.participants.get("r", bad), store.rooms.participants.find("r", bad)),
+                *(store.rooms.participants.delete("r", bad), rooms.find_by_participant(bad)),
             ],
-            "names": [rooms.find_by_binding("c", [bad]), rooms.find_by_participant("c", [bad])],
+            "names": [rooms.find_by_binding("c", [bad]), rooms.find_by_route("c", [bad])],
             "recipient": [rooms.find_by_binding("c", [], recipient=("k", bad))],
-            "event_id": [store.read_markers.mark("r", "c", bad)],
-            "task_id": [store.tasks.get(bad), store.tasks.find(bad)],
-            "id": [
-                store.participants.upsert(altered(person, id=bad)),
-                store.tasks.upsert(altered(Task(room_id="r"), id=bad)),
-                store.observations.create(altered(Observation(room_id="r"), id=bad)),
-                identities.create(altered(Identity(), id=bad)),
-                verifications.create_request(altered(VerificationRequest(identity_id="i"), id=bad)),
+            "task_id": [
+                store.rooms.tasks.get("r", bad),
+                store.rooms.tasks.find("r", bad),
+                store.rooms.tasks.find_by_id(bad),
+                store.rooms.tasks.delete("r", bad),
             ],
-            "channel_ids": [store.participants.upsert(altered(person, channel_ids=[bad]))],
+            "observation_id": [store.rooms.observations.delete("r", bad)],
+            "id": [
+                store.rooms.participants.upsert("r", altered(person, id=bad)),
+                store.rooms.tasks.upsert("r", altered(Task(), id=bad)),
+                store.rooms.observations.create("r", altered(Observation(), id=bad)),
+                identities.create(altered(Identity(), id=bad)),
+                verifications.requests.create(altered(VerificationRequest(identity_id="i"), id=bad)),
+            ],
+            "channel_ids": [store.rooms.participants.upsert("r", altered(person, channel_ids=[bad]))],
             "identity_id": [
                 *(identities.get(bad), identities.find(bad), verifications.find(bad)),
                 *(identities.link_address(bad, "sms", "1"), identities.unlink_address(bad, "sms", "1")),
                 verifications.upsert(altered(verified, identity_id=bad)),
-                verifications.upsert_request(altered(VerificationRequest(identity_id="i"), identity_id=bad)),
+                verifications.requests.upsert(altered(VerificationRequest(identity_id="i"), identity_id=bad)),
             ],
             "channel_type": [
                 *(identities.find_by_address(bad, "1"), identities.link_address("i", bad, "1")),
@@ -109,19 +141,22 @@ class TestRoomArguments:
             "status": [
                 verifications.upsert(altered(verified, status=bad)),
                 anext(verifications.iter_expiring(bad)),
-                store.tasks.create(altered(Task(room_id="r"), status=bad)),
+                store.rooms.tasks.create("r", altered(Task(), status=bad)),
             ],
-            "request_id": [verifications.find_request(bad)],
+            "request_id": [verifications.requests.find(bad), verifications.requests.get(bad)],
             "key": [
-                store.voice_deliveries.find("r", bad),
-                store.voice_deliveries.claim(altered(delivery, key=bad)),
+                store.rooms.voice_deliveries.find("r", bad),
+                store.rooms.voice_deliveries.claim("r", altered(delivery, key=bad)),
             ],
-            "content_hash": [store.voice_deliveries.claim(altered(delivery, content_hash=bad))],
-            "attempt_id": [store.voice_deliveries.complete(altered(delivery, attempt_id=bad, **outcome))],
-            "name": [store.leases.acquire(bad, "o", 1), store.leases.release(bad, "o")],
-            "owner": [store.leases.acquire("l", bad, 1), store.leases.release("l", bad)],
+            "content_hash": [store.rooms.voice_deliveries.claim("r", altered(delivery, content_hash=bad))],
+            "attempt_id": [
+                store.rooms.voice_deliveries.complete("r", altered(delivery, attempt_id=bad, **outcome))
+            ],
+            "name": [store.leases.acquire(bad, "o", 1), store.leases.release(Lease(bad, "o", 1, 1))],
+            "owner": [store.leases.acquire("l", bad, 1), store.leases.release(Lease("l", bad, 1, 1))],
         }
         if bad is not None:
+            calls["event_id"] = [store.rooms.read_markers.advance("r", "c", bad)]
             calls["organization_id"] = [
                 *(identities.list(organization_id=bad), verifications.find("i", organization_id=bad)),
                 identities.find_by_address("sms", "1", organization_id=bad),
@@ -129,11 +164,27 @@ class TestRoomArguments:
                 identities.create(altered(Identity(), organization_id=bad)),
                 verifications.upsert(altered(verified, organization_id=bad)),
             ]
-            calls["status"].append(store.tasks.list("r", status=bad))
-            calls["channel_type"].append(rooms.find_latest("p", channel_type=bad))
+            calls["status"] += [
+                store.rooms.tasks.list("r", status=bad),
+                anext(store.rooms.tasks.iter("r", status=bad)),
+            ]
+            calls["organization_id"].append(anext(identities.iter(organization_id=bad)))
+            calls["room_id"] += [
+                store.rooms.bindings.upsert("r", altered(binding, room_id=bad)),
+                store.rooms.participants.upsert("r", altered(person, room_id=bad)),
+                store.rooms.tasks.create("r", altered(Task(), room_id=bad)),
+                store.rooms.observations.create("r", altered(Observation(), room_id=bad)),
+                store.rooms.voice_deliveries.claim("r", altered(delivery, room_id=bad)),
+                store.rooms.voice_deliveries.complete("r", altered(delivery, room_id=bad, **outcome)),
+            ]
+            calls["channel_type"].append(rooms.find_by_participant("p", channel_type=bad))
             calls["recipient"].append(rooms.find_by_binding("c", [], recipient=bad))
-            calls["participant_id"].append(store.bindings.upsert(altered(binding, participant_id=bad)))
-            calls["identity_id"].append(store.participants.upsert(altered(person, identity_id=bad)))
+            calls["participant_id"].append(
+                store.rooms.bindings.upsert("r", altered(binding, participant_id=bad))
+            )
+            calls["identity_id"].append(
+                store.rooms.participants.upsert("r", altered(person, identity_id=bad))
+            )
         for path, refusing in calls.items():
             assert {error.path for error in await refused(*refusing)} == {path}, path
         assert await rows(store) == before
@@ -144,17 +195,34 @@ class TestRoomArguments:
     ) -> None:
         await furnish(store)
         before = await rows(store)
-        binding, person = Binding(room_id="r", channel_id="n"), Participant(room_id="r", id="n")
-        delivery = VoiceDelivery(room_id="r", key="n", content_hash="h")
+        binding, person = Binding(channel_id="n"), RoomParticipant(id="n")
+        delivery = VoiceDelivery(key="n", content_hash="h")
         calls: list[Any] = [
-            *(store.bindings.upsert(bad), store.participants.upsert(bad), store.tasks.upsert(bad)),
-            *(store.tasks.create(bad), store.observations.create(bad), store.identities.create(bad)),
-            *(store.verifications.upsert(bad), store.verifications.create_request(bad)),
-            *(store.verifications.upsert_request(bad), store.voice_deliveries.claim(bad)),
-            *(store.voice_deliveries.complete(bad), store.leases.acquire("n", "o", bad if bad != 5 else -5)),
-            *(store.bindings.list("r", limit=bad if bad != 5 else 0), store.tasks.list("r", limit=1001)),
-            store.bindings.upsert(altered(binding, group=bad)),
-            store.voice_deliveries.claim(altered(delivery, retryable=bad)),
+            *(
+                store.rooms.bindings.upsert("r", bad),
+                store.rooms.participants.upsert("r", bad),
+                store.rooms.tasks.upsert("r", bad),
+            ),
+            *(
+                store.rooms.tasks.create("r", bad),
+                store.rooms.observations.create("r", bad),
+                store.rooms.identities.create(bad),
+            ),
+            *(store.rooms.verifications.upsert(bad), store.rooms.verifications.requests.create(bad)),
+            *(
+                store.rooms.verifications.requests.upsert(bad),
+                store.rooms.voice_deliveries.claim("r", bad),
+            ),
+            *(
+                store.rooms.voice_deliveries.complete("r", bad),
+                store.leases.acquire("n", "o", bad if bad != 5 else -5),
+            ),
+            *(
+                store.rooms.bindings.list("r", limit=bad if bad != 5 else 0),
+                store.rooms.tasks.list("r", limit=1001),
+            ),
+            store.rooms.bindings.upsert("r", altered(binding, group=bad)),
+            store.rooms.voice_deliveries.claim("r", altered(delivery, retryable=bad)),
             store.rooms.list_by_channel("c", limit=bad if bad != 5 else 0),
         ]
         if bad is not None:
@@ -162,17 +230,17 @@ class TestRoomArguments:
         if not isinstance(bad, dict):
             calls += [
                 *(
-                    store.bindings.upsert(altered(binding, data=bad)),
-                    store.bindings.upsert(altered(binding, metadata=bad)),
+                    store.rooms.bindings.upsert("r", altered(binding, data=bad)),
+                    store.rooms.bindings.upsert("r", altered(binding, metadata=bad)),
                 ),
-                store.participants.upsert(altered(person, data=bad)),
-                store.tasks.create(altered(Task(room_id="r"), data=bad)),
-                store.identities.create(altered(Identity(), data=bad)),
+                store.rooms.participants.upsert("r", altered(person, data=bad)),
+                store.rooms.tasks.create("r", altered(Task(), data=bad)),
+                store.rooms.identities.create(altered(Identity(), data=bad)),
             ]
         if not isinstance(bad, list):
             calls += [
-                *(store.rooms.find_by_binding("c", bad), store.rooms.find_by_participant("c", bad)),
-                store.participants.upsert(altered(person, channel_ids=bad)),
+                *(store.rooms.find_by_binding("c", bad), store.rooms.find_by_route("c", bad)),
+                store.rooms.participants.upsert("r", altered(person, channel_ids=bad)),
             ]
         await refused(*calls)
         assert await rows(store) == before
@@ -183,67 +251,78 @@ class TestRoomArguments:
     ) -> None:
         await furnish(store)
         before = await rows(store)
-        events, event = store.events, Event(id="n", room_id="r", channel_id="c")
+        events, event = store.rooms.events, Event(id="n", channel_id="c")
         calls: dict[str, list[Any]] = {
             "room_id": [
-                events.commit(altered(event, room_id=bad)),
-                events.create(altered(event, room_id=bad)),
-                events.create(altered(event, room_id=bad, index=5)),
-                events.replace(altered(event, id="e", room_id=bad)),
+                events.append(bad, event),
+                events.create(bad, event),
+                events.create(bad, altered(event, index=5)),
+                events.replace(bad, altered(event, id="e")),
                 events.find_by_key(bad, "k"),
                 events.list(bad),
                 anext(events.iter(bad)),
                 events.count(bad),
-                events.count(bad, where=EventFilter()),
-                events.threads(bad, ["e"]),
-                events.record_delivery(bad, "e", {}),
+                events.count(bad),
+                events.summarize_replies(bad, ["e"]),
+                events.update(bad, "e", delivery_results={}),
                 events.delete(bad, "e"),
+                events.pop(bad, "e"),
+                events.find(bad, "e"),
+                events.exists(bad, "e"),
                 anext(events.watch(bad)),
             ],
             "event_id": [
-                events.get(bad),
-                events.find(bad),
-                events.update(bad, status="x"),
-                events.record_delivery("r", bad, {}),
+                events.get("r", bad),
+                events.find("r", bad),
+                events.update("r", bad, status="x"),
+                events.update("r", bad, delivery_results={}),
                 events.delete("r", bad),
+                events.pop("r", bad),
+                events.exists("r", bad),
+                events.find_by_id(bad),
             ],
             "id": [
-                events.commit(altered(event, id=bad)),
-                events.create(altered(event, id=bad, index=5)),
-                events.replace(altered(event, id=bad)),
-                events.commit(event, target=altered(event, id=bad)),
+                events.append("r", altered(event, id=bad)),
+                events.create("r", altered(event, id=bad, index=5)),
+                events.replace("r", altered(event, id=bad)),
+                events.append("r", event, target=altered(event, id=bad)),
             ],
-            "event_ids": [events.threads("r", [bad])],
+            "event_ids": [events.summarize_replies("r", [bad])],
             "key": [events.find_by_key("r", bad)],
-            "types": [events.list("r", where=EventFilter(types=[bad]))],
-            "exclude_types": [events.count("r", where=EventFilter(exclude_types=[bad]))],
-            "status": [events.update("e", status=bad), events.commit(altered(event, status=bad))],
-            "type": [events.commit(altered(event, type=bad))],
+            "types": [events.list("r", types=[bad])],
+            "exclude_types": [events.count("r", exclude_types=[bad])],
+            "status": [events.update("r", "e", status=bad), events.append("r", altered(event, status=bad))],
+            "type": [events.append("r", altered(event, type=bad))],
         }
         if bad != "x" * 513:
             calls["visibility"] = [
-                events.update("e", visibility=bad),
-                events.commit(altered(event, visibility=bad)),
+                events.update("r", "e", visibility=bad),
+                events.append("r", altered(event, visibility=bad)),
             ]
         for name in ("channel_type", "participant_id", "correlation_id", "responds_to", "parent_event_id"):
             if bad is not None:
                 calls[name] = [
-                    events.commit(altered(event, **{name: bad})),
-                    events.replace(altered(event, id="e", **{name: bad})),
-                    events.list("r", where=EventFilter(**{name: bad})),
-                    anext(events.iter("r", where=EventFilter(**{name: bad}))),
+                    events.append("r", altered(event, **{name: bad})),
+                    events.replace("r", altered(event, id="e", **{name: bad})),
+                    events.list("r", **{name: bad}),
+                    anext(events.iter("r", **{name: bad})),
                 ]
         if bad is not None:
+            calls["room_id"] += [
+                events.append("r", altered(event, room_id=bad)),
+                events.append("r", event, target=altered(event, room_id=bad)),
+                events.create("r", altered(event, room_id=bad)),
+                events.replace("r", altered(event, id="e", room_id=bad)),
+            ]
             calls |= {
-                "idempotency_key": [events.commit(altered(event, idempotency_key=bad))],
-                "target_event_id": [events.commit(altered(event, target_event_id=bad))],
-                "change": [events.commit(altered(event, change=bad))],
+                "idempotency_key": [events.append("r", altered(event, idempotency_key=bad))],
+                "target_event_id": [events.append("r", altered(event, target_event_id=bad))],
+                "change": [events.append("r", altered(event, change=bad))],
                 "channel_id": [
                     events.find_by_key("r", "k", channel_id=bad),
-                    events.commit(altered(event, channel_id=bad)),
-                    events.list("r", where=EventFilter(channel_id=bad)),
+                    events.append("r", altered(event, channel_id=bad)),
+                    events.list("r", channel_id=bad),
                 ],
-                "where": [events.list("r", where=bad), events.count("r", where=bad)],
             }
         for path, refusing in calls.items():
             assert {error.path for error in await refused(*refusing)} == {path}
@@ -253,43 +332,53 @@ class TestRoomArguments:
     async def test_of_events_wrong_shapes_are_refused(self, store: AsyncMongoStore, bad: Any) -> None:
         await furnish(store)
         before = await rows(store)
-        events, event = store.events, Event(id="n", room_id="r", channel_id="c")
+        events, event = store.rooms.events, Event(id="n", channel_id="c")
         calls: dict[str, list[Any]] = {
             "event": [
-                events.commit(bad),
-                events.create(bad),
-                events.replace(bad),
-                events.commit(event, target=bad),
+                events.append("r", bad),
+                events.create("r", bad),
+                events.replace("r", bad),
             ],
+            "target": [events.append("r", event, target=bad)],
             "limit": [events.list("r", limit=bad)],
-            "offset": [events.list("r", offset=bad)],
+            "offset": [
+                OffsetLists.of(store.rooms).list_events(
+                    "r", offset=bad, newest=False, limit=1, cursor=None, before=None, after=None
+                )
+            ],
+            "cursor": [events.list("r", cursor=bad)],
             "newest": [events.list("r", newest=bad)],
             "before": [events.list("r", before=bad)],
             "after": [events.list("r", after=bad), anext(events.watch("r", after=bad))],
-            "index": [events.create(altered(event, index=bad))],
-            "blocked": [events.list("r", where=EventFilter(blocked=bad))],
-            "top_level": [events.list("r", where=EventFilter(top_level=bad))],
-            "created_after": [events.list("r", where=EventFilter(created_after=bad))],
-            "created_before": [events.list("r", where=EventFilter(created_before=bad))],
-            "created_at": [events.commit(altered(event, created_at=bad))],
-            "activity": [events.commit(event, activity=bad)],
-            "erase_edits": [events.replace(altered(event, id="e"), erase_edits=bad)],
+            "index": [events.create("r", altered(event, index=bad))],
+            "blocked": [events.list("r", blocked=bad)],
+            "top_level": [events.list("r", top_level=bad)],
+            "created_after": [events.list("r", created_after=bad)],
+            "created_before": [events.list("r", created_before=bad)],
+            "created_at": [events.append("r", altered(event, created_at=bad))],
+            "activity": [events.append("r", event, activity=bad)],
+            "erase_edits": [events.replace("r", altered(event, id="e"), erase_edits=bad)],
             "replies": [events.delete("r", "e", replies=bad)],
-            "unknown": [events.update("e", unknown=bad)],
+            "unknown": [events.update("r", "e", unknown=bad)],
         }
         if not isinstance(bad, dict):
             calls |= {
-                "data": [events.commit(altered(event, data=bad)), events.update("e", data=bad)],
-                "metadata": [events.commit(altered(event, metadata=bad)), events.update("e", metadata=bad)],
-                "delivery_results": [events.commit(altered(event, delivery_results=bad))],
-                "results": [events.record_delivery("r", "e", bad)],
+                "data": [events.append("r", altered(event, data=bad)), events.update("r", "e", data=bad)],
+                "metadata": [
+                    events.append("r", altered(event, metadata=bad)),
+                    events.update("r", "e", metadata=bad),
+                ],
+                "delivery_results": [
+                    events.append("r", altered(event, delivery_results=bad)),
+                    events.update("r", "e", delivery_results=bad),
+                ],
             }
         if not isinstance(bad, list):
             calls |= {
-                "types": [events.list("r", where=EventFilter(types=bad))],
-                "event_ids": [events.threads("r", bad)],
+                "types": [events.list("r", types=bad)],
+                "event_ids": [events.summarize_replies("r", bad)],
             }
         for path, refusing in calls.items():
             assert {error.path for error in await refused(*refusing)} == {path}, path
-        await refused(events.update("e"))
+        await refused(events.update("r", "e"))
         assert await rows(store) == before

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 
-from mongostore import AsyncMongoStore, Binding, Page, Participant, Room, RoomFilter
+from mongostore import AsyncMongoStore, Binding, InvalidDocumentError, Page, Room, RoomFilter, RoomParticipant
+from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract.furnishing import T
 
 MICROSECOND = timedelta(microseconds=1)
@@ -18,11 +19,16 @@ MICROSECOND = timedelta(microseconds=1)
 async def make(store: AsyncMongoStore, *rooms: tuple[str, int], **members: Any) -> None:
     """Make rooms of these ids, so many microseconds after T."""
     for room_id, micros in rooms:
-        await store.rooms.create(Room(id=room_id, created_at=T + micros * MICROSECOND, **members))
+        await store.rooms.create(room_id, created_at=T + micros * MICROSECOND, **members)
 
 
 def ids(found: Page[Room] | Sequence[Room]) -> list[str]:
-    return [room.id for room in (found.items if isinstance(found, Page) else found)]
+    return [room.id for room in found]
+
+
+async def id_of(room: Awaitable[Room | None]) -> str | None:
+    found = await room
+    return found and found.id
 
 
 NOTES: list[Any] = [
@@ -40,7 +46,7 @@ def same_to_python(one: Any, other: Any) -> bool:
 
 
 async def bind(store: AsyncMongoStore, room_id: str, channel_id: str = "c", **members: Any) -> None:
-    await store.bindings.upsert(Binding(room_id=room_id, channel_id=channel_id, **members))
+    await store.rooms.bindings.upsert(room_id, Binding(channel_id=channel_id, **members))
 
 
 RECIPIENTS: list[tuple[Any, str, bool]] = [
@@ -113,36 +119,53 @@ class TestRoomLists:
                 metadata={"even": n % 2 == 0},
             )
 
-        async def found(where: RoomFilter | None, **options: Any) -> list[int]:
-            listed = [int(name[1:]) for name in ids(await store.rooms.list(where=where, **options))]
-            if not options.keys() & {"offset", "limit"}:
-                assert await store.rooms.count(where=where, **options) == len(listed)
-                assert ids([room async for room in store.rooms.iter(where=where, **options)]) == [
-                    f"r{n:02}" for n in listed
-                ]
+        async def found(metadata: dict[str, Any] | None = None, **filter: Unpack[RoomFilter]) -> list[int]:
+            listed = [int(name[1:]) for name in ids(await store.rooms.list(metadata=metadata, **filter))]
+            assert await store.rooms.count(metadata=metadata, **filter) == len(listed)
+            walk = store.rooms.iter(metadata=metadata, **filter)
+            assert ids([room async for room in walk]) == [f"r{n:02}" for n in listed]
             return listed
 
-        assert await found(None) == [*range(12)]
-        assert await found(RoomFilter()) == [*range(12)]
-        assert await found(RoomFilter(["paused"])) == [1, 4, 7, 10]
-        assert await found(RoomFilter(("closed", "paused"))) == [1, 2, 4, 5, 7, 8, 10, 11]
-        assert await found(RoomFilter([])) == []
-        assert await found(RoomFilter(["unknown"])) == []
-        assert await found(RoomFilter(organization_id="p")) == [4, 5, 6, 7]
-        assert await found(RoomFilter(["active"], "p")) == [6]
-        assert await found(RoomFilter(["active", "closed"], "o")) == [0, 2, 3]
-        assert await found(RoomFilter(["active"]), metadata={"even": True}) == [0, 6]
-        assert await found(None, offset=10) == [10, 11]
-        assert await found(None, offset=2**40) == []
-        assert await found(RoomFilter(["paused"]), offset=1, limit=2) == [4, 7]
-        assert await found(None, metadata={"even": False}, offset=2, limit=3) == [5, 7, 9]
-        page = await store.rooms.list(metadata={"even": False}, offset=1, limit=2)
-        assert ids(page) == ["r03", "r05"]
+        async def found_by_offset(offset: int, limit: int = 50, **options: Any) -> list[int]:
+            options = {"cursor": None, "metadata": None, **options}
+            page = await OffsetLists.of(store.rooms).list_rooms(offset=offset, limit=limit, **options)
+            return [int(name[1:]) for name in ids(page)]
+
+        assert await found() == [*range(12)]
+        assert await found(status=["paused"]) == [1, 4, 7, 10] == await found(status="paused")
+        assert await found(status=("closed", "paused")) == [1, 2, 4, 5, 7, 8, 10, 11]
+        assert await found(status=[]) == []
+        assert await found(status="unknown") == []
+        assert await found(organization_id="p") == [4, 5, 6, 7]
+        assert await found(status="active", organization_id="p") == [6]
+        assert await found(status=["active", "closed"], organization_id="o") == [0, 2, 3]
+        assert await found(status="active", metadata={"even": True}) == [0, 6]
+        assert await found_by_offset(10) == [10, 11]
+        assert await found_by_offset(2**40) == []
+        assert await found_by_offset(1, limit=2, status="paused") == [4, 7]
+        assert await found_by_offset(2, limit=3, metadata={"even": False}) == [5, 7, 9]
+        page = await store.rooms.list(metadata={"even": False}, limit=3)
+        assert ids(page) == ["r01", "r03", "r05"]
         assert ids(await store.rooms.list(metadata={"even": False}, cursor=page.next_cursor)) == [
             "r07",
             "r09",
             "r11",
         ]
+
+    async def test_lists_begin_at_either_end_and_behind_any_room(self, store: AsyncMongoStore) -> None:
+        await make(store, *((f"r{n}", n // 2) for n in range(9)))
+        names, rooms = [f"r{n}" for n in range(9)], store.rooms
+        assert ids([room async for room in rooms.iter(newest=True)]) == names[::-1]
+        seen: list[str] = []
+        page = await rooms.list(newest=True, limit=2)
+        while page.next_cursor:
+            seen += ids(page)
+            page = await rooms.list(newest=True, limit=2, cursor=page.next_cursor)
+        assert seen + ids(page) == names[::-1]
+        cursor = rooms.cursor_of(await rooms.get("r4"))
+        assert ids(await rooms.list(cursor=cursor, limit=2)) == ["r5", "r6"]
+        assert ids(await rooms.list(cursor=cursor, limit=2, newest=True)) == ["r3", "r2"]
+        assert [await rooms.count(limit=limit) for limit in (1, 8, 5000)] == [1, 8, 9]
 
     async def test_metadata_are_compared_as_python_compares(self, store: AsyncMongoStore) -> None:
         await make(store, ("without", -1))
@@ -177,10 +200,10 @@ class TestRoomLists:
         self, store: AsyncMongoStore
     ) -> None:
         await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("tie-a", 3), ("tie-B", 3))
-        await store.participants.upsert(Participant(room_id="r0", id="p"))
+        await store.rooms.participants.upsert("r0", RoomParticipant(id="p"))
         await bind(store, "r1", participant_id="p", channel_type="sms")
         await bind(store, "r2", participant_id="p", channel_type="email")
-        latest = store.rooms.find_latest
+        latest = store.rooms.find_by_participant
 
         async def found(*args: Any, **options: Any) -> Any:
             room = await latest(*args, **options)
@@ -192,11 +215,11 @@ class TestRoomLists:
         assert await found("p", channel_type="voice") == "r0"
         assert await found("unknown") is None
         await store.rooms.update("r2", status="closed")
-        assert await found("p", where=RoomFilter(["active"])) == "r1"
-        assert await found("p", where=RoomFilter(["closed", "active"])) == "r2"
-        assert await found("p", where=RoomFilter(organization_id="o")) is None
+        assert await found("p", status=["active"]) == "r1"
+        assert await found("p", status=["closed", "active"]) == "r2"
+        assert await found("p", organization_id="o") is None
         for name in ("tie-a", "tie-B"):
-            await store.participants.upsert(Participant(room_id=name, id="p"))
+            await store.rooms.participants.upsert(name, RoomParticipant(id="p"))
         assert await found("p") == "tie-a"
         await store.rooms.delete("tie-a")
         assert await found("p") == "tie-B"
@@ -208,17 +231,17 @@ class TestRoomLists:
         await bind(store, "r2", "other", participant_id="+1")
         await bind(store, "r3", participant_id="someone")
         find = store.rooms.find_by_binding
-        assert await find("c", ["+1"]) == "r0"
-        assert await find("c", ["+1", "i"]) == "r1"
-        assert await find("other", ["+1", "i"]) == "r2"
-        assert await find("c", ["unknown"]) is None
-        assert await find("c", []) is None
+        assert await id_of(find("c", ["+1"])) == "r0"
+        assert await id_of(find("c", ["+1", "i"])) == "r1"
+        assert await id_of(find("other", ["+1", "i"])) == "r2"
+        assert await id_of(find("c", ["unknown"])) is None
+        assert await id_of(find("c", [])) is None
         await store.rooms.update("r1", status="closed")
-        assert await find("c", ["+1", "i"], where=RoomFilter(["active"])) == "r0"
+        assert await id_of(find("c", ["+1", "i"], status=["active"])) == "r0"
         await bind(store, "r0", participant_id="moved")
-        assert await find("c", ["+1"]) is None
-        await store.bindings.delete("r0", "c")
-        assert await find("c", ["moved"]) is None
+        assert await id_of(find("c", ["+1"])) is None
+        await store.rooms.bindings.delete("r0", "c")
+        assert await id_of(find("c", ["moved"])) is None
 
     @pytest.mark.parametrize(("value", "address", "found"), RECIPIENTS)
     async def test_a_recipient_is_a_text_or_an_integer_under_its_key(
@@ -232,34 +255,38 @@ class TestRoomLists:
         await bind(store, "elsewhere", "other", metadata=notes)
         await bind(store, "key", metadata={"from": value, "to.x": value})
         find = store.rooms.find_by_binding
-        assert await find("c", [], recipient=("to", address)) == ("r" if found else None)
-        assert await find("c", ["x"], recipient=("to", address)) == ("r" if found else None)
+        assert await id_of(find("c", [], recipient=("to", address))) == ("r" if found else None)
+        assert await id_of(find("c", ["x"], recipient=("to", address))) == ("r" if found else None)
         # A name is no recipient, nor is a recipient a name.
-        assert await find("c", [address] if address.strip() else ["x"]) is None
+        assert await id_of(find("c", [address] if address.strip() else ["x"])) is None
         await bind(store, "old", participant_id="i")
-        assert await find("c", ["i"], recipient=("to", address)) == ("r" if found else "old")
+        assert await id_of(find("c", ["i"], recipient=("to", address))) == ("r" if found else "old")
 
     async def test_a_room_is_found_by_a_participant_through_a_channel(self, store: AsyncMongoStore) -> None:
         await make(store, ("r0", 0), ("r1", 1), ("r2", 2), ("tie-a", 3), ("tie-B", 3))
-        await store.participants.upsert(Participant(room_id="r0", id="p", channel_ids=["c", "d"]))
-        await store.participants.upsert(Participant(room_id="r1", id="q", identity_id="i", channel_ids=["c"]))
+        await store.rooms.participants.upsert("r0", RoomParticipant(id="p", channel_ids=["c", "d"]))
+        await store.rooms.participants.upsert(
+            "r1", RoomParticipant(id="q", identity_id="i", channel_ids=["c"])
+        )
         await bind(store, "r2", participant_id="p")
-        find = store.rooms.find_by_participant
-        assert await find("c", ["p"]) == "r0"
-        assert await find("d", ["p", "i"]) == "r0"
-        assert await find("c", ["p", "i"]) == "r1"
-        assert await find("c", ["q"]) == "r1"
-        assert await find("d", ["i"]) is None
-        assert await find("c", []) is None
+        find = store.rooms.find_by_route
+        assert await id_of(find("c", ["p"])) == "r0"
+        assert await id_of(find("d", ["p", "i"])) == "r0"
+        assert await id_of(find("c", ["p", "i"])) == "r1"
+        assert await id_of(find("c", ["q"])) == "r1"
+        assert await id_of(find("d", ["i"])) is None
+        assert await id_of(find("c", [])) is None
         await store.rooms.update("r1", status="closed")
-        assert await find("c", ["p", "i"]) == "r1"
-        assert await find("c", ["p", "i"], where=RoomFilter(["active"])) == "r0"
-        await store.participants.upsert(Participant(room_id="r1", id="q", identity_id="j", channel_ids=["e"]))
-        assert await find("c", ["q", "i", "j"]) is None
-        assert await find("e", ["j"]) == "r1"
+        assert await id_of(find("c", ["p", "i"])) == "r1"
+        assert await id_of(find("c", ["p", "i"], status=["active"])) == "r0"
+        await store.rooms.participants.upsert(
+            "r1", RoomParticipant(id="q", identity_id="j", channel_ids=["e"])
+        )
+        assert await id_of(find("c", ["q", "i", "j"])) is None
+        assert await id_of(find("e", ["j"])) == "r1"
         for name in ("tie-a", "tie-B"):
-            await store.participants.upsert(Participant(room_id=name, id="z", channel_ids=["c"]))
-        assert await find("c", ["p", "z"]) == "tie-a"
+            await store.rooms.participants.upsert(name, RoomParticipant(id="z", channel_ids=["c"]))
+        assert await id_of(find("c", ["p", "z"])) == "tie-a"
 
     async def test_the_rooms_of_a_channel_are_listed_oldest_first(self, store: AsyncMongoStore) -> None:
         await make(store, ("late", 2), ("tie-a", 1), ("tie-B", 1), ("early", 0))
@@ -267,45 +294,53 @@ class TestRoomLists:
             await bind(store, name, group=name.startswith("tie"))
         await bind(store, "late", "other")
         by_channel = store.rooms.list_by_channel
-        assert await by_channel("c") == ["early", "tie-B", "tie-a", "late"]
-        assert await by_channel("c", limit=2) == ["early", "tie-B"]
-        assert await by_channel("c", group=True) == ["tie-B", "tie-a"]
-        assert await by_channel("c", group=False) == ["early", "late"]
-        assert await by_channel("other") == ["late"]
-        assert await by_channel("unknown") == []
+        assert ids(await by_channel("c")) == ["early", "tie-B", "tie-a", "late"]
+        assert ids(await by_channel("c", limit=2)) == ["early", "tie-B"]
+        assert ids(await by_channel("c", group=True)) == ["tie-B", "tie-a"]
+        assert ids(await by_channel("c", group=False)) == ["early", "late"]
+        assert ids(await by_channel("other")) == ["late"]
+        assert ids(await by_channel("unknown")) == []
         await store.rooms.update("early", status="closed")
         await store.rooms.update("late", organization_id="o")
-        assert await by_channel("c", group=False, where=RoomFilter(["active"])) == ["late"]
-        assert await by_channel("c", where=RoomFilter(organization_id="o")) == ["late"]
-        assert await by_channel("c", where=RoomFilter(["closed", "paused"]), limit=1) == ["early"]
-        await store.bindings.delete("tie-B", "c")
-        assert await by_channel("c", group=True) == ["tie-a"]
+        assert ids(await by_channel("c", group=False, status=["active"])) == ["late"]
+        assert ids(await by_channel("c", organization_id="o")) == ["late"]
+        assert ids(await by_channel("c", status=["closed", "paused"], limit=1)) == ["early"]
+        await store.rooms.bindings.delete("tie-B", "c")
+        assert ids(await by_channel("c", group=True)) == ["tie-a"]
 
     async def test_a_room_behind_many_that_are_not_meant_is_found(self, store: AsyncMongoStore) -> None:
         for n in range(120):
             await make(store, (f"r{n:03}", n), status="closed" if 5 < n < 118 else "active")
             await bind(store, f"r{n:03}", participant_id="p" if n < 118 else None)
-            await store.participants.upsert(Participant(room_id=f"r{n:03}", id="p", channel_ids=["d"]))
+            await store.rooms.participants.upsert(f"r{n:03}", RoomParticipant(id="p", channel_ids=["d"]))
         await store.rooms.update("r118", status="closed")
         await store.rooms.update("r119", status="closed")
-        assert await store.rooms.find_by_binding("c", ["p"], where=RoomFilter(["active"])) == "r005"
-        assert await store.rooms.find_by_participant("d", ["p"], where=RoomFilter(["active"])) == "r005"
-        latest = await store.rooms.find_latest("p", where=RoomFilter(["active", "paused"]))
+        assert await id_of(store.rooms.find_by_binding("c", ["p"], status=["active"])) == "r005"
+        assert await id_of(store.rooms.find_by_route("d", ["p"], status=["active"])) == "r005"
+        latest = await store.rooms.find_by_participant("p", status=["active", "paused"])
         assert latest == await store.rooms.get("r005")
         closed = [f"r{n:03}" for n in range(6, 120)]
-        assert await store.rooms.list_by_channel("c", where=RoomFilter(["closed"]), limit=1000) == closed
-        assert await store.rooms.list_by_channel("c", where=RoomFilter(["closed"]), limit=70) == closed[:70]
-        assert await store.rooms.list_by_channel("c", where=RoomFilter(["unknown"])) == []
+        assert ids(await store.rooms.list_by_channel("c", status=["closed"], limit=1000)) == closed
+        for newest, expected in ((False, closed), (True, closed[::-1])):
+            seen: list[str] = []
+            cursor = None
+            while len(seen) < len(closed):
+                page = await store.rooms.list_by_channel(
+                    "c", status="closed", newest=newest, limit=38, cursor=cursor
+                )
+                seen, cursor = seen + ids(page), page.next_cursor
+            assert (seen, cursor) == (expected, None)
+        assert ids(await store.rooms.list_by_channel("c", status=["unknown"])) == []
 
     async def test_a_name_does_not_run_into_another(self, store: AsyncMongoStore) -> None:
         await make(store, ("r", 0))
         await bind(store, "r", metadata={'k", "x': "a", "k": 'b"]'})
-        await store.participants.upsert(Participant(room_id="r", id='p", "q', channel_ids=['c", "d']))
+        await store.rooms.participants.upsert("r", RoomParticipant(id='p", "q', channel_ids=['c", "d']))
         for recipient in (("k", 'x", "a'), ('k", "x", "a', ""), ("k", "b")):
-            assert await store.rooms.find_by_binding("c", [], recipient=recipient) is None
-        assert await store.rooms.find_by_binding("c", [], recipient=('k", "x', "a")) == "r"
-        assert await store.rooms.find_by_participant("c", ['d", "p", "q']) is None
-        assert await store.rooms.find_by_participant('c", "d', ['p", "q']) == "r"
+            assert await id_of(store.rooms.find_by_binding("c", [], recipient=recipient)) is None
+        assert await id_of(store.rooms.find_by_binding("c", [], recipient=('k", "x', "a"))) == "r"
+        assert await id_of(store.rooms.find_by_route("c", ['d", "p", "q'])) is None
+        assert await id_of(store.rooms.find_by_route('c", "d', ['p", "q'])) == "r"
 
     async def test_a_room_that_cannot_be_read_is_told_of_and_the_others_are_listed(
         self, store: AsyncMongoStore
@@ -316,4 +351,15 @@ class TestRoomLists:
         assert ids(page) == ["a", "c"]
         assert [error.id for error in page.errors] == ["b"]
         assert ids(await store.rooms.list(cursor=page.next_cursor)) == ["d"]
-        assert ids([room async for room in store.rooms.iter()]) == ["a", "c", "d"]
+        for name in "abcd":
+            await bind(store, name)
+        page = await store.rooms.list_by_channel("c", limit=3)
+        assert (ids(page), [error.id for error in page.errors]) == (["a", "c"], ["b"])
+        assert ids(await store.rooms.list_by_channel("c", cursor=page.next_cursor)) == ["d"]
+        errors: list[InvalidDocumentError] = []
+        assert ids([room async for room in store.rooms.iter(errors=errors)]) == ["a", "c", "d"]
+        assert [error.id for error in errors] == ["b"]
+        walk = store.rooms.iter()
+        assert (await anext(walk)).id == "a"
+        with pytest.raises(InvalidDocumentError):
+            await anext(walk)

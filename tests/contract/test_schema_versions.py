@@ -16,8 +16,8 @@ from mongostore import (
     Event,
     Feedback,
     Message,
-    Participant,
     Room,
+    RoomParticipant,
     Task,
     Turn,
     UnsupportedError,
@@ -85,18 +85,18 @@ CHANGES: list[tuple[str, str, Verb]] = [
     ("elements", "upsert", lambda s: s.elements.upsert(Element(id="x", thread_id="t", message_id="m"))),
     ("rooms", "update", lambda s: s.rooms.update("r", metadata={"k": 1})),
     ("rooms", "replace", lambda s: s.rooms.replace(Room(id="r"))),
-    ("rooms", "commit", lambda s: s.events.commit(Event(room_id="r", channel_id="c"))),
+    ("rooms", "commit", lambda s: s.rooms.events.append("r", Event(channel_id="c"))),
     ("rooms", "delete", lambda s: s.rooms.delete("r")),
-    ("events", "update", lambda s: s.events.update("e", status="new")),
-    ("bindings", "upsert", lambda s: s.bindings.upsert(Binding(room_id="r", channel_id="c"))),
-    ("participants", "upsert", lambda s: s.participants.upsert(Participant(room_id="r", id="p"))),
-    ("identities", "link", lambda s: s.identities.link_address("i", "sms", "2")),
+    ("events", "update", lambda s: s.rooms.events.update("r", "e", status="new")),
+    ("bindings", "upsert", lambda s: s.rooms.bindings.upsert("r", Binding(channel_id="c"))),
+    ("participants", "upsert", lambda s: s.rooms.participants.upsert("r", RoomParticipant(id="p"))),
+    ("identities", "link", lambda s: s.rooms.identities.link_address("i", "sms", "2")),
     (
         "verifications",
         "upsert",
-        lambda s: s.verifications.upsert(Verification(identity_id="i", status="y", expires_at=T)),
+        lambda s: s.rooms.verifications.upsert(Verification(identity_id="i", status="y", expires_at=T)),
     ),
-    ("tasks", "upsert", lambda s: s.tasks.upsert(Task(id="t", room_id="r"))),
+    ("tasks", "upsert", lambda s: s.rooms.tasks.upsert("r", Task(id="t"))),
 ]
 
 
@@ -187,10 +187,10 @@ async def read_all(store: AsyncMongoStore) -> None:
     assert "m" in [one.id async for one in store.messages.iter("t")]
     assert [one.id async for one in store.elements.iter("t")] == ["x"]
     assert (await store.rooms.get("r")).id == "r"
-    assert "e" in [event.id for event in (await store.events.list("r")).items]
-    assert await store.bindings.find("r", "c")
-    assert await store.participants.find("r", "p")
-    assert await store.identities.get("i")
-    assert await store.tasks.get("t")
-    assert [one.id for one in (await store.observations.list("r")).items] == ["o"]
+    assert "e" in [event.id for event in (await store.rooms.events.list("r")).items]
+    assert await store.rooms.bindings.find("r", "c")
+    assert await store.rooms.participants.find("r", "p")
+    assert await store.rooms.identities.get("i")
+    assert await store.rooms.tasks.get("r", "t")
+    assert [one.id for one in (await store.rooms.observations.list("r")).items] == ["o"]
     assert [key.name for key in (await store.keys.list()).items] == ["k"]

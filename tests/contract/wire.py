@@ -125,11 +125,7 @@ def verbs_of(repository: type) -> set[str]:
 def repositories_of(holder: object, path: str = "") -> dict[str, Repository]:
     """Return the repositories that a store or a repository holds, and their parts, by dotted names."""
     found: dict[str, Repository] = {}
-    members = dict(vars(holder))
-    if isinstance(holder, Repository):
-        parts = inspect.getmembers(type(holder), lambda member: isinstance(member, property))
-        members = {name: getattr(holder, name) for name, _ in parts if not name.startswith("_")}
-    for name, member in members.items():
+    for name, member in vars(holder).items():
         if isinstance(member, Repository) and not name.startswith("_"):
             found |= {f"{path}{name}": member, **repositories_of(member, f"{path}{name}.")}
     return found

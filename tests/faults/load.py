@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Event, Message, MongoStore, Room
+from mongostore import AsyncMongoStore, Event, Message, MongoStore
 from mongostore.sync import shared_store
 
 STAND_IN = Path(__file__).parents[1] / "adapters" / "stand_in"
@@ -215,7 +215,7 @@ class Stores:
         session_id, edited_id, room_id, thread_id = (f"{name}{tag}" for name in ("s", "edited", "r", "t"))
         await store.sessions.create(session_id)
         await store.sessions.create(edited_id)
-        await store.rooms.create(Room(id=room_id))
+        await store.rooms.create(room_id)
         await store.threads.create(thread_id)
 
         async def append(id: str, text: str) -> None:
@@ -227,8 +227,8 @@ class Stores:
             await store.sessions.messages.update(edited_id, id, content=text)
 
         async def commit(id: str, text: str) -> None:
-            event = Event(id=id, room_id=room_id, channel_id="c", content=text, idempotency_key=id)
-            assert (await store.events.commit(event)).index is not None
+            event = Event(id=id, channel_id="c", content=text, idempotency_key=id)
+            assert (await store.rooms.events.append(room_id, event)).index is not None
 
         async def merge(id: str, text: str) -> None:
             await store.messages.merge(thread_id, id, begins=True, content="draft")
@@ -238,7 +238,7 @@ class Stores:
             return [(one.id, one.content) async for one in store.sessions.messages.iter(of)]
 
         async def events() -> Found:
-            found = [event async for event in store.events.iter(room_id)]
+            found = [event async for event in store.rooms.events.iter(room_id)]
             assert [event.index for event in found] == [*range(len(found))]
             return [(event.id, event.content) for event in found]
 

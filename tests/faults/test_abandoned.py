@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, Binding, Event, Room
+from mongostore import AsyncMongoStore, Binding, Event
 from tests.faults.deployments import Cluster
 
 pytestmark = pytest.mark.server
 
 WRITES: dict[str, Callable[[AsyncMongoStore], Awaitable[Any]]] = {
-    "commit": lambda store: store.events.commit(Event(room_id="r", channel_id="c")),
+    "commit": lambda store: store.rooms.events.append("r", Event(channel_id="c")),
     "update": lambda store: store.rooms.update("r", metadata={"k": 1}),
-    "upsert": lambda store: store.bindings.upsert(Binding(room_id="r", channel_id="c")),
+    "upsert": lambda store: store.rooms.bindings.upsert("r", Binding(channel_id="c")),
 }
 
 
@@ -34,7 +34,7 @@ def uri(request: pytest.FixtureRequest, database: str) -> str:
 async def store(uri: str, database: str) -> AsyncIterator[AsyncMongoStore]:
     """An open store there, with a room."""
     async with AsyncMongoStore(uri, database) as opened:
-        await opened.rooms.create(Room(id="r"))
+        await opened.rooms.create("r")
         yield opened
 
 

@@ -26,7 +26,6 @@ from mongostore import (
     Message,
     MongoStoreError,
     Observation,
-    Room,
     Task,
     UnavailableError,
 )
@@ -77,8 +76,8 @@ class Calls:
         await store.sessions.messages.append_many(
             "cancelled", [Message(id="first", role="user", content="x")]
         )
-        await store.rooms.create(Room(id="cancelled"))
-        await store.events.commit(Event(id="first", room_id="cancelled", channel_id="c", content="x"))
+        await store.rooms.create("cancelled")
+        await store.rooms.events.append("cancelled", Event(id="first", channel_id="c", content="x"))
         await store.threads.create("cancelled")
 
     async def append(self, id: str) -> None:
@@ -94,14 +93,14 @@ class Calls:
         await self.store.sessions.messages.update("cancelled", "first", metadata={"by": id})
 
     async def commit(self, id: str) -> None:
-        event = Event(id=id, room_id="cancelled", channel_id="c", content="x", idempotency_key=id)
-        await self.store.events.commit(event)
+        event = Event(id=id, channel_id="c", content="x", idempotency_key=id)
+        await self.store.rooms.events.append("cancelled", event)
         self.events.add(id)
 
     async def edit_event(self, id: str) -> None:
-        members = {"room_id": "cancelled", "channel_id": "c"}
-        edit = Event(id=id, change="edit", target_event_id="first", **members)
-        await self.store.events.commit(edit, target=Event(id="first", content="x", **members))
+        edit = Event(id=id, change="edit", target_event_id="first", channel_id="c")
+        target = Event(id="first", content="x", channel_id="c")
+        await self.store.rooms.events.append("cancelled", edit, target=target)
         self.events.add(id)
 
     async def merge(self, id: str) -> None:
@@ -115,20 +114,20 @@ class Calls:
         await self.store.elements.upsert(element)
 
     async def identify(self, id: str) -> None:
-        await self.store.identities.create(Identity(id=id, addresses={"sms": [id]}))
-        await self.store.identities.link_address(id, "email", id)
-        await self.store.identities.unlink_address(id, "sms", id)
+        await self.store.rooms.identities.create(Identity(id=id, addresses={"sms": [id]}))
+        await self.store.rooms.identities.link_address(id, "email", id)
+        await self.store.rooms.identities.unlink_address(id, "sms", id)
 
     async def note(self, id: str) -> None:
-        await self.store.tasks.create(Task(id=id, room_id="cancelled"))
-        await self.store.observations.create(Observation(id=id, room_id="cancelled"))
-        await self.store.read_markers.mark("cancelled", id, "first")
+        await self.store.rooms.tasks.create("cancelled", Task(id=id))
+        await self.store.rooms.observations.create("cancelled", Observation(id=id))
+        await self.store.rooms.read_markers.advance("cancelled", id, "first")
 
     async def lease(self, id: str) -> None:
         lease = await self.store.leases.acquire(id, id, 5)
         assert lease
         await self.store.leases.renew(lease)
-        await self.store.leases.release(id, id)
+        await self.store.leases.release(lease)
 
     async def remove(self, id: str) -> None:
         await self.store.sessions.create(id)
@@ -138,8 +137,8 @@ class Calls:
         await self.store.threads.delete(id)
 
     async def bind(self, id: str) -> None:
-        await self.store.bindings.upsert(Binding(room_id="cancelled", channel_id=id))
-        await self.store.bindings.delete("cancelled", id)
+        await self.store.rooms.bindings.upsert("cancelled", Binding(channel_id=id))
+        await self.store.rooms.bindings.delete("cancelled", id)
 
     async def iterate(self, id: str) -> None:
         found = [one.id async for one in self.store.sessions.messages.iter("cancelled")]
@@ -147,7 +146,7 @@ class Calls:
         assert len(found) == len({*found})
 
     async def page(self, id: str) -> None:
-        page = await self.store.events.list("cancelled", limit=50)
+        page = await self.store.rooms.events.list("cancelled", limit=50)
         assert [event.index for event in page.items] == [*range(len(page.items))]
 
     async def watch(self, id: str) -> None:
@@ -155,7 +154,7 @@ class Calls:
             assert (await anext(changes)).kind
 
     async def watch_events(self, id: str) -> None:
-        async with aclosing(self.store.events.watch("cancelled", after=-1)) as events:  # type: ignore[type-var]
+        async with aclosing(self.store.rooms.events.watch("cancelled", after=-1)) as events:  # type: ignore[type-var]
             assert (await anext(events)).index == 0
 
     async def search(self, id: str) -> None:
@@ -170,7 +169,7 @@ class Calls:
         """Check that what was told to be stored is there once, and nothing half."""
         store = self.store
         messages = [one.id async for one in store.sessions.messages.iter("cancelled")]
-        events = [one async for one in store.events.iter("cancelled")]
+        events = [one async for one in store.rooms.events.iter("cancelled")]
         merged = [one.id async for one in store.messages.iter("cancelled")]
         for known, found in (
             (self.messages, messages),
@@ -305,7 +304,10 @@ async def test_tails_that_are_cancelled_while_they_close_leave_no_cursor(alone: 
     ):
         calls = Calls(other)
         await calls.prepare()
-        for tail in (store.sessions.messages.watch("cancelled"), store.events.watch("cancelled", after=-1)):
+        for tail in (
+            store.sessions.messages.watch("cancelled"),
+            store.rooms.events.watch("cancelled", after=-1),
+        ):
             first = asyncio.create_task(anext(tail))
             while not first.done():
                 await calls.edit("somebody")
@@ -329,12 +331,14 @@ async def test_cancelled_while_the_server_stands_still(alone: Cluster) -> None:
     # What ends a transaction waits for the server, who does not answer; a caller does not wait as long.
     [member] = alone.members
     async with AsyncMongoStore(alone.uri_of(), "still") as store:
-        await store.rooms.create(Room(id="r"))
+        await store.rooms.create("r")
         member.send(signal.SIGSTOP)
         try:
             tasks = [
-                asyncio.create_task(store.events.commit(Event(room_id="r", channel_id="c"))),
-                asyncio.create_task(store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))),
+                asyncio.create_task(store.rooms.events.append("r", Event(channel_id="c"))),
+                asyncio.create_task(
+                    store.rooms.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+                ),
                 asyncio.create_task(store.sessions.create("s")),
             ]
             await asyncio.sleep(0.2)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Room, Turn, UnavailableError
+from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Turn, UnavailableError
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.repositories import Connection, Repository, step
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
@@ -52,7 +52,7 @@ MORE = [
     Case("watch", 1, lambda s: consumed(s.sessions.messages.watch("s"))),
     Case("watch events", 1, lambda s: consumed(s.events.watch("r"))),
     Case("renew", 1, lambda s: s.leases.renew(Lease("l", "o", 1, 60.0))),
-    Case("release", 1, lambda s: s.leases.release("l", "o")),
+    Case("release", 1, lambda s: s.leases.release(Lease("l", "o", 1, 60.0))),
     Case("bind", 1, lambda s: s.sessions.participants.ensure("s", "p")),
     Case("bind anew", 1, lambda s: s.sessions.participants.create("s", "p")),
     Case("get a participant", 1, lambda s: s.sessions.participants.get("s", "p")),
@@ -120,6 +120,11 @@ class Timed:
                     return
 
 
+def repositories(store: AsyncMongoStore) -> dict[str, Repository]:
+    own = {path: one for path, one in repositories_of(store).items() if path.partition(".")[0] != "rooms"}
+    return {**own, **test_room_costs.repositories(store)}
+
+
 def calls(timed: dict[str, Timed]) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
     """Yield a call for each case of each table."""
     of_all = SimpleNamespace(**timed, ada="u" * 32)
@@ -146,7 +151,7 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
         words: Of which each error has one.
         mostly: What most of them say; of a call that waited behind another one nothing is known but the time.
     """
-    outcomes, of_store = list[Outcome](), repositories_of(store)
+    outcomes, of_store = list[Outcome](), repositories(store)
     timed = {kind: Timed(kind, repository, outcomes) for kind, repository in of_store.items()}
     turns = asyncio.Semaphore(AT_ONCE)
 
@@ -388,12 +393,12 @@ async def test_a_store_closes_though_the_server_stands_still(alone: Cluster) -> 
     store, blocking = AsyncMongoStore(alone.uri_of(), "closes"), MongoStore(alone.uri_of(), "closes")
     await store.open()
     blocking.open()
-    await store.rooms.create(Room(id="r"))
+    await store.rooms.create("r")
     blocking.sessions.create("s")
     member.send(SIGSTOP)
     try:
         # One in the middle of a transaction, too.
-        committing = asyncio.create_task(store.events.commit(Event(room_id="r", channel_id="c")))
+        committing = asyncio.create_task(store.rooms.events.append("r", Event(channel_id="c")))
         await asyncio.sleep(0.1)
         limit = Limit(CLOSE_SECONDS)
         await asyncio.gather(store.close(), asyncio.to_thread(blocking.close))

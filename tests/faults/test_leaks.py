@@ -32,7 +32,6 @@ from mongostore import (
     Message,
     MongoStore,
     MongoStoreError,
-    Room,
     UnavailableError,
 )
 from mongostore.cli import app as cli
@@ -175,22 +174,20 @@ async def no_right(secret: Cluster) -> None:
 async def duplicate_id(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         for _ in range(2):
-            await store.rooms.create(Room(id="r", data={"k": TEXT}))
+            await store.rooms.create("r", data={"k": TEXT})
 
 
 async def duplicate_key(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
-        await store.rooms.create(Room(id="keys"))
+        await store.rooms.create("keys")
         for _ in range(2):
-            await store.events.commit(
-                Event(room_id="keys", channel_id="c", content=TEXT, idempotency_key="k")
-            )
+            await store.rooms.events.append("keys", Event(channel_id="c", content=TEXT, idempotency_key="k"))
 
 
 async def duplicate_address(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         for _ in range(2):
-            await store.identities.create(Identity(addresses={"sms": [TEXT]}))
+            await store.rooms.identities.create(Identity(addresses={"sms": [TEXT]}))
 
 
 async def other_content(secret: Cluster) -> None:
@@ -203,7 +200,7 @@ async def not_valid(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, "leaks_validated") as store:
         validator = {"$jsonSchema": {"properties": {"data": {"type": "string"}}}}
         await store.engine.database.command({"collMod": "rooms", "validator": validator})
-        await store.rooms.create(Room(id="r", data={"k": TEXT}))
+        await store.rooms.create("r", data={"k": TEXT})
 
 
 async def too_large(secret: Cluster) -> None:
@@ -214,7 +211,7 @@ async def too_large(secret: Cluster) -> None:
 
 async def no_json(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
-        await store.rooms.create(Room(id="odd", data={"k": [TEXT, TEXT.encode()]}))
+        await store.rooms.create("odd", data={"k": [TEXT, TEXT.encode()]})
 
 
 async def not_readable(secret: Cluster) -> None:

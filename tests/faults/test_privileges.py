@@ -13,7 +13,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent
 
-from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError, Room
+from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError
 from mongostore.repositories import Repository
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
 from tests.contract.wire import Case, Sent, Verbs, Wire, repositories_of, verbs_of, wired_store
@@ -143,8 +143,8 @@ class User:
 
     def __post_init__(self) -> None:
         self.opening = {sent.name for sent in self.heard.sent}
-        named = vars(self.store).items()
-        self.verbs = {name: Verbs(repo) for name, repo in named if isinstance(repo, Repository)}
+        named = {**vars(self.store), **test_room_costs.repositories(self.store)}
+        self.verbs = {name: Verbs(repo) for name, repo in named.items() if isinstance(repo, Repository)}
 
     async def outcome(self, case: Case, subject: Any, admin: MongoClient[dict[str, Any]]) -> Outcome:
         self.heard.sent, self.heard.denied, error = [], [], None
@@ -212,7 +212,8 @@ async def observe(name: str, guarded: Cluster, admin: MongoClient[dict[str, Any]
             seen.opening.setdefault(role, set()).update(user.opening)
         for kind, verbs in users["owner"].verbs.items():
             seen.called.setdefault(kind, set()).update(verbs.names)
-            parts = {"": verbs.repository, **repositories_of(verbs.repository)}
+            own = repositories_of(verbs.repository) if kind == "sessions" else {}
+            parts = {"": verbs.repository, **own}
             seen.offered[kind] = {
                 f"{path}.{verb}".lstrip(".") for path, part in parts.items() for verb in verbs_of(type(part))
             }
@@ -277,9 +278,9 @@ async def test_watching_is_refused_to_whoever_has_no_right_to_it(guarded: Cluste
     owner = guarded.add_user("watcher", {"role": "readWrite", "db": "privileges_watching"})
     async with AsyncMongoStore(owner, "privileges_watching") as store:
         await store.sessions.create("s")
-        await store.rooms.create(Room(id="r"))
+        await store.rooms.create("r")
     async with AsyncMongoStore(crud, "privileges_watching", ensure_indexes=False) as store:
-        for changes in (store.sessions.messages.watch("s"), store.events.watch("r")):
+        for changes in (store.sessions.messages.watch("s"), store.rooms.events.watch("r")):
             with pytest.raises(AccessDeniedError, match="lacks a right"):
                 await anext(changes)
 

@@ -18,11 +18,9 @@ from mongostore import (
     AsyncMongoStore,
     Binding,
     Event,
-    EventFilter,
     Identity,
     MongoStoreError,
     NotOpenError,
-    Room,
     UnavailableError,
     VoiceDelivery,
 )
@@ -54,7 +52,7 @@ def edit(target: Event, n: int | str) -> tuple[Event, Event]:
 
 async def check_room(store: AsyncMongoStore, *expected: str) -> None:
     """Check that a room holds these events, each once, and that its counters say so."""
-    stored = [event async for event in store.events.iter("r", where=EventFilter(blocked=True))]
+    stored = [event async for event in store.rooms.events.iter("r", blocked=True)]
     assert sorted(event.id for event in stored) == sorted(expected)
     assert [event.index for event in stored] == list(range(len(stored)))
     room = await store.rooms.get("r")
@@ -83,8 +81,8 @@ async def check_no_task() -> None:
 @pytest.fixture
 async def room(faults: Any) -> Event:
     """The first event of a new room; nothing fails yet."""
-    await faults.store.rooms.create(Room(id="r"))
-    return await faults.store.events.commit(said("first"))
+    await faults.store.rooms.create("r")
+    return await faults.store.rooms.events.append("r", said("first"))
 
 
 @pytest.mark.parametrize(
@@ -110,15 +108,15 @@ async def test_a_commit_of_which_a_statement_fails_is_stored_once(
         await faults.fail([command], times, **FAULTS[fault])
         if aborting:
             with pytest.raises(MongoStoreError):
-                await store.events.commit(said(f"none-{times}"), target=said("missing"))
+                await store.rooms.events.append("r", said(f"none-{times}"), target=said("missing"))
         single = event.model_copy(update={"id": f"single-{times}", "idempotency_key": f"single-{times}"})
-        stored = await store.events.commit(single, target=target)
-        assert await store.events.get(single.id) == stored
+        stored = await store.rooms.events.append("r", single, target=target)
+        assert await store.rooms.events.get("r", single.id) == stored
         group = [said(f"{times}-{n}") for n in range(GROUP)]
         await faults.fail([command], times, **FAULTS[fault])
-        committed = await asyncio.gather(*(store.events.commit(one) for one in group))
-        assert [await store.events.get(one.id) for one in group] == committed
-    assert (await store.events.get("efirst")).content == "edited by eedit"
+        committed = await asyncio.gather(*(store.rooms.events.append("r", one) for one in group))
+        assert [await store.rooms.events.get("r", one.id) for one in group] == committed
+    assert (await store.rooms.events.get("r", "efirst")).content == "edited by eedit"
     await check_nothing_open(faults.admin)
     names = ["efirst"]
     for times in numbers:
@@ -132,7 +130,7 @@ async def test_commits_throughout_a_fault_are_stored_once_when_it_is_over(
 ) -> None:
     commands = ["commitTransaction"] if fault == "late" else STATEMENTS
     async with faults.failing(commands, **FAULTS[fault]):
-        working = [asyncio.create_task(faults.store.events.commit(said(n))) for n in range(GROUP)]
+        working = [asyncio.create_task(faults.store.rooms.events.append("r", said(n))) for n in range(GROUP)]
         await asyncio.sleep(1.5)
         assert not any(task.done() for task in working)
     await asyncio.gather(*working)
@@ -152,8 +150,10 @@ async def test_a_commit_that_stalls_beyond_an_attempt_is_stored_once(
     faults: Any, room: Event, command: str
 ) -> None:
     await faults.fail([command], 1, blockConnection=True, blockTimeMS=3300)
-    working = [asyncio.create_task(faults.store.events.commit(*edit(room, 0)[:1], target=edit(room, 0)[1]))]
-    working += [asyncio.create_task(faults.store.events.commit(said(n))) for n in range(1, GROUP)]
+    working = [
+        asyncio.create_task(faults.store.rooms.events.append("r", edit(room, 0)[0], target=edit(room, 0)[1]))
+    ]
+    working += [asyncio.create_task(faults.store.rooms.events.append("r", said(n))) for n in range(1, GROUP)]
     await asyncio.gather(*working)
     await check_nothing_open(faults.admin)
     await check_room(faults.store, "efirst", *(f"e{n}" for n in range(GROUP)))
@@ -228,12 +228,12 @@ async def test_a_commit_whose_answers_are_lost_is_stored_once(
         if command == "abortTransaction":
             network.loses = ["abortTransaction", "insert"]
         event, target = edit(room, "edit")
-        stored = await store.events.commit(event, target=target)
-        assert await faults.store.events.get(event.id) == stored
+        stored = await store.rooms.events.append("r", event, target=target)
+        assert await faults.store.rooms.events.get("r", event.id) == stored
         assert not network.loses
         network.loses = [command] * losses
         group = [said(n) for n in range(GROUP)]
-        committed = await asyncio.gather(*(store.events.commit(one) for one in group))
+        committed = await asyncio.gather(*(store.rooms.events.append("r", one) for one in group))
         assert sorted(one.index for one in committed) == list(range(2, 2 + GROUP))
     await check_nothing_open(faults.admin)
     await check_room(faults.store, "efirst", "eedit", *(f"e{n}" for n in range(GROUP)))
@@ -246,7 +246,9 @@ async def test_callers_cancelled_at_any_moment_harm_nobody_else_of_their_group(
     acknowledged, cancelled, round = [], 0, 0
     while cancelled < 30:
         round += 1
-        working = [asyncio.create_task(store.events.commit(said(f"{round}-{n}"))) for n in range(GROUP)]
+        working = [
+            asyncio.create_task(store.rooms.events.append("r", said(f"{round}-{n}"))) for n in range(GROUP)
+        ]
         await asyncio.sleep(chance.random() * 0.02)
         cancelled += sum(task.cancel() for task in working[:3])
         ended = await asyncio.gather(*working, return_exceptions=True)
@@ -255,7 +257,7 @@ async def test_callers_cancelled_at_any_moment_harm_nobody_else_of_their_group(
         assert all(isinstance(one, Event | asyncio.CancelledError) for one in ended)
     await check_no_task()
     await check_nothing_open(faults.admin)
-    stored = [event.id async for event in store.events.iter("r")]
+    stored = [event.id async for event in store.rooms.events.iter("r")]
     assert set(acknowledged) <= set(stored)
     await check_room(store, *stored)
 
@@ -268,9 +270,9 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
     async with AsyncMongoStore(app, database) as store:
         stalled = replace(faults, app=f"stalled-{database}")
         await stalled.fail(["insert"], 2, blockConnection=True, blockTimeMS=1500)
-        working = [asyncio.create_task(store.events.commit(said(0)))]
+        working = [asyncio.create_task(store.rooms.events.append("r", said(0)))]
         await asyncio.sleep(0.3)
-        working += [asyncio.create_task(store.events.commit(said(n))) for n in range(1, GROUP)]
+        working += [asyncio.create_task(store.rooms.events.append("r", said(n))) for n in range(1, GROUP)]
         async with asyncio.timeout(12):
             ended = await asyncio.gather(*working, return_exceptions=True)
         assert {type(one) for one in ended} == {UnavailableError}
@@ -278,10 +280,10 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
         async with asyncio.timeout(12):
             while True:
                 with suppress(UnavailableError):
-                    await store.events.commit(said("after"))
+                    await store.rooms.events.append("r", said("after"))
                     break
     await check_nothing_open(faults.admin)
-    stored = [event.id async for event in faults.store.events.iter("r")]
+    stored = [event.id async for event in faults.store.rooms.events.iter("r")]
     assert "eafter" in stored
     await check_room(faults.store, *stored)
 
@@ -295,9 +297,9 @@ async def test_closing_the_store_ends_those_who_wait(
     await store.open()
     if stalled:
         await faults.fail([stalled], 1, blockConnection=True, blockTimeMS=600)
-    working = [asyncio.create_task(store.events.commit(said(0)))]
+    working = [asyncio.create_task(store.rooms.events.append("r", said(0)))]
     await asyncio.sleep(moment)
-    working += [asyncio.create_task(store.events.commit(said(n))) for n in range(1, GROUP)]
+    working += [asyncio.create_task(store.rooms.events.append("r", said(n))) for n in range(1, GROUP)]
     await asyncio.sleep(0)
     await store.close()
     async with asyncio.timeout(15):
@@ -308,8 +310,8 @@ async def test_closing_the_store_ends_those_who_wait(
     await check_no_task()
     assert not [record for record in caplog.records if record.name == "asyncio"]
     acknowledged = {one.id for one in ended if isinstance(one, Event)}
-    await faults.store.events.commit(said("after"))
-    stored = [event.id async for event in faults.store.events.iter("r")]
+    await faults.store.rooms.events.append("r", said("after"))
+    stored = [event.id async for event in faults.store.rooms.events.iter("r")]
     assert acknowledged <= set(stored)
     await check_room(faults.store, *stored)
 
@@ -318,48 +320,48 @@ Verb = Callable[[AsyncMongoStore], Awaitable[Any]]
 VERBS: dict[str, tuple[list[str], Verb]] = {
     "delete-event": (
         ["find", "delete", "commitTransaction"],
-        lambda store: store.events.delete("r", "efirst"),
+        lambda store: store.rooms.events.delete("r", "efirst"),
     ),
     "create-event": (
         ["update", "insert", "commitTransaction"],
-        lambda store: store.events.create(said("own").model_copy(update={"index": 7})),
+        lambda store: store.rooms.events.create("r", said("own").model_copy(update={"index": 7})),
     ),
     "create-identity": (
         ["findAndModify", "insert", "commitTransaction"],
-        lambda store: store.identities.create(Identity(id="i2", addresses={"sms": ["2", "3"]})),
+        lambda store: store.rooms.identities.create(Identity(id="i2", addresses={"sms": ["2", "3"]})),
     ),
     "link-address": (
-        ["update", "findAndModify", "commitTransaction"],
-        lambda store: store.identities.link_address("i", "sms", "2"),
+        ["findAndModify", "commitTransaction"],
+        lambda store: store.rooms.identities.link_address("i", "sms", "2"),
     ),
     "unlink-address": (
-        ["update", "delete", "commitTransaction"],
-        lambda store: store.identities.unlink_address("i", "sms", "1"),
+        ["findAndModify", "delete", "commitTransaction"],
+        lambda store: store.rooms.identities.unlink_address("i", "sms", "1"),
     ),
     "bind": (
         ["findAndModify", "update", "commitTransaction"],
-        lambda store: store.bindings.upsert(Binding(room_id="r", channel_id="c2")),
+        lambda store: store.rooms.bindings.upsert("r", Binding(channel_id="c2")),
     ),
     "claim-voice": (
         ["update", "findAndModify", "commitTransaction"],
-        lambda store: store.voice_deliveries.claim(
-            VoiceDelivery(room_id="r", key="k", content_hash="h", attempt_id="a")
+        lambda store: store.rooms.voice_deliveries.claim(
+            "r", VoiceDelivery(key="k", content_hash="h", attempt_id="a")
         ),
     ),
 }
 KEPT = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
-VARYING = {"token", "created_at", "updated_at", "last_activity_at", "revised_by", "room_created_at"}
+VARYING = {"token", "created_at", "updated_at", "active_at", "revised_by", "room_created_at"}
 
 
 async def prepare(store: AsyncMongoStore) -> None:
     for name in KEPT:
         await store.engine.database[name].delete_many({})
-    await store.rooms.create(Room(id="r"))
-    first = await store.events.commit(said("first"))
+    await store.rooms.create("r")
+    first = await store.rooms.events.append("r", said("first"))
     event, target = edit(first, "edit")
-    await store.events.commit(event, target=target)
-    await store.events.commit(said("reply").model_copy(update={"parent_event_id": "efirst"}))
-    await store.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
+    await store.rooms.events.append("r", event, target=target)
+    await store.rooms.events.append("r", said("reply").model_copy(update={"parent_event_id": "efirst"}))
+    await store.rooms.identities.create(Identity(id="i", addresses={"sms": ["1"]}))
 
 
 def plain(value: Any) -> Any:
@@ -418,7 +420,7 @@ async def test_other_transactions_whose_answers_are_lost_give_and_leave_the_same
 
 
 async def test_transactions_cancelled_at_any_moment_leave_none_open(faults: Any, room: Event) -> None:
-    identities, chance, cancelled = faults.store.identities, random.Random(11), 0
+    identities, chance, cancelled = faults.store.rooms.identities, random.Random(11), 0
     await identities.create(Identity(id="i"))
     numbers = itertools.count()
     while cancelled < 50:
@@ -439,9 +441,9 @@ async def test_no_transaction_is_begun_behind_a_caller_who_is_gone(
     faults: Any, server_uri: str, database: str
 ) -> None:
     async with lossy_store(server_uri, database) as (store, network):
-        await store.identities.create(Identity(id="i"))
+        await store.rooms.identities.create(Identity(id="i"))
         network.delays = dict.fromkeys(("findAndModify", "update"), 0.5)
-        work = asyncio.create_task(store.identities.link_address("i", "sms", "1"))
+        work = asyncio.create_task(store.rooms.identities.link_address("i", "sms", "1"))
         await asyncio.sleep(0.2)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -455,15 +457,15 @@ async def test_a_commit_that_was_on_its_way_when_its_caller_was_cancelled_is_car
     faults: Any, server_uri: str, database: str
 ) -> None:
     async with lossy_store(server_uri, database) as (store, network):
-        await store.identities.create(Identity(id="i"))
+        await store.rooms.identities.create(Identity(id="i"))
         network.drops = ["commitTransaction"]
-        work = asyncio.create_task(store.identities.link_address("i", "sms", "1"))
+        work = asyncio.create_task(store.rooms.identities.link_address("i", "sms", "1"))
         await asyncio.sleep(0.2)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
         await check_nothing_open(faults.admin)
-        assert await store.identities.find_by_address("sms", "1") is not None
+        assert await store.rooms.identities.find_by_address("sms", "1") is not None
 
 
 async def test_a_statement_that_does_not_end_is_waited_for_until_the_deadline_and_undone_after_it(
@@ -489,7 +491,7 @@ async def test_a_deleted_room_takes_all_with_it_whatever_fails(faults: Any) -> N
     for command in ("findAndModify", "delete"):
         for fault in ("closed", "not-the-primary", "late"):
             await prepare(store)
-            await store.bindings.upsert(Binding(room_id="r", channel_id="c"))
+            await store.rooms.bindings.upsert("r", Binding(channel_id="c"))
             await faults.fail([command], 3, **FAULTS[fault])
             assert await store.rooms.delete("r")
             for name in ("rooms", "events", "bindings"):

@@ -17,6 +17,7 @@ if sys.version_info < (3, 12):
 
 from mongostore import AsyncMongoStore, ConflictError, UnavailableError
 from mongostore.adapters.roomkit import MongoRoomLockManager
+from mongostore.repositories.rooms.holding import LeaseHolder
 from mongostore.testing.roomkit import RoomLockSuite
 from mongostore.testing.roomkit.locks import SOON
 
@@ -30,13 +31,14 @@ async def take(store: AsyncMongoStore) -> None:
 def remembered() -> list[Any]:
     """What managers hold in memory of rooms, and the tasks of ours that are not forgotten."""
     gc.collect()
-    module = sys.modules[MongoRoomLockManager.__module__]
+    modules = [sys.modules[cls.__module__] for cls in (MongoRoomLockManager, LeaseHolder)]
+    names, files = {module.__name__ for module in modules}, {module.__file__ for module in modules}
 
     def is_of_a_room(one: Any) -> bool:
         if isinstance(one, asyncio.Task):
             code = getattr(one.get_coro(), "cr_code", None)
-            return code is not None and code.co_filename == module.__file__
-        return type(one).__module__ == module.__name__ and not isinstance(one, MongoRoomLockManager)
+            return code is not None and code.co_filename in files
+        return type(one).__module__ in names and not isinstance(one, MongoRoomLockManager | LeaseHolder)
 
     return [one for one in gc.get_objects() if is_of_a_room(one)]
 
@@ -271,8 +273,9 @@ async def test_a_closed_manager_leaves_no_lease_behind(store: AsyncMongoStore) -
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         await locks.close()
-        assert await store.leases.acquire("room/r", f"next {n}", 1)
-        await store.leases.release("room/r", f"next {n}")
+        lease = await store.leases.acquire("room/r", f"next {n}", 1)
+        assert lease
+        await store.leases.release(lease)
 
 
 async def test_everybody_gets_a_turn(locks: MongoRoomLockManager, others: MongoRoomLockManager) -> None:

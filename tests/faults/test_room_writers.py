@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Event, EventFilter, Room
+from mongostore import AsyncMongoStore, Event
 
 pytestmark = pytest.mark.server
 
@@ -37,7 +37,7 @@ async def paged(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, s
     seen: list[tuple[int | None, str]] = []
     after: int | None = None
     while len(seen) < enough:
-        page = await store.events.list("r", after=after, limit=200)
+        page = await store.rooms.events.list("r", after=after, limit=200)
         for event in page.items:
             seen.append((event.index, event.id))
             after = event.index
@@ -46,7 +46,7 @@ async def paged(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, s
 
 async def watched(store: AsyncMongoStore, enough: int) -> list[tuple[int | None, str]]:
     seen: list[tuple[int | None, str]] = []
-    async with aclosing(store.events.watch("r", after=-1)) as events:
+    async with aclosing(store.rooms.events.watch("r", after=-1)) as events:
         async for event in events:
             seen.append((event.index, event.id))
             if len(seen) == enough:
@@ -55,7 +55,7 @@ async def watched(store: AsyncMongoStore, enough: int) -> list[tuple[int | None,
 
 
 async def everything(store: AsyncMongoStore) -> list[Event]:
-    return [event async for event in store.events.iter("r", where=EventFilter(blocked=True))]
+    return [event async for event in store.rooms.events.iter("r", blocked=True)]
 
 
 # The three processes that live write enough events by themselves.
@@ -71,7 +71,7 @@ async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
     enough: int,
 ) -> None:
     killed_after = amount // 2
-    await server_store.rooms.create(Room(id="r"))
+    await server_store.rooms.create("r")
     processes = [child("room_writer.py", server_uri, database, number, amount) for number in range(PROCESSES)]
     readers = [asyncio.create_task(read(server_store, enough)) for read in (paged, paged, watched)]
     for process in processes:
@@ -111,14 +111,13 @@ async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
 async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_deleted(
     server_store: AsyncMongoStore,
 ) -> None:
-    events = server_store.events
-    await server_store.rooms.create(Room(id="r"))
+    events = server_store.rooms.events
+    await server_store.rooms.create("r")
     for round in range(20):
-        said = await events.commit(Event(id=f"{round}", room_id="r", channel_id="c", content="said"))
+        said = await events.append("r", Event(id=f"{round}", channel_id="c", content="said"))
         changes = [
             Event(
                 id=f"{round}-{change}-{n}",
-                room_id="r",
                 channel_id="c",
                 type=change,
                 change=change,
@@ -127,7 +126,7 @@ async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_delete
             )
             for n, change in enumerate(["edit", "edit", "delete"])
         ]
-        await asyncio.gather(*(events.commit(change, target=said) for change in changes))
+        await asyncio.gather(*(events.append("r", change, target=said) for change in changes))
     stored = await everything(server_store)
     erased = [event for event in stored if event.type == "delete"]
     assert len(erased) == 20

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, Event, Message, Room, Turn, UnavailableError
+from mongostore import AsyncMongoStore, Event, Message, Turn, UnavailableError
 from mongostore.engines.mongo import MongoEngine
 from tests.contract.wire import Wire, wired_store
 from tests.faults.conftest import with_options
@@ -31,9 +31,9 @@ CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
     "upsert a message": lambda store: store.sessions.messages.upsert("s", Message(id="u", role="user")),
     "delete a message": lambda store: store.sessions.messages.delete("s", "gone"),
     "append turns": lambda store: store.sessions.turns.append_many("s", "p", [Turn(role="user")]),
-    "create a room": lambda store: store.rooms.create(Room(id="new")),
-    "merge metadata": lambda store: store.rooms.merge_metadata("r", {"key": "new"}),
-    "commit": lambda store: store.events.commit(Event(id="new", room_id="r", channel_id="c")),
+    "create a room": lambda store: store.rooms.create("new"),
+    "merge metadata": lambda store: store.rooms.update("r", metadata={"key": "new"}, unset=[]),
+    "commit": lambda store: store.rooms.events.append("r", Event(id="new", channel_id="c")),
     "acquire": lambda store: store.leases.acquire("l", "owner", seconds=30),
     "merge a thread": lambda store: store.threads.merge("t", name="new"),
     "upsert a user": lambda store: store.users.upsert("ada"),
@@ -69,7 +69,7 @@ async def prepare(store: AsyncMongoStore) -> None:
     await store.engine.database.client.drop_database(store.engine.database)
     await store.sessions.create("s", participants=["p"])
     await store.sessions.messages.append_many("s", [Message(id=id, role="user") for id in ("m", "gone")])
-    await store.rooms.create(Room(id="r"))
+    await store.rooms.create("r")
 
 
 async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Cluster) -> None:
@@ -79,20 +79,20 @@ async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Clust
         AsyncMongoClient[dict[str, Any]](primary.address, directConnection=True) as client,
     ):
         await store.sessions.create("s")
-        await store.rooms.create(Room(id="r"))
+        await store.rooms.create("r")
         # A client that has yet to wait for the majority, would have to now.
-        assert not (await store.events.list("r")).items
+        assert not (await store.rooms.events.list("r")).items
         others = [member for member in members.members if member is not primary]
         for member in others:
             member.send(signal.SIGSTOP)
         try:
             writing = asyncio.gather(
-                store.events.commit(Event(id="e", room_id="r", channel_id="c")),
+                store.rooms.events.append("r", Event(id="e", channel_id="c")),
                 store.sessions.messages.append("s", Message(id="m", role="user")),
             )
             await found(client.settling.events, {"_id": "e"})
             await found(client.settling.sessions, {"messages.id": "m"})
-            events = await store.events.list("r")
+            events = await store.rooms.events.list("r")
             pages = [await store.sessions.messages.list("s", newest=newest) for newest in (False, True)]
             messages = [message async for message in store.sessions.messages.iter("s")]
         finally:
@@ -100,7 +100,7 @@ async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Clust
                 member.send(signal.SIGCONT)
         assert (events.items, [page.items for page in pages], messages) == ([], [[], []], [])
         await writing
-        assert [event.id for event in (await store.events.list("r")).items] == ["e"]
+        assert [event.id for event in (await store.rooms.events.list("r")).items] == ["e"]
         assert [message.id for message in (await store.sessions.messages.list("s")).items] == ["m"]
 
 

@@ -15,7 +15,7 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 
-from mongostore import AsyncMongoStore, ConflictError, Event, Message, NotOpenError, Room, Turn
+from mongostore import AsyncMongoStore, ConflictError, Event, Message, NotOpenError, Turn
 from mongostore.repositories.sessions import TailLimits
 
 pytestmark = pytest.mark.server
@@ -345,7 +345,7 @@ async def test_a_verb_that_is_tried_again_ends_when_its_store_is_closed(faults: 
 async def test_a_member_that_has_just_started_is_asked_again(
     server_store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await server_store.rooms.create(Room(id="r"))
+    await server_store.rooms.create("r")
     update, refused = AsyncCollection.find_one_and_update, iter(range(2))
 
     async def refuse(collection: Any, *arguments: Any, session: Any = None, **options: Any) -> Any:
@@ -355,5 +355,5 @@ async def test_a_member_that_has_just_started_is_asked_again(
         return await update(collection, *arguments, session=session, **options)
 
     monkeypatch.setattr(AsyncCollection, "find_one_and_update", refuse)
-    stored = await server_store.events.commit(Event(room_id="r", channel_id="c"))
+    stored = await server_store.rooms.events.append("r", Event(channel_id="c"))
     assert (stored.index, [*refused]) == (0, [])

@@ -13,6 +13,7 @@ from mongostore import (
     Conversation,
     Event,
     File,
+    FullRoom,
     Identity,
     Integration,
     IntegrationStatus,
@@ -22,7 +23,6 @@ from mongostore import (
     MongoStore,
     Page,
     Room,
-    RoomContext,
     Session,
     SessionParticipant,
     Task,
@@ -72,19 +72,21 @@ async def async_use(store: AsyncMongoStore) -> None:
 
 
 async def async_use_of_rooms(store: AsyncMongoStore) -> None:
-    room = await store.rooms.create(Room(id="r", metadata={"k": 1}))
+    room = await store.rooms.create("r", metadata={"k": 1})
     assert_type(room, Room)
-    assert_type(await store.rooms.context("r"), RoomContext | None)
-    event = await store.events.commit(Event(room_id="r", channel_id="c", content="hi"))
+    assert_type(await store.rooms.get_full("r"), FullRoom)
+    event = await store.rooms.events.append("r", Event(channel_id="c", content="hi"))
     assert_type(event.index, int | None)
-    assert_type(await store.events.list("r", newest=True), Page[Event])
-    async for one in store.events.watch("r", after=-1):
+    assert_type(await store.rooms.events.list("r", types=["message"], newest=True), Page[Event])
+    async for one in store.rooms.events.watch("r", after=-1):
         assert_type(one, Event)
-    async for binding in store.bindings.iter("r"):
+    async for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
-    assert_type(await store.identities.find_by_address("sms", "+1"), Identity | None)
-    assert_type(await store.tasks.list("r", status="done"), Page[Task])
+    assert_type(await store.rooms.identities.find_by_address("sms", "+1"), Identity | None)
+    assert_type(await store.rooms.tasks.list("r", status="done"), Page[Task])
     assert_type(await store.leases.acquire("l", "me", 10), Lease | None)
+    async with store.leases.hold("l", wait=5) as lease:
+        assert_type(lease, Lease)
 
 
 async def async_use_of_threads(store: AsyncMongoStore) -> None:
@@ -118,10 +120,12 @@ def blocking_use(store: MongoStore) -> None:
     assert_type(sessions.turns.integrate("s", lambda _, turns: [len(turns)], executor=None), Integration)
     for change in sessions.messages.watch("s"):
         assert_type(change, MessageChange)
-    assert_type(store.events.commit(Event(room_id="r", channel_id="c")), Event)
-    for binding in store.bindings.iter("r"):
+    assert_type(store.rooms.events.append("r", Event(channel_id="c")), Event)
+    with store.leases.hold("l", seconds=10) as lease:
+        assert_type(lease, Lease)
+    for binding in store.rooms.bindings.iter("r"):
         assert_type(binding, Binding)
-    assert_type(store.bindings.list("r"), Page[Binding])
+    assert_type(store.rooms.bindings.list("r"), Page[Binding])
     assert_type(store.rooms.update("r", metadata={"k": 1}), Room)
     for piece in store.files.read("key"):
         assert_type(piece, bytes)

@@ -25,9 +25,9 @@ from mongostore.models import (
     Identity,
     Message,
     Observation,
-    Participant,
     Preview,
     Room,
+    RoomParticipant,
     Session,
     SessionParticipant,
     Task,
@@ -113,7 +113,7 @@ def keep_binding(binding: Binding) -> Raw:
     return {"_id": key, **rooms.to_stored_binding(binding), "position": 0, "room_created_at": NOW}
 
 
-def keep_participant(participant: Participant) -> Raw:
+def keep_participant(participant: RoomParticipant) -> Raw:
     key = rooms.key_of(participant.room_id, participant.id)
     return {"_id": key, **rooms.to_stored_participant(participant), "position": 0, "room_created_at": NOW}
 
@@ -234,7 +234,7 @@ ENTITIES = {
             updated_at=NOON,
             paused_at=NOON + timedelta(seconds=1),
             closed_at=NOON + timedelta(seconds=2),
-            last_activity_at=LATER,
+            active_at=LATER,
             data=ODD,
             metadata=ODD,
             event_count=3,
@@ -296,8 +296,8 @@ ENTITIES = {
         names="channel_id",
     ),
     "participant": Entity(
-        Participant(room_id="r1", id="p1", identity_id="i1", channel_ids=["c1", "c2"], data=ODD),
-        Participant(room_id="r1", id="p2"),
+        RoomParticipant(room_id="r1", id="p1", identity_id="i1", channel_ids=["c1", "c2"], data=ODD),
+        RoomParticipant(room_id="r1", id="p2"),
         keep_participant,
         rooms.to_participant,
         rooms.StoredRoomParticipant,

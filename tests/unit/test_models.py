@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import pickle
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, is_typeddict
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -17,23 +17,24 @@ from mongostore.models import (
     ApiKey,
     ChangeKind,
     Event,
-    EventFilter,
     File,
+    FullRoom,
     IntegrationStatus,
     Lease,
     Message,
     MintedId,
     Page,
+    ReadMarker,
+    ReplySummary,
     Room,
-    RoomContext,
-    RoomFilter,
     RoomState,
     Session,
     Thread,
-    ThreadSummary,
     Turn,
 )
 from mongostore.models.value import Value
+from mongostore.repositories.rooms.routing import room_conditions
+from mongostore.repositories.rooms.timeline import event_conditions
 
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 PRIVATE = "what somebody has said"
@@ -55,13 +56,12 @@ VALUES = [
     if inspect.isclass(value := getattr(models, name)) and issubclass(value, Value)
 ]
 RECORDS: list[Any] = [
-    EventFilter(),
     File("k", 1, "text/plain", {}, NOON),
     Lease("n", "o", 1, 2.0),
-    RoomContext(Room(id="r"), [], []),
-    RoomFilter(),
+    FullRoom(Room(id="r"), [], []),
+    ReadMarker("r", "c", 1),
     RoomState("active", None, None),
-    ThreadSummary("e", 1, NOON),
+    ReplySummary("e", 1, NOON),
 ]
 
 every_value = pytest.mark.parametrize("model", VALUES, ids=lambda model: model.__name__)
@@ -79,7 +79,7 @@ def test_every_class_of_values_is_a_value_a_record_or_describes_arguments() -> N
         for name in models.__all__
         if getattr(models, name) not in VALUES
         and getattr(models, name) not in {type(record) for record in RECORDS}
-        and not name.endswith(("Members", "Update"))
+        and not is_typeddict(getattr(models, name))
     }
     assert others == {"ChangeKind", "IntegrationStatus", "Integrator", "ListOrder", "MintedId", "Page"}
 
@@ -212,8 +212,8 @@ def test_pages_do_not_share_their_errors() -> None:
 
 
 def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
-    assert {*dataclasses.astuple(EventFilter())} == {None, False}
-    assert {*dataclasses.astuple(RoomFilter())} == {None}
+    assert event_conditions("r", {}) == {"room_id": "r", "status": {"$ne": "blocked"}}
+    assert room_conditions({}) == {"state": "open"}
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ import time
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
 import pytest
 
-from mongostore.errors import NotFoundError, NotOpenError
-from mongostore.portal import Portal, mirror, mirror_iter
+from mongostore.errors import ConflictError, NotFoundError, NotOpenError
+from mongostore.portal import Portal, mirror, mirror_context, mirror_iter
 
 
 class Interrupted(BaseException):
@@ -589,3 +590,120 @@ def test_an_iteration_that_is_interrupted_twice_goes_on_when_its_generator_has_e
     with pytest.raises(KeyboardInterrupt):
         next(numbers.stop_twice())
     assert numbers.core.ended == ["in its own time"]
+
+
+class Doors:
+    """Async context managers, and what happens in them."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.tasks: set[asyncio.Task[Any] | None] = set()
+        self.lost = asyncio.Event()
+
+    @asynccontextmanager
+    async def opened(self, name: str, *, seconds: float = 60) -> AsyncIterator[str]:
+        """Open a door."""
+        if name == "locked":
+            raise ConflictError("locked")
+        if name == "stuck":
+            await for_ever()
+        try:
+            async with asyncio.timeout(seconds):
+                self.tasks.add(asyncio.current_task())
+                self.seen.append("in")
+                yield name
+        except TimeoutError:
+            raise ConflictError("closed early") from None
+        finally:
+            self.tasks.add(asyncio.current_task())
+            self.seen.append("out")
+
+
+class BlockingDoors:
+    """Their blocking twin."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.core, self.portal = Doors(), portal
+
+    opened = mirror_context(Doors.opened)
+
+
+def test_a_block_is_entered_and_left_by_one_task(portal: Portal) -> None:
+    doors = BlockingDoors(portal)
+    for _ in range(2):
+        with doors.opened("front") as door:
+            assert door == "front"
+            assert doors.core.seen[-1] == "in"
+            assert len(doors.core.tasks) == 1
+        assert doors.core.seen[-1] == "out"
+        assert len(doors.core.tasks) == 1
+        doors.core.tasks.clear()
+
+
+def test_a_block_that_is_not_entered_is_told_why(portal: Portal) -> None:
+    doors = BlockingDoors(portal)
+    with pytest.raises(ConflictError, match="locked"), doors.opened("locked"):
+        raise AssertionError
+    assert doors.core.seen == []
+
+
+def test_a_block_that_has_ended_meanwhile_is_told_at_its_end(portal: Portal) -> None:
+    doors, reached = BlockingDoors(portal), list[str]()
+
+    def work() -> None:
+        with doors.opened("front", seconds=0.05):
+            time.sleep(0.3)
+            reached.extend(doors.core.seen)
+
+    with pytest.raises(ConflictError, match="closed early"):
+        work()
+    assert reached == ["in", "out"]
+
+
+@pytest.mark.parametrize("seconds", [60, 0.05])
+def test_the_error_of_a_block_itself_comes_through(portal: Portal, seconds: float) -> None:
+    doors, error = BlockingDoors(portal), KeyError("its own")
+
+    def work() -> None:
+        with doors.opened("front", seconds=seconds):
+            time.sleep(0.2)
+            raise error
+
+    with pytest.raises(KeyError) as caught:
+        work()
+    assert caught.value is error
+    assert doors.core.seen == ["in", "out"]
+
+
+def test_a_block_is_left_when_its_store_is_closed(portal: Portal) -> None:
+    doors = BlockingDoors(portal)
+
+    def work() -> None:
+        with doors.opened("front"):
+            portal.close(nothing())
+
+    with pytest.raises(NotOpenError):
+        work()
+    assert doors.core.seen == ["in", "out"]
+
+
+def test_ctrl_c_ends_the_wait_for_a_block(portal: Portal) -> None:
+    doors = BlockingDoors(portal)
+    timer = threading.Timer(0.3, interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt), doors.opened("stuck"):
+        raise AssertionError
+    timer.join()
+
+    async def left() -> int:
+        await asyncio.sleep(0)
+        return sum(task.get_name() == "mongostore call" for task in asyncio.all_tasks()) - 1
+
+    assert portal.run(left()) == 0
+
+
+def test_the_twin_of_a_context_shows_the_signature_and_help_of_its_core() -> None:
+    signature = inspect.signature(BlockingDoors.opened)
+    assert signature.parameters == inspect.signature(Doors.opened).parameters
+    assert signature.return_annotation == "Iterator[str]"
+    assert BlockingDoors.opened.__doc__ == "Open a door."

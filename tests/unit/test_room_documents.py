@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from mongostore.documents import people, rooms
-from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
-from mongostore.models import Binding, Event, Identity, Participant, Room
+from mongostore.errors import (
+    DocumentTooLargeError,
+    InvalidDocumentError,
+    InvalidValueError,
+)
+from mongostore.models import Binding, Event, Identity, Room, RoomParticipant
 from mongostore.values import MAX_ID_BYTES, from_micros
 
 NOW = 1_700_000_000_123_456
@@ -81,7 +85,10 @@ def test_a_rewrite_that_no_document_can_hold_is_refused() -> None:
         rooms.to_rewrite(Event(id="e", room_id="r", channel_id="c", content="x" * 2**24))
 
 
-def test_an_event_with_a_change_that_there_is_not_cannot_be_read() -> None:
+def test_an_event_with_a_change_that_there_is_not_is_neither_stored_nor_read() -> None:
+    event = Event(id="e", room_id="r", channel_id="c").model_copy(update={"change": "burn"})
+    with pytest.raises(InvalidValueError, match="change"):
+        rooms.to_stored_event(event, NOW)
     stored = rooms.to_stored_event(Event(id="e", room_id="r", channel_id="c"), NOW) | {"change": "burn"}
     with pytest.raises(InvalidDocumentError) as refused:
         rooms.to_event(stored)
@@ -120,7 +127,7 @@ def test_no_correspondent_is_named_like_an_address() -> None:
 def test_a_participant_is_found_on_each_channel_by_each_name_once(
     identity_id: str | None, names: list[str]
 ) -> None:
-    participant = Participant(room_id="r", id="p", identity_id=identity_id, channel_ids=["c1", "c2"])
+    participant = RoomParticipant(room_id="r", id="p", identity_id=identity_id, channel_ids=["c1", "c2"])
     assert rooms.to_stored_participant(participant)["routes"] == [
         rooms.route_name(channel, name) for channel in ("c1", "c2") for name in names
     ]
@@ -130,7 +137,7 @@ def test_a_participant_is_found_on_each_channel_by_each_name_once(
     ("members", "path"), [({"channel_ids": "c"}, "channel_ids"), ({"channel_ids": [1]}, "channel_ids")]
 )
 def test_channels_that_are_no_list_of_ids_are_refused(members: dict[str, Any], path: str) -> None:
-    participant = Participant(room_id="r", id="p").model_copy(update=members)
+    participant = RoomParticipant(room_id="r", id="p").model_copy(update=members)
     with pytest.raises(InvalidValueError) as refused:
         rooms.to_stored_participant(participant)
     assert refused.value.path == path

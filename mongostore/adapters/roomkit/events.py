@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from roomkit.core.exceptions import RoomNotFoundError
@@ -9,10 +10,12 @@ from roomkit.models.event import RoomEvent, ThreadSummary
 from roomkit.models.store_filter import EventFilter
 from roomkit.store.base import is_marked_deleted, key_taken, target_gone
 
+from mongostore import models
 from mongostore.adapters.roomkit.records import event_filter as to_filter
 from mongostore.adapters.roomkit.records import from_event, to_event
-from mongostore.adapters.roomkit.rooms import PAGE, RoomMethods, readable
+from mongostore.adapters.roomkit.rooms import PAGE, RoomMethods, collect, readable
 from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.repositories.rooms.offsets import OffsetLists
 
 
 class EventMethods(RoomMethods):
@@ -21,7 +24,7 @@ class EventMethods(RoomMethods):
     async def add_event(self, event: RoomEvent) -> RoomEvent:
         store = await self._user.open()
         try:
-            await store.events.create(from_event(event, event.room_id))
+            await store.rooms.events.create(event.room_id, from_event(event, event.room_id))
         except (AlreadyExistsError, NotFoundError) as error:
             raise _meant(error, event) from None
         return event
@@ -29,7 +32,8 @@ class EventMethods(RoomMethods):
     async def add_event_auto_index(self, room_id: str, event: RoomEvent) -> RoomEvent:
         store = await self._user.open()
         try:
-            stored = await store.events.create(from_event(event, room_id).model_copy(update={"index": None}))
+            fresh = from_event(event, room_id).model_copy(update={"index": None})
+            stored = await store.rooms.events.create(room_id, fresh)
         except (AlreadyExistsError, NotFoundError) as error:
             raise _meant(error, event) from None
         return event.model_copy(update={"index": stored.index})
@@ -45,7 +49,9 @@ class EventMethods(RoomMethods):
         store = await self._user.open()
         change = None if target is None else from_event(target, room_id)
         try:
-            stored = await store.events.commit(from_event(event, room_id), target=change, activity=activity)
+            stored = await store.rooms.events.append(
+                room_id, from_event(event, room_id), target=change, activity=activity
+            )
         except (AlreadyExistsError, NotFoundError) as error:
             raise _meant(error, event, target) from None
         return event.model_copy(update={"index": stored.index})
@@ -53,19 +59,21 @@ class EventMethods(RoomMethods):
     async def write_change_target(self, room_id: str, target: RoomEvent) -> None:
         store = await self._user.open()
         try:
-            await store.events.replace(from_event(target, room_id), erase_edits=is_marked_deleted(target))
+            await store.rooms.events.replace(
+                room_id, from_event(target, room_id), erase_edits=is_marked_deleted(target)
+            )
         except (AlreadyExistsError, NotFoundError) as error:
             raise _meant(error, target, target) from None
 
     async def get_event(self, event_id: str) -> RoomEvent | None:
         store = await self._user.open()
-        event = await store.events.find(event_id)
+        event = await store.rooms.events.find_by_id(event_id)
         return None if event is None else to_event(event)
 
     async def update_event(self, event: RoomEvent) -> RoomEvent:
         store = await self._user.open()
         try:
-            await store.events.replace(from_event(event, event.room_id))
+            await store.rooms.events.replace(event.room_id, from_event(event, event.room_id))
         except AlreadyExistsError as error:
             raise _meant(error, event) from None
         except NotFoundError:
@@ -75,15 +83,15 @@ class EventMethods(RoomMethods):
 
     async def record_delivery_results(self, room_id: str, event_id: str, results: dict[str, Any]) -> None:
         store = await self._user.open()
-        await store.events.record_delivery(room_id, event_id, results)
+        with suppress(NotFoundError):
+            await store.rooms.events.update(room_id, event_id, delivery_results=results)
 
     async def delete_event(
         self, room_id: str, event_id: str, *, cascade_replies: bool = True
     ) -> list[RoomEvent]:
         store = await self._user.open()
-        return [
-            to_event(event) for event in await store.events.delete(room_id, event_id, replies=cascade_replies)
-        ]
+        deleted = await store.rooms.events.pop(room_id, event_id, replies=cascade_replies)
+        return [to_event(event) for event in deleted]
 
     async def list_events(
         self,
@@ -103,70 +111,74 @@ class EventMethods(RoomMethods):
             return []
         has_cursor = after_index is not None or before_index is not None
         falling = before_index is not None or (newest_first and not has_cursor)
-        after: int | str | None = after_index if after_index is not None and after_index >= 0 else None
-        before: int | str | None = before_index
-        events = (await self._user.open()).events
+        events = OffsetLists.of((await self._user.open()).rooms)
         found: list[RoomEvent] = []
-        skipped = 0 if has_cursor else offset
+        cursor = None
         while limit > len(found):
-            page = await events.list(
-                room_id,
-                where=to_filter(event_filter, visibility_filter),
-                limit=min(limit - len(found), PAGE),
-                offset=skipped,
-                newest=falling,
-                before=before,
-                after=after,
-            )
+            try:
+                page = await events.list_events(
+                    room_id,
+                    offset=0 if has_cursor or cursor else offset,
+                    newest=falling,
+                    limit=min(limit - len(found), PAGE),
+                    cursor=cursor,
+                    before=before_index,
+                    after=after_index if after_index is not None and after_index >= 0 else None,
+                    **to_filter(event_filter, visibility_filter),
+                )
+            except NotFoundError:
+                break
             read = [to_event(event) for event in readable(page)]
             found = read + found if falling else found + read
-            skipped = 0
-            if page.next_cursor is None:
+            if (cursor := page.next_cursor) is None:
                 break
-            before, after = (page.next_cursor, None) if falling else (None, page.next_cursor)
         return found
 
     async def get_event_count(self, room_id: str, event_filter: EventFilter | None = None) -> int:
         store = await self._user.open()
-        where = None if event_filter is None else to_filter(event_filter)
-        return await store.events.count(room_id, where=where)
+        try:
+            filter = models.EventFilter(blocked=True) if event_filter is None else to_filter(event_filter)
+            return await store.rooms.events.count(room_id, **filter)
+        except NotFoundError:
+            return 0
 
     async def get_thread_summaries(self, room_id: str, root_event_ids: list[str]) -> dict[str, ThreadSummary]:
         store = await self._user.open()
-        threads = await store.events.threads(room_id, root_event_ids)
+        replies = await store.rooms.events.summarize_replies(room_id, root_event_ids)
         return {
             root: ThreadSummary(
-                root_event_id=root, reply_count=thread.count, last_reply_at=thread.last_reply_at
+                root_event_id=root, reply_count=summary.count, last_reply_at=summary.last_reply_at
             )
-            for root, thread in threads.items()
+            for root, summary in replies.items()
         }
 
     async def check_idempotency(self, room_id: str, key: str, *, channel_id: str | None) -> bool:
         store = await self._user.open()
-        return await store.events.find_by_key(room_id, key, channel_id=channel_id) is not None
+        return await store.rooms.events.find_by_key(room_id, key, channel_id=channel_id) is not None
 
     async def get_event_by_idempotency_key(
         self, room_id: str, key: str, *, channel_id: str | None
     ) -> RoomEvent | None:
         store = await self._user.open()
-        event = await store.events.find_by_key(room_id, key, channel_id=channel_id)
+        event = await store.rooms.events.find_by_key(room_id, key, channel_id=channel_id)
         return None if event is None else to_event(event)
 
     async def mark_read(self, room_id: str, channel_id: str, event_id: str) -> None:
         store = await self._user.open()
-        await store.read_markers.mark(room_id, channel_id, event_id)
+        await store.rooms.read_markers.advance(room_id, channel_id, event_id)
 
     async def mark_all_read(self, room_id: str, channel_id: str) -> None:
         store = await self._user.open()
-        await store.read_markers.mark_all(room_id, channel_id)
+        await store.rooms.read_markers.advance(room_id, channel_id)
 
     async def get_unread_count(self, room_id: str, channel_id: str) -> int:
         store = await self._user.open()
-        return await store.read_markers.count_unread(room_id, channel_id)
+        return await store.rooms.read_markers.count_unread(room_id, channel_id)
 
     async def list_read_markers(self, room_id: str) -> dict[str, int]:
         store = await self._user.open()
-        return await store.read_markers.by_channel(room_id)
+        markers = await collect(store.rooms.read_markers.iter, room_id)
+        return {marker.channel_id: marker.index for marker in markers}
 
 
 def _meant(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from roomkit.models.channel import ChannelBinding
@@ -42,7 +43,7 @@ def from_room(room: Room) -> models.Room:
         updated_at=in_utc(room.updated_at),
         paused_at=in_utc(room.paused_at),
         closed_at=in_utc(room.closed_at),
-        last_activity_at=in_utc(room.timers.last_activity_at),
+        active_at=in_utc(room.timers.last_activity_at),
         data={"timers": timers, "agent_response_policy": str(room.agent_response_policy)},
         metadata=_dumped(room)["metadata"],
         event_count=room.event_count,
@@ -54,18 +55,31 @@ def from_room(room: Room) -> models.Room:
 def to_room(room: models.Room) -> Room:
     """Return a stored room as RoomKit knows it."""
     members = {name: getattr(room, name) for name in models.Room.model_fields if name in Room.model_fields}
-    timers = {**room.data["timers"], "last_activity_at": room.last_activity_at}
+    timers = {**room.data["timers"], "last_activity_at": room.active_at}
     return Room.model_validate({**room.data, **members, "timers": timers})
+
+
+def room_members(room: Room) -> models.RoomCreate:
+    """Return the members of a new room."""
+    stored = from_room(room)
+    members = {name: getattr(stored, name) for name in models.RoomCreate.__annotations__}
+    return cast(models.RoomCreate, members)
 
 
 def room_filter(
     where: RoomFilter | None = None, *, status: str | None = None, organization_id: str | None = None
 ) -> models.RoomFilter:
     """Return the filter of rooms."""
+    filter = models.RoomFilter()
     if where is not None:
-        statuses = None if where.statuses is None else [str(one) for one in where.statuses]
-        return models.RoomFilter(statuses, where.organization_id)
-    return models.RoomFilter(None if status is None else [str(status)], organization_id)
+        organization_id = where.organization_id
+        if (statuses := _texts(where.statuses)) is not None:
+            filter["status"] = statuses
+    elif status is not None:
+        filter["status"] = str(status)
+    if organization_id is not None:
+        filter["organization_id"] = organization_id
+    return filter
 
 
 def from_event(event: RoomEvent, room_id: str) -> models.Event:
@@ -118,23 +132,28 @@ def to_event(event: models.Event) -> RoomEvent:
 def event_filter(where: EventFilter | None, visibility: str | None = None) -> models.EventFilter:
     """Return the filter of events; a visibility of the filter's own goes before the other one."""
     if where is None:
-        return models.EventFilter(visibility=visibility)
-    channel_type = where.source_channel_type
-    return models.EventFilter(
-        types=None if where.event_types is None else [str(one) for one in where.event_types],
-        exclude_types=None if where.exclude_types is None else [str(one) for one in where.exclude_types],
-        visibility=visibility if where.visibility is None else where.visibility,
-        channel_id=where.source_channel_id,
-        channel_type=None if channel_type is None else str(channel_type),
-        participant_id=where.participant_id,
-        correlation_id=where.correlation_id,
-        responds_to=where.responds_to,
-        parent_event_id=where.parent_event_id,
-        top_level=where.top_level_only,
-        created_after=in_utc(where.after_time),
-        created_before=in_utc(where.before_time),
-        blocked=where.include_blocked,
-    )
+        return {} if visibility is None else {"visibility": visibility}
+    filter = {
+        "types": _texts(where.event_types),
+        "exclude_types": _texts(where.exclude_types),
+        "visibility": visibility if where.visibility is None else where.visibility,
+        "channel_id": where.source_channel_id,
+        "channel_type": where.source_channel_type and str(where.source_channel_type),
+        "participant_id": where.participant_id,
+        "correlation_id": where.correlation_id,
+        "responds_to": where.responds_to,
+        "parent_event_id": where.parent_event_id,
+        "top_level": where.top_level_only,
+        "created_after": in_utc(where.after_time),
+        "created_before": in_utc(where.before_time),
+        "blocked": where.include_blocked,
+    }
+    named = {name: value for name, value in filter.items() if value is not None}
+    return cast(models.EventFilter, named)
+
+
+def _texts(values: Iterable[object] | None) -> list[str] | None:
+    return None if values is None else [str(value) for value in values]
 
 
 def from_binding(binding: ChannelBinding) -> models.Binding:
@@ -152,14 +171,14 @@ def to_binding(binding: models.Binding) -> ChannelBinding:
     return ChannelBinding.model_validate({**binding.model_dump(exclude={"data"}), **binding.data})
 
 
-def from_participant(participant: Participant) -> models.Participant:
+def from_participant(participant: Participant) -> models.RoomParticipant:
     """Return a participant as it is stored."""
     data = _dumped(participant)
     lifted = {name: data.pop(name) for name in ("room_id", "id", "identity_id")}
-    return models.Participant(**lifted, channel_ids=data.pop("connected_via"), data=data)
+    return models.RoomParticipant(**lifted, channel_ids=data.pop("connected_via"), data=data)
 
 
-def to_participant(participant: models.Participant) -> Participant:
+def to_participant(participant: models.RoomParticipant) -> Participant:
     """Return a stored participant as RoomKit knows it."""
     members = {name: getattr(participant, name) for name in ("room_id", "id", "identity_id")}
     return Participant.model_validate(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -20,6 +21,7 @@ from mongostore.adapters.roomkit.records import (
     from_participant,
     from_room,
     in_utc,
+    room_members,
     to_binding,
     to_participant,
     to_room,
@@ -27,6 +29,7 @@ from mongostore.adapters.roomkit.records import (
 from mongostore.adapters.roomkit.records import room_filter as to_filter
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, RoomState
+from mongostore.repositories.rooms.offsets import OffsetLists
 from mongostore.sharing import StoreUser
 from mongostore.store import AsyncMongoStore
 
@@ -48,7 +51,7 @@ class RoomMethods(ConversationStore):
     async def create_room(self, room: Room) -> Room:
         store = await self._user.open()
         try:
-            await store.rooms.create(from_room(room))
+            await store.rooms.create(room.id, **room_members(room))
         except AlreadyExistsError:
             raise room_taken(room.id) from None
         return room
@@ -89,14 +92,15 @@ class RoomMethods(ConversationStore):
     ) -> Room | None:
         store = await self._user.open()
         try:
-            return to_room(await store.rooms.merge_metadata(room_id, patch, unset=unset))
+            paths = [f"metadata.{key}" for key in unset]
+            return to_room(await store.rooms.update(room_id, metadata=patch, unset=paths))
         except NotFoundError:
             return None
 
     async def get_delivered_index(self, room_id: str) -> int:
         store = await self._user.open()
         try:
-            return await store.rooms.get_delivered_index(room_id)
+            return (await store.rooms.get(room_id)).delivered_index
         except NotFoundError:
             return -1
 
@@ -106,12 +110,13 @@ class RoomMethods(ConversationStore):
 
     async def get_private_state(self, room_id: str, key: str) -> dict[str, Any] | None:
         store = await self._user.open()
-        value = await store.rooms.get_private(room_id, key)
+        value = await store.rooms.find_private(room_id, key)
         return value if isinstance(value, dict) else None
 
     async def set_private_state(self, room_id: str, key: str, value: dict[str, Any] | None) -> None:
         store = await self._user.open()
-        await store.rooms.set_private(room_id, key, value)
+        with suppress(NotFoundError):
+            await store.rooms.set_private(room_id, key, value)
 
     async def delete_room(self, room_id: str) -> bool:
         store = await self._user.open()
@@ -129,17 +134,17 @@ class RoomMethods(ConversationStore):
         limit: int = 100,
         offset: int = 0,
     ) -> list[Room]:
-        rooms = (await self._user.open()).rooms
-        where = to_filter(status=status, organization_id=organization_id)
+        rooms = OffsetLists.of((await self._user.open()).rooms)
+        filter = to_filter(status=status, organization_id=organization_id)
         found: list[Room] = []
         cursor = None
         while limit > len(found):
-            page = await rooms.list(
-                where=where,
-                metadata=metadata_filter,
-                limit=min(limit - len(found), PAGE),
+            page = await rooms.list_rooms(
                 offset=0 if cursor else offset,
+                limit=min(limit - len(found), PAGE),
                 cursor=cursor,
+                metadata=metadata_filter,
+                **filter,
             )
             found += map(to_room, readable(page))
             cursor = page.next_cursor
@@ -151,17 +156,17 @@ class RoomMethods(ConversationStore):
         self, participant_id: str, channel_type: str | None = None, status: str | None = None
     ) -> Room | None:
         store = await self._user.open()
-        room = await store.rooms.find_latest(
+        room = await store.rooms.find_by_participant(
             participant_id,
             channel_type=None if channel_type is None else str(channel_type),
-            where=to_filter(status=status),
+            **to_filter(status=status),
         )
         return None if room is None else to_room(room)
 
     async def find_room_id_by_channel(self, channel_id: str, status: str | None = None) -> str | None:
         store = await self._user.open()
-        found = await store.rooms.list_by_channel(channel_id, where=to_filter(status=status), limit=1)
-        return found[0] if found else None
+        page = await store.rooms.list_by_channel(channel_id, limit=1, **to_filter(status=status))
+        return next((room.id for room in readable(page)), None)
 
     async def find_room_ids_by_channel(
         self,
@@ -172,15 +177,15 @@ class RoomMethods(ConversationStore):
         group: bool | None = None,
     ) -> list[str]:
         rooms = (await self._user.open()).rooms
-        where = to_filter(room_filter)
+        filter = to_filter(room_filter)
         found: list[str] = []
+        cursor = None
         while limit > len(found):
-            wanted = min(limit - len(found), PAGE)
             page = await rooms.list_by_channel(
-                channel_id, group=group, where=where, limit=wanted, offset=len(found)
+                channel_id, group=group, limit=min(limit - len(found), PAGE), cursor=cursor, **filter
             )
-            found += page
-            if len(page) < wanted:
+            found += [room.id for room in readable(page)]
+            if (cursor := page.next_cursor) is None:
                 break
         return found
 
@@ -194,12 +199,13 @@ class RoomMethods(ConversationStore):
         recipient_key: str | None = None,
     ) -> str | None:
         store = await self._user.open()
-        return await store.rooms.find_by_binding(
+        room = await store.rooms.find_by_binding(
             channel_id,
             sorted(sender_names(participant_id, identity_id)),
             recipient=None if recipient_key is None else (recipient_key, participant_id),
-            where=to_filter(room_filter),
+            **to_filter(room_filter),
         )
+        return None if room is None else room.id
 
     async def find_room_id_by_participant(
         self,
@@ -210,57 +216,59 @@ class RoomMethods(ConversationStore):
     ) -> str | None:
         store = await self._user.open()
         names = sorted(sender_names(participant_id, identity_id))
-        return await store.rooms.find_by_participant(channel_id, names, where=to_filter(room_filter))
+        room = await store.rooms.find_by_route(channel_id, names, **to_filter(room_filter))
+        return None if room is None else room.id
 
     async def load_room_context(
         self, room_id: str
     ) -> tuple[Room | None, list[ChannelBinding], list[Participant]]:
         store = await self._user.open()
-        context = await store.rooms.context(room_id)
-        if context is None:
+        try:
+            full = await store.rooms.get_full(room_id)
+        except NotFoundError:
             return None, [], []
-        bindings = [to_binding(binding) for binding in context.bindings]
-        return to_room(context.room), bindings, [to_participant(one) for one in context.participants]
+        bindings = [to_binding(binding) for binding in full.bindings]
+        return to_room(full.room), bindings, [to_participant(one) for one in full.participants]
 
     async def add_binding(self, binding: ChannelBinding) -> ChannelBinding:
         store = await self._user.open()
         try:
-            await store.bindings.upsert(from_binding(binding))
+            await store.rooms.bindings.upsert(binding.room_id, from_binding(binding))
         except NotFoundError:
             raise RoomNotFoundError(binding.room_id) from None
         return binding
 
     async def get_binding(self, room_id: str, channel_id: str) -> ChannelBinding | None:
         store = await self._user.open()
-        binding = await store.bindings.find(room_id, channel_id)
+        binding = await store.rooms.bindings.find(room_id, channel_id)
         return None if binding is None else to_binding(binding)
 
     async def binding_exists(self, room_id: str, channel_id: str) -> bool:
         store = await self._user.open()
-        return await store.bindings.exists(room_id, channel_id)
+        return await store.rooms.bindings.exists(room_id, channel_id)
 
     async def update_binding(self, binding: ChannelBinding) -> ChannelBinding:
         return await self.add_binding(binding)
 
     async def remove_binding(self, room_id: str, channel_id: str) -> bool:
         store = await self._user.open()
-        return await store.bindings.delete(room_id, channel_id)
+        return await store.rooms.bindings.delete(room_id, channel_id)
 
     async def list_bindings(self, room_id: str) -> list[ChannelBinding]:
         store = await self._user.open()
-        return [to_binding(binding) async for binding in store.bindings.iter(room_id)]
+        return [to_binding(binding) for binding in await collect(store.rooms.bindings.iter, room_id)]
 
     async def add_participant(self, participant: Participant) -> Participant:
         store = await self._user.open()
         try:
-            await store.participants.upsert(from_participant(participant))
+            await store.rooms.participants.upsert(participant.room_id, from_participant(participant))
         except NotFoundError:
             raise RoomNotFoundError(participant.room_id) from None
         return participant
 
     async def get_participant(self, room_id: str, participant_id: str) -> Participant | None:
         store = await self._user.open()
-        participant = await store.participants.find(room_id, participant_id)
+        participant = await store.rooms.participants.find(room_id, participant_id)
         return None if participant is None else to_participant(participant)
 
     async def update_participant(self, participant: Participant) -> Participant:
@@ -268,12 +276,18 @@ class RoomMethods(ConversationStore):
 
     async def list_participants(self, room_id: str) -> list[Participant]:
         store = await self._user.open()
-        return [to_participant(one) async for one in store.participants.iter(room_id)]
+        return [to_participant(one) for one in await collect(store.rooms.participants.iter, room_id)]
+
+
+async def collect(iterate: Callable[..., AsyncIterator[T]], *arguments: Any, **options: Any) -> list[T]:
+    """Return all that can be read of what a verb yields, and log the rest by its ids."""
+    errors: list[InvalidDocumentError] = []
+    items = [item async for item in iterate(*arguments, **options, errors=errors)]
+    return readable(Page(items, errors=errors))
 
 
 def readable(page: Page[T]) -> list[T]:
     """Return what of a page can be read, and log the rest by its ids."""
-    errors: list[InvalidDocumentError] = page.errors
-    for error in errors:
+    for error in page.errors:
         logger.error("left out of a list: %s", error)
     return page.items

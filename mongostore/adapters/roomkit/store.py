@@ -25,7 +25,7 @@ from mongostore.adapters.roomkit.records import (
     to_identity,
     to_verification,
 )
-from mongostore.adapters.roomkit.rooms import readable
+from mongostore.adapters.roomkit.rooms import collect
 from mongostore.errors import ConflictError, NotFoundError
 
 
@@ -66,21 +66,21 @@ class MongoConversationStore(EventMethods):
     async def create_identity(self, identity: Identity) -> Identity:
         store = await self._user.open()
         try:
-            await store.identities.create(from_identity(identity))
+            await store.rooms.identities.create(from_identity(identity))
         except ConflictError as error:
             raise AddressLinkedError(str(error)) from None
         return identity
 
     async def get_identity(self, identity_id: str) -> Identity | None:
         store = await self._user.open()
-        return to_identity(await store.identities.find(identity_id))
+        return to_identity(await store.rooms.identities.find(identity_id))
 
     async def resolve_identity(
         self, channel_type: str, address: str, organization_id: str | None = None
     ) -> Identity | None:
         store = await self._user.open()
         return to_identity(
-            await store.identities.find_by_address(
+            await store.rooms.identities.find_by_address(
                 str(channel_type), address, organization_id=organization_id
             )
         )
@@ -90,7 +90,7 @@ class MongoConversationStore(EventMethods):
     ) -> None:
         store = await self._user.open()
         try:
-            await store.identities.link_address(
+            await store.rooms.identities.link_address(
                 identity_id, str(channel_type), address, organization_id=organization_id
             )
         except NotFoundError:
@@ -103,7 +103,7 @@ class MongoConversationStore(EventMethods):
     ) -> None:
         store = await self._user.open()
         try:
-            await store.identities.unlink_address(
+            await store.rooms.identities.unlink_address(
                 identity_id, str(channel_type), address, organization_id=organization_id
             )
         except NotFoundError:
@@ -113,85 +113,81 @@ class MongoConversationStore(EventMethods):
         self, identity_id: str, organization_id: str | None = None
     ) -> Verification | None:
         store = await self._user.open()
-        found = await store.verifications.find(identity_id, organization_id=organization_id)
+        found = await store.rooms.verifications.find(identity_id, organization_id=organization_id)
         return None if found is None else to_verification(found)
 
     async def put_verification(self, verification: Verification) -> Verification:
         store = await self._user.open()
-        await store.verifications.upsert(from_verification(verification))
+        await store.rooms.verifications.upsert(from_verification(verification))
         return verification
 
     async def list_verifications_in_force(self) -> list[Verification]:
         store = await self._user.open()
-        expiring = store.verifications.iter_expiring(str(VerificationStatus.VERIFIED))
-        return [to_verification(verification) async for verification in expiring]
+        verified = await collect(store.rooms.verifications.iter_expiring, str(VerificationStatus.VERIFIED))
+        return [to_verification(verification) for verification in verified]
 
     async def create_verification_request(self, request: VerificationRequest) -> VerificationRequest:
         store = await self._user.open()
-        await store.verifications.create_request(from_request(request))
+        await store.rooms.verifications.requests.create(from_request(request))
         return request
 
     async def get_verification_request(self, request_id: str) -> VerificationRequest | None:
         store = await self._user.open()
-        found = await store.verifications.find_request(request_id)
+        found = await store.rooms.verifications.requests.find(request_id)
         return None if found is None else VerificationRequest.model_validate(found.data)
 
     async def update_verification_request(self, request: VerificationRequest) -> VerificationRequest:
         store = await self._user.open()
-        await store.verifications.upsert_request(from_request(request))
+        await store.rooms.verifications.requests.upsert(from_request(request))
         return request
 
     async def add_task(self, task: Task) -> Task:
         store = await self._user.open()
-        await store.tasks.create(from_task(task))
+        await store.rooms.tasks.create(task.room_id, from_task(task))
         return task
 
     async def get_task(self, task_id: str) -> Task | None:
         store = await self._user.open()
-        task = await store.tasks.find(task_id)
+        task = await store.rooms.tasks.find_by_id(task_id)
         return None if task is None else Task.model_validate(task.data)
 
     async def list_tasks(self, room_id: str, status: str | None = None) -> list[Task]:
         store = await self._user.open()
-        found: list[Task] = []
-        cursor = None
-        while True:
-            page = await store.tasks.list(
-                room_id, status=None if status is None else str(status), limit=1000, cursor=cursor
-            )
-            found += [Task.model_validate(task.data) for task in readable(page)]
-            if (cursor := page.next_cursor) is None:
-                return found
+        tasks = await collect(store.rooms.tasks.iter, room_id, status=None if status is None else str(status))
+        return [Task.model_validate(task.data) for task in tasks]
 
     async def update_task(self, task: Task) -> Task:
         store = await self._user.open()
-        await store.tasks.upsert(from_task(task))
+        await store.rooms.tasks.upsert(task.room_id, from_task(task))
         return task
 
     async def add_observation(self, observation: Observation) -> Observation:
         store = await self._user.open()
-        await store.observations.create(from_observation(observation))
+        await store.rooms.observations.create(observation.room_id, from_observation(observation))
         return observation
 
     async def list_observations(self, room_id: str) -> list[Observation]:
         store = await self._user.open()
-        return [Observation.model_validate(found.data) async for found in store.observations.iter(room_id)]
+        observations = await collect(store.rooms.observations.iter, room_id)
+        return [Observation.model_validate(observation.data) for observation in observations]
 
     async def get_voice_delivery(self, room_id: str, key_hash: str) -> VoiceDeliveryRecord | None:
         store = await self._user.open()
-        found = await store.voice_deliveries.find(room_id, key_hash)
+        found = await store.rooms.voice_deliveries.find(room_id, key_hash)
         return None if found is None else to_delivery(found)
 
     async def claim_voice_delivery(self, record: VoiceDeliveryRecord) -> VoiceDeliveryRecord:
         store = await self._user.open()
         try:
-            return to_delivery(await store.voice_deliveries.claim(from_delivery(record)))
+            return to_delivery(
+                await store.rooms.voice_deliveries.claim(record.room_id, from_delivery(record))
+            )
         except NotFoundError:
             raise ValueError("Room does not exist") from None
 
     async def complete_voice_delivery(self, record: VoiceDeliveryRecord) -> bool:
         store = await self._user.open()
-        return await store.voice_deliveries.complete(from_delivery(record))
+        return await store.rooms.voice_deliveries.complete(record.room_id, from_delivery(record))
 
 
 def _not_found(identity_id: str) -> IdentityNotFoundError:

@@ -1,23 +1,28 @@
-"""Rooms, their events and all that hangs on them."""
+"""Rooms, their events and all that belongs to them."""
 
-from mongostore.repositories.rooms.events import EventRepository
-from mongostore.repositories.rooms.identities import IdentityRepository, VerificationRepository
-from mongostore.repositories.rooms.leases import LeaseRepository
-from mongostore.repositories.rooms.marks import ReadMarkerRepository, VoiceDeliveryRepository
-from mongostore.repositories.rooms.members import BindingRepository, ParticipantRepository
-from mongostore.repositories.rooms.notes import ObservationRepository, TaskRepository
-from mongostore.repositories.rooms.rooms import RoomRepository
+from mongostore.repositories.rooms.events import AsyncRoomEvents
+from mongostore.repositories.rooms.identities import (
+    AsyncIdentities,
+    AsyncVerificationRequests,
+    AsyncVerifications,
+)
+from mongostore.repositories.rooms.leases import AsyncLeases
+from mongostore.repositories.rooms.marks import AsyncReadMarkers, AsyncVoiceDeliveries
+from mongostore.repositories.rooms.members import AsyncRoomBindings, AsyncRoomParticipants
+from mongostore.repositories.rooms.notes import AsyncRoomObservations, AsyncRoomTasks
+from mongostore.repositories.rooms.rooms import AsyncRooms
 
 __all__ = [
-    "BindingRepository",
-    "EventRepository",
-    "IdentityRepository",
-    "LeaseRepository",
-    "ObservationRepository",
-    "ParticipantRepository",
-    "ReadMarkerRepository",
-    "RoomRepository",
-    "TaskRepository",
-    "VerificationRepository",
-    "VoiceDeliveryRepository",
+    "AsyncIdentities",
+    "AsyncLeases",
+    "AsyncReadMarkers",
+    "AsyncRoomBindings",
+    "AsyncRoomEvents",
+    "AsyncRoomObservations",
+    "AsyncRoomParticipants",
+    "AsyncRoomTasks",
+    "AsyncRooms",
+    "AsyncVerificationRequests",
+    "AsyncVerifications",
+    "AsyncVoiceDeliveries",
 ]

@@ -1,102 +1,86 @@
-"""What changes a room: its members, its metadata, how far it is delivered, and what is private."""
+"""Changes of rooms: their members, how far they are delivered, and what is private about them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Unpack
+from typing import Any
 
 from pymongo import ReturnDocument
 
 from mongostore.documents.rooms import to_room, to_stored_room
-from mongostore.documents.stored import Raw, check_size, given, write_members
-from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
-from mongostore.models import Room, RoomMembers, RoomState
-from mongostore.repositories import current_call, reads, writes
-from mongostore.repositories.rooms.routing import RoomRouting
+from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
+from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
+from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
+from mongostore.repositories import Connection, current_call
+from mongostore.repositories.rooms.routing import SHOWN, open_room
 from mongostore.values import (
     check_flag,
     check_id,
     check_list,
     check_members,
+    check_position,
     check_text,
     escape_key,
     pack_members,
-    unpack,
 )
 
-# What callers are never shown, and may be large.
-SHOWN = {"private": 0}
+_METADATA = "metadata."
+_STATE = {"state": 1, "revised_by": 1}
+_PARTS = (
+    *("events", "bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries"),
+)
 
 
-class RoomChanges(RoomRouting):
-    """The verbs that change a room in place."""
+class RoomUpdates:
+    """Creates, changes and deletes rooms."""
 
-    @writes
-    async def update(self, room_id: str, **members: Unpack[RoomMembers]) -> Room:
-        """Change the given members of a room; the others stay.
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-        Args:
-            room_id: The room.
-            **members: Those of `RoomMembers`; `metadata` is merged key by key, None removing a key.
+    async def create(self, room_id: str | None, given_members: RoomCreate, *, may_exist: bool) -> Room:
+        """Create a room, or return the one that is there if it may be."""
+        call, members = current_call(), check_members(given_members, RoomCreate)
+        key = call.token if room_id is None else check_id("room_id", room_id)
+        stored = _to_new_room(Room.model_construct(id=key, **members))
+        while True:
+            existing = await self._rooms.find_one_and_update(
+                {"_id": key}, {"$setOnInsert": stored}, SHOWN if may_exist else _STATE, upsert=True
+            )
+            if existing is None or (call.attempt and existing["revised_by"] == call.token):
+                return to_room({"_id": key, **stored})
+            if existing["state"] == "open":
+                if may_exist:
+                    return to_room(existing)
+                raise AlreadyExistsError("room", key)
+            await self._finish_deletion(key)
 
-        Returns:
-            The room as it now is.
-
-        Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
-        """
-        changed = check_members(members, RoomMembers)
-        notes = changed.pop("metadata", {})
-        if not isinstance(notes, dict):
-            raise InvalidValueError("metadata", f"must be a dict, not {type(notes).__name__}")
-        removed = [_key(key) for key, value in notes.items() if value is None]
-        kept = {key: value for key, value in notes.items() if value is not None}
-        return await self._merge(room_id, _packed(changed), kept, removed)
-
-    @writes
-    async def merge_metadata(
-        self, room_id: str, metadata: dict[str, Any], *, unset: Sequence[str] = ()
-    ) -> Room:
-        """Merge metadata into those of a room, where None is a value as any other.
-
-        Args:
-            room_id: The room.
-            metadata: Keys with their new values.
-            unset: Keys to be removed before that.
-
-        Returns:
-            The room as it now is.
-
-        Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: It would take too much; it is left as it was.
-        """
+    async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
+        """Change the given members of a room and return it."""
+        members = check_members(given_members, RoomUpdate)
+        metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
+        if not isinstance(metadata, dict):
+            raise InvalidValueError("metadata", f"must be a dict, not {type(metadata).__name__}")
+        if unset is None:
+            removed = [_check_key(key) for key, value in metadata.items() if value is None]
+            metadata = {key: value for key, value in metadata.items() if value is not None}
+        else:
+            removed = [key for key in _unset_keys(unset) if key not in metadata]
         packed = pack_members("metadata", metadata)
-        check_list("unset", unset)
-        removed = [key for key in map(_key, unset) if escape_key(key) not in packed]
-        return await self._merge(room_id, {}, metadata, removed)
+        check_size("the room's metadata", packed)
+        sets = _packed(members) | {f"{_METADATA}{name}": value for name, value in packed.items()}
+        update: Raw = {"$set": {**sets, "updated_at": current_call().now}}
+        if removed:
+            update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
+        raw = await self._rooms.find_one_and_update(
+            open_room(room_id), update, SHOWN, return_document=ReturnDocument.AFTER
+        )
+        if raw is None:
+            raise NotFoundError("room", room_id)
+        return to_room(raw)
 
-    @writes
-    async def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
-        """Replace all members of a room but its counters, its creation and what is private.
-
-        Args:
-            room: The room as it is to be.
-            expected: Replace it only if it is still in this state.
-
-        Returns:
-            The room as it now is, with the stored counters.
-
-        Raises:
-            NotFoundError: There is no such room.
-            ConflictError: It is in another state; nothing was changed.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: It would take too much; it is left as it was.
-        """
+    async def replace(self, room: Room, expected: RoomState | None) -> Room:
+        """Replace a room that is still in the expected state, and return it."""
         call = current_call()
         sets = {**to_stored_room(room, call.now), "revised_by": call.token}
         del sets["created_at"]
@@ -114,36 +98,12 @@ class RoomChanges(RoomRouting):
                 raise ConflictError(f"room {room.id!r} is in another state by now")
         return to_room(raw)
 
-    @reads
-    async def get_delivered_index(self, room_id: str) -> int:
-        """Return the index up to which all events are delivered.
-
-        Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: The id is no plain string.
-        """
-        raw = await self._rooms.find_one(open_room(room_id), {"delivered_index": 1})
-        if raw is None:
-            raise NotFoundError("room", room_id)
-        return int(raw["delivered_index"])
-
-    @writes
-    async def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
-        """Move the delivered index on to `index` and return whether that was its turn.
-
-        Args:
-            room_id: The room.
-            index: The event that is delivered now.
-            force: Move from any lower index, and not from the one before alone.
-
-        Raises:
-            InvalidValueError: The id is no plain string, or the index no integer.
-        """
+    async def advance_delivered_index(self, room_id: str, index: int, force: bool) -> bool:
+        """Move the delivered index to `index` and return whether it moved."""
         if type(index) is not int or abs(index) >= 2**62:
             raise InvalidValueError("index", "must be an integer")
         call = current_call()
-        check_flag("force", force)
-        before: Any = {"$lt": index} if force else index - 1
+        before: Any = {"$lt": index} if check_flag("force", force) else index - 1
         moved = await self._rooms.update_one(
             {**open_room(room_id), "delivered_index": before},
             {"$set": {"delivered_index": index, "delivered_by": call.token}},
@@ -151,77 +111,83 @@ class RoomChanges(RoomRouting):
         if moved.matched_count or call.attempt == 0:
             return bool(moved.matched_count)
         # An earlier attempt of this call may have been the one that did it.
-        return (
-            await self._rooms.find_one({**open_room(room_id), "delivered_by": call.token}, {"_id": 1})
-            is not None
-        )
+        own = {**open_room(room_id), "delivered_by": call.token}
+        return await self._rooms.find_one(own, {"_id": 1}) is not None
 
-    @reads
-    async def get_private(self, room_id: str, key: str) -> Any:
-        """Return what the service keeps for itself about a room under a key; None where there is nothing.
-
-        Raises:
-            InvalidValueError: The id or the key is no plain string.
-        """
-        name = escape_key(check_text("key", key))
-        raw = await self._rooms.find_one(open_room(room_id), {f"private.{name}": 1})
-        return unpack((raw or {}).get("private", {}).get(name))
-
-    @writes
-    async def set_private(self, room_id: str, key: str, value: Any) -> bool:
-        """Keep something about a room that is no part of it, and drop the same key from its metadata.
-
-        Args:
-            room_id: The room.
-            key: Its name.
-            value: Any JSON value; None removes the key.
-
-        Returns:
-            Whether there is such a room.
-
-        Raises:
-            InvalidValueError: The id or the key is no plain string, or the value cannot be stored.
-            DocumentTooLargeError: It takes more than a document can hold.
-        """
+    async def set_private(self, room_id: str, key: str, value: Any) -> None:
+        """Store a value about a room outside its members, and remove the key from its metadata."""
         packed = pack_members("private", {check_text("key", key): value})
         check_size("the room's private state", packed)
         ((name, stored),) = packed.items()
-        update: Raw = {"$unset": {f"metadata.{name}": ""}}
+        update: Raw = {"$unset": {f"{_METADATA}{name}": ""}}
         if value is None:
             update["$unset"][f"private.{name}"] = ""
         else:
             update["$set"] = {f"private.{name}": stored}
-        return bool((await self._rooms.update_one(open_room(room_id), update)).matched_count)
+        if not (await self._rooms.update_one(open_room(room_id), update)).matched_count:
+            raise NotFoundError("room", room_id)
+
+    async def delete(self, room_id: str) -> bool:
+        """Delete a room with all that belongs to it and return whether it was there."""
+        call = current_call()
+        raw = await self._rooms.find_one_and_update(
+            open_room(room_id), {"$set": {"state": "purging", "revised_by": call.token}}, {"_id": 1}
+        )
+        if raw is None:
+            raw = await self._rooms.find_one({"_id": room_id}, {"revised_by": 1})
+            if raw is None:
+                return "deleted" in call.seen
+            if raw["revised_by"] == call.token:
+                call.seen["deleted"] = True
+        else:
+            call.seen["deleted"] = True
+        await self._finish_deletion(room_id)
+        return "deleted" in call.seen
+
+    async def _finish_deletion(self, room_id: str) -> None:
+        """Delete all that belongs to a room that is no longer found, and the room last."""
+        for parts in _PARTS:
+            await self._connection.collection(parts).delete_many({"room_id": room_id})
+        await self._rooms.delete_one({"_id": room_id, "state": "purging"})
 
     @property
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
-    async def _merge(self, room_id: str, sets: Raw, metadata: dict[str, Any], unset: Sequence[str]) -> Room:
-        packed = pack_members("metadata", metadata)
-        check_size("the room's metadata", packed)
-        sets |= {f"metadata.{name}": value for name, value in packed.items()}
-        update: Raw = {"$set": {**sets, "updated_at": current_call().now}}
-        if unset:
-            update["$unset"] = {f"metadata.{escape_key(key)}": "" for key in unset}
-        raw = await self._rooms.find_one_and_update(
-            open_room(room_id), update, SHOWN, return_document=ReturnDocument.AFTER
-        )
-        if raw is None:
-            raise NotFoundError("room", room_id)
-        return to_room(raw)
 
-
-def open_room(room_id: str) -> Raw:
-    """Return the filter of a room that is not being deleted.
+def _to_new_room(room: Room) -> Raw:
+    """Return the stored form of a new room, with the counters that it brings, but without its id.
 
     Raises:
-        InvalidValueError: The id is no plain string.
+        InvalidValueError: One of its members cannot be stored.
+        DocumentTooLargeError: It takes more than a document can hold.
     """
-    return {"_id": check_id("room_id", room_id), "state": "open"}
+    call = current_call()
+    latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
+    delivered = room.delivered_index
+    return to_stored_room(room, call.now) | {
+        "private": {},
+        "event_count": check_position("event_count", room.event_count),
+        "latest_index": latest,
+        "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
+        "next_index": 0 if latest is None else latest + 1,
+        "next_position": 0,
+        "state": "open",
+        "revised_by": call.token,
+        "delivered_by": None,
+        "schema_version": SCHEMA_VERSION,
+    }
 
 
-def _key(key: object) -> str:
+def _unset_keys(unset: Sequence[str]) -> list[str]:
+    """Return the keys of metadata that are to be removed."""
+    check_list("unset", unset)
+    if not all(type(path) is str and path.startswith(_METADATA) for path in unset):
+        raise InvalidValueError("unset", "must be a list of texts that begin with 'metadata.'")
+    return [path.removeprefix(_METADATA) for path in unset]
+
+
+def _check_key(key: object) -> str:
     # Any key may be among the metadata, even one that no text can be.
     if type(key) is not str:
         raise InvalidValueError("metadata", f"has a key that is no plain string but {type(key).__name__}")

@@ -160,7 +160,7 @@ class Committer:
         first: int = room["next_index"] - len(group)
         for rewrite in (entry.rewrite for entry in group):
             if rewrite:
-                await self.rewrite(room_id, rewrite, session)
+                await self._rewrite(room_id, rewrite, session)
         placed = [{**entry.event, "index": index} for index, entry in enumerate(group, first)]
         if len(placed) == 1:
             await events.insert_one(placed[0], session=session)
@@ -168,7 +168,7 @@ class Committer:
             await events.insert_many(placed, session=session)
         return first
 
-    async def rewrite(self, room_id: str, rewrite: Rewrite, session: Any) -> None:
+    async def _rewrite(self, room_id: str, rewrite: Rewrite, session: Any) -> None:
         """Change an event in place, and mark its edits as deleted if it is.
 
         Raises:
@@ -181,11 +181,15 @@ class Committer:
         if not changed.matched_count:
             raise NotFoundError("event", rewrite.event_id)
         if rewrite.erases:
-            await events.update_many(
-                {"room_id": room_id, "target_event_id": rewrite.event_id, "change": "edit"},
-                {"$set": {"metadata.deleted": True}},
-                session=session,
-            )
+            await self.erase_edits(room_id, rewrite.event_id, session)
+
+    async def erase_edits(self, room_id: str, event_id: str, session: Any) -> None:
+        """Mark the edits of an event as deleted."""
+        await self._connection.collection("events").update_many(
+            {"room_id": room_id, "target_event_id": event_id, "change": "edit"},
+            {"$set": {"metadata.deleted": True}},
+            session=session,
+        )
 
     async def _check(self, entry: Entry) -> None:
         """Refuse what a server without transactions could not take back.
@@ -282,7 +286,7 @@ def _reservation(group: Sequence[Entry], now: int) -> list[Raw]:
         fields["latest_index"] = {"$add": ["$next_index", counted[-1]]}
     if any(entry.activity for entry in group):
         paused = {"$eq": ["$status", "paused"]}
-        fields["last_activity_at"] = now
+        fields["active_at"] = now
         fields["status"] = {"$cond": [paused, "active", "$status"]}
         fields["paused_at"] = {"$cond": [paused, None, "$paused_at"]}
         fields["updated_at"] = {"$cond": [paused, now, "$updated_at"]}

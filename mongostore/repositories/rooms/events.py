@@ -1,235 +1,292 @@
-"""Events: committed, changed, deleted and watched; `store.events` also reads them."""
+"""Events: appended, read, changed, deleted and watched; `store.rooms.events`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import builtins
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, Unpack
+from typing import Unpack
 
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
-
-from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
-from mongostore.documents.stored import Raw, check_size, given, write_members
-from mongostore.errors import InvalidValueError, NotFoundError
-from mongostore.models import Event, EventMembers
-from mongostore.repositories import Connection, current_call, long_running, writes
-from mongostore.repositories.rooms.committing import Committer, Entry, Rewrite, key_taken
+from mongostore.documents.rooms import to_event
+from mongostore.documents.stored import given
+from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
+from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
+from mongostore.repositories.rooms.recording import EventUpdates
 from mongostore.repositories.rooms.tailing import Tailer
-from mongostore.repositories.rooms.timeline import Timeline
-from mongostore.values import (
-    check_flag,
-    check_id,
-    check_members,
-    check_position,
-    escape_key,
-    from_micros,
-    pack_members,
-    pack_object,
-)
+from mongostore.repositories.rooms.timeline import EventReader
+from mongostore.values import check_flag, check_id, check_position, to_token
 
 
-class EventRepository(Timeline):
-    """The events of all rooms.
-
-    Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
-    `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
-    when the user lacks the right, and `NotOpenError` on a store that is not open.
-    """
+class AsyncRoomEvents(Repository):
+    """The events of rooms. A list is in the order of indexes, whichever end it is taken from."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self._committer = Committer(connection)
+        self._reader = EventReader(connection)
+        self._updates = EventUpdates(connection)
         self._tailer = Tailer(connection)
 
     @writes
-    async def commit(self, event: Event, *, target: Event | None = None, activity: bool = True) -> Event:
-        """Give an event the next index of its room, store it and move the room's counters, as one step.
+    async def append(
+        self, room_id: str, event: Event, *, target: Event | None = None, activity: bool = True
+    ) -> Event:
+        """Give an event the room's next index and store it, as one step; return it with its index.
 
-        Events of one room become visible in the order of their indexes, whoever commits them. On a server
-        without transactions a crash midway may leave an index that no event has.
+        Events of one room become visible in the order of their indexes, whichever process appends them. On
+        a server without transactions a crash midway may leave an index that no event has.
 
         Args:
+            room_id: The room.
             event: The event; an index that it has is ignored.
             target: The event that this one edits or deletes, as it is to be: replaced in the same step.
-                A delete also marks all edits of its target, which hold what it said, as deleted.
-            activity: Whether the room was active by that: moves `last_activity_at`, wakes a paused room.
-
-        Returns:
-            The event with its index.
+                A delete also marks all edits of its target, which hold its former content, as deleted.
+            activity: Whether this is activity of the room: moves `active_at`, wakes a paused room.
 
         Raises:
-            NotFoundError: There is no such room, or it has no such target; nothing was written.
-            AlreadyExistsError: The event's id is taken, or its idempotency key in its room and channel
-                (`kind` tells which); nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If there is no such room, or no such target in it; nothing is written.
+            AlreadyExistsError: If the event's id is taken, or its idempotency key in its room and channel
+                (`kind` says which); nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
-        rewrite = None
-        given("event", event, Event)
-        if target is not None:
-            update = to_rewrite(target)
-            deletes = event.type == event.change == "delete" and event.target_event_id == target.id
-            rewrite = Rewrite(check_id("target", target.id), update, deletes)
-        return await self._commit(
-            event, counted=True, activity=check_flag("activity", activity), rewrite=rewrite
-        )
+        return await self._updates.append(room_id, event, target, activity)
 
     @writes
-    async def create(self, event: Event) -> Event:
+    async def create(self, room_id: str, event: Event) -> Event:
         """Store an event at its own index, or at the next one if it has none; the room's counters stay.
 
-        Returns:
-            The event with its index.
+        Raises:
+            NotFoundError: If there is no such room.
+            AlreadyExistsError: If its id, its index or its idempotency key is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        return await self._updates.create(room_id, event)
+
+    @reads
+    async def get(self, room_id: str, event_id: str) -> Event:
+        """Return an event.
 
         Raises:
-            NotFoundError: There is no such room.
-            AlreadyExistsError: Its id, its index or its idempotency key is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
-        if given("event", event, Event).index is None:
-            return await self._commit(event, counted=False, activity=False, rewrite=None)
-        call = current_call()
-        stored = {**to_stored_event(event, call.now), "token": call.token}
-        check_size(f"event {event.id!r}", stored)
-        stored["index"] = check_position("index", event.index)
+        event = await self.find(room_id, event_id)
+        if event is None:
+            raise NotFoundError("event", event_id)
+        return event
 
-        async def insert(session: Any) -> None:
-            room = await self._connection.collection("rooms").update_one(
-                {"_id": event.room_id, "state": "open"},
-                {"$max": {"next_index": stored["index"] + 1}},
-                session=session,
-            )
-            if not room.matched_count:
-                raise NotFoundError("room", event.room_id)
-            await self._events.insert_one(stored, session=session)
+    @reads
+    async def find(self, room_id: str, event_id: str) -> Event | None:
+        """Return an event; None if the room has no such event.
 
-        try:
-            await self._connection.engine.transact(insert)
-        except DuplicateKeyError:
-            await self._committer.explain(stored)
-        return to_event(stored)
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        raw = await self._reader.find_one(check_id("room_id", room_id), check_id("event_id", event_id))
+        return None if raw is None else to_event(raw)
+
+    @reads
+    async def find_by_id(self, event_id: str) -> Event | None:
+        """Return an event whose room is not known; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        raw = await self._connection.collection("events").find_one({"_id": check_id("event_id", event_id)})
+        return None if raw is None else to_event(raw)
+
+    @reads
+    async def find_by_key(self, room_id: str, key: str, *, channel_id: str | None = None) -> Event | None:
+        """Return the event that has an idempotency key, blocked or not; None if the key is free.
+
+        Args:
+            room_id: The room.
+            key: The idempotency key.
+            channel_id: The channel that the key belongs to; None for any, and then the event of the lowest
+                index.
+
+        Raises:
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the event cannot be read.
+        """
+        return await self._reader.find_by_key(room_id, key, channel_id)
+
+    @reads
+    async def exists(self, room_id: str, event_id: str) -> bool:
+        """Return whether the room has such an event.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        check_id("room_id", room_id)
+        return await self._reader.find_one(room_id, check_id("event_id", event_id), {"_id": 1}) is not None
+
+    @reads
+    async def count(self, room_id: str, *, limit: int | None = None, **filter: Unpack[EventFilter]) -> int:
+        """Return how many events a list would show, `limit` at most.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        return await self._reader.count(room_id, limit, filter)
+
+    @reads_majority
+    async def list(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        **filter: Unpack[EventFilter],
+    ) -> Page[Event]:
+        """Return a page of events, the first or the last ones; blocked ones only if `blocked` is set.
+
+        Args:
+            room_id: The room.
+            newest: Whether to take the last ones and not the first.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same `newest`.
+            before: Only events below this index.
+            after: Only events above this index.
+            **filter: Which events.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+        return await self._reader.page(room_id, newest, limit, cursor, before, after, filter)
+
+    @long_running
+    async def iter(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **filter: Unpack[EventFilter],
+    ) -> AsyncIterator[Event]:
+        """Yield a room's events by index, or backwards; blocked ones only if `blocked` is set.
+
+        Args:
+            room_id: The room.
+            newest: Whether to begin with the last one.
+            errors: Collects the errors of events that cannot be read.
+            **filter: Which events.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If an event cannot be read and `errors` is None.
+        """
+        async with aclosing(self._reader.iterate(room_id, newest, errors, filter)) as events:
+            async for event in events:
+                yield event
+
+    @staticmethod
+    def cursor_of(event: Event) -> str:
+        """Return the cursor of the page that begins behind an event, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no event, or has no index.
+        """
+        return to_token([check_position("index", given("event", event, Event).index)])
+
+    @reads
+    async def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:
+        """Return the summaries of the replies to these events; an event without replies is left out.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+        """
+        return await self._reader.summarize_replies(room_id, event_ids)
 
     @writes
-    async def update(self, event_id: str, **members: Unpack[EventMembers]) -> Event:
+    async def update(self, room_id: str, event_id: str, **members: Unpack[EventUpdate]) -> Event:
         """Change the given members of an event; the others stay.
 
-        Args:
-            event_id: The event.
-            **members: Those of `EventMembers`; `metadata` is merged key by key, None removing a key.
-
-        Returns:
-            The event as it now is.
-
         Raises:
-            NotFoundError: There is no such event.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it cannot be read, after it was changed.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
         """
-        raw = await self._events.find_one_and_update(
-            {"_id": check_id("event_id", event_id)},
-            _update(check_members(members, EventMembers)),
-            return_document=ReturnDocument.AFTER,
-        )
-        if raw is None:
-            raise NotFoundError("event", event_id)
-        return to_event(raw)
+        return await self._updates.update(room_id, event_id, members)
 
     @writes
-    async def replace(self, event: Event, *, erase_edits: bool = False) -> None:
-        """Replace all members of an event but its index, its creation and what became of its delivery.
+    async def replace(self, room_id: str, event: Event, *, erase_edits: bool = False) -> Event:
+        """Replace all members of an event but its index, its creation and the results of its delivery.
 
         Args:
+            room_id: The room.
             event: The event as it is to be.
-            erase_edits: Mark all edits of it, which hold what it said, as deleted in the same step.
+            erase_edits: Mark all edits of it, which hold its former content, as deleted in the same step.
 
         Raises:
-            NotFoundError: Its room has no such event.
-            AlreadyExistsError: Its idempotency key is taken by another event.
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If the room has no such event.
+            AlreadyExistsError: If its idempotency key is taken by another event.
+            InvalidValueError: If a value cannot be stored.
+            InvalidDocumentError: If it cannot be read, after it was replaced.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
-        update = to_rewrite(event)
-        rewrite = Rewrite(event.id, update, check_flag("erase_edits", erase_edits))
-        room_id = check_id("room_id", event.room_id)
-        try:
-            if erase_edits:
-                await self._connection.engine.transact(
-                    lambda session: self._committer.rewrite(room_id, rewrite, session)
-                )
-            else:
-                await self._committer.rewrite(room_id, rewrite, None)
-        except DuplicateKeyError:
-            raise key_taken(event.idempotency_key or "") from None
+        return await self._updates.replace(room_id, event, check_flag("erase_edits", erase_edits))
 
     @writes
-    async def record_delivery(self, room_id: str, event_id: str, results: dict[str, Any]) -> bool:
-        """Note what became of an event's delivery, and nothing else of it; return whether the room has it.
+    async def pop(self, room_id: str, event_id: str, *, replies: bool = True) -> builtins.list[Event]:
+        """Delete an event as `delete` does; return all that is deleted, nothing if it was not there.
 
-        Raises:
-            InvalidValueError: A value cannot be stored.
-            DocumentTooLargeError: They take more than a document can hold.
-        """
-        packed = {"delivery_results": pack_object("results", results)}
-        check_size("the delivery's results", packed)
-        event = {"_id": check_id("event_id", event_id), "room_id": check_id("room_id", room_id)}
-        return bool((await self._events.update_one(event, {"$set": packed})).matched_count)
-
-    @writes
-    async def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> list[Event]:
-        """Delete an event for good, with all edits and deletes of what goes; counters and indexes stay.
+        The event comes first, then its replies, then the edits and deletes, each by index.
 
         Args:
             room_id: The room.
             event_id: The event.
-            replies: Whether the replies in the thread that it began go with it.
-
-        Returns:
-            What went: the event, its replies, then the changes, each by index; nothing if the room has no
-            such event.
+            replies: Whether its replies are deleted as well.
 
         Raises:
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: One of them cannot be read; nothing was deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If one of them cannot be read; nothing is deleted.
         """
-        check_id("room_id", room_id)
-        check_id("event_id", event_id)
-        check_flag("replies", replies)
-        seen = current_call().seen
+        return await self._updates.remove(room_id, event_id, replies, to_event)
 
-        async def remove(session: Any) -> list[Event]:
-            raws = await self._found({"room_id": room_id, "_id": event_id}, session)
-            if not raws:
-                # An earlier attempt of this call may have been the one that did it.
-                return seen.get("removed", []) if current_call().attempt else []
-            if replies:
-                of_thread = {"room_id": room_id, "parent_event_id": event_id, "_id": {"$ne": event_id}}
-                raws += await self._found(of_thread, session)
-            ids = [raw["_id"] for raw in raws]
-            changes = {"room_id": room_id, "target_event_id": {"$in": ids, "$gte": ""}, "_id": {"$nin": ids}}
-            raws += await self._found(changes, session)
-            seen["removed"] = [to_event(raw) for raw in raws]
-            await self._events.delete_many({"_id": {"$in": [raw["_id"] for raw in raws]}}, session=session)
-            return list(seen["removed"])
+    @writes
+    async def delete(self, room_id: str, event_id: str, *, replies: bool = True) -> bool:
+        """Delete an event for good and return whether it was there; counters and indexes stay.
 
-        return await self._connection.engine.transact(remove)
+        All edits and deletes of what is deleted go with it.
+
+        Args:
+            room_id: The room.
+            event_id: The event.
+            replies: Whether its replies are deleted as well.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        return bool(await self._updates.remove(room_id, event_id, replies))
 
     @long_running
     async def watch(self, room_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
-        """Yield a room's events as they are committed, each once and in order, until the room is deleted.
+        """Yield a room's events as they are appended, each once and in order, until the room is deleted.
 
-        Needs a replica set or the embedded engine. A connection that is lost is made again, and the watching
-        goes on behind the last event; whoever starts anew hands its index to `after`.
+        Needs a replica set or the embedded engine. A lost connection is made again, and the stream goes on
+        behind the last event; a caller that starts anew hands its index to `after`.
 
         Args:
             room_id: The room.
             after: Begin with the events above this index, -1 for all; None for those from now on.
 
         Raises:
-            NotFoundError: There is no such room.
-            UnsupportedError: This deployment has no change streams.
-            InvalidValueError: An argument is of the wrong type.
+            NotFoundError: If there is no such room.
+            UnsupportedError: If the deployment has no change streams.
+            InvalidValueError: If an argument is of the wrong type.
         """
         check_id("room_id", room_id)
         if after is not None and (type(after) is not int or not -1 <= after < 2**62):
@@ -237,29 +294,3 @@ class EventRepository(Timeline):
         async with aclosing(self._tailer.tail(room_id, after)) as events:
             async for event in events:
                 yield event
-
-    async def _commit(self, event: Event, *, counted: bool, activity: bool, rewrite: Rewrite | None) -> Event:
-        stored = to_stored_event(event, current_call().now)
-        size = check_size(f"event {event.id!r}", stored)
-        index = await self._committer.commit(Entry(stored, size, counted, activity, rewrite))
-        return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
-
-    async def _found(self, conditions: Raw, session: Any) -> list[Raw]:
-        async with self._events.find(conditions, sort=[("index", 1)], session=session) as found:
-            raws: list[Raw] = await found.to_list()
-        return raws
-
-
-def _update(members: dict[str, Any]) -> Raw:
-    """Return the update document for members of an event."""
-    notes = members.pop("metadata", {})
-    packed = pack_members("metadata", notes)
-    sets: Raw = {f"metadata.{name}": value for name, value in packed.items() if value is not None}
-    sets |= write_members(Event, members)
-    check_size("the event's update", sets)
-    update: Raw = {"$set": sets} if sets else {}
-    if gone := {f"metadata.{escape_key(key)}": "" for key, value in notes.items() if value is None}:
-        update["$unset"] = gone
-    if not update:
-        raise InvalidValueError("members", "there is nothing to change")
-    return update

@@ -1,11 +1,13 @@
-"""People across rooms: `store.identities` with their addresses, and `store.verifications`."""
+"""Identities with their addresses, and verifications of them."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Any
+from contextlib import aclosing, suppress
+from typing import Any, Final
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.people import (
@@ -22,24 +24,30 @@ from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page, Verification, VerificationRequest
 from mongostore.models.fields import scope_of
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, writes
-from mongostore.values import check_id, check_limit, check_text, escape_key, from_token, to_token
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_call,
+    long_running,
+    reads,
+    writes,
+)
+from mongostore.repositories.paging import KeyOrder, find_page, walk
+from mongostore.values import check_flag, check_id, check_limit, check_text, escape_key
 
-_ITER_PAGE = 500
 
-
-class IdentityRepository(Repository):
+class AsyncIdentities(Repository):
     """Identities. Within an organization, or within none, an address belongs to one identity at most."""
 
     @writes
     async def create(self, identity: Identity) -> Identity:
-        """Store an identity with all its addresses.
+        """Store an identity with its addresses.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            ConflictError: An address belongs to another identity; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken; nothing is written.
+            ConflictError: If an address belongs to another identity; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
         call = current_call()
         stored = {**to_stored_identity(identity), "token": call.token}
@@ -64,9 +72,9 @@ class IdentityRepository(Repository):
         """Return an identity.
 
         Raises:
-            NotFoundError: There is no such identity.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such identity.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         identity = await self.find(identity_id)
         if identity is None:
@@ -75,11 +83,11 @@ class IdentityRepository(Repository):
 
     @reads
     async def find(self, identity_id: str) -> Identity | None:
-        """Return an identity, None where there is none.
+        """Return an identity; None if there is none.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         raw = await self._identities.find_one({"_id": check_id("identity_id", identity_id)})
         return None if raw is None else to_identity(raw)
@@ -88,89 +96,100 @@ class IdentityRepository(Repository):
     async def find_by_address(
         self, channel_type: str, address: str, *, organization_id: str | None = None
     ) -> Identity | None:
-        """Return the identity that has an address in an organization, or in none; None where nobody has it.
+        """Return the identity that has an address in an organization, or in none; None if none has it.
 
         Raises:
-            InvalidValueError: An argument is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         held = await self._addresses.find_one({"_id": address_key(channel_type, address, organization_id)})
         return None if held is None else await self.find(held["identity_id"])
 
     @reads
     async def list(
-        self, *, organization_id: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        organization_id: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Page[Identity]:
         """Return a page of the identities of an organization, or of none, by id.
 
-        Args:
-            organization_id: The organization.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+        limit, order = check_limit("limit", limit), KeyOrder("_id", rising=not check_flag("newest", newest))
+        conditions = order.behind({"organization_id": scope_of(organization_id)}, cursor)
+        raws = await find_page(self._connection, "identities", conditions, order, limit + 1)
+        return order.page(raws, limit, to_identity)
 
-        Returns:
-            The page; identities that cannot be read are in its `errors`.
+    @long_running
+    async def iter(
+        self,
+        *,
+        organization_id: str | None = None,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[Identity]:
+        """Yield the identities of an organization, or of none, by id.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        limit = check_limit("limit", limit)
-        conditions: Raw = {"organization_id": scope_of(organization_id)}
-        if cursor is not None:
-            conditions["_id"] = {"$gt": check_id("cursor", from_token(cursor))}
-        found = self._identities.find(conditions, sort=[("_id", 1)], limit=limit + 1, batch_size=limit + 2)
-        async with found:
-            raws = await found.to_list()
-        page: Page[Identity] = Page([], to_token(raws[limit - 1]["_id"]) if len(raws) > limit else None)
-        for raw in raws[:limit]:
-            try:
-                page.items.append(to_identity(raw))
-            except InvalidDocumentError as error:
-                page.errors.append(error)
-        return page
+        of_scope = {"organization_id": scope_of(organization_id)}
+        steps = walk(self._connection, "identities", of_scope, KeyOrder("_id"), to_identity, errors)
+        async with aclosing(steps) as identities:
+            async for identity in identities:
+                yield identity
 
     @writes
     async def link_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
-    ) -> None:
+    ) -> Identity:
         """Give an address to an identity of an organization, or of none; it may have it already.
 
         Raises:
-            NotFoundError: The organization has no such identity.
-            ConflictError: The address belongs to another identity; nothing was written.
-            InvalidValueError: An argument is no plain string.
+            NotFoundError: If the organization has no such identity.
+            ConflictError: If the address belongs to another identity; nothing is written.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the identity cannot be read, after it was changed.
         """
         key = address_key(channel_type, address, organization_id)
         path = f"addresses.{escape_key(check_text('channel_type', channel_type))}"
 
-        async def link(session: Any) -> None:
-            await self._change(identity_id, key["o"], {"$addToSet": {path: address}}, session)
+        async def link(session: Any) -> Raw:
+            linked = await self._change(identity_id, key["o"], {"$addToSet": {path: address}}, session)
             await self._file(key, identity_id, session)
+            return linked
 
-        await self._connection.engine.transact(link)
+        return to_identity(await self._connection.engine.transact(link))
 
     @writes
     async def unlink_address(
         self, identity_id: str, channel_type: str, address: str, *, organization_id: str | None = None
-    ) -> None:
-        """Take an address from an identity of an organization, or of none; one of others stays theirs.
+    ) -> Identity:
+        """Take an address from an identity of an organization, or of none; one of another stays.
 
         Raises:
-            NotFoundError: The organization has no such identity.
-            InvalidValueError: An argument is no plain string.
+            NotFoundError: If the organization has no such identity.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If the identity cannot be read, after it was changed.
         """
         key = address_key(channel_type, address, organization_id)
-        path = f"addresses.{escape_key(check_text('channel_type', channel_type))}"
+        name = escape_key(check_text("channel_type", channel_type))
 
-        async def unlink(session: Any) -> None:
-            await self._change(identity_id, key["o"], {"$pull": {path: address}}, session)
-            # A type without addresses goes with its last one.
-            await self._identities.update_one(
-                {"_id": identity_id, path: []}, {"$unset": {path: ""}}, session=session
-            )
+        async def unlink(session: Any) -> Raw:
+            change = {"$pull": {f"addresses.{name}": address}}
+            unlinked = await self._change(identity_id, key["o"], change, session)
             await self._addresses.delete_one({"_id": key, "identity_id": identity_id}, session=session)
+            if unlinked["addresses"].get(name) == []:
+                # A type without addresses goes with its last one.
+                change = {"$unset": {f"addresses.{name}": ""}}
+                unlinked = await self._change(identity_id, key["o"], change, session)
+            return unlinked
 
-        await self._connection.engine.transact(unlink)
+        return to_identity(await self._connection.engine.transact(unlink))
 
     @property
     def _identities(self) -> Any:
@@ -180,10 +199,16 @@ class IdentityRepository(Repository):
     def _addresses(self) -> Any:
         return self._connection.collection("identity_addresses")
 
-    async def _change(self, identity_id: str, organization_id: str, update: Raw, session: Any) -> None:
-        identity = {"_id": check_id("identity_id", identity_id), "organization_id": organization_id}
-        if not (await self._identities.update_one(identity, update, session=session)).matched_count:
+    async def _change(self, identity_id: str, organization_id: str, update: Raw, session: Any) -> Raw:
+        raw: Raw | None = await self._identities.find_one_and_update(
+            {"_id": check_id("identity_id", identity_id), "organization_id": organization_id},
+            update,
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        if raw is None:
             raise NotFoundError("identity", identity_id)
+        return raw
 
     async def _file(self, key: Raw, identity_id: str, session: Any) -> None:
         """Note whose an address is.
@@ -198,16 +223,24 @@ class IdentityRepository(Repository):
             raise ConflictError(f"the {key['t']} address belongs to another identity of the organization")
 
 
-class VerificationRepository(Repository):
-    """Verifications of identities, one for each in an organization or in none, and the requests for them."""
+class AsyncVerifications(Repository):
+    """Verifications of identities, one for each in an organization or in none.
+
+    Attributes:
+        requests: The requests for verifications.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.requests: Final = AsyncVerificationRequests(connection)
 
     @reads
     async def find(self, identity_id: str, *, organization_id: str | None = None) -> Verification | None:
-        """Return the verification of an identity; None where there is none.
+        """Return the verification of an identity; None if there is none.
 
         Raises:
-            InvalidValueError: An argument is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         key = key_of(check_id("identity_id", identity_id), scope_of(organization_id))
         raw = await self._verifications.find_one({"_id": key})
@@ -218,38 +251,44 @@ class VerificationRepository(Repository):
         """Store the verification of an identity, or replace it.
 
         Raises:
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
-        stored = to_stored_verification(verification)
-        await _put(self._verifications, stored)
+        await _put(self._verifications, to_stored_verification(verification))
         return verification
 
     @long_running
-    async def iter_expiring(self, status: str) -> AsyncIterator[Verification]:
+    async def iter_expiring(
+        self, status: str, *, errors: builtins.list[InvalidDocumentError] | None = None
+    ) -> AsyncIterator[Verification]:
         """Yield the verifications of a status that will end, of every organization.
 
         Raises:
-            InvalidValueError: The status is no plain string.
+            InvalidValueError: If the status is no plain string.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        conditions: Raw = {"status": check_id("status", status), "expires_at": {"$gte": 0}}
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions)
-            for raw in raws:
-                with suppress(InvalidDocumentError):
-                    yield to_verification(raw)
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions["_id"] = {"$gt": raws[-1]["_id"]}
+        ending = {"status": check_id("status", status), "expires_at": {"$gte": 0}}
+        steps = walk(self._connection, "verifications", ending, KeyOrder("_id"), to_verification, errors)
+        async with aclosing(steps) as verifications:
+            async for verification in verifications:
+                yield verification
+
+    @property
+    def _verifications(self) -> Any:
+        return self._connection.collection("verifications")
+
+
+class AsyncVerificationRequests(Repository):
+    """Requests for verifications."""
 
     @writes
-    async def create_request(self, request: VerificationRequest) -> VerificationRequest:
+    async def create(self, request: VerificationRequest) -> VerificationRequest:
         """Store a request.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
         call = current_call()
         try:
@@ -260,42 +299,45 @@ class VerificationRepository(Repository):
                 raise AlreadyExistsError("request", request.id) from None
         return request
 
-    @reads
-    async def find_request(self, request_id: str) -> VerificationRequest | None:
-        """Return a request; None where there is none.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-        raw = await self._requests.find_one({"_id": check_id("request_id", request_id)})
-        return None if raw is None else to_request(raw)
-
     @writes
-    async def upsert_request(self, request: VerificationRequest) -> VerificationRequest:
-        """Store a request, or replace it.
+    async def upsert(self, request: VerificationRequest) -> VerificationRequest:
+        """Store a request, or replace the one with that id.
 
         Raises:
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
         await _put(self._requests, to_stored_request(request))
         return request
 
-    @property
-    def _verifications(self) -> Any:
-        return self._connection.collection("verifications")
+    @reads
+    async def get(self, request_id: str) -> VerificationRequest:
+        """Return a request.
+
+        Raises:
+            NotFoundError: If there is no such request.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        request = await self.find(request_id)
+        if request is None:
+            raise NotFoundError("request", request_id)
+        return request
+
+    @reads
+    async def find(self, request_id: str) -> VerificationRequest | None:
+        """Return a request; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        raw = await self._requests.find_one({"_id": check_id("request_id", request_id)})
+        return None if raw is None else to_request(raw)
 
     @property
     def _requests(self) -> Any:
         return self._connection.collection("verification_requests")
-
-    async def _page(self, conditions: Raw) -> Any:
-        found = self._verifications.find(
-            conditions, sort=[("_id", 1)], limit=_ITER_PAGE, batch_size=_ITER_PAGE + 1
-        )
-        async with found:
-            return await found.to_list()
 
 
 async def _put(collection: Any, stored: Raw) -> None:

@@ -1,35 +1,60 @@
-"""The right to do something alone, for a while: `store.leases`."""
+"""Leases, the right to do something alone for a while: `store.leases`."""
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
-from mongostore.repositories import Repository, was_there, writes
+from mongostore.repositories import Connection, Repository, was_there, writes
+from mongostore.repositories.rooms.holding import LeaseHolder
 from mongostore.values import EPOCH, check_id, check_position
 
 _LONGEST = 24 * 3600.0
 
 
-class LeaseRepository(Repository):
+class AsyncLeases(Repository):
     """Leases by their names. They end by the server's clock, whatever the callers' clocks say."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._holder = LeaseHolder()
+
+    def hold(
+        self, name: str, *, seconds: float = 60.0, wait: float = 0.0
+    ) -> AbstractAsyncContextManager[Lease]:
+        """Hold a lease for a block, which is cancelled if the lease is lost.
+
+        The lease is renewed while the block runs. In blocking code a block is not cancelled; the error comes
+        at its end.
+
+        Args:
+            name: The name of the lease.
+            seconds: How long it lasts after the last renewal, if the process dies.
+            wait: For how many seconds to wait while another owner has it.
+
+        Raises:
+            ConflictError: If another owner still has it after that, or if it is lost.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        return self._holder.hold(self, name, seconds, wait)
 
     @writes
     async def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
-        """Take a lease that nobody has; None while somebody has it.
+        """Take a lease; None while another owner has it.
 
         Args:
-            name: What may be done.
-            owner: Who wants it; unique to this wish. Asked again, the one who has it gets the same lease.
-            seconds: How long it lasts unless renewed.
+            name: The name of the lease.
+            owner: The owner, unique to this attempt; the same owner gets the same lease again.
+            seconds: How long it lasts unless it is renewed, a day at most.
 
         Raises:
-            InvalidValueError: A name is no plain string, or no such time makes sense.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
         milliseconds = _milliseconds(seconds)
         # Times are subtracted, since mongomock adds none to a date.
@@ -45,23 +70,22 @@ class LeaseRepository(Repository):
                 {"_id": check_id("name", name)}, steps, upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:
-            # Somebody else has made it this very moment.
+            # Another caller has made it this very moment.
             return None
         return Lease(name, owner, raw["token"], seconds) if raw["owner"] == owner else None
 
     @writes
     async def renew(self, lease: Lease, seconds: float | None = None) -> bool:
-        """Begin a lease anew from now, and return whether it was still there.
+        """Begin a lease anew from now and return whether it was still held.
 
         Args:
-            lease: As it was given.
-            seconds: How long it is to last; else as long as before.
+            lease: The lease that `acquire` returned.
+            seconds: How long it lasts from now on; else as long as before.
 
         Raises:
-            InvalidValueError: It is no lease, or no such time makes sense.
+            InvalidValueError: If it is no lease, or the time is out of range.
         """
-        if not isinstance(lease, Lease):
-            raise InvalidValueError("lease", f"must be a Lease, not {type(lease).__name__}")
+        held = _held(lease)
         milliseconds = _milliseconds(lease.seconds if seconds is None else seconds)
         lasts = {"$gt": ["$expires_at", "$$NOW"]}
         # Counted, so that a renewal shows as a change even within the same millisecond.
@@ -69,27 +93,33 @@ class LeaseRepository(Repository):
             "expires_at": {"$cond": [lasts, {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
             "renewals": {"$cond": [lasts, {"$add": [{"$ifNull": ["$renewals", 0]}, 1]}, "$renewals"]},
         }
-        held = {
-            "_id": check_id("name", lease.name),
-            "owner": check_id("owner", lease.owner),
-            "token": check_position("token", lease.token),
-        }
         return bool((await self._leases.update_one(held, [{"$set": renewed}])).modified_count)
 
     @writes
-    async def release(self, name: str, owner: str) -> bool:
-        """Give a lease back before its end, and return whether its owner still had it.
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back before its end and return whether it was still held.
 
         Raises:
-            InvalidValueError: A name is no plain string.
+            InvalidValueError: If it is no lease.
         """
-        held = {"_id": check_id("name", name), "owner": check_id("owner", owner)}
-        released = await self._leases.update_one(held, [{"$set": {"owner": "", "expires_at": "$$NOW"}}])
+        released = await self._leases.update_one(
+            _held(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
+        )
         return was_there(released)
 
     @property
     def _leases(self) -> Any:
         return self._connection.collection("leases")
+
+
+def _held(lease: Lease) -> Raw:
+    """Return the filter of a lease that is still held."""
+    given("lease", lease, Lease)
+    return {
+        "_id": check_id("name", lease.name),
+        "owner": check_id("owner", lease.owner),
+        "token": check_position("token", lease.token),
+    }
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,8 +1,10 @@
-"""How far channels have read, and reserved speech: `store.read_markers`, `store.voice_deliveries`."""
+"""Read markers of channels, and reservations of speech."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import builtins
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -10,69 +12,105 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.notes import to_delivery, to_stored_delivery
 from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Raw
-from mongostore.errors import InvalidValueError, NotFoundError
-from mongostore.models import VoiceDelivery
-from mongostore.repositories import Repository, reads, writes
-from mongostore.values import MAX_LIMIT, check_id
+from mongostore.documents.stored import Raw, read_as
+from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Page, ReadMarker, VoiceDelivery
+from mongostore.repositories import Repository, long_running, reads, writes
+from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
+from mongostore.repositories.rooms.places import in_room
+from mongostore.values import check_flag, check_id, check_limit
 
 
-class ReadMarkerRepository(Repository):
-    """The highest index that each channel of a room has read. A marker never moves back."""
-
-    @writes
-    async def mark(self, room_id: str, channel_id: str, event_id: str) -> bool:
-        """Mark an event of a room as read; return whether the room has it.
-
-        Raises:
-            InvalidValueError: An id is no plain string.
-        """
-        check_id("channel_id", channel_id)
-        event = {"_id": check_id("event_id", event_id), "room_id": check_id("room_id", room_id)}
-        raw = await self._events.find_one(event, {"index": 1})
-        return raw is not None and await self._raise(room_id, channel_id, raw["index"])
+class AsyncReadMarkers(Repository):
+    """The highest index that each channel of a room has read; a marker never moves back."""
 
     @writes
-    async def mark_all(self, room_id: str, channel_id: str) -> bool:
-        """Mark all events of a room as read; return whether it has any.
+    async def advance(self, room_id: str, channel_id: str, event_id: str | None = None) -> bool:
+        """Move a channel's marker to an event, or to the newest one; return whether the room has it.
 
         Raises:
-            InvalidValueError: An id is no plain string.
+            InvalidValueError: If an id is no plain string.
         """
-        check_id("channel_id", channel_id)
-        newest = self._events.find(
-            {"room_id": check_id("room_id", room_id)}, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1
-        )
-        async with newest:
-            raws = await newest.to_list()
-        return bool(raws) and await self._raise(room_id, channel_id, raws[0]["index"])
+        key = key_of(check_id("room_id", room_id), check_id("channel_id", channel_id))
+        if event_id is None:
+            found = self._events.find(
+                {"room_id": room_id}, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1
+            )
+        else:
+            event = {"_id": check_id("event_id", event_id), "room_id": room_id}
+            found = self._events.find(event, {"index": 1}, limit=1)
+        async with found:
+            raws = await found.to_list()
+        if not raws:
+            return False
+        update = {
+            "$max": {"index": raws[0]["index"]},
+            "$setOnInsert": {"room_id": room_id, "channel_id": channel_id},
+        }
+        while True:
+            # Two at once may both find nothing there; then the second one finds the first.
+            with suppress(DuplicateKeyError):
+                await self._markers.update_one({"_id": key}, update, upsert=True)
+                return True
 
     @reads
-    async def count_unread(self, room_id: str, channel_id: str) -> int:
-        """Return how many events of a room are above a channel's marker, or are there at all without one.
+    async def find(self, room_id: str, channel_id: str) -> ReadMarker | None:
+        """Return a channel's marker; None if it has read nothing.
 
         Raises:
-            InvalidValueError: An id is no plain string.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
-        marker = await self._markers.find_one(
-            {"_id": key_of(check_id("room_id", room_id), check_id("channel_id", channel_id))}
-        )
+        key = key_of(check_id("room_id", room_id), check_id("channel_id", channel_id))
+        raw = await self._markers.find_one({"_id": key})
+        return None if raw is None else _to_marker(raw)
+
+    @reads
+    async def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[ReadMarker]:
+        """Return a page of a room's markers, by channel.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+        limit, order = check_limit("limit", limit), _order(newest)
+        behind = order.behind({"room_id": check_id("room_id", room_id)}, cursor)
+        raws = await find_page(self._connection, "read_markers", behind, order, limit + 1)
+        return order.page(raws, limit, _to_marker)
+
+    @long_running
+    async def iter(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[ReadMarker]:
+        """Yield a room's markers, by channel.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+        of_room = {"room_id": check_id("room_id", room_id)}
+        steps = walk(self._connection, "read_markers", of_room, _order(newest), _to_marker, errors)
+        async with aclosing(steps) as markers:
+            async for marker in markers:
+                yield marker
+
+    @reads
+    async def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
+        """Return how many events of a room are above a channel's marker, `limit` at most.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        marker = await self.find(room_id, channel_id)
         unread: Raw = {"room_id": room_id}
         if marker is not None:
-            unread["index"] = {"$gt": marker["index"]}
-        return int(await self._events.count_documents(unread))
-
-    @reads
-    async def by_channel(self, room_id: str) -> dict[str, int]:
-        """Return the markers of a room by their channels.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-        """
-        async with self._markers.find(
-            {"room_id": check_id("room_id", room_id)}, batch_size=MAX_LIMIT
-        ) as found:
-            return {raw["channel_id"]: raw["index"] for raw in await found.to_list()}
+            unread["index"] = {"$gt": marker.index}
+        return int(await self._events.count_documents(unread, **count_options(limit)))
 
     @property
     def _events(self) -> Any:
@@ -82,26 +120,17 @@ class ReadMarkerRepository(Repository):
     def _markers(self) -> Any:
         return self._connection.collection("read_markers")
 
-    async def _raise(self, room_id: str, channel_id: str, index: int) -> bool:
-        key = key_of(room_id, channel_id)
-        update = {"$max": {"index": index}, "$setOnInsert": {"room_id": room_id, "channel_id": channel_id}}
-        while True:
-            # Two at once may both find nothing there; then the second one finds the first.
-            with suppress(DuplicateKeyError):
-                await self._markers.update_one({"_id": key}, update, upsert=True)
-                return True
 
-
-class VoiceDeliveryRepository(Repository):
-    """Reservations of speech: of all who claim one, exactly one may speak."""
+class AsyncVoiceDeliveries(Repository):
+    """Reservations of speech: exactly one of those that claim it may speak."""
 
     @reads
     async def find(self, room_id: str, key: str) -> VoiceDelivery | None:
-        """Return a reservation; None where there is none.
+        """Return a reservation; None if there is none.
 
         Raises:
-            InvalidValueError: An argument is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         raw = await self._deliveries.find_one(
             {"_id": key_of(check_id("room_id", room_id), check_id("key", key))}
@@ -109,29 +138,31 @@ class VoiceDeliveryRepository(Repository):
         return None if raw is None else to_delivery(raw)
 
     @writes
-    async def claim(self, delivery: VoiceDelivery) -> VoiceDelivery:
-        """Reserve speech that nobody has, or whose last attempt failed so that the same may be tried again.
+    async def claim(self, room_id: str, delivery: VoiceDelivery) -> VoiceDelivery:
+        """Reserve speech that is free, or failed so that the same may be tried again.
 
         Returns:
             The reservation that holds: the caller's own if it has the caller's `attempt_id`.
 
         Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored, or the claim has an outcome already.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored, or the claim has an outcome already.
+            InvalidDocumentError: If the reservation that holds cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
+        delivery = in_room("delivery", delivery, VoiceDelivery, room_id)
         stored = to_stored_delivery(delivery)
         if delivery.outcome is not None:
             raise InvalidValueError("outcome", "must be None in a claim")
         key = stored["_id"]
 
         async def reserve(session: Any) -> Raw:
-            # A write, though it changes nothing: whoever deletes the room meanwhile is in the way.
+            # A write, though it changes nothing: it conflicts with a deletion of the room.
             room = await self._connection.collection("rooms").update_one(
-                {"_id": delivery.room_id, "state": "open"}, {"$inc": {"next_position": 0}}, session=session
+                {"_id": room_id, "state": "open"}, {"$inc": {"next_position": 0}}, session=session
             )
             if not room.matched_count:
-                raise NotFoundError("room", delivery.room_id)
+                raise NotFoundError("room", room_id)
             retried = await self._deliveries.find_one_and_update(
                 {"_id": key, "retryable": True, "content_hash": stored["content_hash"]},
                 {"$set": {name: value for name, value in stored.items() if name != "_id"}},
@@ -155,19 +186,22 @@ class VoiceDeliveryRepository(Repository):
                 return to_delivery(await self._connection.engine.transact(reserve))
 
     @writes
-    async def complete(self, delivery: VoiceDelivery) -> bool:
-        """Note the outcome of a reservation, once; return whether that is what is noted.
+    async def complete(self, room_id: str, delivery: VoiceDelivery) -> bool:
+        """Store the outcome of a reservation, once; return whether it has this outcome.
 
         Args:
+            room_id: The room.
             delivery: With its outcome, and the `attempt_id` of the reservation.
 
         Returns:
-            False if somebody else has the reservation by now, or it has another outcome.
+            False if another attempt has the reservation by now, or it has another outcome.
 
         Raises:
-            InvalidValueError: A value cannot be stored, or there is no outcome.
-            DocumentTooLargeError: It takes more than a document can hold.
+            InvalidValueError: If a value cannot be stored, or there is no outcome.
+            InvalidDocumentError: If the reservation cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
+        delivery = in_room("delivery", delivery, VoiceDelivery, room_id)
         stored = to_stored_delivery(delivery)
         if delivery.outcome is None:
             raise InvalidValueError("outcome", "must not be None")
@@ -182,3 +216,13 @@ class VoiceDeliveryRepository(Repository):
     @property
     def _deliveries(self) -> Any:
         return self._connection.collection("voice_deliveries")
+
+
+def _order(newest: bool) -> KeyOrder:
+    return KeyOrder("channel_id", rising=not check_flag("newest", newest))
+
+
+def _to_marker(raw: Raw) -> ReadMarker:
+    return read_as(
+        "read marker", raw, lambda: ReadMarker(raw["room_id"], raw["channel_id"], int(raw["index"]))
+    )

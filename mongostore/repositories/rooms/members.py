@@ -1,8 +1,6 @@
-"""Who is in a room: channels by their bindings, and participants; `store.bindings`, `store.participants`."""
+"""Bindings and participants: the channels and the people of rooms."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from mongostore.documents.rooms import (
     key_of,
@@ -13,36 +11,39 @@ from mongostore.documents.rooms import (
 )
 from mongostore.documents.stored import Raw
 from mongostore.errors import NotFoundError
-from mongostore.models import Binding, Participant
+from mongostore.models import Binding, RoomParticipant
 from mongostore.repositories import reads, was_there, writes
-from mongostore.repositories.rooms.places import Places
+from mongostore.repositories.rooms.places import Places, in_room
 from mongostore.values import check_id
 
 
-class BindingRepository(Places[Binding]):
-    """The channels that are attached to rooms."""
+class AsyncRoomBindings(Places[Binding]):
+    """The channels attached to rooms, in the order in which they were attached."""
+
+    _NAME = "bindings"
 
     @writes
-    async def upsert(self, binding: Binding) -> Binding:
-        """Attach a channel to a room, or replace how it is attached; it keeps its place among the others.
+    async def upsert(self, room_id: str, binding: Binding) -> Binding:
+        """Attach a channel, or replace the binding of one, which keeps its place among the others.
 
         Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
+        binding = in_room("binding", binding, Binding, room_id)
         stored = to_stored_binding(binding)
-        await self._put(key_of(binding.room_id, binding.channel_id), stored)
+        await self._put(key_of(room_id, binding.channel_id), stored)
         return binding
 
     @reads
     async def get(self, room_id: str, channel_id: str) -> Binding:
-        """Return how a channel is attached to a room.
+        """Return a binding.
 
         Raises:
-            NotFoundError: It is not.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the channel is not attached.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         binding = await self.find(room_id, channel_id)
         if binding is None:
@@ -51,66 +52,65 @@ class BindingRepository(Places[Binding]):
 
     @reads
     async def find(self, room_id: str, channel_id: str) -> Binding | None:
-        """Return how a channel is attached to a room, None where it is not.
+        """Return a binding; None if the channel is not attached.
 
         Raises:
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         raw = await self._collection.find_one(_of(room_id, "channel_id", channel_id))
         return None if raw is None else to_binding(raw)
 
     @reads
     async def exists(self, room_id: str, channel_id: str) -> bool:
-        """Return whether a channel is attached to a room.
+        """Return whether a channel is attached.
 
         Raises:
-            InvalidValueError: An id is no plain string.
+            InvalidValueError: If an id is no plain string.
         """
         return await self._collection.find_one(_of(room_id, "channel_id", channel_id), {"_id": 1}) is not None
 
     @writes
     async def delete(self, room_id: str, channel_id: str) -> bool:
-        """Detach a channel from a room and return whether it was attached.
+        """Detach a channel and return whether it was attached.
 
         Raises:
-            InvalidValueError: An id is no plain string.
+            InvalidValueError: If an id is no plain string.
         """
         return was_there(await self._collection.delete_one(_of(room_id, "channel_id", channel_id)))
-
-    @property
-    def _collection(self) -> Any:
-        return self._connection.collection("bindings")
 
     @staticmethod
     def _value(raw: Raw) -> Binding:
         return to_binding(raw)
 
 
-class ParticipantRepository(Places[Participant]):
-    """Those who are in rooms."""
+class AsyncRoomParticipants(Places[RoomParticipant]):
+    """The people in rooms, in the order in which they were added."""
+
+    _NAME = "participants"
 
     @writes
-    async def upsert(self, participant: Participant) -> Participant:
-        """Add a participant to a room, or replace one, who keeps the place among the others.
+    async def upsert(self, room_id: str, participant: RoomParticipant) -> RoomParticipant:
+        """Add a participant, or replace the one with that id, who keeps the place among the others.
 
         Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
+        participant = in_room("participant", participant, RoomParticipant, room_id)
         stored = to_stored_participant(participant)
-        await self._put(key_of(participant.room_id, participant.id), stored)
+        await self._put(key_of(room_id, participant.id), stored)
         return participant
 
     @reads
-    async def get(self, room_id: str, participant_id: str) -> Participant:
-        """Return a participant of a room.
+    async def get(self, room_id: str, participant_id: str) -> RoomParticipant:
+        """Return a participant.
 
         Raises:
-            NotFoundError: There is none of that id.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the room has no such participant.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         participant = await self.find(room_id, participant_id)
         if participant is None:
@@ -118,31 +118,37 @@ class ParticipantRepository(Places[Participant]):
         return participant
 
     @reads
-    async def find(self, room_id: str, participant_id: str) -> Participant | None:
-        """Return a participant of a room, None where there is none of that id.
+    async def find(self, room_id: str, participant_id: str) -> RoomParticipant | None:
+        """Return a participant; None if the room has no such participant.
 
         Raises:
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         raw = await self._collection.find_one(_of(room_id, "participant_id", participant_id))
         return None if raw is None else to_participant(raw)
 
-    @writes
-    async def delete(self, room_id: str, participant_id: str) -> bool:
-        """Remove a participant from a room and return whether it was there.
+    @reads
+    async def exists(self, room_id: str, participant_id: str) -> bool:
+        """Return whether the room has such a participant.
 
         Raises:
-            InvalidValueError: An id is no plain string.
+            InvalidValueError: If an id is no plain string.
+        """
+        participant = _of(room_id, "participant_id", participant_id)
+        return await self._collection.find_one(participant, {"_id": 1}) is not None
+
+    @writes
+    async def delete(self, room_id: str, participant_id: str) -> bool:
+        """Delete a participant and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
         """
         return was_there(await self._collection.delete_one(_of(room_id, "participant_id", participant_id)))
 
-    @property
-    def _collection(self) -> Any:
-        return self._connection.collection("participants")
-
     @staticmethod
-    def _value(raw: Raw) -> Participant:
+    def _value(raw: Raw) -> RoomParticipant:
         return to_participant(raw)
 
 

@@ -1,41 +1,47 @@
-"""What is noted about a room: `store.tasks` and `store.observations`."""
+"""Tasks and observations of rooms."""
 
 from __future__ import annotations
 
-from typing import Any
+import builtins
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from mongostore.documents.notes import to_observation, to_stored_observation, to_stored_task, to_task
 from mongostore.documents.stored import Raw
-from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Observation, Page, Task
-from mongostore.repositories import reads, writes
-from mongostore.repositories.rooms.places import Places
+from mongostore.repositories import long_running, reads, was_there, writes
+from mongostore.repositories.rooms.places import Places, in_room
 from mongostore.values import check_id
 
 
-class TaskRepository(Places[Task]):
-    """Tasks of rooms. A task may name a room that is not there; it is deleted with its room."""
+class AsyncRoomTasks(Places[Task]):
+    """Tasks of rooms; the room need not be there yet, and takes them with it when it is deleted."""
+
+    _NAME = "tasks"
 
     @writes
-    async def create(self, task: Task) -> Task:
+    async def create(self, room_id: str, task: Task) -> Task:
         """Store a task.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
+        task = in_room("task", task, Task, room_id)
         await self._create("task", to_stored_task(task))
         return task
 
     @writes
-    async def upsert(self, task: Task) -> Task:
-        """Store a task, or replace it in its place.
+    async def upsert(self, room_id: str, task: Task) -> Task:
+        """Store a task, or replace the one with that id, in its place and in this room.
 
         Raises:
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
+        task = in_room("task", task, Task, room_id)
         stored = to_stored_task(task)
         while not (await self._collection.update_one({"_id": stored["_id"]}, {"$set": stored})).matched_count:
             try:
@@ -46,81 +52,130 @@ class TaskRepository(Places[Task]):
         return task
 
     @reads
-    async def get(self, task_id: str) -> Task:
+    async def get(self, room_id: str, task_id: str) -> Task:
         """Return a task.
 
         Raises:
-            NotFoundError: There is no such task.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If the room has no such task.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
-        task = await self.find(task_id)
+        task = await self.find(room_id, task_id)
         if task is None:
             raise NotFoundError("task", task_id)
         return task
 
     @reads
-    async def find(self, task_id: str) -> Task | None:
-        """Return a task, None where there is none.
+    async def find(self, room_id: str, task_id: str) -> Task | None:
+        """Return a task; None if the room has no such task.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        raw = await self._collection.find_one(_in_room(room_id, "task_id", task_id))
+        return None if raw is None else to_task(raw)
+
+    @reads
+    async def find_by_id(self, task_id: str) -> Task | None:
+        """Return a task whose room is not known; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         raw = await self._collection.find_one({"_id": check_id("task_id", task_id)})
         return None if raw is None else to_task(raw)
 
     @reads
     async def list(
-        self, room_id: str, *, status: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        room_id: str,
+        *,
+        status: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> Page[Task]:
-        """Return a page of a room's tasks, in the order in which they came.
-
-        Args:
-            room_id: The room.
-            status: Those of one status.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; tasks that cannot be read are in its `errors`.
+        """Return a page of a room's tasks, of one status if given, in the order in which they were added.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        conditions: Raw = {"room_id": check_id("room_id", room_id)}
-        if status is not None:
-            conditions["status"] = check_id("status", status)
-        return await self._listed(conditions, limit, cursor)
+        return await self._listed(_of_status(room_id, status), newest, limit, cursor)
 
-    @property
-    def _collection(self) -> Any:
-        return self._connection.collection("tasks")
+    @long_running
+    async def iter(
+        self,
+        room_id: str,
+        *,
+        status: str | None = None,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[Task]:
+        """Yield a room's tasks, of one status if given, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+        async with aclosing(self._walk(_of_status(room_id, status), newest, errors)) as tasks:
+            async for task in tasks:
+                yield task
+
+    @writes
+    async def delete(self, room_id: str, task_id: str) -> bool:
+        """Delete a task and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        return was_there(await self._collection.delete_one(_in_room(room_id, "task_id", task_id)))
 
     @staticmethod
     def _value(raw: Raw) -> Task:
         return to_task(raw)
 
 
-class ObservationRepository(Places[Observation]):
-    """Observations of rooms. One may name a room that is not there; it is deleted with its room."""
+class AsyncRoomObservations(Places[Observation]):
+    """Observations of rooms; the room need not be there yet, and takes them with it when it is deleted."""
+
+    _NAME = "observations"
 
     @writes
-    async def create(self, observation: Observation) -> Observation:
+    async def create(self, room_id: str, observation: Observation) -> Observation:
         """Store an observation.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
+        observation = in_room("observation", observation, Observation, room_id)
         await self._create("observation", to_stored_observation(observation))
         return observation
 
-    @property
-    def _collection(self) -> Any:
-        return self._connection.collection("observations")
+    @writes
+    async def delete(self, room_id: str, observation_id: str) -> bool:
+        """Delete an observation and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        observation = _in_room(room_id, "observation_id", observation_id)
+        return was_there(await self._collection.delete_one(observation))
 
     @staticmethod
     def _value(raw: Raw) -> Observation:
         return to_observation(raw)
+
+
+def _in_room(room_id: str, name: str, id: str) -> Raw:
+    return {"_id": check_id(name, id), "room_id": check_id("room_id", room_id)}
+
+
+def _of_status(room_id: str, status: str | None) -> Raw:
+    tasks: Raw = {"room_id": check_id("room_id", room_id)}
+    if status is not None:
+        tasks["status"] = check_id("status", status)
+    return tasks

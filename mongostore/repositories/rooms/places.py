@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import Raw
-from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
+from mongostore.documents.stored import Raw, given
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Connection, Repository, current_call, long_running, reads, settled_step
-from mongostore.repositories.paging import Order
-from mongostore.values import check_id, check_limit
+from mongostore.repositories import Connection, Repository, current_call, long_running, reads
+from mongostore.repositories.paging import Order, find_page, walk
+from mongostore.values import check_flag, check_id, check_limit
 
 V = TypeVar("V")
-
-_ITER_PAGE = 500
-_ORDER = Order("position")
+M = TypeVar("M", bound=BaseModel)
 
 
 class Places(Repository, Generic[V]):
@@ -32,60 +32,55 @@ class Places(Repository, Generic[V]):
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @reads
-    async def list(self, room_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[V]:
-        """Return a page of those of a room, in the order in which they came.
-
-        Args:
-            room_id: The room.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; what cannot be read is in its `errors`.
+    async def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[V]:
+        """Return a page of those of a room, in the order in which they were added.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        return await self._listed({"room_id": check_id("room_id", room_id)}, limit, cursor)
+        return await self._listed({"room_id": check_id("room_id", room_id)}, newest, limit, cursor)
 
     @long_running
-    async def iter(self, room_id: str) -> AsyncIterator[V]:
-        """Yield all those of a room, in the order in which they came, passing over what cannot be read.
+    async def iter(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[V]:
+        """Yield all those of a room, in the order in which they were added.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        of_room: Raw = {"room_id": check_id("room_id", room_id)}
-        conditions = of_room
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions, _ITER_PAGE)
-            for raw in raws:
-                with suppress(InvalidDocumentError):
-                    yield self._value(raw)
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions = _ORDER.behind(of_room, _ORDER.place_of(raws[-1]))
+        async with aclosing(self._walk({"room_id": check_id("room_id", room_id)}, newest, errors)) as values:
+            async for value in values:
+                yield value
+
+    _NAME: ClassVar[str]
 
     @property
-    @abstractmethod
     def _collection(self) -> Any:
-        """Where they are stored."""
+        return self._connection.collection(self._NAME)
 
     @staticmethod
     @abstractmethod
     def _value(raw: Raw) -> V:
         """Return what is stored as callers see it."""
 
-    async def _listed(self, conditions: Raw, limit: int, cursor: str | None) -> Page[V]:
-        limit = check_limit("limit", limit)
-        raws = await self._page(_ORDER.behind(conditions, _ORDER.decode(cursor)), limit + 1)
-        return _ORDER.page(raws, limit, self._value)
+    async def _listed(self, meant: Raw, newest: bool, limit: int, cursor: str | None) -> Page[V]:
+        limit, order = check_limit("limit", limit), _order(newest)
+        behind = order.behind(meant, order.decode(cursor))
+        raws = await find_page(self._connection, self._NAME, behind, order, limit + 1)
+        return order.page(raws, limit, self._value)
 
-    async def _page(self, conditions: Raw, limit: int) -> Any:
-        async with self._collection.find(
-            conditions, sort=_ORDER.sort, limit=limit, batch_size=limit + 1
-        ) as found:
-            return await found.to_list()
+    def _walk(
+        self, meant: Raw, newest: bool, errors: builtins.list[InvalidDocumentError] | None
+    ) -> AsyncGenerator[V, None]:
+        return walk(self._connection, self._NAME, meant, _order(newest), self._value, errors)
 
     async def _in_turn(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
         """Run a transaction that takes a place in a room; many at once would but be in each other's way."""
@@ -144,3 +139,22 @@ class Places(Repository, Generic[V]):
             held = await self._collection.find_one({"_id": stored["_id"]}, {"token": 1})
             if held is None or held.get("token") != call.token:
                 raise AlreadyExistsError(kind, stored["_id"]) from None
+
+
+def _order(newest: bool) -> Order:
+    return Order("position", rising=not check_flag("newest", newest))
+
+
+def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
+    """Return a part of a room with the id of the room.
+
+    Raises:
+        InvalidValueError: It is of another type, or says that it belongs to another room.
+    """
+    given(path, part, model)
+    if part.room_id is None:
+        part = part.model_copy(update={"room_id": check_id("room_id", room_id)})
+    elif part.room_id != check_id("room_id", room_id):
+        raise InvalidValueError("room_id", "must be None, or the id of the room that the verb names")
+    placed: M = part
+    return placed

@@ -1,97 +1,99 @@
-"""Rooms: created, listed, changed and deleted with all that hangs on them; `store.rooms`."""
+"""Rooms: created, found, listed, changed and deleted with all that belongs to them; `store.rooms`."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import aclosing
+from typing import Any, Final, Unpack
 
-from mongostore.documents.rooms import (
-    to_binding,
-    to_participant,
-    to_room,
-    to_stored_room,
-)
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
-from mongostore.errors import (
-    AlreadyExistsError,
-    InvalidDocumentError,
-    NotFoundError,
-)
-from mongostore.models import Page, Room, RoomContext, RoomFilter
-from mongostore.repositories import current_call, long_running, reads, settled_step, writes
-from mongostore.repositories.paging import Order, Place
-from mongostore.repositories.rooms.changing import SHOWN, RoomChanges, open_room
-from mongostore.repositories.rooms.routing import room_conditions
-from mongostore.values import (
-    check_id,
-    check_limit,
-    check_offset,
-    check_position,
-    pack_members,
-)
+from mongostore.documents.rooms import to_binding, to_participant, to_room
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidDocumentError, NotFoundError
+from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomState, RoomUpdate
+from mongostore.repositories import Connection, Repository, long_running, reads, writes
+from mongostore.repositories.rooms.changing import RoomUpdates
+from mongostore.repositories.rooms.events import AsyncRoomEvents
+from mongostore.repositories.rooms.identities import AsyncIdentities, AsyncVerifications
+from mongostore.repositories.rooms.listing import RoomReader, cursor_behind
+from mongostore.repositories.rooms.marks import AsyncReadMarkers, AsyncVoiceDeliveries
+from mongostore.repositories.rooms.members import AsyncRoomBindings, AsyncRoomParticipants
+from mongostore.repositories.rooms.notes import AsyncRoomObservations, AsyncRoomTasks
+from mongostore.repositories.rooms.routing import SHOWN, RoomLookup, open_room, room_conditions
+from mongostore.values import check_flag, check_id, check_text, pack_members, unpack
 
-_ITER_PAGE = 200
-_ORDER = Order("created_at")
+_BATCH = 200
 
 
-class RoomRepository(RoomChanges):
-    """Rooms, and what the service keeps for itself about them.
+class AsyncRooms(Repository):
+    """Rooms, and what a service keeps about them.
+
+    Every list, also of what belongs to rooms, takes `limit` (1 to 1000), the `cursor` that is the
+    `next_cursor` of the page before, and `newest` to begin at the other end; documents that cannot be read
+    are in the page's `errors`. Every `iter` raises `InvalidDocumentError` at such a document, unless it is
+    given a list of `errors`, which collects them.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
-    `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
-    when the user lacks the right, and `NotOpenError` on a store that is not open.
+    `UnavailableError` if the server does not answer within the store's timeout, `AccessDeniedError` if the
+    user lacks the right, and `NotOpenError` on a store that is not open.
+
+    Attributes:
+        events: The events of rooms.
+        bindings: The channels that are attached to rooms.
+        participants: The people in rooms.
+        tasks: What is to be done in rooms.
+        observations: What was noticed in rooms.
+        read_markers: How far channels have read.
+        voice_deliveries: Speech that exactly one process may speak.
+        identities: People across rooms.
+        verifications: Whether people have proved who they are.
     """
 
-    @writes
-    async def create(self, room: Room) -> Room:
-        """Create a room with the counters that it brings; it is never created twice.
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.events: Final = AsyncRoomEvents(connection)
+        self.bindings: Final = AsyncRoomBindings(connection)
+        self.participants: Final = AsyncRoomParticipants(connection)
+        self.tasks: Final = AsyncRoomTasks(connection)
+        self.observations: Final = AsyncRoomObservations(connection)
+        self.read_markers: Final = AsyncReadMarkers(connection)
+        self.voice_deliveries: Final = AsyncVoiceDeliveries(connection)
+        self.identities: Final = AsyncIdentities(connection)
+        self.verifications: Final = AsyncVerifications(connection)
+        self._lookup = RoomLookup(connection)
+        self._reader = RoomReader(connection)
+        self._updates = RoomUpdates(connection)
 
-        Returns:
-            The room as it is stored.
+    @writes
+    async def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
+        """Create a room, with a generated id unless one is given.
 
         Raises:
-            AlreadyExistsError: The id is taken; nothing was written.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: It takes more than a document can hold.
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If it takes more than a document can hold.
         """
-        call = current_call()
-        stored = to_stored_room(room, call.now)
-        latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
-        stored |= {
-            "private": {},
-            "event_count": check_position("event_count", room.event_count),
-            "latest_index": latest,
-            "delivered_index": _check_delivered(room.delivered_index),
-            "next_index": 0 if latest is None else latest + 1,
-            "next_position": 0,
-            "state": "open",
-            "revised_by": call.token,
-            "delivered_by": None,
-            "schema_version": SCHEMA_VERSION,
-        }
-        key = check_id("id", room.id)
-        while True:
-            there = await self._rooms.find_one_and_update(
-                {"_id": key},
-                {"$setOnInsert": stored},
-                {"state": 1, "revised_by": 1},
-                upsert=True,
-            )
-            if there is None or (call.attempt and there["revised_by"] == call.token):
-                return to_room({"_id": key, **stored})
-            if there["state"] == "open":
-                raise AlreadyExistsError("room", key)
-            await self._finish_deletion(key)
+        return await self._updates.create(room_id, members, may_exist=False)
+
+    @writes
+    async def ensure(self, room_id: str, **members: Unpack[RoomCreate]) -> Room:
+        """Return the room, created with these members if it is not there.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it is there and cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        return await self._updates.create(check_id("room_id", room_id), members, may_exist=True)
 
     @reads
     async def get(self, room_id: str) -> Room:
         """Return a room.
 
         Raises:
-            NotFoundError: There is no such room.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         room = await self.find(room_id)
         if room is None:
@@ -99,216 +101,290 @@ class RoomRepository(RoomChanges):
         return room
 
     @reads
-    async def find(self, room_id: str) -> Room | None:
-        """Return a room, None where there is none.
+    async def get_full(self, room_id: str) -> FullRoom:
+        """Return a room with its bindings and participants, in one round trip.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the room or one of the others cannot be read.
+        """
+        pipeline: list[Raw] = [{"$match": open_room(room_id)}, {"$project": SHOWN}]
+        for collection in ("bindings", "participants"):
+            members: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
+            stored = self._connection.collection(collection).name
+            pipeline = [*pipeline, {"$unionWith": {"coll": stored, "pipeline": members}}]
+        async with await self._rooms.aggregate(pipeline, batchSize=_BATCH) as cursor:
+            found = await cursor.to_list()
+        if not found or "room_id" in found[0]:
+            raise NotFoundError("room", room_id)
+        bindings = [to_binding(raw) for raw in found[1:] if "names" in raw]
+        participants = [to_participant(raw) for raw in found[1:] if "routes" in raw]
+        return FullRoom(to_room(found[0]), bindings, participants)
+
+    @reads
+    async def find(self, room_id: str) -> Room | None:
+        """Return a room; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         raw = await self._rooms.find_one(open_room(room_id), SHOWN)
         return None if raw is None else to_room(raw)
+
+    @reads
+    async def find_by_binding(
+        self,
+        channel_id: str,
+        names: Sequence[str],
+        *,
+        recipient: tuple[str, str] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Room | None:
+        """Return the newest room whose binding of a channel is one of these people's; None if there is none.
+
+        Args:
+            channel_id: The channel.
+            names: The participants whom the binding reaches.
+            recipient: A key and an address: as well a binding that has no participant, is no group, and has
+                that address, a text or an integer, under that key of its metadata.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+        return await self._lookup.by_binding(channel_id, names, recipient, room_conditions(filter))
+
+    @reads
+    async def find_by_route(
+        self, channel_id: str, names: Sequence[str], **filter: Unpack[RoomFilter]
+    ) -> Room | None:
+        """Return the newest room that reached one of these participants by a channel; None if there is none.
+
+        Args:
+            channel_id: The channel.
+            names: Ids of participants, or of their identities.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+        return await self._lookup.by_route(channel_id, names, room_conditions(filter))
+
+    @reads
+    async def find_by_participant(
+        self, participant_id: str, *, channel_type: str | None = None, **filter: Unpack[RoomFilter]
+    ) -> Room | None:
+        """Return the newest room of a person, as a participant or by a binding; None if there is none.
+
+        Args:
+            participant_id: The person.
+            channel_type: Only bindings of this type of channel; participants are found anyway.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the room cannot be read.
+        """
+        return await self._lookup.by_participant(participant_id, channel_type, room_conditions(filter))
 
     @reads
     async def exists(self, room_id: str) -> bool:
         """Return whether there is such a room.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If the id is no plain string.
         """
         return await self._rooms.find_one(open_room(room_id), {"_id": 1}) is not None
 
     @reads
-    async def context(self, room_id: str) -> RoomContext | None:
-        """Return a room with its bindings and participants, in one round trip; None where there is none.
+    async def count(
+        self,
+        *,
+        limit: int | None = None,
+        metadata: dict[str, Any] | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> int:
+        """Return how many rooms there are, `limit` at most.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: One of them cannot be read.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        pipeline: list[Raw] = [{"$match": open_room(room_id)}, {"$project": SHOWN}]
-        for collection in ("bindings", "participants"):
-            stored = self._connection.collection(collection).name
-            members: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
-            pipeline = [
-                *pipeline,
-                {"$unionWith": {"coll": stored, "pipeline": members}},
-            ]
-        async with await self._rooms.aggregate(pipeline, batchSize=_ITER_PAGE) as cursor:
-            found = await cursor.to_list()
-        if not found or "room_id" in found[0]:
-            return None
-        bindings = [to_binding(raw) for raw in found[1:] if "names" in raw]
-        return RoomContext(
-            to_room(found[0]), bindings, [to_participant(raw) for raw in found[1:] if "routes" in raw]
-        )
+        return await self._reader.count(limit, metadata, room_conditions(filter))
 
     @reads
     async def list(
         self,
         *,
-        where: RoomFilter | None = None,
-        metadata: dict[str, Any] | None = None,
+        newest: bool = False,
         limit: int = 50,
-        offset: int = 0,
         cursor: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        **filter: Unpack[RoomFilter],
     ) -> Page[Room]:
-        """Return a page of rooms, the oldest first: by the time of their creation, then by id.
+        """Return a page of rooms, by the time of their creation, then by id.
 
         Args:
-            where: Which rooms.
-            metadata: Each of these keys has this value, compared as Python compares. They are found by an
-                index of single values; what it finds too much is read and left out.
+            newest: Whether the newest ones come first.
             limit: How many at most, 1 to 1000.
-            offset: How many to pass over; a cursor does that at no cost.
             cursor: The `next_cursor` of the page before.
-
-        Returns:
-            The page; rooms that cannot be read are in its `errors`.
+            metadata: Each of these keys has this value, compared as Python compares. An index of single
+                values finds them; what it finds too much is read and left out.
+            **filter: Which rooms.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        limit = check_limit("limit", limit)
-        offset = check_offset("offset", offset)
-        meant = _conditions(where, metadata)
-        conditions = _ORDER.behind(meant, _ORDER.decode(cursor))
-        page: Page[Room] = Page([])
-        # All that is asked for at once, unless some of what is read may have to be left out.
-        exact = not metadata
-        skipped = 0
-        last: Place = (0, "")
-        while True:
-            raws = await self._page(conditions, limit + 1, offset if exact else 0)
-            for raw in raws:
-                try:
-                    room = to_room(raw)
-                except InvalidDocumentError as error:
-                    page.errors.append(error)
-                    continue
-                if not _has_metadata(room, metadata):
-                    continue
-                if not exact and skipped < offset:
-                    skipped += 1
-                    continue
-                if len(page.items) == limit:
-                    return Page(page.items, _ORDER.cursor(last), page.errors)
-                page.items.append(room)
-                last = _ORDER.place_of(raw)
-            if len(raws) <= limit:
-                return page
-            conditions = _ORDER.behind(meant, _ORDER.place_of(raws[-1]))
-            offset = 0 if exact else offset
+        return await self._reader.page(newest, limit, cursor, metadata, room_conditions(filter))
+
+    @reads
+    async def list_by_channel(
+        self,
+        channel_id: str,
+        *,
+        group: bool | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        **filter: Unpack[RoomFilter],
+    ) -> Page[Room]:
+        """Return a page of the rooms that a channel is bound to, by the time of their creation, then by id.
+
+        Args:
+            channel_id: The channel.
+            group: Whether the binding is a group's; None for both.
+            newest: Whether the newest ones come first.
+            limit: How many at most, 1 to 1000.
+            cursor: The `next_cursor` of the page before.
+            **filter: Which rooms.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+        rooms = room_conditions(filter)
+        return await self._lookup.page_of_channel(
+            channel_id, group, check_flag("newest", newest), limit, cursor, rooms
+        )
 
     @long_running
     async def iter(
-        self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        newest: bool = False,
+        metadata: dict[str, Any] | None = None,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+        **filter: Unpack[RoomFilter],
     ) -> AsyncIterator[Room]:
-        """Yield rooms, the oldest first, passing over those that cannot be read.
+        """Yield rooms by the time of their creation, then by id.
 
         Args:
-            where: Which rooms.
+            newest: Whether the newest ones come first.
             metadata: Each of these keys has this value.
+            errors: Collects the errors of rooms that cannot be read.
+            **filter: Which rooms.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a room cannot be read and `errors` is None.
         """
-        meant = conditions = _conditions(where, metadata)
-        while True:
-            raws = await settled_step(self._connection, self._page, conditions, _ITER_PAGE)
-            for raw in raws:
-                with suppress(InvalidDocumentError):
-                    room = to_room(raw)
-                    if _has_metadata(room, metadata):
-                        yield room
-            if len(raws) < _ITER_PAGE:
-                return
-            conditions = _ORDER.behind(meant, _ORDER.place_of(raws[-1]))
+        found = self._reader.iterate(newest, metadata, room_conditions(filter), errors)
+        async with aclosing(found) as rooms:
+            async for room in rooms:
+                yield room
+
+    @staticmethod
+    def cursor_of(room: Room) -> str:
+        """Return the cursor of the page that begins behind a room, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no room, or none that is stored.
+        """
+        return cursor_behind(room)
+
+    @writes
+    async def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
+        """Change the given members of a room; the others stay.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            InvalidDocumentError: If it cannot be read, after it was changed.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
+        """
+        return await self._updates.update(room_id, members)
+
+    @writes
+    async def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
+        """Replace all members of a room but its counters, its creation and what is private about it.
+
+        Args:
+            room: The room as it is to be.
+            expected: Replace it only if it is still in this state.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            ConflictError: If it is in another state; nothing is changed.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
+        """
+        return await self._updates.replace(room, expected)
+
+    @writes
+    async def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
+        """Move the delivered index forward to an index and return whether it was its turn.
+
+        Args:
+            room_id: The room.
+            index: The index of the event that is delivered now.
+            force: Whether to move from any lower index, and not only from the one before.
+
+        Raises:
+            InvalidValueError: If the id is no plain string, or the index no integer.
+        """
+        return await self._updates.advance_delivered_index(room_id, index, force)
 
     @reads
-    async def count(self, *, where: RoomFilter | None = None, metadata: dict[str, Any] | None = None) -> int:
-        """Return how many rooms there are.
-
-        Args:
-            where: Which rooms.
-            metadata: Each of these keys has this value.
+    async def find_private(self, room_id: str, key: str) -> Any | None:
+        """Return what the service keeps about a room outside its members; None if there is nothing.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
+            InvalidValueError: If the id or the key is no plain string.
         """
-        if metadata:
-            return sum([1 async for _ in self.iter(where=where, metadata=metadata)])
-        return int(await self._rooms.count_documents(room_conditions(where)))
+        ((name, _),) = pack_members("private", {check_text("key", key): None}).items()
+        raw = await self._rooms.find_one(open_room(room_id), {f"private.{name}": 1})
+        return unpack((raw or {}).get("private", {}).get(name))
+
+    @writes
+    async def set_private(self, room_id: str, key: str, value: Any) -> None:
+        """Store a value about a room outside its members, and remove the key from its metadata.
+
+        Args:
+            room_id: The room.
+            key: Any text.
+            value: Any JSON value; None removes the key.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If the id or the key is no plain string, or the value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        await self._updates.set_private(room_id, key, value)
 
     @writes
     async def delete(self, room_id: str) -> bool:
-        """Delete a room for good, with all that hangs on it but identities; return whether it was there.
+        """Delete a room for good, with all that belongs to it but identities; return whether it was there.
 
-        From the first moment on nobody finds the room or adds to it. A deletion that is cut short goes on
-        when the room is deleted or created again.
+        From the first moment on the room is not found and takes nothing more. A deletion that is cut short
+        goes on when the room is deleted or created again.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If the id is no plain string.
         """
-        call = current_call()
-        raw = await self._rooms.find_one_and_update(
-            open_room(room_id), {"$set": {"state": "purging", "revised_by": call.token}}, {"_id": 1}
-        )
-        if raw is None:
-            raw = await self._rooms.find_one({"_id": room_id}, {"revised_by": 1})
-            if raw is None:
-                return "deleted" in call.seen
-            if raw["revised_by"] == call.token:
-                call.seen["deleted"] = True
-        else:
-            call.seen["deleted"] = True
-        await self._finish_deletion(room_id)
-        return "deleted" in call.seen
+        return await self._updates.delete(room_id)
 
-    async def _page(self, conditions: Raw, limit: int, offset: int = 0) -> Sequence[Raw]:
-        async with self._rooms.find(
-            conditions, SHOWN, sort=_ORDER.sort, skip=offset, limit=limit, batch_size=limit + 1
-        ) as found:
-            raws: Sequence[Raw] = await found.to_list()
-        return raws
-
-    async def _finish_deletion(self, room_id: str) -> None:
-        """Remove what hangs on a room that nobody finds any more, and the room last."""
-        for parts in (
-            "events",
-            "bindings",
-            "participants",
-            "tasks",
-            "observations",
-            "read_markers",
-            "voice_deliveries",
-        ):
-            await self._connection.collection(parts).delete_many({"room_id": room_id})
-        await self._rooms.delete_one({"_id": room_id, "state": "purging"})
-
-
-def _conditions(where: RoomFilter | None, metadata: dict[str, Any] | None) -> Raw:
-    """Return the filter of the rooms that are meant; what it says of metadata finds some that are not."""
-    conditions = room_conditions(where)
-    for key, packed in pack_members("metadata", {} if metadata is None else metadata).items():
-        conditions[f"metadata.{key}"] = _alike(packed)
-    return conditions
-
-
-def _has_metadata(room: Room, wanted: dict[str, Any] | None) -> bool:
-    return all(room.metadata.get(key) == value for key, value in (wanted or {}).items())
-
-
-def _check_delivered(index: object) -> int:
-    return -1 if index == -1 else check_position("delivered_index", index)
-
-
-def _alike(packed: Any) -> Any:
-    """Return a condition that holds for all values that Python finds equal to a stored one."""
-    if packed is None or isinstance(packed, str):
-        return packed
-    if isinstance(packed, int | float) and not abs(packed) >= 2**63:
-        # Python's 1 is 1.0 and True.
-        return {"$in": [int(packed), bool(packed)]} if packed in (0, 1) else packed
-    # Greater integers, which may equal a float, are stored as text.
-    return {"$exists": True}
+    @property
+    def _rooms(self) -> Any:
+        return self._connection.collection("rooms")

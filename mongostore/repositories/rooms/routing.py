@@ -1,211 +1,147 @@
-"""Which room a message belongs to: rooms found by those who are in them."""
+"""Rooms found by their members, and by the bindings and participants that belong to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mongostore.documents.rooms import correspondent_name, recipient_name, route_name, to_room
-from mongostore.documents.stored import Raw, given
+from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
-from mongostore.models import Room, RoomFilter
-from mongostore.repositories import Repository, reads
-from mongostore.values import check_flag, check_id, check_limit, check_list, check_offset, check_text
+from mongostore.models import Page, Room, RoomFilter
+from mongostore.repositories import Connection
+from mongostore.repositories.paging import Order
+from mongostore.values import check_flag, check_id, check_limit, check_list, check_members, check_text
 
-_NEWEST = {"room_created_at": -1, "room_id": -1}
-_OLDEST = {"room_created_at": 1, "room_id": 1}
+# The order of bindings and participants by the creation of their rooms.
+_NEWEST = Order("room_created_at", rising=False, key="room_id")
+_OLDEST = Order("room_created_at", key="room_id")
+# What callers are never shown, and may be large.
+SHOWN = {"private": 0}
+
 _ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
 _CANDIDATES = 50
 _MORE_CANDIDATES = 2000
 
 
-class RoomRouting(Repository):
-    """The verbs that find a room by a channel and those whom it reaches there.
+class RoomLookup:
+    """Finds rooms by their bindings or their participants."""
 
-    Of several rooms the newest is found: the one created last, and of those created at one instant the
-    one with the greatest id.
-    """
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    @reads
-    async def find_latest(
-        self, participant_id: str, *, channel_type: str | None = None, where: RoomFilter | None = None
+    async def by_binding(
+        self, channel_id: str, names: Sequence[str], recipient: tuple[str, str] | None, rooms: Raw
     ) -> Room | None:
-        """Return the newest room that somebody is in, as a participant or as a binding's correspondent.
-
-        Args:
-            participant_id: Who.
-            channel_type: Count bindings of this type of channel alone; participants count anyway.
-            where: Which rooms.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type.
-            InvalidDocumentError: The room cannot be read.
-        """
-        person = {"participant_id": check_id("participant_id", participant_id)}
-        bound = (
-            person
-            if channel_type is None
-            else {**person, "channel_type": check_id("channel_type", channel_type)}
-        )
-        candidates = [
-            *await self._routed("participants", person, _NEWEST, where, 1),
-            *await self._routed("bindings", bound, _NEWEST, where, 1),
-        ]
-        candidates.sort(key=lambda found: (found["room_created_at"], found["room_id"]), reverse=True)
-        rooms, meant = self._connection.collection("rooms"), room_conditions(where)
-        for found in candidates:
-            # Unless it has been closed or deleted since.
-            room = await rooms.find_one({"_id": found["room_id"], **meant}, {"private": 0})
-            if room is not None:
-                return to_room(room)
-        return None
-
-    @reads
-    async def find_by_binding(
-        self,
-        channel_id: str,
-        names: Sequence[str],
-        *,
-        recipient: tuple[str, str] | None = None,
-        where: RoomFilter | None = None,
-    ) -> str | None:
-        """Return the id of the newest room whose binding of a channel is somebody's.
-
-        Args:
-            channel_id: The channel; a binding speaks for its own channel alone.
-            names: The binding's correspondent is one of these.
-            recipient: Or, as a key and an address: the binding names no correspondent, is no group, and has
-                that address, a text or an integer, under that key of its metadata.
-            where: Which rooms.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type.
-        """
+        """Return the newest of these rooms whose binding of a channel is one of these people's."""
         check_list("names", names)
         wanted = [correspondent_name(check_id("names", name)) for name in names]
         if recipient is not None:
             wanted.append(_recipient(recipient))
         of_channel = {"channel_id": check_id("channel_id", channel_id), "names": {"$in": wanted}}
-        found = await self._routed("bindings", of_channel, _NEWEST, where, 1)
-        return found[0]["room_id"] if found else None
+        return _first(await self._find("bindings", of_channel, _NEWEST, rooms))
 
-    @reads
-    async def find_by_participant(
-        self, channel_id: str, names: Sequence[str], *, where: RoomFilter | None = None
-    ) -> str | None:
-        """Return the id of the newest room with a participant who was reached through a channel.
-
-        Args:
-            channel_id: The channel.
-            names: The participant's id or identity is one of these.
-            where: Which rooms.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type.
-        """
+    async def by_route(self, channel_id: str, names: Sequence[str], rooms: Raw) -> Room | None:
+        """Return the newest of these rooms that reached one of these participants by a channel."""
         check_list("names", names)
         check_id("channel_id", channel_id)
         routes = {"$in": [route_name(channel_id, check_id("names", name)) for name in names]}
-        found = await self._routed("participants", {"routes": routes}, _NEWEST, where, 1)
-        return found[0]["room_id"] if found else None
+        return _first(await self._find("participants", {"routes": routes}, _NEWEST, rooms))
 
-    @reads
-    async def list_by_channel(
-        self,
-        channel_id: str,
-        *,
-        group: bool | None = None,
-        where: RoomFilter | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> list[str]:
-        """Return the ids of the rooms that a channel is bound to, the oldest first.
+    async def by_participant(self, participant_id: str, channel_type: str | None, rooms: Raw) -> Room | None:
+        """Return the newest of these rooms that a person is in, as a participant or by a binding."""
+        person = {"participant_id": check_id("participant_id", participant_id)}
+        bound = {**person}
+        if channel_type is not None:
+            bound["channel_type"] = check_id("channel_type", channel_type)
+        found = [
+            *await self._find("participants", person, _NEWEST, rooms),
+            *await self._find("bindings", bound, _NEWEST, rooms),
+        ]
+        return _first(sorted(found, key=lambda raw: (raw["created_at"], raw["_id"]), reverse=True))
 
-        Args:
-            channel_id: The channel.
-            group: Whether the binding is a group's; None for both.
-            where: Which rooms.
-            limit: How many at most, 1 to 1000.
-            offset: How many to pass over.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type or out of range.
-        """
-        limit, offset = check_limit("limit", limit), check_offset("offset", offset)
+    async def page_of_channel(
+        self, channel_id: str, group: bool | None, newest: bool, limit: int, cursor: str | None, rooms: Raw
+    ) -> Page[Room]:
+        """Return a page of those of these rooms that a channel is bound to."""
+        limit, order = check_limit("limit", limit), _NEWEST if check_flag("newest", newest) else _OLDEST
         groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
-        found = await self._routed("bindings", of_channel, _OLDEST, where, limit, offset)
-        return [binding["room_id"] for binding in found]
+        behind = order.behind(of_channel, order.decode(cursor))
+        raws = await self._find("bindings", behind, order, rooms, limit + 1)
+        return Order("created_at").page(raws, limit, to_room)
 
-    async def _routed(
-        self,
-        members: str,
-        match: Raw,
-        order: dict[str, int],
-        where: RoomFilter | None,
-        limit: int,
-        offset: int = 0,
-    ) -> list[Raw]:
-        """Return members of rooms in the order of those, as far as their rooms are meant.
+    async def _find(self, parts: str, match: Raw, order: Order, rooms: Raw, limit: int = 1) -> list[Raw]:
+        """Return the stored rooms of these parts, as far as they match, in the order of the parts.
 
-        The server would read all candidates, however few of them are wanted: they are cut before their
-        rooms are looked at, and mostly the first ones will do.
+        The server would look up the rooms of all candidates, however few of them are wanted: the candidates
+        are cut before that, and mostly the first ones will do.
         """
-        shown = {"_id": 0, "room_id": 1, "room_created_at": 1, "meant": _size_of_meant(where)}
+        collection = self._connection.collection(parts)
+        wanted = {f"room.{name}": condition for name, condition in rooms.items()}
+        keys = {"_id": 0, "room_id": 1, "room_created_at": 1}
+        ordered: list[Raw] = [{"$match": match}, {"$sort": dict(order.sort)}]
+        lookup = {"$lookup": {"from": self._connection.collection("rooms").name, **_ROOM}}
         found: list[Raw] = []
-        rooms = {"$lookup": {"from": self._connection.collection("rooms").name, **_ROOM}}
-        seen, count = 0, min(_CANDIDATES + offset + limit, _MORE_CANDIDATES)
+        seen, count = 0, min(_CANDIDATES + limit, _MORE_CANDIDATES)
         while True:
-            cut: list[Raw] = [{"$skip": seen}, {"$limit": count}, {"$project": dict.fromkeys(order, 1)}]
+            # The last document that comes is no room, but the candidate behind these if there is one.
+            more = [*ordered, {"$skip": seen + count}, {"$limit": 1}, {"$project": keys}]
             pipeline: list[Raw] = [
-                {"$match": match},
-                {"$sort": order},
-                *cut,
-                rooms,
-                {"$project": shown},
+                *(*ordered, {"$skip": seen}, {"$limit": count}, {"$project": keys}, lookup),
+                *({"$match": wanted}, {"$limit": limit - len(found)}),
+                *({"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$room", 0]}}}, {"$project": SHOWN}),
+                {"$unionWith": {"coll": collection.name, "pipeline": more}},
             ]
-            async with await self._connection.collection(members).aggregate(
-                pipeline, batchSize=count + 1
-            ) as cursor:
-                candidates = await cursor.to_list()
-            found += [candidate for candidate in candidates if candidate["meant"]]
-            if len(found) >= offset + limit or len(candidates) < count:
-                return found[offset : offset + limit]
+            async with await collection.aggregate(pipeline, batchSize=limit + 2) as cursor:
+                raws = await cursor.to_list()
+            has_more = bool(raws) and "room_id" in raws[-1]
+            found += raws[:-1] if has_more else raws
+            if len(found) == limit or not has_more:
+                return found
             seen, count = seen + count, _MORE_CANDIDATES
 
 
-def _recipient(recipient: tuple[str, str]) -> str:
+def room_conditions(filter: RoomFilter) -> Raw:
+    """Return the query of the rooms that a filter means.
+
+    Raises:
+        InvalidValueError: There is no such member, or it is of the wrong type.
+    """
+    members: dict[str, Any] = check_members(filter, RoomFilter)
+    conditions: Raw = {"state": "open"}
+    if "organization_id" in members:
+        conditions["organization_id"] = check_id("organization_id", members["organization_id"])
+    if isinstance(status := members.get("status", ()), str):
+        conditions["status"] = check_id("status", status)
+    elif "status" in members:
+        check_list("status", status)
+        statuses = [check_id("status", one) for one in status]
+        conditions["status"] = statuses[0] if len(statuses) == 1 else {"$in": statuses}
+    return conditions
+
+
+def open_room(room_id: str) -> Raw:
+    """Return the filter of a room that is not being deleted.
+
+    Raises:
+        InvalidValueError: The id is no plain string.
+    """
+    return {"_id": check_id("room_id", room_id), "state": "open"}
+
+
+def _recipient(recipient: object) -> str:
+    """Return the name by which a binding with an address is found.
+
+    Raises:
+        InvalidValueError: It is no tuple of a key of its metadata and an address.
+    """
     if not isinstance(recipient, tuple) or len(recipient) != 2:
         raise InvalidValueError("recipient", "must be a tuple of a key and an address")
     key, address = recipient
     return recipient_name(check_text("recipient", key), check_id("recipient", address))
 
 
-def _size_of_meant(where: RoomFilter | None) -> Raw:
-    """Return the expression that counts those in `room` that are meant: one or none."""
-    wanted = [
-        {"$in": [f"$$room.{name}", {"$literal": condition["$in"]}]}
-        if isinstance(condition, dict)
-        else {"$eq": [f"$$room.{name}", {"$literal": condition}]}
-        for name, condition in room_conditions(where).items()
-    ]
-    return {"$size": {"$filter": {"input": "$room", "as": "room", "cond": {"$and": wanted}}}}
-
-
-def room_conditions(where: RoomFilter | None) -> Raw:
-    """Return the filter of the rooms that are meant.
-
-    Raises:
-        InvalidValueError: A member is of the wrong type.
-    """
-    conditions: Raw = {"state": "open"}
-    if where is None:
-        return conditions
-    given("where", where, RoomFilter)
-    if where.organization_id is not None:
-        conditions["organization_id"] = check_id("organization_id", where.organization_id)
-    if where.statuses is not None:
-        check_list("statuses", where.statuses)
-        statuses = [check_id("statuses", status) for status in where.statuses]
-        conditions["status"] = statuses[0] if len(statuses) == 1 else {"$in": statuses}
-    return conditions
+def _first(raws: Sequence[Raw]) -> Room | None:
+    return to_room(raws[0]) if raws else None

@@ -29,7 +29,7 @@ class Tailer:
         self._connection = connection
 
     async def tail(self, room_id: str, after: int | None) -> AsyncGenerator[Event, None]:
-        """Yield events until the room is gone; see `EventRepository.watch`."""
+        """Yield events until the room is gone; see `AsyncRoomEvents.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = after
         while True:

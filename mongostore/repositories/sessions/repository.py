@@ -55,6 +55,10 @@ class AsyncSessions(Repository):
 
     Attributes:
         namespace: The namespace.
+        messages: The messages of these sessions.
+        context: The context of these sessions: one JSON value each.
+        participants: The participants bound to these sessions.
+        turns: The turns of the participants.
     """
 
     def __init__(self, connection: Connection, namespace: str = "default", tail: Tail | None = None) -> None:
@@ -62,30 +66,10 @@ class AsyncSessions(Repository):
         self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
         self._key = self._storage.key
         self.namespace = namespace
-        self._messages = AsyncSessionMessages(self._storage)
-        self._context = AsyncSessionContext(self._storage)
-        self._participants = AsyncSessionParticipants(self._storage)
-        self._turns = AsyncSessionTurns(self._storage)
-
-    @property
-    def messages(self) -> AsyncSessionMessages:
-        """The messages of these sessions."""
-        return self._messages
-
-    @property
-    def context(self) -> AsyncSessionContext:
-        """The context of these sessions: one JSON value each."""
-        return self._context
-
-    @property
-    def participants(self) -> AsyncSessionParticipants:
-        """The participants bound to these sessions."""
-        return self._participants
-
-    @property
-    def turns(self) -> AsyncSessionTurns:
-        """The turns of the participants."""
-        return self._turns
+        self.messages = AsyncSessionMessages(self._storage)
+        self.context = AsyncSessionContext(self._storage)
+        self.participants = AsyncSessionParticipants(self._storage)
+        self.turns = AsyncSessionTurns(self._storage)
 
     @property
     def _sessions(self) -> AsyncCollection[Raw]:

@@ -13,7 +13,7 @@ import time
 import warnings
 from contextlib import suppress
 
-from mongostore import Event, Message, MongoStore, Room
+from mongostore import Event, Message, MongoStore
 
 uri, database, amount = sys.argv[1:]
 # One that comes between making a coroutine and running it leaves it so.
@@ -49,7 +49,7 @@ def call(store: MongoStore) -> None:
                 pass
         store.sessions.messages.append("s", Message(id=f"m{n}", role="user", content="x"))
         messages.add(f"m{n}")
-        store.events.commit(Event(id=f"e{n}", room_id="r", channel_id="c"))
+        store.rooms.events.append("r", Event(id=f"e{n}", channel_id="c"))
         events.add(f"e{n}")
         for message in store.sessions.messages.iter("s"):
             assert message.content == "x"
@@ -64,7 +64,7 @@ async def calls() -> int:
 with MongoStore(uri, database) as opened:
     opened.sessions.create("s")
     opened.sessions.create("quiet")
-    opened.rooms.create(Room(id="r"))
+    opened.rooms.create("r")
     sender = threading.Thread(target=interrupt)
     sender.start()
     while not is_over:
@@ -82,7 +82,7 @@ with MongoStore(uri, database) as opened:
         time.sleep(0.05)
     for known, found in (
         (messages, [message.id for message in opened.sessions.messages.iter("s")]),
-        (events, [event.id for event in opened.events.iter("r")]),
+        (events, [event.id for event in opened.rooms.events.iter("r")]),
     ):
         assert known, "nothing got through"
         assert known <= {*found}, known - {*found}

@@ -17,7 +17,7 @@ async def main() -> None:
     uri, database = sys.argv[1:3]
     async with AsyncMongoStore(uri, database, transactions="off") as store:
         sys.stdin.readline()
-        first = await store.events.commit(Event(id="e0", room_id="r", channel_id="c"))
+        first = await store.rooms.events.append("r", Event(id="e0", channel_id="c"))
         sys.stdout.write(f"{first.index}\n")
         sys.stdout.flush()
 
@@ -25,7 +25,7 @@ async def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         type(store.engine.database["events"]).insert_one = die  # type: ignore[method-assign]
-        await store.events.commit(Event(id="e1", room_id="r", channel_id="c"))
+        await store.rooms.events.append("r", Event(id="e1", channel_id="c"))
 
 
 asyncio.run(main())

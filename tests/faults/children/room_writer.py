@@ -12,8 +12,8 @@ from mongostore import AsyncMongoStore, Event
 async def write(store: AsyncMongoStore, writer: int, amount: int) -> None:
     """Commit events one after the other."""
     for n in range(amount):
-        event = Event(id=f"{writer}:{n}", room_id="r", channel_id="c", content="x" * 200)
-        event = await store.events.commit(event)
+        event = Event(id=f"{writer}:{n}", channel_id="c", content="x" * 200)
+        event = await store.rooms.events.append("r", event)
         sys.stdout.write(f"{event.index} {event.id}\n")
         sys.stdout.flush()
 

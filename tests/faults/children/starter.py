@@ -2,7 +2,7 @@
 
 import sys
 
-from mongostore import Message, MongoStore, Room
+from mongostore import Message, MongoStore
 
 uri, database, number = sys.argv[1:]
 sys.stdout.write("ready\n")
@@ -11,4 +11,4 @@ sys.stdin.readline()
 with MongoStore(uri, database) as store:
     store.sessions.create(number)
     store.sessions.messages.append(number, Message(role="user", content=number))
-    store.rooms.create(Room(id=number))
+    store.rooms.create(number)
