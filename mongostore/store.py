@@ -28,7 +28,7 @@ from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure
 from mongostore.repositories import Connection
 from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import AsyncLeases, AsyncRooms
-from mongostore.repositories.sessions import SessionRepository, Tail, TailLimits
+from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import AsyncThreads
 from mongostore.settings import Settings
 
@@ -97,7 +97,7 @@ class AsyncMongoStore:
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
-        self.sessions: Final = SessionRepository(self._connection, tail=Tail(self._connection, tail_limits))
+        self.sessions: Final = AsyncSessions(self._connection, tail=Tail(self._connection, tail_limits))
         self.rooms: Final = AsyncRooms(self._connection)
         self.leases: Final = AsyncLeases(self._connection)
         self.threads: Final = AsyncThreads(self._connection)

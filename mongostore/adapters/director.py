@@ -21,12 +21,13 @@ from director.db.base import BaseDB
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
+    InvalidDocumentError,
     InvalidValueError,
     MongoStoreError,
     NotFoundError,
 )
 from mongostore.models import Message, Session
-from mongostore.sync import MongoStore, SyncSessionRepository, shared_store
+from mongostore.sync import MongoStore, Sessions, shared_store
 from mongostore.values import check_id, check_text, from_seconds
 
 logger: Final = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         self._store = store
 
     @property
-    def _sessions(self) -> SyncSessionRepository:
+    def _sessions(self) -> Sessions:
         if self._store is None:
             self._store = shared_store(self._uri, self._database)
         return self._store.sessions.in_namespace(NAMESPACE)
@@ -104,7 +105,12 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def get_sessions(self) -> list[dict[str, Any]]:
         """Return the rows of all sessions, the newest `updated_at` first."""
-        newest = sorted(self._sessions.iter(), key=lambda session: session.created_at, reverse=True)
+        errors: list[InvalidDocumentError] = []
+        newest = sorted(
+            self._sessions.iter(errors=errors), key=lambda session: session.created_at, reverse=True
+        )
+        for error in errors:
+            logger.error("%s", error)
         rows = [_row(session) for session in newest if session.data]
         return sorted(rows, key=lambda row: row["updated_at"], reverse=True)
 
@@ -138,7 +144,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
             created_at=_moment("created_at", created_at),
             updated_at=_moment("updated_at", updated_at),
         )
-        self._write(session_id, lambda: self._sessions.upsert_message(session_id, message))
+        self._write(session_id, lambda: self._sessions.messages.upsert(session_id, message))
 
     def get_conversations(self, session_id: str) -> list[dict[str, Any]]:
         """Return the messages of a session in the order in which they were first added."""
@@ -151,7 +157,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
     def get_context_messages(self, session_id: str) -> Any:
         """Return what was stored as context messages, a new `{}` where nothing was."""
         try:
-            return self._sessions.get_context(session_id)
+            return self._sessions.context.get(session_id)
         except NotFoundError:
             return {}
 
@@ -166,25 +172,28 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
     ) -> None:
         """Put context messages in the place of those that are stored."""
         context = _plain("context_messages", context_messages)
-        self._write(session_id, lambda: self._sessions.set_context(session_id, context))
+        self._write(session_id, lambda: self._sessions.context.set(session_id, context))
 
     def delete_conversation(self, session_id: str) -> bool:
         """Remove all messages of a session and return whether there were any."""
-        try:
-            return self._sessions.delete_messages(session_id) > 0
-        except NotFoundError:
-            return False
+        with suppress(NotFoundError):
+            if self._sessions.messages.count(session_id):
+                self._sessions.messages.truncate(session_id)
+                return True
+        return False
 
     def delete_context(self, session_id: str) -> bool:
         """Remove the context messages of a session and return whether there were any."""
         try:
-            return self._sessions.delete_context(session_id)
+            return self._sessions.context.delete(session_id)
         except NotFoundError:
             return False
 
     def delete_session(self, session_id: str) -> tuple[bool, list[str]]:
         """Remove a session with all it has; return whether anything was there, and what was not."""
-        session = self._sessions.purge(session_id)
+        session = self._sessions.find(session_id)
+        if not self._sessions.delete(session_id):
+            session = None
         there = {
             "conversation": session is not None and session.count > 0,
             "context": session is not None and session.has_context,
@@ -213,7 +222,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def _message_rows(self, session_id: str) -> list[dict[str, Any]]:
         try:
-            return [_message_row(session_id, message) for message in self._sessions.iter_messages(session_id)]
+            return [_message_row(session_id, message) for message in self._sessions.messages.iter(session_id)]
         except NotFoundError:
             return []
 

@@ -24,7 +24,7 @@ from mongostore.engines import Capability
 from mongostore.errors import ConfigurationError
 from mongostore.indexing import IndexState
 from mongostore.models import ChangeKind, Message
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import AsyncSessions
 from mongostore.settings import Settings
 from mongostore.store import AsyncMongoStore
 from mongostore.values import preview_text
@@ -112,7 +112,7 @@ async def _open(store: AsyncMongoStore) -> None:
     out.print(f"Indexes: {len(missing)} created, {present - len(missing)} there already.")
 
 
-async def _store(sessions: SessionRepository, dialogues: Sequence[tuple[str, bytes]]) -> list[str]:
+async def _store(sessions: AsyncSessions, dialogues: Sequence[tuple[str, bytes]]) -> list[str]:
     _title(2, "Store dialogues")
     importer = Importer(sessions, warn)
     for place, line in track(dialogues, "storing", console=err, transient=True, disable=not err.is_terminal):
@@ -128,31 +128,31 @@ async def _store(sessions: SessionRepository, dialogues: Sequence[tuple[str, byt
     return ids
 
 
-async def _store_in_one(sessions: SessionRepository, ids: Sequence[str]) -> int:
-    await sessions.purge(_LONG)
+async def _store_in_one(sessions: AsyncSessions, ids: Sequence[str]) -> int:
+    await sessions.delete(_LONG)
     await sessions.create(_LONG, name="All in one")
     count = 0
     for session_id in ids:
-        page = await sessions.list_messages(session_id)
+        page = await sessions.messages.list(session_id)
         for message in page.items:
             copy = {"id": digest_of(session_id, message.id), "conversation_id": session_id}
-            await sessions.append_message(_LONG, message.model_copy(update=copy))
+            await sessions.messages.append(_LONG, message.model_copy(update=copy))
             count += 1
             if count == _LONG_MESSAGES:
                 return count
     return count
 
 
-async def _resume(sessions: SessionRepository, session_id: str) -> None:
+async def _resume(sessions: AsyncSessions, session_id: str) -> None:
     _title(3, "Close the store, open it again, resume a dialogue")
     session = await sessions.get(session_id)
     name = plain(session.name or session.id, "bold")
     out.print(Text.assemble(name, f", {session.count:,} messages, the last:"))
-    page = await sessions.list_messages(session_id, limit=_SHOWN_MESSAGES, newest=True)
+    page = await sessions.messages.list(session_id, limit=_SHOWN_MESSAGES, newest=True)
     out.print(_chat(page.items))
 
 
-async def _list(sessions: SessionRepository) -> None:
+async def _list(sessions: AsyncSessions) -> None:
     _title(4, "List the sessions, newest activity first")
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("session", no_wrap=True)
@@ -174,8 +174,8 @@ async def _watch(store: AsyncMongoStore, session_id: str) -> None:
         out.print("Left out: a standalone server has no change streams, a replica set of one has.")
         return
     sessions = store.sessions.in_namespace(_NAMESPACE)
-    script = (await sessions.list_messages(session_id, limit=2, newest=True)).items
-    await sessions.purge(_LIVE)
+    script = (await sessions.messages.list(session_id, limit=2, newest=True)).items
+    await sessions.delete(_LIVE)
     await sessions.create(_LIVE, name="Live")
     seen = asyncio.Event()
     with Live(console=out, refresh_per_second=20) as live:
@@ -186,11 +186,11 @@ async def _watch(store: AsyncMongoStore, session_id: str) -> None:
     out.print(f"One task wrote, another was told: {changes}.")
 
 
-async def _tail(sessions: SessionRepository, live: Live, seen: asyncio.Event) -> Counter[ChangeKind]:
+async def _tail(sessions: AsyncSessions, live: Live, seen: asyncio.Event) -> Counter[ChangeKind]:
     """Show what arrives until the session is gone, and return how many changes of each kind there were."""
     kinds: Counter[ChangeKind] = Counter()
     shown: dict[str, Message] = {}
-    async for change in sessions.watch(_LIVE):
+    async for change in sessions.messages.watch(_LIVE):
         seen.set()
         if change.position == _SIGN:
             continue
@@ -201,21 +201,21 @@ async def _tail(sessions: SessionRepository, live: Live, seen: asyncio.Event) ->
     return kinds
 
 
-async def _speak(sessions: SessionRepository, script: Sequence[Message], seen: asyncio.Event) -> None:
+async def _speak(sessions: AsyncSessions, script: Sequence[Message], seen: asyncio.Event) -> None:
     """Say the messages word by word, as a model streams them, and remove the session."""
     # A tail begins when its stream is open, of which its first change is the only sign.
-    sign = await sessions.append_message(_LIVE, Message(role="system"))
+    sign = await sessions.messages.append(_LIVE, Message(role="system"))
     while not seen.is_set():
-        await sessions.update_message(_LIVE, sign.id, content="")
+        await sessions.messages.update(_LIVE, sign.id, content="")
         await asyncio.sleep(_WORD_SECONDS)
     for message in script:
         words = preview_text(message.content).split()[:_WORDS]
         spoken = Message(role=message.role, data=message.data, content="")
-        await sessions.append_message(_LIVE, spoken)
+        await sessions.messages.append(_LIVE, spoken)
         for number in range(1, len(words) + 1):
-            await sessions.update_message(_LIVE, spoken.id, content=" ".join(words[:number]))
+            await sessions.messages.update(_LIVE, spoken.id, content=" ".join(words[:number]))
             await asyncio.sleep(_WORD_SECONDS)
-    await sessions.purge(_LIVE)
+    await sessions.delete(_LIVE)
 
 
 async def _measure(store: AsyncMongoStore) -> None:
@@ -226,10 +226,10 @@ async def _measure(store: AsyncMongoStore) -> None:
     for usage in await store.usage():
         table.add_row(usage.collection, f"{usage.documents:,}", f"{usage.bytes:,}")
     out.print(table)
-    layout = await store.sessions.in_namespace(_NAMESPACE).layout(_LONG)
+    layout = await store.sessions.in_namespace(_NAMESPACE).describe_storage(_LONG)
     out.print(
-        f"The long session keeps its newest {layout.embedded} messages in its own document and "
-        f"{layout.sealed} older ones in {layout.segments} segments."
+        f"The long session keeps its newest {layout.in_tail} messages in its own document and "
+        f"{layout.in_segments} older ones in {layout.segments} segments."
     )
 
 
@@ -241,7 +241,7 @@ def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) ->
     code = (
         f"with mongostore.MongoStore({arguments}) as store:\n"
         f"    sessions = store.sessions.in_namespace({_NAMESPACE!r})\n"
-        f"    for message in sessions.iter_messages({session_id!r}):\n"
+        f"    for message in sessions.messages.iter({session_id!r}):\n"
         f"        print(message.role, message.content)"
     )
     out.print(Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True))

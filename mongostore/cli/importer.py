@@ -16,7 +16,7 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.models import Message
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import AsyncSessions
 
 _BATCH = 128
 # Files may interleave their sessions; of so many at a time are messages put by.
@@ -55,7 +55,7 @@ class Importer:
         refuse: Told of every line and message that is not stored: where it stands, and why.
     """
 
-    def __init__(self, sessions: SessionRepository, refuse: Callable[[str], None]) -> None:
+    def __init__(self, sessions: AsyncSessions, refuse: Callable[[str], None]) -> None:
         self.tally: Tally = Tally()
         self._sessions = sessions
         self._refuse = refuse
@@ -96,7 +96,7 @@ class Importer:
         await self._flush(line.id)
         await self._ensure(line.id, line.members)
         if line.context and not (await self._sessions.get(line.id)).has_context:
-            await self._sessions.set_context(line.id, line.context[0])
+            await self._sessions.context.set(line.id, line.context[0])
         await self._append(
             line.id, [(f"{place}: messages[{i}]", message) for i, message in enumerate(line.messages)]
         )
@@ -123,7 +123,7 @@ class Importer:
         except AlreadyExistsError:
             known = await self._sessions.find(session_id)
             if known is None:
-                raise LineError(f"session {session_id!r} is deleted: restore or purge it first") from None
+                raise LineError(f"session {session_id!r} is deleted: undelete or delete it first") from None
             self._counts[session_id] = known.count
             self.tally.known_sessions += 1
         else:
@@ -137,7 +137,7 @@ class Importer:
         for start in range(0, len(placed), _BATCH):
             batch = placed[start : start + _BATCH]
             try:
-                await self._sessions.append_messages(session_id, [message for _, message in batch])
+                await self._sessions.messages.append_many(session_id, [message for _, message in batch])
             except _REFUSALS:
                 await self._append_each(session_id, batch)
         self.tally.messages += len(placed)
@@ -148,7 +148,7 @@ class Importer:
     async def _append_each(self, session_id: str, placed: Sequence[tuple[str, Message]]) -> None:
         for place, message in placed:
             try:
-                await self._sessions.append_message(session_id, message)
+                await self._sessions.messages.append(session_id, message)
             except _REFUSALS as error:
                 self.tally.refused_messages += 1
                 self._refuse(f"{place}: {error}")

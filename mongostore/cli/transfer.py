@@ -16,8 +16,9 @@ from rich.table import Table
 from mongostore.cli.importer import Importer, Tally
 from mongostore.cli.lines import message_members, session_members, write_line
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
+from mongostore.errors import InvalidDocumentError
 from mongostore.models import Session
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import AsyncSessions
 
 _STDIO = Path("-")
 
@@ -128,8 +129,13 @@ async def _export(
     async with open_store(uri, database) as store:
         sessions = store.sessions.in_namespace(namespace)
         # Oldest activity first, so that those who import it list the sessions in the same order.
-        known = sorted([(one.updated_at, one.id) async for one in sessions.iter()]) if not session_ids else []
-        wanted = session_ids or [session_id for _, session_id in known]
+        errors: list[InvalidDocumentError] = []
+        known = (
+            [] if session_ids else [(one.updated_at, one.id) async for one in sessions.iter(errors=errors)]
+        )
+        for error in errors:
+            warn(str(error))
+        wanted = session_ids or [session_id for _, session_id in sorted(known)]
         with _written(file) as target:
             for session_id in wanted:
                 session = await (sessions.get if session_ids else sessions.find)(session_id)
@@ -143,13 +149,13 @@ async def _export(
 
 
 async def _lines_of(
-    sessions: SessionRepository, session: Session, one_a_line: bool
+    sessions: AsyncSessions, session: Session, one_a_line: bool
 ) -> AsyncIterator[tuple[bytes, int]]:
     """Yield the lines of a session, each with the number of messages in it."""
     head = session_members(session)
     if session.has_context:
-        head["context"] = await sessions.get_context(session.id)
-    messages = sessions.iter_messages(session.id)
+        head["context"] = await sessions.context.get(session.id)
+    messages = sessions.messages.iter(session.id)
     if not one_a_line:
         members = [message_members(message) async for message in messages]
         yield write_line({**head, "messages": members}), len(members)

@@ -45,11 +45,11 @@ def participants_of(raw: Raw) -> list[Raw]:
     insights = raw.get("insights", {})
     return [
         {
-            "participant": unescape_key(name),
+            "id": unescape_key(name),
             "bound_at": stored["bound_at"],
-            "chat_turn_count": stored["turns"],
+            "turn_count": stored["turns"],
             "insights": insights.get(name, []),
-            "last_integration_turn": stored["integrated"],
+            "integrated_until": stored["integrated"],
         }
         for name, stored in raw.get("participants", {}).items()
     ]

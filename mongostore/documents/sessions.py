@@ -20,7 +20,7 @@ from mongostore.documents.stored import (
     write_slim,
 )
 from mongostore.errors import InvalidDocumentError
-from mongostore.models import ChatTurn, Message, Session
+from mongostore.models import Message, Session, Turn
 from mongostore.models.fields import Id, JsonValue
 from mongostore.models.sessions import SessionFields
 from mongostore.values import (
@@ -207,13 +207,13 @@ def _members_of_session(raw: Raw) -> Raw:
 to_session: Final = reader(Session, "session", prepare=_members_of_session)
 
 
-def to_stored_turn(path: str, participant: str, turn: ChatTurn, message_id: str, now: int) -> Raw:
+def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now: int) -> Raw:
     """Return a chat turn in the form of `StoredMessage`, without its binding and its number.
 
     Raises:
         InvalidValueError: It is no chat turn, or one of its members cannot be stored.
     """
-    given(path, turn, ChatTurn)
+    given(path, turn, Turn)
     # Checked by what follows, in words of ours.
     message = Message.model_construct(
         id=message_id,

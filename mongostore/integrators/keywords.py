@@ -8,7 +8,7 @@ from typing import Any
 from yake import KeywordExtractor
 
 from mongostore.integrators.turns import parts_of
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 
 # The extractor takes a tenth of a second for so many.
 _CHARACTERS = 20_000
@@ -23,7 +23,7 @@ class KeywordIntegrator:
     It blocks: an insight of 20,000 characters takes a tenth of a second.
     """
 
-    def __call__(self, participant: str, turns: Sequence[ChatTurn]) -> list[dict[str, Any]]:
+    def __call__(self, participant: str, turns: Sequence[Turn]) -> list[dict[str, Any]]:
         """Return an insight for each 20,000 characters: their keywords and their first and last turn."""
         return [
             {

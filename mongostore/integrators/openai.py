@@ -10,7 +10,7 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from mongostore.integrators.turns import parts_of
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 
 _CHARACTERS = 50_000
 _MAX_INSIGHTS = 50
@@ -46,7 +46,7 @@ class OpenAIIntegrator:
         self._api_key = api_key
         self._timeout = timeout
 
-    async def __call__(self, participant: str, turns: Sequence[ChatTurn]) -> list[dict[str, Any]]:
+    async def __call__(self, participant: str, turns: Sequence[Turn]) -> list[dict[str, Any]]:
         """Return what the model notes, each with the first and the last turn that it was shown.
 
         Raises:

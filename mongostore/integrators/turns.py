@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 
 
 def text_of(content: Any) -> str:
@@ -19,12 +19,12 @@ def text_of(content: Any) -> str:
     return "" if content is None else json.dumps(content, ensure_ascii=False)
 
 
-def parts_of(turns: Sequence[ChatTurn], characters: int) -> Iterator[list[tuple[ChatTurn, str]]]:
+def parts_of(turns: Sequence[Turn], characters: int) -> Iterator[list[tuple[Turn, str]]]:
     """Yield turns with their texts, in order, as many at a time as have so many characters together.
 
     A longer text stands alone, and is cut.
     """
-    part: list[tuple[ChatTurn, str]] = []
+    part: list[tuple[Turn, str]] = []
     size = 0
     for turn in turns:
         text = text_of(turn.content)[:characters]

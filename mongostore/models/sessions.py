@@ -31,8 +31,8 @@ class Message(Value):
         updated_at: When it was last changed; likewise.
         position: Its place in the session, from 0, known once it was read; a place never changes
             and never goes to another message until the session is truncated.
-        number: Its number among its participant's chat turns, known once it was read; None for what
-            is no chat turn.
+        number: Its number among its participant's turns, known once it was read; None for a message
+            that is no turn.
     """
 
     id: Id = Field(default_factory=MintedId)
@@ -102,20 +102,19 @@ class Preview(Value):
 
 
 class SessionParticipant(Value):
-    """One who is bound to a session; `list_chat_turns` reads the turns.
+    """A participant bound to a session, with the insights of its turns.
 
     Attributes:
-        participant: The participant's id.
-        chat_turn_count: How many chat turns came in so far, which is the newest one's number.
-        insights: What integrations found in the turns, in order.
-        last_integration_turn: The number of the last turn that was integrated; None before the first.
+        turn_count: The number of its newest turn.
+        insights: The insights that integrations have stored, in order.
+        integrated_until: The number of the last turn that was integrated; None before the first.
     """
 
-    participant: str
+    id: str
     bound_at: Time
-    chat_turn_count: int = 0
+    turn_count: int = 0
     insights: list[JsonValue] = Field(default_factory=list)
-    last_integration_turn: int | None = None
+    integrated_until: int | None = None
 
 
 class SessionFields(Value):
@@ -136,7 +135,7 @@ class SessionFields(Value):
 
 
 class Session(SessionFields):
-    """A session without its messages; `list_messages` reads those.
+    """A session without its messages; `messages.list` reads those.
 
     Attributes:
         id: Unique within its namespace.
@@ -146,7 +145,7 @@ class Session(SessionFields):
         count: How many messages it holds.
         last: The newest message, shortened; None in an empty session.
         has_context: Whether context messages are stored.
-        revision: Grows with every change of what is shown here, but for messages that are no chat turns
+        revision: Grows with every change of what is shown here, but for messages that are no turns
             and for the context; hand it back to change only what you have seen.
         updated_at: The newest activity: a message, a change of the session or of its context.
         deleted_at: When it was soft-deleted; None while it is open.
@@ -172,22 +171,24 @@ class Conversation(Value):
     last: Preview
 
 
-class Layout(Value):
-    """Where the messages of a session lie; the place of a deleted one counts as long as it is kept.
+class StorageLayout(Value):
+    """Where the messages of a session lie: in its own document (the tail), and in segments.
+
+    The position of a deleted message counts as long as its neighbours stay.
 
     Attributes:
-        embedded: How many of them, the newest, are in the session's own document.
-        sealed: How many older ones have moved to segments.
-        segments: How many segments there are.
+        in_tail: The number of positions in the session's own document.
+        in_segments: The number of older ones, which have moved to segments.
+        segments: The number of segments.
     """
 
-    embedded: int
-    sealed: int
+    in_tail: int
+    in_segments: int
     segments: int
 
 
-class ChatTurn(Value):
-    """Something said by or to a participant, kept as a message of the session.
+class Turn(Value):
+    """Something said by or to a participant, stored as a message of the session.
 
     Attributes:
         role: Who speaks, such as `user` or `assistant`.
@@ -204,16 +205,16 @@ class ChatTurn(Value):
 
 
 class Integrator(Protocol):
-    """Makes insights, JSON values, of a participant's new chat turns, as a coroutine or blocking."""
+    """Makes insights (JSON values) of a participant's new turns, as a coroutine or blocking."""
 
     def __call__(
-        self, participant: str, turns: Sequence[ChatTurn], /
+        self, participant_id: str, turns: Sequence[Turn], /
     ) -> Sequence[Any] | Awaitable[Sequence[Any]]:
         """Return the insights."""
 
 
 class IntegrationStatus(StrEnum):
-    """What became of a participant's new chat turns."""
+    """What became of a participant's new turns."""
 
     INTEGRATED = "integrated"
     NOTHING_NEW = "nothing_new"
@@ -224,16 +225,16 @@ class ParticipantIntegration(Value):
     """What an integration did for one participant.
 
     Attributes:
-        turns_integrated: How many chat turns it has covered.
-        last_integration_turn: The number of the last turn covered by now; None before the first.
+        turns_integrated: The number of turns that it has covered.
+        integrated_until: The number of the last turn covered by now; None before the first.
         error: The type of what was raised, as a rule by the integrator; None unless the status is `failed`.
     """
 
-    participant: str
+    participant_id: str
     status: IntegrationStatus
     turns_integrated: int = 0
     insights_added: int = 0
-    last_integration_turn: int | None = None
+    integrated_until: int | None = None
     error: str | None = None
 
 
@@ -249,8 +250,8 @@ class Integration(Value):
     results: list[ParticipantIntegration]
 
 
-class SessionMembers(TypedDict, total=False):
-    """What an update of a session may be given; what is left out stays as it is."""
+class SessionUpdate(TypedDict, total=False):
+    """The members of a session that an update can change."""
 
     user_id: str | None
     name: str | None
@@ -259,8 +260,8 @@ class SessionMembers(TypedDict, total=False):
     metadata: dict[str, Any]
 
 
-class MessageMembers(TypedDict, total=False):
-    """What an update of a message may be given; what is left out stays as it is."""
+class MessageUpdate(TypedDict, total=False):
+    """The members of a message that an update can change."""
 
     conversation_id: str
     role: str
@@ -279,15 +280,15 @@ class ChangeKind(StrEnum):
     CLOSE = "close"
 
 
-class Change(Value):
-    """One event of a live tail.
+class MessageChange(Value):
+    """One change that `messages.watch` yields.
 
     Attributes:
-        kind: `append`, `update` or `delete` of a message; `truncate` when all messages went;
-            `close` when the session was deleted or purged, which ends the tail.
-        position: The message's place; None for `truncate` and `close`.
-        message: The message as it now stands; None when it is gone.
-        token: Hand it to `watch(after=…)` to go on behind this event.
+        kind: `append`, `update` or `delete` of a message; `truncate` if all messages were removed;
+            `close` if the session was deleted, softly or not, which ends the iteration.
+        position: The message's position; None for `truncate` and `close`.
+        message: The message as it now is; None where it is gone.
+        token: Hand it to `watch(after=…)` to go on behind this change.
     """
 
     kind: ChangeKind

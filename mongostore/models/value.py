@@ -13,6 +13,7 @@ from mongostore.errors import InvalidDocumentError
 T = TypeVar("T")
 
 ListOrder = Literal["active", "created"]
+"""The order of a list: by newest activity, or by creation, which never changes."""
 
 
 class Value(BaseModel):

@@ -20,8 +20,8 @@ from mongostore.sync.twins import (
     Keys,
     Leases,
     Rooms,
+    Sessions,
     StoreVerbs,
-    SyncSessionRepository,
     Threads,
 )
 
@@ -75,7 +75,7 @@ class MongoStore(StoreVerbs):
         self._lock = threading.Lock()
         self._is_forked = False
         _stores.add(self)
-        self.sessions: Final = SyncSessionRepository(self, lambda core: core.sessions)
+        self.sessions: Final = Sessions(self, lambda core: core.sessions)
         self.rooms: Final = Rooms(self, lambda core: core.rooms)
         self.leases: Final = Leases(self, lambda core: core.leases)
         self.threads: Final = Threads(self, lambda core: core.threads)

@@ -23,7 +23,13 @@ from mongostore.repositories.rooms import (
     AsyncVerifications,
     AsyncVoiceDeliveries,
 )
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import (
+    AsyncSessionContext,
+    AsyncSessionMessages,
+    AsyncSessionParticipants,
+    AsyncSessions,
+    AsyncSessionTurns,
+)
 from mongostore.repositories.threads import (
     AsyncFiles,
     AsyncThreadElements,
@@ -46,45 +52,83 @@ class StoreVerbs:
     usage = mirror(AsyncMongoStore.usage)
 
 
-class SyncSessionRepository(Mirror[SessionRepository]):
-    """Blocking twin of `SessionRepository`."""
+class SessionMessages(Mirror[AsyncSessionMessages]):
+    """Blocking twin of `AsyncSessionMessages`."""
 
-    in_namespace = mirror_scope(SessionRepository.in_namespace)
-    create = mirror(SessionRepository.create)
-    get = mirror(SessionRepository.get)
-    find = mirror(SessionRepository.find)
-    exists = mirror(SessionRepository.exists)
-    list = mirror(SessionRepository.list)
-    iter = mirror_iter(SessionRepository.iter, ahead=100)
-    count = mirror(SessionRepository.count)
-    update = mirror(SessionRepository.update)
-    truncate = mirror(SessionRepository.truncate)
-    delete = mirror(SessionRepository.delete)
-    restore = mirror(SessionRepository.restore)
-    purge = mirror(SessionRepository.purge)
-    append_message = mirror(SessionRepository.append_message)
-    append_messages = mirror(SessionRepository.append_messages)
-    update_message = mirror(SessionRepository.update_message)
-    upsert_message = mirror(SessionRepository.upsert_message)
-    get_message = mirror(SessionRepository.get_message)
-    delete_message = mirror(SessionRepository.delete_message)
-    delete_messages = mirror(SessionRepository.delete_messages)
-    list_messages = mirror(SessionRepository.list_messages)
-    iter_messages = mirror_iter(SessionRepository.iter_messages, ahead=100)
-    count_messages = mirror(SessionRepository.count_messages)
-    conversations = mirror(SessionRepository.conversations)
-    layout = mirror(SessionRepository.layout)
-    watch = mirror_iter(SessionRepository.watch, ahead=1)
-    bind_participant = mirror(SessionRepository.bind_participant)
-    unbind_participant = mirror(SessionRepository.unbind_participant)
-    list_participants = mirror(SessionRepository.list_participants)
-    append_chat_turns = mirror(SessionRepository.append_chat_turns)
-    list_chat_turns = mirror(SessionRepository.list_chat_turns)
-    iter_chat_turns = mirror_iter(SessionRepository.iter_chat_turns, ahead=100)
-    integrate = mirror(SessionRepository.integrate)
-    get_context = mirror(SessionRepository.get_context)
-    set_context = mirror(SessionRepository.set_context)
-    delete_context = mirror(SessionRepository.delete_context)
+    append = mirror(AsyncSessionMessages.append)
+    append_many = mirror(AsyncSessionMessages.append_many)
+    get = mirror(AsyncSessionMessages.get)
+    find = mirror(AsyncSessionMessages.find)
+    exists = mirror(AsyncSessionMessages.exists)
+    count = mirror(AsyncSessionMessages.count)
+    list = mirror(AsyncSessionMessages.list)
+    iter = mirror_iter(AsyncSessionMessages.iter, ahead=100)
+    list_conversations = mirror(AsyncSessionMessages.list_conversations)
+    update = mirror(AsyncSessionMessages.update)
+    upsert = mirror(AsyncSessionMessages.upsert)
+    delete = mirror(AsyncSessionMessages.delete)
+    delete_many = mirror(AsyncSessionMessages.delete_many)
+    truncate = mirror(AsyncSessionMessages.truncate)
+    watch = mirror_iter(AsyncSessionMessages.watch, ahead=1)
+
+
+class SessionContext(Mirror[AsyncSessionContext]):
+    """Blocking twin of `AsyncSessionContext`."""
+
+    get = mirror(AsyncSessionContext.get)
+    find = mirror(AsyncSessionContext.find)
+    set = mirror(AsyncSessionContext.set)
+    delete = mirror(AsyncSessionContext.delete)
+
+
+class SessionParticipants(Mirror[AsyncSessionParticipants]):
+    """Blocking twin of `AsyncSessionParticipants`."""
+
+    create = mirror(AsyncSessionParticipants.create)
+    ensure = mirror(AsyncSessionParticipants.ensure)
+    get = mirror(AsyncSessionParticipants.get)
+    find = mirror(AsyncSessionParticipants.find)
+    list = mirror(AsyncSessionParticipants.list)
+    delete = mirror(AsyncSessionParticipants.delete)
+
+
+class SessionTurns(Mirror[AsyncSessionTurns]):
+    """Blocking twin of `AsyncSessionTurns`."""
+
+    append = mirror(AsyncSessionTurns.append)
+    append_many = mirror(AsyncSessionTurns.append_many)
+    count = mirror(AsyncSessionTurns.count)
+    list = mirror(AsyncSessionTurns.list)
+    iter = mirror_iter(AsyncSessionTurns.iter, ahead=100)
+    integrate = mirror(AsyncSessionTurns.integrate)
+
+
+class Sessions(Mirror[AsyncSessions]):
+    """Blocking twin of `AsyncSessions`."""
+
+    def __init__(
+        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncSessions]
+    ) -> None:
+        super().__init__(store, find)
+        self.messages = SessionMessages(store, lambda core: find(core).messages)
+        self.context = SessionContext(store, lambda core: find(core).context)
+        self.participants = SessionParticipants(store, lambda core: find(core).participants)
+        self.turns = SessionTurns(store, lambda core: find(core).turns)
+
+    in_namespace = mirror_scope(AsyncSessions.in_namespace)
+    create = mirror(AsyncSessions.create)
+    get = mirror(AsyncSessions.get)
+    find = mirror(AsyncSessions.find)
+    exists = mirror(AsyncSessions.exists)
+    count = mirror(AsyncSessions.count)
+    list = mirror(AsyncSessions.list)
+    iter = mirror_iter(AsyncSessions.iter, ahead=100)
+    update = mirror(AsyncSessions.update)
+    truncate = mirror(AsyncSessions.truncate)
+    soft_delete = mirror(AsyncSessions.soft_delete)
+    undelete = mirror(AsyncSessions.undelete)
+    delete = mirror(AsyncSessions.delete)
+    describe_storage = mirror(AsyncSessions.describe_storage)
 
 
 class Rooms(Mirror[AsyncRooms]):

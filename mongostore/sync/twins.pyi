@@ -14,8 +14,6 @@ from mongostore.indexing import IndexReport
 from mongostore.models import (
     ApiKey,
     Binding,
-    Change,
-    ChatTurn,
     Conversation,
     Element,
     Event,
@@ -27,11 +25,11 @@ from mongostore.models import (
     Identity,
     Integration,
     Integrator,
-    Layout,
     Lease,
     ListOrder,
     Message,
-    MessageMembers,
+    MessageChange,
+    MessageUpdate,
     Observation,
     Page,
     ReadMarker,
@@ -43,8 +41,9 @@ from mongostore.models import (
     RoomState,
     RoomUpdate,
     Session,
-    SessionMembers,
     SessionParticipant,
+    SessionUpdate,
+    StorageLayout,
     Task,
     Thread,
     ThreadFilter,
@@ -52,6 +51,7 @@ from mongostore.models import (
     ThreadMessageFilter,
     ThreadMessageUpdate,
     ThreadUpdate,
+    Turn,
     User,
     Verification,
     VerificationRequest,
@@ -72,7 +72,13 @@ from mongostore.repositories.rooms import (
     AsyncVerifications,
     AsyncVoiceDeliveries,
 )
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.repositories.sessions import (
+    AsyncSessionContext,
+    AsyncSessionMessages,
+    AsyncSessionParticipants,
+    AsyncSessions,
+    AsyncSessionTurns,
+)
 from mongostore.repositories.threads import (
     AsyncFiles,
     AsyncThreadElements,
@@ -125,14 +131,439 @@ class StoreVerbs:
             MongoStoreError: What the server refused, by its meaning.
         """
 
-class SyncSessionRepository(Mirror[SessionRepository]):
-    """Blocking twin of `SessionRepository`."""
+class SessionMessages(Mirror[AsyncSessionMessages]):
+    """Blocking twin of `AsyncSessionMessages`."""
 
-    def in_namespace(self, namespace: str) -> SyncSessionRepository:
+    def append(self, session_id: str, message: Message) -> Message:
+        """Append a message, exactly once however often the call is repeated.
+
+        A message whose id is there with the same content is left as it is.
+
+        Returns:
+            The message as it is stored, with its times and its position.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the id is there with other content.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
+        """
+
+    def append_many(self, session_id: str, messages: Sequence[Message]) -> builtins.list[Message]:
+        """Append messages in order, so that readers see all or none of them.
+
+        Args:
+            session_id: The session.
+            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+
+        Returns:
+            The messages as they are stored, with their times and positions.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If an id is there with other content; nothing was appended.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a message, or all of them together, take too much.
+        """
+
+    def get(self, session_id: str, message_id: str) -> Message:
+        """Return a message.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def find(self, session_id: str, message_id: str) -> Message | None:
+        """Return a message; None if the session or the message is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def exists(self, session_id: str, message_id: str) -> bool:
+        """Return whether there is such a message.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def count(self, session_id: str) -> int:
+        """Return the number of messages.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def list(
+        self,
+        session_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        conversation_id: str | None = None,
+    ) -> Page[Message]:
+        """Return a page of messages, the first or the last ones, in reading order.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page ends with the newest messages.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            before: The position before which the messages are.
+            after: The position behind which the messages are.
+            conversation_id: The conversation of the messages, if not of all.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        session_id: str,
+        *,
+        conversation_id: str | None = None,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Message]:
+        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
+
+        Args:
+            session_id: The session.
+            conversation_id: The conversation of the messages, if not of all.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If all messages were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
+        """
+
+    def list_conversations(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Conversation]:
+        """Return a page of a session's conversations, in the order in which they began.
+
+        It reads all messages of the session.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the conversation that began last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If a message cannot be read.
+        """
+
+    def update(self, session_id: str, message_id: str, **members: Unpack[MessageUpdate]) -> Message:
+        """Change the given members of a message, and return it as it now is.
+
+        Args:
+            session_id: The session.
+            message_id: The message, in whichever conversation.
+            **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
+                key by key, None removing a key.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the message would take more than 16 MiB; it is left as it was.
+            InvalidDocumentError: If the message cannot be read, after it was changed.
+        """
+
+    def upsert(self, session_id: str, message: Message) -> Message:
+        """Put a message in the place of the one with its id, or append it, and return it as it is stored.
+
+        A message that is replaced keeps its position and its `created_at`; everything else is that
+        of the new one.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
+        """
+
+    def delete(self, session_id: str, message_id: str) -> bool:
+        """Delete a message and return whether it was there; the others keep their positions.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
+        """Delete messages in one step and return how many were there; the others keep their positions.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def truncate(self, session_id: str) -> Session:
+        """Remove all messages in one step, turns among them, and return the session as it now is.
+
+        Positions begin anew; the numbers of turns go on.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read, after its messages were removed.
+        """
+
+    def watch(self, session_id: str, *, after: str | None = None) -> Iterator[MessageChange]:
+        """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
+
+        Args:
+            session_id: The session.
+            after: The `token` of the last change seen; no change since then is left out.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            UnsupportedError: If the deployment has no change streams.
+            InvalidValueError: If the token is not one that a change gave.
+            ConflictError: If the token is older than the server's history.
+        """
+
+class SessionContext(Mirror[AsyncSessionContext]):
+    """Blocking twin of `AsyncSessionContext`."""
+
+    def get(self, session_id: str) -> Any:
+        """Return the context of a session.
+
+        Raises:
+            NotFoundError: If there is no such session, or no context.
+            ConflictError: If other callers kept replacing the context for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def find(self, session_id: str) -> Any | None:
+        """Return the context of a session; None if there is no session or no context.
+
+        Raises:
+            ConflictError: If other callers kept replacing the context for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def set(self, session_id: str, value: Any) -> None:
+        """Store the context of a session, any JSON value of up to 16 MiB; it replaces the one before.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If it is no JSON value; names its path.
+            DocumentTooLargeError: If it is larger; the context before stays.
+        """
+
+    def delete(self, session_id: str) -> bool:
+        """Delete the context of a session and return whether there was one.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+class SessionParticipants(Mirror[AsyncSessionParticipants]):
+    """Blocking twin of `AsyncSessionParticipants`."""
+
+    def create(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Bind a participant to a session, and return it.
+
+        Raises:
+            AlreadyExistsError: If it is bound already; it keeps what it has there.
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an id is no plain string.
+            DocumentTooLargeError: If the session takes all that a document can hold.
+        """
+
+    def ensure(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Return a participant of a session, which is bound if it was not; what it has there stays.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant is bound and cannot be read.
+            DocumentTooLargeError: If the session takes all that a document can hold.
+        """
+
+    def get(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Return a participant.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant cannot be read.
+        """
+
+    def find(self, session_id: str, participant_id: str) -> SessionParticipant | None:
+        """Return a participant; None if the session or the participant is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant cannot be read.
+        """
+
+    def list(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionParticipant]:
+        """Return a page of participants, in the order in which they were bound.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the participant that was bound last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If the participants cannot be read.
+        """
+
+    def delete(self, session_id: str, participant_id: str) -> bool:
+        """Unbind a participant with its turns and insights, in one step; return whether it was bound.
+
+        If it is bound again, its numbers begin anew.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+
+class SessionTurns(Mirror[AsyncSessionTurns]):
+    """Blocking twin of `AsyncSessionTurns`."""
+
+    def append(self, session_id: str, participant_id: str, turn: Turn) -> Turn:
+        """Append a turn, and return it with its number.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the turn takes too much.
+        """
+
+    def append_many(self, session_id: str, participant_id: str, turns: Sequence[Turn]) -> builtins.list[Turn]:
+        """Append turns in order, all or none of them, and return them with their numbers.
+
+        They are messages of the session, in the conversation that has the participant's id, and beside
+        their positions there they are numbered from 1 without gaps.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
+        """
+
+    def count(self, session_id: str, participant_id: str) -> int:
+        """Return the number of a participant's turns that are there.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def list(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        after: int | None = None,
+    ) -> Page[Turn]:
+        """Return a page of a participant's turns, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            after: The number behind which the turns are.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Turn]:
+        """Yield the turns of a participant that are there when the iteration begins, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the turns were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
+        """
+
+    def integrate(
+        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+    ) -> Integration:
+        """Give each participant's new turns to an integrator, and store its insights.
+
+        New are the turns behind `integrated_until` that are there when the call begins. The insights
+        are added and the marker moves in one step, so each turn is covered once, whichever callers
+        integrate at the same time: turns that another call has covered meanwhile are left to it, and these
+        insights are dropped. The integrator is not called where nothing is new. If it raises, or returns
+        something else than a list of JSON values, or more than the session can hold, nothing changes for
+        this participant, and the others go on.
+
+        Args:
+            session_id: The session.
+            integrator: Called with a participant's id and its new turns; it may take as long as it likes. A
+                coroutine function is awaited, anything else runs in a thread.
+            executor: The executor of those threads; the event loop's own unless given.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted, if only meanwhile.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session or a turn cannot be read.
+        """
+
+class Sessions(Mirror[AsyncSessions]):
+    """Blocking twin of `AsyncSessions`."""
+
+    messages: SessionMessages
+    context: SessionContext
+    participants: SessionParticipants
+    turns: SessionTurns
+
+    def in_namespace(self, namespace: str) -> Sessions:
         """Return the same verbs for another namespace, whose sessions are apart from all others.
 
         Raises:
-            InvalidValueError: The name is no plain string, is empty or has a slash.
+            InvalidValueError: If the name is no plain string, is empty or has a slash.
         """
 
     def create(
@@ -147,38 +578,45 @@ class SyncSessionRepository(Mirror[SessionRepository]):
         created_at: datetime | None = None,
         participants: Sequence[str] = (),
     ) -> Session:
-        """Create a session, with an id of its own when none is given, and as of now unless a time is given.
+        """Create a session, with a generated id unless one is given, as of now unless a time is given.
 
         The participants are bound from the start.
 
         Raises:
-            AlreadyExistsError: The id is taken, if only by a deleted session.
-            InvalidValueError: A value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: `data` or `metadata` take more than 4 MiB.
+            AlreadyExistsError: If the id is taken, also by a softly deleted session.
+            InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
+            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
         """
 
     def get(self, session_id: str) -> Session:
         """Return a session.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def find(self, session_id: str) -> Session | None:
-        """Return a session, None where there is none or it is deleted.
+        """Return a session; None if there is none, or it is deleted.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
 
     def exists(self, session_id: str) -> bool:
         """Return whether there is such a session, not deleted.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
+        """Return the number of sessions.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
         """
 
     def list(
@@ -186,395 +624,107 @@ class SyncSessionRepository(Mirror[SessionRepository]):
         *,
         user_id: str | None = None,
         deleted: bool | None = False,
-        oldest: bool = False,
+        order: ListOrder = "active",
+        newest: bool = True,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Session]:
-        """Return a page of the namespace's sessions, each with its last message, newest activity first.
+        """Return a page of sessions, each with its newest message, the most recently active first.
+
+        Sessions that cannot be read are in the `errors` of the page.
 
         Args:
-            user_id: Only those of one user.
-            deleted: False for the open ones, True for the deleted ones, None for both.
-            oldest: In the order of their creation instead, the oldest first, which stands still while
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            order: By newest activity (`active`), or by creation (`created`), which stands still while
                 sessions become active, come and go.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before, in the same order.
-
-        Returns:
-            The page; sessions that cannot be read are in its `errors`.
+            newest: Whether the newest come first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
-    def iter(self, *, user_id: str | None = None, deleted: bool | None = False) -> Iterator[Session]:
-        """Yield the namespace's sessions by id, passing over those that cannot be read.
-
-        The order of ids stands still while sessions become active, so that none is missed or met twice.
+    def iter(
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Session]:
+        """Yield all sessions in the order of their creation, in which none is missed or met twice.
 
         Args:
-            user_id: Only those of one user.
-            deleted: False for the open ones, True for the deleted ones, None for both.
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
-        """
-
-    def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
-        """Return how many sessions there are.
-
-        Raises:
-            InvalidValueError: An argument is of the wrong type.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
 
     def update(
-        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionMembers]
+        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
     ) -> Session:
-        """Change the given members of a session; the others stay.
+        """Change the given members of a session, and return it as it now is.
 
         Args:
             session_id: The session.
-            revision: Change it only if it still has this revision.
+            revision: The revision that the session must still have.
             **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
                 by key, None removing a key.
 
-        Returns:
-            The session as it now is.
-
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: It has another revision; nothing was changed.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session has another revision; nothing was changed.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the session would take too much; it is left as it was.
+            InvalidDocumentError: If the session cannot be read, after it was changed.
         """
 
     def truncate(self, session_id: str) -> Session:
-        """Clear the session's `data`, and remove all its messages and all insights, in one step.
+        """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
 
-        All else stays, participants among it. Positions start from 0 again, numbers of chat turns from 1.
+        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: The id is no plain string.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read, after it was emptied.
+        """
+
+    def soft_delete(self, session_id: str) -> bool:
+        """Hide a session, and return whether it was there; `undelete` brings it back whole.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def undelete(self, session_id: str) -> Session:
+        """Bring back a softly deleted session with all its parts, and return it.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            ConflictError: If it is not deleted.
+            InvalidValueError: If the id is no plain string.
         """
 
     def delete(self, session_id: str) -> bool:
-        """Delete a session softly and return whether it was there; `restore` brings it back whole.
+        """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If the id is no plain string.
         """
 
-    def restore(self, session_id: str) -> Session:
-        """Bring back a softly deleted session with everything it had.
+    def describe_storage(self, session_id: str) -> StorageLayout:
+        """Return where a session's messages lie: in its own document and in segments.
 
         Raises:
-            NotFoundError: There is no such session.
-            ConflictError: It is not deleted.
-            InvalidValueError: The id is no plain string.
-        """
-
-    def purge(self, session_id: str) -> Session | None:
-        """Remove a session, deleted or not, with everything that hangs on it, for good.
-
-        Returns:
-            The session as it last was; None where there was none.
-
-        Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It is removed, but cannot be read for the answer.
-        """
-
-    def append_message(self, session_id: str, message: Message) -> Message:
-        """Append a message, exactly once however often the call is repeated.
-
-        A message whose id is there with the same content is left as it is.
-
-        Returns:
-            The message as it is stored, with its times; its position is known once it is read.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: The id is there with other content.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: The message takes more than 16 MiB.
-        """
-
-    def append_messages(self, session_id: str, messages: Sequence[Message]) -> builtins.list[Message]:
-        """Append messages so that readers see all or none of them, in the order given.
-
-        Args:
-            session_id: The session.
-            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
-
-        Returns:
-            The messages as they are stored.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: An id is there with other content; nothing was appended.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: A message, or all of them together, take too much.
-        """
-
-    def update_message(self, session_id: str, message_id: str, **members: Unpack[MessageMembers]) -> None:
-        """Change the given members of a message; the others stay.
-
-        Args:
-            session_id: The session.
-            message_id: The message, in whichever conversation.
-            **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
-                key by key, None removing a key.
-
-        Raises:
-            NotFoundError: There is no such session or message.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: The message would take more than 16 MiB; it is left as it was.
-        """
-
-    def upsert_message(self, session_id: str, message: Message) -> bool:
-        """Put a message in the place of the one with its id, or append it; return whether it was new.
-
-        A message that is replaced keeps its position and its `created_at`; everything else is that
-        of the new one.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: The message takes more than 16 MiB.
-        """
-
-    def get_message(self, session_id: str, message_id: str) -> Message:
-        """Return a message.
-
-        Raises:
-            NotFoundError: There is no such session or message.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-
-    def delete_message(self, session_id: str, message_id: str) -> bool:
-        """Remove a message and return whether it was there; the others keep their positions.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: An id is no plain string.
-        """
-
-    def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
-        """Remove messages, or all of them when none is named, in one step; return how many were there.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: An id is no plain string.
-        """
-
-    def list_messages(
-        self,
-        session_id: str,
-        *,
-        limit: int = 50,
-        newest: bool = False,
-        before: int | str | None = None,
-        after: int | str | None = None,
-        conversation_id: str | None = None,
-    ) -> Page[Message]:
-        """Return a page of messages, always in ascending order.
-
-        Args:
-            session_id: The session.
-            limit: How many at most, 1 to 1000.
-            newest: The last messages, not the first.
-            before: The last messages before this position.
-            after: The first messages behind this position.
-            conversation_id: Only those of one conversation.
-
-        Returns:
-            The page. Its `next_cursor` goes on in the same direction: hand it back as `after`, or as
-            `before` when the page was read backwards.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: An argument is of the wrong type or out of range, or two directions are given.
-        """
-
-    def iter_messages(self, session_id: str, *, conversation_id: str | None = None) -> Iterator[Message]:
-        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: All messages were removed meanwhile.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: A message cannot be read; `list_messages` passes over it.
-        """
-
-    def count_messages(self, session_id: str) -> int:
-        """Return the number of messages.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-        """
-
-    def conversations(self, session_id: str) -> builtins.list[Conversation]:
-        """Return the conversations of a session in the order in which they began; reads all its messages.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: A message cannot be read.
-        """
-
-    def layout(self, session_id: str) -> Layout:
-        """Return where the session's messages lie: in its own document, and in how many segments.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-        """
-
-    def watch(self, session_id: str, *, after: str | None = None) -> Iterator[Change]:
-        """Yield what happens to a session's messages from now on, or from a token on, until it is deleted.
-
-        Break off with `aclose()` (or `contextlib.aclosing`) to let go of the server's stream at once.
-
-        Args:
-            session_id: The session.
-            after: The `token` of the last change seen; nothing since then is left out.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            UnsupportedError: The deployment has no change streams.
-            InvalidValueError: The token is none of ours.
-            ConflictError: The token is older than the server's history.
-        """
-
-    def bind_participant(self, session_id: str, participant: str) -> bool:
-        """Bind a participant to a session, and return whether it was not; what it has there stays.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: An id is no plain string.
-            DocumentTooLargeError: The session takes all that a document can hold.
-        """
-
-    def unbind_participant(self, session_id: str, participant: str) -> bool:
-        """Remove a participant with its chat turns, insights and marker; return whether it was bound.
-
-        All of it goes in one step, and what binds it again begins anew.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: An id is no plain string.
-        """
-
-    def list_participants(self, session_id: str) -> builtins.list[SessionParticipant]:
-        """Return the participants of a session, in the order in which they were bound.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: They cannot be read.
-        """
-
-    def append_chat_turns(self, session_id: str, participant: str, turns: Sequence[ChatTurn]) -> int:
-        """Append chat turns of a participant, all or none of them, and return how many came in so far.
-
-        They are messages of the session, in the conversation that has the participant's id, and beside
-        their positions there they are numbered from 1 without gaps.
-
-        Args:
-            session_id: The session.
-            participant: The participant.
-            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
-
-        Raises:
-            NotFoundError: There is no such session or participant, or the session is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: A turn, or all of them together, take too much; none was appended.
-        """
-
-    def list_chat_turns(
-        self, session_id: str, participant: str, *, after: int | str = 0, limit: int = 50
-    ) -> Page[ChatTurn]:
-        """Return a page of a participant's chat turns, in ascending order.
-
-        Args:
-            session_id: The session.
-            participant: The participant.
-            after: The first turns behind this number, or behind a page's `next_cursor`.
-            limit: How many at most, 1 to 1000.
-
-        Raises:
-            NotFoundError: There is no such session or participant, or the session is deleted.
-            ConflictError: The session kept changing under the reader for too long.
-            InvalidValueError: An argument is of the wrong type or out of range.
-        """
-
-    def iter_chat_turns(self, session_id: str, participant: str) -> Iterator[ChatTurn]:
-        """Yield the chat turns of a participant that are there when the iteration begins, in order.
-
-        Raises:
-            NotFoundError: There is no such session or participant, or the session is deleted.
-            ConflictError: They were removed meanwhile.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: A turn cannot be read; `list_chat_turns` passes over it.
-        """
-
-    def integrate(
-        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
-    ) -> Integration:
-        """Hand each participant's new chat turns to an integrator, and keep the insights that it gives.
-
-        New are the turns behind `last_integration_turn` that are there when the call begins. The insights
-        are added and the marker moves in one step, so each turn is counted once, whoever else integrates:
-        what another call has covered meanwhile is left to it, and these insights are dropped. The
-        integrator is not called where nothing is new; where it raises, or gives what is no list of JSON
-        values or more than the session can hold, nothing changes for this participant, and the others go on.
-
-        Args:
-            session_id: The session.
-            integrator: Called with a participant and its new turns; it may take as long as it likes. A
-                coroutine function is awaited, anything else runs in a thread.
-            executor: Whose threads those are; the event loop's own unless given.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted, if only meanwhile.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: The session or a turn cannot be read.
-        """
-
-    def get_context(self, session_id: str) -> Any:
-        """Return the context messages, in the shape in which they were set.
-
-        Raises:
-            NotFoundError: There is no such session, or nothing was set.
-            InvalidValueError: The id is no plain string.
-        """
-
-    def set_context(self, session_id: str, context: Any) -> None:
-        """Put context messages, any JSON value of up to 16 MiB, in the place of those that are there.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: It is no JSON value; names its path.
-            DocumentTooLargeError: It is larger; what was there stays.
-        """
-
-    def delete_context(self, session_id: str) -> bool:
-        """Remove the context messages and return whether there were any.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
         """
 
 class Rooms(Mirror[AsyncRooms]):

@@ -236,7 +236,7 @@ def test_health_check_is_false_and_logs_where_it_does_not(
 def test_what_another_service_wrote_is_shown(db: Any, foreign: MongoStore) -> None:
     sessions = foreign.sessions.in_namespace("director")
     sessions.create("s", data={"topic": 1})
-    sessions.append_message("s", Message(role="user", content="hi"))
+    sessions.messages.append("s", Message(role="user", content="hi"))
     (row,) = db.get_sessions()
     assert list(row) == ROW
     assert (row["video_id"], row["metadata"]) == (None, {})
@@ -249,12 +249,12 @@ def test_session_that_another_service_deleted_softly_is_left_to_it(db: Any, fore
     db.create_session("s")
     say(db)
     sessions = foreign.sessions.in_namespace("director")
-    sessions.delete("s")
+    sessions.soft_delete("s")
     db.create_session("s")
     with pytest.raises(NotFoundError):
         say(db, "other")
     assert (db.get_session("s"), db.get_conversations("s"), db.get_sessions()) == ({}, [], [])
-    sessions.restore("s")
+    sessions.undelete("s")
     assert ids(db) == ["m"]
 
 

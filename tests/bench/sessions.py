@@ -80,7 +80,7 @@ class Bench:
         """Append messages to a session, whose number so far is `start`, until there are `end`."""
         sessions = self.stores[1].sessions
         for done in range(start, end, BATCH):
-            await sessions.append_messages(session_id, _messages(min(BATCH, end - done)))
+            await sessions.messages.append_many(session_id, _messages(min(BATCH, end - done)))
             if done % 1000 == 0:
                 self.progress(done, end)
 
@@ -100,12 +100,12 @@ async def rows(bench: Bench) -> AsyncIterator[Row]:
 
 async def _changes(bench: Bench) -> AsyncIterator[Row]:
     session = await bench.created("streamed", 99)
-    message = await bench.store.sessions.append_message(session, Message(role="assistant", content=TEXT))
+    message = await bench.store.sessions.messages.append(session, Message(role="assistant", content=TEXT))
     raw, numbers = bench.raw_messages("majority"), count()
     await raw.insert_one(_raw_message() | {"_id": "streamed"})
 
     async def ours() -> None:
-        await bench.store.sessions.update_message(session, message.id, content=f"{next(numbers)}{TEXT}")
+        await bench.store.sessions.messages.update(session, message.id, content=f"{next(numbers)}{TEXT}")
 
     async def bare() -> None:
         content = f"{next(numbers)}{TEXT}"
@@ -121,7 +121,7 @@ async def _reads(bench: Bench) -> AsyncIterator[Row]:
         session = await bench.created(f"read{messages}", messages)
 
         async def ours(session: str = session) -> None:
-            await sessions.list_messages(session, limit=128)
+            await sessions.messages.list(session, limit=128)
 
         async def bare(session: str = session) -> None:
             await bench.raw.sessions.find_one({"_id": f"default/{session}"})
@@ -192,9 +192,9 @@ async def _memory(bench: Bench) -> AsyncIterator[Row]:
 
     async def live_through(name: str) -> None:
         await sessions.create(name)
-        message = await sessions.append_message(name, Message(role="user", content=TEXT))
-        await sessions.update_message(name, message.id, content="y")
-        await sessions.list_messages(name)
+        message = await sessions.messages.append(name, Message(role="user", content=TEXT))
+        await sessions.messages.update(name, message.id, content="y")
+        await sessions.messages.list(name)
         await sessions.list(limit=5)
 
     async def memory_after(rounds: Iterable[int]) -> float:
@@ -211,7 +211,7 @@ async def _memory(bench: Bench) -> AsyncIterator[Row]:
 
 def _append(store: AsyncMongoStore, session_ids: list[str]) -> Work:
     names = cycle(session_ids)
-    return lambda: store.sessions.append_message(next(names), Message(role="user", content=TEXT))
+    return lambda: store.sessions.messages.append(next(names), Message(role="user", content=TEXT))
 
 
 def _insert(raw: AsyncCollection[dict[str, Any]]) -> Work:
@@ -219,7 +219,7 @@ def _insert(raw: AsyncCollection[dict[str, Any]]) -> Work:
 
 
 def _last_20(store: AsyncMongoStore, session_id: str) -> Work:
-    return lambda: store.sessions.list_messages(session_id, newest=True, limit=20)
+    return lambda: store.sessions.messages.list(session_id, newest=True, limit=20)
 
 
 def _messages(number: int) -> list[Message]:

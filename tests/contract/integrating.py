@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mongostore import ChatTurn, IntegrationStatus, Session
+from mongostore import IntegrationStatus, Session, Turn
 
 FAILED, INTEGRATED, NOTHING_NEW = (
     IntegrationStatus.FAILED,
@@ -14,7 +14,7 @@ FAILED, INTEGRATED, NOTHING_NEW = (
 )
 
 
-def contents_of(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+def contents_of(participant: str, turns: Sequence[Turn]) -> list[Any]:
     return [turn.content for turn in turns]
 
 
@@ -29,7 +29,7 @@ class Integrator:
         self.handed: list[tuple[str, list[int | None]]] = []
         self._meanwhile = meanwhile
 
-    async def __call__(self, participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+    async def __call__(self, participant: str, turns: Sequence[Turn]) -> list[Any]:
         self.handed.append((participant, [turn.number for turn in turns]))
         if self._meanwhile and len(self.handed) == 1:
             await self._meanwhile()

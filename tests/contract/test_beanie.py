@@ -25,7 +25,7 @@ from mongostore import (
     beanie,
 )
 from mongostore.beanie import DOCUMENTS, Projection, Session, SessionSummary, Time, to_micros
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 from mongostore.repositories import Repository
 
 pytestmark = pytest.mark.smoke
@@ -52,7 +52,7 @@ async def sessions(store: AsyncMongoStore) -> list[str]:
         await store.sessions.create(f"s{number}", user_id="ada" if number % 2 else "bob", metadata=ODD)
         for index in range(number):
             message = Message(id=f"m{index}", role="user", content=ODD, metadata={"n": index})
-            await store.sessions.append_message(f"s{number}", message)
+            await store.sessions.messages.append(f"s{number}", message)
     return [f"s{number}" for number in range(4)]
 
 
@@ -89,16 +89,16 @@ async def test_a_session_is_found_by_its_members_with_what_it_says(
 async def test_positions_participants_and_context_are_those_that_the_store_shows(
     store: AsyncMongoStore, sessions: list[str]
 ) -> None:
-    await store.sessions.bind_participant("s2", "p.1")
-    await store.sessions.append_chat_turns("s2", "p.1", [ChatTurn(role="user", content="hi")])
-    await store.sessions.set_context("s2", [ODD])
-    await store.sessions.delete_message("s2", "m0")
+    await store.sessions.participants.ensure("s2", "p.1")
+    await store.sessions.turns.append_many("s2", "p.1", [Turn(role="user", content="hi")])
+    await store.sessions.context.set("s2", [ODD])
+    await store.sessions.messages.delete("s2", "m0")
     found = await store.documents.Session.get("default/s2")
     assert found is not None
     assert found.participants == (await store.sessions.get("s2")).participants
     assert found.context is not None
     assert found.context.value == [ODD]
-    shown = (await store.sessions.list_messages("s2")).items
+    shown = (await store.sessions.messages.list("s2")).items
     assert [(one.id, one.position, one.number) for one in found.messages] == [
         (one.id, one.position, one.number) for one in shown
     ]
@@ -110,7 +110,7 @@ async def test_times_are_compared_as_datetimes(store: AsyncMongoStore, sessions:
     assert await documents.find(documents.updated_at > middle).count() == 1
     assert await documents.find({"updated_at": {"$lte": middle}}).count() == 3
     assert await documents.find(documents.updated_at == middle + timedelta(microseconds=1)).count() == 0
-    born = (await store.sessions.get_message("s3", "m1")).created_at
+    born = (await store.sessions.messages.get("s3", "m1")).created_at
     assert await documents.find(In(documents.messages.created_at, [born])).count() == 1  # type: ignore[attr-defined]
 
 
@@ -198,7 +198,7 @@ async def test_what_is_deleted_for_good_is_not_shown(store: AsyncMongoStore, ses
 async def test_a_session_that_is_deleted_softly_is_shown_as_such(
     store: AsyncMongoStore, sessions: list[str]
 ) -> None:
-    await store.sessions.delete("s1")
+    await store.sessions.soft_delete("s1")
     documents = store.documents.Session
     deleted = await documents.find(documents.deleted_at != None).to_list()  # noqa: E711
     assert [one.session_id for one in deleted] == ["s1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -12,15 +13,15 @@ import pytest
 from mongostore import (
     AsyncMongoStore,
     ChangeKind,
-    ChatTurn,
     ConflictError,
     DocumentTooLargeError,
     Message,
     NotFoundError,
+    Turn,
 )
 from tests.contract.furnishing import altered
 from tests.contract.oddities import NASTY, refused, same
-from tests.contract.turns import SMALL_TAILS, contents, insights_of, said
+from tests.contract.turns import SMALL_TAILS, contents, insights_of, numbers, said
 
 
 class TestChatTurns:
@@ -33,10 +34,10 @@ class TestChatTurns:
         async def append(participant: str, caller: int) -> None:
             for n in range(4):
                 turns = said(*([caller, n, part] for part in range(n + 1)))
-                last = await store.sessions.append_chat_turns("s", participant, turns)
-                ends[participant, caller, n] = last
+                appended = await store.sessions.turns.append_many("s", participant, turns)
+                numbers_of[participant, caller, n] = [turn.number for turn in appended]
 
-        ends: dict[tuple[str, int, int], int] = {}
+        numbers_of: dict[tuple[str, int, int], list[int | None]] = {}
         await asyncio.gather(*(append(participant, caller) for participant in "ab" for caller in range(16)))
         for participant in "ab":
             found = await contents(store, participant)
@@ -45,25 +46,27 @@ class TestChatTurns:
             assert len(numbers) == 160
             for caller in range(16):
                 for n in range(4):
-                    last = ends[participant, caller, n]
-                    assert [numbers[caller, n, part] for part in range(n + 1)] == [*range(last - n, last + 1)]
+                    own = [numbers[caller, n, part] for part in range(n + 1)]
+                    assert own == numbers_of[participant, caller, n] == [*range(own[0], own[0] + n + 1)]
                 mine = [number for (who, _, _), number in numbers.items() if who == caller]
                 assert mine == sorted(mine)
-        assert [one.chat_turn_count for one in await store.sessions.list_participants("s")] == [160, 160]
-        assert await store.sessions.count_messages("s") == 320
+        assert [one.turn_count for one in await store.sessions.participants.list("s")] == [160, 160]
+        assert await store.sessions.messages.count("s") == 320
 
     async def test_only_what_was_appended_as_a_turn_counts_as_one(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
-        await sessions.append_message(
+        await sessions.messages.append(
             "s", Message(role="user", conversation_id="a", content="no turn", number=7)
         )
-        assert await sessions.append_chat_turns("s", "a", said("one")) == 1
-        await sessions.upsert_message(
+        assert await numbers(sessions, "a", said("one")) == [1]
+        await sessions.messages.upsert(
             "s", Message(role="user", conversation_id="a", content="none", number=1)
         )
-        assert await sessions.append_chat_turns("s", "a", [ChatTurn(role="x", content="two", number=9)]) == 2
-        page = await sessions.list_messages("s", conversation_id="a")
+        two = await sessions.turns.append("s", "a", Turn(role="x", content="two", number=9))
+        assert (two.role, two.content, two.number) == ("x", "two", 2)
+        assert two.created_at
+        page = await sessions.messages.list("s", conversation_id="a")
         assert [(one.content, one.number, one.position) for one in page.items] == [
             ("no turn", None, 0),
             ("one", 1, 1),
@@ -71,7 +74,7 @@ class TestChatTurns:
             ("two", 2, 3),
         ]
         assert await contents(store, "a") == [(1, "one"), (2, "two")]
-        assert [one.id for one in await sessions.conversations("s")] == ["a"]
+        assert [one.id for one in await sessions.messages.list_conversations("s")] == ["a"]
         last = (await sessions.get("s")).last
         assert last is not None
         assert (last.conversation_id, last.role, last.text) == ("a", "x", "two")
@@ -80,24 +83,24 @@ class TestChatTurns:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for n in range(0, 300, 3):
-            await sessions.append_chat_turns("s", "a", said(n, n + 1, n + 2))
-            await sessions.append_chat_turns("s", "b", said(n))
-        found: list[ChatTurn] = []
-        page = await sessions.list_chat_turns("s", "a", limit=37)
+            await sessions.turns.append_many("s", "a", said(n, n + 1, n + 2))
+            await sessions.turns.append_many("s", "b", said(n))
+        found: list[Turn] = []
+        page = await sessions.turns.list("s", "a", limit=37)
         while True:
             found += page.items
             if page.next_cursor is None:
                 break
             assert len(page.items) == 37
-            page = await sessions.list_chat_turns("s", "a", limit=37, after=page.next_cursor)
+            page = await sessions.turns.list("s", "a", limit=37, cursor=page.next_cursor)
         assert [(turn.number, turn.content) for turn in found] == [(n + 1, n) for n in range(300)]
         assert all(turn.role == "user" and turn.created_at for turn in found)
-        behind = await sessions.list_chat_turns("s", "a", after=120, limit=2)
+        behind = await sessions.turns.list("s", "a", after=120, limit=2)
         assert [turn.number for turn in behind.items] == [121, 122]
         for after in (300, 301, 10**9):
-            assert (await sessions.list_chat_turns("s", "a", after=after)).items == []
-        assert len((await sessions.list_chat_turns("s", "a")).items) == 50
-        assert len((await sessions.list_chat_turns("s", "a", limit=1000)).items) == 300
+            assert (await sessions.turns.list("s", "a", after=after)).items == []
+        assert len((await sessions.turns.list("s", "a")).items) == 50
+        assert len((await sessions.turns.list("s", "a", limit=1000)).items) == 300
 
     @SMALL_TAILS
     async def test_numbers_never_shift_and_are_never_used_again(self, store: AsyncMongoStore) -> None:
@@ -105,49 +108,51 @@ class TestChatTurns:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for n in range(1, 21):
-            await sessions.append_chat_turns("s", "a", said(n))
-            await sessions.append_chat_turns("s", "b", said(n))
-        ids = {one.number: one.id async for one in sessions.iter_messages("s", conversation_id="a")}
+            await sessions.turns.append_many("s", "a", said(n))
+            await sessions.turns.append_many("s", "b", said(n))
+        ids = {one.number: one.id async for one in sessions.messages.iter("s", conversation_id="a")}
         # Old ones and the newest.
-        assert await sessions.delete_messages("s", [ids[2], ids[11], ids[20]]) == 3
-        assert await sessions.append_chat_turns("s", "a", said(21)) == 21
-        await sessions.update_message("s", ids[3], content="edited", conversation_id="elsewhere")
-        await sessions.upsert_message(
+        assert await sessions.messages.delete_many("s", [ids[2], ids[11], ids[20]]) == 3
+        assert await numbers(sessions, "a", said(21)) == [21]
+        await sessions.messages.update("s", ids[3], content="edited", conversation_id="elsewhere")
+        await sessions.messages.upsert(
             "s", Message(id=ids[19], role="x", conversation_id="b", content="replaced")
         )
-        assert await sessions.append_chat_turns("s", "a", said(22)) == 22
+        assert await numbers(sessions, "a", said(22)) == [22]
         expected: list[Any] = [(n, n) for n in range(1, 23) if n not in (2, 3, 11, 19, 20)]
         expected = sorted([*expected, (3, "edited"), (19, "replaced")])
         assert await contents(store, "a") == expected
-        page = await sessions.list_chat_turns("s", "a", after=1, limit=2)
+        page = await sessions.turns.list("s", "a", after=1, limit=2)
         assert ([turn.number for turn in page.items], page.next_cursor) == ([3, 4], "4")
         assert await contents(store, "b") == [(n, n) for n in range(1, 21)]
 
-        assert await sessions.delete_messages("s") == 39
+        assert await sessions.turns.count("s", "a") == 19
+        assert (await sessions.messages.truncate("s")).count == 0
+        assert await sessions.turns.count("s", "a") == 0
         assert await contents(store, "a") == []
-        assert await sessions.append_chat_turns("s", "a", said("on")) == 23
+        assert await numbers(sessions, "a", said("on")) == [23]
         assert await contents(store, "a") == [(23, "on")]
-        assert [one.chat_turn_count for one in await sessions.list_participants("s")] == [23, 20]
-        assert await sessions.unbind_participant("s", "a")
-        assert await sessions.count_messages("s") == 0
+        assert [one.turn_count for one in await sessions.participants.list("s")] == [23, 20]
+        assert await sessions.participants.delete("s", "a")
+        assert await sessions.messages.count("s") == 0
 
     async def test_what_begins_anew_while_it_is_read_is_read_whole_or_not_at_all(
         self, store: AsyncMongoStore
     ) -> None:
         sessions = store.sessions
-        for change in ("truncate", "unbind_participant", "delete_messages"):
+        for change in ("truncate", "participants.delete", "messages.truncate"):
             await sessions.create(change, participants=["a"])
-            await sessions.append_chat_turns(change, "a", said(*range(1000)))
-            arguments = ["a"] if change == "unbind_participant" else []
-            reading = [sessions.list_chat_turns(change, "a", limit=1000) for _ in range(5)]
+            await sessions.turns.append_many(change, "a", said(*range(1000)))
+            arguments = ["a"] if change == "participants.delete" else []
+            reading = [sessions.turns.list(change, "a", limit=1000) for _ in range(5)]
             pages: list[Any] = await asyncio.gather(
                 *reading[:2],
-                getattr(sessions, change)(change, *arguments),
+                attrgetter(change)(sessions)(change, *arguments),
                 *reading[2:],
                 return_exceptions=True,
             )
             for page in [*pages[:2], *pages[3:]]:
-                if change == "unbind_participant" and isinstance(page, NotFoundError):
+                if change == "participants.delete" and isinstance(page, NotFoundError):
                     assert page.kind == "participant"
                 else:
                     assert len(page.items) in (0, 1000)
@@ -157,30 +162,30 @@ class TestChatTurns:
     ) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
-        await sessions.append_chat_turns("s", "a", said(*range(200)))
-        await sessions.append_chat_turns("s", "b", said(*range(3)))
-        ids = [one.id async for one in sessions.iter_messages("s")]
-        assert await sessions.delete_messages("s", [ids[0], ids[199], ids[202]]) == 3
+        await sessions.turns.append_many("s", "a", said(*range(200)))
+        await sessions.turns.append_many("s", "b", said(*range(3)))
+        ids = [one.id async for one in sessions.messages.iter("s")]
+        assert await sessions.messages.delete_many("s", [ids[0], ids[199], ids[202]]) == 3
         assert (await sessions.get("s")).count == 200
-        assert await sessions.unbind_participant("s", "a")
+        assert await sessions.participants.delete("s", "a")
         assert (await sessions.get("s")).count == 2
-        assert await sessions.unbind_participant("s", "b")
+        assert await sessions.participants.delete("s", "b")
         assert (await sessions.get("s")).count == 0
 
     async def test_the_newest_message_is_found_behind_many_turns_that_go(
         self, store: AsyncMongoStore
     ) -> None:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.append_message("s", Message(role="user", content="the first"))
-        await store.sessions.append_chat_turns("s", "a", said(*range(500)))
-        assert await store.sessions.unbind_participant("s", "a")
+        await store.sessions.messages.append("s", Message(role="user", content="the first"))
+        await store.sessions.turns.append_many("s", "a", said(*range(500)))
+        assert await store.sessions.participants.delete("s", "a")
         session = await store.sessions.get("s")
         assert session.last is not None
         assert (session.count, session.last.text) == (1, "the first")
-        assert await store.sessions.bind_participant("s", "a")
-        assert await store.sessions.delete_messages("s") == 1
-        await store.sessions.append_chat_turns("s", "a", said(*range(300)))
-        assert await store.sessions.unbind_participant("s", "a")
+        assert await store.sessions.participants.ensure("s", "a")
+        assert (await store.sessions.messages.truncate("s")).last is None
+        await store.sessions.turns.append_many("s", "a", said(*range(300)))
+        assert await store.sessions.participants.delete("s", "a")
         assert (await store.sessions.get("s")).last is None
 
     async def test_turns_of_any_size_and_shape_come_back_equal(self, store: AsyncMongoStore) -> None:
@@ -188,9 +193,9 @@ class TestChatTurns:
         await store.sessions.create("s", participants=["a"])
         values = [*NASTY, "x" * 2_000_000, None, {"deep": [[[[[1]]]]]}]
         for value in values:
-            turn = ChatTurn(role="assistant", content=value, created_at=at)
-            await store.sessions.append_chat_turns("s", "a", [turn])
-        found = [turn async for turn in store.sessions.iter_chat_turns("s", "a")]
+            turn = Turn(role="assistant", content=value, created_at=at)
+            await store.sessions.turns.append_many("s", "a", [turn])
+        found = [turn async for turn in store.sessions.turns.iter("s", "a")]
         assert [turn.number for turn in found] == [*range(1, len(values) + 1)]
         for turn, value in zip(found, values, strict=True):
             assert (turn.role, turn.created_at) == ("assistant", at)
@@ -199,64 +204,67 @@ class TestChatTurns:
     async def test_what_cannot_be_stored_is_refused_and_nothing_is_appended(
         self, store: AsyncMongoStore
     ) -> None:
-        append = store.sessions.append_chat_turns
+        append = store.sessions.turns.append_many
         await store.sessions.create("s", participants=["a"])
         message: Any = Message(role="user")
         errors = await refused(
             append("s", "a", said(1, {1: 2})),
             append("s", "a", [message]),
-            append("s", "a", ChatTurn(role="user")),
+            append("s", "a", Turn(role="user")),
             append("s", "a", said(*range(1001))),
-            append("s", "a", [altered(ChatTurn(role="user", content=1), role=5)]),
-            append("s", "a", [altered(ChatTurn(role="user"), created_at=datetime(2020, 1, 1))]),
+            append("s", "a", [altered(Turn(role="user", content=1), role=5)]),
+            append("s", "a", [altered(Turn(role="user"), created_at=datetime(2020, 1, 1))]),
             append("s", 5, said(1)),
             append(None, "a", said(1)),
-            store.sessions.bind_participant("s", None),
-            store.sessions.unbind_participant("s", {"$ne": 1}),
-            store.sessions.list_chat_turns("s", "a", after=-1),
-            store.sessions.list_chat_turns("s", "a", after="x"),
-            store.sessions.list_chat_turns("s", "a", limit=0),
-            store.sessions.list(oldest=1),
+            store.sessions.participants.ensure("s", None),
+            store.sessions.participants.delete("s", {"$ne": 1}),
+            store.sessions.turns.list("s", "a", after=-1),
+            store.sessions.turns.list("s", "a", after="1"),
+            store.sessions.turns.list("s", "a", cursor="x"),
+            store.sessions.turns.list("s", "a", cursor=1),
+            store.sessions.turns.list("s", "a", limit=0),
+            store.sessions.list(newest=1),
+            store.sessions.list(order="oldest"),
         )
-        assert "turns[0]: must be a ChatTurn" in str(errors[1])
+        assert "turns[0]: must be a Turn" in str(errors[1])
         with pytest.raises(DocumentTooLargeError):
             await append("s", "a", said("x", "x" * 17_000_000))
         with pytest.raises(DocumentTooLargeError):
             await append("s", "a", said(*["x" * 1_000_000] * 10))
-        assert await append("s", "a", []) == 0
+        assert await append("s", "a", []) == []
         assert await contents(store, "a") == []
-        assert await append("s", "a", said(*range(1000))) == 1000
+        assert [turn.number for turn in await append("s", "a", said(*range(1000)))] == [*range(1, 1001)]
         assert [number for number, _ in await contents(store, "a")] == [*range(1, 1001)]
 
     async def test_an_iteration_over_turns_ends_when_they_begin_anew(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for start in (0, 1000):
-            await store.sessions.append_chat_turns("s", "a", said(*range(start, start + 1000)))
-        turns = store.sessions.iter_chat_turns("s", "a")
+            await store.sessions.turns.append_many("s", "a", said(*range(start, start + 1000)))
+        turns = store.sessions.turns.iter("s", "a")
         assert (await anext(turns)).number == 1
-        await store.sessions.append_chat_turns("s", "a", said("late"))
+        await store.sessions.turns.append_many("s", "a", said("late"))
         assert len([turn async for turn in turns]) == 1999
-        turns = store.sessions.iter_chat_turns("s", "a")
+        turns = store.sessions.turns.iter("s", "a")
         await anext(turns)
         await store.sessions.truncate("s")
-        await store.sessions.append_chat_turns("s", "a", said(*range(10)))
+        await store.sessions.turns.append_many("s", "a", said(*range(10)))
         with pytest.raises(ConflictError):
             assert [turn async for turn in turns]
 
     async def test_a_live_tail_tells_of_turns_with_their_numbers(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
-        plain = await sessions.append_message("s", Message(role="user", content="hole"))
-        async with aclosing(sessions.watch("s")) as changes:
+        plain = await sessions.messages.append("s", Message(role="user", content="hole"))
+        async with aclosing(sessions.messages.watch("s")) as changes:
             first = asyncio.ensure_future(anext(changes))
             while not (await asyncio.wait([first], timeout=0.3))[0]:
-                await sessions.update_message("s", plain.id, content="awake")
-            await sessions.delete_message("s", plain.id)
-            await sessions.append_chat_turns("s", "a", said("one", "two"))
-            await sessions.append_chat_turns("s", "a", said("three"))
-            await sessions.integrate("s", insights_of)
-            await sessions.unbind_participant("s", "a")
-            await sessions.delete("s")
+                await sessions.messages.update("s", plain.id, content="awake")
+            await sessions.messages.delete("s", plain.id)
+            await sessions.turns.append_many("s", "a", said("one", "two"))
+            await sessions.turns.append_many("s", "a", said("three"))
+            await sessions.turns.integrate("s", insights_of)
+            await sessions.participants.delete("s", "a")
+            await sessions.soft_delete("s")
             told = [change async for change in changes if change.kind is not ChangeKind.UPDATE]
         seen = [(change.kind, change.position, change.message and change.message.number) for change in told]
         assert seen == [
@@ -276,16 +284,16 @@ class TestChatTurns:
     ) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
-        first = await sessions.append_message("s", Message(role="user", content="the first"))
+        first = await sessions.messages.append("s", Message(role="user", content="the first"))
         for n in range(20):
-            await sessions.append_chat_turns("s", "a", said(n))
-        layout = await sessions.layout("s")
-        ids = [one.id async for one in sessions.iter_messages("s")]
-        assert await sessions.delete_messages("s", ids[layout.sealed :]) == layout.embedded
+            await sessions.turns.append_many("s", "a", said(n))
+        layout = await sessions.describe_storage("s")
+        ids = [one.id async for one in sessions.messages.iter("s")]
+        assert await sessions.messages.delete_many("s", ids[layout.in_segments :]) == layout.in_tail
         last = (await sessions.get("s")).last
         assert last is not None
         assert last.conversation_id == "a"
-        assert await sessions.unbind_participant("s", "a")
+        assert await sessions.participants.delete("s", "a")
         session = await sessions.get("s")
         assert session.last is not None
         assert (session.count, session.last.id) == (1, first.id)
@@ -295,7 +303,7 @@ class TestChatTurns:
         sessions, database = store.sessions, store.engine.database
         await sessions.create("s", participants=["a"])
         for n in range(1, 15):
-            await sessions.append_chat_turns("s", "a", said(n))
+            await sessions.turns.append_many("s", "a", said(n))
         stored = await database["sessions"].find_one({})
         base, messages = stored["base"], stored["messages"]
         assert base
@@ -312,7 +320,7 @@ class TestChatTurns:
                 "messages": messages[:4],
             }
         )
-        [second] = [one.id async for one in sessions.iter_messages("s") if one.number == 2]
+        [second] = [one.id async for one in sessions.messages.iter("s") if one.number == 2]
         await database["sessions"].update_one(
             {},
             {
@@ -322,12 +330,12 @@ class TestChatTurns:
         )
         expected = [(n, n) for n in range(1, 15) if n != 2]
         assert await contents(store, "a") == expected
-        page = await sessions.list_chat_turns("s", "a", limit=3)
+        page = await sessions.turns.list("s", "a", limit=3)
         assert [turn.number for turn in page.items] == [1, 3, 4]
         # One that the roll has copied goes all the same.
-        assert await sessions.delete_message("s", messages[0]["id"])
+        assert await sessions.messages.delete("s", messages[0]["id"])
         expected.remove((messages[0]["number"], messages[0]["content"]))
         assert await contents(store, "a") == expected
         for n in range(15, 30):
-            await sessions.append_chat_turns("s", "a", said(n))
+            await sessions.turns.append_many("s", "a", said(n))
         assert await contents(store, "a") == [*expected, *((n, n) for n in range(15, 30))]

@@ -22,7 +22,6 @@ from mongostore import (
     AlreadyExistsError,
     AsyncMongoStore,
     Binding,
-    ChatTurn,
     ConflictError,
     DocumentTooLargeError,
     Element,
@@ -40,6 +39,7 @@ from mongostore import (
     Task,
     Thread,
     ThreadMessage,
+    Turn,
     Verification,
     VerificationRequest,
     VoiceDelivery,
@@ -118,14 +118,10 @@ async def furnish(store: AsyncMongoStore, n: Names) -> None:
     for s in ("", "2"):
         session = n.session + s
         await store.sessions.create(session, user_id=n.user, name=n.text, participants=[n.participant])
-        await store.sessions.append_message(session, Message(id=n.message, role="user", **say))
-        await store.sessions.append_chat_turns(
-            session, n.participant, [ChatTurn(role="user", content=n.text)]
-        )
-        await store.sessions.append_chat_turns(
-            session, n.participant, [ChatTurn(role="user", content=n.text)]
-        )
-        await store.sessions.set_context(session, n.text)
+        await store.sessions.messages.append(session, Message(id=n.message, role="user", **say))
+        await store.sessions.turns.append_many(session, n.participant, [Turn(role="user", content=n.text)])
+        await store.sessions.turns.append_many(session, n.participant, [Turn(role="user", content=n.text)])
+        await store.sessions.context.set(session, n.text)
         await store.rooms.create(
             n.room + s, organization_id=n.org, status=n.status, data={"k": n.text}, metadata={"k": n.text}
         )
@@ -199,7 +195,7 @@ def event(n: Names) -> Event:
 
 
 def place(n: Names) -> dict[str, Any]:
-    return {"session_id": n.session, "participant": n.participant}
+    return {"session_id": n.session, "participant_id": n.participant}
 
 
 def there(n: Names) -> dict[str, Any]:
@@ -246,13 +242,16 @@ WALKED = {"newest": True, "errors": None}
 
 # How each verb is called about what is one's own: with what it needs, and with what else it takes.
 CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
-    "sessions.append_chat_turns": lambda n: ({**place(n), "turns": [ChatTurn(role="user")]}, {}),
-    "sessions.append_message": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
-    "sessions.append_messages": lambda n: ({"session_id": n.session, "messages": [message(n)]}, {}),
-    "sessions.bind_participant": lambda n: (place(n), {}),
-    "sessions.conversations": lambda n: ({"session_id": n.session}, {}),
+    "sessions.turns.append_many": lambda n: ({**place(n), "turns": [Turn(role="user")]}, {}),
+    "sessions.messages.append": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
+    "sessions.messages.append_many": lambda n: ({"session_id": n.session, "messages": [message(n)]}, {}),
+    "sessions.participants.ensure": lambda n: (place(n), {}),
+    "sessions.messages.list_conversations": lambda n: (
+        {"session_id": n.session},
+        {"newest": True, **PAGED},
+    ),
     "sessions.count": lambda n: ({"user_id": n.user}, {"deleted": None}),
-    "sessions.count_messages": lambda n: ({"session_id": n.session}, {}),
+    "sessions.messages.count": lambda n: ({"session_id": n.session}, {}),
     "sessions.create": lambda n: (
         {"session_id": n.new},
         {
@@ -260,43 +259,60 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
             **MARKS,
         },
     ),
-    "sessions.delete": lambda n: ({"session_id": n.new}, {}),
-    "sessions.delete_context": lambda n: ({"session_id": n.session}, {}),
-    "sessions.delete_message": lambda n: ({"session_id": n.session, "message_id": n.new}, {}),
-    "sessions.delete_messages": lambda n: ({"session_id": n.session}, {"message_ids": []}),
+    "sessions.soft_delete": lambda n: ({"session_id": n.new}, {}),
+    "sessions.context.delete": lambda n: ({"session_id": n.session}, {}),
+    "sessions.messages.delete": lambda n: ({"session_id": n.session, "message_id": n.new}, {}),
+    "sessions.messages.delete_many": lambda n: ({"session_id": n.session, "message_ids": []}, {}),
+    "sessions.messages.truncate": lambda n: ({"session_id": n.new}, {}),
     "sessions.exists": lambda n: ({"session_id": n.session}, {}),
     "sessions.find": lambda n: ({"session_id": n.session}, {}),
     "sessions.get": lambda n: ({"session_id": n.session}, {}),
-    "sessions.get_context": lambda n: ({"session_id": n.session}, {}),
-    "sessions.get_message": lambda n: ({"session_id": n.session, "message_id": n.message}, {}),
+    "sessions.context.get": lambda n: ({"session_id": n.session}, {}),
+    **{
+        f"sessions.messages.{verb}": lambda n: ({"session_id": n.session, "message_id": n.message}, {})
+        for verb in ("exists", "find", "get")
+    },
     "sessions.in_namespace": lambda n: ({"namespace": n.namespace}, {}),
-    "sessions.integrate": lambda n: ({"session_id": n.session, "integrator": counted}, {"executor": None}),
-    "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None}),
-    "sessions.iter_chat_turns": lambda n: (place(n), {}),
-    "sessions.iter_messages": lambda n: ({"session_id": n.session}, {"conversation_id": ""}),
-    "sessions.layout": lambda n: ({"session_id": n.session}, {}),
-    "sessions.list": lambda n: ({"user_id": n.user}, {"deleted": None, "oldest": True, **PAGED}),
-    "sessions.list_chat_turns": lambda n: (place(n), {"after": 0, "limit": 1}),
-    "sessions.list_messages": lambda n: (
-        {"session_id": n.session},
-        {"limit": 1, "newest": True, "before": 0, "after": 0, "conversation_id": ""},
+    "sessions.turns.integrate": lambda n: (
+        {"session_id": n.session, "integrator": counted},
+        {"executor": None},
     ),
-    "sessions.list_participants": lambda n: ({"session_id": n.session}, {}),
-    "sessions.purge": lambda n: ({"session_id": n.new}, {}),
-    "sessions.restore": lambda n: ({"session_id": n.session}, {}),
-    "sessions.set_context": lambda n: ({"session_id": n.session, "context": n.text}, {}),
+    "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None, "errors": None}),
+    "sessions.turns.iter": lambda n: (place(n), {"errors": None}),
+    "sessions.messages.iter": lambda n: (
+        {"session_id": n.session},
+        {"conversation_id": "", "errors": None},
+    ),
+    "sessions.describe_storage": lambda n: ({"session_id": n.session}, {}),
+    "sessions.list": lambda n: (
+        {"user_id": n.user},
+        {"deleted": None, "order": "created", "newest": True, **PAGED},
+    ),
+    "sessions.turns.append": lambda n: ({**place(n), "turn": Turn(role="user")}, {}),
+    "sessions.turns.count": lambda n: (place(n), {}),
+    "sessions.turns.list": lambda n: (place(n), {"after": 0, **PAGED}),
+    "sessions.messages.list": lambda n: (
+        {"session_id": n.session},
+        {**PAGED, "newest": True, "before": 0, "after": 0, "conversation_id": ""},
+    ),
+    "sessions.participants.list": lambda n: ({"session_id": n.session}, {"newest": True, **PAGED}),
+    **{f"sessions.participants.{verb}": lambda n: (place(n), {}) for verb in ("create", "get", "find")},
+    "sessions.delete": lambda n: ({"session_id": n.new}, {}),
+    "sessions.undelete": lambda n: ({"session_id": n.session}, {}),
+    "sessions.context.find": lambda n: ({"session_id": n.session}, {}),
+    "sessions.context.set": lambda n: ({"session_id": n.session, "value": n.text}, {}),
     "sessions.truncate": lambda n: ({"session_id": n.new}, {}),
-    "sessions.unbind_participant": lambda n: ({**place(n), "participant": n.new}, {}),
+    "sessions.participants.delete": lambda n: ({**place(n), "participant_id": n.new}, {}),
     "sessions.update": lambda n: (
         {"session_id": n.session},
         {"revision": 1, "user_id": "", "name": "", "description": "", **MARKS},
     ),
-    "sessions.update_message": lambda n: (
+    "sessions.messages.update": lambda n: (
         {"session_id": n.session, "message_id": n.message},
         {"conversation_id": "", "role": "", "content": "", **MARKS},
     ),
-    "sessions.upsert_message": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
-    "sessions.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
+    "sessions.messages.upsert": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
+    "sessions.messages.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
     "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
     "rooms.count": lambda n: (of_org(n), {"limit": 1, "metadata": {}}),
     "rooms.create": lambda n: ({"room_id": n.new, "organization_id": n.org}, NEW_ROOM),
@@ -518,7 +534,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "keys.verify": lambda n: ({"token": n.new}, {}),
 }
 # What is code, and no more than called.
-CODE = {"sessions.integrate": {"integrator", "executor"}}
+CODE = {"sessions.turns.integrate": {"integrator", "executor"}}
 # Verbs that show to whoever may call them what belongs to everybody.
 OF_ALL = {"keys.list", "threads.users.iter", "threads.users.list"}
 # A token that is none is as good as an unknown one.
@@ -527,8 +543,8 @@ LENIENT = {("keys.verify", "token")}
 
 # Refused, if only by the driver or the server and in their words for it.
 EVERY_VERB = [
-    f"{kind}.{name}"
-    for kind, repository in repositories_of(AsyncMongoStore("mongomock://")).items()
+    f"{path}.{name}"
+    for path, repository in repositories_of(AsyncMongoStore("mongomock://")).items()
     for name, _ in inspect.getmembers(type(repository), inspect.isfunction)
     if not name.startswith("_")
 ]
@@ -645,7 +661,7 @@ async def attempts(store: AsyncMongoStore, verb: str, n: Names) -> AsyncIterator
         payloads = list(in_place_of({**required, **optional}[parameter], hint))
         if parameter in ("cursor", "after", "before"):
             page = await call(**required, limit=1) if "limit" in optional else None
-            payloads += forged(page and page.next_cursor)
+            payloads += forged(None if page is None else page.next_cursor)
         for payload in payloads:
             arguments = {**CALLS[verb](n)[0], parameter: payload}
             yield parameter, payload, hint, await outcome_of(call, arguments)

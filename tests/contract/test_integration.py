@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ChatTurn, Message, NotFoundError, ParticipantIntegration
+from mongostore import AsyncMongoStore, Message, NotFoundError, ParticipantIntegration, Turn
 from mongostore.repositories import current_call
 from tests.contract.integrating import FAILED, INTEGRATED, NOTHING_NEW, Integrator, contents_of, insights_of
 from tests.contract.oddities import NASTY, same
@@ -27,60 +27,60 @@ class TestIntegration:
     async def test_what_is_new_of_each_participant_is_integrated_once(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["b", "a", "silent"])
-        await sessions.append_chat_turns("s", "a", said("a1"))
-        await sessions.append_chat_turns("s", "b", said("b1", "b2"))
-        await sessions.append_message("s", Message(role="user", conversation_id="a", content="no turn"))
+        await sessions.turns.append_many("s", "a", said("a1"))
+        await sessions.turns.append_many("s", "b", said("b1", "b2"))
+        await sessions.messages.append("s", Message(role="user", conversation_id="a", content="no turn"))
         integrator = Integrator()
-        integration = await sessions.integrate("s", integrator)
+        integration = await sessions.turns.integrate("s", integrator)
         assert integration.results == [
             ParticipantIntegration(
-                participant="b",
+                participant_id="b",
                 status=INTEGRATED,
                 turns_integrated=2,
                 insights_added=2,
-                last_integration_turn=2,
+                integrated_until=2,
             ),
             ParticipantIntegration(
-                participant="a",
+                participant_id="a",
                 status=INTEGRATED,
                 turns_integrated=1,
                 insights_added=1,
-                last_integration_turn=1,
+                integrated_until=1,
             ),
-            ParticipantIntegration(participant="silent", status=NOTHING_NEW),
+            ParticipantIntegration(participant_id="silent", status=NOTHING_NEW),
         ]
         assert integration.session == await sessions.get("s")
         assert insights_of(integration.session) == [["b1", "b2"], ["a1"], []]
 
-        await sessions.append_chat_turns("s", "a", said("a2", "a3"))
+        await sessions.turns.append_many("s", "a", said("a2", "a3"))
         before = await sessions.get("s")
-        integration = await sessions.integrate("s", integrator)
-        assert [(one.status, one.last_integration_turn) for one in integration.results] == [
+        integration = await sessions.turns.integrate("s", integrator)
+        assert [(one.status, one.integrated_until) for one in integration.results] == [
             (NOTHING_NEW, 2),
             (INTEGRATED, 3),
             (NOTHING_NEW, None),
         ]
         assert insights_of(integration.session) == [["b1", "b2"], ["a1", "a2", "a3"], []]
         assert integration.session.revision == before.revision + 1
-        again = await sessions.integrate("s", integrator)
+        again = await sessions.turns.integrate("s", integrator)
         assert {one.status for one in again.results} == {NOTHING_NEW}
         assert again.session == integration.session
         assert integrator.handed == [("b", [1, 2]), ("a", [1]), ("a", [2, 3])]
 
     async def test_an_integration_without_insights_moves_the_marker(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.append_chat_turns("s", "a", said(1))
-        [result] = (await store.sessions.integrate("s", lambda *_: ())).results
+        await store.sessions.turns.append_many("s", "a", said(1))
+        [result] = (await store.sessions.turns.integrate("s", lambda *_: ())).results
         assert (result.status, result.turns_integrated, result.insights_added) == (INTEGRATED, 1, 0)
-        [result] = (await store.sessions.integrate("s", contents_of)).results
+        [result] = (await store.sessions.turns.integrate("s", contents_of)).results
         assert result.status is NOTHING_NEW
 
     async def test_every_kind_of_callable_is_an_integrator(self, store: AsyncMongoStore) -> None:
-        async def coroutine(prefix: str, participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        async def coroutine(prefix: str, participant: str, turns: Sequence[Turn]) -> list[Any]:
             assert threading.current_thread() is threading.main_thread()
             return [prefix]
 
-        def blocking(prefix: str, participant: str, turns: Sequence[ChatTurn]) -> tuple[Any, ...]:
+        def blocking(prefix: str, participant: str, turns: Sequence[Turn]) -> tuple[Any, ...]:
             assert threading.current_thread() is not threading.main_thread()
             return (threading.current_thread().name.partition("_")[0],)
 
@@ -93,8 +93,8 @@ class TestIntegration:
                 (functools.partial(blocking, "x"), None, ["asyncio"]),
                 (Integrator(), executor, [4]),
             ):
-                await store.sessions.append_chat_turns("s", "a", said(4))
-                integration = await store.sessions.integrate("s", integrator, executor=where)
+                await store.sessions.turns.append_many("s", "a", said(4))
+                integration = await store.sessions.turns.integrate("s", integrator, executor=where)
                 assert integration.results[0].error is None
                 assert integration.session.participants[0].insights[-1:] == expected
 
@@ -113,21 +113,23 @@ class TestIntegration:
             "too deep": [object()],
         }
 
-        def blocking(participant: str, turns: Sequence[ChatTurn]) -> Any:
+        def blocking(participant: str, turns: Sequence[Turn]) -> Any:
             given = wrong.get(participant, [participant])
             if isinstance(given, Exception):
                 raise given
             return given
 
-        async def coroutine(participant: str, turns: Sequence[ChatTurn]) -> Any:
+        async def coroutine(participant: str, turns: Sequence[Turn]) -> Any:
             return blocking(participant, turns)
 
         names = ["first", *wrong, "last"]
         await store.sessions.create("s", participants=names)
         for name in names:
-            await store.sessions.append_chat_turns("s", name, said(1, 2))
-        integration = await store.sessions.integrate("s", coroutine if kind == "coroutine" else blocking)
-        results = {result.participant: result for result in integration.results}
+            await store.sessions.turns.append_many("s", name, said(1, 2))
+        integration = await store.sessions.turns.integrate(
+            "s", coroutine if kind == "coroutine" else blocking
+        )
+        results = {result.participant_id: result for result in integration.results}
         assert [*results] == names
         for name in ("first", "last"):
             assert (results[name].status, results[name].error) == (INTEGRATED, None)
@@ -140,43 +142,43 @@ class TestIntegration:
             "misses": "NotFoundError",
         }
         for bound in integration.session.participants:
-            expected = ([bound.participant], 2) if bound.participant in ("first", "last") else ([], None)
-            assert (bound.insights, bound.last_integration_turn) == expected
+            expected = ([bound.id], 2) if bound.id in ("first", "last") else ([], None)
+            assert (bound.insights, bound.integrated_until) == expected
         assert "secret" not in integration.model_dump_json()
-        integration = await store.sessions.integrate("s", contents_of)
+        integration = await store.sessions.turns.integrate("s", contents_of)
         assert [result.turns_integrated for result in integration.results] == [0, *[2] * len(wrong), 0]
 
     async def test_insights_of_any_shape_come_back_equal(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.append_chat_turns("s", "a", said(1))
-        await store.sessions.integrate("s", lambda *_: NASTY)
-        assert same((await store.sessions.list_participants("s"))[0].insights, NASTY)
+        await store.sessions.turns.append_many("s", "a", said(1))
+        await store.sessions.turns.integrate("s", lambda *_: NASTY)
+        assert same((await store.sessions.participants.list("s"))[0].insights, NASTY)
         assert same((await store.sessions.list()).items[0].participants[0].insights, NASTY)
 
     async def test_turns_that_were_deleted_are_not_handed_out(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
-        await sessions.append_chat_turns("s", "a", said(*range(1, 301)))
-        ids = [one.id async for one in sessions.iter_messages("s")]
-        await sessions.delete_messages("s", [ids[1], ids[298]])
+        await sessions.turns.append_many("s", "a", said(*range(1, 301)))
+        ids = [one.id async for one in sessions.messages.iter("s")]
+        await sessions.messages.delete_many("s", [ids[1], ids[298]])
         integrator = Integrator()
-        [result] = (await sessions.integrate("s", integrator)).results
-        assert (result.turns_integrated, result.last_integration_turn) == (298, 300)
+        [result] = (await sessions.turns.integrate("s", integrator)).results
+        assert (result.turns_integrated, result.integrated_until) == (298, 300)
         assert integrator.handed == [("a", [n for n in range(1, 301) if n not in (2, 299)])]
-        await sessions.append_chat_turns("s", "a", said(301))
-        await sessions.delete_messages("s")
-        [result] = (await sessions.integrate("s", integrator)).results
-        assert (result.status, result.last_integration_turn) == (NOTHING_NEW, 300)
-        await sessions.append_chat_turns("s", "a", said(302))
-        [result] = (await sessions.integrate("s", integrator)).results
-        assert (result.turns_integrated, result.last_integration_turn) == (1, 302)
+        await sessions.turns.append_many("s", "a", said(301))
+        await sessions.messages.truncate("s")
+        [result] = (await sessions.turns.integrate("s", integrator)).results
+        assert (result.status, result.integrated_until) == (NOTHING_NEW, 300)
+        await sessions.turns.append_many("s", "a", said(302))
+        [result] = (await sessions.turns.integrate("s", integrator)).results
+        assert (result.turns_integrated, result.integrated_until) == (1, 302)
 
     async def test_thousands_of_turns_are_handed_out_together(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for start in range(0, 3000, 1000):
-            await store.sessions.append_chat_turns("s", "a", said(*range(start + 1, start + 1001)))
+            await store.sessions.turns.append_many("s", "a", said(*range(start + 1, start + 1001)))
         integrator = Integrator()
-        [result] = (await store.sessions.integrate("s", integrator)).results
+        [result] = (await store.sessions.turns.integrate("s", integrator)).results
         assert result.turns_integrated == 3000
         assert integrator.handed == [("a", [*range(1, 3001)])]
 
@@ -187,46 +189,46 @@ class TestIntegration:
         await sessions.create("s", participants=["a", "b"])
         part = "x" * 5_000_000
         for n in range(3):
-            await sessions.append_chat_turns("s", "a", said(n))
-            await sessions.integrate("s", lambda *_: [part])
+            await sessions.turns.append_many("s", "a", said(n))
+            await sessions.turns.integrate("s", lambda *_: [part])
         before = await sessions.get("s")
-        await sessions.append_chat_turns("s", "a", said(3))
-        await sessions.append_chat_turns("s", "b", said(1))
+        await sessions.turns.append_many("s", "a", said(3))
+        await sessions.turns.append_many("s", "b", said(1))
         for insights in ([part], ["x" * 17_000_000]):
 
             def large_of_a(participant: str, _: object, insights: list[str] = insights) -> list[str]:
                 return insights if participant == "a" else ["small"]
 
-            integration = await sessions.integrate("s", large_of_a)
+            integration = await sessions.turns.integrate("s", large_of_a)
             first, second = integration.results
             assert (first.status, first.error) == (FAILED, "DocumentTooLargeError")
-            assert (first.turns_integrated, first.last_integration_turn) == (0, 3)
-            assert (second.status, second.last_integration_turn) != (FAILED, None)
+            assert (first.turns_integrated, first.integrated_until) == (0, 3)
+            assert (second.status, second.integrated_until) != (FAILED, None)
         after = await sessions.get("s")
         assert after.participants[0].insights == before.participants[0].insights == [part] * 3
-        assert [one.last_integration_turn for one in after.participants] == [3, 1]
-        integration = await sessions.integrate("s", lambda *_: ["small"])
+        assert [one.integrated_until for one in after.participants] == [3, 1]
+        integration = await sessions.turns.integrate("s", lambda *_: ["small"])
         assert [one.turns_integrated for one in integration.results] == [1, 0]
 
     async def test_a_cancelled_integration_leaves_what_it_has_not_done(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a", "b"])
         for name in "ab":
-            await store.sessions.append_chat_turns("s", name, said(1))
+            await store.sessions.turns.append_many("s", name, said(1))
         waiting = asyncio.Event()
 
-        async def wait_at_b(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        async def wait_at_b(participant: str, turns: Sequence[Turn]) -> list[Any]:
             if participant == "b":
                 waiting.set()
                 await asyncio.Event().wait()
             return [participant]
 
-        task = asyncio.create_task(store.sessions.integrate("s", wait_at_b))
+        task = asyncio.create_task(store.sessions.turns.integrate("s", wait_at_b))
         await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert insights_of(await store.sessions.get("s")) == [["a"], []]
-        integration = await store.sessions.integrate("s", contents_of)
+        integration = await store.sessions.turns.integrate("s", contents_of)
         assert [one.status for one in integration.results] == [NOTHING_NEW, INTEGRATED]
 
 
@@ -236,15 +238,15 @@ async def test_an_integrator_takes_longer_than_any_call_may(
     monkeypatch.setenv("MONGOSTORE_TIMEOUT", "3")
     async with AsyncMongoStore(store_uri, database) as store:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.append_chat_turns("s", "a", said(1))
+        await store.sessions.turns.append_many("s", "a", said(1))
 
-        async def slow(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        async def slow(participant: str, turns: Sequence[Turn]) -> list[Any]:
             with pytest.raises(AssertionError):
                 current_call()
             await asyncio.sleep(3.5)
             # And it may use the store, each call with its own time.
-            return [len((await store.sessions.list_chat_turns("s", participant)).items)]
+            return [len((await store.sessions.turns.list("s", participant)).items)]
 
-        integration = await store.sessions.integrate("s", slow)
+        integration = await store.sessions.turns.integrate("s", slow)
         assert insights_of(integration.session) == [[1]]
         await store.engine.database.client.drop_database(database)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mongostore import AsyncMongoStore, ChatTurn, Message, NotFoundError
+from mongostore import AsyncMongoStore, Message, NotFoundError, Turn
 from tests.contract.turns import SMALL_TAILS, said
 
 STEPS = st.lists(
@@ -39,12 +39,12 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
     session_id = (await sessions.create()).id
 
     async def integrate(failing: str) -> None:
-        def integrator(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+        def integrator(participant: str, turns: Sequence[Turn]) -> list[Any]:
             if participant == failing:
                 raise ValueError
             return [turn.content for turn in turns]
 
-        await sessions.integrate(session_id, integrator)
+        await sessions.turns.integrate(session_id, integrator)
         for name, one in bound.items():
             new = {n: text for n, text in one.turns.items() if n > (one.marker or 0)}
             if new and name != failing:
@@ -58,51 +58,52 @@ async def live_through(store: AsyncMongoStore, steps: list[tuple[str, str, int]]
                 new = [f"{name}{next(texts)}" for _ in range(amount)]
                 if one is None:
                     with pytest.raises(NotFoundError):
-                        await sessions.append_chat_turns(session_id, name, said(*new))
+                        await sessions.turns.append_many(session_id, name, said(*new))
                     continue
                 one.turns |= {one.count + i: text for i, text in enumerate(new, 1)}
                 one.count += amount
-                assert await sessions.append_chat_turns(session_id, name, said(*new)) == one.count
+                appended = await sessions.turns.append_many(session_id, name, said(*new))
+                assert appended[-1].number == one.count
             case "say":
                 said_now = [
                     Message(role="user", conversation_id=name, content="plain") for _ in range(amount)
                 ]
-                await sessions.append_messages(session_id, said_now)
+                await sessions.messages.append_many(session_id, said_now)
                 plain += amount
             case "bind":
-                assert await sessions.bind_participant(session_id, name) is (one is None)
-                bound.setdefault(name, Imagined())
+                participant = await sessions.participants.ensure(session_id, name)
+                one = bound.setdefault(name, Imagined())
+                assert participant.turn_count == one.count
             case "unbind":
-                assert await sessions.unbind_participant(session_id, name) is (one is not None)
+                assert await sessions.participants.delete(session_id, name) is (one is not None)
                 bound.pop(name, None)
             case "drop" if one and amount in one.turns:
                 [gone] = [
-                    m.id async for m in sessions.iter_messages(session_id) if m.content == one.turns[amount]
+                    m.id async for m in sessions.messages.iter(session_id) if m.content == one.turns[amount]
                 ]
-                assert await sessions.delete_message(session_id, gone)
+                assert await sessions.messages.delete(session_id, gone)
                 del one.turns[amount]
             case "truncate":
                 await sessions.truncate(session_id)
                 bound, plain = {name: Imagined() for name in bound}, 0
             case "empty":
-                await sessions.delete_messages(session_id)
+                await sessions.messages.truncate(session_id)
                 plain = 0
                 for one in bound.values():
                     one.turns = {}
             case "integrate" | "fail":
                 await integrate(name)
         session = await sessions.get(session_id)
-        assert [
-            (p.participant, p.chat_turn_count, p.insights, p.last_integration_turn)
-            for p in session.participants
-        ] == [(name, one.count, one.insights, one.marker) for name, one in bound.items()]
+        assert [(p.id, p.turn_count, p.insights, p.integrated_until) for p in session.participants] == [
+            (name, one.count, one.insights, one.marker) for name, one in bound.items()
+        ]
         assert session.count == plain + sum(len(one.turns) for one in bound.values())
-        newest = (await sessions.list_messages(session_id, newest=True, limit=1)).items
+        newest = (await sessions.messages.list(session_id, newest=True, limit=1)).items
         assert (session.last and session.last.id) == (newest[0].id if newest else None)
         for name, one in bound.items():
-            turns = {turn.number: turn.content async for turn in sessions.iter_chat_turns(session_id, name)}
+            turns = {turn.number: turn.content async for turn in sessions.turns.iter(session_id, name)}
             assert turns == one.turns
-            page = await sessions.list_chat_turns(session_id, name, after=3, limit=5)
+            page = await sessions.turns.list(session_id, name, after=3, limit=5)
             assert [turn.number for turn in page.items] == [n for n in one.turns if n > 3][:5]
 
 

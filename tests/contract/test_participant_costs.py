@@ -12,10 +12,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandSucceededEvent
 
-from mongostore import AsyncMongoStore, ChatTurn, Message, Page, Session
-from mongostore.repositories.sessions import SessionRepository
-from mongostore.repositories.sessions.contexts import SessionContexts
-from mongostore.repositories.sessions.integrating import SessionIntegration
+from mongostore import AsyncMongoStore, Message, Page, Session, Turn
+from mongostore.repositories.sessions import AsyncSessionParticipants, AsyncSessions, AsyncSessionTurns
 from tests.contract.wire import (
     Case,
     Sent,
@@ -38,30 +36,31 @@ BIG_INSIGHT = "x" * 1_000_000
 ENVELOPE_BYTES = 3072
 
 
-def said(count: int, text: str = TEXT) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=text) for _ in range(count)]
+def said(count: int, text: str = TEXT) -> list[Turn]:
+    return [Turn(role="user", content=text) for _ in range(count)]
 
 
-async def count_them(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+async def count_them(participant: str, turns: Sequence[Turn]) -> list[Any]:
     return [len(turns)]
 
 
-async def page_of_turns(sessions: SessionRepository, **where: Any) -> None:
-    assert len((await sessions.list_chat_turns("long", "a", limit=20, **where)).items) == 20
+async def page_of_turns(sessions: AsyncSessions, **where: Any) -> None:
+    assert len((await sessions.turns.list("long", "a", limit=20, **where)).items) == 20
 
 
-async def every_turn(sessions: SessionRepository) -> None:
-    assert len([turn async for turn in sessions.iter_chat_turns("long", "a")]) >= LONG
+async def every_turn(sessions: AsyncSessions) -> None:
+    assert len([turn async for turn in sessions.turns.iter("long", "a")]) >= LONG
 
 
-async def integrated(sessions: SessionRepository, *expected: int) -> None:
-    results = (await sessions.integrate("new", count_them)).results
+async def integrated(sessions: AsyncSessions, *expected: int) -> None:
+    results = (await sessions.turns.integrate("new", count_them)).results
     assert [result.turns_integrated for result in results] == [*expected]
 
 
-async def pages(sessions: SessionRepository, *, oldest: bool = True, **where: Any) -> list[Page[Session]]:
-    first = await sessions.list(oldest=oldest, limit=PAGE, **where)
-    second = await sessions.list(oldest=oldest, limit=PAGE, cursor=first.next_cursor, **where)
+async def pages(sessions: AsyncSessions, **where: Any) -> list[Page[Session]]:
+    where = {"order": "created", "newest": False, "limit": PAGE, **where}
+    first = await sessions.list(**where)
+    second = await sessions.list(cursor=first.next_cursor, **where)
     assert len(first.items) == len(second.items) == PAGE
     return [first, second]
 
@@ -69,40 +68,46 @@ async def pages(sessions: SessionRepository, *, oldest: bool = True, **where: An
 # In this order, on one database: later cases find what earlier ones left.
 CASES = [
     Case("create with participants", 1, lambda s: s.create("new", participants=["a", "b"])),
-    Case("append the first turn", 1, lambda s: s.append_chat_turns("new", "a", said(1))),
-    Case("append 20 turns in one step", 1, lambda s: s.append_chat_turns("new", "b", said(20))),
-    Case("append no turn", 1, lambda s: s.append_chat_turns("new", "b", [])),
-    Case("bind", 1, lambda s: s.bind_participant("new", "c")),
-    Case("append after binding", 1, lambda s: s.append_chat_turns("new", "c", said(1))),
-    Case("bind again", 3, lambda s: s.bind_participant("new", "c")),
-    Case("list participants", 1, lambda s: s.list_participants("new")),
-    Case("list the turns of a short session", 1, lambda s: s.list_chat_turns("new", "b")),
+    Case("append the first turn", 1, lambda s: s.turns.append_many("new", "a", said(1))),
+    Case("append 20 turns in one step", 1, lambda s: s.turns.append_many("new", "b", said(20))),
+    Case("append no turn", 1, lambda s: s.turns.append_many("new", "b", [])),
+    Case("bind", 1, lambda s: s.participants.ensure("new", "c")),
+    Case("append after binding", 1, lambda s: s.turns.append_many("new", "c", said(1))),
+    Case("bind again", 3, lambda s: s.participants.ensure("new", "c")),
+    Case("list participants", 1, lambda s: s.participants.list("new")),
+    Case("list the turns of a short session", 1, lambda s: s.turns.list("new", "b")),
     Case("integrate three participants", 8, lambda s: integrated(s, 1, 20, 1)),
     Case("integrate nothing new", 1, lambda s: integrated(s, 0, 0, 0)),
-    Case("append another turn", 1, lambda s: s.append_chat_turns("new", "b", said(1))),
+    Case("append another turn", 1, lambda s: s.turns.append_many("new", "b", said(1))),
     Case("integrate one of three", 4, lambda s: integrated(s, 0, 1, 0)),
-    Case("append a turn of over 1 MiB", 3, lambda s: s.append_chat_turns("new", "c", said(1, TEXT * 2000))),
-    Case("unbind from a short session", 3, lambda s: s.unbind_participant("new", "c")),
-    Case("unbind nobody", 1, lambda s: s.unbind_participant("new", "c")),
-    Case("truncate", 6, lambda s: s.truncate("new")),
-    Case("append when all began anew elsewhere", 3, lambda s: s.append_chat_turns("new", "a", said(1))),
-    Case("append where the store has not been yet", 2, lambda s: s.append_chat_turns("long", "a", said(1))),
-    Case("append at turn 3,000", 1, lambda s: s.append_chat_turns("long", "a", said(1))),
+    Case("append a turn of over 1 MiB", 3, lambda s: s.turns.append_many("new", "c", said(1, TEXT * 2000))),
+    Case("unbind from a short session", 3, lambda s: s.participants.delete("new", "c")),
+    Case("unbind nobody", 1, lambda s: s.participants.delete("new", "c")),
+    Case("bind anew", 1, lambda s: s.participants.create("new", "c")),
+    Case("get a participant", 1, lambda s: s.participants.get("new", "c")),
+    Case("find no participant", 1, lambda s: s.participants.find("new", "d")),
+    Case("append one turn", 1, lambda s: s.turns.append("new", "c", said(1)[0])),
+    Case("count turns", 1, lambda s: s.turns.count("new", "c")),
+    Case("truncate", 5, lambda s: s.truncate("new")),
+    Case("append when all began anew elsewhere", 3, lambda s: s.turns.append_many("new", "a", said(1))),
+    Case("append where the store has not been yet", 2, lambda s: s.turns.append_many("long", "a", said(1))),
+    Case("append at turn 3,000", 1, lambda s: s.turns.append_many("long", "a", said(1))),
     Case("list the first turns of a long session", 2, page_of_turns),
     Case("list turns in the middle", 2, lambda s: page_of_turns(s, after=1500)),
     Case("list the newest turns", 2, lambda s: page_of_turns(s, after=LONG - 18)),
-    Case("integrate the newest turns of a long session", 4, lambda s: s.integrate("long", count_them)),
-    Case("integrate a turn behind them", 1, lambda s: s.integrate("long", count_them)),
+    Case("integrate the newest turns of a long session", 4, lambda s: s.turns.integrate("long", count_them)),
+    Case("integrate a turn behind them", 1, lambda s: s.turns.integrate("long", count_them)),
     Case("iterate over 3,000 turns", 19, every_turn),
-    Case("delete a turn of a segment", 5, lambda s: s.delete_message("long", "old")),
+    Case("delete a turn of a segment", 5, lambda s: s.messages.delete("long", "old")),
     Case("list the oldest sessions", 2, pages),
     Case("list the oldest sessions of a user", 2, lambda s: pages(s, user_id="u1")),
     Case("list the oldest sessions, deleted or not", 2, lambda s: pages(s, deleted=None)),
     Case("list the oldest of a user, deleted or not", 2, lambda s: pages(s, user_id="u1", deleted=None)),
-    Case("list the newest sessions, deleted or not", 2, lambda s: pages(s, oldest=False, deleted=None)),
-    Case("list turns where all went", 1, lambda s: s.list_chat_turns("emptied", "a")),
-    Case("integrate where all turns went", 2, lambda s: s.integrate("emptied", count_them)),
-    Case("unbind with turns in 30 segments", 36, lambda s: s.unbind_participant("long", "b")),
+    Case("list the active sessions, the longest idle first", 2, lambda s: pages(s, order="active")),
+    Case("list the newest sessions, deleted or not", 2, lambda s: pages(s, newest=True, deleted=None)),
+    Case("list turns where all went", 1, lambda s: s.turns.list("emptied", "a")),
+    Case("integrate where all turns went", 2, lambda s: s.turns.integrate("emptied", count_them)),
+    Case("unbind with turns in 30 segments", 36, lambda s: s.participants.delete("long", "b")),
 ]
 
 
@@ -130,22 +135,22 @@ async def populate(store: AsyncMongoStore) -> None:
     for namespace in ("default", "acme"):
         sessions = store.sessions.in_namespace(namespace)
         await asyncio.gather(*(sessions.create(f"s{i}", user_id=f"u{i % 4}") for i in range(SESSIONS)))
-        await asyncio.gather(*(sessions.delete(f"s{i}") for i in range(0, SESSIONS, 3)))
+        await asyncio.gather(*(sessions.soft_delete(f"s{i}") for i in range(0, SESSIONS, 3)))
     long = store.sessions
     await long.create("long", participants=["a", "b", "c"])
     for n in range(0, LONG, 100):
-        await long.append_chat_turns("long", "a", said(100))
-        await long.append_chat_turns("long", "b", said(3))
-        await long.append_message("long", Message(role="user", conversation_id="a", content=TEXT))
+        await long.turns.append_many("long", "a", said(100))
+        await long.turns.append_many("long", "b", said(3))
+        await long.messages.append("long", Message(role="user", conversation_id="a", content=TEXT))
         if n == 500:
-            await long.append_message("long", Message(id="old", role="user", content=TEXT))
-    await long.integrate("long", count_them)
+            await long.messages.append("long", Message(id="old", role="user", content=TEXT))
+    await long.turns.integrate("long", count_them)
     await long.create("emptied", participants=["a"])
     for _ in range(3):
-        await long.append_chat_turns("emptied", "a", said(1000))
-    await long.delete_messages("emptied")
+        await long.turns.append_many("emptied", "a", said(1000))
+    await long.messages.truncate("emptied")
     for _ in range(3):
-        await long.append_messages("emptied", [Message(role="user") for _ in range(100)])
+        await long.messages.append_many("emptied", [Message(role="user") for _ in range(100)])
 
 
 async def observe(uri: str, database: str, wire: Wire) -> Observation:
@@ -171,7 +176,8 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
 
 
 def test_the_cases_call_every_verb_of_participants(observation: Observation) -> None:
-    assert verbs_of(SessionIntegration) - verbs_of(SessionContexts) <= observation.verbs
+    parts = {"participants": AsyncSessionParticipants, "turns": AsyncSessionTurns}
+    assert {f"{path}.{verb}" for path, part in parts.items() for verb in verbs_of(part)} <= observation.verbs
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)
@@ -194,12 +200,12 @@ async def test_an_append_of_turns_sends_little_beside_them(server_uri: str, data
     wire = Wire()
     async with wired_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.append_chat_turns("s", "a", said(300))
+        await store.sessions.turns.append_many("s", "a", said(300))
         for text in ("", TEXT, "x" * 100_000):
-            await store.sessions.append_chat_turns("s", "a", said(1, text))
+            await store.sessions.turns.append_many("s", "a", said(1, text))
             wire.sent.clear()
             [turn] = said(1, text)
-            await store.sessions.append_chat_turns("s", "a", [turn])
+            await store.sessions.turns.append_many("s", "a", [turn])
             assert wire.sent[0].bytes <= len(turn.model_dump_json()) + ENVELOPE_BYTES
 
 
@@ -208,10 +214,10 @@ async def test_rolling_costs_a_tenth_of_a_command_a_turn(server_uri: str, databa
     async with wired_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
         # From here on each 64 turns roll once.
-        await store.sessions.append_chat_turns("s", "a", said(64))
+        await store.sessions.turns.append_many("s", "a", said(64))
         wire.sent.clear()
         for _ in range(320):
-            await store.sessions.append_chat_turns("s", "a", said(1))
+            await store.sessions.turns.append_many("s", "a", said(1))
         assert len(wire.sent) <= 320 * 1.1
 
 
@@ -219,13 +225,13 @@ async def test_large_insights_are_read_only_where_they_are_shown(server_uri: str
     wire = Replies()
     async with wired_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.append_chat_turns("s", "a", said(1))
-        await store.sessions.integrate("s", lambda *_: [BIG_INSIGHT])
+        await store.sessions.turns.append_many("s", "a", said(1))
+        await store.sessions.turns.integrate("s", lambda *_: [BIG_INSIGHT])
         wire.bytes.clear()
-        await store.sessions.append_chat_turns("s", "a", said(200))
-        await store.sessions.append_message("s", Message(role="user"))
-        assert len((await store.sessions.list_messages("s", newest=True)).items) == 50
-        assert len((await store.sessions.list_chat_turns("s", "a")).items) == 50
+        await store.sessions.turns.append_many("s", "a", said(200))
+        await store.sessions.messages.append("s", Message(role="user"))
+        assert len((await store.sessions.messages.list("s", newest=True)).items) == 50
+        assert len((await store.sessions.turns.list("s", "a")).items) == 50
         assert max(wire.bytes) < len(BIG_INSIGHT)
         assert len((await store.sessions.get("s")).participants[0].insights[0]) == len(BIG_INSIGHT)
         assert max(wire.bytes) > len(BIG_INSIGHT)

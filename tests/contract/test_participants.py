@@ -8,9 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mongostore import AsyncMongoStore, ConflictError, Message, MongoStore, NotFoundError, SessionParticipant
+from mongostore import (
+    AlreadyExistsError,
+    AsyncMongoStore,
+    ConflictError,
+    Message,
+    MongoStore,
+    NotFoundError,
+    SessionParticipant,
+)
 from tests.contract.oddities import refused
-from tests.contract.turns import contents, insights_of, said
+from tests.contract.turns import contents, insights_of, numbers, said
 
 ODD_IDS = ["", "0", "10", "$x", "a.b", "a b", "é", "%2E;", "nul\0", "x" * 512, "messages.0"]
 
@@ -18,9 +26,9 @@ ODD_IDS = ["", "0", "10", "$x", "a.b", "a b", "é", "%2E;", "nul\0", "x" * 512, 
 class TestParticipants:
     async def test_participants_are_bound_from_the_start_in_their_order(self, store: AsyncMongoStore) -> None:
         created = await store.sessions.create("s", participants=["b", "a", "c"])
-        assert [one.participant for one in created.participants] == ["b", "a", "c"]
+        assert [one.id for one in created.participants] == ["b", "a", "c"]
         assert created == await store.sessions.get("s")
-        assert created.participants[0] == SessionParticipant(participant="b", bound_at=created.created_at)
+        assert created.participants[0] == SessionParticipant(id="b", bound_at=created.created_at)
         assert (await store.sessions.list()).items == [created]
         assert (await store.sessions.create("t")).participants == []
         for wrong in (["a", "a"], "ab", None, [1], ["x" * 513], {"a": 1}):
@@ -29,29 +37,34 @@ class TestParticipants:
     @pytest.mark.parametrize("odd", ODD_IDS)
     async def test_any_id_can_be_bound(self, store: AsyncMongoStore, odd: str) -> None:
         await store.sessions.create("s", participants=["plain"])
-        assert await store.sessions.bind_participant("s", odd)
-        assert await store.sessions.append_chat_turns("s", odd, said("one", "two")) == 2
+        assert await store.sessions.participants.ensure("s", odd)
+        assert await numbers(store.sessions, odd, said("one", "two")) == [1, 2]
         assert await contents(store, odd) == [(1, "one"), (2, "two")]
-        integration = await store.sessions.integrate("s", insights_of)
-        assert integration.results[1].participant == odd
+        integration = await store.sessions.turns.integrate("s", insights_of)
+        assert integration.results[1].participant_id == odd
         assert integration.session.participants[1].insights == [f"{odd}: one", f"{odd}: two"]
-        assert (await store.sessions.truncate("s")).participants[1].participant == odd
-        assert await store.sessions.append_chat_turns("s", odd, said("anew")) == 1
-        assert await store.sessions.unbind_participant("s", odd)
-        assert [one.participant for one in await store.sessions.list_participants("s")] == ["plain"]
+        assert (await store.sessions.truncate("s")).participants[1].id == odd
+        assert await numbers(store.sessions, odd, said("anew")) == [1]
+        assert await store.sessions.participants.delete("s", odd)
+        assert [one.id for one in await store.sessions.participants.list("s")] == ["plain"]
 
     @pytest.mark.smoke
     async def test_binding_again_keeps_everything(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["z"])
         before = datetime.now(UTC) - timedelta(seconds=60)
-        assert await store.sessions.bind_participant("s", "a")
-        await store.sessions.append_chat_turns("s", "a", said(1, 2))
-        await store.sessions.integrate("s", insights_of)
-        bound = await store.sessions.list_participants("s")
-        assert not await store.sessions.bind_participant("s", "a")
-        assert await store.sessions.list_participants("s") == bound
-        assert [one.participant for one in bound] == ["z", "a"]
-        assert (bound[1].chat_turn_count, bound[1].insights, bound[1].last_integration_turn) == (
+        assert await store.sessions.participants.ensure("s", "a")
+        await store.sessions.turns.append_many("s", "a", said(1, 2))
+        await store.sessions.turns.integrate("s", insights_of)
+        bound = await store.sessions.participants.list("s")
+        assert await store.sessions.participants.ensure("s", "a") == bound[1]
+        with pytest.raises(AlreadyExistsError) as caught:
+            await store.sessions.participants.create("s", "a")
+        assert (caught.value.kind, caught.value.id) == ("participant", "a")
+        assert await store.sessions.participants.list("s") == bound
+        assert await store.sessions.participants.get("s", "a") == bound[1]
+        assert await store.sessions.participants.find("s", "z") == bound[0]
+        assert [one.id for one in bound] == ["z", "a"]
+        assert (bound[1].turn_count, bound[1].insights, bound[1].integrated_until) == (
             2,
             ["a: 1", "a: 2"],
             2,
@@ -60,13 +73,23 @@ class TestParticipants:
 
     async def test_of_parallel_bindings_and_unbindings_one_did_it(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
-        for verb in (store.sessions.bind_participant, store.sessions.unbind_participant):
-            outcomes = await asyncio.gather(*(verb("s", "a") for _ in range(10)))
-            assert sorted(outcomes) == [False] * 9 + [True]
-        await asyncio.gather(*(store.sessions.bind_participant("s", f"p{n}") for n in range(20)))
-        bound = await store.sessions.list_participants("s")
-        assert {one.participant for one in bound} == {f"p{n}" for n in range(20)}
-        assert (await store.sessions.get("s")).revision == 22
+        participants = store.sessions.participants
+        bound = await asyncio.gather(
+            *(participants.create("s", "a") for _ in range(10)), return_exceptions=True
+        )
+        assert sum(isinstance(one, AlreadyExistsError) for one in bound) == 9
+        assert await participants.get("s", "a") in bound
+        ensured = await asyncio.gather(*(participants.ensure("s", "a") for _ in range(10)))
+        assert ensured == [await participants.get("s", "a")] * 10
+        outcomes = await asyncio.gather(*(participants.delete("s", "a") for _ in range(10)))
+        assert sorted(outcomes) == [False] * 9 + [True]
+        ensured = await asyncio.gather(*(participants.ensure("s", "a") for _ in range(10)))
+        assert ensured == [await participants.get("s", "a")] * 10
+        assert await participants.delete("s", "a")
+        await asyncio.gather(*(store.sessions.participants.ensure("s", f"p{n}") for n in range(20)))
+        listed = await store.sessions.participants.list("s")
+        assert {one.id for one in listed} == {f"p{n}" for n in range(20)}
+        assert (await store.sessions.get("s")).revision == 24
 
     @pytest.mark.parametrize("count", [3, 200])
     @pytest.mark.smoke
@@ -76,28 +99,28 @@ class TestParticipants:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
         for n in range(count):
-            await sessions.append_chat_turns("s", "a", said(f"alpha {n}"))
-            await sessions.append_chat_turns("s", "b", said(f"b{n}"))
-            await sessions.append_message("s", Message(role="user", conversation_id="a", content=f"m{n}"))
-        await sessions.append_chat_turns("s", "a", said("x" * 2_000_000, *range(40)))
-        await sessions.integrate("s", insights_of)
-        positions = {one.content: one.position async for one in sessions.iter_messages("s")}
-        assert await sessions.unbind_participant("s", "a")
-        assert not await sessions.unbind_participant("s", "a")
+            await sessions.turns.append_many("s", "a", said(f"alpha {n}"))
+            await sessions.turns.append_many("s", "b", said(f"b{n}"))
+            await sessions.messages.append("s", Message(role="user", conversation_id="a", content=f"m{n}"))
+        await sessions.turns.append_many("s", "a", said("x" * 2_000_000, *range(40)))
+        await sessions.turns.integrate("s", insights_of)
+        positions = {one.content: one.position async for one in sessions.messages.iter("s")}
+        assert await sessions.participants.delete("s", "a")
+        assert not await sessions.participants.delete("s", "a")
         session = await sessions.get("s")
         assert session.count == 2 * count
         assert session.last is not None
         assert session.last.text == f"m{count - 1}"
         [other] = session.participants
-        assert (other.participant, other.chat_turn_count, len(other.insights)) == ("b", count, count)
-        kept = {one.content: one.position async for one in sessions.iter_messages("s")}
+        assert (other.id, other.turn_count, len(other.insights)) == ("b", count, count)
+        kept = {one.content: one.position async for one in sessions.messages.iter("s")}
         assert kept == {text: place for text, place in positions.items() if str(text)[0] in "bm"}
 
-        assert await sessions.bind_participant("s", "a")
-        anew = (await sessions.list_participants("s"))[1]
-        assert (anew.participant, anew.chat_turn_count) == ("a", 0)
-        assert (anew.insights, anew.last_integration_turn) == ([], None)
-        assert await sessions.append_chat_turns("s", "a", said("anew")) == 1
+        assert await sessions.participants.ensure("s", "a")
+        anew = (await sessions.participants.list("s"))[1]
+        assert (anew.id, anew.turn_count) == ("a", 0)
+        assert (anew.insights, anew.integrated_until) == ([], None)
+        assert await numbers(sessions, "a", said("anew")) == [1]
         assert await contents(store, "a") == [(1, "anew")]
         assert await contents(store, "b") == [(n + 1, f"b{n}") for n in range(count)]
         for name in ("sessions", "session_segments"):
@@ -108,13 +131,13 @@ class TestParticipants:
     async def test_a_truncation_and_what_binds_meanwhile_both_hold(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for n in range(10):
-            await store.sessions.append_chat_turns("s", "a", said(n))
+            await store.sessions.turns.append_many("s", "a", said(n))
             await asyncio.gather(
                 store.sessions.truncate("s"),
-                store.sessions.bind_participant("s", f"p{n}"),
-                store.sessions.unbind_participant("s", f"p{n - 5}"),
+                store.sessions.participants.ensure("s", f"p{n}"),
+                store.sessions.participants.delete("s", f"p{n - 5}"),
             )
-            bound = [one.participant for one in await store.sessions.list_participants("s")]
+            bound = [one.id for one in await store.sessions.participants.list("s")]
             assert bound == ["a", *(f"p{i}" for i in range(max(0, n - 4), n + 1))]
 
     async def test_truncate_clears_data_turns_insights_and_markers_alone(
@@ -126,9 +149,9 @@ class TestParticipants:
         )
         for _ in range(2):
             for n in range(150):
-                await sessions.append_chat_turns("s", "a", said(n))
-            await sessions.append_chat_turns("s", "b", said("x" * 2_000_000))
-            await sessions.integrate("s", insights_of)
+                await sessions.turns.append_many("s", "a", said(n))
+            await sessions.turns.append_many("s", "b", said("x" * 2_000_000))
+            await sessions.turns.integrate("s", insights_of)
             seen = await sessions.get("s")
             after = await sessions.truncate("s")
             assert after.participants == before.participants
@@ -136,7 +159,7 @@ class TestParticipants:
             assert (after.name, after.metadata, after.created_at) == ("n", {"k": 1}, before.created_at)
             assert (after.count, after.last, after.revision) == (0, None, seen.revision + 1)
             assert await contents(store, "a") == await contents(store, "b") == []
-        assert await sessions.append_chat_turns("s", "a", said("anew")) == 1
+        assert await numbers(sessions, "a", said("anew")) == [1]
         for name in ("session_segments", "session_overflows"):
             assert await store.engine.database[name].count_documents({}) == 0
 
@@ -145,40 +168,43 @@ class TestParticipants:
     ) -> None:
         sessions = store.sessions
         await sessions.create("deleted", participants=["a"])
-        await sessions.append_chat_turns("deleted", "a", said("kept"))
-        await sessions.integrate("deleted", insights_of)
+        await sessions.turns.append_many("deleted", "a", said("kept"))
+        await sessions.turns.integrate("deleted", insights_of)
         before = await sessions.get("deleted")
-        assert await sessions.delete("deleted")
+        assert await sessions.soft_delete("deleted")
         for session_id in ("unknown", "deleted"):
             for call in (
-                sessions.bind_participant(session_id, "b"),
-                sessions.bind_participant(session_id, "a"),
-                sessions.unbind_participant(session_id, "a"),
-                sessions.list_participants(session_id),
-                sessions.append_chat_turns(session_id, "a", said(1)),
-                sessions.append_chat_turns(session_id, "a", []),
-                sessions.list_chat_turns(session_id, "a"),
-                anext(aiter(sessions.iter_chat_turns(session_id, "a"))),
-                sessions.integrate(session_id, insights_of),
+                sessions.participants.ensure(session_id, "b"),
+                sessions.participants.ensure(session_id, "a"),
+                sessions.participants.create(session_id, "b"),
+                sessions.participants.get(session_id, "a"),
+                sessions.participants.list(session_id),
+                sessions.turns.append_many(session_id, "a", said(1)),
+                sessions.turns.append_many(session_id, "a", []),
+                sessions.turns.list(session_id, "a"),
+                anext(aiter(sessions.turns.iter(session_id, "a"))),
+                sessions.turns.integrate(session_id, insights_of),
                 sessions.truncate(session_id),
             ):
                 with pytest.raises(NotFoundError) as caught:
                     await call
                 assert (caught.value.kind, caught.value.id) == ("session", session_id)
+            assert not await sessions.participants.delete(session_id, "a")
+            assert await sessions.participants.find(session_id, "a") is None
         [listed] = (await sessions.list(deleted=True)).items
         assert listed.participants == before.participants
-        assert (await sessions.restore("deleted")).participants == before.participants
+        assert (await sessions.undelete("deleted")).participants == before.participants
         assert await contents(store, "a", "deleted") == [(1, "kept")]
         for call in (
-            sessions.append_chat_turns("deleted", "b", said(1)),
-            sessions.append_chat_turns("deleted", "b", []),
-            sessions.list_chat_turns("deleted", "b"),
-            anext(aiter(sessions.iter_chat_turns("deleted", "b"))),
+            sessions.turns.append_many("deleted", "b", said(1)),
+            sessions.turns.append_many("deleted", "b", []),
+            sessions.turns.list("deleted", "b"),
+            anext(aiter(sessions.turns.iter("deleted", "b"))),
         ):
             with pytest.raises(NotFoundError) as caught:
                 await call
             assert (caught.value.kind, caught.value.id) == ("participant", "b")
-        assert not await sessions.unbind_participant("deleted", "b")
+        assert not await sessions.participants.delete("deleted", "b")
 
     async def test_the_revision_grows_with_whatever_a_session_shows_beside_messages(
         self, store: AsyncMongoStore
@@ -186,12 +212,12 @@ class TestParticipants:
         sessions = store.sessions
         await sessions.create("s")
         changes: list[Callable[[], Awaitable[object]]] = [
-            lambda: sessions.bind_participant("s", "a"),
-            lambda: sessions.append_chat_turns("s", "a", said(1, 2)),
-            lambda: sessions.integrate("s", insights_of),
+            lambda: sessions.participants.ensure("s", "a"),
+            lambda: sessions.turns.append_many("s", "a", said(1, 2)),
+            lambda: sessions.turns.integrate("s", insights_of),
             lambda: sessions.update("s", name="n"),
             lambda: sessions.truncate("s"),
-            lambda: sessions.unbind_participant("s", "a"),
+            lambda: sessions.participants.delete("s", "a"),
         ]
         for number, change in enumerate(changes, 1):
             seen = await sessions.get("s")
@@ -201,12 +227,12 @@ class TestParticipants:
             assert now.updated_at > seen.updated_at
             with pytest.raises(ConflictError):
                 await sessions.update("s", revision=seen.revision, name="too late")
-        await sessions.delete("s")
-        assert (await sessions.restore("s")).revision == 8
+        await sessions.soft_delete("s")
+        assert (await sessions.undelete("s")).revision == 8
         for nothing in (
-            sessions.append_message("s", Message(role="user")),
-            sessions.unbind_participant("s", "a"),
-            sessions.integrate("s", insights_of),
+            sessions.messages.append("s", Message(role="user")),
+            sessions.participants.delete("s", "a"),
+            sessions.turns.integrate("s", insights_of),
         ):
             await nothing
             assert (await sessions.get("s")).revision == 8
@@ -214,10 +240,10 @@ class TestParticipants:
 
     async def test_purge_leaves_nothing_of_participants_behind(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
-        await store.sessions.append_chat_turns("s", "a", said(*range(300), "x" * 2_000_000))
-        await store.sessions.purge("s")
+        await store.sessions.turns.append_many("s", "a", said(*range(300), "x" * 2_000_000))
+        await store.sessions.delete("s")
         with pytest.raises(NotFoundError):
-            await store.sessions.append_chat_turns("s", "a", said(1))
+            await store.sessions.turns.append_many("s", "a", said(1))
         for name in ("sessions", "session_segments", "session_overflows"):
             assert await store.engine.database[name].count_documents({}) == 0, name
 
@@ -227,17 +253,17 @@ class TestParticipants:
         await store.sessions.create("s", participants=["a"])
         async with AsyncMongoStore(store_uri, database) as other:
             for change in ("truncate", "unbind", "bind"):
-                assert await other.sessions.append_chat_turns("s", "a", said(1, 2)) == 2
+                assert await numbers(other.sessions, "a", said(1, 2)) == [1, 2]
                 if change == "truncate":
                     await store.sessions.truncate("s")
                 else:
-                    assert await store.sessions.unbind_participant("s", "a")
+                    assert await store.sessions.participants.delete("s", "a")
                     if change == "unbind":
                         with pytest.raises(NotFoundError) as caught:
-                            await other.sessions.append_chat_turns("s", "a", said(1))
+                            await other.sessions.turns.append_many("s", "a", said(1))
                         assert (caught.value.kind, caught.value.id) == ("participant", "a")
-                    assert await store.sessions.bind_participant("s", "a")
-                assert await other.sessions.append_chat_turns("s", "a", said("anew")) == 1
+                    assert await store.sessions.participants.ensure("s", "a")
+                assert await numbers(other.sessions, "a", said("anew")) == [1]
                 assert await contents(store, "a") == [(1, "anew")]
                 await other.sessions.truncate("s")
 
@@ -246,9 +272,9 @@ class TestParticipants:
     ) -> None:
         sessions, database = store.sessions, store.engine.database
         await sessions.create("s", participants=["a", "b"])
-        await sessions.append_chat_turns("s", "a", said(*range(200), "x" * 2_000_000))
-        await sessions.append_chat_turns("s", "b", said(*range(200)))
-        [message] = (await sessions.list_messages("s", limit=1)).items
+        await sessions.turns.append_many("s", "a", said(*range(200), "x" * 2_000_000))
+        await sessions.turns.append_many("s", "b", said(*range(200)))
+        [message] = (await sessions.messages.list("s", limit=1)).items
         stored = await database["sessions"].find_one({})
         # As a process that dies right behind the first write leaves it.
         binding = stored["participants"]["a"]["binding"]
@@ -260,21 +286,21 @@ class TestParticipants:
                 "$inc": {"message_count": -201, "edits": 1},
             },
         )
-        assert await sessions.count_messages("s") == 200
-        assert [one.number async for one in sessions.iter_messages("s")] == [*range(1, 201)]
-        assert [one.number for one in (await sessions.list_messages("s", limit=3)).items] == [1, 2, 3]
-        before = await sessions.list_messages("s", before=250, limit=50)
+        assert await sessions.messages.count("s") == 200
+        assert [one.number async for one in sessions.messages.iter("s")] == [*range(1, 201)]
+        assert [one.number for one in (await sessions.messages.list("s", limit=3)).items] == [1, 2, 3]
+        before = await sessions.messages.list("s", newest=True, before=250, limit=50)
         assert [one.position for one in before.items] == [*range(201, 250)]
         for call in (
-            sessions.get_message("s", message.id),
-            sessions.update_message("s", message.id, content="x"),
+            sessions.messages.get("s", message.id),
+            sessions.messages.update("s", message.id, content="x"),
         ):
             with pytest.raises(NotFoundError):
                 await call
         assert await contents(store, "b") == [(n + 1, n) for n in range(200)]
-        assert await sessions.bind_participant("s", "a")
+        assert await sessions.participants.ensure("s", "a")
         assert await contents(store, "a") == []
-        await sessions.append_chat_turns("s", "a", said(*range(200)))
+        await sessions.turns.append_many("s", "a", said(*range(200)))
         assert await contents(store, "a") == [(n + 1, n) for n in range(200)]
         stored = await database["sessions"].find_one({})
         assert stored["unbound"] == []
@@ -286,14 +312,15 @@ def test_the_blocking_twin_does_the_same() -> None:
     with MongoStore("mongomock://") as store:
         sessions = store.sessions
         sessions.create("s", participants=["a"])
-        assert sessions.bind_participant("s", "b")
-        assert sessions.append_chat_turns("s", "a", said(*range(250))) == 250
-        assert [turn.content for turn in sessions.iter_chat_turns("s", "a")] == [*range(250)]
+        assert sessions.participants.ensure("s", "b")
+        appended = sessions.turns.append_many("s", "a", said(*range(250)))
+        assert [turn.number for turn in appended] == [*range(1, 251)]
+        assert [turn.content for turn in sessions.turns.iter("s", "a")] == [*range(250)]
         # From the thread in which it runs, a blocking integrator may use the blocking store.
-        integration = sessions.integrate(
-            "s", lambda name, _: [len(sessions.list_chat_turns("s", name).items)]
+        integration = sessions.turns.integrate(
+            "s", lambda name, _: [len(sessions.turns.list("s", name).items)]
         )
         assert [result.status for result in integration.results] == ["integrated", "nothing_new"]
-        assert sessions.list_participants("s")[0].insights == [50]
-        assert sessions.unbind_participant("s", "a")
-        assert [session.id for session in sessions.list(oldest=True).items] == ["s"]
+        assert sessions.participants.list("s")[0].insights == [50]
+        assert sessions.participants.delete("s", "a")
+        assert [session.id for session in sessions.list(order="created", newest=False).items] == ["s"]

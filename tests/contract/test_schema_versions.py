@@ -12,7 +12,6 @@ from bson import json_util
 from mongostore import (
     AsyncMongoStore,
     Binding,
-    ChatTurn,
     Element,
     Event,
     Feedback,
@@ -20,6 +19,7 @@ from mongostore import (
     Room,
     RoomParticipant,
     Task,
+    Turn,
     UnsupportedError,
     Verification,
 )
@@ -44,12 +44,12 @@ async def fill(store: AsyncMongoStore) -> None:
     """Store one of each kind: what a file of a version is made of."""
     await furnish(store)
     await store.sessions.create("s", user_id="u", name="n", metadata={"k.": 1}, participants=["p"])
-    await store.sessions.append_messages(
+    await store.sessions.messages.append_many(
         "s", [Message(id=f"m{n}", role="user", content=f"text {n}") for n in range(LONG)]
     )
     # So large that it is apart from the session.
-    await store.sessions.set_context("s", {"reasoning": [{"role": "system", "content": "x" * 70_000}]})
-    await store.sessions.append_chat_turns("s", "p", [ChatTurn(role="user", content="turn")])
+    await store.sessions.context.set("s", {"reasoning": [{"role": "system", "content": "x" * 70_000}]})
+    await store.sessions.turns.append_many("s", "p", [Turn(role="user", content="turn")])
     user = await store.threads.users.upsert("ada", metadata={"k": 1})
     await store.threads.create("t", user_id=user.id, name="n", tags=["x"], data={"k": {"$a": 1}})
     await store.threads.messages.merge("t", "m", only_missing=True, content="hi", data={"k": 1}, created_at=T)
@@ -61,20 +61,20 @@ async def fill(store: AsyncMongoStore) -> None:
 # Each changes something that `fill` has stored, by its collection.
 CHANGES: list[tuple[str, str, Verb]] = [
     ("sessions", "update", lambda s: s.sessions.update("s", name="new")),
-    ("sessions", "append", lambda s: s.sessions.append_message("s", Message(role="user", content="new"))),
-    ("sessions", "update_message", lambda s: s.sessions.update_message("s", "m149", content="new")),
-    ("sessions", "delete_message", lambda s: s.sessions.delete_message("s", "m149")),
-    ("sessions", "set_context", lambda s: s.sessions.set_context("s", {"chat": []})),
-    ("sessions", "bind", lambda s: s.sessions.bind_participant("s", "q")),
+    ("sessions", "append", lambda s: s.sessions.messages.append("s", Message(role="user", content="new"))),
+    ("sessions", "update_message", lambda s: s.sessions.messages.update("s", "m149", content="new")),
+    ("sessions", "delete_message", lambda s: s.sessions.messages.delete("s", "m149")),
+    ("sessions", "set_context", lambda s: s.sessions.context.set("s", {"chat": []})),
+    ("sessions", "bind", lambda s: s.sessions.participants.ensure("s", "q")),
     (
         "sessions",
         "turns",
-        lambda s: s.sessions.append_chat_turns("s", "p", [ChatTurn(role="user", content=1)]),
+        lambda s: s.sessions.turns.append_many("s", "p", [Turn(role="user", content=1)]),
     ),
-    ("sessions", "unbind", lambda s: s.sessions.unbind_participant("s", "p")),
+    ("sessions", "unbind", lambda s: s.sessions.participants.delete("s", "p")),
     ("sessions", "truncate", lambda s: s.sessions.truncate("s")),
-    ("sessions", "delete", lambda s: s.sessions.delete("s")),
-    ("sessions", "purge", lambda s: s.sessions.purge("s")),
+    ("sessions", "delete", lambda s: s.sessions.soft_delete("s")),
+    ("sessions", "purge", lambda s: s.sessions.delete("s")),
     ("users", "upsert", lambda s: s.threads.users.upsert("ada", metadata={"k": 2})),
     ("threads", "merge", lambda s: s.threads.merge("t", name="new")),
     ("threads", "new message", lambda s: s.threads.messages.merge("t", "new", content="new")),
@@ -178,13 +178,13 @@ def test_there_is_a_file_of_every_version() -> None:
 async def read_all(store: AsyncMongoStore) -> None:
     """Read and list everything that `fill` has stored."""
     session = await store.sessions.get("s")
-    assert session.participants[0].participant == "p"
+    assert session.participants[0].id == "p"
     assert [one.id for one in (await store.sessions.list(user_id="u")).items] == ["s"]
-    messages = [message async for message in store.sessions.iter_messages("s")]
+    messages = [message async for message in store.sessions.messages.iter("s")]
     assert [message.id for message in messages[:LONG]] == [f"m{n}" for n in range(LONG)]
     assert messages[0].content == "text 0"
-    assert await store.sessions.get_context("s")
-    assert (await store.sessions.list_chat_turns("s", "p")).items[0].content == "turn"
+    assert await store.sessions.context.get("s")
+    assert (await store.sessions.turns.list("s", "p")).items[0].content == "turn"
     user = await store.threads.users.find_by_identifier("ada")
     assert user is not None
     assert [thread.data for thread in (await store.threads.list(user_id=user.id)).items] == [{"k": {"$a": 1}}]

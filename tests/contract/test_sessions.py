@@ -13,6 +13,7 @@ from mongostore import (
     AsyncMongoStore,
     ConflictError,
     DocumentTooLargeError,
+    InvalidDocumentError,
     InvalidValueError,
     Message,
     NotFoundError,
@@ -67,10 +68,10 @@ class TestSessions:
         with pytest.raises(AlreadyExistsError) as caught:
             await store.sessions.create("s", name="second")
         assert (caught.value.kind, caught.value.id) == ("session", "s")
-        await store.sessions.delete("s")
+        await store.sessions.soft_delete("s")
         with pytest.raises(AlreadyExistsError):
             await store.sessions.create("s")
-        assert (await store.sessions.restore("s")).name == "first"
+        assert (await store.sessions.undelete("s")).name == "first"
 
     async def test_parallel_creates_of_one_id_succeed_once(self, store: AsyncMongoStore) -> None:
         outcomes = await asyncio.gather(
@@ -81,26 +82,38 @@ class TestSessions:
     async def test_unknown_sessions(self, store: AsyncMongoStore) -> None:
         assert await store.sessions.find("x") is None
         assert not await store.sessions.exists("x")
+        assert not await store.sessions.soft_delete("x")
         assert not await store.sessions.delete("x")
-        assert await store.sessions.purge("x") is None
+        assert not await store.sessions.messages.delete("x", "m")
+        assert await store.sessions.messages.delete_many("x", ["m"]) == 0
+        assert await store.sessions.messages.find("x", "m") is None
+        assert not await store.sessions.messages.exists("x", "m")
+        assert not await store.sessions.context.delete("x")
+        assert await store.sessions.context.find("x") is None
+        assert not await store.sessions.participants.delete("x", "p")
+        assert await store.sessions.participants.find("x", "p") is None
         for call in (
             store.sessions.get("x"),
             store.sessions.update("x", name="n"),
-            store.sessions.restore("x"),
+            store.sessions.undelete("x"),
             store.sessions.truncate("x"),
-            store.sessions.append_message("x", Message(role="user")),
-            store.sessions.append_messages("x", []),
-            store.sessions.update_message("x", "m", content=1),
-            store.sessions.upsert_message("x", Message(role="user")),
-            store.sessions.get_message("x", "m"),
-            store.sessions.delete_message("x", "m"),
-            store.sessions.delete_messages("x"),
-            store.sessions.list_messages("x"),
-            store.sessions.count_messages("x"),
-            store.sessions.conversations("x"),
-            store.sessions.get_context("x"),
-            store.sessions.set_context("x", []),
-            store.sessions.delete_context("x"),
+            store.sessions.messages.append("x", Message(role="user")),
+            store.sessions.messages.append_many("x", []),
+            store.sessions.messages.update("x", "m", content=1),
+            store.sessions.messages.upsert("x", Message(role="user")),
+            store.sessions.messages.get("x", "m"),
+            store.sessions.messages.truncate("x"),
+            store.sessions.messages.list("x"),
+            store.sessions.messages.count("x"),
+            store.sessions.messages.list_conversations("x"),
+            store.sessions.context.get("x"),
+            store.sessions.context.set("x", []),
+            store.sessions.describe_storage("x"),
+            store.sessions.participants.get("x", "p"),
+            store.sessions.participants.list("x"),
+            store.sessions.participants.create("x", "p"),
+            store.sessions.participants.ensure("x", "p"),
+            store.sessions.turns.count("x", "p"),
         ):
             with pytest.raises(NotFoundError) as caught:
                 await call
@@ -164,61 +177,66 @@ class TestSessions:
     @pytest.mark.smoke
     async def test_delete_and_restore(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", metadata={"k": 1})
-        await store.sessions.append_message("s", Message(id="m", role="user", content="hi"))
+        await store.sessions.messages.append("s", Message(id="m", role="user", content="hi"))
         before = await store.sessions.get("s")
-        assert await store.sessions.delete("s")
-        assert not await store.sessions.delete("s")
+        assert await store.sessions.soft_delete("s")
+        assert not await store.sessions.soft_delete("s")
         assert await store.sessions.find("s") is None
         with pytest.raises(NotFoundError):
-            await store.sessions.append_message("s", Message(role="user"))
+            await store.sessions.messages.append("s", Message(role="user"))
         with pytest.raises(NotFoundError):
-            await store.sessions.list_messages("s")
+            await store.sessions.messages.list("s")
         [deleted] = (await store.sessions.list(deleted=True)).items
         assert deleted.deleted_at is not None
-        restored = await store.sessions.restore("s")
+        restored = await store.sessions.undelete("s")
         assert restored == before.model_copy(update={"revision": before.revision + 2})
         with pytest.raises(ConflictError):
-            await store.sessions.restore("s")
-        assert (await store.sessions.get_message("s", "m")).content == "hi"
+            await store.sessions.undelete("s")
+        assert (await store.sessions.messages.get("s", "m")).content == "hi"
 
     async def test_exactly_one_of_parallel_deletes_and_restores_did_it(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
-        assert sum(await asyncio.gather(*(store.sessions.delete("s") for _ in range(8)))) == 1
+        assert sum(await asyncio.gather(*(store.sessions.soft_delete("s") for _ in range(8)))) == 1
         outcomes = await asyncio.gather(
-            *(store.sessions.restore("s") for _ in range(8)), return_exceptions=True
+            *(store.sessions.undelete("s") for _ in range(8)), return_exceptions=True
         )
         assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == 7
 
     @pytest.mark.smoke
     async def test_purge_leaves_nothing_behind(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", name="gone")
-        await store.sessions.append_messages("s", [Message(role="user", content=str(n)) for n in range(300)])
-        await store.sessions.append_message("s", Message(role="user", content="x" * 2_000_000))
-        await store.sessions.set_context("s", ["x" * 100_000])
-        assert (await store.sessions.purge("s")).name == "gone"
+        await store.sessions.messages.append_many(
+            "s", [Message(role="user", content=str(n)) for n in range(300)]
+        )
+        await store.sessions.messages.append("s", Message(role="user", content="x" * 2_000_000))
+        await store.sessions.context.set("s", ["x" * 100_000])
+        assert await store.sessions.delete("s") is True
+        assert await store.sessions.delete("s") is False
         assert await store.sessions.count(deleted=None) == 0
         assert await store.sessions.create("s")
-        assert await store.sessions.count_messages("s") == 0
-        assert [message async for message in store.sessions.iter_messages("s")] == []
+        assert await store.sessions.messages.count("s") == 0
+        assert [message async for message in store.sessions.messages.iter("s")] == []
         with pytest.raises(NotFoundError):
-            await store.sessions.get_context("s")
+            await store.sessions.context.get("s")
         for name in ("session_segments", "session_overflows"):
             assert await counted(store, name) == 0, name
-        await store.sessions.purge("s")
+        await store.sessions.delete("s")
         assert await counted(store, "sessions") == 0
 
     async def test_truncate_clears_data_and_messages_alone(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", name="n", data={"a": 1}, metadata={"k": 1})
         context = ["kept" * 30_000]
-        await store.sessions.set_context("s", context)
-        await store.sessions.append_messages("s", [Message(role="user", content=str(n)) for n in range(300)])
-        await store.sessions.append_message("s", Message(role="user", content="x" * 2_000_000))
+        await store.sessions.context.set("s", context)
+        await store.sessions.messages.append_many(
+            "s", [Message(role="user", content=str(n)) for n in range(300)]
+        )
+        await store.sessions.messages.append("s", Message(role="user", content="x" * 2_000_000))
         truncated = await store.sessions.truncate("s")
         assert (truncated.data, truncated.count, truncated.last) == ({}, 0, None)
         assert (truncated.name, truncated.metadata) == ("n", {"k": 1})
-        assert await store.sessions.get_context("s") == context
-        await store.sessions.append_message("s", Message(role="user", content="anew"))
-        [message] = (await store.sessions.list_messages("s")).items
+        assert await store.sessions.context.get("s") == context
+        await store.sessions.messages.append("s", Message(role="user", content="anew"))
+        [message] = (await store.sessions.messages.list("s")).items
         assert (message.content, message.position) == ("anew", 0)
         assert await counted(store, "session_segments") == 0
         assert await counted(store, "session_overflows") == 1
@@ -226,7 +244,7 @@ class TestSessions:
     async def test_list_is_newest_activity_first_with_previews(self, store: AsyncMongoStore) -> None:
         for name in "abc":
             await store.sessions.create(name)
-        await store.sessions.append_message("a", Message(role="user", content="x" * 500))
+        await store.sessions.messages.append("a", Message(role="user", content="x" * 500))
         page = await store.sessions.list()
         assert [session.id for session in page.items] == ["a", "c", "b"]
         assert page.items[0].last is not None
@@ -246,26 +264,26 @@ class TestSessions:
         order += [f"s{n:02}" for n in range(25) if f"s{n:02}" not in order]
         seen, cursor = [], None
         for n in range(100):
-            page = await sessions.list(oldest=True, limit=4, cursor=cursor)
+            page = await sessions.list(order="created", newest=False, limit=4, cursor=cursor)
             seen += [session.id for session in page.items]
             cursor = page.next_cursor
             if cursor is None:
                 break
             # What becomes active, comes or goes meanwhile moves nothing.
             await sessions.update(seen[-1], name="active")
-            await sessions.delete(seen[-2])
+            await sessions.soft_delete(seen[-2])
             await sessions.create(f"late{n}")
         assert seen[: len(order)] == order
         assert all(name.startswith("late") for name in seen[len(order) :])
-        everything = (await sessions.list(oldest=True, deleted=None, limit=1000)).items
+        everything = (await sessions.list(order="created", newest=False, deleted=None, limit=1000)).items
         assert [session.id for session in everything][:26] == order
         assert all((a.created_at, a.id) < (b.created_at, b.id) for a, b in pairwise(everything))
-        mine = await sessions.list(oldest=True, user_id="u1", deleted=None)
+        mine = await sessions.list(order="created", newest=False, user_id="u1", deleted=None)
         assert [session.id for session in mine.items] == [
             name for name in order if name[0] == "s" and int(name[1:]) % 2
         ]
         with pytest.raises(InvalidValueError):
-            await sessions.list(oldest=True, cursor="nonsense")
+            await sessions.list(order="created", newest=False, cursor="nonsense")
 
     @pytest.mark.smoke
     async def test_pages_of_a_list_meet_every_session_once(self, store: AsyncMongoStore) -> None:
@@ -273,11 +291,11 @@ class TestSessions:
             await store.sessions.create(f"s{n}", user_id=f"u{n % 2}")
         seen = await paged(store)
         assert seen == [f"s{n}" for n in range(24, -1, -1)]
-        assert [session.id async for session in store.sessions.iter(user_id="u1")] == sorted(
-            name for name in seen if int(name[1:]) % 2
-        )
+        assert [session.id async for session in store.sessions.iter(user_id="u1")] == [
+            name for name in reversed(seen) if int(name[1:]) % 2
+        ]
         assert await store.sessions.count(user_id="u0") == 13
-        names = [session.id async for session in store.sessions.iter()]
+        names = sorted([session.id async for session in store.sessions.iter()])
         # All at one time: the id has to decide.
         await store.engine.database["sessions"].update_many({}, {"$set": {"updated_at": 1}})
         assert sorted(await paged(store)) == names
@@ -295,8 +313,8 @@ class TestSessions:
     async def test_lists_by_user_and_deletion(self, store: AsyncMongoStore) -> None:
         for name in "abcd":
             await store.sessions.create(name, user_id="u" if name in "ab" else None)
-        await store.sessions.delete("b")
-        await store.sessions.delete("c")
+        await store.sessions.soft_delete("b")
+        await store.sessions.soft_delete("c")
 
         async def ids(**where: object) -> set[str]:
             return {session.id for session in (await store.sessions.list(**where)).items}
@@ -312,12 +330,12 @@ class TestSessions:
         acme = store.sessions.in_namespace("acme")
         await store.sessions.create("s", name="default")
         await acme.create("s", name="acme")
-        await acme.append_message("s", Message(id="m", role="user", content="secret"))
+        await acme.messages.append("s", Message(id="m", role="user", content="secret"))
         assert (await store.sessions.get("s")).count == 0
         assert [session.name for session in (await acme.list()).items] == ["acme"]
         assert await store.sessions.count() == 1
-        await store.sessions.purge("s")
-        assert (await acme.get_message("s", "m")).content == "secret"
+        await store.sessions.delete("s")
+        assert (await acme.messages.get("s", "m")).content == "secret"
         for name in ("", "a/b", None, 1):
             with pytest.raises(InvalidValueError):
                 store.sessions.in_namespace(name)
@@ -325,13 +343,13 @@ class TestSessions:
     async def test_ids_with_slashes_do_not_meet(self, store: AsyncMongoStore) -> None:
         for name in ("a", "a/b", "a/b/c", "", "é", "a b", "$x", "0"):
             await store.sessions.create(name, name=name)
-            await store.sessions.append_messages(
+            await store.sessions.messages.append_many(
                 name, [Message(role="user", content=name) for _ in range(200)]
             )
-        await store.sessions.purge("a")
+        await store.sessions.delete("a")
         for name in ("a/b", "a/b/c", "", "é", "a b", "$x", "0"):
             assert (await store.sessions.get(name)).name == name
-            assert {message.content async for message in store.sessions.iter_messages(name)} == {name}
+            assert {message.content async for message in store.sessions.messages.iter(name)} == {name}
 
     async def test_too_large_data_is_refused_and_the_old_stays(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", data={"k": 1})
@@ -343,8 +361,8 @@ class TestSessions:
     async def test_context_is_kept_in_any_size(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
         with pytest.raises(NotFoundError):
-            await store.sessions.get_context("s")
-        assert not await store.sessions.delete_context("s")
+            await store.sessions.context.get("s")
+        assert not await store.sessions.context.delete("s")
         for context in (
             [],
             {"reasoning": [{"role": "user"}]},
@@ -353,18 +371,18 @@ class TestSessions:
             {"__json__": "1"},
             "small",
         ):
-            await store.sessions.set_context("s", context)
-            assert await store.sessions.get_context("s") == context
+            await store.sessions.context.set("s", context)
+            assert await store.sessions.context.get("s") == context
             assert (await store.sessions.get("s")).has_context
-        await store.sessions.set_context("s", ["x" * 5_000_000])
+        await store.sessions.context.set("s", ["x" * 5_000_000])
         with pytest.raises(DocumentTooLargeError):
-            await store.sessions.set_context("s", ["x" * 24_000_000])
-        assert await store.sessions.get_context("s") == ["x" * 5_000_000]
-        assert await store.sessions.delete_context("s")
+            await store.sessions.context.set("s", ["x" * 24_000_000])
+        assert await store.sessions.context.get("s") == ["x" * 5_000_000]
+        assert await store.sessions.context.delete("s")
         assert not (await store.sessions.get("s")).has_context
         assert await counted(store, "session_overflows") == 0
-        await store.sessions.set_context("s", ["x" * 5_000_000])
-        await store.sessions.set_context("s", "small")
+        await store.sessions.context.set("s", ["x" * 5_000_000])
+        await store.sessions.context.set("s", "small")
         assert await counted(store, "session_overflows") == 0
 
     async def test_a_large_context_written_again_and_again_does_not_grow(
@@ -372,14 +390,14 @@ class TestSessions:
     ) -> None:
         await store.sessions.create("s")
         for n in range(50):
-            await store.sessions.set_context("s", {"n": n, "text": "x" * 5_000_000})
-        assert (await store.sessions.get_context("s"))["n"] == 49
+            await store.sessions.context.set("s", {"n": n, "text": "x" * 5_000_000})
+        assert (await store.sessions.context.get("s"))["n"] == 49
         assert await counted(store, "session_overflows") == 1
 
 
 async def test_purge_of_a_crashed_purge_goes_on(store: AsyncMongoStore) -> None:
     await store.sessions.create("s")
-    await store.sessions.append_messages("s", [Message(role="user", content=str(n)) for n in range(300)])
+    await store.sessions.messages.append_many("s", [Message(role="user", content=str(n)) for n in range(300)])
     await store.engine.database["sessions"].update_one(
         {}, {"$set": {"state": "purging", "purged_by": "another"}}
     )
@@ -401,4 +419,8 @@ async def test_one_unreadable_session_does_not_hide_the_others(store: AsyncMongo
     assert {session.id for session in page.items} == {"a", "c", "d"}
     assert [error.id for error in page.errors] == ["default/b"]
     assert "yesterday" not in str(page.errors[0])
-    assert {session.id async for session in store.sessions.iter()} == {"a", "c", "d"}
+    errors: list[InvalidDocumentError] = []
+    assert [session.id async for session in store.sessions.iter(errors=errors)] == ["a", "c", "d"]
+    assert [error.id for error in errors] == ["default/b"]
+    with pytest.raises(InvalidDocumentError):
+        assert [session.id async for session in store.sessions.iter()]

@@ -9,19 +9,19 @@ from contextlib import aclosing
 
 import pytest
 
-from mongostore import AsyncMongoStore, Change, InvalidValueError, Message, NotFoundError
+from mongostore import AsyncMongoStore, InvalidValueError, Message, MessageChange, NotFoundError
 
 
-async def take(changes: AsyncIterator[Change], count: int) -> list[Change]:
+async def take(changes: AsyncIterator[MessageChange], count: int) -> list[MessageChange]:
     async with asyncio.timeout(20):
         return [await anext(changes) for _ in range(count)]
 
 
-def told(changes: list[Change]) -> list[tuple[str, int | None, object]]:
+def told(changes: list[MessageChange]) -> list[tuple[str, int | None, object]]:
     return [(change.kind, change.position, change.message and change.message.content) for change in changes]
 
 
-async def begin(changes: AsyncIterator[Change]) -> asyncio.Task[Change]:
+async def begin(changes: AsyncIterator[MessageChange]) -> asyncio.Task[MessageChange]:
     first = asyncio.ensure_future(anext(changes))
     await asyncio.sleep(0.3)
     return first
@@ -32,27 +32,29 @@ class TestWatch:
     async def test_every_kind_of_change_is_told_in_order(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")
-        await sessions.append_messages("s", [Message(id=f"m{n}", role="user", content=n) for n in range(200)])
-        seen: list[Change] = []
+        await sessions.messages.append_many(
+            "s", [Message(id=f"m{n}", role="user", content=n) for n in range(200)]
+        )
+        seen: list[MessageChange] = []
 
         async def follow() -> None:
-            async for change in sessions.watch("s"):
+            async for change in sessions.messages.watch("s"):
                 seen.append(change)  # noqa: PERF401  # each one is looked at as it comes
 
         following = asyncio.create_task(follow())
         await asyncio.sleep(0.3)
         for told_by_now, action in enumerate(
             (
-                sessions.append_message("s", Message(id="a", role="user", content="a")),
-                sessions.update_message("s", "a", content="b", metadata={"k": 1}),
-                sessions.update_message("s", "m3", content="sealed"),
-                sessions.delete_messages("s", ["a"]),
-                sessions.delete_messages("s", ["m4"]),
-                sessions.append_messages("s", [Message(role="user", content=f"b{n}") for n in range(2)]),
+                sessions.messages.append("s", Message(id="a", role="user", content="a")),
+                sessions.messages.update("s", "a", content="b", metadata={"k": 1}),
+                sessions.messages.update("s", "m3", content="sealed"),
+                sessions.messages.delete_many("s", ["a"]),
+                sessions.messages.delete_many("s", ["m4"]),
+                sessions.messages.append_many("s", [Message(role="user", content=f"b{n}") for n in range(2)]),
                 sessions.update("s", name="of no matter to messages"),
                 sessions.truncate("s"),
-                sessions.append_message("s", Message(role="user", content="anew")),
-                sessions.delete("s"),
+                sessions.messages.append("s", Message(role="user", content="anew")),
+                sessions.soft_delete("s"),
             ),
             1,
         ):
@@ -77,25 +79,25 @@ class TestWatch:
     async def test_rolls_are_not_seen(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")
-        async with aclosing(sessions.watch("s")) as changes:
+        async with aclosing(sessions.messages.watch("s")) as changes:
             first = await begin(changes)
             for n in range(300):
-                await sessions.append_message("s", Message(role="user", content=n))
+                await sessions.messages.append("s", Message(role="user", content=n))
             changes_told = told([await first, *await take(changes, 299)])
         assert changes_told == [("append", n, n) for n in range(300)]
 
     async def test_a_token_goes_on_where_it_was_left(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s")
-        async with aclosing(sessions.watch("s")) as changes:
+        async with aclosing(sessions.messages.watch("s")) as changes:
             first = await begin(changes)
-            await sessions.append_messages("s", [Message(role="user", content=n) for n in range(5)])
+            await sessions.messages.append_many("s", [Message(role="user", content=n) for n in range(5)])
             seen = [await first, *await take(changes, 1)]
         for n in range(5, 205):
-            await sessions.append_message("s", Message(role="user", content=n))
-        async with aclosing(sessions.watch("s", after=seen[-1].token)) as changes:
+            await sessions.messages.append("s", Message(role="user", content=n))
+        async with aclosing(sessions.messages.watch("s", after=seen[-1].token)) as changes:
             seen += await take(changes, 100)
-        async with aclosing(sessions.watch("s", after=seen[-1].token)) as changes:
+        async with aclosing(sessions.messages.watch("s", after=seen[-1].token)) as changes:
             seen += await take(changes, 103)
         assert told(seen) == [("append", n, n) for n in range(205)]
 
@@ -103,29 +105,31 @@ class TestWatch:
         sessions = store.sessions
         for name in ("s", "s/1", "t"):
             await sessions.create(name)
-        async with aclosing(sessions.watch("s")) as changes:
+        async with aclosing(sessions.messages.watch("s")) as changes:
             first = await begin(changes)
             for name in ("s/1", "t", "s"):
-                await sessions.append_message(name, Message(role="user", content=name))
-                await sessions.append_messages(name, [Message(role="user", content=name) for _ in range(200)])
-            await sessions.update_message(
-                "s", (await sessions.list_messages("s", limit=1)).items[0].id, content="s"
+                await sessions.messages.append(name, Message(role="user", content=name))
+                await sessions.messages.append_many(
+                    name, [Message(role="user", content=name) for _ in range(200)]
+                )
+            await sessions.messages.update(
+                "s", (await sessions.messages.list("s", limit=1)).items[0].id, content="s"
             )
             seen = [await first, *await take(changes, 200)]
         assert {change.message.content for change in seen if change.message} == {"s"}
 
     async def test_purging_ends_the_tail(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
-        async with aclosing(store.sessions.watch("s")) as changes:
+        async with aclosing(store.sessions.messages.watch("s")) as changes:
             first = await begin(changes)
-            await store.sessions.purge("s")
+            await store.sessions.delete("s")
             assert told([await first]) == [("close", None, None)]
 
     async def test_large_messages_are_told_whole(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")
-        async with aclosing(store.sessions.watch("s")) as changes:
+        async with aclosing(store.sessions.messages.watch("s")) as changes:
             first = await begin(changes)
-            await store.sessions.append_message("s", Message(role="user", content="x" * 2_000_000))
+            await store.sessions.messages.append("s", Message(role="user", content="x" * 2_000_000))
             change = await first
         assert change.message is not None
         assert change.message.content == "x" * 2_000_000
@@ -142,6 +146,6 @@ class TestWatch:
             {"_data": "82"},
         ):
             with pytest.raises(InvalidValueError):
-                await anext(store.sessions.watch("s", after=token))
+                await anext(store.sessions.messages.watch("s", after=token))
         with pytest.raises(NotFoundError):
-            await anext(store.sessions.watch("unknown"))
+            await anext(store.sessions.messages.watch("unknown"))

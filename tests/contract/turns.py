@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ChatTurn
-from mongostore.repositories.sessions import TailLimits
+from mongostore import AsyncMongoStore, Turn
+from mongostore.repositories.sessions import AsyncSessions, TailLimits
 
 # Has tails roll at 8 messages, by 4.
 SMALL_TAILS = pytest.mark.parametrize("tail_limits", [TailLimits(keep=4, full=8)], ids=["small-tails"])
 
 
-def said(*contents: Any) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=content) for content in contents]
+def said(*contents: Any) -> list[Turn]:
+    return [Turn(role="user", content=content) for content in contents]
 
 
 def insights_of(participant: str, turns: Any) -> list[Any]:
@@ -22,5 +22,10 @@ def insights_of(participant: str, turns: Any) -> list[Any]:
 
 
 async def contents(store: AsyncMongoStore, participant: str, session_id: str = "s") -> list[tuple[int, Any]]:
-    turns = store.sessions.iter_chat_turns(session_id, participant)
+    turns = store.sessions.turns.iter(session_id, participant)
     return [(turn.number or 0, turn.content) async for turn in turns]
+
+
+async def numbers(sessions: AsyncSessions, participant: str, turns: list[Turn]) -> list[int | None]:
+    """Append turns to the session `s` and return the numbers that they got."""
+    return [turn.number for turn in await sessions.turns.append_many("s", participant, turns)]

@@ -100,14 +100,18 @@ class Case:
 
 @dataclass
 class Verbs:
-    """Passes calls on to a repository and notes the verbs that were asked for."""
+    """Passes calls on to a repository and its parts, and notes the verbs that were asked for."""
 
     repository: Any
     names: set[str] = field(default_factory=set)
+    path: str = ""
 
     def __getattr__(self, name: str) -> Any:
-        self.names.add(name)
-        return getattr(self.repository, name)
+        member = getattr(self.repository, name)
+        if isinstance(member, Repository):
+            return Verbs(member, self.names, f"{self.path}{name}.")
+        self.names.add(f"{self.path}{name}")
+        return member
 
 
 def repositories_of(owner: object, path: str = "") -> dict[str, Repository]:
@@ -131,7 +135,7 @@ def wrapped(store: AsyncMongoStore, wrap: Callable[[str, Repository], W]) -> dic
 
 
 def verbs_of(repository: type) -> set[str]:
-    """Return the names of the public verbs of a repository."""
+    """Return the names of the public verbs of a repository, without those of its parts."""
     return {
         name
         for name, member in inspect.getmembers(repository)

@@ -50,25 +50,25 @@ def child() -> Iterator[Child]:
 
 async def iterated(store: AsyncMongoStore, session_id: str) -> list[Message]:
     """Read all messages as one iteration."""
-    return [message async for message in store.sessions.iter_messages(session_id)]
+    return [message async for message in store.sessions.messages.iter(session_id)]
 
 
 async def paged_forwards(store: AsyncMongoStore, session_id: str) -> list[Message]:
     """Read all messages by pages from the first one on."""
-    page = await store.sessions.list_messages(session_id, limit=37)
+    page = await store.sessions.messages.list(session_id, limit=37)
     messages = page.items
     while page.next_cursor:
-        page = await store.sessions.list_messages(session_id, limit=37, after=page.next_cursor)
+        page = await store.sessions.messages.list(session_id, limit=37, cursor=page.next_cursor)
         messages += page.items
     return messages
 
 
 async def paged_backwards(store: AsyncMongoStore, session_id: str) -> list[Message]:
     """Read all messages by pages from the newest one back."""
-    page = await store.sessions.list_messages(session_id, limit=37, newest=True)
+    page = await store.sessions.messages.list(session_id, limit=37, newest=True)
     messages = page.items
     while page.next_cursor:
-        page = await store.sessions.list_messages(session_id, limit=37, before=page.next_cursor)
+        page = await store.sessions.messages.list(session_id, limit=37, newest=True, cursor=page.next_cursor)
         messages = page.items + messages
     return messages
 

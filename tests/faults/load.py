@@ -219,12 +219,12 @@ class Stores:
         await store.threads.create(thread_id)
 
         async def append(id: str, text: str) -> None:
-            await store.sessions.append_message(session_id, Message(id=id, role="user", content=text))
+            await store.sessions.messages.append(session_id, Message(id=id, role="user", content=text))
 
         async def edit(id: str, text: str) -> None:
             message = Message(id=id, role="user", content="draft")
-            await store.sessions.append_messages(edited_id, [message])
-            await store.sessions.update_message(edited_id, id, content=text)
+            await store.sessions.messages.append_many(edited_id, [message])
+            await store.sessions.messages.update(edited_id, id, content=text)
 
         async def commit(id: str, text: str) -> None:
             event = Event(id=id, channel_id="c", content=text, idempotency_key=id)
@@ -235,7 +235,7 @@ class Stores:
             await store.threads.messages.merge(thread_id, id, content=text)
 
         async def messages(of: str) -> Found:
-            return [(one.id, one.content) async for one in store.sessions.iter_messages(of)]
+            return [(one.id, one.content) async for one in store.sessions.messages.iter(of)]
 
         async def events() -> Found:
             found = [event async for event in store.rooms.events.iter(room_id)]
@@ -258,10 +258,10 @@ class Stores:
         store.sessions.create(session_id)
 
         def append(id: str, text: str) -> None:
-            store.sessions.append_message(session_id, Message(id=id, role="user", content=text))
+            store.sessions.messages.append(session_id, Message(id=id, role="user", content=text))
 
         def messages() -> Found:
-            return [(one.id, one.content) for one in store.sessions.iter_messages(session_id)]
+            return [(one.id, one.content) for one in store.sessions.messages.iter(session_id)]
 
         return Place(f"facade{tag}", self._in_threads(append), self._in_threads(messages), writers=2)
 

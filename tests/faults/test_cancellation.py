@@ -73,22 +73,24 @@ class Calls:
         """Make what all of them use."""
         store = self.store
         await store.sessions.create("cancelled")
-        await store.sessions.append_messages("cancelled", [Message(id="first", role="user", content="x")])
+        await store.sessions.messages.append_many(
+            "cancelled", [Message(id="first", role="user", content="x")]
+        )
         await store.rooms.create("cancelled")
         await store.rooms.events.append("cancelled", Event(id="first", channel_id="c", content="x"))
         await store.threads.create("cancelled")
 
     async def append(self, id: str) -> None:
-        await self.store.sessions.append_message("cancelled", Message(id=id, role="user", content="x"))
+        await self.store.sessions.messages.append("cancelled", Message(id=id, role="user", content="x"))
         self.messages.add(id)
 
     async def append_many(self, id: str) -> None:
         messages = [Message(id=f"{id}-{n}", role="user", content="x") for n in range(5)]
-        await self.store.sessions.append_messages("cancelled", messages)
+        await self.store.sessions.messages.append_many("cancelled", messages)
         self.messages |= {message.id for message in messages}
 
     async def edit(self, id: str) -> None:
-        await self.store.sessions.update_message("cancelled", "first", metadata={"by": id})
+        await self.store.sessions.messages.update("cancelled", "first", metadata={"by": id})
 
     async def commit(self, id: str) -> None:
         event = Event(id=id, channel_id="c", content="x", idempotency_key=id)
@@ -129,8 +131,8 @@ class Calls:
 
     async def remove(self, id: str) -> None:
         await self.store.sessions.create(id)
-        await self.store.sessions.append_message(id, Message(role="user"))
-        await self.store.sessions.purge(id)
+        await self.store.sessions.messages.append(id, Message(role="user"))
+        await self.store.sessions.delete(id)
         await self.store.threads.merge(id, name="x")
         await self.store.threads.delete(id)
 
@@ -139,7 +141,7 @@ class Calls:
         await self.store.rooms.bindings.delete("cancelled", id)
 
     async def iterate(self, id: str) -> None:
-        found = [one.id async for one in self.store.sessions.iter_messages("cancelled")]
+        found = [one.id async for one in self.store.sessions.messages.iter("cancelled")]
         assert found[0] == "first"
         assert len(found) == len({*found})
 
@@ -148,7 +150,7 @@ class Calls:
         assert [event.index for event in page.items] == [*range(len(page.items))]
 
     async def watch(self, id: str) -> None:
-        async with aclosing(self.store.sessions.watch("cancelled")) as changes:  # type: ignore[type-var]
+        async with aclosing(self.store.sessions.messages.watch("cancelled")) as changes:  # type: ignore[type-var]
             assert (await anext(changes)).kind
 
     async def watch_events(self, id: str) -> None:
@@ -166,7 +168,7 @@ class Calls:
     async def check(self) -> None:
         """Check that what was told to be stored is there once, and nothing half."""
         store = self.store
-        messages = [one.id async for one in store.sessions.iter_messages("cancelled")]
+        messages = [one.id async for one in store.sessions.messages.iter("cancelled")]
         events = [one async for one in store.rooms.events.iter("cancelled")]
         merged = [one.id async for one in store.threads.messages.iter("cancelled")]
         for known, found in (
@@ -177,7 +179,7 @@ class Calls:
             assert known
             assert known <= {*found}
             assert len(found) == len({*found})
-        assert await store.sessions.count_messages("cancelled") == len(messages)
+        assert await store.sessions.messages.count("cancelled") == len(messages)
         assert [event.index for event in events] == [*range(len(events))]
         assert (await store.rooms.get("cancelled")).event_count == len(events)
         for key in self.files:
@@ -302,7 +304,10 @@ async def test_tails_that_are_cancelled_while_they_close_leave_no_cursor(alone: 
     ):
         calls = Calls(other)
         await calls.prepare()
-        for tail in (store.sessions.watch("cancelled"), store.rooms.events.watch("cancelled", after=-1)):
+        for tail in (
+            store.sessions.messages.watch("cancelled"),
+            store.rooms.events.watch("cancelled", after=-1),
+        ):
             first = asyncio.create_task(anext(tail))
             while not first.done():
                 await calls.edit("somebody")

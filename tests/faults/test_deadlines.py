@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, ChatTurn, Event, Lease, Message, MongoStore, UnavailableError
+from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Turn, UnavailableError
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.repositories import Connection, step
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
@@ -49,17 +49,22 @@ async def consumed(items: AsyncIterator[Any]) -> None:
 
 # What the tables of costs leave out: the second step of what they call, and what has no table.
 MORE = [
-    Case("watch", 1, lambda s: consumed(s.sessions.watch("s"))),
+    Case("watch", 1, lambda s: consumed(s.sessions.messages.watch("s"))),
     Case("watch events", 1, lambda s: consumed(s.events.watch("r"))),
     Case("renew", 1, lambda s: s.leases.renew(Lease("l", "o", 1, 60.0))),
     Case("release", 1, lambda s: s.leases.release(Lease("l", "o", 1, 60.0))),
-    Case("bind", 1, lambda s: s.sessions.bind_participant("s", "p")),
-    Case("unbind", 1, lambda s: s.sessions.unbind_participant("s", "p")),
-    Case("list participants", 1, lambda s: s.sessions.list_participants("s")),
-    Case("append turns", 1, lambda s: s.sessions.append_chat_turns("s", "p", [ChatTurn(role="user")])),
-    Case("list turns", 1, lambda s: s.sessions.list_chat_turns("s", "p")),
-    Case("iterate over turns", 1, lambda s: consumed(s.sessions.iter_chat_turns("s", "p"))),
-    Case("integrate", 1, lambda s: s.sessions.integrate("s", lambda participant, turns: [])),
+    Case("bind", 1, lambda s: s.sessions.participants.ensure("s", "p")),
+    Case("bind anew", 1, lambda s: s.sessions.participants.create("s", "p")),
+    Case("get a participant", 1, lambda s: s.sessions.participants.get("s", "p")),
+    Case("find a participant", 1, lambda s: s.sessions.participants.find("s", "p")),
+    Case("append a turn", 1, lambda s: s.sessions.turns.append("s", "p", Turn(role="user"))),
+    Case("count turns", 1, lambda s: s.sessions.turns.count("s", "p")),
+    Case("unbind", 1, lambda s: s.sessions.participants.delete("s", "p")),
+    Case("list participants", 1, lambda s: s.sessions.participants.list("s")),
+    Case("append turns", 1, lambda s: s.sessions.turns.append_many("s", "p", [Turn(role="user")])),
+    Case("list turns", 1, lambda s: s.sessions.turns.list("s", "p")),
+    Case("iterate over turns", 1, lambda s: consumed(s.sessions.turns.iter("s", "p"))),
+    Case("integrate", 1, lambda s: s.sessions.turns.integrate("s", lambda participant, turns: [])),
 ]
 # Those that watch also write beside it, and what comes late waits for what was before it.
 LEFT_OUT = {"watch", "late"}
@@ -403,7 +408,7 @@ async def test_a_blocking_call_ends_in_time_too(alone: Cluster) -> None:
         try:
             limit = Limit(TIMEOUT + GRACE)
             with pytest.raises(UnavailableError, match="no answer in time"):
-                await asyncio.to_thread(store.sessions.append_message, "s", Message(role="user"))
+                await asyncio.to_thread(store.sessions.messages.append, "s", Message(role="user"))
             limit.check()
         finally:
             member.send(SIGCONT)

@@ -39,18 +39,18 @@ def test_twenty_threads_share_a_store(blocking: MongoStore) -> None:
     def work(number: int) -> int:
         start.wait()
         for n in range(10):
-            blocking.sessions.append_message("s", message(100 * number + n))
-        return sum(1 for _ in blocking.sessions.iter_messages("s"))
+            blocking.sessions.messages.append("s", message(100 * number + n))
+        return sum(1 for _ in blocking.sessions.messages.iter("s"))
 
     with ThreadPoolExecutor(20) as threads:
         assert max(threads.map(work, range(20))) == 200
-    assert blocking.sessions.count_messages("s") == 200
+    assert blocking.sessions.messages.count("s") == 200
 
 
 async def test_a_blocking_call_works_inside_a_running_loop(blocking: MongoStore) -> None:
     blocking.sessions.create("s")
-    blocking.sessions.append_message("s", message(1))
-    assert [one.id for one in blocking.sessions.iter_messages("s")] == ["m1"]
+    blocking.sessions.messages.append("s", message(1))
+    assert [one.id for one in blocking.sessions.messages.iter("s")] == ["m1"]
 
 
 def test_a_call_from_the_stores_own_loop_is_refused(blocking: MongoStore) -> None:
@@ -77,7 +77,7 @@ def test_a_store_that_is_not_open_says_so(store_uri: str, database: str) -> None
     with pytest.raises(NotOpenError):
         store.sessions.get("s")
     with pytest.raises(NotOpenError):
-        next(store.sessions.iter_messages("s"))
+        next(store.sessions.messages.iter("s"))
     with store:
         pass
     with pytest.raises(NotOpenError):
@@ -89,7 +89,7 @@ async def test_an_async_store_that_is_not_open_says_so(store_uri: str, database:
     with pytest.raises(NotOpenError):
         await store.sessions.get("s")
     with pytest.raises(NotOpenError):
-        await anext(store.sessions.iter_messages("s"))
+        await anext(store.sessions.messages.iter("s"))
     async with store:
         pass
     with pytest.raises(NotOpenError):
@@ -106,24 +106,24 @@ async def test_tasks_that_open_a_store_at_once_open_it_once(store_uri: str, data
 
 def test_an_iteration_ends_early(blocking: MongoStore) -> None:
     blocking.sessions.create("s")
-    blocking.sessions.append_messages("s", [message(n) for n in range(200)])
-    messages = blocking.sessions.iter_messages("s")
+    blocking.sessions.messages.append_many("s", [message(n) for n in range(200)])
+    messages = blocking.sessions.messages.iter("s")
     assert next(messages).id == "m0"
     messages.close()
     assert list(messages) == []
-    for one in blocking.sessions.iter_messages("s"):
+    for one in blocking.sessions.messages.iter("s"):
         if one.position == 100:
             break
-    assert blocking.sessions.count_messages("s") == 200
+    assert blocking.sessions.messages.count("s") == 200
 
 
 def test_an_iteration_outlives_its_store_harmlessly(store_uri: str, database: str) -> None:
     with MongoStore(store_uri, database) as store:
         store.sessions.create("s")
-        store.sessions.append_messages("s", [message(n) for n in range(200)])
-        messages = store.sessions.iter_messages("s")
+        store.sessions.messages.append_many("s", [message(n) for n in range(200)])
+        messages = store.sessions.messages.iter("s")
         assert next(messages).id == "m0"
-        dropped = store.sessions.iter_messages("s")
+        dropped = store.sessions.messages.iter("s")
         next(dropped)
     with pytest.raises(NotOpenError):
         list(messages)
@@ -133,8 +133,8 @@ def test_an_iteration_outlives_its_store_harmlessly(store_uri: str, database: st
 
 def test_an_iteration_is_dropped_by_the_stores_own_thread(blocking: MongoStore) -> None:
     blocking.sessions.create("s")
-    blocking.sessions.append_messages("s", [message(n) for n in range(200)])
-    iterations = [blocking.sessions.iter_messages("s")]
+    blocking.sessions.messages.append_many("s", [message(n) for n in range(200)])
+    iterations = [blocking.sessions.messages.iter("s")]
     next(iterations[0])
 
     async def drop() -> None:
@@ -144,7 +144,7 @@ def test_an_iteration_is_dropped_by_the_stores_own_thread(blocking: MongoStore) 
 
     blocking.portal.run(drop())
     gc.collect()
-    assert blocking.sessions.count_messages("s") == 200
+    assert blocking.sessions.messages.count("s") == 200
 
 
 def test_closing_ends_the_calls_of_other_threads(store_uri: str, database: str) -> None:
@@ -156,7 +156,7 @@ def test_closing_ends_the_calls_of_other_threads(store_uri: str, database: str) 
     def watch() -> None:
         threading.Timer(0.5, watching.set).start()
         with pytest.raises(NotOpenError):
-            next(store.sessions.watch("s"))
+            next(store.sessions.messages.watch("s"))
         told.set()
 
     threading.Thread(target=watch, daemon=True).start()
@@ -173,14 +173,14 @@ async def test_stores_side_by_side_are_never_mixed(store_uri: str, databases: li
         with MongoStore(store_uri, name) as store:
             store.sessions.create(name)
             for n in range(40):
-                store.sessions.append_message(name, message(n))
+                store.sessions.messages.append(name, message(n))
             return [session.id for session in store.sessions.iter()]
 
     async def use_async(name: str) -> list[str]:
         async with AsyncMongoStore(store_uri, name) as store:
             await store.sessions.create(name)
             for n in range(40):
-                await store.sessions.append_message(name, message(n))
+                await store.sessions.messages.append(name, message(n))
             return [session.id async for session in store.sessions.iter()]
 
     found = await asyncio.gather(
@@ -265,7 +265,7 @@ async def test_a_motor_client_or_database_opens_a_store_on_the_same_data(
 ) -> None:
     async with AsyncMongoStore(motor[database] if given == "database" else motor, database) as store:
         await store.sessions.create("s")
-        await store.sessions.append_message("s", message(1))
+        await store.sessions.messages.append("s", message(1))
         options = store.engine.database.client.options
         assert options.pool_options.appname == database
         assert options.pool_options.max_pool_size == 7

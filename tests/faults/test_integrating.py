@@ -7,13 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from subprocess import Popen
 from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Session
-from mongostore.repositories.sessions import SessionRepository, TailLimits
+from mongostore import AlreadyExistsError, AsyncMongoStore, ConflictError, Session, SessionParticipant, Turn
+from mongostore.repositories.sessions import AsyncSessions, TailLimits
 
 pytestmark = pytest.mark.server
 
@@ -23,9 +24,9 @@ PROCESSES = 4
 def check_view(session: Session) -> None:
     """Check what holds at any moment: there is one insight for each turn up to the marker, in order."""
     for one in session.participants:
-        marker = one.last_integration_turn or 0
+        marker = one.integrated_until or 0
         assert [number for number, _ in one.insights] == [*range(1, marker + 1)]
-        assert marker <= one.chat_turn_count
+        assert marker <= one.turn_count
 
 
 def started(process: Popen[str]) -> asyncio.Task[tuple[str, str]]:
@@ -81,19 +82,19 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
     for process, task in zip(others, running, strict=True):
         said += await heard(process, task)
 
-    async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[list[object]]:
+    async def insights_of(participant: str, turns: Sequence[Turn]) -> list[list[object]]:
         return [[turn.number, turn.content] for turn in turns]
 
-    session = (await sessions.integrate("s", insights_of)).session
+    session = (await sessions.turns.integrate("s", insights_of)).session
     check_view(session)
     for one in session.participants:
-        turns = [turn async for turn in sessions.iter_chat_turns("s", one.participant)]
+        turns = [turn async for turn in sessions.turns.iter("s", one.id)]
         assert [turn.number for turn in turns] == [*range(1, len(turns) + 1)]
-        assert one.chat_turn_count == one.last_integration_turn == len(turns)
+        assert one.turn_count == one.integrated_until == len(turns)
         assert one.insights == [[turn.number, turn.content] for turn in turns]
         assert max(Counter(turn.content for turn in turns).values()) == 1
         there = {(turn.number, turn.content) for turn in turns}
-        answered = {tuple(line.split()[1:]) for line in said if line.split()[0] == one.participant}
+        answered = {tuple(line.split()[1:]) for line in said if line.split()[0] == one.id}
         assert {(int(number), content) for number, content in answered} <= there
         for process in range(PROCESSES):
             of_one = [
@@ -104,9 +105,9 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
             # Whole up to where it was killed, in order.
             assert of_one == [*range(len(of_one))]
             assert process == 0 or len(of_one) >= amount
-        covered = sum(int(line.split()[2]) for line in said if line.startswith(f"covered {one.participant} "))
+        covered = sum(int(line.split()[2]) for line in said if line.startswith(f"covered {one.id} "))
         assert 0 < covered <= len(turns)
-    assert session.count == sum(one.chat_turn_count for one in session.participants)
+    assert session.count == sum(one.turn_count for one in session.participants)
 
 
 @pytest.mark.parametrize("change", ["truncate", "unbind"])
@@ -129,26 +130,26 @@ async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
     begun = 0
     while not all(task.done() for task in running):
         check_view(before := await sessions.get("s"))
-        if before.participants and before.participants[0].chat_turn_count > 15:
+        if before.participants and before.participants[0].turn_count > 15:
             begun += 1
             if change == "truncate":
                 await sessions.truncate("s")
             else:
-                assert await sessions.unbind_participant("s", "a")
-                assert await sessions.bind_participant("s", "a")
+                assert await sessions.participants.delete("s", "a")
+                assert await sessions.participants.ensure("s", "a")
         await asyncio.sleep(0.02)
     for process, task in zip(processes, running, strict=True):
         await heard(process, task)
     assert begun > 2
     session = await sessions.get("s")
     check_view(session)
-    messages = [message async for message in sessions.iter_messages("s")]
-    assert session.count == len(messages) == sum(one.chat_turn_count for one in session.participants)
+    messages = [message async for message in sessions.messages.iter("s")]
+    assert session.count == len(messages) == sum(one.turn_count for one in session.participants)
     for one in session.participants:
-        turns = [turn async for turn in sessions.iter_chat_turns("s", one.participant)]
-        assert [turn.number for turn in turns] == [*range(1, one.chat_turn_count + 1)]
-        assert one.insights == [[turn.number, turn.content] for turn in turns[: one.last_integration_turn]]
-        mine = [message.number for message in messages if message.conversation_id == one.participant]
+        turns = [turn async for turn in sessions.turns.iter("s", one.id)]
+        assert [turn.number for turn in turns] == [*range(1, one.turn_count + 1)]
+        assert one.insights == [[turn.number, turn.content] for turn in turns[: one.integrated_until]]
+        mine = [message.number for message in messages if message.conversation_id == one.id]
         assert mine == [turn.number for turn in turns]
     # Nothing of what is gone is left in the segments that are read.
     stored = await server_store.engine.database["sessions"].find_one({})
@@ -159,48 +160,53 @@ async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
 
 
 async def test_participants_need_no_transactions(standalone_uri: str, database: str) -> None:
-    async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
+    async def insights_of(participant: str, turns: Sequence[Turn]) -> list[str]:
         return [turn.content for turn in turns]
 
-    async def take_part(sessions: SessionRepository, n: int) -> None:
+    async def take_part(sessions: AsyncSessions, n: int) -> None:
         for part in range(10):
-            turns = [ChatTurn(role="user", content=f"{n}.{part}.{i}") for i in range(3)]
-            await sessions.append_chat_turns("s", "ab"[part % 2], turns)
-            await sessions.integrate("s", insights_of)
+            turns = [Turn(role="user", content=f"{n}.{part}.{i}") for i in range(3)]
+            await sessions.turns.append_many("s", "ab"[part % 2], turns)
+            await sessions.turns.integrate("s", insights_of)
 
     async with AsyncMongoStore(standalone_uri, database, transactions="off") as store:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
-        assert sum(await asyncio.gather(*(sessions.bind_participant("s", "b") for _ in range(5)))) == 1
+        bound = await asyncio.gather(*(sessions.participants.ensure("s", "b") for _ in range(5)))
+        assert bound == [await sessions.participants.get("s", "b")] * 5
         await asyncio.gather(*(take_part(sessions, n) for n in range(10)))
-        for one in await sessions.list_participants("s"):
-            turns = [turn async for turn in sessions.iter_chat_turns("s", one.participant)]
+        for one in await sessions.participants.list("s"):
+            turns = [turn async for turn in sessions.turns.iter("s", one.id)]
             assert [turn.number for turn in turns] == [*range(1, 151)]
             assert one.insights == [turn.content for turn in turns]
-            assert one.chat_turn_count == one.last_integration_turn == 150
-        assert await sessions.unbind_participant("s", "a")
-        assert await sessions.count_messages("s") == 150
-        assert (await sessions.truncate("s")).participants[0].chat_turn_count == 0
+            assert one.turn_count == one.integrated_until == 150
+        assert await sessions.participants.delete("s", "a")
+        assert await sessions.messages.count("s") == 150
+        assert (await sessions.truncate("s")).participants[0].turn_count == 0
         await store.engine.database.client.drop_database(database)
 
 
-@pytest.mark.parametrize("verb", ["delete", "restore", "bind_participant", "unbind_participant"])
+@pytest.mark.parametrize("verb", ["soft_delete", "undelete", "participants.create", "participants.delete"])
 async def test_of_parallel_calls_that_are_all_tried_again_one_did_it(
     faults: Any, server_uri: str, database: str, verb: str
 ) -> None:
-    await faults.store.sessions.create("s", participants=["a"] if verb == "unbind_participant" else [])
-    if verb == "restore":
-        await faults.store.sessions.delete("s")
-    command = "findAndModify" if verb == "restore" else "update"
-    arguments = ["s", "a"] if verb.endswith("participant") else ["s"]
+    await faults.store.sessions.create("s", participants=["a"] if verb == "participants.delete" else [])
+    if verb == "undelete":
+        await faults.store.sessions.soft_delete("s")
+    command = "findAndModify" if verb == "undelete" else "update"
+    arguments = ["s", "a"] if verb.startswith("participants") else ["s"]
     # The driver's own second try would make it good where nobody sees it.
     separator = "&" if "?" in server_uri else "/?"
     uri = f"{server_uri}{separator}appName={database}&retryWrites=false&heartbeatFrequencyMS=500"
     async with AsyncMongoStore(uri, database) as store:
         # Carried out, but answered by what says nothing about that.
         await faults.fail([command], 6, writeConcernError={"code": 91, "errmsg": "gone"})
-        calls = (getattr(store.sessions, verb)(*arguments) for _ in range(6))
+        calls = (attrgetter(verb)(store.sessions)(*arguments) for _ in range(6))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    did = [one for one in outcomes if one is not False and not isinstance(one, ConflictError)]
+    did = [
+        one
+        for one in outcomes
+        if one is not False and not isinstance(one, AlreadyExistsError | ConflictError)
+    ]
     assert len(did) == 1, outcomes
-    assert did[0] is True or isinstance(did[0], Session)
+    assert did[0] is True or isinstance(did[0], Session | SessionParticipant)

@@ -127,9 +127,9 @@ def said(**members: Any) -> Message:
 
 async def talk(store: AsyncMongoStore) -> None:
     """Say what nobody else should hear."""
-    await store.sessions.purge("s")
+    await store.sessions.delete("s")
     await store.sessions.create("s", name=TEXT, description=TEXT, data={"k": TEXT}, metadata={"k": TEXT})
-    await store.sessions.append_message("s", said())
+    await store.sessions.messages.append("s", said())
 
 
 @asynccontextmanager
@@ -168,7 +168,7 @@ async def nobody_there(secret: Cluster) -> None:
 async def no_right(secret: Cluster) -> None:
     uri = secret.uri_of(f"reader:{SECRET}@")
     async with AsyncMongoStore(uri, DATABASE, ensure_indexes=False) as store:
-        await store.sessions.append_message("s", said(id="n"))
+        await store.sessions.messages.append("s", said(id="n"))
 
 
 async def duplicate_id(secret: Cluster) -> None:
@@ -193,7 +193,7 @@ async def duplicate_address(secret: Cluster) -> None:
 async def other_content(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
-        await store.sessions.append_message("s", said(content=[TEXT, TEXT]))
+        await store.sessions.messages.append("s", said(content=[TEXT, TEXT]))
 
 
 async def not_valid(secret: Cluster) -> None:
@@ -206,7 +206,7 @@ async def not_valid(secret: Cluster) -> None:
 async def too_large(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
-        await store.sessions.append_message("s", said(id="n", data={"k": TEXT * 1_200_000}))
+        await store.sessions.messages.append("s", said(id="n", data={"k": TEXT * 1_200_000}))
 
 
 async def no_json(secret: Cluster) -> None:
@@ -230,21 +230,21 @@ async def not_readable_message(secret: Cluster) -> None:
         await talk(store)
         change = {"$set": {"messages.0.role": {"k": TEXT}}}
         await store.engine.database.sessions.update_one({"session_id": "s"}, change)
-        await store.sessions.get_message("s", "m")
+        await store.sessions.messages.get("s", "m")
 
 
 async def no_answer(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
         async with failing(secret, blockConnection=True, blockTimeMS=2000):
-            await store.sessions.append_message("s", said(id="n"))
+            await store.sessions.messages.append("s", said(id="n"))
 
 
 async def refused(secret: Cluster) -> None:
     async with AsyncMongoStore(secret.admin_uri, DATABASE) as store:
         await talk(store)
         async with failing(secret, errorCode=2):
-            await store.sessions.update_message("s", "m", content=[TEXT])
+            await store.sessions.messages.update("s", "m", content=[TEXT])
 
 
 async def killed(secret: Cluster) -> None:
@@ -253,7 +253,7 @@ async def killed(secret: Cluster) -> None:
         await talk(store)
         server.send(signal.SIGKILL)
         try:
-            await store.sessions.append_message("s", said(id="n"))
+            await store.sessions.messages.append("s", said(id="n"))
         finally:
             server.start()
             await asyncio.to_thread(secret.primary)

@@ -193,11 +193,13 @@ async def test_a_user_with_crud_alone_works_once_an_operator_has_made_the_indexe
     monkeypatch.setenv("MONGOSTORE_ENSURE_INDEXES", "false")
     async with AsyncMongoStore(f"mongodb://crud:{SECRET}@{guarded}/chat", transactions="off") as store:
         await store.sessions.create("crud")
-        await store.sessions.append_messages("crud", [Message(id=f"{n}", role="user") for n in range(300)])
-        assert await store.sessions.delete_message("crud", "3")
-        await store.sessions.set_context("crud", "x" * 100_000)
-        assert await store.sessions.count_messages("crud") == 299
-        assert await store.sessions.purge("crud")
+        await store.sessions.messages.append_many(
+            "crud", [Message(id=f"{n}", role="user") for n in range(300)]
+        )
+        assert await store.sessions.messages.delete("crud", "3")
+        await store.sessions.context.set("crud", "x" * 100_000)
+        assert await store.sessions.messages.count("crud") == 299
+        assert await store.sessions.delete("crud")
 
 
 @pytest.mark.server

@@ -275,7 +275,7 @@ async def test_watching_is_refused_to_whoever_has_no_right_to_it(guarded: Cluste
         await store.sessions.create("s")
         await store.rooms.create("r")
     async with AsyncMongoStore(crud, "privileges_watching", ensure_indexes=False) as store:
-        for changes in (store.sessions.watch("s"), store.rooms.events.watch("r")):
+        for changes in (store.sessions.messages.watch("s"), store.rooms.events.watch("r")):
             with pytest.raises(AccessDeniedError, match="lacks a right"):
                 await anext(changes)
 
@@ -289,12 +289,12 @@ async def test_whoever_may_read_may_watch(guarded: Cluster, watcher: str) -> Non
     async with (
         AsyncMongoStore(owner, database) as writing,
         AsyncMongoStore(uri, database, ensure_indexes=False) as store,
-        aclosing(store.sessions.watch("s")) as changes,
+        aclosing(store.sessions.messages.watch("s")) as changes,
     ):
         await writing.sessions.create("s")
         first = asyncio.ensure_future(anext(changes))
         while not (await asyncio.wait([first], timeout=0.3))[0]:
-            await writing.sessions.append_message("s", Message(role="user"))
+            await writing.sessions.messages.append("s", Message(role="user"))
         assert (await first).kind == "append"
 
 

@@ -50,7 +50,7 @@ async def test_twelve_first_starts_at_once(
     async with AsyncMongoStore(server_uri, database) as store:
         assert {report.state for report in await store.check_indexes()} == {"present"}
         for number in map(str, range(STARTS)):
-            assert [one.content async for one in store.sessions.iter_messages(number)] == [number]
+            assert [one.content async for one in store.sessions.messages.iter(number)] == [number]
             assert await store.rooms.exists(number)
 
 

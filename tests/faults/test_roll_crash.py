@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ChatTurn, Message
+from mongostore import AsyncMongoStore, Message, Turn
 from mongostore.repositories.sessions import TailLimits
 
 Readers = list[Callable[[AsyncMongoStore, str], Awaitable[list[Message]]]]
@@ -94,7 +94,7 @@ async def observe(store: AsyncMongoStore, session_id: str, readers: Readers) -> 
     session = await store.sessions.find(session_id)
     state = "open" if session else "absent"
     if not session and session_id in [one.id for one in (await store.sessions.list(deleted=True)).items]:
-        state, session = "deleted", await store.sessions.restore(session_id)
+        state, session = "deleted", await store.sessions.undelete(session_id)
     if session is None:
         return {"state": state, "messages": [], "context": None, "participants": {}}
     views = [
@@ -103,19 +103,19 @@ async def observe(store: AsyncMongoStore, session_id: str, readers: Readers) -> 
     ]
     assert views[0] == views[1] == views[2]
     assert session.count == len(views[0])
-    newest = (await store.sessions.list_messages(session_id, newest=True, limit=1)).items
+    newest = (await store.sessions.messages.list(session_id, newest=True, limit=1)).items
     assert (session.last and session.last.id) == (newest[0].id if newest else None)
-    context = await store.sessions.get_context(session_id) if session.has_context else None
+    context = await store.sessions.context.get(session_id) if session.has_context else None
     participants = {}
     for one in session.participants:
-        participants[one.participant] = {
-            "count": one.chat_turn_count,
+        participants[one.id] = {
+            "count": one.turn_count,
             "insights": one.insights,
-            "marker": one.last_integration_turn,
+            "marker": one.integrated_until,
         }
-        turns = store.sessions.iter_chat_turns(session_id, one.participant)
-        mine = [view[1:] for view in views[0] if view[1].startswith(f"{one.participant}#")]
-        assert [(f"{one.participant}#{turn.number}", turn.content) async for turn in turns] == mine
+        turns = store.sessions.turns.iter(session_id, one.id)
+        mine = [view[1:] for view in views[0] if view[1].startswith(f"{one.id}#")]
+        assert [(f"{one.id}#{turn.number}", turn.content) async for turn in turns] == mine
     return {"state": state, "messages": views[0], "context": context, "participants": participants}
 
 
@@ -162,21 +162,21 @@ async def test_a_crash_before_any_write_keeps_what_was_acknowledged_and_stops_no
         if done.state == "absent":
             await sessions.create(id)
         for n in range(9):
-            await sessions.append_message(id, Message(id=f"after {n}", role="user", content="more"))
+            await sessions.messages.append(id, Message(id=f"after {n}", role="user", content="more"))
             done.messages.append((f"after {n}", "more"))
         for name in [*done.participants]:
             done.do("turns", name, ["after"])
-            count = await sessions.append_chat_turns(id, name, [ChatTurn(role="user", content="after")])
-            assert count == done.participants[name]["count"]
+            turn = await sessions.turns.append(id, name, Turn(role="user", content="after"))
+            assert turn.number == done.participants[name]["count"]
             done.do("unbind", name)
-            assert await sessions.unbind_participant(id, name)
+            assert await sessions.participants.delete(id, name)
         first = next(message[0] for message in done.messages if message)
-        await sessions.update_message(id, first, content="changed")
+        await sessions.messages.update(id, first, content="changed")
         done.do("edit", first, "changed")
-        assert await sessions.delete_message(id, "after 0")
+        assert await sessions.messages.delete(id, "after 0")
         done.do("delete", ["after 0"])
         assert (await observe(server_store, id, readers))["messages"] == done.placed
-        assert await sessions.purge(id)
+        assert await sessions.delete(id)
         for collection, field in COLLECTIONS.items():
             left = await server_store.engine.database[collection].count_documents({field: f"default/{id}"})
             assert left == 0, (

@@ -49,7 +49,7 @@ async def write_through_a_crash(
         while more:
             more -= back.is_set()
             message = Message(id=f"{number}:{len(acknowledged[number])}", role="user", content="x" * 600)
-            await store.sessions.append_message("s", message)
+            await store.sessions.messages.append("s", message)
             acknowledged[number].append(message.id)
 
     await store.sessions.create("s")
@@ -63,8 +63,8 @@ async def write_through_a_crash(
 
 
 async def check(store: AsyncMongoStore, acknowledged: dict[int, list[str]]) -> None:
-    found = [message.id async for message in store.sessions.iter_messages("s")]
-    assert await store.sessions.count_messages("s") == len(found) == len(set(found))
+    found = [message.id async for message in store.sessions.messages.iter("s")]
+    assert await store.sessions.messages.count("s") == len(found) == len(set(found))
     for number, ids in acknowledged.items():
         assert [id for id in found if id.startswith(f"{number}:")] == ids
     gc.collect()

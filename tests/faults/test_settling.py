@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, ChatTurn, Event, Message, UnavailableError
+from mongostore import AsyncMongoStore, Event, Message, Turn, UnavailableError
 from mongostore.engines.mongo import MongoEngine
 from tests.contract.wire import Wire, wired_store
 from tests.faults.conftest import with_options
@@ -23,14 +23,14 @@ PATIENCE = 10
 CALLS: dict[str, Callable[[AsyncMongoStore], Awaitable[object]]] = {
     "create": lambda store: store.sessions.create("new"),
     "update": lambda store: store.sessions.update("s", name="new"),
-    "set context": lambda store: store.sessions.set_context("s", "new"),
-    "append": lambda store: store.sessions.append_message("s", Message(id="n", role="user")),
-    "append, id minted": lambda store: store.sessions.append_message("s", Message(role="user")),
-    "append many": lambda store: store.sessions.append_messages("s", [Message(id="o", role="user")]),
-    "change a message": lambda store: store.sessions.update_message("s", "m", content="new"),
-    "upsert a message": lambda store: store.sessions.upsert_message("s", Message(id="u", role="user")),
-    "delete a message": lambda store: store.sessions.delete_message("s", "gone"),
-    "append turns": lambda store: store.sessions.append_chat_turns("s", "p", [ChatTurn(role="user")]),
+    "set context": lambda store: store.sessions.context.set("s", "new"),
+    "append": lambda store: store.sessions.messages.append("s", Message(id="n", role="user")),
+    "append, id minted": lambda store: store.sessions.messages.append("s", Message(role="user")),
+    "append many": lambda store: store.sessions.messages.append_many("s", [Message(id="o", role="user")]),
+    "change a message": lambda store: store.sessions.messages.update("s", "m", content="new"),
+    "upsert a message": lambda store: store.sessions.messages.upsert("s", Message(id="u", role="user")),
+    "delete a message": lambda store: store.sessions.messages.delete("s", "gone"),
+    "append turns": lambda store: store.sessions.turns.append_many("s", "p", [Turn(role="user")]),
     "create a room": lambda store: store.rooms.create("new"),
     "merge metadata": lambda store: store.rooms.update("r", metadata={"key": "new"}, unset=[]),
     "commit": lambda store: store.rooms.events.append("r", Event(id="new", channel_id="c")),
@@ -68,7 +68,7 @@ async def prepare(store: AsyncMongoStore) -> None:
     assert isinstance(store.engine, MongoEngine)
     await store.engine.database.client.drop_database(store.engine.database)
     await store.sessions.create("s", participants=["p"])
-    await store.sessions.append_messages("s", [Message(id=id, role="user") for id in ("m", "gone")])
+    await store.sessions.messages.append_many("s", [Message(id=id, role="user") for id in ("m", "gone")])
     await store.rooms.create("r")
 
 
@@ -88,20 +88,20 @@ async def test_what_no_other_member_has_yet_is_shown_to_no_reader(members: Clust
         try:
             writing = asyncio.gather(
                 store.rooms.events.append("r", Event(id="e", channel_id="c")),
-                store.sessions.append_message("s", Message(id="m", role="user")),
+                store.sessions.messages.append("s", Message(id="m", role="user")),
             )
             await found(client.settling.events, {"_id": "e"})
             await found(client.settling.sessions, {"messages.id": "m"})
             events = await store.rooms.events.list("r")
-            pages = [await store.sessions.list_messages("s", newest=newest) for newest in (False, True)]
-            messages = [message async for message in store.sessions.iter_messages("s")]
+            pages = [await store.sessions.messages.list("s", newest=newest) for newest in (False, True)]
+            messages = [message async for message in store.sessions.messages.iter("s")]
         finally:
             for member in others:
                 member.send(signal.SIGCONT)
         assert (events.items, [page.items for page in pages], messages) == ([], [[], []], [])
         await writing
         assert [event.id for event in (await store.rooms.events.list("r")).items] == ["e"]
-        assert [message.id for message in (await store.sessions.list_messages("s")).items] == ["m"]
+        assert [message.id for message in (await store.sessions.messages.list("s")).items] == ["m"]
 
 
 async def test_after_an_election_the_first_reader_waits_for_all_that_was_acknowledged(
@@ -116,9 +116,9 @@ async def test_after_an_election_the_first_reader_waits_for_all_that_was_acknowl
         for _ in range(2):
             await asyncio.to_thread(members.step_down)
             wire.sent.clear()
-            await store.sessions.append_message("s", Message(role="user"))
+            await store.sessions.messages.append("s", Message(role="user"))
             for _ in range(2):
-                await store.sessions.list_messages("s")
+                await store.sessions.messages.list("s")
             # What the new primary has at the ping was acknowledged, or nobody was told yet.
             assert [sent.name for sent in wire.sent][-4:] == ["ping", "find", "find", "find"]
             waiting, *reading = [sent.command["readConcern"] for sent in wire.sent[-3:]]
@@ -135,8 +135,8 @@ async def test_what_was_acknowledged_is_shown_at_once_after_each_election(member
         ids: list[str] = []
         while not over.is_set():
             ids.append(f"m{len(ids)}")
-            await store.sessions.append_message(session_id, Message(id=ids[-1], role="user"))
-            page = await store.sessions.list_messages(session_id, newest=True, limit=3)
+            await store.sessions.messages.append(session_id, Message(id=ids[-1], role="user"))
+            page = await store.sessions.messages.list(session_id, newest=True, limit=3)
             assert [message.id for message in page.items] == ids[-3:]
         return len(ids)
 

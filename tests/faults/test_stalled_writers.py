@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -20,15 +21,15 @@ def messages(first: int, end: int) -> list[Message]:
 
 
 async def edit(store: AsyncMongoStore) -> None:
-    await store.sessions.update_message("s", "m5", content="edited")
+    await store.sessions.messages.update("s", "m5", content="edited")
 
 
 async def roll(store: AsyncMongoStore) -> None:
-    await store.sessions.append_messages("s", messages(FULL, FULL + 1))
+    await store.sessions.messages.append_many("s", messages(FULL, FULL + 1))
 
 
 async def delete(store: AsyncMongoStore) -> None:
-    await store.sessions.delete_message("s", "m5")
+    await store.sessions.messages.delete("s", "m5")
 
 
 async def truncate(store: AsyncMongoStore) -> None:
@@ -36,11 +37,11 @@ async def truncate(store: AsyncMongoStore) -> None:
 
 
 async def fill(store: AsyncMongoStore) -> None:
-    await store.sessions.append_messages("s", messages(1000, 1000 + FULL))
+    await store.sessions.messages.append_many("s", messages(1000, 1000 + FULL))
 
 
 async def purge(store: AsyncMongoStore) -> None:
-    await store.sessions.purge("s")
+    await store.sessions.delete("s")
     await store.sessions.create("s")
 
 
@@ -119,9 +120,9 @@ async def test_a_roll_that_stalls_harms_nothing(
 ) -> None:
     await store.sessions.create("s")
     for first in range(0, FULL, 32):
-        await store.sessions.append_messages("s", messages(first, first + 32))
+        await store.sessions.messages.append_many("s", messages(first, first + 32))
     stall.at("session_segments", "replace_one", done=sealed)
-    late = asyncio.create_task(stalled.sessions.append_message("s", Message(id="late", role="user")))
+    late = asyncio.create_task(stalled.sessions.messages.append("s", Message(id="late", role="user")))
     await stall.reached.wait()
     for step in meanwhile:
         await step(store)
@@ -129,7 +130,7 @@ async def test_a_roll_that_stalls_harms_nothing(
     stall.go.set()
     await late
     assert await everything(store, readers) == [*before, ("late", None)]
-    assert await store.sessions.count_messages("s") == len(before) + 1
+    assert await store.sessions.messages.count("s") == len(before) + 1
 
     await purge_all(store)
 
@@ -138,12 +139,12 @@ async def test_a_deletion_that_stalls_keeps_the_preview_of_what_was_appended_mea
     store: AsyncMongoStore, stalled: AsyncMongoStore, stall: Stall
 ) -> None:
     await store.sessions.create("s")
-    await store.sessions.append_messages("s", messages(0, 3))
+    await store.sessions.messages.append_many("s", messages(0, 3))
     # By then it has found what the new preview is to be.
     stall.at("sessions", "update_one", done=False)
-    late = asyncio.create_task(stalled.sessions.delete_message("s", "m2"))
+    late = asyncio.create_task(stalled.sessions.messages.delete("s", "m2"))
     await stall.reached.wait()
-    await store.sessions.append_message("s", messages(3, 4)[0])
+    await store.sessions.messages.append("s", messages(3, 4)[0])
     stall.go.set()
     assert await late
     session = await store.sessions.get("s")
@@ -151,19 +152,19 @@ async def test_a_deletion_that_stalls_keeps_the_preview_of_what_was_appended_mea
 
 
 async def iterated(store: AsyncMongoStore) -> list[Message]:
-    return [message async for message in store.sessions.iter_messages("s")]
+    return [message async for message in store.sessions.messages.iter("s")]
 
 
 async def first_page(store: AsyncMongoStore) -> list[Message]:
-    return (await store.sessions.list_messages("s", limit=1000)).items
+    return (await store.sessions.messages.list("s", limit=1000)).items
 
 
 async def newest_page(store: AsyncMongoStore) -> list[Message]:
-    return (await store.sessions.list_messages("s", limit=1000, newest=True)).items
+    return (await store.sessions.messages.list("s", limit=1000, newest=True)).items
 
 
 async def page_before(store: AsyncMongoStore) -> list[Message]:
-    return (await store.sessions.list_messages("s", limit=1000, before=1000)).items
+    return (await store.sessions.messages.list("s", limit=1000, newest=True, before=1000)).items
 
 
 @pytest.mark.parametrize("read", [iterated, first_page, newest_page, page_before])
@@ -175,12 +176,12 @@ async def test_a_reader_that_stalls_while_all_is_removed_meets_no_gap(
 ) -> None:
     await store.sessions.create("s")
     for first in range(0, 2 * FULL, KEEP):
-        await store.sessions.append_messages("s", messages(first, first + KEEP))
+        await store.sessions.messages.append_many("s", messages(first, first + KEEP))
     stall.at("sessions", "find_one", done=True)
     late = asyncio.create_task(read(stalled))
     await stall.reached.wait()
     await truncate(store)
-    await store.sessions.append_message("s", messages(7, 8)[0])
+    await store.sessions.messages.append("s", messages(7, 8)[0])
     stall.go.set()
     if read is iterated:
         with pytest.raises(ConflictError, match="removed"):
@@ -204,11 +205,11 @@ async def test_a_large_value_that_is_stored_while_all_is_removed_is_there_or_ref
     stall.at("session_overflows", "insert_one", done=True)
     match way:
         case "append":
-            work = stalled.sessions.append_message("s", large)
+            work = stalled.sessions.messages.append("s", large)
         case "upsert":
-            work = stalled.sessions.upsert_message("s", large)
+            work = stalled.sessions.messages.upsert("s", large)
         case _:
-            work = stalled.sessions.set_context("s", large.content)
+            work = stalled.sessions.context.set("s", large.content)
     late = asyncio.create_task(work)
     await stall.reached.wait()
     await meanwhile(store)
@@ -217,26 +218,26 @@ async def test_a_large_value_that_is_stored_while_all_is_removed_is_there_or_ref
 
     async with asyncio.timeout(5):
         if way == "context":
-            assert await store.sessions.get_context("s") == large.content
+            assert await store.sessions.context.get("s") == large.content
         else:
             assert await everything(store, readers) == [("large", large.content)]
     await purge_all(store)
 
 
-@pytest.mark.parametrize("remove", ["truncate", "delete_messages"])
+@pytest.mark.parametrize("remove", ["truncate", "messages.truncate"])
 async def test_a_large_context_outlives_the_messages(store: AsyncMongoStore, remove: str) -> None:
     await store.sessions.create("s")
-    await store.sessions.set_context("s", "x" * 100_000)
+    await store.sessions.context.set("s", "x" * 100_000)
     for _ in range(2):
-        await store.sessions.append_message("s", messages(0, 1)[0])
-        await getattr(store.sessions, remove)("s")
+        await store.sessions.messages.append("s", messages(0, 1)[0])
+        await attrgetter(remove)(store.sessions)("s")
         async with asyncio.timeout(5):
-            assert await store.sessions.get_context("s") == "x" * 100_000
+            assert await store.sessions.context.get("s") == "x" * 100_000
     await purge_all(store)
 
 
 async def purge_all(store: AsyncMongoStore) -> None:
     """Purge the session and check that nothing is left of it."""
-    await store.sessions.purge("s")
+    await store.sessions.delete("s")
     for collection in ("session_segments", "session_overflows"):
         assert await store.engine.database[collection].count_documents({}) == 0

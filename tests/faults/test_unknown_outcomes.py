@@ -15,7 +15,7 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 
-from mongostore import AsyncMongoStore, ChatTurn, ConflictError, Event, Message, NotOpenError
+from mongostore import AsyncMongoStore, ConflictError, Event, Message, NotOpenError, Turn
 from mongostore.repositories.sessions import TailLimits
 
 pytestmark = pytest.mark.server
@@ -38,15 +38,15 @@ def message(n: int | str, content: str = "text") -> Message:
     return Message(id=f"m{n}", role="user", content=content)
 
 
-def turns(*contents: Any) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=content) for content in contents]
+def turns(*contents: Any) -> list[Turn]:
+    return [Turn(role="user", content=content) for content in contents]
 
 
 async def integrate(store: AsyncMongoStore, session_id: str) -> Any:
-    def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[Any]:
+    def insights_of(participant: str, turns: Sequence[Turn]) -> list[Any]:
         return [f"{participant} {turn.number}" for turn in turns]
 
-    return (await store.sessions.integrate(session_id, insights_of)).results
+    return (await store.sessions.turns.integrate(session_id, insights_of)).results
 
 
 async def prepare(store: AsyncMongoStore, session_id: str) -> None:
@@ -55,58 +55,60 @@ async def prepare(store: AsyncMongoStore, session_id: str) -> None:
     Its first messages are the chat turns of a participant.
     """
     await store.sessions.create(session_id, participants=["p", "q"])
-    await store.sessions.append_chat_turns(session_id, "p", turns(*range(KEEP - 1), LARGE))
-    await store.sessions.append_messages(session_id, [message(n) for n in range(FULL)])
-    await store.sessions.append_messages(session_id, [message("large", LARGE)])
+    await store.sessions.turns.append_many(session_id, "p", turns(*range(KEEP - 1), LARGE))
+    await store.sessions.messages.append_many(session_id, [message(n) for n in range(FULL)])
+    await store.sessions.messages.append_many(session_id, [message("large", LARGE)])
     last = FULL + KEEP - 1
-    await store.sessions.append_messages(session_id, [message(n) for n in range(FULL, last)])
-    await store.sessions.set_context(session_id, LARGE)
+    await store.sessions.messages.append_many(session_id, [message(n) for n in range(FULL, last)])
+    await store.sessions.context.set(session_id, LARGE)
     if session_id.endswith("restore"):
-        await store.sessions.delete(session_id)
+        await store.sessions.soft_delete(session_id)
 
 
 VERBS: dict[str, Verb] = {
     "create": lambda store, id: store.sessions.create(f"{id}~created", name="name"),
-    "append": lambda store, id: store.sessions.append_message(id, message("new")),
-    "append-minted": lambda store, id: store.sessions.append_message(
+    "append": lambda store, id: store.sessions.messages.append(id, message("new")),
+    "append-minted": lambda store, id: store.sessions.messages.append(
         id, Message(role="user", content="minted")
     ),
-    "append-large": lambda store, id: store.sessions.append_message(id, message("new", LARGE)),
-    "append-many": lambda store, id: store.sessions.append_messages(
+    "append-large": lambda store, id: store.sessions.messages.append(id, message("new", LARGE)),
+    "append-many": lambda store, id: store.sessions.messages.append_many(
         id, [message(1000 + n) for n in range(KEEP + 9)]
     ),
-    "update-newest": lambda store, id: store.sessions.update_message(
+    "update-newest": lambda store, id: store.sessions.messages.update(
         id, f"m{FULL + KEEP - 2}", content="new"
     ),
-    "update-in-tail": lambda store, id: store.sessions.update_message(id, f"m{FULL}", metadata={"a.b": 1}),
-    "update-in-segment": lambda store, id: store.sessions.update_message(id, "m3", content="new"),
-    "update-to-large": lambda store, id: store.sessions.update_message(id, "m3", content=LARGE),
-    "update-large": lambda store, id: store.sessions.update_message(id, "mlarge", content=LARGE + "y"),
-    "update-to-small": lambda store, id: store.sessions.update_message(id, "mlarge", content="small"),
-    "upsert-new": lambda store, id: store.sessions.upsert_message(id, message("new")),
-    "upsert": lambda store, id: store.sessions.upsert_message(id, message(3, "new")),
-    "delete-in-tail": lambda store, id: store.sessions.delete_message(id, f"m{FULL}"),
-    "delete-in-segment": lambda store, id: store.sessions.delete_message(id, "m3"),
-    "delete-some": lambda store, id: store.sessions.delete_messages(id, ["m3", f"m{FULL}", "mlarge", "none"]),
-    "delete-all": lambda store, id: store.sessions.delete_messages(id),
+    "update-in-tail": lambda store, id: store.sessions.messages.update(id, f"m{FULL}", metadata={"a.b": 1}),
+    "update-in-segment": lambda store, id: store.sessions.messages.update(id, "m3", content="new"),
+    "update-to-large": lambda store, id: store.sessions.messages.update(id, "m3", content=LARGE),
+    "update-large": lambda store, id: store.sessions.messages.update(id, "mlarge", content=LARGE + "y"),
+    "update-to-small": lambda store, id: store.sessions.messages.update(id, "mlarge", content="small"),
+    "upsert-new": lambda store, id: store.sessions.messages.upsert(id, message("new")),
+    "upsert": lambda store, id: store.sessions.messages.upsert(id, message(3, "new")),
+    "delete-in-tail": lambda store, id: store.sessions.messages.delete(id, f"m{FULL}"),
+    "delete-in-segment": lambda store, id: store.sessions.messages.delete(id, "m3"),
+    "delete-some": lambda store, id: store.sessions.messages.delete_many(
+        id, ["m3", f"m{FULL}", "mlarge", "none"]
+    ),
+    "delete-all": lambda store, id: store.sessions.messages.truncate(id),
     "truncate": lambda store, id: store.sessions.truncate(id),
-    "bind": lambda store, id: store.sessions.bind_participant(id, "new"),
-    "bind-again": lambda store, id: store.sessions.bind_participant(id, "p"),
-    "unbind": lambda store, id: store.sessions.unbind_participant(id, "p"),
-    "append-turns": lambda store, id: store.sessions.append_chat_turns(id, "p", turns("new", "newer")),
-    "append-large-turns": lambda store, id: store.sessions.append_chat_turns(id, "q", turns("new", LARGE)),
-    "append-many-turns": lambda store, id: store.sessions.append_chat_turns(id, "q", turns(*range(KEEP + 9))),
+    "bind": lambda store, id: store.sessions.participants.ensure(id, "new"),
+    "bind-again": lambda store, id: store.sessions.participants.ensure(id, "p"),
+    "unbind": lambda store, id: store.sessions.participants.delete(id, "p"),
+    "append-turns": lambda store, id: store.sessions.turns.append_many(id, "p", turns("new", "newer")),
+    "append-large-turns": lambda store, id: store.sessions.turns.append_many(id, "q", turns("new", LARGE)),
+    "append-many-turns": lambda store, id: store.sessions.turns.append_many(id, "q", turns(*range(KEEP + 9))),
     "integrate": integrate,
     "update": lambda store, id: store.sessions.update(id, revision=1, name="new", metadata={"a": None}),
-    "set-context": lambda store, id: store.sessions.set_context(id, [{"small": 1}]),
-    "set-context-large": lambda store, id: store.sessions.set_context(id, LARGE + "y"),
-    "delete-context": lambda store, id: store.sessions.delete_context(id),
-    "delete": lambda store, id: store.sessions.delete(id),
-    "restore": lambda store, id: store.sessions.restore(id),
-    "purge": lambda store, id: store.sessions.purge(id),
+    "set-context": lambda store, id: store.sessions.context.set(id, [{"small": 1}]),
+    "set-context-large": lambda store, id: store.sessions.context.set(id, LARGE + "y"),
+    "delete-context": lambda store, id: store.sessions.context.delete(id),
+    "delete": lambda store, id: store.sessions.soft_delete(id),
+    "restore": lambda store, id: store.sessions.undelete(id),
+    "purge": lambda store, id: store.sessions.delete(id),
 }
 VARYING = {
-    **dict.fromkeys(("id", "created_at", "updated_at", "deleted_at"), True),
+    **dict.fromkeys(("id", "created_at", "updated_at", "deleted_at", "bound_at"), True),
     "participants": {"__all__": {"bound_at"}},
 }
 
@@ -115,7 +117,10 @@ def plain(value: Any) -> Any:
     """Return a result without what differs from call to call."""
     if isinstance(value, list):
         return [plain(one) for one in value]
-    return value.model_dump(exclude=VARYING | {"last": True}) if hasattr(value, "model_dump") else value
+    if not hasattr(value, "model_dump"):
+        return value
+    members = value.model_dump(exclude=VARYING | {"last": True})
+    return members | {"new": value.created_at == value.updated_at} if isinstance(value, Message) else members
 
 
 async def left(store: AsyncMongoStore, session_id: str) -> Any:
@@ -123,8 +128,8 @@ async def left(store: AsyncMongoStore, session_id: str) -> Any:
     found: list[Any] = []
     for id in (session_id, f"{session_id}~created"):
         if session := await store.sessions.find(id):
-            messages = [one async for one in store.sessions.iter_messages(id)]
-            context = await store.sessions.get_context(id) if session.has_context else None
+            messages = [one async for one in store.sessions.messages.iter(id)]
+            context = await store.sessions.context.get(id) if session.has_context else None
             found += [plain(session), [(one.position, plain(one)) for one in messages], context]
     return found
 
@@ -266,8 +271,8 @@ async def test_verbs_during_a_fault_give_and_leave_the_same(faults: Any, how: di
 async def test_connections_closed_in_a_row_are_made_good(faults: Any, command: str, times: int) -> None:
     await faults.store.sessions.create("s")
     await faults.fail([command], times, closeConnection=True)
-    await faults.store.sessions.append_message("s", message(1))
-    assert [one.id for one in (await faults.store.sessions.list_messages("s")).items] == ["m1"]
+    await faults.store.sessions.messages.append("s", message(1))
+    assert [one.id for one in (await faults.store.sessions.messages.list("s")).items] == ["m1"]
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(150, marks=pytest.mark.long)])
@@ -281,17 +286,17 @@ async def test_an_append_cancelled_at_any_moment_and_repeated_is_there_once(
         nonlocal cancelled
         given = Message(role="user", content=LARGE if n % 20 == 0 else f"text {n}")
         for _ in range(3):
-            work = asyncio.create_task(sessions.append_message(session_id, given))
+            work = asyncio.create_task(sessions.messages.append(session_id, given))
             await asyncio.sleep(chance.random() * 0.01)
             cancelled += work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-        await sessions.append_message(session_id, given)
+        await sessions.messages.append(session_id, given)
 
     async def fill(session_id: str) -> None:
         await sessions.create(session_id)
         for n in range(count):
             await insist(session_id, n)
-        found = [one async for one in sessions.iter_messages(session_id)]
+        found = [one async for one in sessions.messages.iter(session_id)]
         assert [one.content[:9] for one in found] == [
             LARGE[:9] if n % 20 == 0 else f"text {n}" for n in range(count)
         ]
@@ -316,15 +321,16 @@ async def test_a_message_with_a_minted_id_is_known_when_it_comes_again(
         "dumped": lambda: Message.model_validate(given.model_dump()),
     }[way]()
     if first == "append":
-        await sessions.append_message("s", given)
+        await sessions.messages.append("s", given)
     else:
-        assert await sessions.upsert_message("s", given)
-    await sessions.append_messages("s", [message(n) for n in range(FULL)])
-    await sessions.append_message("s", again)
-    assert await sessions.count_messages("s") == FULL + 1
+        stored = await sessions.messages.upsert("s", given)
+        assert stored.created_at == stored.updated_at
+    await sessions.messages.append_many("s", [message(n) for n in range(FULL)])
+    await sessions.messages.append("s", again)
+    assert await sessions.messages.count("s") == FULL + 1
     again.content = "other"
     with pytest.raises(ConflictError):
-        await sessions.append_message("s", again)
+        await sessions.messages.append("s", again)
 
 
 async def test_a_verb_that_is_tried_again_ends_when_its_store_is_closed(faults: Any) -> None:

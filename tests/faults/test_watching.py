@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Change, Message, NotOpenError, UnavailableError
+from mongostore import AsyncMongoStore, Message, MessageChange, NotOpenError, UnavailableError
 
 
-async def follow(store: AsyncMongoStore, seen: list[Change]) -> None:
-    async for change in store.sessions.watch("s"):
+async def follow(store: AsyncMongoStore, seen: list[MessageChange]) -> None:
+    async for change in store.sessions.messages.watch("s"):
         seen.append(change)  # noqa: PERF401  # each one is looked at as it comes
 
 
@@ -26,14 +26,14 @@ async def until(condition: Any) -> None:
 async def test_a_stream_that_is_cut_goes_on_without_loss_or_repetition(faults: Any, times: int) -> None:
     store: AsyncMongoStore = faults.store
     await store.sessions.create("s")
-    seen: list[Change] = []
+    seen: list[MessageChange] = []
     following = asyncio.create_task(follow(store, seen))
     await asyncio.sleep(0.3)
     for round_ in range(3):
-        await store.sessions.append_message("s", Message(role="user", content=[round_, "before"]))
+        await store.sessions.messages.append("s", Message(role="user", content=[round_, "before"]))
         # The driver goes on by itself after one cut, but not when its new request is cut as well.
         await faults.fail(["getMore", "aggregate"], times, closeConnection=True)
-        await store.sessions.append_message("s", Message(role="user", content=[round_, "after"]))
+        await store.sessions.messages.append("s", Message(role="user", content=[round_, "after"]))
         count = 2 * (round_ + 1)
         await until(lambda count=count: len(seen) >= count or following.done())
     following.cancel()
@@ -53,7 +53,7 @@ async def test_a_stream_that_stays_cut_ends_with_an_error_of_ours(
         following = asyncio.create_task(follow(store, []))
         await asyncio.sleep(0.3)
         async with faults.failing(["getMore", "aggregate"], closeConnection=True):
-            await store.sessions.append_message("s", Message(role="user"))
+            await store.sessions.messages.append("s", Message(role="user"))
             with pytest.raises(UnavailableError):
                 await asyncio.wait_for(following, 20)
 

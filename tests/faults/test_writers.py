@@ -85,7 +85,7 @@ async def test_many_writers_lose_double_and_reorder_nothing(
         for writer in range(4 * PROCESSES):
             order = [message.data["n"] for message in messages if message.data.get("writer") == writer]
             assert order == sorted(order)
-    assert await server_store.sessions.count_messages("s") == len(messages)
+    assert await server_store.sessions.messages.count("s") == len(messages)
     holes = sum(content is None for content in contents.values())
     free = set(range(len(contents))) - {message.position for message in messages}
     assert len(free) == holes

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from mongostore import AsyncMongoStore, ChatTurn, MongoStore
+from mongostore import AsyncMongoStore, MongoStore, Turn
 from mongostore.adapters.threadmem import RoleThread, V1Role
 from mongostore.adapters.threadmem.shelf import Shelf
 from mongostore.servers.sessions import create_app as sessions_app
@@ -89,7 +89,7 @@ async def furnish_sessions(store: AsyncMongoStore, namespace: str) -> None:
     for session_id in ("s", f"s-{namespace}"):
         say = f"{namespace} said"
         await sessions.create(session_id, name=say, data={"k": say}, participants=["p"])
-        await sessions.append_chat_turns(session_id, "p", [ChatTurn(role="user", content=say)])
+        await sessions.turns.append_many(session_id, "p", [Turn(role="user", content=say)])
 
 
 def furnish_threads(store: MongoStore, owner: str, thread_id: str) -> None:

@@ -17,7 +17,7 @@ from mongostore.integrators import integrator_for
 from mongostore.integrators.keywords import KeywordIntegrator
 from mongostore.integrators.openai import OpenAIIntegrator
 from mongostore.integrators.turns import text_of
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 from mongostore.settings import IntegratorName, Settings
 from tests.servers.endpoint import Endpoint
 
@@ -28,8 +28,8 @@ DIALOGUE = [
 ]
 
 
-def turns(*contents: Any) -> list[ChatTurn]:
-    return [ChatTurn(role="user", content=content, number=n) for n, content in enumerate(contents, 1)]
+def turns(*contents: Any) -> list[Turn]:
+    return [Turn(role="user", content=content, number=n) for n, content in enumerate(contents, 1)]
 
 
 def test_keywords_are_those_of_the_text_with_the_turns_they_are_from() -> None:
@@ -43,8 +43,8 @@ def test_keywords_are_those_of_the_text_with_the_turns_they_are_from() -> None:
 def test_keywords_are_the_same_in_every_process() -> None:
     code = (
         "from mongostore.integrators.keywords import KeywordIntegrator\n"
-        "from mongostore.models import ChatTurn\n"
-        f"turns = [ChatTurn(role='user', content=text) for text in {DIALOGUE!r}]\n"
+        "from mongostore.models import Turn\n"
+        f"turns = [Turn(role='user', content=text) for text in {DIALOGUE!r}]\n"
         "print(KeywordIntegrator()('ada', turns))"
     )
     found = {
@@ -150,15 +150,15 @@ async def test_nothing_listens(endpoint: Endpoint) -> None:
 async def test_a_session_is_integrated_by_a_model(store: AsyncMongoStore, endpoint: Endpoint) -> None:
     await store.sessions.create("s1", participants=["ada", "bob"])
     for participant in ("ada", "bob"):
-        await store.sessions.append_chat_turns("s1", participant, turns("hello"))
+        await store.sessions.turns.append_many("s1", participant, turns("hello"))
     integrator = OpenAIIntegrator("m", base_url=endpoint.url)
     endpoint.status = 500
-    failed = await store.sessions.integrate("s1", integrator)
+    failed = await store.sessions.turns.integrate("s1", integrator)
     assert [(result.status, result.error) for result in failed.results] == [
         ("failed", "InternalServerError")
     ] * 2
     endpoint.status, endpoint.content = 200, '{"insights": ["said hello"]}'
-    outcomes = await asyncio.gather(*(store.sessions.integrate("s1", integrator) for _ in range(3)))
+    outcomes = await asyncio.gather(*(store.sessions.turns.integrate("s1", integrator) for _ in range(3)))
     results = [result for outcome in outcomes for result in outcome.results]
     assert sum(result.turns_integrated for result in results) == 2
     for participant in (await store.sessions.get("s1")).participants:

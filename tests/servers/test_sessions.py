@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from mongostore import AsyncMongoStore
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 from mongostore.servers import sessions as service
 from mongostore.servers.sessions import create_app
 from mongostore.testing.service import SessionsServiceSuite
@@ -143,7 +143,7 @@ async def test_what_others_have_stored_is_said_as_near_as_json_can(
     sessions = store.sessions.in_namespace("acme")
     odd = {"a\ud800": ["\udfff", math.nan, math.inf], "deep": deep}
     await sessions.create("s1", data=odd, participants=["any / id"])
-    await sessions.append_chat_turns("s1", "any / id", [ChatTurn(role="user", content="\ud800")])
+    await sessions.turns.append_many("s1", "any / id", [Turn(role="user", content="\ud800")])
     answer = await asking.get(S1)
     assert answer.status_code == 200
     assert answer.json()["data"] == {"a?": ["?", None, None], "deep": deep}

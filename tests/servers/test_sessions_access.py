@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from mongostore import AsyncMongoStore
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 from mongostore.servers.sessions import create_app
 from tests.servers.parts import client
 
@@ -56,14 +56,14 @@ class Service:
 
     async def contents(self) -> Any:
         sessions = self.store.sessions.in_namespace("acme")
-        turns = [turn async for turn in sessions.iter_chat_turns("s1", "ada")]
+        turns = [turn async for turn in sessions.turns.iter("s1", "ada")]
         return (await sessions.list(deleted=None)).items, turns
 
 
 async def prepared(store: AsyncMongoStore) -> Service:
     sessions = store.sessions.in_namespace("acme")
     await sessions.create("s1", name="Refund", participants=["ada"])
-    await sessions.append_chat_turns("s1", "ada", [ChatTurn(role="user", content="hello")])
+    await sessions.turns.append_many("s1", "ada", [Turn(role="user", content="hello")])
     past = datetime.now(UTC) - timedelta(seconds=1)
     key = await store.keys.create(name="own", namespaces=["umbrella", "acme"])
     own = key.token
@@ -102,7 +102,7 @@ async def test_every_route_is_listed_here(service: Service) -> None:
 @pytest.mark.parametrize("caller", ["own", "admin"])
 async def test_who_may_is_answered(service: Service, name: str, caller: str) -> None:
     if name == "undelete_session":
-        await service.store.sessions.in_namespace("acme").delete("s1")
+        await service.store.sessions.in_namespace("acme").soft_delete("s1")
     answer = await service.ask(name, caller, "acme")
     assert answer.status_code == OPERATIONS[name][1], answer.text
 
@@ -113,7 +113,7 @@ async def test_a_key_of_another_namespace_cannot_tell_whether_anything_is_there(
     service: Service, name: str, caller: str
 ) -> None:
     if name == "undelete_session":
-        await service.store.sessions.in_namespace("acme").delete("s1")
+        await service.store.sessions.in_namespace("acme").soft_delete("s1")
     before = await service.contents() if name != "undelete_session" else None
     used, unused = [await service.ask(name, caller, namespace) for namespace in ("acme", "nobodys")]
     assert used.status_code == 404

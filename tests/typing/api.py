@@ -10,8 +10,6 @@ from mongostore import (
     ApiKey,
     AsyncMongoStore,
     Binding,
-    Change,
-    ChatTurn,
     Conversation,
     Event,
     File,
@@ -21,6 +19,7 @@ from mongostore import (
     IntegrationStatus,
     Lease,
     Message,
+    MessageChange,
     MongoStore,
     Page,
     Room,
@@ -29,6 +28,7 @@ from mongostore import (
     Task,
     Thread,
     ThreadMessage,
+    Turn,
     User,
 )
 from mongostore.beanie import Session as SessionDocument
@@ -41,34 +41,34 @@ async def async_use(store: AsyncMongoStore) -> None:
     assert_type(await sessions.create("s", metadata={"k": 1}), Session)
     assert_type(await sessions.find("s"), Session | None)
     assert_type(await sessions.update("s", name="n", metadata={"k": None}, revision=3), Session)
-    message = await sessions.append_message("s", Message(role="user", content="hi"))
+    message = await sessions.messages.append("s", Message(role="user", content="hi"))
     assert_type(message, Message)
-    assert_type(await sessions.update_message("s", message.id, content=[1]), None)
-    assert_type(await sessions.upsert_message("s", message), bool)
-    page = await sessions.list_messages("s", newest=True, limit=20)
+    assert_type(await sessions.messages.update("s", message.id, content=[1]), Message)
+    assert_type(await sessions.messages.upsert("s", message), Message)
+    page = await sessions.messages.list("s", newest=True, limit=20)
     assert_type(page, Page[Message])
     assert_type(page.items[0].position, int | None)
     assert_type(await sessions.list(user_id="u", cursor=page.next_cursor), Page[Session])
-    assert_type(await sessions.conversations("s"), list[Conversation])
-    async for one in sessions.iter_messages("s"):
+    assert_type(await sessions.messages.list_conversations("s"), Page[Conversation])
+    async for one in sessions.messages.iter("s"):
         assert_type(one, Message)
     assert_type(await sessions.create("t", participants=["a"]), Session)
-    assert_type(await sessions.list(oldest=True), Page[Session])
-    assert_type(await sessions.bind_participant("s", "a"), bool)
-    assert_type(await sessions.list_participants("s"), list[SessionParticipant])
-    assert_type(await sessions.append_chat_turns("s", "a", [ChatTurn(role="user")]), int)
-    assert_type(await sessions.list_chat_turns("s", "a", after=3), Page[ChatTurn])
-    async for turn in sessions.iter_chat_turns("s", "a"):
+    assert_type(await sessions.list(order="created"), Page[Session])
+    assert_type(await sessions.participants.ensure("s", "a"), SessionParticipant)
+    assert_type(await sessions.participants.list("s"), Page[SessionParticipant])
+    assert_type(await sessions.turns.append_many("s", "a", [Turn(role="user")]), list[Turn])
+    assert_type(await sessions.turns.list("s", "a", after=3), Page[Turn])
+    async for turn in sessions.turns.iter("s", "a"):
         assert_type(turn.number, int | None)
 
-    async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
+    async def insights_of(participant: str, turns: Sequence[Turn]) -> list[str]:
         return [f"{participant} {turn.role}" for turn in turns]
 
-    integration = await sessions.integrate("s", insights_of)
+    integration = await sessions.turns.integrate("s", insights_of)
     assert_type(integration, Integration)
     assert_type(integration.results[0].status, IntegrationStatus)
-    async for change in sessions.watch("s"):
-        assert_type(change, Change)
+    async for change in sessions.messages.watch("s"):
+        assert_type(change, MessageChange)
 
 
 async def async_use_of_rooms(store: AsyncMongoStore) -> None:
@@ -114,15 +114,15 @@ def blocking_use(store: MongoStore) -> None:
     sessions = store.sessions.in_namespace("acme")
     assert_type(sessions.create("s", metadata={"k": 1}), Session)
     assert_type(sessions.update("s", name="n", revision=3), Session)
-    assert_type(sessions.list_messages("s", newest=True, limit=20), Page[Message])
-    assert_type(sessions.delete_messages("s"), int)
-    for message in sessions.iter_messages("s"):
+    assert_type(sessions.messages.list("s", newest=True, limit=20), Page[Message])
+    assert_type(sessions.messages.truncate("s"), Session)
+    for message in sessions.messages.iter("s"):
         assert_type(message, Message)
-    for turn in sessions.iter_chat_turns("s", "a"):
-        assert_type(turn, ChatTurn)
-    assert_type(sessions.integrate("s", lambda _, turns: [len(turns)], executor=None), Integration)
-    for change in sessions.watch("s"):
-        assert_type(change, Change)
+    for turn in sessions.turns.iter("s", "a"):
+        assert_type(turn, Turn)
+    assert_type(sessions.turns.integrate("s", lambda _, turns: [len(turns)], executor=None), Integration)
+    for change in sessions.messages.watch("s"):
+        assert_type(change, MessageChange)
     assert_type(store.rooms.events.append("r", Event(channel_id="c")), Event)
     with store.leases.hold("l", seconds=10) as lease:
         assert_type(lease, Lease)

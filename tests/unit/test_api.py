@@ -17,9 +17,17 @@ import pytest
 
 import mongostore
 from mongostore import Message, errors, ids
-from mongostore.repositories import Repository, long_running, reads, reads_majority, rooms, threads, writes
+from mongostore.repositories import (
+    Repository,
+    long_running,
+    reads,
+    reads_majority,
+    rooms,
+    sessions,
+    threads,
+    writes,
+)
 from mongostore.repositories.keys import AsyncKeys
-from mongostore.repositories.sessions import SessionRepository
 from mongostore.sync import twins
 from tests.contract.wire import repositories_of
 
@@ -103,9 +111,13 @@ def twin_name(repository: type) -> str:
 
 
 REPOSITORIES = [
-    SessionRepository,
     AsyncKeys,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
+    sessions.AsyncSessions,
+    sessions.AsyncSessionContext,
+    sessions.AsyncSessionMessages,
+    sessions.AsyncSessionParticipants,
+    sessions.AsyncSessionTurns,
 ]
 
 
@@ -141,7 +153,7 @@ def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_corout
     ]
     assert [line for line in signatures if re.search("Async|Awaitable|Coroutine", line)] == []
     assert "MongoStore.usage(self) -> 'list[CollectionUsage]'" in signatures
-    assert "SyncSessionRepository.in_namespace(self, namespace: 'str') -> 'Self'" in signatures
+    assert "Sessions.in_namespace(self, namespace: 'str') -> 'Self'" in signatures
     helped = pydoc.render_doc(twins.Files, renderer=pydoc.plaintext)
     assert "-> 'Iterator[bytes]'" in helped
     assert "async iter_content(" not in helped
@@ -156,10 +168,10 @@ def test_every_verb_is_guarded_and_documented(repository: type) -> None:
 
 def test_both_stores_have_every_repository() -> None:
     blocking, store = mongostore.MongoStore("mongomock://"), mongostore.AsyncMongoStore("mongomock://")
-    found = repositories_of(store)
-    for path, repository in found.items():
-        assert type(attrgetter(path)(blocking)).__name__ == twin_name(type(repository))
-    assert {type(repository) for repository in found.values()} == {*REPOSITORIES}
+    repositories = repositories_of(store)
+    for path, repository in repositories.items():
+        assert type(attrgetter(path)(blocking)) is twin_of(type(repository))
+    assert {*map(type, repositories.values())} == {*REPOSITORIES}
 
 
 def test_guards_keep_what_inspection_sees() -> None:

@@ -55,8 +55,8 @@ def contents(uri, database=None, namespace="default"):
         return [
             (
                 session.model_dump(exclude={"updated_at", "namespace", "revision"}),
-                sessions.get_context(session.id) if session.has_context else None,
-                [message.model_dump() for message in sessions.iter_messages(session.id)],
+                sessions.context.get(session.id) if session.has_context else None,
+                [message.model_dump() for message in sessions.messages.iter(session.id)],
             )
             for session in sessions.iter()
         ]
@@ -64,7 +64,7 @@ def contents(uri, database=None, namespace="default"):
 
 def messages(uri, session_id):
     with MongoStore(uri) as store:
-        return list(store.sessions.iter_messages(session_id))
+        return list(store.sessions.messages.iter(session_id))
 
 
 def fill(uri, database=None):
@@ -73,23 +73,23 @@ def fill(uri, database=None):
         store.sessions.create(
             "nasty", user_id="u", name="", description="…", data=NASTY, metadata=NASTY, created_at=TIME
         )
-        store.sessions.set_context("nasty", [NASTY])
+        store.sessions.context.set("nasty", [NASTY])
         for value in (NASTY, *NASTY.values()):
             message = Message(role="user", content=value, data=NASTY, metadata=NASTY, created_at=TIME)
-            store.sessions.append_message("nasty", message)
-        store.sessions.append_message("nasty", Message(role="tool", data={"data": {}, "id": 1}))
+            store.sessions.messages.append("nasty", message)
+        store.sessions.messages.append("nasty", Message(role="tool", data={"data": {}, "id": 1}))
         store.sessions.create("long")
-        store.sessions.set_context("long", None)
+        store.sessions.context.set("long", None)
         for start in range(0, 300, 50):
-            store.sessions.append_messages(
+            store.sessions.messages.append_many(
                 "long",
                 [
                     Message(id=f"m{i}", conversation_id=f"c{i % 3}", role="user", content=str(i))
                     for i in range(start, start + 50)
                 ],
             )
-        store.sessions.update_message("long", "m1", content="changed")
-        store.sessions.delete_message("long", "m2")
+        store.sessions.messages.update("long", "m1", content="changed")
+        store.sessions.messages.delete("long", "m2")
 
 
 @pytest.mark.parametrize("mode", [(), ("--messages",)], ids=["conversations", "messages"])
@@ -214,7 +214,7 @@ def test_interleaved_sessions_keep_their_orders(uri, tmp_path):
 def test_a_bad_line_is_named_and_the_rest_goes_on(uri, tmp_path, line, reason):
     with MongoStore(uri) as store:
         store.sessions.create("gone")
-        store.sessions.delete("gone")
+        store.sessions.soft_delete("gone")
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"role": "user", "content": 1}\n\n' + line + b'\n{"role": "user", "content": 2}')
     result = imported(uri, path, exit_code=1)
@@ -245,7 +245,7 @@ def test_an_import_that_broke_off_before_the_context_sets_it_the_next_time(uri, 
     imported(uri, tmp_path / "x.jsonl", lines=[{"id": "s", "messages": []}])
     imported(uri, tmp_path / "x.jsonl", lines=[{"id": "s", "messages": [], "context": None}])
     with MongoStore(uri) as store:
-        assert store.sessions.get_context("s") is None
+        assert store.sessions.context.get("s") is None
 
 
 def test_export_can_be_of_some_sessions(uri, tmp_path):
@@ -265,7 +265,7 @@ def test_export_begins_with_the_oldest_activity(uri):
     with MongoStore(uri) as store:
         for session_id in ("a", "b", "c"):
             store.sessions.create(session_id)
-        store.sessions.append_message("a", Message(role="user"))
+        store.sessions.messages.append("a", Message(role="user"))
     lines = run("export", "--uri", uri).stdout.splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["b", "c", "a"]
 

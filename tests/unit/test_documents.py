@@ -186,16 +186,16 @@ def keep_session(session: Session) -> Raw:
             ),
             "metadata": pack_members("metadata", session.metadata),
             "participants": {
-                escape_key(one.participant): StoredParticipant(
+                escape_key(one.id): StoredParticipant(
                     bound_at=to_micros("bound_at", one.bound_at),
                     binding=f"b{number}",
-                    turns=one.chat_turn_count,
-                    integrated=one.last_integration_turn,
+                    turns=one.turn_count,
+                    integrated=one.integrated_until,
                 ).model_dump()
                 for number, one in enumerate(session.participants)
             },
             "insights": {
-                escape_key(one.participant): [pack("insights", insight) for insight in one.insights]
+                escape_key(one.id): [pack("insights", insight) for insight in one.insights]
                 for one in session.participants
                 if one.insights
             },
@@ -428,13 +428,13 @@ ENTITIES = {
             metadata=ODD,
             participants=[
                 SessionParticipant(
-                    participant="p.1",
+                    id="p.1",
                     bound_at=NOON,
-                    chat_turn_count=3,
+                    turn_count=3,
                     insights=[ODD],
-                    last_integration_turn=2,
+                    integrated_until=2,
                 ),
-                SessionParticipant(participant="", bound_at=EARLY),
+                SessionParticipant(id="", bound_at=EARLY),
             ],
             count=5,
             last=Preview(id="m1", conversation_id="c1", role="user", text="hi", created_at=EARLY),

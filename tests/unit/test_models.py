@@ -16,7 +16,6 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import (
     ApiKey,
     ChangeKind,
-    ChatTurn,
     Event,
     File,
     FullRoom,
@@ -31,6 +30,7 @@ from mongostore.models import (
     RoomState,
     Session,
     Thread,
+    Turn,
 )
 from mongostore.models.value import Value
 from mongostore.repositories.rooms.routing import room_conditions
@@ -40,11 +40,11 @@ NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 PRIVATE = "what somebody has said"
 # What makes one of each with the least that it needs.
 NEEDED: dict[str, Any] = {
-    **dict.fromkeys(("role", "content_hash", "participant", "identifier", "message_id", "room_id"), "x"),
+    **dict.fromkeys(("role", "content_hash", "participant_id", "identifier", "message_id", "room_id"), "x"),
     **dict.fromkeys(("id", "key", "name", "channel_id", "identity_id", "thread_id", "conversation_id"), "x"),
     **dict.fromkeys(("text", "token"), "x"),
     **dict.fromkeys(("created_at", "updated_at", "active_at", "bound_at"), NOON),
-    **dict.fromkeys(("count", "first_position", "last_position", "embedded", "sealed", "segments"), 1),
+    **dict.fromkeys(("count", "first_position", "last_position", "in_tail", "in_segments", "segments"), 1),
     **{"value": 1, "namespaces": [], "results": [], "kind": "append"},
     "status": "failed",
     "last": {"id": "m", "conversation_id": "c", "role": "user", "text": "", "created_at": NOON},
@@ -227,7 +227,7 @@ def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
         ),
         (Session(id="s", created_at=NOON, updated_at=NOON), {"namespace": "default", "count": 0}),
         (Thread(id="t", created_at=NOON, active_at=NOON), {"kind": None, "tags": [], "user_id": None}),
-        (ChatTurn(role="user"), {"number": None, "content": None, "created_at": None}),
+        (Turn(role="user"), {"number": None, "content": None, "created_at": None}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Value) else None,
 )

@@ -23,7 +23,7 @@ assert files("mongostore").joinpath("py.typed").is_file()
 assert [command["createIndexes"] for command in load_indexes()]
 with MongoStore("mongomock://") as store:
     store.sessions.create("s")
-    store.sessions.append_message("s", Message(role="user", content="hi"))
+    store.sessions.messages.append("s", Message(role="user", content="hi"))
     print(store.sessions.get("s").last.text)
 """
 

@@ -9,7 +9,7 @@ import pytest
 from mongostore.documents import participants, sessions
 from mongostore.documents.stored import Raw
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
-from mongostore.models import ChatTurn, Message
+from mongostore.models import Message, Turn
 from mongostore.values import from_micros
 
 NOW = 1_700_000_000_123_456
@@ -160,7 +160,7 @@ def test_the_preview_of_a_packed_content_is_its_text() -> None:
 
 
 def test_a_chat_turn_is_a_message_of_its_participants_conversation() -> None:
-    turn = ChatTurn(role="user", content=[1], created_at=from_micros(7))
+    turn = Turn(role="user", content=[1], created_at=from_micros(7))
     stored = sessions.to_stored_turn("turns[0]", "p", turn, "m", NOW)
     assert stored == sessions.to_stored(
         Message(id="m", conversation_id="p", role="user", content=[1], created_at=from_micros(7)), NOW
@@ -168,7 +168,7 @@ def test_a_chat_turn_is_a_message_of_its_participants_conversation() -> None:
 
 
 def test_what_is_no_chat_turn_is_refused_by_its_path() -> None:
-    with pytest.raises(InvalidValueError, match=r"^turns\[0\]: must be a ChatTurn, not Message$"):
+    with pytest.raises(InvalidValueError, match=r"^turns\[0\]: must be a Turn, not Message$"):
         sessions.to_stored_turn("turns[0]", "p", Message(role="user"), "m", NOW)  # type: ignore[arg-type]
 
 
@@ -193,7 +193,7 @@ def test_participants_that_cannot_be_bound_are_refused_by_the_path(ids: Any, pat
 def test_participants_are_read_in_the_order_of_binding_with_their_insights() -> None:
     bound = participants.to_bound(["b", "a"], 5, "t")
     read = participants.to_participants(session(participants=bound, insights={"a": [{"k": 1}]}))
-    assert [(one.participant, one.insights) for one in read] == [("b", []), ("a", [{"k": 1}])]
+    assert [(one.id, one.insights) for one in read] == [("b", []), ("a", [{"k": 1}])]
 
 
 def test_unreadable_participants_are_refused_by_their_session() -> None:
@@ -202,7 +202,7 @@ def test_unreadable_participants_are_refused_by_their_session() -> None:
     with pytest.raises(InvalidDocumentError) as refused:
         participants.to_participants(session(participants=bound))
     assert (refused.value.kind, refused.value.id) == ("session", "n/s")
-    assert refused.value.fields == ("0.chat_turn_count",)
+    assert refused.value.fields == ("0.turn_count",)
     assert PRIVATE not in str(refused.value)
 
 

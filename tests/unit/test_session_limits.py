@@ -20,11 +20,11 @@ async def test_each_store_rolls_at_its_own_limits() -> None:
         async with AsyncMongoStore("mongomock://", tail_limits=limits) as store:
             await store.sessions.create("s")
             for n in range(6):
-                await store.sessions.in_namespace("default").append_message(
+                await store.sessions.in_namespace("default").messages.append(
                     "s", Message(role="user", content=n)
                 )
-            sealed[limits] = (await store.sessions.layout("s")).sealed
-            assert [one.content async for one in store.sessions.iter_messages("s")] == [*range(6)]
+            sealed[limits] = (await store.sessions.describe_storage("s")).in_segments
+            assert [one.content async for one in store.sessions.messages.iter("s")] == [*range(6)]
     assert [*sealed.values()] == [2, 0, 0]
 
 
@@ -32,5 +32,5 @@ def test_the_blocking_store_passes_its_limits_on() -> None:
     with MongoStore("mongomock://", tail_limits=TailLimits(keep=2, full=4)) as store:
         store.sessions.create("s")
         for n in range(6):
-            store.sessions.append_message("s", Message(role="user", content=n))
-        assert store.sessions.layout("s").sealed == 2
+            store.sessions.messages.append("s", Message(role="user", content=n))
+        assert store.sessions.describe_storage("s").in_segments == 2

@@ -1,7 +1,18 @@
-"""Sessions and their messages: `store.sessions`."""
+"""Sessions with their messages, context, participants and turns: `store.sessions`."""
 
+from mongostore.repositories.sessions.contexts import AsyncSessionContext
 from mongostore.repositories.sessions.limits import TailLimits
-from mongostore.repositories.sessions.repository import SessionRepository
+from mongostore.repositories.sessions.messages import AsyncSessionMessages
+from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
+from mongostore.repositories.sessions.repository import AsyncSessions
 from mongostore.repositories.sessions.tail import Tail
 
-__all__ = ["SessionRepository", "Tail", "TailLimits"]
+__all__ = [
+    "AsyncSessionContext",
+    "AsyncSessionMessages",
+    "AsyncSessionParticipants",
+    "AsyncSessionTurns",
+    "AsyncSessions",
+    "Tail",
+    "TailLimits",
+]

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mongostore.documents.sessions import to_stored_preview
+from pymongo import ReturnDocument
+
+from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
 from mongostore.documents.stored import Raw
+from mongostore.models import Session
 from mongostore.repositories import current_call
+from mongostore.repositories.sessions.filters import STATES
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Place, Tail, contended, pause, unchanged
+
+# What the deletion of a session needs of it.
+_MARKED = ["stale", "generation", "origin", "purged_by"]
 
 
 class Eraser:
@@ -44,9 +51,8 @@ class Eraser:
                 if message and message["id"] in wanted
             }
             place = Place(document["generation"], document["base"])
-            sealed = await self._tail.sealed(
-                place, list(wanted - {message["id"] for message in here.values()})
-            )
+            missing = wanted - {message["id"] for message in here.values()}
+            sealed = [message for _, message in await self._tail.sealed(place, [*missing])]
             gone = [*here.values(), *sealed]
             if not gone:
                 return 0
@@ -71,7 +77,7 @@ class Eraser:
         raise contended(key)
 
     async def unbind(self, key: str, name: str) -> bool:
-        """Remove a participant with the chat turns, the insights and the marker; return whether it was there.
+        """Remove a participant with the turns, the insights and the marker; return whether it was there.
 
         The turns in segments are announced, and finished like messages that are deleted.
 
@@ -118,8 +124,8 @@ class Eraser:
                 return True
         raise contended(key)
 
-    async def clear(self, key: str, changes: Callable[[Raw], Raw]) -> int:
-        """Remove all messages, set other fields of the session in the same step, and return how many went.
+    async def clear(self, key: str, changes: Callable[[Raw], Raw]) -> Session:
+        """Remove all messages, set other fields of the session in the same step, and return the session.
 
         Args:
             key: The session's `_id`.
@@ -128,6 +134,7 @@ class Eraser:
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
+            InvalidDocumentError: The session cannot be read, after it was emptied.
         """
         call = current_call()
         empty: Raw = {
@@ -145,11 +152,11 @@ class Eraser:
             document = await self._tail.read(key)
             if _done_before(document):
                 await self.drop_generations(key, document["stale"])
-                return int(document["erasure"]["count"])
+                return to_session(await self._tail.read_fields(key, *SHOWN))
             count, old = document["message_count"], document["generation"]
             erasure = {"token": call.token, "count": count}
             seen = {"generation": old, "message_count": count, "revision": document.get("revision")}
-            cleared = await self._tail.sessions.update_one(
+            cleared = await self._tail.sessions.find_one_and_update(
                 {"_id": key, "state": "open", **seen},
                 {
                     "$set": {**empty, **changes(document), "generation": call.token, "erasure": erasure},
@@ -157,11 +164,37 @@ class Eraser:
                     "$inc": {"edits": 1},
                     "$max": {"updated_at": call.now},
                 },
+                projection=SHOWN,
+                return_document=ReturnDocument.AFTER,
             )
-            if cleared.matched_count:
+            if cleared is not None:
                 await self.drop_generations(key, [*document["stale"], old])
-                return int(count)
+                return to_session(cleared)
         raise contended(key)
+
+    async def delete_session(self, key: str) -> bool:
+        """Delete a session for good, softly deleted or not; return whether it was there."""
+        call = current_call()
+        raw = await self._tail.sessions.find_one_and_update(
+            {"_id": key, "state": STATES[None]},
+            {"$set": {"state": "purging", "purged_by": call.token}},
+            projection=_MARKED,
+        )
+        mine = raw is not None
+        if raw is None:
+            raw = await self._tail.sessions.find_one({"_id": key, "state": "purging"}, _MARKED)
+            mine = raw is not None and raw["purged_by"] == call.token
+        if mine:
+            call.seen["deleted"] = True
+        if raw is not None:
+            await self.finish_delete(raw)
+        return "deleted" in call.seen
+
+    async def finish_delete(self, raw: Raw) -> None:
+        """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
+        await self.drop_generations(raw["_id"], [*raw["stale"], raw["generation"], raw["origin"]])
+        mark = {"_id": raw["_id"], "state": "purging", "origin": raw["origin"]}
+        await self._tail.sessions.delete_one(mark)
 
     async def drop_generations(self, key: str, generations: Sequence[str]) -> None:
         """Remove the segments and large values of generations that nothing names any more."""
@@ -173,7 +206,7 @@ class Eraser:
             )
 
     async def _newest_of_others(self, document: Raw, binding: str) -> Any:
-        """Return the preview of the newest message that is no chat turn of a binding, None where all are."""
+        """Return the preview of the newest message that is no turn of a binding, None where all are."""
         others = {"messages": {"$elemMatch": {"binding": {"$ne": binding}}}}
         return await self._newest_but(document, lambda message: message.get("binding") == binding, others)
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 from mongostore.documents.sessions import to_messages
 from mongostore.documents.stored import Raw
-from mongostore.errors import ConflictError, NotFoundError
+from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import Tail, pause, session_id_of
+from mongostore.repositories.sessions.tail import (
+    Placed,
+    Tail,
+    messages_of,
+    pause,
+    session_id_of,
+)
 
 _SEGMENTS_A_STEP = 16
-
-
-# A stored message behind its position; no named tuple, which takes five times as long to make.
-Placed = tuple[int, Raw]
-Reader = Callable[[str, Any, int, str | None], Awaitable[list[Placed] | None]]
 
 
 class History:
@@ -31,28 +31,35 @@ class History:
         self._limits = tail.limits
         self._overflows = overflows
 
-    async def page_before(
-        self, key: str, before: int | None, limit: int, conversation_id: str | None
+    async def page(
+        self,
+        key: str,
+        limit: int,
+        *,
+        newest: bool = False,
+        start: int = 0,
+        before: int | None = None,
+        conversation_id: str | None = None,
     ) -> Page[Message]:
-        """Return the last messages before a position, or the newest, in order.
+        """Return the first messages from a position on and before another, or the last ones, in order.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: The session kept changing under the reader for too long.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
         """
-        return await self._page(key, limit, True, self._before, before, conversation_id)
-
-    async def page_after(
-        self, key: str, after: int | None, limit: int, conversation_id: str | None
-    ) -> Page[Message]:
-        """Return the first messages behind a position, or the first of all, in order.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: The session kept changing under the reader for too long.
-        """
-        start = 0 if after is None else after + 1
-        return await self._page(key, limit, False, self._from, start, conversation_id)
+        read = self._last if newest else self._first
+        for attempt in range(self._limits.attempts):
+            await pause(attempt)
+            # One more than asked for tells whether there is another page.
+            found = await read(key, start, before, limit + 1, conversation_id)
+            if found is None:
+                continue
+            kept = found[-limit:] if newest else found[:limit]
+            page = await self._decoded(kept)
+            if page is not None:
+                last = kept[0 if newest else -1][0] if len(found) > limit else None
+                return Page(page.items, None if last is None else str(last), page.errors)
+        raise _unsteady(key)
 
     async def find(self, key: str, message_id: str) -> Message | None:
         """Return one message, None where the session has no such one.
@@ -64,7 +71,7 @@ class History:
         for attempt in range(self._limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
-            placed = [one for one in _of_tail(document) if one[1]["id"] == message_id]
+            placed = [one for one in messages_of(document) if one[1]["id"] == message_id]
             if not placed and document["base"]:
                 where = {**_below(document, document["base"]), "messages.id": message_id}
                 segment = await self._tail.segments.find_one(where)
@@ -76,13 +83,15 @@ class History:
                 return page.items[0] if page.items else None
         raise _unsteady(key)
 
-    async def iterate(self, key: str, conversation_id: str | None) -> AsyncIterator[Message]:
+    async def iterate(
+        self, key: str, conversation_id: str | None, errors: list[InvalidDocumentError] | None
+    ) -> AsyncIterator[Message]:
         """Yield the messages that are there when the iteration begins, in order.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: All messages were removed meanwhile.
-            InvalidDocumentError: A message cannot be read.
+            InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
         """
         document = await settled_step(self._connection, self._tail.read, key)
         position, base = 0, document["base"]
@@ -102,44 +111,30 @@ class History:
                     f"session {session_id_of(key)!r}: its messages were removed while they were read"
                 )
             for message in await self._each(
-                key, _chosen(_of_segments(segments, document), conversation_id, position)
+                key, _chosen(_of_segments(segments, document), conversation_id, position), errors
             ):
                 yield message
             position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
-        for message in await self._each(key, _chosen(_of_tail(document), conversation_id)):
+        for message in await self._each(key, _chosen(messages_of(document), conversation_id), errors):
             yield message
 
-    async def _page(
-        self, key: str, limit: int, backwards: bool, read: Reader, edge: Any, conversation_id: str | None
-    ) -> Page[Message]:
-        for attempt in range(self._limits.attempts):
-            await pause(attempt)
-            # One more than asked for tells whether there is another page.
-            found = await read(key, edge, limit + 1, conversation_id)
-            if found is None:
-                continue
-            kept = found[-limit:] if backwards else found[:limit]
-            page = await self._decoded(kept)
-            if page is not None:
-                last = kept[0 if backwards else -1][0] if len(found) > limit else None
-                return Page(page.items, None if last is None else str(last), page.errors)
-        raise _unsteady(key)
-
-    async def _before(
-        self, key: str, before: int | None, wanted: int, conversation_id: str | None
+    async def _last(
+        self, key: str, start: int, before: int | None, wanted: int, conversation_id: str | None
     ) -> list[Placed] | None:
-        """Return the last `wanted` messages before a position, None where the reader met a gap."""
+        """Return the last `wanted` messages between two positions, None where the reader met a gap."""
         sliced = before is None and conversation_id is None
         document = await (self._newest(key, wanted) if sliced else self._tail.read(key))
-        found = _chosen(_of_tail(document), conversation_id, 0, before)
+        found = _chosen(messages_of(document), conversation_id, start, before)
         base = document["base"]
-        if len(found) < wanted and document["end"] - len(document["messages"]) > base:
+        if len(found) < wanted and document["end"] - len(document["messages"]) > max(base, start):
             # Holes among the newest: the rest of the tail is wanted after all.
             document = await self._tail.read(key)
-            found, base = _chosen(_of_tail(document), conversation_id, 0, before), document["base"]
+            found, base = _chosen(messages_of(document), conversation_id, start, before), document["base"]
         upper = base if before is None else min(before, base)
-        while len(found) < wanted and upper > 0:
+        while len(found) < wanted and upper > start:
             where = _below(document, upper)
+            if start:
+                where["start"]["$gt"] = start - self._limits.keep
             if conversation_id is not None:
                 where["messages.conversation_id"] = conversation_id
             count = (wanted - len(found)) // self._limits.keep + 1
@@ -151,25 +146,26 @@ class History:
                 return None
             if not segments:
                 break
-            found = _chosen(_of_segments(segments, document), conversation_id, 0, upper) + found
+            found = _chosen(_of_segments(segments, document), conversation_id, start, upper) + found
             upper = segments[0]["start"]
         return found[-wanted:]
 
-    async def _from(
-        self, key: str, start: int, wanted: int, conversation_id: str | None
+    async def _first(
+        self, key: str, start: int, before: int | None, wanted: int, conversation_id: str | None
     ) -> list[Placed] | None:
-        """Return the first `wanted` messages from a position on, None where the reader met a gap."""
+        """Return the first `wanted` messages between two positions, None where the reader met a gap."""
         document = await self._tail.read(key)
         found: list[Placed] = []
-        while len(found) < wanted and start < document["base"]:
+        end = document["base"] if before is None else min(before, document["base"])
+        while len(found) < wanted and start < end:
             count = (wanted - len(found)) // self._limits.keep + 1
-            segments = await self._segments(document, start, document["base"], count, conversation_id)
+            segments = await self._segments(document, start, end, count, conversation_id)
             if segments is None:
                 return None
-            found += _chosen(_of_segments(segments, document), conversation_id, start)
-            start = segments[-1]["end"] if segments else document["base"]
+            found += _chosen(_of_segments(segments, document), conversation_id, start, before)
+            start = segments[-1]["end"] if segments else end
         if len(found) < wanted:
-            found += _chosen(_of_tail(document), conversation_id, start)
+            found += _chosen(messages_of(document), conversation_id, start, before)
         return found[:wanted]
 
     async def _segments(
@@ -207,28 +203,34 @@ class History:
         items, errors = to_messages(placed)
         return Page(items, errors=errors)
 
-    async def _each(self, key: str, placed: Sequence[Placed]) -> list[Message]:
+    async def _each(
+        self, key: str, placed: Sequence[Placed], errors: list[InvalidDocumentError] | None
+    ) -> list[Message]:
         """Return messages as callers see them, those that are being replaced as they stand afterwards."""
         page = await settled_step(self._connection, self._decoded, placed)
         if page is None:
             ids = [one[1]["id"] for one in placed]
-            found = await settled_step(self._connection, self._find_all, key, ids)
-            return [message for message in found if message]
-        if page.errors:
+            page = await settled_step(self._connection, self._find_all, key, ids)
+        if errors is None and page.errors:
             raise page.errors[0]
+        if errors is not None:
+            errors += page.errors
         return page.items
 
-    async def _find_all(self, key: str, message_ids: Sequence[str]) -> list[Message | None]:
-        return [await self.find(key, message_id) for message_id in message_ids]
+    async def _find_all(self, key: str, message_ids: Sequence[str]) -> Page[Message]:
+        page: Page[Message] = Page([])
+        for message_id in message_ids:
+            try:
+                message = await self.find(key, message_id)
+            except InvalidDocumentError as error:
+                page.errors.append(error)
+            else:
+                page.items += [message] if message else []
+        return page
 
 
 def _below(document: Raw, upper: int) -> Raw:
     return {"generation": document["generation"], "start": {"$lt": upper}}
-
-
-def _of_tail(document: Raw) -> list[Placed]:
-    first = document["end"] - len(document["messages"])
-    return [(position, message) for position, message in enumerate(document["messages"], first) if message]
 
 
 def _of_segments(segments: Sequence[Raw | None], document: Raw) -> list[Placed]:

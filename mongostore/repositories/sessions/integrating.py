@@ -1,4 +1,4 @@
-"""Integration: what is new among the participants' chat turns, made into insights exactly once."""
+"""Integration: what is new among the participants' turns, made into insights exactly once."""
 
 from __future__ import annotations
 
@@ -12,107 +12,84 @@ from typing import Any
 from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
-from mongostore.models import ChatTurn, Integration, IntegrationStatus, Integrator, ParticipantIntegration
-from mongostore.repositories import current_call, long_running, settled_step, step
-from mongostore.repositories.sessions.participants import SessionParticipants
+from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
+from mongostore.repositories import current_call, settled_step, step
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import contended, pause
 from mongostore.repositories.sessions.turns import participant_of
 from mongostore.values import MAX_LIMIT, pack, unescape_key
 
 
-class SessionIntegration(SessionParticipants):
-    """The integration of sessions."""
+class Integrations:
+    """The integrations of one namespace's sessions."""
 
-    # Integrators may take minutes.
+    def __init__(self, storage: SessionStorage) -> None:
+        self._storage = storage
 
-    @long_running
-    async def integrate(
-        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
-    ) -> Integration:
-        """Hand each participant's new chat turns to an integrator, and keep the insights that it gives.
-
-        New are the turns behind `last_integration_turn` that are there when the call begins. The insights
-        are added and the marker moves in one step, so each turn is counted once, whoever else integrates:
-        what another call has covered meanwhile is left to it, and these insights are dropped. The
-        integrator is not called where nothing is new; where it raises, or gives what is no list of JSON
-        values or more than the session can hold, nothing changes for this participant, and the others go on.
-
-        Args:
-            session_id: The session.
-            integrator: Called with a participant and its new turns; it may take as long as it likes. A
-                coroutine function is awaited, anything else runs in a thread.
-            executor: Whose threads those are; the event loop's own unless given.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted, if only meanwhile.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: The session or a turn cannot be read.
-        """
-        key = self._key(session_id)
-        raw = await settled_step(self._connection, self._shown, key)
+    async def run(self, key: str, integrator: Integrator, executor: Executor | None) -> Integration:
+        """Integrate what is new of each participant; see `AsyncSessionTurns.integrate`."""
+        raw = await settled_step(self._storage.connection, self._shown, key)
         results = [
             await self._integrate(key, name, seen, integrator, executor)
             for name, seen in raw.get("participants", {}).items()
         ]
         if any(result.status is IntegrationStatus.INTEGRATED for result in results):
-            raw = await settled_step(self._connection, self._shown, key)
+            raw = await settled_step(self._storage.connection, self._shown, key)
         return Integration(session=to_session(raw), results=results)
 
     async def _integrate(
         self, key: str, name: str, seen: Raw, integrator: Integrator, executor: Executor | None
     ) -> ParticipantIntegration:
         """Integrate what was new of a participant when it was seen."""
-        result = ParticipantIntegration(
-            participant=unescape_key(name),
-            status=IntegrationStatus.NOTHING_NEW,
-            last_integration_turn=seen["integrated"],
-        )
+        participant_id, until = unescape_key(name), seen["integrated"]
+
+        def result(status: IntegrationStatus, **members: Any) -> ParticipantIntegration:
+            return ParticipantIntegration(
+                participant_id=participant_id, status=status, integrated_until=until, **members
+            )
+
         outcome: list[Any] | Exception = []
-        given: list[ChatTurn] = []
-        for attempt in range(self._tail.limits.attempts):
+        given: list[Turn] = []
+        for attempt in range(self._storage.tail.limits.attempts):
             await pause(attempt)
-            if (result.last_integration_turn or 0) >= seen["turns"]:
-                return result
-            now, turns = await self._unread(key, name, seen)
-            result.last_integration_turn = now
+            if (until or 0) >= seen["turns"]:
+                return result(IntegrationStatus.NOTHING_NEW)
+            until, turns = await self._unread(key, name, seen)
             if not turns:
-                return result
+                return result(IntegrationStatus.NOTHING_NEW)
             # Those that another call has just covered show as new until the majority knows of that.
             if turns != given:
-                outcome = await _called(integrator, result.participant, turns, executor)
+                outcome = await _called(integrator, participant_id, turns, executor)
                 given = turns
             if isinstance(outcome, Exception):
-                result.status, result.error = IntegrationStatus.FAILED, type(outcome).__name__
-                return result
+                return result(IntegrationStatus.FAILED, error=type(outcome).__name__)
             last = turns[-1].number
-            mark = (key, name, seen["binding"], now, last, outcome)
+            mark = (key, name, seen["binding"], until, last, outcome)
             try:
-                marked = await step(self._connection, self._mark, *mark)
+                marked = await step(self._storage.connection, self._mark, *mark)
             except DocumentTooLargeError as error:
-                result.status, result.error = IntegrationStatus.FAILED, type(error).__name__
-                return result
+                return result(IntegrationStatus.FAILED, error=type(error).__name__)
             if marked:
-                result.status = IntegrationStatus.INTEGRATED
-                result.turns_integrated, result.insights_added = len(turns), len(outcome)
-                result.last_integration_turn = last
-                return result
-            # Somebody else was faster: perhaps not with all of them.
+                until = last
+                return result(
+                    IntegrationStatus.INTEGRATED, turns_integrated=len(turns), insights_added=len(outcome)
+                )
+            # Another call was faster: perhaps not with all of them.
         raise contended(key)
 
-    async def _unread(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[ChatTurn]]:
+    async def _unread(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[Turn]]:
         """Return the marker of a participant as it is by now, and the turns behind it that were seen.
 
         None are if all began anew since, or the participant has gone.
         """
-        turns: list[ChatTurn] = []
+        turns: list[Turn] = []
         marker: int | None = None
         behind: int | None = None
         while True:
             try:
                 part = await settled_step(
-                    self._connection,
-                    self._turns.read,
+                    self._storage.connection,
+                    self._storage.turns.read,
                     key,
                     name,
                     behind,
@@ -140,7 +117,7 @@ class SessionIntegration(SessionParticipants):
         """Add insights and move the marker in one step; return whether it still stood where it was."""
         call, path = current_call(), f"participants.{name}"
         check_size(f"the insights of participant {unescape_key(name)!r}", {"insights": insights})
-        marked = await self._sessions.update_one(
+        marked = await self._storage.sessions.update_one(
             {"_id": key, "state": "open", f"{path}.binding": binding, f"{path}.integrated": old},
             {
                 "$push": {f"insights.{name}": {"$each": insights}},
@@ -153,7 +130,7 @@ class SessionIntegration(SessionParticipants):
             return bool(marked.matched_count)
         # An earlier attempt of this call may have been the one that did it.
         try:
-            there = participant_of(await self._part(key, path), name)
+            there = participant_of(await self._storage.tail.read_fields(key, path), name)
         except NotFoundError as error:
             if error.kind != "participant":
                 raise
@@ -162,11 +139,11 @@ class SessionIntegration(SessionParticipants):
 
     async def _shown(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""
-        return await self._part(key, *SHOWN)
+        return await self._storage.tail.read_fields(key, *SHOWN)
 
 
 async def _called(
-    integrator: Integrator, participant: str, turns: Sequence[ChatTurn], executor: Executor | None
+    integrator: Integrator, participant: str, turns: Sequence[Turn], executor: Executor | None
 ) -> list[Any] | Exception:
     """Return the insights of an integrator in their stored form, or what it raised instead."""
     is_async = inspect.iscoroutinefunction(integrator) or inspect.iscoroutinefunction(

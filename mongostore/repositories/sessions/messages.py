@@ -1,115 +1,250 @@
-"""The messages of sessions: half of the verbs of `store.sessions`."""
+"""The messages of sessions: `store.sessions.messages`."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Unpack
 
-from pymongo.asynchronous.collection import AsyncCollection
-
 from mongostore.documents.participants import none_kept
 from mongostore.documents.sessions import EMPTY, to_messages, to_stored, to_stored_preview
 from mongostore.documents.stored import Raw
-from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import (
-    Change,
     Conversation,
-    Layout,
     Message,
-    MessageMembers,
+    MessageChange,
+    MessageUpdate,
     MintedId,
     Page,
     Preview,
+    Session,
 )
-from mongostore.repositories import (
-    Connection,
-    Repository,
-    current_call,
-    long_running,
-    reads,
-    reads_majority,
-    writes,
-)
-from mongostore.repositories.sessions.erasing import Eraser
-from mongostore.repositories.sessions.history import History
-from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import Order
 from mongostore.repositories.sessions.patches import Patch
-from mongostore.repositories.sessions.tail import Tail
+from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number, decode_cursor
+from mongostore.repositories.sessions.tail import Placed
 from mongostore.repositories.sessions.watching import Watcher
-from mongostore.repositories.sessions.writing import Writer
-from mongostore.values import (
-    check_id,
-    check_limit,
-    check_list,
-    check_members,
-    check_position,
-    from_micros,
-)
+from mongostore.values import check_flag, check_id, check_limit, check_list, check_members, from_micros
 
 
-class SessionMessages(Repository):
-    """Messages of sessions, by session id and message id."""
+class AsyncSessionMessages(Repository):
+    """The messages of sessions. A list is in reading order, whichever end it is taken from."""
 
-    def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
-        super().__init__(connection)
-        self.namespace = namespace
-        self._tail = tail
-        self._overflows = Overflows(connection)
-        self._writer = Writer(tail, self._overflows)
-        self._eraser = Eraser(tail, self._overflows)
-        self._history = History(connection, tail, self._overflows)
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
 
     @writes
-    async def append_message(self, session_id: str, message: Message) -> Message:
+    async def append(self, session_id: str, message: Message) -> Message:
         """Append a message, exactly once however often the call is repeated.
 
         A message whose id is there with the same content is left as it is.
 
         Returns:
-            The message as it is stored, with its times; its position is known once it is read.
+            The message as it is stored, with its times and its position.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: The id is there with other content.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: The message takes more than 16 MiB.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the id is there with other content.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
         """
-        return (await self.append_messages(session_id, [message]))[0]
+        return (await self.append_many(session_id, [message]))[0]
 
     @writes
-    async def append_messages(self, session_id: str, messages: Sequence[Message]) -> list[Message]:
-        """Append messages so that readers see all or none of them, in the order given.
+    async def append_many(self, session_id: str, messages: Sequence[Message]) -> builtins.list[Message]:
+        """Append messages in order, so that readers see all or none of them.
 
         Args:
             session_id: The session.
             messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
 
         Returns:
-            The messages as they are stored.
+            The messages as they are stored, with their times and positions.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: An id is there with other content; nothing was appended.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: A message, or all of them together, take too much.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If an id is there with other content; nothing was appended.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a message, or all of them together, take too much.
         """
-        key = self._key(session_id)
+        key = self._storage.key(session_id)
         check_list("messages", messages)
         stored = [to_stored(message, current_call().now) for message in messages]
         if not stored:
-            await self._tail.read(key)
+            await self._storage.tail.read(key)
             return []
         # Each of them is used now: only the first attempt of the first call may trust in new ids.
         fresh = sum(_is_first_use(message) for message in messages) == len(messages)
-        there = await self._writer.append(key, stored, fresh=fresh)
-        return to_messages([(None, message) for message in there])[0]
+        return to_messages(await self._storage.writer.append(key, stored, fresh=fresh))[0]
+
+    @reads
+    async def get(self, session_id: str, message_id: str) -> Message:
+        """Return a message.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+        key = self._storage.key(session_id)
+        message = await self._storage.history.find(key, check_id("message_id", message_id))
+        if message is None:
+            raise NotFoundError("message", message_id)
+        return message
+
+    @reads
+    async def find(self, session_id: str, message_id: str) -> Message | None:
+        """Return a message; None if the session or the message is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+        try:
+            return await self.get(session_id, message_id)
+        except NotFoundError:
+            return None
+
+    @reads
+    async def exists(self, session_id: str, message_id: str) -> bool:
+        """Return whether there is such a message.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        try:
+            return await self.find(session_id, message_id) is not None
+        except InvalidDocumentError:
+            return True
+
+    @reads
+    async def count(self, session_id: str) -> int:
+        """Return the number of messages.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+        found = await self._storage.tail.read_fields(self._storage.key(session_id), "message_count")
+        return int(found["message_count"])
+
+    @reads_majority
+    async def list(
+        self,
+        session_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        conversation_id: str | None = None,
+    ) -> Page[Message]:
+        """Return a page of messages, the first or the last ones, in reading order.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page ends with the newest messages.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            before: The position before which the messages are.
+            after: The position behind which the messages are.
+            conversation_id: The conversation of the messages, if not of all.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        key, newest = self._storage.key(session_id), check_flag("newest", newest)
+        if conversation_id is not None:
+            check_id("conversation_id", conversation_id)
+        start = 0 if after is None else check_number("after", after) + 1
+        end = None if before is None else check_number("before", before)
+        place = decode_cursor(cursor)
+        if place is not None and newest:
+            end = place if end is None else min(place, end)
+        elif place is not None:
+            start = max(place + 1, start)
+        return await self._storage.history.page(
+            key,
+            check_limit("limit", limit),
+            newest=newest,
+            start=start,
+            before=end,
+            conversation_id=conversation_id,
+        )
+
+    @long_running
+    async def iter(
+        self,
+        session_id: str,
+        *,
+        conversation_id: str | None = None,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[Message]:
+        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
+
+        Args:
+            session_id: The session.
+            conversation_id: The conversation of the messages, if not of all.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If all messages were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
+        """
+        key = self._storage.key(session_id)
+        if conversation_id is not None:
+            check_id("conversation_id", conversation_id)
+        async for message in self._storage.history.iterate(key, conversation_id, check_errors(errors)):
+            yield message
+
+    @reads
+    async def list_conversations(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Conversation]:
+        """Return a page of a session's conversations, in the order in which they began.
+
+        It reads all messages of the session.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the conversation that began last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If a message cannot be read.
+        """
+        key, order = self._storage.key(session_id), Order("first", rising=not check_flag("newest", newest))
+        limit, place = check_limit("limit", limit), order.decode(cursor)
+        found: dict[str, Raw] = {}
+        async for message in self._storage.history.iterate(key, None, None):
+            name = message.conversation_id
+            group = found.setdefault(name, {"_id": name, "first": message.position, "count": 0})
+            group["count"] += 1
+            group["last"] = message
+        groups = [*found.values()][:: 1 if order.rising else -1]
+        if place is not None:
+            groups = [
+                group
+                for group in groups
+                if (order.place_of(group) > place if order.rising else order.place_of(group) < place)
+            ]
+        return order.page(groups[: limit + 1], limit, _conversation)
 
     @writes
-    async def update_message(
-        self, session_id: str, message_id: str, **members: Unpack[MessageMembers]
-    ) -> None:
-        """Change the given members of a message; the others stay.
+    async def update(self, session_id: str, message_id: str, **members: Unpack[MessageUpdate]) -> Message:
+        """Change the given members of a message, and return it as it now is.
 
         Args:
             session_id: The session.
@@ -118,226 +253,100 @@ class SessionMessages(Repository):
                 key by key, None removing a key.
 
         Raises:
-            NotFoundError: There is no such session or message.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: The message would take more than 16 MiB; it is left as it was.
+            NotFoundError: If there is no such session or message.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the message would take more than 16 MiB; it is left as it was.
+            InvalidDocumentError: If the message cannot be read, after it was changed.
         """
-        key = self._key(session_id)
+        key = self._storage.key(session_id)
         check_id("message_id", message_id)
-        patch = Patch.of(message_id, check_members(members, MessageMembers))
+        patch = Patch.of(message_id, check_members(members, MessageUpdate))
         patch.members["updated_at"] = current_call().now
-        if not await self._writer.change(key, message_id, patch):
+        placed = await self._storage.writer.change(key, message_id, patch)
+        if placed is None:
             raise NotFoundError("message", message_id)
+        return _message(placed)
 
     @writes
-    async def upsert_message(self, session_id: str, message: Message) -> bool:
-        """Put a message in the place of the one with its id, or append it; return whether it was new.
+    async def upsert(self, session_id: str, message: Message) -> Message:
+        """Put a message in the place of the one with its id, or append it, and return it as it is stored.
 
         A message that is replaced keeps its position and its `created_at`; everything else is that
         of the new one.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: The message takes more than 16 MiB.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
         """
-        key = self._key(session_id)
+        key = self._storage.key(session_id)
         stored = to_stored(message, current_call().now)
         _is_first_use(message)
         replaced = {**EMPTY, "updated_at": current_call().now, **stored}
         del replaced["id"], replaced["created_at"]
-        return await self._writer.upsert(key, stored, Patch(replaced))
-
-    @reads
-    async def get_message(self, session_id: str, message_id: str) -> Message:
-        """Return a message.
-
-        Raises:
-            NotFoundError: There is no such session or message.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: It cannot be read.
-        """
-        message = await self._history.find(self._key(session_id), check_id("message_id", message_id))
-        if message is None:
-            raise NotFoundError("message", message_id)
-        return message
+        return _message(await self._storage.writer.upsert(key, stored, Patch(replaced)))
 
     @writes
-    async def delete_message(self, session_id: str, message_id: str) -> bool:
-        """Remove a message and return whether it was there; the others keep their positions.
+    async def delete(self, session_id: str, message_id: str) -> bool:
+        """Delete a message and return whether it was there; the others keep their positions.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: An id is no plain string.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
         """
-        return await self.delete_messages(session_id, [message_id]) == 1
+        return await self.delete_many(session_id, [message_id]) == 1
 
     @writes
-    async def delete_messages(self, session_id: str, message_ids: Sequence[str] | None = None) -> int:
-        """Remove messages, or all of them when none is named, in one step; return how many were there.
+    async def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
+        """Delete messages in one step and return how many were there; the others keep their positions.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: An id is no plain string.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
         """
-        key = self._key(session_id)
-        if message_ids is None:
-            return await self._eraser.clear(key, none_kept)
+        key = self._storage.key(session_id)
         check_list("message_ids", message_ids)
-        return await self._eraser.delete(
-            key, [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
-        )
+        ids = [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
+        try:
+            return await self._storage.eraser.delete(key, ids)
+        except NotFoundError:
+            return 0
 
-    @reads_majority
-    async def list_messages(
-        self,
-        session_id: str,
-        *,
-        limit: int = 50,
-        newest: bool = False,
-        before: int | str | None = None,
-        after: int | str | None = None,
-        conversation_id: str | None = None,
-    ) -> Page[Message]:
-        """Return a page of messages, always in ascending order.
+    @writes
+    async def truncate(self, session_id: str) -> Session:
+        """Remove all messages in one step, turns among them, and return the session as it now is.
+
+        Positions begin anew; the numbers of turns go on.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read, after its messages were removed.
+        """
+        return await self._storage.eraser.clear(self._storage.key(session_id), none_kept)
+
+    @long_running
+    async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[MessageChange]:
+        """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
 
         Args:
             session_id: The session.
-            limit: How many at most, 1 to 1000.
-            newest: The last messages, not the first.
-            before: The last messages before this position.
-            after: The first messages behind this position.
-            conversation_id: Only those of one conversation.
-
-        Returns:
-            The page. Its `next_cursor` goes on in the same direction: hand it back as `after`, or as
-            `before` when the page was read backwards.
+            after: The `token` of the last change seen; no change since then is left out.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: An argument is of the wrong type or out of range, or two directions are given.
+            NotFoundError: If there is no such session, or it is deleted.
+            UnsupportedError: If the deployment has no change streams.
+            InvalidValueError: If the token is not one that a change gave.
+            ConflictError: If the token is older than the server's history.
         """
-        key, limit = self._key(session_id), check_limit("limit", limit)
-        if conversation_id is not None:
-            check_id("conversation_id", conversation_id)
-        if type(newest) is not bool:
-            raise InvalidValueError("newest", "must be True or False")
-        if sum((newest, before is not None, after is not None)) > 1:
-            raise InvalidValueError("newest, before, after", "at most one of them can be given")
-        if newest:
-            return await self._history.page_before(key, None, limit, conversation_id)
-        if before is not None:
-            return await self._history.page_before(
-                key, check_position("before", before), limit, conversation_id
-            )
-        start = None if after is None else check_position("after", after)
-        return await self._history.page_after(key, start, limit, conversation_id)
-
-    @long_running
-    async def iter_messages(
-        self, session_id: str, *, conversation_id: str | None = None
-    ) -> AsyncIterator[Message]:
-        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: All messages were removed meanwhile.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: A message cannot be read; `list_messages` passes over it.
-        """
-        key = self._key(session_id)
-        if conversation_id is not None:
-            check_id("conversation_id", conversation_id)
-        async for message in self._history.iterate(key, conversation_id):
-            yield message
-
-    @reads
-    async def count_messages(self, session_id: str) -> int:
-        """Return the number of messages.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-        """
-        return int((await self._part(self._key(session_id), "message_count"))["message_count"])
-
-    @reads
-    async def conversations(self, session_id: str) -> list[Conversation]:
-        """Return the conversations of a session in the order in which they began; reads all its messages.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: A message cannot be read.
-        """
-        found: dict[str, Conversation] = {}
-        async for message in self._history.iterate(self._key(session_id), None):
-            assert message.position is not None
-            last = _preview(message)
-            if known := found.get(message.conversation_id):
-                known.count, known.last_position, known.last = known.count + 1, message.position, last
-            else:
-                found[message.conversation_id] = Conversation(
-                    id=message.conversation_id,
-                    count=1,
-                    first_position=message.position,
-                    last_position=message.position,
-                    last=last,
-                )
-        return list(found.values())
-
-    @reads
-    async def layout(self, session_id: str) -> Layout:
-        """Return where the session's messages lie: in its own document, and in how many segments.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-        """
-        document = await self._tail.read(self._key(session_id))
-        below = {"generation": document["generation"], "start": {"$lt": document["base"]}}
-        segments = await self._tail.segments.count_documents(below)
-        return Layout(embedded=len(document["messages"]), sealed=document["base"], segments=segments)
-
-    @long_running
-    async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[Change]:
-        """Yield what happens to a session's messages from now on, or from a token on, until it is deleted.
-
-        Break off with `aclose()` (or `contextlib.aclosing`) to let go of the server's stream at once.
-
-        Args:
-            session_id: The session.
-            after: The `token` of the last change seen; nothing since then is left out.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            UnsupportedError: The deployment has no change streams.
-            InvalidValueError: The token is none of ours.
-            ConflictError: The token is older than the server's history.
-        """
-        watcher = Watcher(self._connection, self._tail, self._overflows, self._history)
-        async with aclosing(watcher.watch(self._key(session_id), after)) as changes:
+        storage = self._storage
+        watcher = Watcher(self._connection, storage.tail, storage.overflows, storage.history)
+        async with aclosing(watcher.watch(storage.key(session_id), after)) as changes:
             async for change in changes:
                 yield change
-
-    async def _part(self, key: str, *names: str) -> Raw:
-        """Return some fields of an open session."""
-        found = await self._sessions.find_one({"_id": key, "state": "open"}, [*names])
-        if found is None:
-            raise NotFoundError("session", key.partition("/")[2])
-        return found
-
-    @property
-    def _sessions(self) -> AsyncCollection[Raw]:
-        return self._tail.sessions
-
-    def _key(self, session_id: str) -> str:
-        """Return the `_id` of a session of this namespace."""
-        return f"{self.namespace}/{check_id('session_id', session_id)}"
 
 
 def _is_first_use(message: Message) -> bool:
@@ -345,6 +354,26 @@ def _is_first_use(message: Message) -> bool:
     return isinstance(message.id, MintedId) and message.id.use()
 
 
-def _preview(message: Message) -> Preview:
-    stored = to_stored_preview(to_stored(message, 0))
-    return Preview(**{**stored, "created_at": from_micros(stored["created_at"])})
+def _message(placed: Placed) -> Message:
+    """Return a stored message as callers see it.
+
+    Raises:
+        InvalidDocumentError: If it cannot be read.
+    """
+    messages, errors = to_messages([placed])
+    if errors:
+        raise errors[0]
+    return messages[0]
+
+
+def _conversation(group: Raw) -> Conversation:
+    """Return the summary of a conversation's messages."""
+    last: Message = group["last"]
+    preview = to_stored_preview(to_stored(last, 0))
+    return Conversation(
+        id=group["_id"],
+        count=group["count"],
+        first_position=group["first"],
+        last_position=last.position or 0,
+        last=Preview(**{**preview, "created_at": from_micros(preview["created_at"])}),
+    )

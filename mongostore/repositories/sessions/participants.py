@@ -1,39 +1,142 @@
-"""Those who are bound to sessions, and their chat turns: more of the verbs of `store.sessions`."""
+"""The participants of sessions and their turns: `store.sessions.participants` and `store.sessions.turns`."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
 from contextlib import aclosing
 
 from mongostore.documents.participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
-from mongostore.models import ChatTurn, Page, SessionParticipant
-from mongostore.repositories import Connection, current_call, long_running, reads, reads_majority, writes
-from mongostore.repositories.sessions.contexts import SessionContexts
-from mongostore.repositories.sessions.tail import Tail
-from mongostore.repositories.sessions.turns import Turns, participant_of
-from mongostore.values import check_id, check_limit, check_list, check_position, escape_key
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
+from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
+from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import Order, Place
+from mongostore.repositories.sessions.integrating import Integrations
+from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number, decode_cursor
+from mongostore.repositories.sessions.turns import participant_of
+from mongostore.values import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+    escape_key,
+    from_micros,
+    to_micros,
+)
+
+_BY_BINDING = Order("bound_at")
 
 
-class SessionParticipants(SessionContexts):
-    """Participants of sessions, by session id and participant id."""
+class AsyncSessionParticipants(Repository):
+    """The participants bound to sessions."""
 
-    def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
-        super().__init__(connection, namespace, tail)
-        self._turns = Turns(connection, tail, self._overflows, self._writer)
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
 
     @writes
-    async def bind_participant(self, session_id: str, participant: str) -> bool:
-        """Bind a participant to a session, and return whether it was not; what it has there stays.
+    async def create(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Bind a participant to a session, and return it.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: An id is no plain string.
-            DocumentTooLargeError: The session takes all that a document can hold.
+            AlreadyExistsError: If it is bound already; it keeps what it has there.
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an id is no plain string.
+            DocumentTooLargeError: If the session takes all that a document can hold.
         """
-        call, key, name = current_call(), self._key(session_id), _name(participant)
+        participant, is_new = await self._bind(session_id, participant_id)
+        if not is_new:
+            raise AlreadyExistsError("participant", participant_id)
+        return participant
+
+    @writes
+    async def ensure(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Return a participant of a session, which is bound if it was not; what it has there stays.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant is bound and cannot be read.
+            DocumentTooLargeError: If the session takes all that a document can hold.
+        """
+        return (await self._bind(session_id, participant_id))[0]
+
+    @reads
+    async def get(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Return a participant.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant cannot be read.
+        """
+        return await self._get(self._storage.key(session_id), _name(participant_id))
+
+    @reads
+    async def find(self, session_id: str, participant_id: str) -> SessionParticipant | None:
+        """Return a participant; None if the session or the participant is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant cannot be read.
+        """
+        try:
+            return await self.get(session_id, participant_id)
+        except NotFoundError:
+            return None
+
+    @reads
+    async def list(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionParticipant]:
+        """Return a page of participants, in the order in which they were bound.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the participant that was bound last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If the participants cannot be read.
+        """
+        key, limit = self._storage.key(session_id), check_limit("limit", limit)
+        newest, place = check_flag("newest", newest), _BY_BINDING.decode(cursor)
+        found = to_participants(await self._storage.tail.read_fields(key, "participants", "insights"))
+        if newest:
+            found.reverse()
+        if place is not None:
+            found = _behind(found, place, newest)
+        items = found[:limit]
+        if len(found) == len(items):
+            return Page(items)
+        return Page(items, _BY_BINDING.cursor((to_micros("bound_at", items[-1].bound_at), items[-1].id)))
+
+    @writes
+    async def delete(self, session_id: str, participant_id: str) -> bool:
+        """Unbind a participant with its turns and insights, in one step; return whether it was bound.
+
+        If it is bound again, its numbers begin anew.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+        key, name = self._storage.key(session_id), _name(participant_id)
+        try:
+            return await self._storage.eraser.unbind(key, name)
+        except NotFoundError:
+            return False
+
+    async def _bind(self, session_id: str, participant_id: str) -> tuple[SessionParticipant, bool]:
+        """Bind a participant unless it is bound; return it, and whether this call has bound it."""
+        call, key, name = current_call(), self._storage.key(session_id), _name(participant_id)
         new = StoredParticipant(bound_at=call.now, binding=call.token).model_dump()
-        bound = await self._sessions.update_one(
+        bound = await self._storage.sessions.update_one(
             {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}},
             {
                 "$set": {f"participants.{name}": new},
@@ -42,101 +145,174 @@ class SessionParticipants(SessionContexts):
             },
         )
         if bound.matched_count:
-            self._tail.learn(key, {**self._tail.bindings(key), name: call.token})
-            return True
-        raw = await self._part(key, f"participants.{name}")
+            tail = self._storage.tail
+            tail.learn(key, {**tail.bindings(key), name: call.token})
+            return to_participants({"_id": key, "participants": {name: new}})[0], True
+        participant = await self._get(key, name)
         # An earlier attempt of this call may have been the one that did it.
-        return call.attempt > 0 and participant_of(raw, name)["bound_at"] == call.now
+        return participant, call.attempt > 0 and participant.bound_at == from_micros(call.now)
+
+    async def _get(self, key: str, name: str) -> SessionParticipant:
+        raw = await self._storage.tail.read_fields(key, f"participants.{name}", f"insights.{name}")
+        participant_of(raw, name)
+        return to_participants(raw)[0]
+
+
+class AsyncSessionTurns(Repository):
+    """What participants said and were told, numbered from 1 for each of them."""
+
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
+        self._integrations = Integrations(storage)
 
     @writes
-    async def unbind_participant(self, session_id: str, participant: str) -> bool:
-        """Remove a participant with its chat turns, insights and marker; return whether it was bound.
-
-        All of it goes in one step, and what binds it again begins anew.
+    async def append(self, session_id: str, participant_id: str, turn: Turn) -> Turn:
+        """Append a turn, and return it with its number.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: An id is no plain string.
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the turn takes too much.
         """
-        return await self._eraser.unbind(self._key(session_id), _name(participant))
-
-    @reads
-    async def list_participants(self, session_id: str) -> list[SessionParticipant]:
-        """Return the participants of a session, in the order in which they were bound.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: They cannot be read.
-        """
-        return to_participants(await self._part(self._key(session_id), "participants", "insights"))
+        return (await self.append_many(session_id, participant_id, [turn]))[0]
 
     @writes
-    async def append_chat_turns(self, session_id: str, participant: str, turns: Sequence[ChatTurn]) -> int:
-        """Append chat turns of a participant, all or none of them, and return how many came in so far.
+    async def append_many(
+        self, session_id: str, participant_id: str, turns: Sequence[Turn]
+    ) -> builtins.list[Turn]:
+        """Append turns in order, all or none of them, and return them with their numbers.
 
         They are messages of the session, in the conversation that has the participant's id, and beside
         their positions there they are numbered from 1 without gaps.
 
         Args:
             session_id: The session.
-            participant: The participant.
+            participant_id: The participant.
             turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
 
         Raises:
-            NotFoundError: There is no such session or participant, or the session is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: A value cannot be stored; names its path.
-            DocumentTooLargeError: A turn, or all of them together, take too much; none was appended.
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
         """
-        call, key, name = current_call(), self._key(session_id), _name(participant)
+        call, key, name = current_call(), self._storage.key(session_id), _name(participant_id)
         check_list("turns", turns)
         messages = [
-            to_stored_turn(f"turns[{i}]", participant, turn, f"{call.token}-{i}", call.now)
+            to_stored_turn(f"turns[{i}]", participant_id, turn, f"{call.token}-{i}", call.now)
             for i, turn in enumerate(turns)
         ]
         if not messages:
-            raw = await self._part(key, f"participants.{name}")
-            return int(participant_of(raw, name)["turns"])
-        return await self._turns.append(key, name, messages)
+            participant_of(await self._storage.tail.read_fields(key, f"participants.{name}"), name)
+            return []
+        return await self._storage.turns.append(key, name, messages)
+
+    @reads
+    async def count(self, session_id: str, participant_id: str) -> int:
+        """Return the number of a participant's turns that are there.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an id is no plain string.
+        """
+        key, name = self._storage.key(session_id), _name(participant_id)
+        raw = await self._storage.tail.read_fields(key, f"participants.{name}")
+        return int(participant_of(raw, name)["kept"])
 
     @reads_majority
-    async def list_chat_turns(
-        self, session_id: str, participant: str, *, after: int | str = 0, limit: int = 50
-    ) -> Page[ChatTurn]:
-        """Return a page of a participant's chat turns, in ascending order.
+    async def list(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        after: int | None = None,
+    ) -> Page[Turn]:
+        """Return a page of a participant's turns, in order.
 
         Args:
             session_id: The session.
-            participant: The participant.
-            after: The first turns behind this number, or behind a page's `next_cursor`.
-            limit: How many at most, 1 to 1000.
+            participant_id: The participant.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            after: The number behind which the turns are.
 
         Raises:
-            NotFoundError: There is no such session or participant, or the session is deleted.
-            ConflictError: The session kept changing under the reader for too long.
-            InvalidValueError: An argument is of the wrong type or out of range.
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        key, name = self._key(session_id), _name(participant)
-        found = await self._turns.read(key, name, check_position("after", after), check_limit("limit", limit))
+        key, name = self._storage.key(session_id), _name(participant_id)
+        start = max(decode_cursor(cursor) or 0, 0 if after is None else check_number("after", after))
+        found = await self._storage.turns.read(key, name, start, check_limit("limit", limit))
         return Page(found.turns, None if found.behind is None else str(found.behind), found.errors)
 
     @long_running
-    async def iter_chat_turns(self, session_id: str, participant: str) -> AsyncIterator[ChatTurn]:
-        """Yield the chat turns of a participant that are there when the iteration begins, in order.
+    async def iter(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[Turn]:
+        """Yield the turns of a participant that are there when the iteration begins, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
 
         Raises:
-            NotFoundError: There is no such session or participant, or the session is deleted.
-            ConflictError: They were removed meanwhile.
-            InvalidValueError: An id is no plain string.
-            InvalidDocumentError: A turn cannot be read; `list_chat_turns` passes over it.
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the turns were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
         """
-        async with aclosing(self._turns.iterate(self._key(session_id), _name(participant))) as turns:
+        key, name = self._storage.key(session_id), _name(participant_id)
+        async with aclosing(self._storage.turns.iterate(key, name, check_errors(errors))) as turns:
             async for turn in turns:
                 yield turn
 
+    @long_running
+    async def integrate(
+        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+    ) -> Integration:
+        """Give each participant's new turns to an integrator, and store its insights.
 
-def _name(participant: str) -> str:
+        New are the turns behind `integrated_until` that are there when the call begins. The insights
+        are added and the marker moves in one step, so each turn is covered once, whichever callers
+        integrate at the same time: turns that another call has covered meanwhile are left to it, and these
+        insights are dropped. The integrator is not called where nothing is new. If it raises, or returns
+        something else than a list of JSON values, or more than the session can hold, nothing changes for
+        this participant, and the others go on.
+
+        Args:
+            session_id: The session.
+            integrator: Called with a participant's id and its new turns; it may take as long as it likes. A
+                coroutine function is awaited, anything else runs in a thread.
+            executor: The executor of those threads; the event loop's own unless given.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted, if only meanwhile.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session or a turn cannot be read.
+        """
+        return await self._integrations.run(self._storage.key(session_id), integrator, executor)
+
+
+def _behind(found: list[SessionParticipant], place: Place, newest: bool) -> list[SessionParticipant]:
+    """Return the participants behind a place, also if the one of that place was unbound since."""
+    for index, one in enumerate(found, 1):
+        if one.id == place[1]:
+            return found[index:]
+    at = from_micros(place[0])
+    return [one for one in found if (one.bound_at < at if newest else one.bound_at > at)]
+
+
+def _name(participant_id: str) -> str:
     """Return the name by which a participant is stored."""
-    return escape_key(check_id("participant", participant))
+    return escape_key(check_id("participant_id", participant_id))

@@ -1,14 +1,15 @@
-"""Sessions: created, listed, changed, deleted and purged; all else that they can comes from the mixins."""
+"""The sessions of a namespace: `store.sessions`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+import builtins
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 from uuid import uuid4
 
 from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.participants import begun_anew, to_bound
@@ -21,47 +22,68 @@ from mongostore.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from mongostore.models import Page, Session, SessionMembers
-from mongostore.repositories import Connection, current_call, long_running, reads, settled_step, writes
-from mongostore.repositories.paging import Order, Place
-from mongostore.repositories.sessions.integrating import SessionIntegration
-from mongostore.repositories.sessions.tail import Tail, bindings_of
-from mongostore.values import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_members,
-    pack_members,
-    to_micros,
+from mongostore.models import ListOrder, Page, Session, SessionUpdate, StorageLayout
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_call,
+    long_running,
+    reads,
+    settled_step,
+    writes,
 )
+from mongostore.repositories.paging import Order
+from mongostore.repositories.sessions.contexts import AsyncSessionContext
+from mongostore.repositories.sessions.filters import behind_filter, list_order, session_filter
+from mongostore.repositories.sessions.messages import AsyncSessionMessages
+from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
+from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number
+from mongostore.repositories.sessions.tail import Tail, bindings_of
+from mongostore.values import check_id, check_limit, check_members, pack_members, to_micros
 
 _ITER_PAGE = 200
-_NEWEST = Order("updated_at", rising=False)
-_OLDEST = Order("created_at")
+_BY_CREATION = Order("created_at")
 _HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
-_STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
 
 
-class SessionRepository(SessionIntegration):
-    """Sessions, their messages, their context messages and their participants, of one namespace.
+class AsyncSessions(Repository):
+    """The sessions of one namespace; `store.sessions` is the namespace `default`.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
-    `UnavailableError` when the server does not answer within the store's timeout, `AccessDeniedError`
-    when the user lacks the right, and `NotOpenError` on a store that is not open.
+    `UnavailableError` if the server does not answer within the store's timeout, `AccessDeniedError`
+    if the user lacks the right, and `NotOpenError` on a store that is not open.
+
+    Attributes:
+        namespace: The namespace.
+        messages: The messages of these sessions.
+        context: The context of these sessions: one JSON value each.
+        participants: The participants bound to these sessions.
+        turns: The turns of the participants.
     """
 
     def __init__(self, connection: Connection, namespace: str = "default", tail: Tail | None = None) -> None:
-        super().__init__(connection, namespace, tail or Tail(connection))
+        super().__init__(connection)
+        self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
+        self._key = self._storage.key
+        self.namespace = namespace
+        self.messages: Final = AsyncSessionMessages(self._storage)
+        self.context: Final = AsyncSessionContext(self._storage)
+        self.participants: Final = AsyncSessionParticipants(self._storage)
+        self.turns: Final = AsyncSessionTurns(self._storage)
 
-    def in_namespace(self, namespace: str) -> SessionRepository:
+    @property
+    def _sessions(self) -> AsyncCollection[Raw]:
+        return self._storage.sessions
+
+    def in_namespace(self, namespace: str) -> AsyncSessions:
         """Return the same verbs for another namespace, whose sessions are apart from all others.
 
         Raises:
-            InvalidValueError: The name is no plain string, is empty or has a slash.
+            InvalidValueError: If the name is no plain string, is empty or has a slash.
         """
         if not check_id("namespace", namespace) or "/" in namespace:
             raise InvalidValueError("namespace", "must not be empty and has no slash")
-        return SessionRepository(self._connection, namespace, self._tail)
+        return AsyncSessions(self._connection, namespace, self._storage.tail)
 
     @writes
     async def create(
@@ -76,31 +98,25 @@ class SessionRepository(SessionIntegration):
         created_at: datetime | None = None,
         participants: Sequence[str] = (),
     ) -> Session:
-        """Create a session, with an id of its own when none is given, and as of now unless a time is given.
+        """Create a session, with a generated id unless one is given, as of now unless a time is given.
 
         The participants are bound from the start.
 
         Raises:
-            AlreadyExistsError: The id is taken, if only by a deleted session.
-            InvalidValueError: A value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: `data` or `metadata` take more than 4 MiB.
+            AlreadyExistsError: If the id is taken, also by a softly deleted session.
+            InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
+            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
         """
         call = current_call()
         key = self._key(call.token if session_id is None else session_id)
-        given: SessionMembers = {
-            "user_id": user_id,
-            "name": name,
-            "description": description,
-            "data": data or {},
-        }
-        sets = to_stored_members(given)
+        members = {"user_id": user_id, "name": name, "description": description, "data": data or {}}
         created = call.now if created_at is None else to_micros("created_at", created_at)
         raw = to_new_session(
             {
                 "_id": key,
                 "namespace": self.namespace,
                 "session_id": key.partition("/")[2],
-                **sets,
+                **to_stored_members(members),
                 "metadata": sized_member("metadata", pack_members("metadata", metadata or {})),
                 "participants": to_bound(participants, created, call.token),
                 "created_at": created,
@@ -117,11 +133,11 @@ class SessionRepository(SessionIntegration):
                 if there is None:
                     continue
                 if there["state"] == "purging":
-                    await self._finish_purge(there)
+                    await self._storage.eraser.finish_delete(there)
                     continue
                 if there["origin"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
-            self._tail.learn(key, bindings_of(raw))
+            self._storage.tail.learn(key, bindings_of(raw))
             return to_session(raw)
 
     @reads
@@ -129,9 +145,9 @@ class SessionRepository(SessionIntegration):
         """Return a session.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         session = await self.find(session_id)
         if session is None:
@@ -140,11 +156,11 @@ class SessionRepository(SessionIntegration):
 
     @reads
     async def find(self, session_id: str) -> Session | None:
-        """Return a session, None where there is none or it is deleted.
+        """Return a session; None if there is none, or it is deleted.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It cannot be read.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
         """
         raw = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
         return None if raw is None else to_session(raw)
@@ -154,12 +170,10 @@ class SessionRepository(SessionIntegration):
         """Return whether there is such a session, not deleted.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If the id is no plain string.
         """
-        return (
-            await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, {"_id": 1})
-            is not None
-        )
+        found = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, {"_id": 1})
+        return found is not None
 
     @reads
     async def list(
@@ -167,88 +181,98 @@ class SessionRepository(SessionIntegration):
         *,
         user_id: str | None = None,
         deleted: bool | None = False,
-        oldest: bool = False,
+        order: ListOrder = "active",
+        newest: bool = True,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Session]:
-        """Return a page of the namespace's sessions, each with its last message, newest activity first.
+        """Return a page of sessions, each with its newest message, the most recently active first.
+
+        Sessions that cannot be read are in the `errors` of the page.
 
         Args:
-            user_id: Only those of one user.
-            deleted: False for the open ones, True for the deleted ones, None for both.
-            oldest: In the order of their creation instead, the oldest first, which stands still while
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            order: By newest activity (`active`), or by creation (`created`), which stands still while
                 sessions become active, come and go.
-            limit: How many at most, 1 to 1000.
-            cursor: The `next_cursor` of the page before, in the same order.
-
-        Returns:
-            The page; sessions that cannot be read are in its `errors`.
+            newest: Whether the newest come first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type or out of range, or no such cursor was given.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        where = self._scope(user_id, deleted)
-        limit, order = check_limit("limit", limit), _OLDEST if check_flag("oldest", oldest) else _NEWEST
-        where = _behind(order, where, order.decode(cursor))
-        return order.page(await self._page(where, order.sort, limit + 1), limit, to_session)
+        limit, by = check_limit("limit", limit), list_order(order, newest)
+        where = behind_filter(by, session_filter(self.namespace, user_id, deleted), by.decode(cursor))
+        return by.page(await self._page(where, by, limit + 1), limit, to_session)
 
     @long_running
     async def iter(
-        self, *, user_id: str | None = None, deleted: bool | None = False
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Session]:
-        """Yield the namespace's sessions by id, passing over those that cannot be read.
-
-        The order of ids stands still while sessions become active, so that none is missed or met twice.
+        """Yield all sessions in the order of their creation, in which none is missed or met twice.
 
         Args:
-            user_id: Only those of one user.
-            deleted: False for the open ones, True for the deleted ones, None for both.
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
-        where = self._scope(user_id, deleted)
+        where, place = session_filter(self.namespace, user_id, deleted), None
+        errors = check_errors(errors)
         while True:
-            documents = await settled_step(self._connection, self._page, where, [("_id", 1)], _ITER_PAGE)
+            behind = behind_filter(_BY_CREATION, where, place)
+            documents = await settled_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
             for document in documents:
-                with suppress(InvalidDocumentError):
-                    yield to_session(document)
+                try:
+                    session = to_session(document)
+                except InvalidDocumentError as error:
+                    if errors is None:
+                        raise
+                    errors.append(error)
+                else:
+                    yield session
             if len(documents) < _ITER_PAGE:
                 return
-            where["_id"] = {"$gt": documents[-1]["_id"]}
+            place = _BY_CREATION.place_of(documents[-1])
 
     @reads
     async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
-        """Return how many sessions there are.
+        """Return the number of sessions.
 
         Raises:
-            InvalidValueError: An argument is of the wrong type.
+            InvalidValueError: If an argument is of the wrong type.
         """
-        return await self._sessions.count_documents(self._scope(user_id, deleted))
+        return await self._sessions.count_documents(session_filter(self.namespace, user_id, deleted))
 
     @writes
     async def update(
-        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionMembers]
+        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
     ) -> Session:
-        """Change the given members of a session; the others stay.
+        """Change the given members of a session, and return it as it now is.
 
         Args:
             session_id: The session.
-            revision: Change it only if it still has this revision.
+            revision: The revision that the session must still have.
             **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
                 by key, None removing a key.
 
-        Returns:
-            The session as it now is.
-
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: It has another revision; nothing was changed.
-            InvalidValueError: A value cannot be stored, or there is no such member.
-            DocumentTooLargeError: It would take too much; it is left as it was.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session has another revision; nothing was changed.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the session would take too much; it is left as it was.
+            InvalidDocumentError: If the session cannot be read, after it was changed.
         """
         call, key = current_call(), self._key(session_id)
-        given = check_members(members, SessionMembers)
+        given = check_members(members, SessionUpdate)
         notes = given.pop("metadata", {})
         packed = sized_member("metadata", pack_members("metadata", notes))
         sets = to_stored_members(given) | {"revised_by": call.token}
@@ -258,9 +282,7 @@ class SessionRepository(SessionIntegration):
             update["$unset"] = dropped
         guard: Raw = {"_id": key, "state": "open"}
         if revision is not None:
-            if type(revision) is not int or not 0 <= revision < 2**63:
-                raise InvalidValueError("revision", "must be an integer from 0")
-            guard["revision"] = revision
+            guard["revision"] = check_number("revision", revision)
         raw = await self._sessions.find_one_and_update(
             guard, update, projection=_HEAD, return_document=ReturnDocument.AFTER
         )
@@ -274,33 +296,30 @@ class SessionRepository(SessionIntegration):
 
     @writes
     async def truncate(self, session_id: str) -> Session:
-        """Clear the session's `data`, and remove all its messages and all insights, in one step.
+        """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
 
-        All else stays, participants among it. Positions start from 0 again, numbers of chat turns from 1.
+        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
 
         Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
-            InvalidValueError: The id is no plain string.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
-        token = current_call().token
-        await self._eraser.clear(self._key(session_id), lambda session: begun_anew(session, token))
-        return await self.get(session_id)
+        key, token = self._key(session_id), current_call().token
+        return await self._storage.eraser.clear(key, lambda session: begun_anew(session, token))
 
     @writes
-    async def delete(self, session_id: str) -> bool:
-        """Delete a session softly and return whether it was there; `restore` brings it back whole.
+    async def soft_delete(self, session_id: str) -> bool:
+        """Hide a session, and return whether it was there; `undelete` brings it back whole.
 
         Raises:
-            InvalidValueError: The id is no plain string.
+            InvalidValueError: If the id is no plain string.
         """
         call, key = current_call(), self._key(session_id)
         deleted = await self._sessions.update_one(
             {"_id": key, "state": "open"},
-            {
-                "$set": {"state": "deleted", "deleted_at": call.now, "state_by": call.token},
-                "$inc": {"revision": 1},
-            },
+            _state_change("deleted", call.now, call.token),
         )
         if deleted.matched_count or call.attempt == 0:
             return bool(deleted.matched_count)
@@ -309,21 +328,18 @@ class SessionRepository(SessionIntegration):
         return await self._sessions.find_one(done, {"_id": 1}) is not None
 
     @writes
-    async def restore(self, session_id: str) -> Session:
-        """Bring back a softly deleted session with everything it had.
+    async def undelete(self, session_id: str) -> Session:
+        """Bring back a softly deleted session with all its parts, and return it.
 
         Raises:
-            NotFoundError: There is no such session.
-            ConflictError: It is not deleted.
-            InvalidValueError: The id is no plain string.
+            NotFoundError: If there is no such session.
+            ConflictError: If it is not deleted.
+            InvalidValueError: If the id is no plain string.
         """
         call, key = current_call(), self._key(session_id)
         raw = await self._sessions.find_one_and_update(
             {"_id": key, "state": "deleted"},
-            {
-                "$set": {"state": "open", "deleted_at": None, "state_by": call.token},
-                "$inc": {"revision": 1},
-            },
+            _state_change("open", None, call.token),
             projection=_HEAD,
             return_document=ReturnDocument.AFTER,
         )
@@ -336,57 +352,30 @@ class SessionRepository(SessionIntegration):
         return to_session(raw)
 
     @writes
-    async def purge(self, session_id: str) -> Session | None:
-        """Remove a session, deleted or not, with everything that hangs on it, for good.
-
-        Returns:
-            The session as it last was; None where there was none.
+    async def delete(self, session_id: str) -> bool:
+        """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
 
         Raises:
-            InvalidValueError: The id is no plain string.
-            InvalidDocumentError: It is removed, but cannot be read for the answer.
+            InvalidValueError: If the id is no plain string.
         """
-        call, key = current_call(), self._key(session_id)
-        raw = await self._sessions.find_one_and_update(
-            {"_id": key, "state": _STATES[None]},
-            {"$set": {"state": "purging", "purged_by": call.token}},
-            projection=_HEAD,
-        )
-        mine = raw is not None
-        if raw is None:
-            raw = await self._sessions.find_one({"_id": key, "state": "purging"}, _HEAD)
-            mine = raw is not None and raw["purged_by"] == call.token
-        if raw is not None:
-            if mine:
-                call.seen["purged"] = raw
-            await self._finish_purge(raw)
-        return to_session(call.seen["purged"]) if "purged" in call.seen else None
+        return await self._storage.eraser.delete_session(self._key(session_id))
 
-    async def _page(self, where: Raw, sort: Sequence[tuple[str, int]], limit: int) -> Sequence[Raw]:
-        async with self._sessions.find(where, SHOWN, sort=sort, limit=limit, batch_size=limit + 1) as found:
+    @reads
+    async def describe_storage(self, session_id: str) -> StorageLayout:
+        """Return where a session's messages lie: in its own document and in segments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+        return await self._storage.tail.describe(self._key(session_id))
+
+    async def _page(self, where: Raw, order: Order, limit: int) -> Sequence[Raw]:
+        async with self._sessions.find(
+            where, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
+        ) as found:
             return await found.to_list()
 
-    async def _finish_purge(self, raw: Raw) -> None:
-        """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
-        await self._eraser.drop_generations(raw["_id"], [*raw["stale"], raw["generation"], raw["origin"]])
-        await self._sessions.delete_one({"_id": raw["_id"], "state": "purging", "origin": raw["origin"]})
 
-    def _scope(self, user_id: str | None, deleted: bool | None) -> Raw:
-        """Return the filter of this namespace's sessions: the one place where such a filter begins."""
-        if deleted not in (True, False, None):
-            raise InvalidValueError("deleted", "must be True, False or None")
-        where: Raw = {"namespace": self.namespace, "state": _STATES[deleted]}
-        if user_id is not None:
-            where["user_id"] = check_id("user_id", user_id)
-        return where
-
-
-def _behind(order: Order, where: Raw, place: Place | None) -> Raw:
-    """Return the filter of the sessions behind a place; None stands before all.
-
-    Each state is a branch of its own: only of such can the server merge what indexes give in order.
-    """
-    states = where["state"]["$in"] if isinstance(where["state"], dict) else [where["state"]]
-    behind = [order.behind({**where, "state": state}, place) for state in states]
-    branches = [branch for each in behind for branch in each.get("$or", [each])]
-    return branches[0] if len(branches) == 1 else {"$or": branches}
+def _state_change(state: str, deleted_at: int | None, token: str) -> Raw:
+    return {"$set": {"state": state, "deleted_at": deleted_at, "state_by": token}, "$inc": {"revision": 1}}

@@ -1,4 +1,4 @@
-"""How chat turns are appended and read: messages of a session with a number within their binding."""
+"""How turns are appended and read: messages of a session with a number within their binding."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from pymongo import ReturnDocument
-
 from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
-from mongostore.models import ChatTurn
+from mongostore.models import Turn
 from mongostore.repositories import Connection, current_call, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail, pause, session_id_of
@@ -20,12 +18,12 @@ from mongostore.values import MAX_LIMIT, unescape_key
 
 # Others' messages may lie between them, so that each is in a segment of its own.
 _NUMBERS_A_STEP = 256
-_SHOWN = set(ChatTurn.model_fields)
+_SHOWN = set(Turn.model_fields)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Some of a participant's chat turns, in order.
+    """Some of a participant's turns, in order.
 
     Attributes:
         participant: The participant as it is stored.
@@ -35,13 +33,13 @@ class Stretch:
     """
 
     participant: Raw
-    turns: list[ChatTurn]
+    turns: list[Turn]
     errors: list[InvalidDocumentError]
     behind: int | None
 
 
 class Turns:
-    """The chat turns of sessions' participants, who go by their escaped ids here."""
+    """The turns of sessions' participants, who go by their escaped ids here."""
 
     def __init__(self, connection: Connection, tail: Tail, overflows: Overflows, writer: Writer) -> None:
         self._connection = connection
@@ -49,8 +47,8 @@ class Turns:
         self._overflows = overflows
         self._writer = writer
 
-    async def append(self, key: str, name: str, messages: Sequence[Raw]) -> int:
-        """Append chat turns in one step, numbered behind those that are there; return the last one's number.
+    async def append(self, key: str, name: str, messages: Sequence[Raw]) -> list[Turn]:
+        """Append turns in one step, numbered behind those that are there, and return them.
 
         Args:
             key: The session's `_id`.
@@ -64,26 +62,28 @@ class Turns:
         """
         if name not in self._tail.bindings(key):
             participant_of(await self._tail.read(key), name)
-        count = 0
+        first = 0
 
-        async def push(guard: Raw, new: list[Raw], newest: Raw) -> bool:
-            nonlocal count
+        async def push(guard: Raw, new: list[Raw], newest: Raw) -> int | None:
+            nonlocal first
             if len(new) < len(messages):
                 # The others are there: an earlier attempt has appended all, and some were removed since.
-                return True
+                return 0
             pushed = await self._push(key, name, guard, new, newest)
-            count = pushed or 0
-            return pushed is not None
+            if pushed is None:
+                return None
+            first = pushed["participants"][name]["turns"] + 1
+            return int(pushed["end"])
 
-        there = await self._writer.append(key, messages, fresh=current_call().attempt == 0, push=push)
+        placed = await self._writer.append(key, messages, fresh=current_call().attempt == 0, push=push)
         # Else they were there, and show their numbers.
-        last = len(there) - 1
-        return count or next(turn["number"] + last - i for i, turn in enumerate(there) if "number" in turn)
+        first = first or next(turn["number"] - i for i, (_, turn) in enumerate(placed) if "number" in turn)
+        return _to_turns([{**turn, "number": n} for n, (_, turn) in enumerate(placed, first)])[0]
 
     async def read(
         self, key: str, name: str, after: int | None, limit: int, *, upto: int | None = None
     ) -> Stretch:
-        """Return the first chat turns behind a number, and the participant as it stands there.
+        """Return the first turns behind a number, and the participant as it stands there.
 
         Args:
             key: The session's `_id`.
@@ -106,21 +106,20 @@ class Turns:
             filled = None if found is None else await self._overflows.fill(found[:limit])
             if found is None or filled is None:
                 continue
-            messages, errors = to_messages([(None, stored) for stored in filled])
-            turns = [ChatTurn(**message.model_dump(include=_SHOWN)) for message in messages]
+            turns, errors = _to_turns(filled)
             behind = filled[-1]["number"] if len(found) > limit else None
             return Stretch(participant, turns, errors, behind)
-        raise ConflictError(
-            f"session {session_id_of(key)!r}: its chat turns kept moving while they were read"
-        )
+        raise ConflictError(f"session {session_id_of(key)!r}: its turns kept moving while they were read")
 
-    async def iterate(self, key: str, name: str) -> AsyncGenerator[ChatTurn, None]:
-        """Yield the chat turns that are there when the iteration begins, in order.
+    async def iterate(
+        self, key: str, name: str, errors: list[InvalidDocumentError] | None
+    ) -> AsyncGenerator[Turn, None]:
+        """Yield the turns that are there when the iteration begins, in order.
 
         Raises:
             NotFoundError: There is no such session or participant.
             ConflictError: They were removed meanwhile.
-            InvalidDocumentError: One cannot be read.
+            InvalidDocumentError: If one cannot be read and there are no `errors` to collect that.
         """
         upto: int | None = None
         behind: int | None = 0
@@ -129,10 +128,12 @@ class Turns:
             part = await settled_step(self._connection, self.read, key, name, behind, MAX_LIMIT, upto=upto)
             if binding not in (None, part.participant["binding"]):
                 raise ConflictError(
-                    f"session {session_id_of(key)!r}: its chat turns were removed while they were read"
+                    f"session {session_id_of(key)!r}: its turns were removed while they were read"
                 )
-            if part.errors:
+            if errors is None and part.errors:
                 raise part.errors[0]
+            if errors is not None:
+                errors += part.errors
             for turn in part.turns:
                 yield turn
             binding, upto, behind = (
@@ -141,8 +142,8 @@ class Turns:
                 part.behind,
             )
 
-    async def _push(self, key: str, name: str, guard: Raw, new: list[Raw], newest: Raw) -> int | None:
-        """Append to the tail that the filter finds, and return the last number; None where it finds none.
+    async def _push(self, key: str, name: str, guard: Raw, new: list[Raw], newest: Raw) -> Raw | None:
+        """Append to the tail that the filter finds, and return what it was; None where it finds none.
 
         The server itself counts: parallel callers need not know of each other.
         """
@@ -167,13 +168,11 @@ class Turns:
             "updated_at": {"$max": ["$updated_at", current_call().now]},
             **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
         }
-        pushed = await self._tail.sessions.find_one_and_update(
+        return await self._tail.sessions.find_one_and_update(
             {**guard, f"{path}.binding": binding},
             [{"$set": sets}],
-            projection={f"{path}.turns": 1},
-            return_document=ReturnDocument.AFTER,
+            projection={f"{path}.turns": 1, "end": 1},
         )
-        return None if pushed is None else int(pushed["participants"][name]["turns"])
 
     async def _find(self, document: Raw, name: str, after: int, last: int, wanted: int) -> list[Raw] | None:
         """Return the first stored turns between two numbers, None where they went while they were read."""
@@ -214,6 +213,11 @@ class Turns:
             and message["id"] not in going
         ]
         return sorted(found, key=itemgetter("number"))
+
+
+def _to_turns(stored: Sequence[Raw]) -> tuple[list[Turn], list[InvalidDocumentError]]:
+    messages, errors = to_messages([(None, turn) for turn in stored])
+    return [Turn(**message.model_dump(include=_SHOWN)) for message in messages], errors
 
 
 def participant_of(session: Raw, name: str) -> Raw:

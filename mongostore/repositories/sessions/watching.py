@@ -15,7 +15,7 @@ from mongostore.documents.sessions import to_messages
 from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
-from mongostore.models import Change, ChangeKind, Message
+from mongostore.models import ChangeKind, Message, MessageChange
 from mongostore.repositories import Connection, opened, settled_step
 from mongostore.repositories.sessions.history import History
 from mongostore.repositories.sessions.overflows import Overflows
@@ -70,8 +70,8 @@ class Watcher:
         self._overflows = overflows
         self._history = history
 
-    async def watch(self, key: str, after: str | None) -> AsyncGenerator[Change, None]:
-        """Yield changes until the session is gone; see `SessionRepository.watch`."""
+    async def watch(self, key: str, after: str | None) -> AsyncGenerator[MessageChange, None]:
+        """Yield changes until the session is gone; see `AsyncSessionMessages.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = None if after is None else Seen.decode(after)
         while True:
@@ -85,7 +85,9 @@ class Watcher:
             # The next one is tried for as long as any call takes; one that opens but to break must not spin.
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _follow(self, key: str, seen: Seen | None) -> AsyncGenerator[tuple[Seen, Change | None], None]:
+    async def _follow(
+        self, key: str, seen: Seen | None
+    ) -> AsyncGenerator[tuple[Seen, MessageChange | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
         async with opened(self._connection, self._open, key, seen.token if seen else None) as stream:
             known: Raw | None = None
@@ -124,12 +126,12 @@ class Watcher:
                 raise
             raise InvalidValueError("after", "is not the token of a change") from None
 
-    async def _changes(self, key: str, event: Raw, seen: Seen) -> tuple[Seen, list[Change]]:
+    async def _changes(self, key: str, event: Raw, seen: Seen) -> tuple[Seen, list[MessageChange]]:
         """Return what an event means, and how far it brings the watcher."""
         now = replace(seen, token=dict(event["_id"]), done=0)
         in_tail = event["ns"]["coll"] == self._tail.sessions.name
         if in_tail and event["operationType"] == "delete":
-            return now, [Change(kind=ChangeKind.CLOSE, token="")]
+            return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
         if event["operationType"] != "update":
             return now, []
         fields = event["updateDescription"]["updatedFields"]
@@ -140,9 +142,9 @@ class Watcher:
                 return now, []
             return now, await self._elements(key, fields, int(start), known_end=seen.end)
         if fields.get("state", "open") != "open":
-            return now, [Change(kind=ChangeKind.CLOSE, token="")]
+            return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
         if "generation" in fields:
-            return replace(now, base=0, end=0), [Change(kind=ChangeKind.TRUNCATE, token="")]
+            return replace(now, base=0, end=0), [MessageChange(kind=ChangeKind.TRUNCATE, token="")]
         if "base" in fields:
             return replace(now, base=fields["base"]), []
         if "end" in fields and "messages" in fields:
@@ -156,18 +158,18 @@ class Watcher:
         changes = await self._elements(key, fields, seen.base, known_end=seen.end)
         return replace(now, end=fields.get("end", seen.end)), changes
 
-    async def _elements(self, key: str, fields: Raw, start: int, known_end: int) -> list[Change]:
+    async def _elements(self, key: str, fields: Raw, start: int, known_end: int) -> list[MessageChange]:
         """Return the changes of the messages that an update touched."""
         touched = sorted({int(match[1]) for name in fields if (match := _ELEMENT.fullmatch(name))})
         changes = []
         for index in touched:
             position, whole = start + index, fields.get(f"messages.{index}")
             if whole is None and f"messages.{index}" in fields:
-                changes.append(Change(kind=ChangeKind.DELETE, position=position, token=""))
+                changes.append(MessageChange(kind=ChangeKind.DELETE, position=position, token=""))
                 continue
             kind = ChangeKind.APPEND if position >= known_end else ChangeKind.UPDATE
             message = await self._message(key, whole, position)
-            changes.append(Change(kind=kind, position=position, message=message, token=""))
+            changes.append(MessageChange(kind=kind, position=position, message=message, token=""))
         return changes
 
     async def _message(self, key: str, stored: Raw | None, position: int) -> Message | None:
@@ -177,11 +179,10 @@ class Watcher:
         try:
             page = await settled_step(
                 self._connection,
-                self._history.page_after,
+                self._history.page,
                 key,
-                position - 1 if position else None,
                 1,
-                None,
+                start=position,
             )
         except NotFoundError:
             return None

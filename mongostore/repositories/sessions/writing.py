@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from itertools import count
 
 import bson
+from pymongo import ReturnDocument
 
 from mongostore.documents.sessions import EMPTY, EMPTY_BODY, to_stored_preview
 from mongostore.documents.stored import MAX_VALUE_BYTES, Raw, check_size, size_of
@@ -13,7 +15,15 @@ from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValue
 from mongostore.repositories import current_call
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.patches import Patch
-from mongostore.repositories.sessions.tail import Place, Tail, contended, pause
+from mongostore.repositories.sessions.tail import (
+    Place,
+    Placed,
+    Tail,
+    contended,
+    messages_of,
+    messages_start,
+    pause,
+)
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 BATCH_MESSAGES = 1000
@@ -22,8 +32,8 @@ _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 
 
 # Given the filter of a tail with room, messages as they are embedded and the newest whole, it appends them in
-# one step; False where the filter finds no such tail.
-Push = Callable[[Raw, list[Raw], Raw], Awaitable[bool]]
+# one step and returns the position of the first; None where the filter finds no such tail.
+Push = Callable[[Raw, list[Raw], Raw], Awaitable[int | None]]
 
 
 class Writer:
@@ -36,7 +46,7 @@ class Writer:
 
     async def append(
         self, key: str, messages: Sequence[Raw], *, fresh: bool, push: Push | None = None
-    ) -> list[Raw]:
+    ) -> list[Placed]:
         """Append messages in one step; those that are there already, with the same content, are left.
 
         Args:
@@ -46,7 +56,7 @@ class Writer:
             push: How they get into the tail, unless as plain messages do; nobody else has their ids then.
 
         Returns:
-            The messages as they are stored, in the order given.
+            The messages as they are stored with their positions, in the order of the arguments.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -59,18 +69,20 @@ class Writer:
             await pause(attempt)
             embedded, generation = await self._embed(key, messages, large)
             try:
-                there = await self._append(key, whole, embedded, generation, fresh=fresh, push=push)
+                appended = await self._append(key, whole, embedded, generation, fresh=fresh, push=push)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
                 await self._overflows.delete(message.get("overflow") for message in embedded.values())
                 raise
-            if there is not None:
+            if appended is not None:
+                there, position = appended
                 await self._overflows.delete(embedded[message_id].get("overflow") for message_id in there)
                 if len(messages) > self._limits.keep:
                     # They are stored, whatever becomes of the session now.
                     with suppress(NotFoundError):
                         await self._tail.shrink(key)
-                return [there.get(message["id"], message) for message in messages]
+                positions = count(position)
+                return [there.get(message["id"]) or (next(positions), message) for message in messages]
             await self._overflows.delete(message.get("overflow") for message in embedded.values())
         raise contended(key)
 
@@ -83,9 +95,12 @@ class Writer:
         *,
         fresh: bool,
         push: Push | None,
-    ) -> dict[str, Raw] | None:
-        """Append what is not there yet; return what is, None if large values are of a past generation."""
-        there: dict[str, Raw] = {}
+    ) -> tuple[dict[str, Placed], int] | None:
+        """Append what is not there yet; return what is, and the position of the first that was not.
+
+        None if large values are of a past generation.
+        """
+        there: dict[str, Placed] = {}
         checked: Place | None = None
         rolled = False
         async with AsyncExitStack() as waiting:
@@ -97,13 +112,14 @@ class Writer:
                 place = self._tail.place(key)
                 pending = [message_id for message_id in whole if message_id not in there]
                 if not pending:
-                    return there
+                    return there, 0
                 if fresh or not place.base or checked == place:
                     guard = {"generation": generation or place.generation} if generation or place.base else {}
                     new = [embedded[message_id] for message_id in pending]
                     guard |= self._room(key, place.base, pending)
-                    if await (push or self._push)(guard, new, whole[pending[-1]]):
-                        return there
+                    position = await (push or self._push)(guard, new, whole[pending[-1]])
+                    if position is not None:
+                        return there, position
                 elif not await self._tail.sealed(place, pending):
                     checked = place
                     continue
@@ -115,13 +131,13 @@ class Writer:
                 rolled = await self._tail.make_room(document)
                 if not rolled:
                     place = Place(document["generation"], document["base"])
-                    found = [message for message in document["messages"] if message]
-                    there |= await self._settle(whole, [*found, *await self._tail.sealed(place, pending)])
+                    found = messages_of(document) + await self._tail.sealed(place, pending)
+                    there |= await self._settle(whole, found)
                     checked = place
         raise contended(key)
 
-    async def change(self, key: str, message_id: str, patch: Patch) -> bool:
-        """Change one message where it stands; return whether it was there.
+    async def change(self, key: str, message_id: str, patch: Patch) -> Placed | None:
+        """Change one message where it stands and return it with its position; None if it is not there.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -129,8 +145,10 @@ class Writer:
             DocumentTooLargeError: The message would be too large; it was left as it was.
         """
         check_size(f"message {message_id!r}", patch.members)
-        if patch.size <= self._limits.embed_bytes and await self._change_newest(key, message_id, patch):
-            return True
+        if patch.size <= self._limits.embed_bytes and (
+            changed := await self._change_newest(key, message_id, patch)
+        ):
+            return changed
         for attempt in range(self._limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
@@ -138,13 +156,13 @@ class Writer:
                 continue
             home = await self._home(document, message_id)
             if home is None:
-                return False
-            if await self._change_at(home, document, message_id, patch):
-                return True
+                return None
+            if changed := await self._change_at(home, document, message_id, patch):
+                return changed
         raise contended(key)
 
-    async def upsert(self, key: str, message: Raw, patch: Patch) -> bool:
-        """Change the message with that id by the patch, or append the message; return whether it was new.
+    async def upsert(self, key: str, message: Raw, patch: Patch) -> Placed:
+        """Change the message with that id by the patch, or append the message; return it with its position.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -153,17 +171,11 @@ class Writer:
         """
         for attempt in range(self._limits.attempts):
             await pause(attempt)
-            if await self.change(key, message["id"], patch):
-                # Unless an earlier attempt of this call saw that it was not there, and lost track then.
-                return "absent" in current_call().seen
-            current_call().seen["absent"] = True
-            try:
-                await self.append(key, [message], fresh=False)
-            except ConflictError:
-                # Somebody else has just appended that id.
-                del current_call().seen["absent"]
-                continue
-            return True
+            if changed := await self.change(key, message["id"], patch):
+                return changed
+            # Another caller may have just appended that id with other content.
+            with suppress(ConflictError):
+                return (await self.append(key, [message], fresh=False))[0]
         raise contended(key)
 
     async def _embed(
@@ -186,8 +198,8 @@ class Writer:
         overflow = await self._overflows.put(key, generation, f"message {message['id']!r}", value)
         return {**message, **EMPTY_BODY, "overflow": overflow}
 
-    async def _push(self, guard: Raw, messages: list[Raw], newest: Raw) -> bool:
-        pushed = await self._tail.sessions.update_one(
+    async def _push(self, guard: Raw, messages: list[Raw], newest: Raw) -> int | None:
+        pushed = await self._tail.sessions.find_one_and_update(
             guard,
             {
                 "$push": {"messages": {"$each": messages} if len(messages) > 1 else messages[0]},
@@ -199,22 +211,26 @@ class Writer:
                 "$set": {"last": to_stored_preview(newest)},
                 "$max": {"updated_at": current_call().now},
             },
+            projection={"_id": 0, "end": 1},
         )
-        return bool(pushed.matched_count)
+        # As it was before: where the first of them has gone.
+        return None if pushed is None else int(pushed["end"])
 
-    async def _settle(self, whole: dict[str, Raw], found: Sequence[Raw]) -> dict[str, Raw]:
+    async def _settle(self, whole: dict[str, Raw], found: Sequence[Placed]) -> dict[str, Placed]:
         """Return those of the messages that are stored already, by id."""
-        known = await self._overflows.fill(message for message in found if message["id"] in whole)
+        placed = [one for one in found if one[1]["id"] in whole]
+        known = await self._overflows.fill(message for _, message in placed)
         for message in known or ():
             if _differs(message, whole[message["id"]]):
                 raise ConflictError(f"message {message['id']!r} is already there with other content")
-        return {message["id"]: message for message in known or ()}
+        positions = [position for position, _ in placed]
+        return {message["id"]: (positions[i], message) for i, message in enumerate(known or ())}
 
-    async def _change_newest(self, key: str, message_id: str, patch: Patch) -> bool:
+    async def _change_newest(self, key: str, message_id: str, patch: Patch) -> Placed | None:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
         update["$max"] = {"updated_at": current_call().now}
-        changed = await self._tail.sessions.update_one(
+        changed = await self._tail.sessions.find_one_and_update(
             {
                 "_id": key,
                 "state": "open",
@@ -223,8 +239,28 @@ class Writer:
                 "messages_bytes": {"$lt": self._limits.full_bytes},
             },
             update,
+            projection={"end": 1, "messages": {"$slice": -1}},
+            return_document=ReturnDocument.AFTER,
         )
-        return bool(changed.matched_count)
+        return None if changed is None else await self._shown(key, message_id, messages_of(changed))
+
+    async def _shown(self, key: str, message_id: str, changed: Sequence[Placed]) -> Placed | None:
+        """Return a message from those that the server has shown after its change, or else read it again.
+
+        It shows another one if the tail was rolled meanwhile, or if deleted ones are behind the newest, and
+        all of them to a driver that has tried the change twice.
+        """
+        if placed := next((one for one in changed if one[1]["id"] == message_id), None):
+            return placed
+        for attempt in range(self._limits.attempts):
+            await pause(attempt)
+            home = await self._home(await self._tail.read(key), message_id)
+            if home is None:
+                return None
+            position, message = _standing(home, message_id)
+            if filled := await self._overflows.fill([message]):
+                return position, filled[0]
+        raise contended(key)
 
     async def _home(self, document: Raw, message_id: str) -> Raw | None:
         """Return the document in which a message stands: the session's own, a segment, or None."""
@@ -234,34 +270,41 @@ class Writer:
             return None
         where = {"generation": document["generation"], "messages.id": message_id}
         segment = await self._tail.segments.find_one({**where, "start": {"$lt": document["base"]}})
-        if segment and _standing(segment, message_id).get("binding") in document.get("unbound", ()):
+        if segment and _standing(segment, message_id)[1].get("binding") in document.get("unbound", ()):
             return None
         return segment
 
-    async def _change_at(self, home: Raw, document: Raw, message_id: str, patch: Patch) -> bool:
-        old = _standing(home, message_id)
+    async def _change_at(self, home: Raw, document: Raw, message_id: str, patch: Patch) -> Placed | None:
+        position, old = _standing(home, message_id)
+        index = position - messages_start(home)
         preview = patch.preview() if document["last"]["id"] == message_id else {}
         guard: Raw = {
             "_id": home["_id"],
             "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
+        body: Raw = {}
         crowded = home is not document and home["bytes"] + patch.size > SEGMENT_BYTES
         if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
             # The body is read and written back, so nothing may change in between.
             guard["edits"] = home["edits"]
             moved = await self._moved(document, old, patch, out=crowded)
             if moved is None:
-                return False
-            patch = moved
+                return None
+            body, patch = moved
+        shown = {"end": 1, "messages": {"$slice": [index, 1]}}
         if home is document:
-            changed = await self._change_in_tail(document, guard, patch, message_id, preview)
+            changed = await self._change_in_tail(document, guard, patch, message_id, preview, shown)
         else:
-            changed = await self._change_in_segment(document["_id"], guard, patch, message_id, preview)
+            changed = await self._change_in_segment(document["_id"], guard, patch, message_id, preview, shown)
         await self._overflows.delete([old.get("overflow") if changed else patch.members.get("overflow")])
-        return changed
+        if changed is None:
+            return None
+        same = [(position, message) for message in changed["messages"] if message]
+        placed = await self._shown(document["_id"], message_id, same)
+        return placed and (placed[0], {**placed[1], **body})
 
-    async def _moved(self, document: Raw, old: Raw, patch: Patch, *, out: bool) -> Patch | None:
-        """Return a patch that also takes the message's body out of its home, or back into it."""
+    async def _moved(self, document: Raw, old: Raw, patch: Patch, *, out: bool) -> tuple[Raw, Patch] | None:
+        """Return a message's new body, and the patch that takes it out of its home or back into it."""
         filled = await self._overflows.fill([old])
         if filled is None:
             return None
@@ -271,29 +314,32 @@ class Writer:
         if out or size_of("message", body) > self._limits.embed_bytes:
             outside = await self._moved_out(document["_id"], document["generation"], old, body)
             place = {name: outside[name] for name in ("content", "data", "overflow")}
-        return Patch({**patch.members, **place}, patch.notes, patch.dropped)
+        return body, Patch({**patch.members, **place}, patch.notes, patch.dropped)
 
     async def _change_in_tail(
-        self, document: Raw, guard: Raw, patch: Patch, message_id: str, preview: Raw
-    ) -> bool:
+        self, document: Raw, guard: Raw, patch: Patch, message_id: str, preview: Raw, shown: Raw
+    ) -> Raw | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
         update["$max"] = {"updated_at": current_call().now}
         newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
         room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
-        changed = await self._tail.sessions.update_one({**guard, **newest, **room}, update)
-        return bool(changed.matched_count)
+        return await self._tail.sessions.find_one_and_update(
+            {**guard, **newest, **room}, update, projection=shown, return_document=ReturnDocument.AFTER
+        )
 
     async def _change_in_segment(
-        self, key: str, guard: Raw, patch: Patch, message_id: str, preview: Raw
-    ) -> bool:
-        changed = await self._tail.segments.update_one(guard, patch.update("bytes"))
-        if not changed.matched_count:
-            return False
+        self, key: str, guard: Raw, patch: Patch, message_id: str, preview: Raw, shown: Raw
+    ) -> Raw | None:
+        changed = await self._tail.segments.find_one_and_update(
+            guard, patch.update("bytes"), projection=shown, return_document=ReturnDocument.AFTER
+        )
+        if changed is None:
+            return None
         await self._tail.sessions.update_one({"_id": key}, {"$max": {"updated_at": current_call().now}})
         if preview:
             await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
-        return True
+        return changed
 
     def _room(self, key: str, base: int, message_ids: Sequence[str]) -> Raw:
         """Return the filter of an open session whose tail begins there and can take messages new to it."""
@@ -307,9 +353,9 @@ class Writer:
         }
 
 
-def _standing(home: Raw, message_id: str) -> Raw:
-    """Return the message of that id in a document that holds it."""
-    return next(message for message in home["messages"] if message and message["id"] == message_id)
+def _standing(home: Raw, message_id: str) -> Placed:
+    """Return the message of that id, with its position, in a document that holds it."""
+    return next(one for one in messages_of(home) if one[1]["id"] == message_id)
 
 
 def _large(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:

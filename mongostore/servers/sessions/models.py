@@ -167,17 +167,27 @@ def session_answer(session: Session) -> dict[str, Any]:
 def participant_answer(participant: SessionParticipant) -> dict[str, Any]:
     """Return a participant as a ParticipantV1."""
     return {
-        "participant": participant.participant,
+        "participant": participant.id,
         "bound_at": participant.bound_at.isoformat(),
-        "chat_turn_count": participant.chat_turn_count,
+        "chat_turn_count": participant.turn_count,
         "insights": _sayable(participant.insights),
-        "last_integration_turn": participant.last_integration_turn,
+        "last_integration_turn": participant.integrated_until,
     }
 
 
 def integration_answer(integration: Integration) -> dict[str, Any]:
     """Return what an integration did as an IntegrationResultV1."""
-    results = [result.model_dump(mode="json") for result in integration.results]
+    results = [
+        {
+            "participant": result.participant_id,
+            "status": result.status,
+            "turns_integrated": result.turns_integrated,
+            "insights_added": result.insights_added,
+            "last_integration_turn": result.integrated_until,
+            "error": result.error,
+        }
+        for result in integration.results
+    ]
     return {"session": session_answer(integration.session), "results": results}
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
-from mongostore.models import ChatTurn, Session, SessionMembers
-from mongostore.repositories.sessions import SessionRepository
+from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
+from mongostore.models import Session, SessionUpdate, Turn
+from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.access import Caller
 from mongostore.servers.problems import DEFAULT_HTTP_ERROR_RESPONSES, ProblemError, problem_responses
 from mongostore.servers.rates import counted
@@ -125,7 +125,9 @@ async def list_sessions(
     size = _FIRST_PART
     while limit > 0 and sum(map(len, items)) < _PAGE_BYTES:
         try:
-            part = await sessions.list(deleted=deleted, oldest=True, limit=min(limit, size), cursor=cursor)
+            part = await sessions.list(
+                deleted=deleted, order="created", newest=False, limit=min(limit, size), cursor=cursor
+            )
         except InvalidValueError as error:
             if error.path == "cursor":
                 raise ProblemError(400, "The cursor is not one that a page gave") from None
@@ -166,7 +168,7 @@ async def update_session(
 ) -> Response:
     """Update a session resource: what is left out stays, null clears, `data` is replaced whole."""
     sessions = _sessions(fastapi_request, namespace)
-    members: SessionMembers = request.model_dump(exclude_unset=True)  # type: ignore[assignment]
+    members: SessionUpdate = request.model_dump(exclude_unset=True)  # type: ignore[assignment]
     if not members or if_match is not None:
         session = await sessions.get(activity_session)
         revision = wanted_revision(if_match, session)
@@ -190,7 +192,7 @@ async def soft_delete_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Soft delete a session resource: it is found no more until it is undeleted."""
-    if not await _sessions(fastapi_request, namespace).delete(activity_session):
+    if not await _sessions(fastapi_request, namespace).soft_delete(activity_session):
         raise NotFoundError("session", activity_session)
     return Response(status_code=204)
 
@@ -207,7 +209,7 @@ async def undelete_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Undelete a soft-deleted session resource, with all that it had."""
-    return _answer(await _sessions(fastapi_request, namespace).restore(activity_session))
+    return _answer(await _sessions(fastapi_request, namespace).undelete(activity_session))
 
 
 @sessions_router.post(
@@ -240,7 +242,7 @@ async def integrate_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Execute a memory integration operation for all agents participating in this session."""
-    integration = await _sessions(fastapi_request, namespace).integrate(
+    integration = await _sessions(fastapi_request, namespace).turns.integrate(
         activity_session, fastapi_request.app.state.integrator, executor=job_pool
     )
     return JSONResponse(integration_answer(integration), headers={"ETag": etag_of(integration.session)})
@@ -264,12 +266,11 @@ async def bind_participant(
 ) -> Response:
     """Bind a participant to a session."""
     sessions = _sessions(fastapi_request, namespace)
-    new = await sessions.bind_participant(activity_session, participant)
-    for bound in await sessions.list_participants(activity_session):
-        if bound.participant == participant:
-            return JSONResponse(participant_answer(bound), 201 if new else 200)
-    # Somebody has unbound it meanwhile.
-    raise NotFoundError("participant", participant)
+    try:
+        bound, status = await sessions.participants.create(activity_session, participant), 201
+    except AlreadyExistsError:
+        bound, status = await sessions.participants.get(activity_session, participant), 200
+    return JSONResponse(participant_answer(bound), status)
 
 
 @sessions_router.delete(
@@ -283,7 +284,10 @@ async def unbind_participant(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Unbind a participant from a session, with its chat turns and insights."""
-    if not await _sessions(fastapi_request, namespace).unbind_participant(activity_session, participant):
+    sessions = _sessions(fastapi_request, namespace)
+    if not await sessions.participants.delete(activity_session, participant):
+        if not await sessions.exists(activity_session):
+            raise NotFoundError("session", activity_session)
         raise NotFoundError("participant", participant)
     return Response(status_code=204)
 
@@ -303,13 +307,13 @@ async def append_chat_turns(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Append chat turns of a participant, all or none; the next integration reads them."""
-    turns = [ChatTurn(role=turn.role, content=turn.content) for turn in request.turns]
+    turns = [Turn(role=turn.role, content=turn.content) for turn in request.turns]
     sessions = _sessions(fastapi_request, namespace)
-    count = await sessions.append_chat_turns(activity_session, participant, turns)
-    return JSONResponse({"chat_turn_count": count}, 201)
+    appended = await sessions.turns.append_many(activity_session, participant, turns)
+    return JSONResponse({"chat_turn_count": appended[-1].number}, 201)
 
 
-def _sessions(request: Request, namespace: str) -> SessionRepository:
+def _sessions(request: Request, namespace: str) -> AsyncSessions:
     store: AsyncMongoStore = request.app.state.store
     return store.sessions.in_namespace(namespace)
 

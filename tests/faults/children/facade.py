@@ -26,11 +26,11 @@ def wait(pid: int) -> int:
 
 
 def append(store: MongoStore, text: str) -> None:
-    store.sessions.append_message("s", Message(role="user", content=text))
+    store.sessions.messages.append("s", Message(role="user", content=text))
 
 
 def contents(store: MongoStore) -> list[str]:
-    return sorted(message.content for message in store.sessions.iter_messages("s"))
+    return sorted(message.content for message in store.sessions.messages.iter("s"))
 
 
 def leaving_open(uri: str, database: str) -> None:
@@ -40,7 +40,7 @@ def leaving_open(uri: str, database: str) -> None:
     store.sessions.create("s")
     append(store, "one")
     append(store, "two")
-    globals()["half"] = store.sessions.iter_messages("s")
+    globals()["half"] = store.sessions.messages.iter("s")
     assert next(globals()["half"]).content == "one"
 
 
@@ -48,7 +48,7 @@ def interrupted(uri: str, database: str) -> None:
     """Take a Ctrl-C in a call that would last for ever; the store goes on."""
     with MongoStore(uri, database) as store:
         store.sessions.create("s")
-        changes = store.sessions.watch("s")
+        changes = store.sessions.messages.watch("s")
         main = threading.main_thread().ident
         threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT]).start()
         began = time.monotonic()
@@ -157,7 +157,7 @@ def iterating_over_fork(uri: str, database: str) -> None:
     store.sessions.create("s")
     for n in range(3):
         append(store, f"{n}")
-    messages = store.sessions.iter_messages("s")
+    messages = store.sessions.messages.iter("s")
     next(messages)
     if not (pid := os.fork()):
         del messages

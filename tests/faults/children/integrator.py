@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from common import limits_of
 
-from mongostore import AsyncMongoStore, ChatTurn, NotFoundError
+from mongostore import AsyncMongoStore, NotFoundError, Turn
 
 SESSION = "s"
 PARTICIPANTS = ("a", "b")
@@ -22,7 +22,7 @@ def say(*words: object) -> None:
     sys.stdout.flush()
 
 
-async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[object]:
+async def insights_of(participant: str, turns: Sequence[Turn]) -> list[object]:
     """Take a moment, in which others integrate too, and make one insight a turn."""
     await asyncio.sleep(random.random() * 0.02)
     return [[turn.number, turn.content] for turn in turns]
@@ -35,24 +35,24 @@ async def append(store: AsyncMongoStore, process: int, participant: str, amount:
     while n < amount:
         together = [f"{process}.{n + i}" for i in range(chance.choice((1, 1, 3)))]
         n += len(together)
-        turns = [ChatTurn(role="user", content=content) for content in together]
+        turns = [Turn(role="user", content=content) for content in together]
         try:
-            count = await store.sessions.append_chat_turns(SESSION, participant, turns)
+            appended = await store.sessions.turns.append_many(SESSION, participant, turns)
         except NotFoundError:
             # Unbound this very moment.
             continue
-        for i, content in enumerate(together):
-            say(participant, count - len(together) + 1 + i, content)
+        for turn in appended:
+            say(participant, turn.number, turn.content)
         await asyncio.sleep(chance.random() * 0.004)
 
 
 async def integrate(store: AsyncMongoStore, done: asyncio.Event) -> None:
     """Integrate again and again, and say what was covered."""
     while not done.is_set():
-        for result in (await store.sessions.integrate(SESSION, insights_of)).results:
+        for result in (await store.sessions.turns.integrate(SESSION, insights_of)).results:
             assert result.error is None
             if result.turns_integrated:
-                say("covered", result.participant, result.turns_integrated)
+                say("covered", result.participant_id, result.turns_integrated)
 
 
 async def main() -> None:

@@ -45,13 +45,13 @@ def call(store: MongoStore) -> None:
         n = next(numbers)
         if n % 5 == 0 and interrupts < int(amount) - 1:
             # Nothing but an interrupt ends it.
-            for _ in store.sessions.watch("quiet"):
+            for _ in store.sessions.messages.watch("quiet"):
                 pass
-        store.sessions.append_message("s", Message(id=f"m{n}", role="user", content="x"))
+        store.sessions.messages.append("s", Message(id=f"m{n}", role="user", content="x"))
         messages.add(f"m{n}")
         store.rooms.events.append("r", Event(id=f"e{n}", channel_id="c"))
         events.add(f"e{n}")
-        for message in store.sessions.iter_messages("s"):
+        for message in store.sessions.messages.iter("s"):
             assert message.content == "x"
         store.sessions.list(limit=3)
 
@@ -81,7 +81,7 @@ with MongoStore(uri, database) as opened:
         assert time.monotonic() < ends, "a call runs on"
         time.sleep(0.05)
     for known, found in (
-        (messages, [message.id for message in opened.sessions.iter_messages("s")]),
+        (messages, [message.id for message in opened.sessions.messages.iter("s")]),
         (events, [event.id for event in opened.rooms.events.iter("r")]),
     ):
         assert known, "nothing got through"

@@ -20,8 +20,8 @@ PATIENCE = 60
 
 def append(store: MongoStore, text: str) -> str:
     """Store a message under its own text, and see that it is there."""
-    store.sessions.append_message("s", Message(id=text, role="user", content=text))
-    assert store.sessions.get_message("s", text).content == text
+    store.sessions.messages.append("s", Message(id=text, role="user", content=text))
+    assert store.sessions.messages.get("s", text).content == text
     return text
 
 
@@ -82,7 +82,7 @@ def main() -> None:
         thread.join()
     wanted = {f"worker {number}" for number in range(workers)} | {*done}
     wanted |= {f"parent {number} {n}" for number, count in enumerate(counts) for n in range(count)}
-    found = [message.id for message in shared.sessions.iter_messages("s")]
+    found = [message.id for message in shared.sessions.messages.iter("s")]
     assert len(found) == len(wanted), (len(found), len(wanted))
     assert {*found} == wanted
     shared.close()

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import pymongo.monitoring
 from common import limits_of
 
-from mongostore import AsyncMongoStore, ChatTurn, Message
+from mongostore import AsyncMongoStore, Message, Turn
 from mongostore.repositories.sessions import TailLimits
 
 WRITES = {"insert", "update", "delete", "findAndModify"}
@@ -99,7 +99,7 @@ class Killer(pymongo.monitoring.CommandListener):
         pass
 
 
-async def insights_of(participant: str, turns: Sequence[ChatTurn]) -> list[str]:
+async def insights_of(participant: str, turns: Sequence[Turn]) -> list[str]:
     """Make one insight of each turn."""
     return [f"{participant} {turn.number}" for turn in turns]
 
@@ -112,37 +112,37 @@ async def do(store: AsyncMongoStore, session_id: str, verb: str, *rest: object) 
             await sessions.create(session_id)
         case "append", pairs:
             messages = [Message(id=id, role="user", content=content) for id, content in pairs]
-            await sessions.append_messages(session_id, messages)
+            await sessions.messages.append_many(session_id, messages)
         case "edit", id, content:
-            await sessions.update_message(session_id, id, content=content)
+            await sessions.messages.update(session_id, id, content=content)
         case "upsert", id, content:
-            await sessions.upsert_message(session_id, Message(id=id, role="user", content=content))
+            await sessions.messages.upsert(session_id, Message(id=id, role="user", content=content))
         case "delete", ids:
-            assert await sessions.delete_messages(session_id, ids) == len(ids)
+            assert await sessions.messages.delete_many(session_id, ids) == len(ids)
         case ("clear",):
-            assert await sessions.delete_messages(session_id)
+            assert await sessions.messages.truncate(session_id)
         case "context", value:
-            await sessions.set_context(session_id, value)
+            await sessions.context.set(session_id, value)
         case ("drop_context",):
-            assert await sessions.delete_context(session_id)
+            assert await sessions.context.delete(session_id)
         case ("remove",):
-            assert await sessions.delete(session_id)
+            assert await sessions.soft_delete(session_id)
         case ("restore",):
-            await sessions.restore(session_id)
+            await sessions.undelete(session_id)
         case ("truncate",):
             await sessions.truncate(session_id)
         case "bind", participant:
-            assert await sessions.bind_participant(session_id, participant)
+            assert await sessions.participants.ensure(session_id, participant)
         case "unbind", participant:
-            assert await sessions.unbind_participant(session_id, participant)
+            assert await sessions.participants.delete(session_id, participant)
         case "turns", participant, contents:
-            turns = [ChatTurn(role="user", content=content) for content in contents]
-            await sessions.append_chat_turns(session_id, participant, turns)
+            turns = [Turn(role="user", content=content) for content in contents]
+            await sessions.turns.append_many(session_id, participant, turns)
         case "integrate", participant:
-            results = (await sessions.integrate(session_id, insights_of)).results
-            assert [result.participant for result in results if result.turns_integrated] == [participant]
+            results = (await sessions.turns.integrate(session_id, insights_of)).results
+            assert [result.participant_id for result in results if result.turns_integrated] == [participant]
         case ("purge",):
-            assert await sessions.purge(session_id)
+            assert await sessions.delete(session_id)
 
 
 async def play(uri: str, database: str, limits: TailLimits, fatal: int, log: int) -> None:

@@ -10,5 +10,5 @@ sys.stdout.flush()
 sys.stdin.readline()
 with MongoStore(uri, database) as store:
     store.sessions.create(number)
-    store.sessions.append_message(number, Message(role="user", content=number))
+    store.sessions.messages.append(number, Message(role="user", content=number))
     store.rooms.create(number)

@@ -29,29 +29,31 @@ async def write(store: AsyncMongoStore, writer: int, amount: int, size: int) -> 
         message = Message(role="user", content=text(), data={"writer": writer, "n": n, "mortal": n % 5 == 3})
         match n % 4:
             case 0:
-                await sessions.append_message(SESSION, message)
+                await sessions.messages.append(SESSION, message)
             case 1:
                 message.id = f"{writer}:{n}"
-                await asyncio.gather(*(sessions.append_message(SESSION, message) for _ in range(2)))
+                await asyncio.gather(*(sessions.messages.append(SESSION, message) for _ in range(2)))
             case 2:
-                await sessions.append_messages(SESSION, [message])
+                await sessions.messages.append_many(SESSION, [message])
             case 3:
-                assert await sessions.upsert_message(SESSION, message)
+                stored = await sessions.messages.upsert(SESSION, message)
+                assert stored.created_at == stored.updated_at
         contents[message.id] = message.content
         untouched.append(message)
-        await sessions.append_message(SESSION, Message(id=f"shared:{n}", role="user", content="of all"))
+        await sessions.messages.append(SESSION, Message(id=f"shared:{n}", role="user", content="of all"))
         if chance.random() < 0.3:
-            await sessions.append_message(SESSION, chance.choice(untouched))
+            await sessions.messages.append(SESSION, chance.choice(untouched))
         if chance.random() < 0.5:
             edited = untouched.pop(chance.randrange(len(untouched)))
             for _ in range(2):
                 edited.content = contents[edited.id] = text()
                 if chance.random() < 0.5:
-                    await sessions.update_message(SESSION, edited.id, content=edited.content)
+                    await sessions.messages.update(SESSION, edited.id, content=edited.content)
                 else:
-                    assert not await sessions.upsert_message(SESSION, edited)
+                    stored = await sessions.messages.upsert(SESSION, edited)
+                    assert stored.created_at != stored.updated_at
             if edited.data["mortal"] and chance.random() < 0.7:
-                assert await sessions.delete_message(SESSION, edited.id)
+                assert await sessions.messages.delete(SESSION, edited.id)
                 contents[edited.id] = None
     return contents
 

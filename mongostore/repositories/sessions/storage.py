@@ -1,0 +1,86 @@
+"""The stored form of one namespace's sessions, which all of their verbs work on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidDocumentError, InvalidValueError
+from mongostore.repositories import Connection
+from mongostore.repositories.sessions.erasing import Eraser
+from mongostore.repositories.sessions.history import History
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import Tail
+from mongostore.repositories.sessions.turns import Turns
+from mongostore.repositories.sessions.writing import Writer
+from mongostore.values import check_id
+
+
+class SessionStorage:
+    """The documents of one namespace's sessions, with their readers and writers.
+
+    Args:
+        connection: The store's connection.
+        namespace: The namespace.
+        tail: The tails of all sessions of the store, whatever their namespace.
+    """
+
+    def __init__(self, connection: Connection, namespace: str, tail: Tail) -> None:
+        self.connection = connection
+        self.namespace = namespace
+        self.tail = tail
+        self.overflows: Final = Overflows(connection)
+        self.writer: Final = Writer(tail, self.overflows)
+        self.eraser: Final = Eraser(tail, self.overflows)
+        self.history: Final = History(connection, tail, self.overflows)
+        self.turns: Final = Turns(connection, tail, self.overflows, self.writer)
+
+    @property
+    def sessions(self) -> AsyncCollection[Raw]:
+        """The collection of sessions."""
+        return self.tail.sessions
+
+    def key(self, session_id: str) -> str:
+        """Return the `_id` of a session of this namespace.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        return f"{self.namespace}/{check_id('session_id', session_id)}"
+
+
+def check_number(path: str, value: object) -> int:
+    """Return `value`, an integer from 0.
+
+    Raises:
+        InvalidValueError: If it is anything else.
+    """
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise InvalidValueError(path, "must be an integer from 0")
+    return value
+
+
+def check_errors(errors: list[InvalidDocumentError] | None) -> list[InvalidDocumentError] | None:
+    """Return the list that collects the errors of an iteration, if there is one.
+
+    Raises:
+        InvalidValueError: If it is something else.
+    """
+    if errors is not None and type(errors) is not list:
+        raise InvalidValueError("errors", "must be a list")
+    return errors
+
+
+def decode_cursor(cursor: object) -> int | None:
+    """Return the position or number that a cursor names; None for none.
+
+    Raises:
+        InvalidValueError: If it is no text of a number.
+    """
+    if cursor is None:
+        return None
+    if type(cursor) is str and cursor.isascii() and cursor.isdigit() and len(cursor) < 19:
+        return int(cursor)
+    raise InvalidValueError("cursor", "is not one that a page gave")
