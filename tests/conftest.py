@@ -20,6 +20,8 @@ from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.faults.deployments import certificate, cluster
 
+# The folders whose tests run on both engines.
+TWICE = {"adapters", "contract", "servers"}
 NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MONGOSTORE_MONGOD"
 
 
@@ -36,7 +38,16 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out long tests, unless they are asked for."""
+    """Leave out long tests, unless they are asked for.
+
+    Among these is most of what is asked of the embedded engine: the same is asked on a server in every run,
+    and `tests/unit/test_embedded.py` compares the engine itself with a server.
+    """
+    for item in items:
+        cases = getattr(item, "callspec", None)
+        is_embedded = cases is not None and "embedded" in cases.params.values()
+        if is_embedded and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
+            item.add_marker(pytest.mark.long)
     if config.getoption("long"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]
@@ -53,7 +64,13 @@ def absent(reason: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MONGOSTORE_URI", "MONGOSTORE_DATABASE", "MONGOSTORE_ENSURE_INDEXES", "MONGOSTORE_TIMEOUT"):
+    for name in (
+        "MONGOSTORE_URI",
+        "MONGOSTORE_DATABASE",
+        "MONGOSTORE_PREFIX",
+        "MONGOSTORE_ENSURE_INDEXES",
+        "MONGOSTORE_TIMEOUT",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -19,13 +19,12 @@ from rich.text import Text
 
 from mongostore.cli.importer import Importer
 from mongostore.cli.lines import digest_of
-from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, warn
+from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, target_of, warn
 from mongostore.engines import Capability
 from mongostore.errors import ConfigurationError
 from mongostore.indexing import IndexState
 from mongostore.models import ChangeKind, Message
 from mongostore.repositories.sessions import AsyncSessions
-from mongostore.settings import Settings
 from mongostore.store import AsyncMongoStore
 from mongostore.values import preview_text
 
@@ -64,7 +63,7 @@ def demo(
 
 
 async def _tell(file: Path | None, uri: str | None, database: str | None) -> None:
-    uri = uri or Settings().uri or "mongomock://"
+    uri = target_of(uri)
     if uri == "mongomock://":
         # Nameless data belong to one store; the demo opens a second.
         uri = "mongomock://demo"

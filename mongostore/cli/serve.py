@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from mongostore.cli.terminal import Database, Uri, err, plain, run
+from mongostore.cli.terminal import Database, Uri, err, plain, run, target_of
 from mongostore.errors import ConfigurationError
 from mongostore.settings import IntegratorName, Settings
 from mongostore.store import AsyncMongoStore
@@ -79,7 +79,7 @@ async def _serve_sessions(
         from mongostore.servers.sessions import create_app
     except ImportError:
         raise ConfigurationError("servers need mongostore[api]") from None
-    async with AsyncMongoStore(uri, database) as store:
+    async with AsyncMongoStore(target_of(uri), database) as store:
         has_keys = await store.keys.count() > 0
         app = create_app(
             store,
@@ -118,7 +118,7 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
         from mongostore.servers.threadmem import create_app
     except ImportError:
         raise ConfigurationError("this server needs mongostore[api,threadmem]") from None
-    with MongoStore(uri, database) as store:
+    with MongoStore(target_of(uri), database) as store:
         engine, has_keys = store.core.engine, store.keys.count() > 0 or HUB_URL_ENV in os.environ
         if not has_keys and is_loopback(host):
             if engine.shared:
@@ -137,9 +137,9 @@ def log_requests() -> None:
     """Log what servers say on stderr, a line each."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    log = logging.getLogger("mongostore")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    logging.getLogger("mongostore").addHandler(handler)
+    for name in ("mongostore.access", "mongostore.servers"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def say(text: str) -> None:

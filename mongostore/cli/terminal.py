@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mongostore.errors import MongoStoreError
+from mongostore.settings import Settings
 from mongostore.store import AsyncMongoStore
 
 R = TypeVar("R")
@@ -48,11 +49,19 @@ def run(work: Coroutine[Any, Any, R]) -> R:
         fail(f"{error.filename or 'the output'}: {error.strerror}")
 
 
+def target_of(uri: str | None) -> str:
+    """Return the URI that a command uses: the given one, the variable's, or that of the embedded engine.
+
+    Named in each case, so that the store does not warn: the commands say themselves that nothing lasts.
+    """
+    return uri or Settings().uri or "mongomock://"
+
+
 def open_store(
     uri: str | None, database: str | None, *, ensure_indexes: bool | None = None
 ) -> AsyncMongoStore:
     """Return a store to open; no command needs a transaction, so a standalone server will do."""
-    return AsyncMongoStore(uri, database, transactions="off", ensure_indexes=ensure_indexes)
+    return AsyncMongoStore(target_of(uri), database, transactions="off", ensure_indexes=ensure_indexes)
 
 
 def warn(text: str) -> None:

@@ -289,6 +289,7 @@ def test_a_conversation_is_whole_after_a_reload_a_resume_and_a_restart(
     assert say(page, "Still here?", 3) == thread
 
 
+@pytest.mark.long
 def test_threads_are_found_renamed_shared_and_deleted(
     application: Application, visits: Visits, somebody: str, server_uri: str
 ) -> None:
@@ -347,6 +348,7 @@ def test_threads_are_found_renamed_shared_and_deleted(
             assert database[collection].count_documents({}) > 0
 
 
+@pytest.mark.long
 def test_a_favourite_is_offered_until_it_is_none(visits: Visits, somebody: str) -> None:
     page = visits.log_in(somebody)
     say(page, "Say it again")
@@ -366,6 +368,7 @@ def test_a_favourite_is_offered_until_it_is_none(visits: Visits, somebody: str) 
     assert page.locator(".favorite-message.text-yellow-500").count() == 0
 
 
+@pytest.mark.long
 def test_nobody_sees_what_is_anothers(application: Application, visits: Visits, somebody: str) -> None:
     page = visits.log_in(somebody)
     thread = say(page, "My secret")

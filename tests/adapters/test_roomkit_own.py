@@ -59,7 +59,8 @@ def downloaded(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("asked", ["store", pytest.param("framework", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("asked", ["store", "framework"])
 def test_roomkits_own_tests_pass_on_our_store(
     asked: str, source: Path, server_uri: str, tmp_path: Path
 ) -> None:

@@ -548,6 +548,8 @@ EVERY_VERB = [
     for name, _ in inspect.getmembers(type(repository), inspect.isfunction)
     if not name.startswith("_")
 ]
+# One of each house; the others are for the long run.
+IN_EVERY_RUN = {"sessions", "threads.messages", "rooms"}
 KINDS = list(dict.fromkeys(verb.rpartition(".")[0] for verb in EVERY_VERB))
 
 
@@ -676,7 +678,10 @@ def test_every_parameter_of_every_verb_is_called() -> None:
         assert {*required, *optional} == set(hints_of(attrgetter(verb)(store))), verb
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in IN_EVERY_RUN else pytest.mark.long) for kind in KINDS],
+)
 async def test_nothing_in_the_place_of_an_argument_reaches_what_is_anothers(
     store: AsyncMongoStore, kind: str
 ) -> None:

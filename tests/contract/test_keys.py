@@ -27,6 +27,7 @@ from tests.contract.wire import (
     verbs_of,
     wired_store,
 )
+from tests.faults.deployments import with_options
 
 LATER = datetime(2100, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -189,9 +190,11 @@ async def test_namespaces_are_a_list_of_names(store: AsyncMongoStore, bad: Any) 
 async def test_a_key_whose_first_answer_was_lost_is_made_once(
     server_uri: str, admin_uri: str, database: str
 ) -> None:
+    # Else the driver waits for the server's next sign of life, ten seconds.
+    polled = with_options(server_uri, heartbeatFrequencyMS=500, serverMonitoringMode="poll")
     async with (
         AsyncMongoClient[dict[str, Any]](admin_uri) as client,
-        wired_store(server_uri, database, wire := Wire()) as store,
+        wired_store(polled, database, wire := Wire()) as store,
     ):
         fault = {"failCommands": ["insert"], "writeConcernError": {"code": 91, "errmsg": ""}}
         await client.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": fault})

@@ -134,6 +134,12 @@ def wrapped(store: AsyncMongoStore, wrap: Callable[[str, Repository], W]) -> dic
     return found
 
 
+def short_names(wrapped: Mapping[str, W]) -> dict[str, W]:
+    """Return wrapped repositories by path, and the parts of rooms also by the names that their cases use."""
+    short = {path.removeprefix("rooms.").removeprefix("verifications."): one for path, one in wrapped.items()}
+    return {**wrapped, **short}
+
+
 def verbs_of(repository: type) -> set[str]:
     """Return the names of the public verbs of a repository, without those of its parts."""
     return {

@@ -19,8 +19,9 @@ from pymongo import AsyncMongoClient
 from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Turn, UnavailableError
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.repositories import Connection, step
+from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, repositories_of, verbs_of, wrapped
+from tests.contract.wire import Case, repositories_of, short_names, verbs_of, wrapped
 from tests.faults.conftest import with_options
 from tests.faults.deployments import Cluster, cluster
 from tests.faults.limits import Limit
@@ -120,7 +121,7 @@ class Timed:
 
 def calls(timed: dict[str, Timed]) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
     """Yield a call for each case of each table."""
-    of_all = SimpleNamespace(**timed, ada="u" * 32)
+    of_all = SimpleNamespace(**short_names(timed), ada="u" * 32)
     of_keys = timed["keys"]
     of_keys.token, of_keys.cursor, of_keys.key_id = f"mgs_{'0' * 32}_{'A' * 43}", None, "k" * 32
     tables: list[tuple[str, Iterable[Case], Any]] = [
@@ -145,7 +146,9 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
         mostly: What most of them say; of a call that waited behind another one nothing is known but the time.
     """
     outcomes, of_store = list[Outcome](), repositories_of(store)
+    of_store["offsets"] = OffsetLists.of(store.rooms)
     timed = wrapped(store, lambda kind, repository: Timed(kind, repository, outcomes))
+    timed["offsets"] = Timed("offsets", of_store["offsets"], outcomes)
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def call(claim: str, work: Callable[[], Awaitable[object]]) -> None:

@@ -14,8 +14,9 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent
 
 from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError
+from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
-from tests.contract.wire import Case, Sent, Verbs, Wire, verbs_of, wired_store, wrapped
+from tests.contract.wire import Case, Sent, Verbs, Wire, short_names, verbs_of, wired_store, wrapped
 from tests.faults.deployments import Cluster, with_options
 
 pytestmark = pytest.mark.server
@@ -80,7 +81,7 @@ def sessions(verbs: Verbed, facts: Facts) -> Any:
 
 
 def several(verbs: Verbed, facts: Facts) -> Any:
-    return SimpleNamespace(**verbs, **facts)
+    return SimpleNamespace(**short_names(verbs), **facts)
 
 
 def of_keys(verbs: Verbed, facts: Facts) -> Any:
@@ -144,6 +145,7 @@ class User:
     def __post_init__(self) -> None:
         self.opening = {sent.name for sent in self.heard.sent}
         self.verbs = wrapped(self.store, lambda _, repository: Verbs(repository))
+        self.verbs["offsets"] = Verbs(OffsetLists.of(self.store.rooms))
 
     async def outcome(self, case: Case, subject: Any, admin: MongoClient[dict[str, Any]]) -> Outcome:
         self.heard.sent, self.heard.denied, error = [], [], None

@@ -35,10 +35,11 @@ def remembered() -> list[Any]:
     names, files = {module.__name__ for module in modules}, {module.__file__ for module in modules}
 
     def is_of_a_room(one: Any) -> bool:
-        if isinstance(one, asyncio.Task):
+        # By its type: other libraries' proxies raise when they are asked for their class.
+        if issubclass(type(one), asyncio.Task):
             code = getattr(one.get_coro(), "cr_code", None)
             return code is not None and code.co_filename in files
-        return type(one).__module__ in names and not isinstance(one, MongoRoomLockManager | LeaseHolder)
+        return type(one).__module__ in names and type(one) not in (MongoRoomLockManager, LeaseHolder)
 
     return [one for one in gc.get_objects() if is_of_a_room(one)]
 
