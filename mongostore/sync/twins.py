@@ -312,6 +312,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
     count = mirror(AsyncThreadMessages.count)
     list = mirror(AsyncThreadMessages.list)
     iter = mirror_iter(AsyncThreadMessages.iter, ahead=100)
+    cursor_of = staticmethod(AsyncThreadMessages.cursor_of)
     list_pinned = mirror(AsyncThreadMessages.list_pinned)
     delete = mirror(AsyncThreadMessages.delete)
 
@@ -387,6 +388,7 @@ class Threads(Mirror[AsyncThreads]):
     count = mirror(AsyncThreads.count)
     list = mirror(AsyncThreads.list)
     iter = mirror_iter(AsyncThreads.iter, ahead=100)
+    cursor_of = staticmethod(AsyncThreads.cursor_of)
     update = mirror(AsyncThreads.update)
     merge = mirror(AsyncThreads.merge)
     delete = mirror(AsyncThreads.delete)

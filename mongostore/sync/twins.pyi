@@ -1872,6 +1872,14 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
             InvalidDocumentError: If a message cannot be read and `errors` is not given.
         """
 
+    @staticmethod
+    def cursor_of(message: ThreadMessage) -> str:
+        """Return the cursor of the page that begins behind a message, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no message that a list has shown.
+        """
+
     def list_pinned(
         self, user_id: str, *, newest: bool = True, limit: int = 50, cursor: str | None = None
     ) -> Page[ThreadMessage]:
@@ -2291,6 +2299,14 @@ class Threads(Mirror[AsyncThreads]):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a thread cannot be read and `errors` is not given.
+        """
+
+    @staticmethod
+    def cursor_of(thread: Thread, *, order: ListOrder = "active") -> str:
+        """Return the cursor of the page that begins behind a thread.
+
+        Raises:
+            InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
 
     def update(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:

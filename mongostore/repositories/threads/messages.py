@@ -217,7 +217,8 @@ class AsyncThreadMessages(Repository):
         raws = await find_page(self._connection, "messages", where, order, limit + 1)
         return order.page(raws, limit, to_thread_message)
 
-    def cursor_of(self, message: ThreadMessage) -> str:
+    @staticmethod
+    def cursor_of(message: ThreadMessage) -> str:
         """Return the cursor of the page that begins behind a message, in either direction.
 
         Raises:

@@ -279,7 +279,8 @@ class AsyncThreads(Repository):
             if _has_data(thread.data, where):
                 yield thread
 
-    def cursor_of(self, thread: Thread, *, order: ListOrder = "active") -> str:
+    @staticmethod
+    def cursor_of(thread: Thread, *, order: ListOrder = "active") -> str:
         """Return the cursor of the page that begins behind a thread.
 
         Raises:
