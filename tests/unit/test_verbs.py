@@ -44,7 +44,11 @@ VERBS = [
 def is_entity(kind: Any) -> bool:
     """Return whether a type is one thing, and no flag, number or collection of things."""
     is_one = get_origin(kind) not in (Page, list, Union, types.UnionType)
-    return is_one and kind not in (bool, int, type(None)) and type(None) in get_args(kind)
+    return is_one and kind not in (bool, int, type(None))
+
+
+def is_optional(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
 
 
 def is_page(kind: Any) -> bool:
