@@ -125,4 +125,5 @@ def test_the_blocking_twin_has_the_same_public_names(path: str) -> None:
     for name in filter(None, path.split(".")):
         asynchronous, blocking = getattr(asynchronous, name), getattr(blocking, name)
     # Beanie is async alone, and the blocking twins find their cores by portals.
-    assert public(blocking) - {"portal", "core"} == public(asynchronous) - {"engine", "documents", "namespace"}
+    alone = {"engine", "documents", "namespace"}
+    assert public(blocking) - {"portal", "core"} == public(asynchronous) - alone
