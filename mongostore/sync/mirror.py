@@ -13,12 +13,14 @@ from mongostore.store import AsyncMongoStore
 C = TypeVar("C")
 M = TypeVar("M", bound="Mirror[Any]")
 P = ParamSpec("P")
+# The blocking store, as its repositories' twins see it.
+Owner = Mirrored[AsyncMongoStore]
 
 
 class Mirror(Generic[C]):
     """A repository's blocking twin, which finds its core anew when the store has begun anew."""
 
-    def __init__(self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], C]) -> None:
+    def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], C]) -> None:
         self._store = store
         self._find = find
         self._found: tuple[AsyncMongoStore, C] | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mongostore.portal import Mirrored, mirror, mirror_context, mirror_iter
+from mongostore.portal import mirror, mirror_context, mirror_iter
 from mongostore.repositories.keys import AsyncKeys
 from mongostore.repositories.rooms import (
     AsyncIdentities,
@@ -39,7 +39,7 @@ from mongostore.repositories.threads import (
     AsyncUsers,
 )
 from mongostore.store import AsyncMongoStore
-from mongostore.sync.mirror import Mirror, mirror_scope
+from mongostore.sync.mirror import Mirror, Owner, mirror_scope
 
 
 class StoreVerbs:
@@ -106,9 +106,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
 class Sessions(Mirror[AsyncSessions]):
     """Blocking twin of `AsyncSessions`."""
 
-    def __init__(
-        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncSessions]
-    ) -> None:
+    def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], AsyncSessions]) -> None:
         super().__init__(store, find)
         self.messages = SessionMessages(store, lambda core: find(core).messages)
         self.context = SessionContext(store, lambda core: find(core).context)
@@ -134,9 +132,7 @@ class Sessions(Mirror[AsyncSessions]):
 class Rooms(Mirror[AsyncRooms]):
     """Blocking twin of `AsyncRooms`."""
 
-    def __init__(
-        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncRooms]
-    ) -> None:
+    def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], AsyncRooms]) -> None:
         super().__init__(store, find)
         self.events = RoomEvents(store, lambda core: find(core).events)
         self.bindings = RoomBindings(store, lambda core: find(core).bindings)
@@ -272,9 +268,7 @@ class Identities(Mirror[AsyncIdentities]):
 class Verifications(Mirror[AsyncVerifications]):
     """Blocking twin of `AsyncVerifications`."""
 
-    def __init__(
-        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncVerifications]
-    ) -> None:
+    def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], AsyncVerifications]) -> None:
         super().__init__(store, find)
         self.requests = VerificationRequests(store, lambda core: find(core).requests)
 
@@ -370,9 +364,7 @@ class Users(Mirror[AsyncUsers]):
 class Threads(Mirror[AsyncThreads]):
     """Blocking twin of `AsyncThreads`."""
 
-    def __init__(
-        self, store: Mirrored[AsyncMongoStore], find: Callable[[AsyncMongoStore], AsyncThreads]
-    ) -> None:
+    def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], AsyncThreads]) -> None:
         super().__init__(store, find)
         self.messages = ThreadMessages(store, lambda core: find(core).messages)
         self.elements = ThreadElements(store, lambda core: find(core).elements)

@@ -2342,8 +2342,7 @@ class Threads(Mirror[AsyncThreads]):
     def delete(self, thread_id: str) -> bool:
         """Delete a thread for good, with its messages, elements and their files; return whether it was there.
 
-        From the first moment on nobody finds it. A deletion that is cut short goes on when the thread is
-        deleted again.
+        From the first moment on nobody finds it. A deletion that is cut short goes on when it is repeated.
 
         Raises:
             InvalidValueError: The id is no plain string.
