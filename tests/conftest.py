@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,10 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
     """Leave out long tests, unless they are asked for.
 
     Among these is most of what is asked of the embedded engine: the same is asked on a server in every run,
@@ -48,6 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         is_embedded = cases is not None and "embedded" in cases.params.values()
         if is_embedded and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.long)
+    # `-m long` chooses here.
+    yield
     if config.getoption("long"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]
