@@ -19,7 +19,7 @@ from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import Repository, current_call, reads, was_there, writes
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import Order, count_options
 from mongostore.values import check_flag, check_id, check_limit, check_list, from_micros, to_micros
 
 _SECRET_BYTES = 32
@@ -118,7 +118,7 @@ class AsyncKeys(Repository):
         Raises:
             InvalidValueError: If the limit is out of range.
         """
-        options = {} if limit is None else {"limit": check_limit("limit", limit)}
+        options = count_options(limit)
         # Every id, so that an index is counted and not the keys themselves.
         return int(await self._keys.count_documents({"_id": {"$gt": ""}}, **options))
 

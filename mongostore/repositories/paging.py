@@ -161,8 +161,10 @@ async def walk(
         when_empty: What else to look at if there is no such document.
 
     Raises:
+        InvalidValueError: `errors` is no list.
         InvalidDocumentError: One cannot be read, and `errors` is None.
     """
+    errors = check_errors(errors)
     conditions = filter
     while True:
         raws = await settled_step(
@@ -203,7 +205,18 @@ def read_each(
             yield item
 
 
-def count_options(limit: object) -> dict[str, int]:
+def check_errors(errors: list[InvalidDocumentError] | None) -> list[InvalidDocumentError] | None:
+    """Return the list that collects the errors of an iteration, if there is one.
+
+    Raises:
+        InvalidValueError: If it is something else.
+    """
+    if errors is not None and type(errors) is not list:
+        raise InvalidValueError("errors", "must be a list")
+    return errors
+
+
+def count_options(limit: object) -> dict[str, Any]:
     """Return the options of a count of `limit` at most; None for all.
 
     Raises:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 
+from mongostore import AsyncMongoStore
 from mongostore.documents.stored import Raw
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import Order, count_options
 from mongostore.values import to_token
 
 RISING = Order("at")
@@ -185,3 +187,31 @@ def test_any_other_error_of_reading_is_not_swallowed() -> None:
 
     with pytest.raises(KeyError, match="e"):
         RISING.page(THINGS[:1], 1, fail)
+
+
+@pytest.mark.parametrize("limit", [None, 1, 1001, 2**31 - 1])
+def test_a_count_is_bounded_by_its_limit_alone(limit: int | None) -> None:
+    assert count_options(limit) == ({} if limit is None else {"limit": limit})
+
+
+@pytest.mark.parametrize("limit", [0, -1, True, 1.0, "1", 2**31])
+def test_a_limit_of_a_count_that_cannot_be_is_refused(limit: Any) -> None:
+    with pytest.raises(InvalidValueError, match=r"^limit: must be an integer from 1$"):
+        count_options(limit)
+
+
+async def test_every_house_counts_to_any_limit_from_1() -> None:
+    async with AsyncMongoStore("mongomock://") as store:
+        counts: list[Any] = [
+            partial(store.threads.count),
+            partial(store.threads.count, data={"k": 1}),
+            partial(store.threads.messages.count, "t"),
+            partial(store.threads.users.count),
+            partial(store.rooms.count),
+            partial(store.rooms.count, metadata={"k": 1}),
+            partial(store.keys.count),
+        ]
+        for count in counts:
+            assert await count(limit=1001) == 0, count
+            with pytest.raises(InvalidValueError, match=r"^limit: "):
+                await count(limit=0)

@@ -22,9 +22,9 @@ from mongostore.models import (
     Session,
 )
 from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import Order, check_errors
 from mongostore.repositories.sessions.patches import Patch
-from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number, decode_cursor
+from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
 from mongostore.repositories.sessions.tail import Placed
 from mongostore.repositories.sessions.watching import Watcher
 from mongostore.values import check_flag, check_id, check_limit, check_list, check_members, from_micros

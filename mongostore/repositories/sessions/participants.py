@@ -12,9 +12,9 @@ from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
 from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import Order, Place
+from mongostore.repositories.paging import Order, Place, check_errors
 from mongostore.repositories.sessions.integrating import Integrations
-from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number, decode_cursor
+from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
 from mongostore.repositories.sessions.turns import participant_of
 from mongostore.values import (
     check_flag,

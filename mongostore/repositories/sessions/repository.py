@@ -32,12 +32,12 @@ from mongostore.repositories import (
     settled_step,
     writes,
 )
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import Order, check_errors
 from mongostore.repositories.sessions.contexts import AsyncSessionContext
 from mongostore.repositories.sessions.filters import behind_filter, list_order, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
-from mongostore.repositories.sessions.storage import SessionStorage, check_errors, check_number
+from mongostore.repositories.sessions.storage import SessionStorage, check_number
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 from mongostore.values import check_id, check_limit, check_members, pack_members, to_micros
 

@@ -7,7 +7,7 @@ from typing import Final
 from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.documents.stored import Raw
-from mongostore.errors import InvalidDocumentError, InvalidValueError
+from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
 from mongostore.repositories.sessions.erasing import Eraser
 from mongostore.repositories.sessions.history import History
@@ -60,17 +60,6 @@ def check_number(path: str, value: object) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
         raise InvalidValueError(path, "must be an integer from 0")
     return value
-
-
-def check_errors(errors: list[InvalidDocumentError] | None) -> list[InvalidDocumentError] | None:
-    """Return the list that collects the errors of an iteration, if there is one.
-
-    Raises:
-        InvalidValueError: If it is something else.
-    """
-    if errors is not None and type(errors) is not list:
-        raise InvalidValueError("errors", "must be a list")
-    return errors
 
 
 def decode_cursor(cursor: object) -> int | None:

@@ -13,7 +13,8 @@ from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
 from mongostore.repositories import Repository, current_call, long_running, reads, writes
-from mongostore.repositories.threads.pages import by_creation, iterate, read_page
+from mongostore.repositories.paging import walk
+from mongostore.repositories.threads.pages import by_creation, read_page
 from mongostore.repositories.threads.upkeep import delete_elements, delete_files, touch_thread
 from mongostore.values import check_id
 
@@ -123,7 +124,7 @@ class AsyncThreadElements(Repository):
             InvalidDocumentError: If an element cannot be read and `errors` is not given.
         """
         where, order = {"thread_id": check_id("thread_id", thread_id)}, by_creation(newest)
-        async for element in iterate(self._connection, "elements", where, order, to_element, errors):
+        async for element in walk(self._connection, "elements", where, order, to_element, errors):
             yield element
 
     @writes

@@ -19,7 +19,8 @@ from mongostore.errors import (
 )
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
 from mongostore.repositories import Repository, current_call, long_running, reads, writes
-from mongostore.repositories.threads.pages import by_creation, count, find_page, iterate, read_page
+from mongostore.repositories.paging import find_page, walk
+from mongostore.repositories.threads.pages import by_creation, count, read_page
 from mongostore.repositories.threads.upkeep import delete_elements, record_vote, touch_thread
 from mongostore.values import check_flag, check_id, check_limit, check_members, to_micros
 
@@ -189,7 +190,7 @@ class AsyncThreadMessages(Repository):
         filter, order = _filter(where), by_creation(newest)
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)
-        async for message in iterate(self._connection, "messages", filter, order, to_thread_message, errors):
+        async for message in walk(self._connection, "messages", filter, order, to_thread_message, errors):
             if _is_equal(message, where):
                 yield message
 

@@ -7,8 +7,7 @@ import re
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, Place
-from mongostore.repositories.threads.pages import find_page
+from mongostore.repositories.paging import Order, Place, find_page
 from mongostore.values import unpack
 
 _SEARCHED_AT_ONCE = 50

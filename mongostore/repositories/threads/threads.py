@@ -16,12 +16,12 @@ from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
 from mongostore.repositories import Connection, Repository, current_call, long_running, reads, writes
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import Order, count_options, find_page, walk
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
 from mongostore.repositories.threads.messages import AsyncThreadMessages
-from mongostore.repositories.threads.pages import count, find_page, iterate
+from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
 from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
 from mongostore.repositories.threads.users import AsyncUsers
@@ -206,7 +206,7 @@ class AsyncThreads(Repository):
         filter = _filter(where)
         if "data" not in where:
             return await count(self._connection, "threads", filter, limit)
-        most, counted = limit and check_limit("limit", limit), 0
+        most, counted = count_options(limit).get("limit"), 0
         async with self._threads.find(filter, {"data": 1}) as found:
             async for raw in found:
                 with suppress(*UNREADABLE):
@@ -273,8 +273,8 @@ class AsyncThreads(Repository):
             InvalidDocumentError: If a thread cannot be read and `errors` is not given.
         """
         filter, sort = _filter(where), _order("created", newest)
-        async for thread in iterate(
-            self._connection, "threads", filter, sort, to_thread, errors, at_once=_ITER_PAGE
+        async for thread in walk(
+            self._connection, "threads", filter, sort, to_thread, errors, size=_ITER_PAGE
         ):
             if _has_data(thread.data, where):
                 yield thread

@@ -14,7 +14,8 @@ from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, User
 from mongostore.repositories import Repository, current_call, long_running, reads, was_there, writes
-from mongostore.repositories.threads.pages import by_creation, count, iterate, read_page
+from mongostore.repositories.paging import walk
+from mongostore.repositories.threads.pages import by_creation, count, read_page
 from mongostore.values import check_id, pack_object
 
 
@@ -127,7 +128,7 @@ class AsyncUsers(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a user cannot be read and `errors` is not given.
         """
-        async for user in iterate(self._connection, "users", {}, by_creation(newest), to_user, errors):
+        async for user in walk(self._connection, "users", {}, by_creation(newest), to_user, errors):
             yield user
 
     @writes
