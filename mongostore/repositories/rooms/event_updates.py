@@ -8,6 +8,8 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_flag, check_id, check_members, check_position
+from mongostore.codec import encode_members, escape_key, from_micros
 from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
 from mongostore.documents.stored import Raw, check_size, write_members
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -15,15 +17,6 @@ from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_call
 from mongostore.repositories.rooms.commit_queue import Committer, Entry, Rewrite, key_taken
 from mongostore.repositories.rooms.room_parts import in_room
-from mongostore.values import (
-    check_flag,
-    check_id,
-    check_members,
-    check_position,
-    escape_key,
-    from_micros,
-    pack_members,
-)
 
 
 class EventUpdates:
@@ -150,7 +143,7 @@ def _update(given_members: EventUpdate) -> Raw:
     """Return the update document for members of an event."""
     members = check_members(given_members, EventUpdate)
     metadata = members.pop("metadata", {})
-    encoded = pack_members("metadata", metadata)
+    encoded = encode_members("metadata", metadata)
     sets: Raw = {f"metadata.{name}": value for name, value in encoded.items() if value is not None}
     sets |= write_members(Event, members)
     check_size("the event's update", sets)

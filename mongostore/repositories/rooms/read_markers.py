@@ -9,13 +9,13 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_flag, check_id, check_limit
 from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw, read_as
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, ReadMarker
 from mongostore.repositories import Repository, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
-from mongostore.values import check_flag, check_id, check_limit
 
 
 class AsyncReadMarkers(Repository):

@@ -8,22 +8,14 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
+from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
+from mongostore.codec import encode_members, escape_key
 from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_call
 from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS, open_room_filter
-from mongostore.values import (
-    check_flag,
-    check_id,
-    check_list,
-    check_members,
-    check_position,
-    check_text,
-    escape_key,
-    pack_members,
-)
 
 _METADATA = "metadata."
 _STATE = {"state": 1, "revised_by": 1}
@@ -66,7 +58,7 @@ class RoomUpdates:
             metadata = {key: value for key, value in metadata.items() if value is not None}
         else:
             removed = [key for key in _unset_keys(unset) if key not in metadata]
-        encoded = pack_members("metadata", metadata)
+        encoded = encode_members("metadata", metadata)
         check_size("the room's metadata", encoded)
         sets = _encode_members(members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
         update: Raw = {"$set": {**sets, "updated_at": current_call().now}}
@@ -116,7 +108,7 @@ class RoomUpdates:
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a value about a room outside its members, and remove the key from its metadata."""
-        encoded = pack_members("private", {check_text("key", key): value})
+        encoded = encode_members("private", {check_text("key", key): value})
         check_size("the room's private state", encoded)
         ((name, stored),) = encoded.items()
         update: Raw = {"$unset": {f"{_METADATA}{name}": ""}}

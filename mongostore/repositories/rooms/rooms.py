@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Unpack
 
+from mongostore.arguments import check_flag, check_id, check_text
+from mongostore.codec import decode, encode_members
 from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, NotFoundError
@@ -24,7 +26,6 @@ from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.rooms.tasks import AsyncRoomTasks
 from mongostore.repositories.rooms.verifications import AsyncVerifications
 from mongostore.repositories.rooms.voice_deliveries import AsyncVoiceDeliveries
-from mongostore.values import check_flag, check_id, check_text, pack_members, unpack
 
 _BATCH = 200
 
@@ -357,9 +358,9 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If the id or the key is no plain string.
         """
-        ((name, _),) = pack_members("private", {check_text("key", key): None}).items()
+        ((name, _),) = encode_members("private", {check_text("key", key): None}).items()
         document = await self._rooms.find_one(open_room_filter(room_id), {f"private.{name}": 1})
-        return unpack((document or {}).get("private", {}).get(name))
+        return decode((document or {}).get("private", {}).get(name))
 
     @writes
     async def set_private(self, room_id: str, key: str, value: Any) -> None:

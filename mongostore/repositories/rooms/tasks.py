@@ -6,13 +6,13 @@ import builtins
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from mongostore.arguments import check_id
 from mongostore.documents.notes import to_stored_task, to_task
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, Task
 from mongostore.repositories import long_running, reads, was_there, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
-from mongostore.values import check_id
 
 
 class AsyncRoomTasks(RoomParts[Task]):

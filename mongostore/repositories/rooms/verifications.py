@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_id
 from mongostore.documents.people import (
     to_request,
     to_stored_request,
@@ -29,7 +30,6 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.paging import KeyOrder, walk
-from mongostore.values import check_id
 
 
 class AsyncVerifications(Repository):

@@ -8,6 +8,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_id
 from mongostore.documents.notes import to_delivery, to_stored_delivery
 from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw
@@ -15,7 +16,6 @@ from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import VoiceDelivery
 from mongostore.repositories import Repository, reads, writes
 from mongostore.repositories.rooms.room_parts import in_room
-from mongostore.values import check_id
 
 
 class AsyncVoiceDeliveries(Repository):
