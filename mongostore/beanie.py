@@ -204,11 +204,13 @@ class SessionSummary(SessionFields, Projection):
 
 class _RoomMembers(models.Room, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms"
-    THERE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
+    THERE: ClassVar[Raw] = {"state": {"$ne": "deleting"}}
 
 
 class _EventMembers(models.Event, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms.events"
+    # What is left of a deleted event has none.
+    THERE: ClassVar[Raw] = {"index": {"$gte": 0}}
 
 
 class _ThreadMembers(models.Thread, ReadOnly):

@@ -6,7 +6,7 @@ A key of two parts is a document, whose order counts: `key_of` makes it.
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -33,23 +33,35 @@ _EVENT_KEPT = {"_id", "room_id", "created_at", "delivery_results"}
 class StoredRoom(Room, Stored):
     """A room, with the counters that its events move and what the service keeps for itself in `private`.
 
-    `next_index` is the next event's, `next_position` that of the next binding, participant, task or
-    observation. `state` is `open` or `purging`: its parts are being removed. `revised_by` and
-    `delivered_by` name the calls that last did these, by which a retried call knows its own doing.
+    `epoch` is its life: a room that is created again under its id has another one, and so have its parts.
+    `log` is the open log of its events; `next_index` and the counters are those with which that began.
+    `next_position` is that of the next binding, participant, task or observation. `state` is `open` or
+    `deleting`: its parts are being deleted. `ops` are the tokens of its last changes, and `delete_op` that of
+    its deletion, by which a call that is tried again recognizes its own.
     """
 
     private: JsonObject = Field(default_factory=dict)
+    epoch: Any
+    log: Any
     next_index: int = 0
     next_position: int = 0
     state: str = "open"
-    revised_by: str | None = None
-    delivered_by: str | None = None
+    ops: list[str] = Field(default_factory=list)
+    delete_op: str | None = None
 
 
 class StoredEvent(Event, Stored):
-    """An event; members without a value are left out. `token` names the call that stored it."""
+    """An event; members without a value are left out. `token` names the call that stored it.
+
+    `log` and `log_index` are its position in a log of the room, `epoch` is the room's life, and `counters`
+    are the room's `event_count`, `latest_index` and `active_at` as they are after it.
+    """
 
     token: str
+    epoch: Any
+    log: Any
+    log_index: int
+    counters: JsonObject
 
 
 class StoredBinding(Binding, Stored):

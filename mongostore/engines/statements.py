@@ -105,8 +105,12 @@ class Change:
                     self.put(path.split("."), value)
             case {"$unset": str(path)}:
                 self._remove(path.split("."))
+            case {"$replaceWith": expression}:
+                self.document = expressions.parse(expression)
             case _:
-                raise WriteError(f"This engine knows no stage of an update but $set and $unset: {stage!r}", 9)
+                raise WriteError(
+                    f"This engine knows no stage of an update but $set, $unset and $replaceWith: {stage!r}", 9
+                )
 
     def _operators(self, update: Document, filter: Document, inserting: bool) -> None:
         steps = [
@@ -156,6 +160,8 @@ class Change:
                     self.put(path, value)
             case "$push":
                 self._extend(path, _array(path, current), _each(value))
+                if isinstance(value, dict) and "$slice" in value:
+                    self.put(path, _at(self.document, path)[value["$slice"] :])
             case "$addToSet":
                 array = _array(path, current)
                 fresh: list[Any] = []
@@ -299,8 +305,8 @@ def _array(path: list[str], value: Any) -> list[Any]:
 def _each(value: Any) -> list[Any]:
     if not isinstance(value, dict) or "$each" not in value:
         return [value]
-    if len(value) > 1 or not isinstance(value["$each"], list):
-        raise WriteError("This engine knows no modifier of $push but $each, with an array", 2)
+    if value.keys() - {"$each", "$slice"} or not isinstance(value["$each"], list):
+        raise WriteError("This engine knows no modifier of $push but $each, with an array, and $slice", 2)
     return value["$each"]
 
 

@@ -145,6 +145,7 @@ async def walk(
     *,
     fields: Raw | None = None,
     size: int = 500,
+    find: Callable[..., Awaitable[Sequence[Raw]]] = find_page,
     when_empty: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[V, None]:
     """Yield what `read` makes of the documents of a list, which it finds step by step.
@@ -158,6 +159,7 @@ async def walk(
         errors: Collects those that cannot be read.
         fields: The fields to read.
         size: How many documents a step finds.
+        find: Finds the documents of a step, as `find_page` does.
         when_empty: What else to look at if there is no such document.
 
     Raises:
@@ -167,9 +169,7 @@ async def walk(
     errors = check_errors(errors)
     conditions = filter
     while True:
-        raws = await settled_step(
-            connection, find_page, connection, collection, conditions, order, size, fields
-        )
+        raws = await settled_step(connection, find, connection, collection, conditions, order, size, fields)
         if not raws and when_empty and conditions is filter:
             await settled_step(connection, when_empty)
         for item in read_each(raws, read, errors):

@@ -13,8 +13,8 @@ from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, Place, count_options, walk
-from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS
+from mongostore.repositories.paging import Order, Place, count_options, find_page, walk
+from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
 
 _STEP = 200
 _OLDEST = Order("created_at")
@@ -77,7 +77,15 @@ class RoomReader:
         """Yield rooms; `errors` collects those that cannot be read."""
         order, filter = _order(newest), _with_metadata(rooms, metadata)
         steps = walk(
-            self._connection, "rooms", filter, order, to_room, errors, fields=PUBLIC_FIELDS, size=_STEP
+            self._connection,
+            "rooms",
+            filter,
+            order,
+            to_room,
+            errors,
+            fields=PUBLIC_FIELDS,
+            size=_STEP,
+            find=_find_page,
         )
         async with aclosing(steps) as found:
             async for room in found:
@@ -106,7 +114,12 @@ class RoomReader:
             filter, PUBLIC_FIELDS, sort=order.sort, skip=offset, limit=limit, batch_size=limit + 1
         ) as found:
             documents: Sequence[Raw] = await found.to_list()
-        return documents
+        return await count_rooms_events(self._connection, documents)
+
+
+async def _find_page(connection: Connection, *page: Any) -> Sequence[Raw]:
+    """Return the first rooms of a list, as `find_page` does, with their counters up to date."""
+    return await count_rooms_events(connection, await find_page(connection, *page))
 
 
 def _order(newest: bool) -> Order:
