@@ -14,7 +14,7 @@ from pydantic import BaseModel, create_model
 from mongostore.documents import keys, notes, people, rooms, sessions, stored, threads
 from mongostore.documents.participants import StoredParticipant
 from mongostore.documents.stored import Raw
-from mongostore.engines.statements import copied
+from mongostore.engines.embedded.operators import copied
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import (
     ApiKey,

@@ -8,7 +8,7 @@ import bson
 import pytest
 
 from mongostore.documents.stored import Raw
-from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
 from mongostore.repositories.sessions.patches import Patch
 from mongostore.values import unpack, unpack_members

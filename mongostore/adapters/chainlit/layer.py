@@ -32,7 +32,7 @@ from mongostore.adapters.chainlit.records import (
 )
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
 from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
-from mongostore.sharing import StoreUser
+from mongostore.shared_store import StoreUser
 from mongostore.store import AsyncMongoStore
 
 logger: Final = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from mongostore.errors import AlreadyExistsError, InvalidValueError, NotFoundError
 from mongostore.models import File
-from mongostore.sharing import StoreUser
+from mongostore.shared_store import StoreUser
 from mongostore.store import AsyncMongoStore
 
 _PATH = "/mongostore/files"
