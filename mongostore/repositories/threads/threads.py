@@ -23,7 +23,7 @@ from mongostore.repositories.threads.files import AsyncFiles
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
-from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
+from mongostore.repositories.threads.thread_writes import delete_elements, new_thread, upsert_thread
 from mongostore.repositories.threads.users import AsyncUsers
 from mongostore.values import (
     check_flag,
@@ -42,9 +42,9 @@ AFTER = ReturnDocument.AFTER
 _ITER_PAGE = 200
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE = timedelta(days=30)
-_MERGED = ("data", "metadata")
+_MERGED_MEMBERS = ("data", "metadata")
 # What goes with a deleted thread.
-_SAID = [
+_ERASED_FIELDS = [
     *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
     *("votes", "has_pinned"),
 ]
@@ -90,8 +90,8 @@ class AsyncThreads(Repository):
         try:
             await self._threads.insert_one({"_id": key, **document})
         except DuplicateKeyError:
-            there = await self._threads.find_one({"_id": key}, {"created_by": 1})
-            if there is None or there.get("created_by") != call.token:
+            existing = await self._threads.find_one({"_id": key}, {"created_by": 1})
+            if existing is None or existing.get("created_by") != call.token:
                 raise AlreadyExistsError("thread", key) from None
         return to_thread({"_id": key, **document})
 
@@ -108,11 +108,11 @@ class AsyncThreads(Repository):
         where = {"_id": check_id("thread_id", thread_id), "state": "open"}
         new = {"$setOnInsert": await self._new(members)}
         try:
-            raw = await self._threads.find_one_and_update(where, new, upsert=True, return_document=AFTER)
+            document = await self._threads.find_one_and_update(where, new, upsert=True, return_document=AFTER)
         except DuplicateKeyError:
             # Deleted, or created by another call at the same time.
             return await self.get(thread_id)
-        return to_thread(raw)
+        return to_thread(document)
 
     @writes
     async def update(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
@@ -131,10 +131,10 @@ class AsyncThreads(Repository):
         update = await self._changes(members, replaces=True)
         if not update:
             return await self.get(thread_id)
-        raw = await self._threads.find_one_and_update(where, update, return_document=AFTER)
-        if raw is None:
+        document = await self._threads.find_one_and_update(where, update, return_document=AFTER)
+        if document is None:
             raise NotFoundError("thread", thread_id)
-        return to_thread(raw)
+        return to_thread(document)
 
     @writes
     async def merge(
@@ -183,8 +183,8 @@ class AsyncThreads(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the thread cannot be read.
         """
-        raw = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
-        return None if raw is None else to_thread(raw)
+        document = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
+        return None if document is None else to_thread(document)
 
     @reads
     async def exists(self, thread_id: str) -> bool:
@@ -208,9 +208,9 @@ class AsyncThreads(Repository):
             return await count(self._connection, "threads", filter, limit)
         most, counted = count_options(limit).get("limit"), 0
         async with self._threads.find(filter, {"data": 1}) as found:
-            async for raw in found:
+            async for document in found:
                 with suppress(*UNREADABLE):
-                    counted += _has_data(unpack_members(raw["data"]), where)
+                    counted += _has_data(unpack_members(document["data"]), where)
                 if counted == most:
                     break
         return counted
@@ -246,10 +246,12 @@ class AsyncThreads(Repository):
         limit, sort, filter = check_limit("limit", limit), _order(order, newest), _filter(where)
         place = sort.decode(cursor)
         if pattern := text_pattern(text):
-            raws = await search(self._connection, filter, sort, place, pattern, limit + 1)
+            documents = await search(self._connection, filter, sort, place, pattern, limit + 1)
         else:
-            raws = await find_page(self._connection, "threads", sort.behind(filter, place), sort, limit + 1)
-        page = sort.page(raws, limit, to_thread)
+            documents = await find_page(
+                self._connection, "threads", sort.behind(filter, place), sort, limit + 1
+            )
+        page = sort.page(documents, limit, to_thread)
         page.items = [thread for thread in page.items if _has_data(thread.data, where)]
         return page
 
@@ -307,12 +309,12 @@ class AsyncThreads(Repository):
                     "deleted_by": call.token,
                     "expires_at": datetime.now(UTC) + _TOMBSTONE,
                 },
-                "$unset": dict.fromkeys(_SAID, ""),
+                "$unset": dict.fromkeys(_ERASED_FIELDS, ""),
             },
         )
-        mine = {"_id": key, "state": "deleted", "deleted_by": call.token}
+        own_write = {"_id": key, "state": "deleted", "deleted_by": call.token}
         was_there = bool(deleted.matched_count) or (
-            call.attempt > 0 and await self._threads.find_one(mine, {"_id": 1}) is not None
+            call.attempt > 0 and await self._threads.find_one(own_write, {"_id": 1}) is not None
         )
         await self._connection.collection("messages").delete_many({"thread_id": key})
         await delete_elements(self._connection, {"thread_id": key})
@@ -338,7 +340,7 @@ class AsyncThreads(Repository):
         sets: Raw = {}
         unset: Raw = {}
         for name, value in members.items():
-            if name not in _MERGED:
+            if name not in _MERGED_MEMBERS:
                 sets[name] = to_stored_thread_member(name, value)
                 continue
             packed = pack_members(name, value)
@@ -395,6 +397,6 @@ def _unset_keys(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     check_list("unset", paths)
     for number, path in enumerate(paths):
         name, dot, key = path.partition(".") if type(path) is str else ("", "", "")
-        if name not in _MERGED or not dot:
+        if name not in _MERGED_MEMBERS or not dot:
             raise InvalidValueError(f"unset[{number}]", "must be data.<key> or metadata.<key>")
         yield name, escape_key(key)
