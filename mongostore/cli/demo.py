@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mongostore.cli.importer import Importer
-from mongostore.cli.lines import digest_of
+from mongostore.cli.jsonl import digest_of
 from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, target_of, warn
 from mongostore.engines import Capability
 from mongostore.errors import ConfigurationError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mongostore.cli.lines import LineError, MessageLine, SessionLine, digest_of, read_line
+from mongostore.cli.jsonl import LineError, MessageLine, SessionLine, digest_of, read_line
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,

@@ -74,8 +74,8 @@ async def _serve_sessions(
     # Imported here, since all other commands do without these packages.
     try:
         from mongostore.integrators import integrator_for
-        from mongostore.servers import running
-        from mongostore.servers.addresses import is_loopback
+        from mongostore.servers import runner
+        from mongostore.servers.access import is_loopback
         from mongostore.servers.sessions import create_app
     except ImportError:
         raise ConfigurationError("servers need mongostore[api]") from None
@@ -90,7 +90,7 @@ async def _serve_sessions(
             local=is_loopback(host),
             docs=is_loopback(host),
         )
-        await running.serve(app, store.engine, has_keys=has_keys, host=host, port=port, say=say)
+        await runner.serve(app, store.engine, has_keys=has_keys, host=host, port=port, say=say)
 
 
 @serve.command()
@@ -113,8 +113,8 @@ def threadmem(
 async def _serve_threadmem(host: str, port: int, uri: str | None, database: str | None) -> None:
     try:
         from mongostore.adapters.threadmem.env import HUB_API_KEY_ENV, HUB_URL_ENV
-        from mongostore.servers import running
-        from mongostore.servers.addresses import is_loopback
+        from mongostore.servers import runner
+        from mongostore.servers.access import is_loopback
         from mongostore.servers.threadmem import create_app
     except ImportError:
         raise ConfigurationError("this server needs mongostore[api,threadmem]") from None
@@ -130,7 +130,7 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
                 token = store.keys.create(name="this process", owner_id="me").token
                 say(f"let clients come in with {HUB_API_KEY_ENV}={token}")
         app = create_app(store=store, docs=is_loopback(host))
-        await running.serve(app, engine, has_keys=has_keys, host=host, port=port, say=say)
+        await runner.serve(app, engine, has_keys=has_keys, host=host, port=port, say=say)
 
 
 def log_requests() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from openai import AsyncOpenAI
 
-from mongostore.integrators.turns import parts_of
+from mongostore.integrators.transcripts import parts_of
 from mongostore.models import Turn
 
 _CHARACTERS = 50_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -10,8 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 
 from mongostore.models import ApiKey
-from mongostore.servers.addresses import is_loopback
-from mongostore.servers.problems import ProblemError
+from mongostore.servers.error_responses import ProblemError
 from mongostore.store import AsyncMongoStore
 
 _bearer = HTTPBearer(
@@ -76,6 +76,14 @@ def _is_local(headers: Headers) -> bool:
     # Said by browsers alone; none is for what a person has typed.
     site = headers.get("sec-fetch-site", "none")
     return is_loopback(name or "") and origin == host and site in ("same-origin", "none")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def let_in(app: FastAPI, access: Access) -> None:

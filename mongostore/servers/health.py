@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from mongostore.errors import MongoStoreError
-from mongostore.servers.problems import ProblemError, problem_responses
+from mongostore.servers.error_responses import ProblemError, problem_responses
 from mongostore.store import AsyncMongoStore
 
 _READY_SECONDS = 2.0

@@ -32,8 +32,8 @@ from mongostore.adapters.threadmem.server.models import (
 )
 from mongostore.errors import InvalidValueError
 from mongostore.servers.docs import show_docs
-from mongostore.servers.guards import guard
-from mongostore.servers.problems import ProblemError, problem_responses, speak_problems
+from mongostore.servers.error_responses import ProblemError, problem_responses, speak_problems
+from mongostore.servers.middleware import guard
 from mongostore.sync import MongoStore
 
 # Images come inside of JSON, in base64.

@@ -35,7 +35,7 @@ from mongostore import (
     UnavailableError,
 )
 from mongostore.cli import app as cli
-from mongostore.servers.problems import speak_problems
+from mongostore.servers.error_responses import speak_problems
 from mongostore.settings import Settings
 from tests.contract.wire import repositories_of
 from tests.faults.deployments import SECRET, Cluster, cluster, free_port, with_options

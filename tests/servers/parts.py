@@ -13,9 +13,9 @@ from starlette.responses import StreamingResponse
 from mongostore import AsyncMongoStore, MongoStoreError, NotFoundError
 from mongostore.servers.access import Access, Caller, let_in
 from mongostore.servers.docs import show_docs
-from mongostore.servers.guards import guard
-from mongostore.servers.problems import speak_problems
-from mongostore.servers.rates import counted, limit_rate
+from mongostore.servers.error_responses import speak_problems
+from mongostore.servers.middleware import guard
+from mongostore.servers.rate_limits import counted, limit_rate
 
 BASE = "http://testserver"
 

@@ -8,7 +8,7 @@ import pytest
 
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.servers.access import Access, let_in
-from mongostore.servers.rates import limit_rate
+from mongostore.servers.rate_limits import limit_rate
 from tests.servers.parts import client, small_app
 
 

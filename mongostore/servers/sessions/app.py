@@ -13,10 +13,10 @@ from mongostore.integrators import integrator_for
 from mongostore.models import Integrator
 from mongostore.servers.access import Access, let_in
 from mongostore.servers.docs import show_docs
-from mongostore.servers.guards import MAX_BODY_BYTES, MAX_JSON_DEPTH, guard
+from mongostore.servers.error_responses import speak_problems
 from mongostore.servers.health import tell_health
-from mongostore.servers.problems import speak_problems
-from mongostore.servers.rates import limit_rate
+from mongostore.servers.middleware import MAX_BODY_BYTES, MAX_JSON_DEPTH, guard
+from mongostore.servers.rate_limits import limit_rate
 from mongostore.servers.sessions.routes import sessions_router
 from mongostore.settings import Settings
 from mongostore.store import AsyncMongoStore

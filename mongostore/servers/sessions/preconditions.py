@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mongostore.models import Session
-from mongostore.servers.problems import ProblemError
+from mongostore.servers.error_responses import ProblemError
 
 NO_MATCH = "The session has changed since that ETag was given"
 _TAG = re.compile(r'(W/)?"([^"]*)"')

@@ -14,8 +14,8 @@ from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueErr
 from mongostore.models import Session, SessionUpdate, Turn
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.access import Caller
-from mongostore.servers.problems import DEFAULT_HTTP_ERROR_RESPONSES, ProblemError, problem_responses
-from mongostore.servers.rates import counted
+from mongostore.servers.error_responses import DEFAULT_HTTP_ERROR_RESPONSES, ProblemError, problem_responses
+from mongostore.servers.rate_limits import counted
 from mongostore.servers.sessions.models import (
     ID_PATTERN,
     ChatTurnsAppendRequestV1,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mongostore.cli.lines import (
+from mongostore.cli.jsonl import (
     LineError,
     MessageLine,
     SessionLine,

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mongostore.servers.problems import LastResort, problem
+from mongostore.servers.error_responses import LastResort, problem
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_JSON_DEPTH = 64

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from mongostore.engines import Engine
 from mongostore.errors import ConfigurationError
-from mongostore.servers.addresses import is_loopback
+from mongostore.servers.access import is_loopback
 
 LOOPBACK = "127.0.0.1"
 _END_SECONDS = 10

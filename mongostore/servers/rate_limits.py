@@ -12,7 +12,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 
 from mongostore.errors import ConfigurationError
 from mongostore.servers.access import Caller
-from mongostore.servers.problems import ProblemError
+from mongostore.servers.error_responses import ProblemError
 
 
 class RateLimit:

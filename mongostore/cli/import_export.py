@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from mongostore.cli.importer import Importer, Tally
-from mongostore.cli.lines import message_members, session_members, write_line
+from mongostore.cli.jsonl import message_members, session_members, write_line
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Session
