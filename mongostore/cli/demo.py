@@ -20,13 +20,13 @@ from rich.text import Text
 from mongostore.cli.importer import Importer
 from mongostore.cli.jsonl import digest_of
 from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, target_of, warn
+from mongostore.codec import preview_text
 from mongostore.engines import Capability
 from mongostore.errors import ConfigurationError
 from mongostore.indexing import IndexState
 from mongostore.models import ChangeKind, Message
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.store import AsyncMongoStore
-from mongostore.values import preview_text
 
 _NAMESPACE = "demo"
 _LONG = "demo:all-in-one"

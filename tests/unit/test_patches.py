@@ -7,11 +7,11 @@ from typing import Any
 import bson
 import pytest
 
+from mongostore.codec import decode, decode_members
 from mongostore.documents.stored import Raw
 from mongostore.engines.embedded import EmbeddedEngine
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
 from mongostore.repositories.sessions.patches import Patch
-from mongostore.values import unpack, unpack_members
 
 BIG = 2**70
 
@@ -85,7 +85,7 @@ def test_metadata_are_merged_key_by_key_and_none_removes_one() -> None:
     made = patch(metadata={"a": 1, "b.c": BIG, "": {"x": None}, "gone": None, "$x": None})
 
     assert made.members == {}
-    assert unpack_members(made.notes) == {"a": 1, "b.c": BIG, "": {"x": None}}
+    assert decode_members(made.notes) == {"a": 1, "b.c": BIG, "": {"x": None}}
     assert made.dropped == ["gone", "%24;x"]
     assert made.update("bytes") == {
         "$set": {
@@ -133,9 +133,9 @@ async def test_a_message_grows_by_no_more_than_the_size_that_is_added(message: R
     assert (changed["edits"], changed["kept"], other) == (1, 100 + made.size, {"id": "m0"})
     assert len(bson.encode(after)) - len(bson.encode(before)) <= made.size
     for name in members.keys() - {"metadata"}:
-        assert unpack(after[name]) == members[name]
+        assert decode(after[name]) == members[name]
     merged = {**message.get("metadata", {}), **members.get("metadata", {})}
-    assert unpack_members(after["metadata"]) == {
+    assert decode_members(after["metadata"]) == {
         key: value for key, value in merged.items() if value is not None
     }
 

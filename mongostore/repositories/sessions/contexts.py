@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from mongostore.codec import decode, encode
 from mongostore.documents.stored import Raw, check_size, size_of
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Repository, current_call, reads, writes
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import contended, pause
-from mongostore.values import pack, unpack
 
 
 class AsyncSessionContext(Repository):
@@ -35,9 +35,9 @@ class AsyncSessionContext(Repository):
             if context is None:
                 raise NotFoundError("context of session", session_id)
             if context["overflow"] is None:
-                return unpack(context["value"])
+                return decode(context["value"])
             if stored := await self._storage.overflows.find(context["overflow"]):
-                return unpack(stored["value"])
+                return decode(stored["value"])
         raise contended(key)
 
     @reads
@@ -63,7 +63,7 @@ class AsyncSessionContext(Repository):
             InvalidValueError: If it is no JSON value; names its path.
             DocumentTooLargeError: If it is larger; the context before stays.
         """
-        key, packed = self._storage.key(session_id), pack("value", value)
+        key, packed = self._storage.key(session_id), encode("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
         if size_of("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
             if await self._swap_context(key, {"value": packed, "overflow": None}) is None:

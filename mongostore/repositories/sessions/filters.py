@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mongostore.arguments import check_flag, check_id
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.paging import Order, Place
-from mongostore.values import check_flag, check_id
 
 STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
 

@@ -9,6 +9,8 @@ from concurrent.futures import Executor
 from contextvars import copy_context
 from typing import Any
 
+from mongostore.arguments import MAX_LIMIT
+from mongostore.codec import encode, unescape_key
 from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
@@ -17,7 +19,6 @@ from mongostore.repositories import current_call, settled_step, step
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import contended, pause
 from mongostore.repositories.sessions.turns import participant_of
-from mongostore.values import MAX_LIMIT, pack, unescape_key
 
 
 class Integrations:
@@ -172,4 +173,4 @@ async def _called(
 def _packed(insights: object) -> list[Any]:
     if not isinstance(insights, Sequence) or isinstance(insights, str | bytes | bytearray):
         raise InvalidValueError("insights", f"must be a list, not {type(insights).__name__}")
-    return [pack(f"insights[{i}]", insight) for i, insight in enumerate(insights)]
+    return [encode(f"insights[{i}]", insight) for i, insight in enumerate(insights)]

@@ -7,6 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Unpack
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+    check_members,
+)
+from mongostore.codec import from_micros
 from mongostore.documents.participants import none_kept
 from mongostore.documents.sessions import EMPTY, to_messages, to_stored, to_stored_preview
 from mongostore.documents.stored import Raw
@@ -27,7 +35,6 @@ from mongostore.repositories.sessions.patches import Patch
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
 from mongostore.repositories.sessions.tail import Placed
 from mongostore.repositories.sessions.watching import Watcher
-from mongostore.values import check_flag, check_id, check_limit, check_list, check_members, from_micros
 
 
 class AsyncSessionMessages(Repository):

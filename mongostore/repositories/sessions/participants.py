@@ -7,6 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+)
+from mongostore.codec import escape_key, from_micros, to_micros
 from mongostore.documents.participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
@@ -16,15 +23,6 @@ from mongostore.repositories.paging import Order, Place, check_errors
 from mongostore.repositories.sessions.integrating import Integrations
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
 from mongostore.repositories.sessions.turns import participant_of
-from mongostore.values import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_list,
-    escape_key,
-    from_micros,
-    to_micros,
-)
 
 _BY_BINDING = Order("bound_at")
 

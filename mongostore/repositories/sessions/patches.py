@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mongostore.codec import decode, preview_text
 from mongostore.documents.sessions import to_notes
 from mongostore.documents.stored import Raw, size_of, write_members
 from mongostore.models import Message
-from mongostore.values import preview_text, unpack
 
 
 @dataclass
@@ -59,5 +59,5 @@ class Patch:
             f"last.{name}": self.members[name] for name in ("conversation_id", "role") if name in self.members
         }
         if "content" in self.members:
-            sets["last.text"] = preview_text(unpack(self.members["content"]))
+            sets["last.text"] = preview_text(decode(self.members["content"]))
         return sets

@@ -12,6 +12,8 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_id, check_limit, check_members
+from mongostore.codec import encode_members, to_micros
 from mongostore.documents.participants import begun_anew, to_bound
 from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
 from mongostore.documents.stored import Raw
@@ -39,7 +41,6 @@ from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.storage import SessionStorage, check_number
 from mongostore.repositories.sessions.tail import Tail, bindings_of
-from mongostore.values import check_id, check_limit, check_members, pack_members, to_micros
 
 _ITER_PAGE = 200
 _BY_CREATION = Order("created_at")
@@ -117,7 +118,7 @@ class AsyncSessions(Repository):
                 "namespace": self.namespace,
                 "session_id": key.partition("/")[2],
                 **to_stored_members(members),
-                "metadata": sized_member("metadata", pack_members("metadata", metadata or {})),
+                "metadata": sized_member("metadata", encode_members("metadata", metadata or {})),
                 "participants": to_bound(participants, created, call.token),
                 "created_at": created,
                 "updated_at": call.now,
@@ -274,7 +275,7 @@ class AsyncSessions(Repository):
         call, key = current_call(), self._key(session_id)
         given = check_members(members, SessionUpdate)
         notes = given.pop("metadata", {})
-        packed = sized_member("metadata", pack_members("metadata", notes))
+        packed = sized_member("metadata", encode_members("metadata", notes))
         sets = to_stored_members(given) | {"revised_by": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}

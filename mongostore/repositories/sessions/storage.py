@@ -6,6 +6,7 @@ from typing import Final
 
 from pymongo.asynchronous.collection import AsyncCollection
 
+from mongostore.arguments import check_id
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
@@ -15,7 +16,6 @@ from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.sessions.turns import Turns
 from mongostore.repositories.sessions.writing import Writer
-from mongostore.values import check_id
 
 
 class SessionStorage:

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
+from mongostore.arguments import MAX_LIMIT
+from mongostore.codec import unescape_key
 from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
@@ -14,7 +16,6 @@ from mongostore.repositories import Connection, current_call, settled_step
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail, pause, session_id_of
 from mongostore.repositories.sessions.writing import Writer
-from mongostore.values import MAX_LIMIT, unescape_key
 
 # Others' messages may lie between them, so that each is in a segment of its own.
 _NUMBERS_A_STEP = 256

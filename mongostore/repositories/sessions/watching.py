@@ -11,6 +11,7 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
+from mongostore.arguments import decode_cursor, encode_cursor
 from mongostore.documents.sessions import to_messages
 from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
@@ -20,7 +21,6 @@ from mongostore.repositories import Connection, opened, settled_step
 from mongostore.repositories.sessions.history import History
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
-from mongostore.values import from_token, to_token
 
 _PAUSE_SECONDS = 0.1
 # What servers answer to a token of the right shape that they never gave.
@@ -46,7 +46,7 @@ class Seen:
 
     def encode(self) -> str:
         """Return the text that callers keep."""
-        return to_token([self.token, self.base, self.end, self.done])
+        return encode_cursor([self.token, self.base, self.end, self.done])
 
     @classmethod
     def decode(cls, text: object) -> Seen:
@@ -55,7 +55,7 @@ class Seen:
         Raises:
             InvalidValueError: It is no such text.
         """
-        match from_token(text):
+        match decode_cursor(text):
             case [{"_data": str()} as token, int(base), int(end), int(done)] if len(token) == 1:
                 return cls(token, base, end, done)
         raise InvalidValueError("after", "is not the token of a change")

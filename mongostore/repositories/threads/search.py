@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from mongostore.codec import decode
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import Order, Place, find_page
-from mongostore.values import unpack
 
 _SEARCH_BATCH = 50
 # The server takes patterns of up to 32 kB, and escaping makes four bytes of a character.
@@ -59,5 +59,5 @@ async def search(
 
 
 def _name_text(document: Raw) -> str:
-    name = unpack(document.get("name"))
+    name = decode(document.get("name"))
     return name if isinstance(name, str) else ""
