@@ -17,7 +17,6 @@ from mongostore.arguments import (
     check_limit,
     check_list,
     check_members,
-    check_vote,
 )
 from mongostore.codec import (
     decode_members,
@@ -30,10 +29,11 @@ from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
 from mongostore.repositories import Connection, Repository, current_call, long_running, reads, writes
-from mongostore.repositories.paging import Order, count_options, find_page, walk
+from mongostore.repositories.paging import count_options, find_page, walk
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
+from mongostore.repositories.threads.filters import has_data, thread_filter, thread_order
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
@@ -205,14 +205,14 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If the limit or a filter is of the wrong type or out of range.
         """
-        filter = _filter(where)
+        filter = thread_filter(where)
         if "data" not in where:
             return await count(self._connection, "threads", filter, limit)
         most, counted = count_options(limit).get("limit"), 0
         async with self._threads.find(filter, {"data": 1}) as found:
             async for document in found:
                 with suppress(*UNREADABLE):
-                    counted += _has_data(decode_members(document["data"]), where)
+                    counted += has_data(decode_members(document["data"]), where)
                 if counted == most:
                     break
         return counted
@@ -245,7 +245,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        limit, sort, filter = check_limit("limit", limit), _order(order, newest), _filter(where)
+        limit, sort, filter = check_limit("limit", limit), thread_order(order, newest), thread_filter(where)
         place = sort.decode(cursor)
         if pattern := text_pattern(text):
             documents = await search(self._connection, filter, sort, place, pattern, limit + 1)
@@ -254,7 +254,7 @@ class AsyncThreads(Repository):
                 self._connection, "threads", sort.behind(filter, place), sort, limit + 1
             )
         page = sort.page(documents, limit, to_thread)
-        page.items = [thread for thread in page.items if _has_data(thread.data, where)]
+        page.items = [thread for thread in page.items if has_data(thread.data, where)]
         return page
 
     @long_running
@@ -276,11 +276,11 @@ class AsyncThreads(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a thread cannot be read and `errors` is not given.
         """
-        filter, sort = _filter(where), _order("created", newest)
+        filter, sort = thread_filter(where), thread_order("created", newest)
         async for thread in walk(
             self._connection, "threads", filter, sort, to_thread, errors, size=_ITER_PAGE
         ):
-            if _has_data(thread.data, where):
+            if has_data(thread.data, where):
                 yield thread
 
     @staticmethod
@@ -290,7 +290,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
-        shown, sort = given("thread", thread, Thread), _order(order, True)
+        shown, sort = given("thread", thread, Thread), thread_order(order, True)
         return sort.cursor((to_micros(sort.field, getattr(shown, sort.field)), check_id("id", shown.id)))
 
     @writes
@@ -365,33 +365,6 @@ class AsyncThreads(Repository):
             sets["user_identifier"] = user["identifier"]
         check_size("the thread", sets)
         return {operator: part for operator, part in (("$set", sets), ("$unset", unset)) if part}
-
-
-def _order(order: ListOrder, newest: bool) -> Order:
-    if order not in ("active", "created"):
-        raise InvalidValueError("order", "must be 'active' or 'created'")
-    return Order(f"{order}_at", rising=not check_flag("newest", newest))
-
-
-def _filter(where: ThreadFilter) -> Raw:
-    filter: Raw = {"state": "open"}
-    for name, value in check_members(where, ThreadFilter).items():
-        match name:
-            case "data":
-                # By `$eq`, for a key of a value may look like an operator.
-                filter |= {f"data.{key}": {"$eq": item} for key, item in encode_members(name, value).items()}
-            case "vote":
-                filter["votes.value"] = check_vote(name, value)
-            case "name":
-                filter[name] = to_stored_thread_member(name, value)
-            case _:
-                filter[name] = check_id(name, value)
-    return filter
-
-
-def _has_data(data: dict[str, Any], where: ThreadFilter) -> bool:
-    # A server finds a list by what is in it, too.
-    return all(data.get(key) == value for key, value in where.get("data", {}).items())
 
 
 def _unset_keys(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
