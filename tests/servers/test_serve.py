@@ -240,7 +240,7 @@ async def test_no_part_of_an_answer_is_held_back(host: str) -> None:
         accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
-    listening = runner.listen(host, 0)
+    listening = runner.bind_socket(host, 0)
     async with await asyncio.start_server(accept, sock=listening):
         _, writer = await asyncio.open_connection(*listening.getsockname()[:2])
         assert await accepted
