@@ -13,9 +13,9 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from mongostore.documents.stored import SCHEMA_VERSION
 from mongostore.engines import Capability, Deployment, Engine
-from mongostore.engines.faults import translate
+from mongostore.engines.driver_errors import translate
 from mongostore.engines.protocol import Database
-from mongostore.indexing import IndexState, diff_indexes
+from mongostore.index_definitions import IndexState, diff_indexes
 
 # A server older than this gets no corrections any more.
 _OLDEST_SERVER = 7

@@ -22,11 +22,11 @@ from mongostore.engines import (
     Transactions,
     engine_for,
 )
-from mongostore.engines.faults import unchained
+from mongostore.engines.driver_errors import unchained
 from mongostore.errors import ConfigurationError
-from mongostore.indexing import IndexReport, apply_indexes, diff_indexes, ensure_indexes
+from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
-from mongostore.repositories.keys import AsyncKeys
+from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.rooms import AsyncLeases, AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import AsyncThreads

@@ -15,7 +15,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore import AsyncMongoStore, ConfigurationError
-from mongostore.engines.mongod import Mongod
+from mongostore.engines.mongod_process import Mongod
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.faults.deployments import certificate, cluster

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
 from mongostore.engines import Capability, Deployment
-from mongostore.indexing import IndexReport, IndexState, load_indexes
+from mongostore.index_definitions import IndexReport, IndexState, load_indexes
 
 _WRONG = (IndexState.MISSING, IndexState.DIFFERS)
 _STYLES = {IndexState.PRESENT: "green", IndexState.FOREIGN: "dim"}

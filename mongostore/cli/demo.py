@@ -23,7 +23,7 @@ from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, 
 from mongostore.codec import preview_text
 from mongostore.engines import Capability
 from mongostore.errors import ConfigurationError
-from mongostore.indexing import IndexState
+from mongostore.index_definitions import IndexState
 from mongostore.models import ChangeKind, Message
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.store import AsyncMongoStore
@@ -86,7 +86,7 @@ def _join_names(capabilities: Iterable[Capability]) -> str:
 
 def _dialogues(file: Path | None) -> list[tuple[str, bytes]]:
     """Return the lines of a file, or of those that come with the package, each with its place."""
-    shipped = (entry for entry in files("mongostore.dialogues").iterdir() if entry.name.endswith(".jsonl"))
+    shipped = (entry for entry in files("mongostore.samples").iterdir() if entry.name.endswith(".jsonl"))
     sources = [file] if file else sorted(shipped, key=lambda entry: entry.name)
     return [
         (f"{source.name}:{number}", line)

@@ -26,10 +26,10 @@ from pymongo.errors import (
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from mongostore.engines.facts import CollectionUsage, Deployment, ping_times
-from mongostore.engines.faults import translate
+from mongostore.engines.deployment import CollectionUsage, Deployment, ping_times
+from mongostore.engines.driver_errors import translate
+from mongostore.engines.majority import Settling
 from mongostore.engines.protocol import Capability, Collection, Database
-from mongostore.engines.settling import Settling
 from mongostore.engines.transactions import DRIVER, Client, Statements, deadline, end_abandoned, transact
 from mongostore.engines.uris import first_line, label_of, label_of_client, named_options
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError

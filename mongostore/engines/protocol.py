@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from mongostore.engines.facts import CollectionUsage, Deployment
+from mongostore.engines.deployment import CollectionUsage, Deployment
 from mongostore.engines.transactions import Statements
 from mongostore.errors import MongoStoreError
 

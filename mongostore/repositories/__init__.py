@@ -9,9 +9,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from pymongo.errors import PyMongoError
 
-from mongostore.engines.faults import translate, unchained
-from mongostore.repositories.calls import Access, current_call, find_call, was_there
+from mongostore.engines.driver_errors import translate, unchained
 from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
+from mongostore.repositories.operation import Access, current_call, find_call, was_there
 
 __all__ = [
     "Connection",

@@ -17,10 +17,10 @@ from pymongo.errors import PyMongoError
 from mongostore.documents import COLLECTIONS
 from mongostore.documents.stored import Raw
 from mongostore.engines import Capability, Engine
-from mongostore.engines.faults import translate
+from mongostore.engines.driver_errors import translate
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
-from mongostore.repositories.calls import Access, Call, calling, checked
-from mongostore.repositories.guarding import Guarded
+from mongostore.repositories.operation import Access, Call, calling, checked
+from mongostore.repositories.schema_guard import Guarded
 
 P = ParamSpec("P")
 R = TypeVar("R")

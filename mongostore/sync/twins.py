@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mongostore.portal import mirror, mirror_context, mirror_iter
-from mongostore.repositories.keys import AsyncKeys
+from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.rooms import (
     AsyncIdentities,
     AsyncLeases,

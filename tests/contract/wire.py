@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from mongostore import AsyncMongoStore
-from mongostore.indexing import load_indexes
+from mongostore.index_definitions import load_indexes
 from mongostore.repositories import Repository
 
 W = TypeVar("W")

@@ -17,7 +17,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Turn, UnavailableError
-from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.repositories import Connection, step
 from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mongostore import AsyncMongoStore, Message
-from mongostore.engines.mongod import Mongod
+from mongostore.engines.mongod_process import Mongod
 
 pytestmark = pytest.mark.server
 

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from mongostore import MongoStore
-from mongostore.engines.mongod import Mongod
+from mongostore.engines.mongod_process import Mongod
 from mongostore.servers import runner
 from tests.servers.endpoint import Endpoint
 from tests.servers.serving import Serving

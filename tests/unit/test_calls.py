@@ -11,10 +11,10 @@ import pytest
 from pymongo.results import DeleteResult, UpdateResult
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
-from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import ConflictError, MongoStoreError, NotFoundError, UnsupportedError
-from mongostore.repositories import calls
-from mongostore.repositories.calls import (
+from mongostore.repositories import operation
+from mongostore.repositories.operation import (
     Access,
     Call,
     Missed,
@@ -71,7 +71,7 @@ def test_an_attempt_has_the_seconds_of_its_turn(attempt: int, is_silent: bool, s
 def test_an_attempt_ends_with_its_call_but_has_some_time(
     monkeypatch: pytest.MonkeyPatch, left: float, seconds: float
 ) -> None:
-    monkeypatch.setattr(calls, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(operation, "time", SimpleNamespace(monotonic=lambda: 100.0))
 
     call = Call(100.0 + left, Access.READ, now=0)
 
@@ -80,7 +80,7 @@ def test_an_attempt_ends_with_its_call_but_has_some_time(
 
 def test_a_call_knows_when_it_began_and_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(monotonic=lambda: 100.0, time_ns=lambda: 1_700_000_000_123_456_789)
-    monkeypatch.setattr(calls, "time", clock)
+    monkeypatch.setattr(operation, "time", clock)
 
     with calling(20, Access.WRITE) as call:
         assert (call.ends, call.now, call.attempt) == (120.0, 1_700_000_000_123_456, 0)

@@ -14,7 +14,7 @@ from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure
 from mongostore.documents import COLLECTIONS
 from mongostore.documents.stored import SCHEMA_VERSION
 from mongostore.engines import Capability
-from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -26,9 +26,9 @@ from mongostore.errors import (
     UnsupportedError,
 )
 from mongostore.repositories import connection as module
-from mongostore.repositories.calls import Access, Call, Missed, current_call, find_call
 from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
-from mongostore.repositories.guarding import Guarded
+from mongostore.repositories.operation import Access, Call, Missed, current_call, find_call
+from mongostore.repositories.schema_guard import Guarded
 
 R = TypeVar("R")
 

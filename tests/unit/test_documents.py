@@ -21,7 +21,7 @@ from mongostore.codec import (
 from mongostore.documents import keys, notes, people, rooms, sessions, stored, threads
 from mongostore.documents.participants import StoredParticipant
 from mongostore.documents.stored import Raw
-from mongostore.engines.statements import copied
+from mongostore.engines.embedded.operators import copied
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import (
     ApiKey,

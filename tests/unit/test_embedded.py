@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure, WriteError
 
-from mongostore.engines.embedded import EmbeddedEngine
-from mongostore.engines.feed import HISTORY, LOCK
+from mongostore.engines.embedded.engine import EmbeddedEngine
+from mongostore.engines.embedded.oplog import HISTORY, LOCK
 from mongostore.engines.mongo import CODEC
 from mongostore.engines.protocol import Capability, Database
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pymongo import errors as driver
 
-from mongostore.engines.faults import MAX_DOCUMENT_BYTES, translate, unchained
+from mongostore.engines.driver_errors import MAX_DOCUMENT_BYTES, translate, unchained
 from mongostore.errors import (
     AccessDeniedError,
     ConfigurationError,

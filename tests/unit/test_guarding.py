@@ -9,10 +9,10 @@ import pytest
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
-from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import UnsupportedError
-from mongostore.repositories.calls import Access, calling
-from mongostore.repositories.guarding import Guarded
+from mongostore.repositories.operation import Access, calling
+from mongostore.repositories.schema_guard import Guarded
 
 CURRENT: Raw = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
 OLD: Raw = {"_id": "old", "place": 3}

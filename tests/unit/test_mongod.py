@@ -23,7 +23,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from mongostore.engines.mongod import Mongod
+from mongostore.engines.mongod_process import Mongod
 from mongostore.errors import ConfigurationError, UnavailableError
 
 User = subprocess.Popen[str]
@@ -31,7 +31,7 @@ User = subprocess.Popen[str]
 USER = """
 import sys
 from pathlib import Path
-from mongostore.engines.mongod import Mongod
+from mongostore.engines.mongod_process import Mongod
 server = Mongod(Path(sys.argv[1]), Path(sys.argv[2]))
 print(server.start(), flush=True)
 """

@@ -11,7 +11,7 @@ from bson.errors import InvalidDocument
 from bson.int64 import Int64
 from pymongo.errors import DocumentTooLarge, OperationFailure, WriteError
 
-from mongostore.engines.statements import MAX_DOCUMENT, Change, copied, projected, same, seed
+from mongostore.engines.embedded.operators import MAX_DOCUMENT, Change, copied, projected, same, seed
 
 Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any], list[str]]
 

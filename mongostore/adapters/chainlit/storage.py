@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from mongostore.errors import AlreadyExistsError, InvalidValueError, NotFoundError
 from mongostore.models import File
-from mongostore.sharing import StoreUser
+from mongostore.shared_store import StoreUser
 from mongostore.store import AsyncMongoStore
 
 _PATH = "/mongostore/files"
@@ -96,7 +96,7 @@ class GridFSStorageClient(BaseStorageClient):
     async def close(self) -> None:
         await self._user.close()
 
-    def is_in(self, user: StoreUser) -> bool:
+    def is_in_database_of(self, user: StoreUser) -> bool:
         """Return whether the files are kept in the database that a user of a store uses."""
         return self._user.uses_same(user)
 
@@ -126,7 +126,7 @@ class GridFSStorageClient(BaseStorageClient):
             return PlainTextResponse("Not found", 404, headers=_HEADERS)
         kind = file.content_type.encode("latin-1", errors="replace").decode("latin-1")
         headers = {**_HEADERS, "Content-Type": kind, "Content-Disposition": _disposition(file)}
-        span = _span(request.headers.get("range", ""), file.size)
+        span = _byte_range(request.headers.get("range", ""), file.size)
         start, end = span or (0, file.size)
         if span and start >= end:
             return Response(status_code=416, headers={**_HEADERS, "Content-Range": f"bytes */{file.size}"})
@@ -146,7 +146,7 @@ def _disposition(file: File) -> str:
     return f"{kind}; filename*=UTF-8''{quote(file.key.rsplit('/', 1)[-1])}"
 
 
-def _span(asked: str, size: int) -> tuple[int, int] | None:
+def _byte_range(asked: str, size: int) -> tuple[int, int] | None:
     """Return the first byte that a Range header asks for and the one behind the last, beyond the end or not.
 
     What asks for several, or is malformed, asks for the whole: None.

@@ -12,7 +12,7 @@ from roomkit.core.locks import RoomLockManager, _has_room_lock, _mark_room_locke
 
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.rooms.holding import LeaseHolder
-from mongostore.sharing import StoreUser
+from mongostore.shared_store import StoreUser
 from mongostore.store import AsyncMongoStore
 
 

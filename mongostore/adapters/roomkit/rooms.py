@@ -30,7 +30,7 @@ from mongostore.adapters.roomkit.records import room_filter as to_filter
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, RoomState
 from mongostore.repositories.rooms.offsets import OffsetLists
-from mongostore.sharing import StoreUser
+from mongostore.shared_store import StoreUser
 from mongostore.store import AsyncMongoStore
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 
 from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
-from mongostore.engines.faults import translate
+from mongostore.engines.driver_errors import translate
 from mongostore.errors import (
     AlreadyExistsError,
     MongoStoreError,

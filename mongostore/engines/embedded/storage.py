@@ -16,8 +16,8 @@ from mongomock.helpers import hashdict
 from pymongo.errors import DuplicateKeyError, OperationFailure, WriteError
 from pymongo.results import UpdateResult
 
-from mongostore.engines.feed import Feed
-from mongostore.engines.statements import Change, Document, copied, matches, same, seed
+from mongostore.engines.embedded.operators import Change, Document, copied, matches, same, seed
+from mongostore.engines.embedded.oplog import Feed
 
 Filter = Mapping[str, Any]
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mongostore.engines.mongo import MongoEngine
-from mongostore.engines.mongod import Mongod
+from mongostore.engines.mongod_process import Mongod
 
 
 class MongodEngine(MongoEngine):

@@ -21,9 +21,9 @@ from pymongo.common import validate_ok_for_replace, validate_ok_for_update
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
-from mongostore.engines.feed import LOCK, ChangeStream, Feed
-from mongostore.engines.records import Filter, Records, Sort, Update, refusing
-from mongostore.engines.statements import Document, copied, matches, projected
+from mongostore.engines.embedded.operators import Document, copied, matches, projected
+from mongostore.engines.embedded.oplog import LOCK, ChangeStream, Feed
+from mongostore.engines.embedded.storage import Filter, Records, Sort, Update, refusing
 
 R = TypeVar("R")
 

@@ -13,7 +13,7 @@ from typing import Any
 from pymongo.errors import OperationFailure, PyMongoError
 
 from mongostore.engines import Engine
-from mongostore.engines.faults import translate
+from mongostore.engines.driver_errors import translate
 from mongostore.errors import IndexConflictError
 
 IndexKey = list[tuple[str, int | str]]

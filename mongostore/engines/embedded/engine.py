@@ -10,9 +10,9 @@ from typing import Any, TypeVar, cast
 
 from bson import encode
 
-from mongostore.engines.faces import Client
-from mongostore.engines.facts import CollectionUsage, Deployment, ping_times
-from mongostore.engines.feed import LOCK
+from mongostore.engines.deployment import CollectionUsage, Deployment, ping_times
+from mongostore.engines.embedded.fake_driver import Client
+from mongostore.engines.embedded.oplog import LOCK
 from mongostore.engines.protocol import Capability, Collection, Database
 from mongostore.engines.transactions import Statements
 from mongostore.errors import MongoStoreError, UnavailableError

@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.results import DeleteResult, InsertOneResult, UpdateResult
 
 from mongostore.documents.stored import Raw
-from mongostore.repositories.calls import NEWER, Access, Missed, find_call
+from mongostore.repositories.operation import NEWER, Access, Missed, find_call
 
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
