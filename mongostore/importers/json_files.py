@@ -10,7 +10,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from mongostore.importers.sources import SourceError
 
-_READ_CHARACTERS = 1024 * 1024
+READ_CHARACTERS = 1024 * 1024
 # More than any conversation has; what is larger is not read into the memory.
 _MAX_ITEM_CHARACTERS = 512 * 1024 * 1024
 _BLANK_BYTES = 4096
@@ -132,7 +132,7 @@ class _Text:
         if len(rest) > _MAX_ITEM_CHARACTERS:
             raise SourceError("the file has an item of more than half a GiB")
         try:
-            more = self._file.read(max(_READ_CHARACTERS, len(rest)))
+            more = self._file.read(max(READ_CHARACTERS, len(rest)))
         except UnicodeDecodeError:
             raise TornError("the file is not UTF-8 text") from None
         self._text, self._start = rest + more, 0

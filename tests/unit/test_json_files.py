@@ -27,7 +27,7 @@ VALUES: list[Any] = [
 
 @pytest.fixture(params=[1, 2, 7, 1024 * 1024])
 def _pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_files, "_READ_CHARACTERS", request.param)
+    monkeypatch.setattr(json_files, "READ_CHARACTERS", request.param)
 
 
 @pytest.mark.usefixtures("_pieces")
