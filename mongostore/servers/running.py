@@ -58,8 +58,8 @@ async def serve(
     say(f"listening at {address}")
     if app.openapi_url:
         say(f"what can be asked is shown at {address}/docs")
-    say(f"kept in {engine.label}")
-    if not engine.shared:
+    say(f"kept in {engine.address}")
+    if not engine.is_shared:
         say("this is the embedded engine: it forgets everything when the server ends")
     with listening:
         await server.serve(sockets=[listening])

@@ -32,7 +32,7 @@ from mongostore.adapters.chainlit.records import (
 )
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
 from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
-from mongostore.shared_store import StoreUser
+from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 logger: Final = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class MongoDataLayer(BaseDataLayer):
         *,
         store: AsyncMongoStore | None = None,
     ) -> None:
-        self._user = StoreUser(uri, database, store)
+        self._user = SharedStore(uri, database, store)
         self._storage = storage_provider or GridFSStorageClient(uri, database, store=store)
         # Only files in the store's own database go when what they belong to goes.
         self._is_in_store = isinstance(self._storage, GridFSStorageClient) and self._storage.is_in(self._user)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from mongostore.errors import AlreadyExistsError, InvalidValueError, NotFoundError
 from mongostore.models import File
-from mongostore.shared_store import StoreUser
+from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 _PATH = "/mongostore/files"
@@ -61,7 +61,7 @@ class GridFSStorageClient(BaseStorageClient):
         store: AsyncMongoStore | None = None,
         base_url: str = "",
     ) -> None:
-        self._user = StoreUser(uri, database, store)
+        self._user = SharedStore(uri, database, store)
         self._base_url = base_url.rstrip("/")
         self._mount()
 
@@ -96,9 +96,9 @@ class GridFSStorageClient(BaseStorageClient):
     async def close(self) -> None:
         await self._user.close()
 
-    def is_in(self, user: StoreUser) -> bool:
+    def is_in(self, user: SharedStore) -> bool:
         """Return whether the files are kept in the database that a user of a store uses."""
-        return self._user.uses_same(user)
+        return self._user.is_same_as(user)
 
     def _mount(self) -> None:
         """Put the route before Chainlit's own, the last of which answers everything."""

@@ -30,7 +30,7 @@ from mongostore.adapters.roomkit.records import room_filter as to_filter
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, RoomState
 from mongostore.repositories.rooms.offsets import OffsetLists
-from mongostore.shared_store import StoreUser
+from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class RoomMethods(ConversationStore):
     def __init__(
         self, uri: str | None = None, database: str | None = None, *, store: AsyncMongoStore | None = None
     ) -> None:
-        self._user = StoreUser(uri, database, store)
+        self._user = SharedStore(uri, database, store)
 
     async def create_room(self, room: Room) -> Room:
         store = await self._user.open()

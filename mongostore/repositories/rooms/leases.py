@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
-from mongostore.repositories import Connection, Repository, was_there, writes
+from mongostore.repositories import Connection, Repository, has_matched, writes
 from mongostore.repositories.rooms.holding import LeaseHolder
 from mongostore.values import EPOCH, check_id, check_position
 
@@ -105,7 +105,7 @@ class AsyncLeases(Repository):
         released = await self._leases.update_one(
             _held(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
         )
-        return was_there(released)
+        return has_matched(released)
 
     @property
     def _leases(self) -> Any:

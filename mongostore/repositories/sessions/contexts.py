@@ -6,7 +6,7 @@ from typing import Any
 
 from mongostore.documents.stored import Raw, check_size, size_of
 from mongostore.errors import NotFoundError
-from mongostore.repositories import Repository, current_call, reads, writes
+from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import contended, pause
 from mongostore.values import pack, unpack
@@ -91,12 +91,12 @@ class AsyncSessionContext(Repository):
         before = await self._swap_context(self._storage.key(session_id), None)
         # The second sign is that an earlier attempt of this call did it.
         return before is not None and (
-            before.get("context") is not None or before.get("context_by") == current_call().token
+            before.get("context") is not None or before.get("context_by") == current_operation().token
         )
 
     async def _swap_context(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
         """Set a session's context and drop the large one it had; return what there was of the session."""
-        call = current_call()
+        call = current_operation()
         before = await self._storage.sessions.find_one_and_update(
             {"_id": key, "state": "open", **guard},
             {"$set": {"context": context, "context_by": call.token}, "$max": {"updated_at": call.now}},

@@ -10,7 +10,7 @@ from pymongo import ReturnDocument
 from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
 from mongostore.documents.stored import Raw
 from mongostore.models import Session
-from mongostore.repositories import current_call
+from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.filters import STATES
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Place, Tail, contended, pause, unchanged
@@ -36,7 +36,7 @@ class Eraser:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
         """
-        call = current_call()
+        call = current_operation()
         wanted = set(message_ids)
         for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
@@ -85,7 +85,7 @@ class Eraser:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
         """
-        call = current_call()
+        call = current_operation()
         for attempt in range(self._tail.limits.attempts):
             await pause(attempt)
             document = await self._tail.read(key)
@@ -136,7 +136,7 @@ class Eraser:
             ConflictError: Others kept changing the session for too long.
             InvalidDocumentError: The session cannot be read, after it was emptied.
         """
-        call = current_call()
+        call = current_operation()
         empty: Raw = {
             "messages": [],
             "messages_bytes": 0,
@@ -174,7 +174,7 @@ class Eraser:
 
     async def delete_session(self, key: str) -> bool:
         """Delete a session for good, softly deleted or not; return whether it was there."""
-        call = current_call()
+        call = current_operation()
         raw = await self._tail.sessions.find_one_and_update(
             {"_id": key, "state": STATES[None]},
             {"$set": {"state": "purging", "purged_by": call.token}},
@@ -185,10 +185,10 @@ class Eraser:
             raw = await self._tail.sessions.find_one({"_id": key, "state": "purging"}, _MARKED)
             mine = raw is not None and raw["purged_by"] == call.token
         if mine:
-            call.seen["deleted"] = True
+            call.memory["deleted"] = True
         if raw is not None:
             await self.finish_delete(raw)
-        return "deleted" in call.seen
+        return "deleted" in call.memory
 
     async def finish_delete(self, raw: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
@@ -235,4 +235,4 @@ class Eraser:
 
 def _done_before(document: Raw) -> bool:
     """Return whether an earlier attempt of this very call, of unknown outcome, has done it."""
-    return bool(document["erasure"] and document["erasure"]["token"] == current_call().token)
+    return bool(document["erasure"] and document["erasure"]["token"] == current_operation().token)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
-from mongostore.repositories.paging import Order, Place
+from mongostore.repositories.paging import SortKey, SortOrder
 from mongostore.values import check_flag, check_id
 
 STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
@@ -15,7 +15,7 @@ STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in
 _FIELDS: Mapping[str, str] = {"active": "updated_at", "created": "created_at"}
 
 
-def list_order(order: str, newest: bool) -> Order:
+def list_order(order: str, newest: bool) -> SortOrder:
     """Return the order of a list as callers name it.
 
     Raises:
@@ -23,7 +23,7 @@ def list_order(order: str, newest: bool) -> Order:
     """
     if type(order) is not str or order not in _FIELDS:
         raise InvalidValueError("order", f"must be one of {', '.join(_FIELDS)}")
-    return Order(_FIELDS[order], rising=not check_flag("newest", newest))
+    return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
 
 
 def session_filter(namespace: str, user_id: str | None, deleted: bool | None) -> Raw:
@@ -40,12 +40,12 @@ def session_filter(namespace: str, user_id: str | None, deleted: bool | None) ->
     return where
 
 
-def behind_filter(order: Order, where: Raw, place: Place | None) -> Raw:
+def behind_filter(order: SortOrder, where: Raw, place: SortKey | None) -> Raw:
     """Return the filter of the sessions behind a place; None stands before all.
 
     Each state is a branch of its own: only of such can the server merge what indexes give in order.
     """
     states = where["state"]["$in"] if isinstance(where["state"], dict) else [where["state"]]
-    behind = [order.behind({**where, "state": state}, place) for state in states]
+    behind = [order.keyset_filter({**where, "state": state}, place) for state in states]
     branches = [branch for each in behind for branch in each.get("$or", [each])]
     return branches[0] if len(branches) == 1 else {"$or": branches}

@@ -10,7 +10,7 @@ from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
-from mongostore.repositories import Connection, current_call, settled_step
+from mongostore.repositories import Connection, current_operation, majority_step
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail, pause, session_id_of
 from mongostore.repositories.sessions.writing import Writer
@@ -75,7 +75,7 @@ class Turns:
             first = pushed["participants"][name]["turns"] + 1
             return int(pushed["end"])
 
-        placed = await self._writer.append(key, messages, fresh=current_call().attempt == 0, push=push)
+        placed = await self._writer.append(key, messages, fresh=current_operation().attempt == 0, push=push)
         # Else they were there, and show their numbers.
         first = first or next(turn["number"] - i for i, (_, turn) in enumerate(placed) if "number" in turn)
         return _to_turns([{**turn, "number": n} for n, (_, turn) in enumerate(placed, first)])[0]
@@ -125,7 +125,7 @@ class Turns:
         behind: int | None = 0
         binding = None
         while behind is not None:
-            part = await settled_step(self._connection, self.read, key, name, behind, MAX_LIMIT, upto=upto)
+            part = await majority_step(self._connection, self.read, key, name, behind, MAX_LIMIT, upto=upto)
             if binding not in (None, part.participant["binding"]):
                 raise ConflictError(
                     f"session {session_id_of(key)!r}: its turns were removed while they were read"
@@ -165,7 +165,7 @@ class Turns:
         sets = {
             "messages": {"$concatArrays": ["$messages", numbered]},
             "last": {"$literal": to_stored_preview(newest)},
-            "updated_at": {"$max": ["$updated_at", current_call().now]},
+            "updated_at": {"$max": ["$updated_at", current_operation().now]},
             **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
         }
         return await self._tail.sessions.find_one_and_update(

@@ -7,7 +7,7 @@ import re
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, Place, find_page
+from mongostore.repositories.paging import SortKey, SortOrder, find_page
 from mongostore.values import unpack
 
 _SEARCHED_AT_ONCE = 50
@@ -37,7 +37,7 @@ def text_pattern(text: object) -> str:
 
 
 async def search(
-    connection: Connection, filter: Raw, order: Order, place: Place | None, pattern: str, limit: int
+    connection: Connection, filter: Raw, order: SortOrder, place: SortKey | None, pattern: str, limit: int
 ) -> list[Raw]:
     """Return the first threads behind a place that have a text in their names or messages."""
     hits: list[Raw] = []
@@ -46,7 +46,7 @@ async def search(
     messages = connection.collection("messages")
     named = re.compile(pattern, re.IGNORECASE)
     while True:
-        behind = order.behind(filter, place)
+        behind = order.keyset_filter(filter, place)
         raws = await find_page(connection, "threads", behind, order, _SEARCHED_AT_ONCE)
         unnamed = [raw["_id"] for raw in raws if not named.search(_name_of(raw))]
         said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
@@ -55,7 +55,7 @@ async def search(
         hits += [raw for raw in raws if raw["_id"] not in missed]
         if len(hits) >= limit or len(raws) < _SEARCHED_AT_ONCE:
             return hits[:limit]
-        place = order.place_of(raws[-1])
+        place = order.sort_key(raws[-1])
 
 
 def _name_of(raw: Raw) -> str:

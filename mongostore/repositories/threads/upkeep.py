@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 
 
 def new_thread(began: int) -> Raw:
@@ -47,7 +47,9 @@ async def upsert_thread(
             if there is not None and there["state"] == "deleted":
                 raise NotFoundError("thread", thread_id) from None
             if there is not None and any(_has(there, path) for path in added):
-                if current_call().attempt and all(_has(there, path, update["$set"][path]) for path in added):
+                if current_operation().attempt and all(
+                    _has(there, path, update["$set"][path]) for path in added
+                ):
                     # By the attempt before, whose answer was lost.
                     return
                 raise ConflictError(f"thread {thread_id!r} has that already") from None
@@ -73,7 +75,7 @@ async def touch_thread(
     update: Raw = {} if active_at is None else {"$max": {"active_at": active_at}}
     if has_pinned:
         update["$set"] = {"has_pinned": True}
-    began = current_call().now if active_at is None else active_at
+    began = current_operation().now if active_at is None else active_at
     await upsert_thread(connection, thread_id, update, began)
 
 
