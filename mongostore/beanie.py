@@ -18,7 +18,8 @@ from beanie import Document, init_beanie
 from beanie.odm.fields import ExpressionField
 from pydantic import BaseModel, ConfigDict, Field
 
-from mongostore import models, values
+from mongostore import codec, models
+from mongostore.codec import from_micros
 from mongostore.documents.participants import participants_of
 from mongostore.documents.sessions import StoredContext
 from mongostore.documents.stored import Raw
@@ -26,7 +27,6 @@ from mongostore.documents.threads import feedback_of
 from mongostore.errors import UnsupportedError
 from mongostore.models.fields import Id, Time
 from mongostore.models.sessions import SessionFields
-from mongostore.values import from_micros
 
 __all__ = [
     "DOCUMENTS",
@@ -60,7 +60,7 @@ def to_micros(moment: datetime) -> int:
     Raises:
         InvalidValueError: If it has no time zone.
     """
-    return values.to_micros("time", moment)
+    return codec.to_micros("time", moment)
 
 
 class _ReadOnlyCollection:

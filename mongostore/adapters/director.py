@@ -18,6 +18,8 @@ from director.constants import DBType
 from director.db import db_types
 from director.db.base import BaseDB
 
+from mongostore.arguments import check_id, check_text
+from mongostore.codec import from_seconds
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -28,7 +30,6 @@ from mongostore.errors import (
 )
 from mongostore.models import Message, Session
 from mongostore.sync import MongoStore, Sessions, shared_store
-from mongostore.values import check_id, check_text, from_seconds
 
 logger: Final = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ import typer
 from typer.core import TyperGroup
 
 import mongostore
+from mongostore.cli.admin import indexes, ping
 from mongostore.cli.demo import demo
 from mongostore.cli.doctor import doctor
-from mongostore.cli.inspect import indexes, ping
+from mongostore.cli.import_export import export_lines, import_lines
 from mongostore.cli.keys import keys
 from mongostore.cli.serve import serve
-from mongostore.cli.transfer import export_lines, import_lines
 
 
 class _Commands(TyperGroup):

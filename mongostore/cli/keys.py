@@ -88,7 +88,7 @@ def list_(uri: Uri = None, database: Database = None, as_json: Json = False) -> 
             plain(key.name),
             plain(", ".join(key.namespaces)),
             plain(key.owner_id or ""),
-            _until(key),
+            _format_expiry(key),
         )
     out.print(table)
 
@@ -147,7 +147,7 @@ def _members(key: ApiKey) -> dict[str, Any]:
     return key.model_dump(mode="json")
 
 
-def _until(key: ApiKey) -> str:
+def _format_expiry(key: ApiKey) -> str:
     if key.expires_at is None:
         return ""
     return f"{key.expires_at:%Y-%m-%d}" if key.expires_at > datetime.now(UTC) else "expired"

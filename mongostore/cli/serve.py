@@ -74,8 +74,8 @@ async def _serve_sessions(
     # Imported here, since all other commands do without these packages.
     try:
         from mongostore.integrators import integrator_for
-        from mongostore.servers import running
-        from mongostore.servers.addresses import is_loopback
+        from mongostore.servers import runner
+        from mongostore.servers.access import is_loopback
         from mongostore.servers.sessions import create_app
     except ImportError:
         raise ConfigurationError("servers need mongostore[api]") from None
@@ -90,7 +90,9 @@ async def _serve_sessions(
             local=is_loopback(host),
             docs=is_loopback(host),
         )
-        await running.serve(app, store.engine, has_keys=has_keys, host=host, port=port, say=say)
+        await runner.run_server(
+            app, store.engine, has_keys=has_keys, host=host, port=port, print_line=print_line
+        )
 
 
 @serve.command()
@@ -113,8 +115,8 @@ def threadmem(
 async def _serve_threadmem(host: str, port: int, uri: str | None, database: str | None) -> None:
     try:
         from mongostore.adapters.threadmem.env import HUB_API_KEY_ENV, HUB_URL_ENV
-        from mongostore.servers import running
-        from mongostore.servers.addresses import is_loopback
+        from mongostore.servers import runner
+        from mongostore.servers.access import is_loopback
         from mongostore.servers.threadmem import create_app
     except ImportError:
         raise ConfigurationError("this server needs mongostore[api,threadmem]") from None
@@ -122,15 +124,15 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
         engine, has_keys = store.core.engine, store.keys.count() > 0 or HUB_URL_ENV in os.environ
         if not has_keys and is_loopback(host):
             if engine.is_shared:
-                say(
+                print_line(
                     f"nobody can come in: set {HUB_URL_ENV}, or run `mongostore keys create NAME --owner WHO`"
                 )
             else:
                 # Nobody else can make one in this process.
                 token = store.keys.create(name="this process", owner_id="me").token
-                say(f"let clients come in with {HUB_API_KEY_ENV}={token}")
+                print_line(f"let clients come in with {HUB_API_KEY_ENV}={token}")
         app = create_app(store=store, docs=is_loopback(host))
-        await running.serve(app, engine, has_keys=has_keys, host=host, port=port, say=say)
+        await runner.run_server(app, engine, has_keys=has_keys, host=host, port=port, print_line=print_line)
 
 
 def log_requests() -> None:
@@ -142,6 +144,6 @@ def log_requests() -> None:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line on stderr."""
     err.print(plain(text), soft_wrap=True)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, TypeAdapter
 
+from mongostore.arguments import check_id, check_list
+from mongostore.codec import escape_key, unescape_key
 from mongostore.documents.stored import Raw, read_as
 from mongostore.errors import InvalidValueError
 from mongostore.models import SessionParticipant
-from mongostore.values import check_id, check_list, escape_key, unescape_key
 
 _PARTICIPANTS = TypeAdapter(list[SessionParticipant])
 

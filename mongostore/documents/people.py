@@ -6,11 +6,11 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from mongostore.arguments import check_id
 from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Stored, reader, writer
 from mongostore.models import Identity, Verification, VerificationRequest
 from mongostore.models.fields import scope_of
-from mongostore.values import check_id
 
 
 class StoredIdentity(Identity, Stored):

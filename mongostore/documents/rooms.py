@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import Field
 
+from mongostore.arguments import MAX_ID_BYTES
 from mongostore.documents.stored import (
     SCHEMA_VERSION,
     Raw,
@@ -24,7 +25,6 @@ from mongostore.documents.stored import (
 )
 from mongostore.models import Binding, Event, Room, RoomParticipant
 from mongostore.models.fields import Id, JsonObject
-from mongostore.values import MAX_ID_BYTES
 
 # What a change of an event leaves as it is.
 _EVENT_KEPT = {"_id", "room_id", "created_at", "delivery_results"}

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from mongostore.codec import decode, encode_members, preview_text
 from mongostore.documents.participants import StoredParticipant, participants_of
 from mongostore.documents.stored import (
     UNREADABLE,
@@ -23,11 +24,6 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message, Session, Turn
 from mongostore.models.fields import Id, JsonValue
 from mongostore.models.sessions import SessionFields
-from mongostore.values import (
-    pack_members,
-    preview_text,
-    unpack,
-)
 
 _MESSAGES = TypeAdapter(list[Message])
 MAX_NOTES_BYTES = 1024 * 1024
@@ -58,7 +54,7 @@ class StoredMessage(Message):
 
 
 class StoredContext(BaseModel):
-    """A session's context messages: the packed value, or the key of the document that holds it."""
+    """A session's context messages: the encoded value, or the key of the document that holds it."""
 
     value: JsonValue = None
     overflow: str | None = None
@@ -228,7 +224,7 @@ def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now
 def to_stored_preview(stored: Raw) -> Raw:
     """Return the start of a stored message, whose content is in place, in the form of `StoredPreview`."""
     preview = {name: stored[name] for name in ("id", "conversation_id", "role", "created_at")}
-    return {**preview, "text": preview_text(unpack(stored.get("content")))}
+    return {**preview, "text": preview_text(decode(stored.get("content")))}
 
 
 def to_notes(message_id: str, metadata: object) -> Raw:
@@ -238,7 +234,7 @@ def to_notes(message_id: str, metadata: object) -> Raw:
         InvalidValueError: It cannot be stored.
         DocumentTooLargeError: It takes more than 1 MiB.
     """
-    notes = pack_members("metadata", metadata)
+    notes = encode_members("metadata", metadata)
     if notes:
         check_size(f"the metadata of message {message_id!r}", notes, MAX_NOTES_BYTES)
     return notes
@@ -251,17 +247,17 @@ def to_stored_members(members: Mapping[str, Any]) -> Raw:
         InvalidValueError: One cannot be stored.
         DocumentTooLargeError: Its `data` take more than 4 MiB.
     """
-    packed = write_members(Session, members)
-    if "data" in packed:
-        sized_member("data", packed["data"])
-    return packed
+    encoded = write_members(Session, members)
+    if "data" in encoded:
+        sized_member("data", encoded["data"])
+    return encoded
 
 
-def sized_member(name: str, packed: Any) -> Any:
-    """Return a packed member of a session that is not too large.
+def sized_member(name: str, encoded: Any) -> Any:
+    """Return a encoded member of a session that is not too large.
 
     Raises:
         DocumentTooLargeError: It takes more than 4 MiB.
     """
-    check_size(f"the session's {name}", packed, MAX_DATA_BYTES)
-    return packed
+    check_size(f"the session's {name}", encoded, MAX_DATA_BYTES)
+    return encoded

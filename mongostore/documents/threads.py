@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
+from mongostore.arguments import check_id
+from mongostore.codec import to_micros
 from mongostore.documents.stored import (
     Raw,
     Stored,
@@ -18,7 +20,6 @@ from mongostore.documents.stored import (
     writer,
 )
 from mongostore.models import Element, Feedback, Thread, ThreadMessage, User
-from mongostore.values import check_id, to_micros
 
 
 class StoredUser(User, Stored):

@@ -80,7 +80,7 @@ _REASONS = (
 )
 
 
-# No type decoder for Int64: with one, the driver parses every reply twice. `values.unpack` makes them plain.
+# No type decoder for Int64: with one, the driver parses every reply twice. `codec.decode` makes them plain.
 CODEC = CodecOptions[dict[str, Any]](document_class=dict)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from yake import KeywordExtractor
 
-from mongostore.integrators.turns import parts_of
+from mongostore.integrators.transcripts import parts_of
 from mongostore.models import Turn
 
 # The extractor takes a tenth of a second for so many.

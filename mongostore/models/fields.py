@@ -14,23 +14,25 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from mongostore.errors import InvalidValueError
-from mongostore.values import (
+from mongostore.arguments import (
     check_flag,
     check_id,
     check_list,
     check_text,
     check_vote,
+)
+from mongostore.codec import (
+    decode,
+    decode_members,
+    encode,
+    encode_members,
+    encode_object,
     escape_key,
     from_micros,
-    pack,
-    pack_members,
-    pack_object,
     to_micros,
     unescape_key,
-    unpack,
-    unpack_members,
 )
+from mongostore.errors import InvalidValueError
 
 
 # By identity: a type behind `| None` must have a hash.
@@ -89,7 +91,7 @@ def _to_time(stored: int) -> datetime:
 def _read_json(given: CoreSchema) -> CoreSchema:
     # Most contents are texts, which need no call.
     return core_schema.union_schema(
-        [core_schema.str_schema(), core_schema.no_info_plain_validator_function(unpack)],
+        [core_schema.str_schema(), core_schema.no_info_plain_validator_function(decode)],
         mode="left_to_right",
         custom_error_type="stored_json",
         custom_error_message="Input should be a stored JSON value",
@@ -118,13 +120,13 @@ def _read_lists(stored: Any) -> Any:
 
 
 def _read_map(stored: Any) -> Any:
-    return unpack_members(stored) if isinstance(stored, dict) else stored
+    return decode_members(stored) if isinstance(stored, dict) else stored
 
 
 def _write_name(path: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise InvalidValueError(path, f"must be a string, not {type(value).__name__}")
-    return pack(path, value)
+    return encode(path, value)
 
 
 def scope_of(organization_id: str | None) -> str:
@@ -148,14 +150,14 @@ Flag = Annotated[bool, Codec(check_flag)]
 Ids = Annotated[list[str], Codec(_write_ids)]
 Texts = Annotated[list[str], Codec(_write_texts)]
 # A text that may hold half a surrogate pair.
-AnyText = Annotated[str, Codec(_write_name, _decoded(unpack))]
+AnyText = Annotated[str, Codec(_write_name, _decoded(decode))]
 # What belongs to an organization or to none, and is looked up by which.
 Scope = Annotated[
     str | None, Codec(lambda path, value: scope_of(value), _decoded(lambda stored: stored or None))
 ]
-JsonValue = Annotated[Any, Codec(pack, _read_json)]
+JsonValue = Annotated[Any, Codec(encode, _read_json)]
 # A dict that is replaced whole.
-JsonObject = Annotated[dict[str, Any], Codec(pack_object, _decoded(unpack))]
+JsonObject = Annotated[dict[str, Any], Codec(encode_object, _decoded(decode))]
 # A dict that is merged key by key, so that each key must fit into an update path.
-MergedMap = Annotated[dict[str, Any], Codec(pack_members, _decoded(_read_map))]
+MergedMap = Annotated[dict[str, Any], Codec(encode_members, _decoded(_read_map))]
 Addresses = Annotated[dict[str, list[str]], Codec(_write_lists, _decoded(_read_lists))]

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Protocol, Self, TypedDict
 
 from pydantic import Field
 
+from mongostore.arguments import check_id, check_text
 from mongostore.errors import InvalidValueError
 from mongostore.ids import MintedId
 from mongostore.models.fields import Id, JsonObject, JsonValue, MergedMap, StoreOwned, Text, Time
 from mongostore.models.value import Value
-from mongostore.values import check_id, check_text
 
 
 class Message(Value):

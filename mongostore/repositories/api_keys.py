@@ -13,6 +13,13 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+)
+from mongostore.codec import from_micros, to_micros
 from mongostore.documents.keys import to_key
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, read_as
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -20,7 +27,6 @@ from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
 from mongostore.repositories import Repository, current_operation, has_matched, reads, writes
 from mongostore.repositories.paging import SortOrder, count_options
-from mongostore.values import check_flag, check_id, check_limit, check_list, from_micros, to_micros
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")

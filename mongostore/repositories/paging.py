@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from mongostore.arguments import check_id, decode_cursor, encode_cursor
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
 from mongostore.repositories import Connection, majority_step
-from mongostore.values import check_id, from_token, to_token
 
 V = TypeVar("V")
 
@@ -58,7 +58,7 @@ class SortOrder:
 
     def cursor(self, key: SortKey) -> str:
         """Return the text that callers keep of a sort key."""
-        return to_token([*key])
+        return encode_cursor([*key])
 
     def decode(self, cursor: object) -> SortKey | None:
         """Return the sort key that a cursor names; None for none.
@@ -68,7 +68,7 @@ class SortOrder:
         """
         if cursor is None:
             return None
-        match from_token(cursor):
+        match decode_cursor(cursor):
             case [int(number), str(key)] if abs(number) < 2**63:
                 return number, check_id("cursor", key)
             case [int(number), {"a": str(first), "b": str(second)}] if abs(number) < 2**63:
@@ -106,7 +106,7 @@ class KeyOrder:
         """
         if cursor is None:
             return filter
-        return self.after(filter, {self.field: check_id("cursor", from_token(cursor))})
+        return self.after(filter, {self.field: check_id("cursor", decode_cursor(cursor))})
 
     def after(self, filter: Raw, last: Raw) -> Raw:
         """Return the filter of the documents of `filter` after a document."""
@@ -115,7 +115,7 @@ class KeyOrder:
     def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
-        return read_page(raws[:limit], to_token(raws[limit - 1][self.field]) if more else None, read)
+        return read_page(raws[:limit], encode_cursor(raws[limit - 1][self.field]) if more else None, read)
 
 
 async def find_page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -10,8 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 
 from mongostore.models import ApiKey
-from mongostore.servers.addresses import is_loopback
-from mongostore.servers.problems import ProblemError
+from mongostore.servers.error_responses import ProblemError
 from mongostore.store import AsyncMongoStore
 
 _bearer = HTTPBearer(
@@ -34,7 +34,7 @@ class Access:
         self._required = required
         self._local = local
 
-    async def admit(self, token: str | None, headers: Headers) -> ApiKey | None:
+    async def authenticate(self, token: str | None, headers: Headers) -> ApiKey | None:
         """Return the key of a token; None for somebody who needs none and shows none.
 
         Args:
@@ -78,7 +78,15 @@ def _is_local(headers: Headers) -> bool:
     return is_loopback(name or "") and origin == host and site in ("same-origin", "none")
 
 
-def let_in(app: FastAPI, access: Access) -> None:
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def install_access(app: FastAPI, access: Access) -> None:
     """Say who may use an application, for `Caller` to ask."""
     app.state.access = access
 
@@ -87,7 +95,7 @@ async def _caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> ApiKey | None:
     access: Access = request.app.state.access
-    key = await access.admit(credentials.credentials if credentials else None, request.headers)
+    key = await access.authenticate(credentials.credentials if credentials else None, request.headers)
     # For the line in the log.
     request.state.key = key and key.id
     return key

@@ -31,9 +31,9 @@ from mongostore.adapters.threadmem.server.models import (
 )
 from mongostore.adapters.threadmem.shelf import Shelf
 from mongostore.errors import InvalidValueError
-from mongostore.servers.docs import show_docs
-from mongostore.servers.guards import guard
-from mongostore.servers.problems import ProblemError, problem_responses, speak_problems
+from mongostore.servers.docs import add_docs_route
+from mongostore.servers.error_responses import ProblemError, install_error_handlers, problem_responses
+from mongostore.servers.middleware import add_middleware
 from mongostore.sync import MongoStore
 
 # Images come inside of JSON, in base64.
@@ -294,9 +294,9 @@ def create_app(
         return {"status": "ok"}
 
     if docs:
-        show_docs(app)
-    speak_problems(app)
+        add_docs_route(app)
+    install_error_handlers(app)
     origins = os.environ.get("CORS_ORIGINS", "*").split(",")
     app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
-    guard(app, max_body_bytes=MAX_BODY_BYTES)
+    add_middleware(app, max_body_bytes=MAX_BODY_BYTES)
     return app

@@ -44,7 +44,7 @@ from mongostore import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.values import from_token, to_token
+from mongostore.arguments import decode_cursor, encode_cursor
 from tests.contract.furnishing import altered
 from tests.contract.oddities import BOTTOMLESS, Loud
 from tests.contract.wire import repositories_of
@@ -81,11 +81,12 @@ OPERATORS: list[Any] = [{"$gt": ""}, {"$ne": None}, ["$gt"], "$_id", None, True,
 FORGED = [
     *("", "x", "e30=", "ÿ", "\ud800", BOTTOMLESS),
     *map(
-        to_token, (None, {}, [], [5], [{"$gt": ""}, "x"], [5, {"$gt": ""}], [5, {"a": {"$ne": 1}, "b": ""}])
+        encode_cursor,
+        (None, {}, [], [5], [{"$gt": ""}, "x"], [5, {"$gt": ""}], [5, {"a": {"$ne": 1}, "b": ""}]),
     ),
-    *map(to_token, ([5, {"a": "", "b": "", "$gt": ""}], [{"_data": {"$ne": 1}}, 0, 0, 0])),
-    *(to_token([{"_data": data}, 0, 0, 0]) for data in ("", "zz", "82", "00" * 20, "x" * 10_000, "\0")),
-    *(to_token([{"_data": "00", "$gt": ""}, 0, 0, 0]), to_token([{"_data": "00"}, -1, 2**70, {}])),
+    *map(encode_cursor, ([5, {"a": "", "b": "", "$gt": ""}], [{"_data": {"$ne": 1}}, 0, 0, 0])),
+    *(encode_cursor([{"_data": data}, 0, 0, 0]) for data in ("", "zz", "82", "00" * 20, "x" * 10_000, "\0")),
+    *(encode_cursor([{"_data": "00", "$gt": ""}, 0, 0, 0]), encode_cursor([{"_data": "00"}, -1, 2**70, {}])),
 ]
 # GridFS gives what it stores ids of its own.
 GRIDFS = ("files.files", "files.chunks")
@@ -600,15 +601,15 @@ def in_place_of(sample: Any, hint: Any) -> Iterator[Any]:
 def forged(valid: str | None) -> Iterator[Any]:
     """Yield cursors that no page gave, some of them made from one that a page gave."""
     yield from FORGED
-    fields = from_token(valid)
+    fields = decode_cursor(valid)
     for forgery in OPERATORS:
         for index in range(len(fields) if isinstance(fields, list) else 0):
             changed = [*fields]
             changed[index] = forgery
-            yield to_token(changed)
+            yield encode_cursor(changed)
             if isinstance(fields[index], dict):
                 changed[index] = dict.fromkeys(fields[index], forgery)
-                yield to_token(changed)
+                yield encode_cursor(changed)
 
 
 async def outcome_of(verb: Any, arguments: dict[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.integrators import integrator_for
 from mongostore.integrators.keywords import KeywordIntegrator
 from mongostore.integrators.openai import OpenAIIntegrator
-from mongostore.integrators.turns import text_of
+from mongostore.integrators.transcripts import text_of
 from mongostore.models import Turn
 from mongostore.settings import IntegratorName, Settings
 from tests.servers.endpoint import Endpoint

@@ -22,7 +22,7 @@ import pytest
 
 from mongostore import MongoStore
 from mongostore.engines.mongod_process import MongodProcess
-from mongostore.servers import running
+from mongostore.servers import runner
 from tests.servers.endpoint import Endpoint
 from tests.servers.serving import Serving
 
@@ -240,7 +240,7 @@ async def test_no_part_of_an_answer_is_held_back(host: str) -> None:
         accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         writer.close()
 
-    listening = running.listen(host, 0)
+    listening = runner.bind_socket(host, 0)
     async with await asyncio.start_server(accept, sock=listening):
         _, writer = await asyncio.open_connection(*listening.getsockname()[:2])
         assert await accepted

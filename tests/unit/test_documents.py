@@ -11,6 +11,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, create_model
 
+from mongostore.codec import (
+    encode,
+    encode_members,
+    encode_object,
+    escape_key,
+    to_micros,
+)
 from mongostore.documents import keys, notes, people, rooms, sessions, stored, threads
 from mongostore.documents.participants import StoredParticipant
 from mongostore.documents.stored import Raw
@@ -38,7 +45,6 @@ from mongostore.models import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.values import escape_key, pack, pack_members, pack_object, to_micros
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOW = 1_700_000_000_123_456
@@ -122,7 +128,7 @@ def keep_user(user: User) -> Raw:
     return {
         "_id": user.id,
         "identifier": user.identifier,
-        "metadata": pack_object("metadata", user.metadata),
+        "metadata": encode_object("metadata", user.metadata),
         "created_at": to_micros("created_at", user.created_at),
     }
 
@@ -139,8 +145,8 @@ def keep_thread(thread: Thread) -> Raw:
         "user_identifier": thread.user_identifier,
         "created_at": to_micros("created_at", thread.created_at),
         "active_at": to_micros("active_at", thread.active_at),
-        "data": pack_members("data", thread.data),
-        "metadata": pack_members("metadata", thread.metadata),
+        "data": encode_members("data", thread.data),
+        "metadata": encode_members("metadata", thread.metadata),
     }
 
 
@@ -184,7 +190,7 @@ def keep_session(session: Session) -> Raw:
             **sessions.to_stored_members(
                 {name: getattr(session, name) for name in ("user_id", "name", "description", "data")}
             ),
-            "metadata": pack_members("metadata", session.metadata),
+            "metadata": encode_members("metadata", session.metadata),
             "participants": {
                 escape_key(one.id): StoredParticipant(
                     bound_at=to_micros("bound_at", one.bound_at),
@@ -195,7 +201,7 @@ def keep_session(session: Session) -> Raw:
                 for number, one in enumerate(session.participants)
             },
             "insights": {
-                escape_key(one.id): [pack("insights", insight) for insight in one.insights]
+                escape_key(one.id): [encode("insights", insight) for insight in one.insights]
                 for one in session.participants
                 if one.insights
             },

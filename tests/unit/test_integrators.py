@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mongostore.integrators import integrator_for
-from mongostore.integrators.turns import parts_of, text_of
+from mongostore.integrators.transcripts import parts_of, text_of
 from mongostore.models import Turn
 from mongostore.settings import IntegratorName, Settings
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore
+from mongostore.arguments import encode_cursor
 from mongostore.documents.stored import Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
 from mongostore.repositories.paging import SortOrder, count_options
-from mongostore.values import to_token
 
 RISING = SortOrder("at")
 FALLING = SortOrder("at", is_ascending=False)
@@ -116,20 +116,20 @@ def test_a_cursor_names_its_place(place: tuple[int, Any]) -> None:
         "nonsense",
         7,
         b"",
-        to_token([]),
-        to_token([1]),
-        to_token([1, "a", "b"]),
-        to_token(["1", "a"]),
-        to_token([1.0, "a"]),
-        to_token([None, "a"]),
-        to_token([1, 2]),
-        to_token([1, None]),
-        to_token([1, {"a": "x"}]),
-        to_token([1, {"a": "x", "b": 1}]),
-        to_token([1, {"a": 1, "b": "x"}]),
-        to_token([2**63, "a"]),
-        to_token([-(2**63), "a"]),
-        to_token([2**63, {"a": "x", "b": "y"}]),
+        encode_cursor([]),
+        encode_cursor([1]),
+        encode_cursor([1, "a", "b"]),
+        encode_cursor(["1", "a"]),
+        encode_cursor([1.0, "a"]),
+        encode_cursor([None, "a"]),
+        encode_cursor([1, 2]),
+        encode_cursor([1, None]),
+        encode_cursor([1, {"a": "x"}]),
+        encode_cursor([1, {"a": "x", "b": 1}]),
+        encode_cursor([1, {"a": 1, "b": "x"}]),
+        encode_cursor([2**63, "a"]),
+        encode_cursor([-(2**63), "a"]),
+        encode_cursor([2**63, {"a": "x", "b": "y"}]),
     ],
 )
 def test_a_cursor_that_no_page_gave_is_refused(cursor: object) -> None:
@@ -143,7 +143,7 @@ def test_a_cursor_whose_key_is_no_id_is_refused(part: str, key: str) -> None:
     keys = {"whole": key, "first": {"a": key, "b": "b"}, "second": {"a": "a", "b": key}}
 
     with pytest.raises(InvalidValueError) as refused:
-        RISING.decode(to_token([1, keys[part]]))
+        RISING.decode(encode_cursor([1, keys[part]]))
 
     assert refused.value.path == "cursor"
 

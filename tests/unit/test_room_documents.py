@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from mongostore.arguments import MAX_ID_BYTES
+from mongostore.codec import from_micros
 from mongostore.documents import people, rooms
 from mongostore.errors import (
     DocumentTooLargeError,
@@ -14,7 +16,6 @@ from mongostore.errors import (
     InvalidValueError,
 )
 from mongostore.models import Binding, Event, Identity, Room, RoomParticipant
-from mongostore.values import MAX_ID_BYTES, from_micros
 
 NOW = 1_700_000_000_123_456
 

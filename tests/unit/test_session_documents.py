@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from mongostore.codec import from_micros
 from mongostore.documents import participants, sessions
 from mongostore.documents.stored import Raw
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import Message, Turn
-from mongostore.values import from_micros
 
 NOW = 1_700_000_000_123_456
 PRIVATE = "what somebody has said"

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from mongostore.arguments import check_vote
+from mongostore.codec import from_micros
 from mongostore.documents import threads
 from mongostore.documents.stored import Raw
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import Element, Feedback
-from mongostore.values import check_vote, from_micros
 
 NOW = 1_700_000_000_123_456
 PRIVATE = "what somebody has said"

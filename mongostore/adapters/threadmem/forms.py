@@ -14,8 +14,8 @@ from mongostore.adapters.threadmem.db.models import RoleThreadRecord
 from mongostore.adapters.threadmem.messages import RoleMessage, now
 from mongostore.adapters.threadmem.server.models import V1Role, V1RoleThread, V1UpdateRoleThread
 from mongostore.adapters.threadmem.shelf import SHELF
+from mongostore.codec import encode_object
 from mongostore.errors import InvalidValueError
-from mongostore.values import pack_object
 
 
 class _Added(WeakValueDictionary[str, RoleMessage]):
@@ -83,7 +83,7 @@ class ThreadForms:
         if not isinstance(self._public, bool):
             raise InvalidValueError("public", "must be True or False")
         if self._metadata is not None:
-            pack_object("metadata", self._metadata)
+            encode_object("metadata", self._metadata)
         for name, role in self._role_mapping.items():
             if not isinstance(name, str) or not isinstance(role, V1Role):
                 raise InvalidValueError("role_mapping", "must have names of roles and a V1Role of each")

@@ -9,8 +9,8 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
+from mongostore.arguments import check_list, check_text
 from mongostore.errors import InvalidValueError
-from mongostore.values import check_list, check_text
 
 _URLS = ("data:", "https://", "http://")
 # What a PNG file can hold as it is.

@@ -15,9 +15,10 @@ from mongostore.adapters.threadmem.img import convert_images
 from mongostore.adapters.threadmem.openai import read_openai, write_openai
 from mongostore.adapters.threadmem.server.models import V1RoleMessage
 from mongostore.adapters.threadmem.shelf import MESSAGES, SHELF, Kept, Shelf, file_keys, to_time
+from mongostore.arguments import check_list, check_text
+from mongostore.codec import encode_object
 from mongostore.errors import InvalidValueError
 from mongostore.models import ThreadMessage
-from mongostore.values import check_list, check_text, pack_object
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -211,7 +212,7 @@ class RoleMessage:
         if self.private is not None and not isinstance(self.private, bool):
             raise InvalidValueError("private", "must be True, False or None")
         if self.metadata is not None:
-            pack_object("metadata", self.metadata)
+            encode_object("metadata", self.metadata)
         to_time("created", self.created)
 
     def twin(self) -> RoleMessage:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mongostore.arguments import check_text
 from mongostore.errors import InvalidValueError
-from mongostore.values import check_text
 
 _TAG = "<image>"
 

@@ -8,22 +8,21 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.rooms import to_room, to_stored_room
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
-from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
-from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
-from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.rooms.routing import SHOWN, open_room
-from mongostore.values import (
+from mongostore.arguments import (
     check_flag,
     check_id,
     check_list,
     check_members,
     check_position,
     check_text,
-    escape_key,
-    pack_members,
 )
+from mongostore.codec import encode_members, escape_key
+from mongostore.documents.rooms import to_room, to_stored_room
+from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
+from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
+from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
+from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.rooms.routing import SHOWN, open_room
 
 _METADATA = "metadata."
 _STATE = {"state": 1, "revised_by": 1}
@@ -66,7 +65,7 @@ class RoomUpdates:
             metadata = {key: value for key, value in metadata.items() if value is not None}
         else:
             removed = [key for key in _unset_keys(unset) if key not in metadata]
-        packed = pack_members("metadata", metadata)
+        packed = encode_members("metadata", metadata)
         check_size("the room's metadata", packed)
         sets = _packed(members) | {f"{_METADATA}{name}": value for name, value in packed.items()}
         update: Raw = {"$set": {**sets, "updated_at": current_operation().now}}
@@ -116,7 +115,7 @@ class RoomUpdates:
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a value about a room outside its members, and remove the key from its metadata."""
-        packed = pack_members("private", {check_text("key", key): value})
+        packed = encode_members("private", {check_text("key", key): value})
         check_size("the room's private state", packed)
         ((name, stored),) = packed.items()
         update: Raw = {"$unset": {f"{_METADATA}{name}": ""}}

@@ -7,6 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Unpack
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_position,
+    encode_cursor,
+)
 from mongostore.documents.rooms import to_event
 from mongostore.documents.stored import given
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
@@ -15,7 +21,6 @@ from mongostore.repositories import Connection, Repository, long_running, reads,
 from mongostore.repositories.rooms.recording import EventUpdates
 from mongostore.repositories.rooms.tailing import Tailer
 from mongostore.repositories.rooms.timeline import EventReader
-from mongostore.values import check_flag, check_id, check_position, to_token
 
 
 class AsyncRoomEvents(Repository):
@@ -198,7 +203,7 @@ class AsyncRoomEvents(Repository):
         Raises:
             InvalidValueError: If it is no event, or has no index.
         """
-        return to_token([check_position("index", given("event", event, Event).index)])
+        return encode_cursor([check_position("index", given("event", event, Event).index)])
 
     @reads
     async def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:

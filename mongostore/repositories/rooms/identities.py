@@ -10,6 +10,13 @@ from typing import Any, Final
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_text,
+)
+from mongostore.codec import escape_key
 from mongostore.documents.people import (
     address_key,
     to_identity,
@@ -33,7 +40,6 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.paging import KeyOrder, find_page, walk
-from mongostore.values import check_flag, check_id, check_limit, check_text, escape_key
 
 
 class AsyncIdentities(Repository):

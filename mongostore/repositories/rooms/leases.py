@@ -8,12 +8,13 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_id, check_position
+from mongostore.codec import EPOCH
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
 from mongostore.repositories import Connection, Repository, has_matched, writes
 from mongostore.repositories.rooms.holding import LeaseHolder
-from mongostore.values import EPOCH, check_id, check_position
 
 _LONGEST = 24 * 3600.0
 

@@ -6,6 +6,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_offset,
+)
+from mongostore.codec import encode_members, to_micros
 from mongostore.documents.rooms import to_room
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidDocumentError
@@ -13,7 +20,6 @@ from mongostore.models import Page, Room
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortKey, SortOrder, count_options, walk
 from mongostore.repositories.rooms.routing import SHOWN
-from mongostore.values import check_flag, check_id, check_limit, check_offset, pack_members, to_micros
 
 _STEP = 200
 _OLDEST = SortOrder("created_at")
@@ -122,7 +128,7 @@ def cursor_behind(room: Room) -> str:
 
 def _with_metadata(rooms: Raw, metadata: dict[str, Any] | None) -> Raw:
     """Return a query with what an index can find of metadata, which may be too much."""
-    packed = pack_members("metadata", {} if metadata is None else metadata)
+    packed = encode_members("metadata", {} if metadata is None else metadata)
     return rooms | {f"metadata.{key}": _alike(value) for key, value in packed.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_flag, check_id, check_limit
 from mongostore.documents.notes import to_delivery, to_stored_delivery
 from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw, read_as
@@ -18,7 +19,6 @@ from mongostore.models import Page, ReadMarker, VoiceDelivery
 from mongostore.repositories import Repository, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
 from mongostore.repositories.rooms.places import in_room
-from mongostore.values import check_flag, check_id, check_limit
 
 
 class AsyncReadMarkers(Repository):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mongostore.arguments import check_id
 from mongostore.documents.rooms import (
     key_of,
     to_binding,
@@ -14,7 +15,6 @@ from mongostore.errors import NotFoundError
 from mongostore.models import Binding, RoomParticipant
 from mongostore.repositories import has_matched, reads, writes
 from mongostore.repositories.rooms.places import Places, in_room
-from mongostore.values import check_id
 
 
 class AsyncRoomBindings(Places[Binding]):

@@ -6,13 +6,13 @@ import builtins
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+from mongostore.arguments import check_id
 from mongostore.documents.notes import to_observation, to_stored_observation, to_stored_task, to_task
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Observation, Page, Task
 from mongostore.repositories import has_matched, long_running, reads, writes
 from mongostore.repositories.rooms.places import Places, in_room
-from mongostore.values import check_id
 
 
 class AsyncRoomTasks(Places[Task]):

@@ -13,12 +13,12 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_flag, check_id, check_limit
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
 from mongostore.repositories.paging import SortOrder, find_page, walk
-from mongostore.values import check_flag, check_id, check_limit
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)

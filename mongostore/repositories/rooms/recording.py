@@ -8,6 +8,13 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_members,
+    check_position,
+)
+from mongostore.codec import encode_members, escape_key, from_micros
 from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
 from mongostore.documents.stored import Raw, check_size, write_members
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -15,15 +22,6 @@ from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.committing import Committer, Entry, Rewrite, key_taken
 from mongostore.repositories.rooms.places import in_room
-from mongostore.values import (
-    check_flag,
-    check_id,
-    check_members,
-    check_position,
-    escape_key,
-    from_micros,
-    pack_members,
-)
 
 
 class EventUpdates:
@@ -150,7 +148,7 @@ def _update(given_members: EventUpdate) -> Raw:
     """Return the update document for members of an event."""
     members = check_members(given_members, EventUpdate)
     notes = members.pop("metadata", {})
-    packed = pack_members("metadata", notes)
+    packed = encode_members("metadata", notes)
     sets: Raw = {f"metadata.{name}": value for name, value in packed.items() if value is not None}
     sets |= write_members(Event, members)
     check_size("the event's update", sets)

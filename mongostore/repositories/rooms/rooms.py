@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Unpack
 
+from mongostore.arguments import check_flag, check_id, check_text
+from mongostore.codec import decode, encode_members
 from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, NotFoundError
@@ -20,7 +22,6 @@ from mongostore.repositories.rooms.marks import AsyncReadMarkers, AsyncVoiceDeli
 from mongostore.repositories.rooms.members import AsyncRoomBindings, AsyncRoomParticipants
 from mongostore.repositories.rooms.notes import AsyncRoomObservations, AsyncRoomTasks
 from mongostore.repositories.rooms.routing import SHOWN, RoomLookup, open_room, room_conditions
-from mongostore.values import check_flag, check_id, check_text, pack_members, unpack
 
 _BATCH = 200
 
@@ -353,9 +354,9 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If the id or the key is no plain string.
         """
-        ((name, _),) = pack_members("private", {check_text("key", key): None}).items()
+        ((name, _),) = encode_members("private", {check_text("key", key): None}).items()
         raw = await self._rooms.find_one(open_room(room_id), {f"private.{name}": 1})
-        return unpack((raw or {}).get("private", {}).get(name))
+        return decode((raw or {}).get("private", {}).get(name))
 
     @writes
     async def set_private(self, room_id: str, key: str, value: Any) -> None:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+    check_members,
+    check_text,
+)
 from mongostore.documents.rooms import correspondent_name, recipient_name, route_name, to_room
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortOrder
-from mongostore.values import check_flag, check_id, check_limit, check_list, check_members, check_text
 
 # The order of bindings and participants by the creation of their rooms.
 _NEWEST = SortOrder("room_created_at", is_ascending=False, key="room_id")

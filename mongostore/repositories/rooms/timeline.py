@@ -7,14 +7,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from mongostore.documents.rooms import to_event
-from mongostore.documents.stored import Raw
-from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
-from mongostore.models import Event, EventFilter, Page, ReplySummary
-from mongostore.repositories import Connection
-from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
-from mongostore.repositories.rooms.routing import open_room
-from mongostore.values import (
+from mongostore.arguments import (
     check_flag,
     check_id,
     check_limit,
@@ -22,11 +15,17 @@ from mongostore.values import (
     check_members,
     check_offset,
     check_text,
-    from_micros,
-    from_token,
-    to_micros,
-    to_token,
+    decode_cursor,
+    encode_cursor,
 )
+from mongostore.codec import from_micros, to_micros
+from mongostore.documents.rooms import to_event
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Event, EventFilter, Page, ReplySummary
+from mongostore.repositories import Connection
+from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
+from mongostore.repositories.rooms.routing import open_room
 
 _BLOCKED = "blocked"
 _EQUAL = (
@@ -80,7 +79,7 @@ class EventReader:
         if not raws:
             await self._check_room(room_id)
         more, raws = len(raws) > limit, raws[:limit]
-        next_cursor = to_token([raws[-1]["index"]]) if more else None
+        next_cursor = encode_cursor([raws[-1]["index"]]) if more else None
         return read_page(reversed(raws) if newest else raws, next_cursor, to_event)
 
     async def iterate(
@@ -149,7 +148,7 @@ def _bounds(before: int | None, after: int | None, cursor: object, newest: bool)
     lower = [] if after is None else [_check_index("after", after)]
     upper = [] if before is None else [_check_index("before", before)]
     if cursor is not None:
-        match from_token(cursor):
+        match decode_cursor(cursor):
             case [index] if type(index) is int and 0 <= index < 2**63:
                 (upper if newest else lower).append(index)
             case _:

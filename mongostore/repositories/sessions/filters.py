@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mongostore.arguments import check_flag, check_id
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.paging import SortKey, SortOrder
-from mongostore.values import check_flag, check_id
 
-STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
+STATE_FILTERS: Mapping[bool | None, Any] = {
+    False: "open",
+    True: "deleted",
+    None: {"$in": ["open", "deleted"]},
+}
 
 _FIELDS: Mapping[str, str] = {"active": "updated_at", "created": "created_at"}
 
@@ -34,18 +38,18 @@ def session_filter(namespace: str, user_id: str | None, deleted: bool | None) ->
     """
     if deleted not in (True, False, None):
         raise InvalidValueError("deleted", "must be True, False or None")
-    where: Raw = {"namespace": namespace, "state": STATES[deleted]}
+    filter: Raw = {"namespace": namespace, "state": STATE_FILTERS[deleted]}
     if user_id is not None:
-        where["user_id"] = check_id("user_id", user_id)
-    return where
+        filter["user_id"] = check_id("user_id", user_id)
+    return filter
 
 
-def behind_filter(order: SortOrder, where: Raw, place: SortKey | None) -> Raw:
+def keyset_filter(order: SortOrder, filter: Raw, place: SortKey | None) -> Raw:
     """Return the filter of the sessions behind a place; None stands before all.
 
     Each state is a branch of its own: only of such can the server merge what indexes give in order.
     """
-    states = where["state"]["$in"] if isinstance(where["state"], dict) else [where["state"]]
-    behind = [order.keyset_filter({**where, "state": state}, place) for state in states]
-    branches = [branch for each in behind for branch in each.get("$or", [each])]
+    states = filter["state"]["$in"] if isinstance(filter["state"], dict) else [filter["state"]]
+    branches_of_states = [order.keyset_filter({**filter, "state": state}, place) for state in states]
+    branches = [branch for each in branches_of_states for branch in each.get("$or", [each])]
     return branches[0] if len(branches) == 1 else {"$or": branches}

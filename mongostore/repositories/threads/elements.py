@@ -8,6 +8,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_id
 from mongostore.documents.stored import Raw, given
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
@@ -16,7 +17,6 @@ from mongostore.repositories import Repository, current_operation, long_running,
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, read_page
 from mongostore.repositories.threads.upkeep import delete_elements, delete_files, touch_thread
-from mongostore.values import check_id
 
 
 class AsyncThreadElements(Repository):

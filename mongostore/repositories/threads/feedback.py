@@ -6,13 +6,13 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_id
 from mongostore.documents.stored import Raw, read_as
 from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.models import Feedback
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.threads.upkeep import record_vote
-from mongostore.values import check_id
 
 _PARTS = {"thread_id": 1, "feedback": 1}
 

@@ -9,6 +9,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_offset,
+    decode_cursor,
+    encode_cursor,
+)
+from mongostore.codec import decode, encode_object
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
 from mongostore.models import File, Page
@@ -23,16 +32,6 @@ from mongostore.repositories import (
 )
 from mongostore.repositories.threads.content import Content, chunks_of
 from mongostore.repositories.threads.upkeep import delete_files, delete_versions
-from mongostore.values import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_offset,
-    from_token,
-    pack_object,
-    to_token,
-    unpack,
-)
 
 CHUNK_BYTES = 255 * 1024
 # Together below the size of one message to a server.
@@ -79,7 +78,7 @@ class AsyncFiles(Repository):
             "chunkSize": CHUNK_BYTES,
             "metadata": {
                 "content_type": check_id("content_type", content_type),
-                "data": pack_object("data", {} if data is None else data),
+                "data": encode_object("data", {} if data is None else data),
             },
         }
         check_size("the file's data", document)
@@ -148,7 +147,7 @@ class AsyncFiles(Repository):
         raws = await self._page(_with_prefix(prefix), _decode(cursor), direction, limit + 1)
         more = len(raws) > limit
         files = {raw["filename"]: _to_file(raw) for raw in raws[:limit]}
-        return Page([*files.values()], to_token([raws[limit - 1]["filename"]]) if more else None)
+        return Page([*files.values()], encode_cursor([raws[limit - 1]["filename"]]) if more else None)
 
     @long_running
     async def iter(self, *, prefix: str = "") -> AsyncIterator[File]:
@@ -285,7 +284,7 @@ def _with_prefix(prefix: str) -> Raw:
 def _decode(cursor: object) -> str | None:
     if cursor is None:
         return None
-    match from_token(cursor):
+    match decode_cursor(cursor):
         case [str(key)]:
             return check_id("cursor", key)
     raise InvalidValueError("cursor", "is not one that a page gave")
@@ -299,7 +298,7 @@ def _to_file(raw: Raw) -> File:
         key=raw["filename"],
         size=int(raw["length"]),
         content_type=content_type if isinstance(content_type, str) else _UNTYPED,
-        data=unpack(data) if isinstance(data, dict) else {},
+        data=decode(data) if isinstance(data, dict) else {},
         created_at=_utc(raw["uploadDate"]),
     )
 

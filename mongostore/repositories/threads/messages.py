@@ -8,6 +8,13 @@ from typing import Any, Unpack
 
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_members,
+)
+from mongostore.codec import to_micros
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, given
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
@@ -22,7 +29,6 @@ from mongostore.repositories import Repository, current_operation, long_running,
 from mongostore.repositories.paging import find_page, walk
 from mongostore.repositories.threads.pages import by_creation, count, read_page
 from mongostore.repositories.threads.upkeep import delete_elements, record_vote, touch_thread
-from mongostore.values import check_flag, check_id, check_limit, check_members, to_micros
 
 _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
+from mongostore.codec import decode
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortKey, SortOrder, find_page
-from mongostore.values import unpack
 
 _SEARCHED_AT_ONCE = 50
 # The server takes patterns of up to 32 kB, and escaping makes four bytes of a character.
@@ -59,5 +59,5 @@ async def search(
 
 
 def _name_of(raw: Raw) -> str:
-    name = unpack(raw.get("name"))
+    name = decode(raw.get("name"))
     return name if isinstance(name, str) else ""

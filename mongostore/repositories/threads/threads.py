@@ -11,6 +11,20 @@ from typing import Any, Final, Unpack
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+    check_members,
+    check_vote,
+)
+from mongostore.codec import (
+    decode_members,
+    encode_members,
+    escape_key,
+    to_micros,
+)
 from mongostore.documents.stored import UNREADABLE, Raw, check_size, given
 from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
@@ -25,18 +39,6 @@ from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
 from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
 from mongostore.repositories.threads.users import AsyncUsers
-from mongostore.values import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_list,
-    check_members,
-    check_vote,
-    escape_key,
-    pack_members,
-    to_micros,
-    unpack_members,
-)
 
 AFTER = ReturnDocument.AFTER
 _ITER_PAGE = 200
@@ -210,7 +212,7 @@ class AsyncThreads(Repository):
         async with self._threads.find(filter, {"data": 1}) as found:
             async for raw in found:
                 with suppress(*UNREADABLE):
-                    counted += _has_data(unpack_members(raw["data"]), where)
+                    counted += _has_data(decode_members(raw["data"]), where)
                 if counted == most:
                     break
         return counted
@@ -343,7 +345,7 @@ class AsyncThreads(Repository):
             if name not in _MERGED:
                 sets[name] = to_stored_thread_member(name, value)
                 continue
-            packed = pack_members(name, value)
+            packed = encode_members(name, value)
             if name == "metadata" and removed is None:
                 unset |= {f"{name}.{key}": "" for key, item in packed.items() if item is None}
                 packed = {key: item for key, item in packed.items() if item is not None}
@@ -377,7 +379,7 @@ def _filter(where: ThreadFilter) -> Raw:
         match name:
             case "data":
                 # By `$eq`, for a key of a value may look like an operator.
-                filter |= {f"data.{key}": {"$eq": item} for key, item in pack_members(name, value).items()}
+                filter |= {f"data.{key}": {"$eq": item} for key, item in encode_members(name, value).items()}
             case "vote":
                 filter["votes.value"] = check_vote(name, value)
             case "name":

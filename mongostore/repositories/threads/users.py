@@ -9,6 +9,8 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_id
+from mongostore.codec import encode_object
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size
 from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
@@ -16,7 +18,6 @@ from mongostore.models import Page, User
 from mongostore.repositories import Repository, current_operation, has_matched, long_running, reads, writes
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, count, read_page
-from mongostore.values import check_id, pack_object
 
 
 class AsyncUsers(Repository):
@@ -163,6 +164,6 @@ def _new() -> Raw:
 
 
 def _metadata(metadata: dict[str, Any] | None) -> Raw:
-    packed: Raw = pack_object("metadata", {} if metadata is None else metadata)
+    packed: Raw = encode_object("metadata", {} if metadata is None else metadata)
     check_size("the user's metadata", {"metadata": packed})
     return packed

@@ -1,6 +1,6 @@
 """The sessions service: sessions of namespaces, their participants and what is learned of them, over HTTP."""
 
-from mongostore.servers.problems import DEFAULT_HTTP_ERROR_RESPONSES
+from mongostore.servers.error_responses import DEFAULT_HTTP_ERROR_RESPONSES
 from mongostore.servers.sessions.app import create_app
 from mongostore.servers.sessions.models import (
     ChatTurnsAppendRequestV1,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mongostore.codec import decode, preview_text
 from mongostore.documents.sessions import to_notes
 from mongostore.documents.stored import Raw, size_of, write_members
 from mongostore.models import Message
-from mongostore.values import preview_text, unpack
 
 
 @dataclass
-class Patch:
+class MessagePatch:
     """What a change sets and removes in one message.
 
     Attributes:
@@ -21,36 +21,36 @@ class Patch:
     """
 
     members: Raw
-    notes: Raw = field(default_factory=dict)
-    dropped: list[str] = field(default_factory=list)
+    metadata: Raw = field(default_factory=dict)
+    unset: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, message_id: str, members: Raw) -> Patch:
+    def from_members(cls, message_id: str, members: Raw) -> MessagePatch:
         """Return the patch that changes the given members of a message as callers name them.
 
         Raises:
             InvalidValueError: A value cannot be stored.
             DocumentTooLargeError: The metadata take more than 1 MiB.
         """
-        notes = to_notes(message_id, members.get("metadata", {}))
+        metadata = to_notes(message_id, members.get("metadata", {}))
         return cls(
             write_members(Message, {name: value for name, value in members.items() if name != "metadata"}),
-            {key: value for key, value in notes.items() if value is not None},
-            [key for key, value in notes.items() if value is None],
+            {key: value for key, value in metadata.items() if value is not None},
+            [key for key, value in metadata.items() if value is None],
         )
 
     @property
     def size(self) -> int:
         """At most so many bytes does the patch add."""
-        return size_of("message", {**self.members, "notes": self.notes})
+        return size_of("message", {**self.members, "notes": self.metadata})
 
     def update(self, size_field: str) -> Raw:
         """Return the update of the document that holds the message, for a positional filter."""
         sets = {f"messages.$.{name}": value for name, value in self.members.items()}
-        sets |= {f"messages.$.metadata.{key}": value for key, value in self.notes.items()}
+        sets |= {f"messages.$.metadata.{key}": value for key, value in self.metadata.items()}
         update: Raw = {"$set": sets, "$inc": {"edits": 1, size_field: self.size}}
-        if self.dropped:
-            update["$unset"] = {f"messages.$.metadata.{key}": "" for key in self.dropped}
+        if self.unset:
+            update["$unset"] = {f"messages.$.metadata.{key}": "" for key in self.unset}
         return update
 
     def preview(self) -> Raw:
@@ -59,5 +59,5 @@ class Patch:
             f"last.{name}": self.members[name] for name in ("conversation_id", "role") if name in self.members
         }
         if "content" in self.members:
-            sets["last.text"] = preview_text(unpack(self.members["content"]))
+            sets["last.text"] = preview_text(decode(self.members["content"]))
         return sets

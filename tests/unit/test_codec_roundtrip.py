@@ -8,8 +8,14 @@ import bson
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from mongostore.codec import (
+    decode,
+    decode_members,
+    encode,
+    encode_members,
+    encode_object,
+)
 from mongostore.engines.mongo import CODEC
-from mongostore.values import pack, pack_members, pack_object, unpack, unpack_members
 from tests.contract.oddities import OBJECTS, VALUES, same
 
 
@@ -20,14 +26,14 @@ def test_thousands_of_values_come_back_equal(examples: int) -> None:
 
 @given(content=VALUES, data=OBJECTS, metadata=OBJECTS)
 def come_back_equal(content: Any, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-    packed = {
-        "content": pack("content", content),
-        "data": pack_object("data", data),
-        "metadata": pack_members("metadata", metadata),
+    encoded = {
+        "content": encode("content", content),
+        "data": encode_object("data", data),
+        "metadata": encode_members("metadata", metadata),
     }
-    stored = bson.decode(bson.encode(packed, codec_options=CODEC), CODEC)
-    assert same(unpack(stored["content"]), content)
-    assert same(unpack(stored["data"]), data)
-    assert same(unpack_members(stored["metadata"]), metadata)
+    stored = bson.decode(bson.encode(encoded, codec_options=CODEC), CODEC)
+    assert same(decode(stored["content"]), content)
+    assert same(decode(stored["data"]), data)
+    assert same(decode_members(stored["metadata"]), metadata)
     # No key may be taken for an operator or a path.
     assert not any("$" in key or "." in key for key in stored["metadata"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from mongostore.codec import decode, encode
 from mongostore.documents.stored import Raw, check_size, size_of
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import contended, pause
-from mongostore.values import pack, unpack
+from mongostore.repositories.sessions.tail import back_off, contention_error
 
 
 class AsyncSessionContext(Repository):
@@ -30,15 +30,15 @@ class AsyncSessionContext(Repository):
         """
         key = self._storage.key(session_id)
         for attempt in range(self._storage.tail.limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             context = (await self._storage.tail.read_fields(key, "context"))["context"]
             if context is None:
                 raise NotFoundError("context of session", session_id)
             if context["overflow"] is None:
-                return unpack(context["value"])
+                return decode(context["value"])
             if stored := await self._storage.overflows.find(context["overflow"]):
-                return unpack(stored["value"])
-        raise contended(key)
+                return decode(stored["value"])
+        raise contention_error(key)
 
     @reads
     async def find(self, session_id: str) -> Any | None:
@@ -63,23 +63,23 @@ class AsyncSessionContext(Repository):
             InvalidValueError: If it is no JSON value; names its path.
             DocumentTooLargeError: If it is larger; the context before stays.
         """
-        key, packed = self._storage.key(session_id), pack("value", value)
+        key, packed = self._storage.key(session_id), encode("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
         if size_of("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
-            if await self._swap_context(key, {"value": packed, "overflow": None}) is None:
+            if await self._replace(key, {"value": packed, "overflow": None}) is None:
                 raise NotFoundError("session", session_id)
             return
         for attempt in range(self._storage.tail.limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             origin = (await self._storage.tail.read_fields(key, "origin"))["origin"]
             overflow = await self._storage.overflows.put(
                 key, origin, f"the context of session {session_id!r}", packed
             )
             # Of this very session: one made anew under the same id must not name what goes with the old one.
-            if await self._swap_context(key, {"value": None, "overflow": overflow}, origin=origin):
+            if await self._replace(key, {"value": None, "overflow": overflow}, origin=origin):
                 return
             await self._storage.overflows.delete([overflow])
-        raise contended(key)
+        raise contention_error(key)
 
     @writes
     async def delete(self, session_id: str) -> bool:
@@ -88,13 +88,13 @@ class AsyncSessionContext(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        before = await self._swap_context(self._storage.key(session_id), None)
+        before = await self._replace(self._storage.key(session_id), None)
         # The second sign is that an earlier attempt of this call did it.
         return before is not None and (
             before.get("context") is not None or before.get("context_by") == current_operation().token
         )
 
-    async def _swap_context(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
+    async def _replace(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
         """Set a session's context and drop the large one it had; return what there was of the session."""
         call = current_operation()
         before = await self._storage.sessions.find_one_and_update(

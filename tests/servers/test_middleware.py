@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mongostore import AsyncMongoStore, errors
-from mongostore.servers import problems
-from mongostore.servers.guards import MAX_BODY_BYTES, MAX_JSON_DEPTH, is_deeper
+from mongostore.servers import error_responses
+from mongostore.servers.middleware import MAX_BODY_BYTES, MAX_JSON_DEPTH, exceeds_depth
 from tests.servers.parts import ERRORS, client, small_app
 
 KiB = 1024
@@ -149,8 +149,8 @@ def depth_of(value: Any) -> int:
 @settings(deadline=None)
 def test_the_depth_is_found_in_any_json(value: Any, ascii: bool) -> None:
     text, depth = json.dumps(value, ensure_ascii=ascii).encode(), depth_of(value)
-    assert not is_deeper(text, depth)
-    assert depth == 0 or is_deeper(text, depth - 1)
+    assert not exceeds_depth(text, depth)
+    assert depth == 0 or exceeds_depth(text, depth - 1)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ async def test_a_line_says_by_which_key_and_not_its_token(caplog: pytest.LogCapt
 
 
 def test_every_default_answer_is_declared_as_a_problem() -> None:
-    for status, answer in problems.DEFAULT_HTTP_ERROR_RESPONSES.items():
+    for status, answer in error_responses.DEFAULT_HTTP_ERROR_RESPONSES.items():
         assert isinstance(status, int)
         assert [*answer["content"]] == ["application/problem+json"]
         named = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}

@@ -12,6 +12,8 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.arguments import check_id, check_limit, check_members
+from mongostore.codec import encode_members, to_micros
 from mongostore.documents.participants import begun_anew, to_bound
 from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
 from mongostore.documents.stored import Raw
@@ -33,17 +35,16 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.paging import SortOrder, check_errors
-from mongostore.repositories.sessions.contexts import AsyncSessionContext
-from mongostore.repositories.sessions.filters import behind_filter, list_order, session_filter
+from mongostore.repositories.sessions.context import AsyncSessionContext
+from mongostore.repositories.sessions.filters import keyset_filter, list_order, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.storage import SessionStorage, check_number
 from mongostore.repositories.sessions.tail import Tail, bindings_of
-from mongostore.values import check_id, check_limit, check_members, pack_members, to_micros
 
 _ITER_PAGE = 200
 _BY_CREATION = SortOrder("created_at")
-_HEAD = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
+_HEAD_FIELDS = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
 
 
 class AsyncSessions(Repository):
@@ -111,13 +112,13 @@ class AsyncSessions(Repository):
         key = self._key(call.token if session_id is None else session_id)
         members = {"user_id": user_id, "name": name, "description": description, "data": data or {}}
         created = call.now if created_at is None else to_micros("created_at", created_at)
-        raw = to_new_session(
+        document = to_new_session(
             {
                 "_id": key,
                 "namespace": self.namespace,
                 "session_id": key.partition("/")[2],
                 **to_stored_members(members),
-                "metadata": sized_member("metadata", pack_members("metadata", metadata or {})),
+                "metadata": sized_member("metadata", encode_members("metadata", metadata or {})),
                 "participants": to_bound(participants, created, call.token),
                 "created_at": created,
                 "updated_at": call.now,
@@ -127,18 +128,18 @@ class AsyncSessions(Repository):
         )
         while True:
             try:
-                await self._sessions.insert_one(raw)
+                await self._sessions.insert_one(document)
             except DuplicateKeyError:
-                there = await self._sessions.find_one({"_id": key}, _HEAD)
-                if there is None:
+                existing = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
+                if existing is None:
                     continue
-                if there["state"] == "purging":
-                    await self._storage.eraser.finish_delete(there)
+                if existing["state"] == "purging":
+                    await self._storage.deleter.finish_delete(existing)
                     continue
-                if there["origin"] != call.token:
+                if existing["origin"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
-            self._storage.tail.learn(key, bindings_of(raw))
-            return to_session(raw)
+            self._storage.tail.cache_epochs(key, bindings_of(document))
+            return to_session(document)
 
     @reads
     async def get(self, session_id: str) -> Session:
@@ -162,8 +163,8 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        raw = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
-        return None if raw is None else to_session(raw)
+        document = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
+        return None if document is None else to_session(document)
 
     @reads
     async def exists(self, session_id: str) -> bool:
@@ -203,8 +204,8 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         limit, by = check_limit("limit", limit), list_order(order, newest)
-        where = behind_filter(by, session_filter(self.namespace, user_id, deleted), by.decode(cursor))
-        return by.page(await self._page(where, by, limit + 1), limit, to_session)
+        filter = keyset_filter(by, session_filter(self.namespace, user_id, deleted), by.decode(cursor))
+        return by.page(await self._page(filter, by, limit + 1), limit, to_session)
 
     @long_running
     async def iter(
@@ -225,10 +226,10 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
-        where, place = session_filter(self.namespace, user_id, deleted), None
+        filter, place = session_filter(self.namespace, user_id, deleted), None
         errors = check_errors(errors)
         while True:
-            behind = behind_filter(_BY_CREATION, where, place)
+            behind = keyset_filter(_BY_CREATION, filter, place)
             documents = await majority_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
             for document in documents:
                 try:
@@ -273,8 +274,8 @@ class AsyncSessions(Repository):
         """
         call, key = current_operation(), self._key(session_id)
         given = check_members(members, SessionUpdate)
-        notes = given.pop("metadata", {})
-        packed = sized_member("metadata", pack_members("metadata", notes))
+        metadata_members = given.pop("metadata", {})
+        packed = sized_member("metadata", encode_members("metadata", metadata_members))
         sets = to_stored_members(given) | {"revised_by": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
@@ -283,16 +284,16 @@ class AsyncSessions(Repository):
         guard: Raw = {"_id": key, "state": "open"}
         if revision is not None:
             guard["revision"] = check_number("revision", revision)
-        raw = await self._sessions.find_one_and_update(
-            guard, update, projection=_HEAD, return_document=ReturnDocument.AFTER
+        document = await self._sessions.find_one_and_update(
+            guard, update, projection=_HEAD_FIELDS, return_document=ReturnDocument.AFTER
         )
-        if raw is None:
-            raw = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD)
-            if raw is None:
+        if document is None:
+            document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
+            if document is None:
                 raise NotFoundError("session", session_id)
-            if raw.get("revised_by") != call.token:
+            if document.get("revised_by") != call.token:
                 raise ConflictError(f"session {session_id!r} has another revision by now")
-        return to_session(raw)
+        return to_session(document)
 
     @writes
     async def truncate(self, session_id: str) -> Session:
@@ -307,7 +308,7 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
         key, token = self._key(session_id), current_operation().token
-        return await self._storage.eraser.clear(key, lambda session: begun_anew(session, token))
+        return await self._storage.deleter.truncate(key, lambda session: begun_anew(session, token))
 
     @writes
     async def soft_delete(self, session_id: str) -> bool:
@@ -337,19 +338,19 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
         """
         call, key = current_operation(), self._key(session_id)
-        raw = await self._sessions.find_one_and_update(
+        document = await self._sessions.find_one_and_update(
             {"_id": key, "state": "deleted"},
             _state_change("open", None, call.token),
-            projection=_HEAD,
+            projection=_HEAD_FIELDS,
             return_document=ReturnDocument.AFTER,
         )
-        if raw is None:
-            raw = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD)
-            if raw is None:
+        if document is None:
+            document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
+            if document is None:
                 raise NotFoundError("session", session_id)
-            if raw.get("state_by") != call.token:
+            if document.get("state_by") != call.token:
                 raise ConflictError(f"session {session_id!r} is not deleted")
-        return to_session(raw)
+        return to_session(document)
 
     @writes
     async def delete(self, session_id: str) -> bool:
@@ -358,7 +359,7 @@ class AsyncSessions(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        return await self._storage.eraser.delete_session(self._key(session_id))
+        return await self._storage.deleter.delete_session(self._key(session_id))
 
     @reads
     async def describe_storage(self, session_id: str) -> StorageLayout:
@@ -370,9 +371,9 @@ class AsyncSessions(Repository):
         """
         return await self._storage.tail.describe(self._key(session_id))
 
-    async def _page(self, where: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
+    async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
         async with self._sessions.find(
-            where, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
+            filter, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
         ) as found:
             return await found.to_list()
 

@@ -7,23 +7,23 @@ from typing import Any
 import bson
 import pytest
 
+from mongostore.codec import decode, decode_members
 from mongostore.documents.stored import Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
-from mongostore.repositories.sessions.patches import Patch
-from mongostore.values import unpack, unpack_members
+from mongostore.repositories.sessions.message_patch import MessagePatch
 
 BIG = 2**70
 
 
-def patch(**members: Any) -> Patch:
-    return Patch.of("m1", members)
+def patch(**members: Any) -> MessagePatch:
+    return MessagePatch.from_members("m1", members)
 
 
 def test_nothing_changes_nothing_but_the_count_of_edits() -> None:
     nothing = patch()
 
-    assert nothing == Patch({})
+    assert nothing == MessagePatch({})
     assert nothing.update("bytes") == {"$set": {}, "$inc": {"edits": 1, "bytes": nothing.size}}
     assert nothing.preview() == {}
 
@@ -45,7 +45,7 @@ def test_nothing_changes_nothing_but_the_count_of_edits() -> None:
 def test_a_member_is_set_in_its_stored_form(name: str, value: object, stored: object) -> None:
     made = patch(**{name: value})
 
-    assert made == Patch({name: stored})
+    assert made == MessagePatch({name: stored})
     assert made.update("bytes")["$set"] == {f"messages.$.{name}": stored}
 
 
@@ -85,8 +85,8 @@ def test_metadata_are_merged_key_by_key_and_none_removes_one() -> None:
     made = patch(metadata={"a": 1, "b.c": BIG, "": {"x": None}, "gone": None, "$x": None})
 
     assert made.members == {}
-    assert unpack_members(made.notes) == {"a": 1, "b.c": BIG, "": {"x": None}}
-    assert made.dropped == ["gone", "%24;x"]
+    assert decode_members(made.metadata) == {"a": 1, "b.c": BIG, "": {"x": None}}
+    assert made.unset == ["gone", "%24;x"]
     assert made.update("bytes") == {
         "$set": {
             "messages.$.metadata.a": 1,
@@ -104,7 +104,7 @@ def test_where_nothing_is_removed_nothing_is_said_of_it(metadata: Raw) -> None:
 
 
 def test_metadata_among_the_members_replace_the_whole() -> None:
-    whole = Patch({"metadata": {"a": 1}})
+    whole = MessagePatch({"metadata": {"a": 1}})
 
     assert whole.update("bytes")["$set"] == {"messages.$.metadata": {"a": 1}}
 
@@ -123,7 +123,7 @@ async def test_a_message_grows_by_no_more_than_the_size_that_is_added(message: R
     things = EmbeddedEngine("", "patches").database["things"]
     before = {"id": "m1", "metadata": {}, **message}
     await things.insert_one({"_id": "s", "edits": 0, "kept": 100, "messages": [{"id": "m0"}, before]})
-    made = Patch.of("m1", members)
+    made = MessagePatch.from_members("m1", members)
 
     await things.update_one({"_id": "s", "messages.id": "m1"}, made.update("kept"))
 
@@ -133,9 +133,9 @@ async def test_a_message_grows_by_no_more_than_the_size_that_is_added(message: R
     assert (changed["edits"], changed["kept"], other) == (1, 100 + made.size, {"id": "m0"})
     assert len(bson.encode(after)) - len(bson.encode(before)) <= made.size
     for name in members.keys() - {"metadata"}:
-        assert unpack(after[name]) == members[name]
+        assert decode(after[name]) == members[name]
     merged = {**message.get("metadata", {}), **members.get("metadata", {})}
-    assert unpack_members(after["metadata"]) == {
+    assert decode_members(after["metadata"]) == {
         key: value for key, value in merged.items() if value is not None
     }
 

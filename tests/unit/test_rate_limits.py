@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mongostore.errors import ConfigurationError
-from mongostore.servers.addresses import is_loopback
-from mongostore.servers.problems import ProblemError
-from mongostore.servers.rates import RateLimit
+from mongostore.servers.access import is_loopback
+from mongostore.servers.error_responses import ProblemError
+from mongostore.servers.rate_limits import RateLimit
 
 
 @pytest.mark.parametrize(

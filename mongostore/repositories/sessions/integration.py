@@ -9,15 +9,16 @@ from concurrent.futures import Executor
 from contextvars import copy_context
 from typing import Any
 
+from mongostore.arguments import MAX_LIMIT
+from mongostore.codec import encode, unescape_key
 from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import current_operation, majority_step, retry_step
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import contended, pause
+from mongostore.repositories.sessions.tail import back_off, contention_error
 from mongostore.repositories.sessions.turns import participant_of
-from mongostore.values import MAX_LIMIT, pack, unescape_key
 
 
 class Integrations:
@@ -28,14 +29,14 @@ class Integrations:
 
     async def run(self, key: str, integrator: Integrator, executor: Executor | None) -> Integration:
         """Integrate what is new of each participant; see `AsyncSessionTurns.integrate`."""
-        raw = await majority_step(self._storage.connection, self._shown, key)
+        document = await majority_step(self._storage.connection, self._read_session, key)
         results = [
             await self._integrate(key, name, seen, integrator, executor)
-            for name, seen in raw.get("participants", {}).items()
+            for name, seen in document.get("participants", {}).items()
         ]
         if any(result.status is IntegrationStatus.INTEGRATED for result in results):
-            raw = await majority_step(self._storage.connection, self._shown, key)
-        return Integration(session=to_session(raw), results=results)
+            document = await majority_step(self._storage.connection, self._read_session, key)
+        return Integration(session=to_session(document), results=results)
 
     async def _integrate(
         self, key: str, name: str, seen: Raw, integrator: Integrator, executor: Executor | None
@@ -51,22 +52,22 @@ class Integrations:
         outcome: list[Any] | Exception = []
         given: list[Turn] = []
         for attempt in range(self._storage.tail.limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             if (until or 0) >= seen["turns"]:
                 return result(IntegrationStatus.NOTHING_NEW)
-            until, turns = await self._unread(key, name, seen)
+            until, turns = await self._new_turns(key, name, seen)
             if not turns:
                 return result(IntegrationStatus.NOTHING_NEW)
             # Those that another call has just covered show as new until the majority knows of that.
             if turns != given:
-                outcome = await _called(integrator, participant_id, turns, executor)
+                outcome = await _call_integrator(integrator, participant_id, turns, executor)
                 given = turns
             if isinstance(outcome, Exception):
                 return result(IntegrationStatus.FAILED, error=type(outcome).__name__)
             last = turns[-1].number
             mark = (key, name, seen["binding"], until, last, outcome)
             try:
-                marked = await retry_step(self._storage.connection, self._mark, *mark)
+                marked = await retry_step(self._storage.connection, self._store_insights, *mark)
             except DocumentTooLargeError as error:
                 return result(IntegrationStatus.FAILED, error=type(error).__name__)
             if marked:
@@ -75,16 +76,16 @@ class Integrations:
                     IntegrationStatus.INTEGRATED, turns_integrated=len(turns), insights_added=len(outcome)
                 )
             # Another call was faster: perhaps not with all of them.
-        raise contended(key)
+        raise contention_error(key)
 
-    async def _unread(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[Turn]]:
+    async def _new_turns(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[Turn]]:
         """Return the marker of a participant as it is by now, and the turns behind it that were seen.
 
         None are if all began anew since, or the participant has gone.
         """
         turns: list[Turn] = []
         marker: int | None = None
-        behind: int | None = None
+        next_after: int | None = None
         while True:
             try:
                 part = await majority_step(
@@ -92,9 +93,9 @@ class Integrations:
                     self._storage.turns.read,
                     key,
                     name,
-                    behind,
+                    next_after,
                     MAX_LIMIT,
-                    upto=seen["turns"],
+                    until=seen["turns"],
                 )
             except NotFoundError as error:
                 if error.kind != "participant":
@@ -104,14 +105,14 @@ class Integrations:
                 return part.participant["integrated"], []
             if part.errors:
                 raise part.errors[0]
-            if behind is None:
+            if next_after is None:
                 marker = part.participant["integrated"]
             turns += part.turns
-            behind = part.behind
-            if behind is None:
+            next_after = part.next_after
+            if next_after is None:
                 return marker, turns
 
-    async def _mark(
+    async def _store_insights(
         self, key: str, name: str, binding: str, old: int | None, new: int | None, insights: list[Any]
     ) -> bool:
         """Add insights and move the marker in one step; return whether it still stood where it was."""
@@ -130,19 +131,19 @@ class Integrations:
             return bool(marked.matched_count)
         # An earlier attempt of this call may have been the one that did it.
         try:
-            there = participant_of(await self._storage.tail.read_fields(key, path), name)
+            participant = participant_of(await self._storage.tail.read_fields(key, path), name)
         except NotFoundError as error:
             if error.kind != "participant":
                 raise
             return False
-        return bool(there["integrated_by"] == call.token)
+        return bool(participant["integrated_by"] == call.token)
 
-    async def _shown(self, key: str) -> Raw:
+    async def _read_session(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""
         return await self._storage.tail.read_fields(key, *SHOWN)
 
 
-async def _called(
+async def _call_integrator(
     integrator: Integrator, participant: str, turns: Sequence[Turn], executor: Executor | None
 ) -> list[Any] | Exception:
     """Return the insights of an integrator in their stored form, or what it raised instead."""
@@ -164,12 +165,12 @@ async def _called(
     try:
         if inspect.isawaitable(given):
             given = await given
-        return given if isinstance(given, Exception) else _packed(given)
+        return given if isinstance(given, Exception) else _encode_insights(given)
     except Exception as error:
         return error
 
 
-def _packed(insights: object) -> list[Any]:
+def _encode_insights(insights: object) -> list[Any]:
     if not isinstance(insights, Sequence) or isinstance(insights, str | bytes | bytearray):
         raise InvalidValueError("insights", f"must be a list, not {type(insights).__name__}")
-    return [pack(f"insights[{i}]", insight) for i, insight in enumerate(insights)]
+    return [encode(f"insights[{i}]", insight) for i, insight in enumerate(insights)]

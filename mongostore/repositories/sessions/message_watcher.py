@@ -11,25 +11,25 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
+from mongostore.arguments import decode_cursor, encode_cursor
 from mongostore.documents.sessions import to_messages
 from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ChangeKind, Message, MessageChange
 from mongostore.repositories import Connection, majority_step, open_stream
-from mongostore.repositories.sessions.history import History
+from mongostore.repositories.sessions.message_reader import MessageReader
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
-from mongostore.values import from_token, to_token
 
 _PAUSE_SECONDS = 0.1
 # What servers answer to a token of the right shape that they never gave.
-_NO_TOKEN = {9, 15, 40647, 40649, 50811}
+_BAD_TOKEN_CODES = {9, 15, 40647, 40649, 50811}
 _ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
 
 
 @dataclass(frozen=True)
-class Seen:
+class WatchToken:
     """How far a watcher has come.
 
     Attributes:
@@ -42,38 +42,40 @@ class Seen:
     token: Mapping[str, Any] | None
     base: int
     end: int
-    done: int = 0
+    yielded: int = 0
 
     def encode(self) -> str:
         """Return the text that callers keep."""
-        return to_token([self.token, self.base, self.end, self.done])
+        return encode_cursor([self.token, self.base, self.end, self.yielded])
 
     @classmethod
-    def decode(cls, text: object) -> Seen:
+    def decode(cls, text: object) -> WatchToken:
         """Return what `encode` was given.
 
         Raises:
             InvalidValueError: It is no such text.
         """
-        match from_token(text):
-            case [{"_data": str()} as token, int(base), int(end), int(done)] if len(token) == 1:
-                return cls(token, base, end, done)
+        match decode_cursor(text):
+            case [{"_data": str()} as token, int(base), int(end), int(yielded)] if len(token) == 1:
+                return cls(token, base, end, yielded)
         raise InvalidValueError("after", "is not the token of a change")
 
 
-class Watcher:
+class MessageWatcher:
     """Watches one session."""
 
-    def __init__(self, connection: Connection, tail: Tail, overflows: Overflows, history: History) -> None:
+    def __init__(
+        self, connection: Connection, tail: Tail, overflows: Overflows, reader: MessageReader
+    ) -> None:
         self._connection = connection
         self._tail = tail
         self._overflows = overflows
-        self._history = history
+        self._reader = reader
 
     async def watch(self, key: str, after: str | None) -> AsyncGenerator[MessageChange, None]:
         """Yield changes until the session is gone; see `AsyncSessionMessages.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
-        seen = None if after is None else Seen.decode(after)
+        seen = None if after is None else WatchToken.decode(after)
         while True:
             async with aclosing(self._follow(key, seen)) as followed:
                 async for here, change in followed:
@@ -86,8 +88,8 @@ class Watcher:
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _follow(
-        self, key: str, seen: Seen | None
-    ) -> AsyncGenerator[tuple[Seen, MessageChange | None], None]:
+        self, key: str, seen: WatchToken | None
+    ) -> AsyncGenerator[tuple[WatchToken, MessageChange | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
         async with open_stream(self._connection, self._open, key, seen.token if seen else None) as stream:
             known: Raw | None = None
@@ -95,19 +97,19 @@ class Watcher:
                 known = await majority_step(self._connection, self._tail.read, key)
                 # None where the opening itself brought changes: they are old, and each has its own.
                 token = stream.resume_token
-                seen = Seen(token and dict(token), known["base"], known["end"])
+                seen = WatchToken(token and dict(token), known["base"], known["end"])
                 # A connection lost from here on goes on here, and not with what is new by then.
                 yield seen, None
             while event := await self._connection.wait_or_closed(anext(stream, None)):
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
-                    old = _is_old(event, known)
+                    old = _precedes(event, known)
                     if old:
                         seen = replace(seen, token=dict(event["_id"]))
                         continue
                     known = known if old is None else None
                 behind, changes = await self._changes(key, event, seen)
-                for done, change in enumerate(changes[seen.done :], seen.done + 1):
-                    here = behind if done == len(changes) else replace(seen, done=done)
+                for yielded, change in enumerate(changes[seen.yielded :], seen.yielded + 1):
+                    here = behind if yielded == len(changes) else replace(seen, yielded=yielded)
                     yield here, change.model_copy(update={"token": here.encode()})
                 seen = behind
                 yield seen, None
@@ -122,13 +124,15 @@ class Watcher:
         try:
             return await self._tail.sessions.database.watch(pipeline, resume_after=token)
         except OperationFailure as error:
-            if token is None or error.code not in _NO_TOKEN:
+            if token is None or error.code not in _BAD_TOKEN_CODES:
                 raise
             raise InvalidValueError("after", "is not the token of a change") from None
 
-    async def _changes(self, key: str, event: Raw, seen: Seen) -> tuple[Seen, list[MessageChange]]:
+    async def _changes(
+        self, key: str, event: Raw, seen: WatchToken
+    ) -> tuple[WatchToken, list[MessageChange]]:
         """Return what an event means, and how far it brings the watcher."""
-        now = replace(seen, token=dict(event["_id"]), done=0)
+        now = replace(seen, token=dict(event["_id"]), yielded=0)
         in_tail = event["ns"]["coll"] == self._tail.sessions.name
         if in_tail and event["operationType"] == "delete":
             return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
@@ -140,7 +144,7 @@ class Watcher:
             if session != key:
                 # The range of this session's segments holds those of sessions whose ids go on with a slash.
                 return now, []
-            return now, await self._elements(key, fields, int(start), known_end=seen.end)
+            return now, await self._changed_messages(key, fields, int(start), known_end=seen.end)
         if fields.get("state", "open") != "open":
             return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
         if "generation" in fields:
@@ -155,10 +159,12 @@ class Watcher:
                 for index, message in enumerate(fields["messages"])
                 if index >= known
             } | fields
-        changes = await self._elements(key, fields, seen.base, known_end=seen.end)
+        changes = await self._changed_messages(key, fields, seen.base, known_end=seen.end)
         return replace(now, end=fields.get("end", seen.end)), changes
 
-    async def _elements(self, key: str, fields: Raw, start: int, known_end: int) -> list[MessageChange]:
+    async def _changed_messages(
+        self, key: str, fields: Raw, start: int, known_end: int
+    ) -> list[MessageChange]:
         """Return the changes of the messages that an update touched."""
         touched = sorted({int(match[1]) for name in fields if (match := _ELEMENT.fullmatch(name))})
         changes = []
@@ -179,7 +185,7 @@ class Watcher:
         try:
             page = await majority_step(
                 self._connection,
-                self._history.page,
+                self._reader.page,
                 key,
                 1,
                 start=position,
@@ -189,7 +195,7 @@ class Watcher:
         return page.items[0] if page.items and page.items[0].position == position else None
 
 
-def _is_old(event: Raw, document: Raw) -> bool | None:
+def _precedes(event: Raw, document: Raw) -> bool | None:
     """Return whether a document that was read after the stream was opened shows this event already.
 
     None where the event tells nothing about that.

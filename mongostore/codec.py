@@ -1,23 +1,18 @@
-"""What may be stored and how: ids and limits are checked, JSON values packed so that they come back equal."""
+"""The stored form of JSON values and times, and the way back, on which they come back equal."""
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson.int64 import Int64
 
 from mongostore.errors import InvalidValueError
-from mongostore.ids import MintedId
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-MAX_ID_BYTES = 512
-MAX_LIMIT = 1000
 # MongoDB refuses documents nested deeper than 180 levels; the message around a value takes a few of them.
 NATIVE_DEPTH = 100
 MAX_DEPTH = 400
@@ -28,127 +23,6 @@ PREVIEW_CHARACTERS = 200
 
 _UNSAFE_IN_PATH = re.compile("[%.$\0\ud800-\udfff]")
 _ESCAPE = re.compile("%([0-9A-F]*);")
-
-
-def check_text(path: str, value: object) -> str:
-    """Return `value`, a plain string that can be stored.
-
-    Raises:
-        InvalidValueError: It is no plain `str`, or holds half a surrogate pair.
-    """
-    if type(value) is MintedId:
-        return str(value)
-    if type(value) is not str:
-        raise InvalidValueError(path, f"must be a plain string, not {type(value).__name__}")
-    if not _encodable(value):
-        raise InvalidValueError(path, "holds half a surrogate pair, which no UTF-8 text can")
-    return value
-
-
-def check_id(path: str, value: object) -> str:
-    """Return `value`, an id: a plain string of at most 512 bytes of UTF-8.
-
-    Raises:
-        InvalidValueError: It is anything else.
-    """
-    text = check_text(path, value)
-    if len(text.encode()) > MAX_ID_BYTES:
-        raise InvalidValueError(path, f"is longer than {MAX_ID_BYTES} bytes")
-    return text
-
-
-def check_limit(path: str, value: object) -> int:
-    """Return `value`, a number of items to return: an integer from 1 to 1000.
-
-    Raises:
-        InvalidValueError: It is anything else.
-    """
-    if type(value) is not int or not 1 <= value <= MAX_LIMIT:
-        raise InvalidValueError(path, f"must be an integer from 1 to {MAX_LIMIT}")
-    return value
-
-
-def check_offset(path: str, value: object) -> int:
-    """Return `value`, a number of items to pass over: an integer from 0.
-
-    Raises:
-        InvalidValueError: It is anything else.
-    """
-    if type(value) is not int or not 0 <= value < 2**62:
-        raise InvalidValueError(path, "must be an integer from 0")
-    return value
-
-
-def check_flag(path: str, value: object) -> bool:
-    """Return `value`, which is True or False.
-
-    Raises:
-        InvalidValueError: It is anything else.
-    """
-    if type(value) is not bool:
-        raise InvalidValueError(path, f"must be True or False, not {type(value).__name__}")
-    return value
-
-
-def check_vote(path: str, value: object) -> int:
-    """Return `value`, that of a feedback: an integer of at most 64 bits.
-
-    Raises:
-        InvalidValueError: It is anything else.
-    """
-    if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise InvalidValueError(path, "must be an integer of at most 64 bits")
-    return value
-
-
-def check_list(path: str, value: object) -> None:
-    """Refuse what is no list (or tuple) where several things are asked for.
-
-    Raises:
-        InvalidValueError: It is anything else, a single string above all.
-    """
-    if not isinstance(value, list | tuple):
-        raise InvalidValueError(path, f"must be a list, not {type(value).__name__}")
-
-
-def check_position(path: str, value: object) -> int:
-    """Return `value`, a message's position: an integer from 0, or the `next_cursor` that says one.
-
-    Raises:
-        InvalidValueError: It is anything else.
-    """
-    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 19:
-        return int(value)
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise InvalidValueError(path, "must be a position, an integer from 0, or a page's next_cursor")
-    return value
-
-
-def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:
-    """Return a copy of `members`, whose names are those of a TypedDict.
-
-    Raises:
-        InvalidValueError: There is no such member.
-    """
-    for name in members:
-        if name not in allowed.__annotations__:
-            raise InvalidValueError(name, f"is none of {', '.join(allowed.__annotations__)}")
-    return dict(members)
-
-
-def to_token(fields: list[Any]) -> str:
-    """Return JSON values as an opaque text that callers keep and hand back."""
-    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
-
-
-def from_token(token: object) -> Any:
-    """Return the fields that `to_token` was given, None for any other text."""
-    if not isinstance(token, str):
-        return None
-    try:
-        return json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
-    except (ValueError, RecursionError):
-        return None
 
 
 def to_micros(path: str, value: object) -> int:
@@ -181,33 +55,33 @@ def from_seconds(path: str, value: object) -> datetime:
         raise InvalidValueError(path, "is no time in seconds between the years 1 and 9999") from None
 
 
-def pack(path: str, value: object) -> Any:
+def encode(path: str, value: object) -> Any:
     """Return `value` in the form that is stored: itself, with JSON text for the parts that BSON cannot hold.
 
     Raises:
         InvalidValueError: It is no JSON value, or a dict's keys are no plain strings.
     """
     try:
-        return value if _scan(value, 0) else _packed(value, 0)
-    except _RefusedError as refused:
-        trail = "".join([*reversed(refused.trail[-20:]), "…" if len(refused.trail) > 20 else ""])
-        raise InvalidValueError(path + trail, refused.reason) from None
+        return value if _fits_bson(value, 0) else _to_plain(value, 0)
+    except _UnencodableError as error:
+        trail = "".join([*reversed(error.trail[-20:]), "…" if len(error.trail) > 20 else ""])
+        raise InvalidValueError(path + trail, error.reason) from None
     except RecursionError:
         raise InvalidValueError(path, "is nested too deep for so deep a call") from None
 
 
-def unpack(stored: Any) -> Any:
-    """Return the value that `pack` was given, with integers as plain as JSON's.
+def decode(stored: Any) -> Any:
+    """Return the value that `encode` was given, with integers as plain as JSON's.
 
     The driver reads those of 64 bits as a kind of its own.
     """
     kind = type(stored)
     if kind is dict or kind is list:
-        return stored if _is_unpacked(stored) else _unpacked(stored)
+        return stored if _is_decoded(stored) else _decode_parts(stored)
     return int(stored) if kind is Int64 else stored
 
 
-def _is_unpacked(stored: Any) -> bool:
+def _is_decoded(stored: Any) -> bool:
     if type(stored) is dict:
         if JSON_MARK in stored:
             return False
@@ -216,34 +90,34 @@ def _is_unpacked(stored: Any) -> bool:
         kind = type(item)
         if kind is str:
             continue
-        if kind is Int64 or ((kind is dict or kind is list) and not _is_unpacked(item)):
+        if kind is Int64 or ((kind is dict or kind is list) and not _is_decoded(item)):
             return False
     return True
 
 
-def _unpacked(stored: Any) -> Any:
+def _decode_parts(stored: Any) -> Any:
     kind = type(stored)
     if kind is dict:
         if JSON_MARK in stored:
             return json.loads(stored[JSON_MARK])
-        return {key: _unpacked(item) for key, item in stored.items()}
+        return {key: _decode_parts(item) for key, item in stored.items()}
     if kind is list:
-        return [_unpacked(item) for item in stored]
+        return [_decode_parts(item) for item in stored]
     return int(stored) if kind is Int64 else stored
 
 
-def pack_object(path: str, value: object) -> Any:
-    """Return a dict in the form that is stored, as `pack` does.
+def encode_object(path: str, value: object) -> Any:
+    """Return a dict in the form that is stored, as `encode` does.
 
     Raises:
         InvalidValueError: It is no dict, or holds what is no JSON value.
     """
     if not isinstance(value, dict):
         raise InvalidValueError(path, f"must be a dict, not {type(value).__name__}")
-    return pack(path, value)
+    return encode(path, value)
 
 
-def pack_members(path: str, members: object) -> dict[str, Any]:
+def encode_members(path: str, members: object) -> dict[str, Any]:
     """Return a dict ready to be stored key by key: keys escaped so that any can stand in an update path.
 
     Raises:
@@ -251,17 +125,17 @@ def pack_members(path: str, members: object) -> dict[str, Any]:
     """
     if not isinstance(members, dict):
         raise InvalidValueError(path, f"must be a dict, not {type(members).__name__}")
-    packed = {}
+    encoded = {}
     for key, value in members.items():
         if type(key) is not str:
             raise InvalidValueError(path, f"has a key that is no plain string but {type(key).__name__}")
-        packed[escape_key(key)] = pack(f"{path}.{_shown(key)}", value)
-    return packed
+        encoded[escape_key(key)] = encode(f"{path}.{_shorten(key)}", value)
+    return encoded
 
 
-def unpack_members(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return the dict that `pack_members` was given."""
-    return {unescape_key(key): unpack(value) for key, value in stored.items()}
+def decode_members(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the dict that `encode_members` was given."""
+    return {unescape_key(key): decode(value) for key, value in stored.items()}
 
 
 def escape_key(key: str) -> str:
@@ -289,7 +163,7 @@ def preview_text(content: object) -> str:
     return content[:PREVIEW_CHARACTERS].encode(errors="replace").decode()
 
 
-class _RefusedError(Exception):
+class _UnencodableError(Exception):
     # The path grows while the walk unwinds: building it on the way down would cost every good value.
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -297,11 +171,11 @@ class _RefusedError(Exception):
         self.trail: list[str] = []
 
 
-def _scan(value: Any, depth: int) -> bool:
+def _fits_bson(value: Any, depth: int) -> bool:
     """Return whether BSON holds `value` as it is, refusing what JSON cannot say."""
     kind = type(value)
     if kind is str:
-        return _encodable(value)
+        return is_encodable(value)
     if kind is int:
         return _is_native_int(value)
     if value is None or kind is bool or kind is float:
@@ -310,9 +184,9 @@ def _scan(value: Any, depth: int) -> bool:
         if isinstance(value, str | int | float):
             # A subclass, which JSON text reduces to the plain value.
             return False
-        raise _RefusedError(f"{kind.__name__} is not a JSON value")
+        raise _UnencodableError(f"{kind.__name__} is not a JSON value")
     if depth >= MAX_DEPTH:
-        raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
+        raise _UnencodableError(f"is nested deeper than {MAX_DEPTH} levels")
     native = depth < NATIVE_DEPTH and kind in (dict, list)
     is_map = isinstance(value, dict)
     if is_map and _is_marked(value):
@@ -324,26 +198,26 @@ def _scan(value: Any, depth: int) -> bool:
         if item is None or (type(item) is str and item.isascii()):
             continue
         try:
-            native = _scan(item, depth + 1) and native
-        except _RefusedError as refused:
-            refused.trail.append(f".{_shown(key)}" if isinstance(key, str) else f"[{key}]")
+            native = _fits_bson(item, depth + 1) and native
+        except _UnencodableError as error:
+            error.trail.append(f".{_shorten(key)}" if isinstance(key, str) else f"[{key}]")
             raise
     return native
 
 
-def _packed(value: Any, depth: int) -> Any:
+def _to_plain(value: Any, depth: int) -> Any:
     """Return a copy in which JSON text stands for the smallest parts that BSON cannot hold."""
     if depth < NATIVE_DEPTH:
         if isinstance(value, list):
-            return [_packed(item, depth + 1) for item in value]
+            return [_to_plain(item, depth + 1) for item in value]
         if isinstance(value, dict) and not _is_marked(value) and all(map(_is_plain_key, value)):
-            return {key: _packed(item, depth + 1) for key, item in value.items()}
+            return {key: _to_plain(item, depth + 1) for key, item in value.items()}
     if not isinstance(value, dict | list):
-        if _scan(value, depth):
+        if _fits_bson(value, depth):
             return value
         # An instance of a subclass is stored as what it says, so that a query finds it.
         plain = json.loads(json.dumps(value))
-        if _scan(plain, depth):
+        if _fits_bson(plain, depth):
             return plain
     return {JSON_MARK: json.dumps(value)}
 
@@ -355,18 +229,19 @@ def _is_marked(value: Any) -> bool:
 
 def _is_native_int(value: int) -> bool:
     if value.bit_length() > MAX_INT_BITS:
-        raise _RefusedError("is an integer of more than 4,200 digits")
+        raise _UnencodableError("is an integer of more than 4,200 digits")
     return -(2**63) <= value < 2**63
 
 
 def _is_plain_key(key: object) -> bool:
     if type(key) is not str:
-        raise _RefusedError(f"has a key that is no plain string but {type(key).__name__}")
+        raise _UnencodableError(f"has a key that is no plain string but {type(key).__name__}")
     # An identifier is told at a fraction of the cost.
-    return key.isidentifier() or ("\0" not in key and _encodable(key))
+    return key.isidentifier() or ("\0" not in key and is_encodable(key))
 
 
-def _encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Return whether UTF-8 can hold a text, which it cannot where it has half a surrogate pair."""
     if text.isascii():
         return True
     try:
@@ -376,5 +251,5 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _shown(key: str) -> str:
+def _shorten(key: str) -> str:
     return (key if len(key) <= 40 else key[:40] + "…").encode(errors="replace").decode()

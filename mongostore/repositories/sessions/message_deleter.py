@@ -11,15 +11,21 @@ from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
 from mongostore.documents.stored import Raw
 from mongostore.models import Session
 from mongostore.repositories import current_operation
-from mongostore.repositories.sessions.filters import STATES
+from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import Place, Tail, contended, pause, unchanged
+from mongostore.repositories.sessions.tail import (
+    Tail,
+    TailPosition,
+    back_off,
+    contention_error,
+    unchanged_filter,
+)
 
 # What the deletion of a session needs of it.
 _MARKED = ["stale", "generation", "origin", "purged_by"]
 
 
-class Eraser:
+class MessageDeleter:
     """The messages of sessions, as they are removed."""
 
     def __init__(self, tail: Tail, overflows: Overflows) -> None:
@@ -39,20 +45,20 @@ class Eraser:
         call = current_operation()
         wanted = set(message_ids)
         for attempt in range(self._tail.limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             document = await self._tail.read(key)
-            if await self._tail.finish(document):
+            if await self._tail.finish_pending(document):
                 continue
-            if _done_before(document):
+            if _was_done(document):
                 return int(document["erasure"]["count"])
             here = {
                 i: message
                 for i, message in enumerate(document["messages"])
                 if message and message["id"] in wanted
             }
-            place = Place(document["generation"], document["base"])
+            position = TailPosition(document["generation"], document["base"])
             missing = wanted - {message["id"] for message in here.values()}
-            sealed = [message for _, message in await self._tail.sealed(place, [*missing])]
+            sealed = [message for _, message in await self._tail.find_in_segments(position, [*missing])]
             gone = [*here.values(), *sealed]
             if not gone:
                 return 0
@@ -60,21 +66,21 @@ class Eraser:
             sets["deletions"] = [message["id"] for message in sealed]
             sets["erasure"] = {"token": call.token, "count": len(gone)}
             if document["last"]["id"] in wanted:
-                sets["last"] = await self._newest_but(document, lambda message: message["id"] in wanted)
+                sets["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
             counts: Raw = {"message_count": -len(gone), "edits": 1}
             for name, participant in document.get("participants", {}).items():
                 if turns := sum(message.get("binding") == participant["binding"] for message in gone):
                     counts[f"participants.{name}.kept"] = -turns
             erased = await self._tail.sessions.update_one(
-                unchanged(document),
+                unchanged_filter(document),
                 {"$set": sets, "$inc": counts, "$max": {"updated_at": call.now}},
             )
             if erased.matched_count:
                 if sealed:
-                    await self._tail.finish_deletions({**document, **sets})
+                    await self._tail.finish_deletes({**document, **sets})
                 await self._overflows.delete(message.get("overflow") for message in gone)
                 return len(gone)
-        raise contended(key)
+        raise contention_error(key)
 
     async def unbind(self, key: str, name: str) -> bool:
         """Remove a participant with the turns, the insights and the marker; return whether it was there.
@@ -87,11 +93,11 @@ class Eraser:
         """
         call = current_operation()
         for attempt in range(self._tail.limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             document = await self._tail.read(key)
-            if await self._tail.finish(document):
+            if await self._tail.finish_pending(document):
                 continue
-            if _done_before(document):
+            if _was_done(document):
                 return True
             participant = document.get("participants", {}).get(name)
             if participant is None:
@@ -109,7 +115,7 @@ class Eraser:
             if newest is None or newest.get("binding") == binding:
                 sets["last"] = await self._newest_of_others(document, binding)
             unbound = await self._tail.sessions.update_one(
-                unchanged(document),
+                unchanged_filter(document),
                 {
                     "$set": sets,
                     "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
@@ -122,9 +128,9 @@ class Eraser:
                 if sets["unbound"]:
                     await self._tail.finish_unbinding({**document, **sets})
                 return True
-        raise contended(key)
+        raise contention_error(key)
 
-    async def clear(self, key: str, changes: Callable[[Raw], Raw]) -> Session:
+    async def truncate(self, key: str, changes: Callable[[Raw], Raw]) -> Session:
         """Remove all messages, set other fields of the session in the same step, and return the session.
 
         Args:
@@ -148,10 +154,10 @@ class Eraser:
             "unbound": [],
         }
         for attempt in range(self._tail.limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             document = await self._tail.read(key)
-            if _done_before(document):
-                await self.drop_generations(key, document["stale"])
+            if _was_done(document):
+                await self.delete_epochs(key, document["stale"])
                 return to_session(await self._tail.read_fields(key, *SHOWN))
             count, old = document["message_count"], document["generation"]
             erasure = {"token": call.token, "count": count}
@@ -168,39 +174,41 @@ class Eraser:
                 return_document=ReturnDocument.AFTER,
             )
             if cleared is not None:
-                await self.drop_generations(key, [*document["stale"], old])
+                await self.delete_epochs(key, [*document["stale"], old])
                 return to_session(cleared)
-        raise contended(key)
+        raise contention_error(key)
 
     async def delete_session(self, key: str) -> bool:
         """Delete a session for good, softly deleted or not; return whether it was there."""
         call = current_operation()
-        raw = await self._tail.sessions.find_one_and_update(
-            {"_id": key, "state": STATES[None]},
+        document = await self._tail.sessions.find_one_and_update(
+            {"_id": key, "state": STATE_FILTERS[None]},
             {"$set": {"state": "purging", "purged_by": call.token}},
             projection=_MARKED,
         )
-        mine = raw is not None
-        if raw is None:
-            raw = await self._tail.sessions.find_one({"_id": key, "state": "purging"}, _MARKED)
-            mine = raw is not None and raw["purged_by"] == call.token
-        if mine:
+        own_write = document is not None
+        if document is None:
+            document = await self._tail.sessions.find_one({"_id": key, "state": "purging"}, _MARKED)
+            own_write = document is not None and document["purged_by"] == call.token
+        if own_write:
             call.memory["deleted"] = True
-        if raw is not None:
-            await self.finish_delete(raw)
+        if document is not None:
+            await self.finish_delete(document)
         return "deleted" in call.memory
 
-    async def finish_delete(self, raw: Raw) -> None:
+    async def finish_delete(self, document: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
-        await self.drop_generations(raw["_id"], [*raw["stale"], raw["generation"], raw["origin"]])
-        mark = {"_id": raw["_id"], "state": "purging", "origin": raw["origin"]}
+        await self.delete_epochs(
+            document["_id"], [*document["stale"], document["generation"], document["origin"]]
+        )
+        mark = {"_id": document["_id"], "state": "purging", "origin": document["origin"]}
         await self._tail.sessions.delete_one(mark)
 
-    async def drop_generations(self, key: str, generations: Sequence[str]) -> None:
+    async def delete_epochs(self, key: str, generations: Sequence[str]) -> None:
         """Remove the segments and large values of generations that nothing names any more."""
         if generations:
             await self._tail.segments.delete_many({"generation": {"$in": list(generations)}})
-            await self._overflows.delete_generations(generations)
+            await self._overflows.delete_epochs(generations)
             await self._tail.sessions.update_one(
                 {"_id": key}, {"$pull": {"stale": {"$in": list(generations)}}}
             )
@@ -208,9 +216,11 @@ class Eraser:
     async def _newest_of_others(self, document: Raw, binding: str) -> Any:
         """Return the preview of the newest message that is no turn of a binding, None where all are."""
         others = {"messages": {"$elemMatch": {"binding": {"$ne": binding}}}}
-        return await self._newest_but(document, lambda message: message.get("binding") == binding, others)
+        return await self._newest_except(document, lambda message: message.get("binding") == binding, others)
 
-    async def _newest_but(self, document: Raw, gone: Callable[[Raw], bool], others: Raw | None = None) -> Any:
+    async def _newest_except(
+        self, document: Raw, gone: Callable[[Raw], bool], others: Raw | None = None
+    ) -> Any:
         """Return the preview of the newest message that stays, None where none does.
 
         Args:
@@ -222,7 +232,7 @@ class Eraser:
         while True:
             for message in reversed(messages):
                 if message and not gone(message):
-                    filled = await self._overflows.fill([message])
+                    filled = await self._overflows.load_into([message])
                     return to_stored_preview(filled[0] if filled else message)
             segment = base and await self._tail.segments.find_one(
                 {"generation": document["generation"], "start": {"$lt": base}, **(others or {})},
@@ -233,6 +243,6 @@ class Eraser:
             messages, base = segment["messages"], segment["start"]
 
 
-def _done_before(document: Raw) -> bool:
+def _was_done(document: Raw) -> bool:
     """Return whether an earlier attempt of this very call, of unknown outcome, has done it."""
     return bool(document["erasure"] and document["erasure"]["token"] == current_operation().token)

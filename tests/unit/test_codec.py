@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from enum import IntEnum, StrEnum
 from typing import Any, TypedDict
 
+import bson
 import pytest
-from bson import decode, encode
 from bson.int64 import Int64
 
-from mongostore import values
+from mongostore import arguments, codec
 from mongostore.errors import InvalidValueError
 from mongostore.ids import MintedId
 
@@ -53,13 +53,13 @@ def nested(levels: int) -> Any:
 
 @pytest.mark.parametrize("text", ["", "a", "é", "\U0001f600", "\0", "a" * 100_000])
 def test_a_plain_string_is_a_text(text: str) -> None:
-    assert values.check_text("role", text) is text
+    assert arguments.check_text("role", text) is text
 
 
 def test_a_minted_id_becomes_a_plain_string() -> None:
     minted = MintedId()
 
-    text = values.check_text("id", minted)
+    text = arguments.check_text("id", minted)
 
     assert type(text) is str
     assert text == minted
@@ -70,70 +70,70 @@ def test_a_minted_id_becomes_a_plain_string() -> None:
 )
 def test_what_is_no_plain_string_is_no_text(value: object, kind: str) -> None:
     with pytest.raises(InvalidValueError) as refused:
-        values.check_text("role", value)
+        arguments.check_text("role", value)
 
     assert (refused.value.path, refused.value.reason) == ("role", f"must be a plain string, not {kind}")
 
 
 def test_half_a_surrogate_pair_is_no_text() -> None:
     with pytest.raises(InvalidValueError, match=r"^role: holds half a surrogate pair") as refused:
-        values.check_text("role", HALF_A_PAIR)
+        arguments.check_text("role", HALF_A_PAIR)
 
     assert HALF_A_PAIR not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["", "a" * 512, "é" * 256])
 def test_an_id_has_at_most_512_bytes(text: str) -> None:
-    assert values.check_id("id", text) == text
+    assert arguments.check_id("id", text) == text
 
 
 @pytest.mark.parametrize("text", ["a" * 513, "é" * 257, "a" + "é" * 256])
 def test_an_id_of_more_than_512_bytes_is_refused(text: str) -> None:
     with pytest.raises(InvalidValueError, match=r"^session_id: is longer than 512 bytes$"):
-        values.check_id("session_id", text)
+        arguments.check_id("session_id", text)
 
 
 def test_an_id_is_a_text() -> None:
     with pytest.raises(InvalidValueError, match=r"^id: must be a plain string, not int$"):
-        values.check_id("id", 1)
+        arguments.check_id("id", 1)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 1000])
 def test_a_limit_is_from_1_to_1000(limit: int) -> None:
-    assert values.check_limit("limit", limit) == limit
+    assert arguments.check_limit("limit", limit) == limit
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001, True, 1.0, "1", None])
 def test_any_other_limit_is_refused(limit: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^limit: must be an integer from 1 to 1000$"):
-        values.check_limit("limit", limit)
+        arguments.check_limit("limit", limit)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 2**62 - 1])
 def test_an_offset_is_an_integer_from_0(offset: int) -> None:
-    assert values.check_offset("offset", offset) == offset
+    assert arguments.check_offset("offset", offset) == offset
 
 
 @pytest.mark.parametrize("offset", [-1, 2**62, False, 0.0, "0", None])
 def test_any_other_offset_is_refused(offset: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^offset: must be an integer from 0$"):
-        values.check_offset("offset", offset)
+        arguments.check_offset("offset", offset)
 
 
 @pytest.mark.parametrize("flag", [True, False])
 def test_true_and_false_are_flags(flag: bool) -> None:
-    assert values.check_flag("rising", flag) is flag
+    assert arguments.check_flag("rising", flag) is flag
 
 
 @pytest.mark.parametrize(("value", "kind"), [(1, "int"), (0, "int"), ("", "str"), (None, "NoneType")])
 def test_any_other_flag_is_refused(value: object, kind: str) -> None:
     with pytest.raises(InvalidValueError, match=f"^rising: must be True or False, not {kind}$"):
-        values.check_flag("rising", value)
+        arguments.check_flag("rising", value)
 
 
 @pytest.mark.parametrize("value", [[], (), ["a"], ("a",)])
 def test_a_list_or_a_tuple_is_a_list(value: object) -> None:
-    values.check_list("ids", value)
+    arguments.check_list("ids", value)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_list_or_a_tuple_is_a_list(value: object) -> None:
 )
 def test_any_other_list_is_refused(value: object, kind: str) -> None:
     with pytest.raises(InvalidValueError, match=f"^ids: must be a list, not {kind}$"):
-        values.check_list("ids", value)
+        arguments.check_list("ids", value)
 
 
 @pytest.mark.parametrize(
@@ -149,19 +149,19 @@ def test_any_other_list_is_refused(value: object, kind: str) -> None:
     [(0, 0), (7, 7), (2**63 - 1, 2**63 - 1), ("0", 0), ("42", 42), ("9" * 18, 10**18 - 1)],
 )
 def test_a_position_is_an_integer_or_its_digits(value: object, position: int) -> None:
-    assert values.check_position("after", value) == position
+    assert arguments.check_position("after", value) == position
 
 
 @pytest.mark.parametrize("value", [-1, 2**63, True, 1.0, None, "", "-1", "1.0", " 1", "٣", "²", "1" * 19])
 def test_any_other_position_is_refused(value: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^after: must be a position"):
-        values.check_position("after", value)
+        arguments.check_position("after", value)
 
 
 def test_members_are_copied() -> None:
     given = {"title": "x"}
 
-    checked = values.check_members(given, Members)
+    checked = arguments.check_members(given, Members)
 
     assert checked == given
     assert checked is not given
@@ -169,14 +169,14 @@ def test_members_are_copied() -> None:
 
 def test_a_member_of_another_name_is_refused_and_the_names_told() -> None:
     with pytest.raises(InvalidValueError, match=r"^titel: is none of title, tags$"):
-        values.check_members({"title": "x", "titel": "y"}, Members)
+        arguments.check_members({"title": "x", "titel": "y"}, Members)
 
 
 @pytest.mark.parametrize("fields", [[], [0, "a"], [-1, {"a": "é", "b": ""}], [None, "/+?="]])
 def test_a_token_gives_its_fields_back(fields: list[Any]) -> None:
-    token = values.to_token(fields)
+    token = arguments.encode_cursor(fields)
 
-    assert values.from_token(token) == fields
+    assert arguments.decode_cursor(token) == fields
     assert all(character.isalnum() or character in "-_=" for character in token)
 
 
@@ -196,7 +196,7 @@ def test_a_token_gives_its_fields_back(fields: list[Any]) -> None:
     ids=["none", "number", "bytes", "empty", "not ascii", "cut", "no json", "no text", "too deep"],
 )
 def test_what_is_no_token_has_no_fields(token: object) -> None:
-    assert values.from_token(token) is None
+    assert arguments.decode_cursor(token) is None
 
 
 @pytest.mark.parametrize(
@@ -210,15 +210,15 @@ def test_what_is_no_token_has_no_fields(token: object) -> None:
     ],
 )
 def test_times_are_stored_to_the_microsecond(time: datetime, micros: int) -> None:
-    assert values.to_micros("at", time) == micros
-    assert values.from_micros(micros) == time
-    assert values.from_micros(micros).tzinfo is UTC
+    assert codec.to_micros("at", time) == micros
+    assert codec.from_micros(micros) == time
+    assert codec.from_micros(micros).tzinfo is UTC
 
 
 @pytest.mark.parametrize("time", [datetime(2026, 1, 1), "2026-01-01", 0, None])
 def test_a_time_without_a_zone_is_refused(time: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^at: must be a datetime with a time zone$"):
-        values.to_micros("at", time)
+        codec.to_micros("at", time)
 
 
 @pytest.mark.parametrize(
@@ -231,19 +231,19 @@ def test_a_time_without_a_zone_is_refused(time: object) -> None:
     ],
 )
 def test_whole_seconds_are_a_time(seconds: int, time: datetime) -> None:
-    assert values.from_seconds("created_at", seconds) == time
+    assert codec.from_seconds("created_at", seconds) == time
 
 
 @pytest.mark.parametrize("seconds", [253_402_300_800, -62_135_596_801, 10**15, 10**400])
 def test_seconds_out_of_the_calendar_are_refused(seconds: int) -> None:
     with pytest.raises(InvalidValueError, match=r"^created_at: is no time in seconds"):
-        values.from_seconds("created_at", seconds)
+        codec.from_seconds("created_at", seconds)
 
 
 @pytest.mark.parametrize("seconds", [1.5, True, "0", None])
 def test_seconds_are_an_integer(seconds: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^created_at: must be an integer of seconds"):
-        values.from_seconds("created_at", seconds)
+        codec.from_seconds("created_at", seconds)
 
 
 @pytest.mark.parametrize(
@@ -267,14 +267,14 @@ def test_seconds_are_an_integer(seconds: object) -> None:
     ],
 )
 def test_what_bson_can_hold_is_stored_as_it_is(value: object) -> None:
-    packed = values.pack("data", value)
+    encoded = codec.encode("data", value)
 
-    assert packed is value
-    assert values.unpack(decode(encode({"v": packed}))["v"]) == value
+    assert encoded is value
+    assert codec.decode(bson.decode(bson.encode({"v": encoded}))["v"]) == value
 
 
 def as_json(value: object) -> dict[str, str]:
-    return {values.JSON_MARK: json.dumps(value)}
+    return {codec.JSON_MARK: json.dumps(value)}
 
 
 @pytest.mark.parametrize(
@@ -287,28 +287,28 @@ def as_json(value: object) -> dict[str, str]:
         ({"a.b": [2**63, "c"], "$d": {}}, {"a.b": [as_json(2**63), "c"], "$d": {}}),
         ({"a": {"b\0": [1]}}, {"a": as_json({"b\0": [1]})}),
         ([{"\udfff": 1}, 2], [as_json({"\udfff": 1}), 2]),
-        ({values.JSON_MARK: "1"}, as_json({values.JSON_MARK: "1"})),
-        ({"a": {values.JSON_MARK: "no json"}}, {"a": as_json({values.JSON_MARK: "no json"})}),
+        ({codec.JSON_MARK: "1"}, as_json({codec.JSON_MARK: "1"})),
+        ({"a": {codec.JSON_MARK: "no json"}}, {"a": as_json({codec.JSON_MARK: "no json"})}),
         ({"a": {"$ref": "b", "$id": 1}}, {"a": as_json({"$ref": "b", "$id": 1})}),
-        ([2**63, {values.JSON_MARK: 1}], [as_json(2**63), as_json({values.JSON_MARK: 1})]),
+        ([2**63, {codec.JSON_MARK: 1}], [as_json(2**63), as_json({codec.JSON_MARK: 1})]),
     ],
     ids=repr,
 )
 def test_of_what_bson_cannot_hold_the_smallest_part_is_stored_as_json(value: Any, stored: Any) -> None:
-    packed = values.pack("data", value)
+    encoded = codec.encode("data", value)
 
-    assert packed == stored
-    assert values.unpack(decode(encode({"v": packed}))["v"]) == value
+    assert encoded == stored
+    assert codec.decode(bson.decode(bson.encode({"v": encoded}))["v"]) == value
 
 
 @pytest.mark.parametrize("levels", [101, 400])
 def test_what_is_nested_deeper_than_bson_allows_is_json_from_there(levels: int) -> None:
-    packed = values.pack("data", nested(levels))
+    encoded = codec.encode("data", nested(levels))
 
     for _ in range(100):
-        (packed,) = packed
-    assert packed == as_json(nested(levels - 100))
-    assert values.unpack(values.pack("data", nested(levels))) == nested(levels)
+        (encoded,) = encoded
+    assert encoded == as_json(nested(levels - 100))
+    assert codec.decode(codec.encode("data", nested(levels))) == nested(levels)
 
 
 @pytest.mark.parametrize(
@@ -322,17 +322,17 @@ def test_what_is_nested_deeper_than_bson_allows_is_json_from_there(levels: int) 
     ],
 )
 def test_an_instance_of_a_subclass_is_stored_as_what_it_says(value: object, plain: object) -> None:
-    packed = values.pack("data", value)
+    encoded = codec.encode("data", value)
 
-    assert packed == plain
-    assert type(packed) is type(plain)
+    assert encoded == plain
+    assert type(encoded) is type(plain)
 
 
 def test_an_instance_of_a_subclass_that_bson_cannot_hold_is_stored_as_json() -> None:
-    packed = values.pack("data", Text(HALF_A_PAIR))
+    encoded = codec.encode("data", Text(HALF_A_PAIR))
 
-    assert packed == {values.JSON_MARK: '"a\\ud800b"'}
-    assert values.unpack(packed) == HALF_A_PAIR
+    assert encoded == {codec.JSON_MARK: '"a\\ud800b"'}
+    assert codec.decode(encoded) == HALF_A_PAIR
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_an_instance_of_a_subclass_that_bson_cannot_hold_is_stored_as_json() -> 
 )
 def test_what_json_cannot_say_is_refused_and_its_place_told(value: object, path: str, reason: str) -> None:
     with pytest.raises(InvalidValueError) as refused:
-        values.pack("data", value)
+        codec.encode("data", value)
 
     assert (refused.value.path, refused.value.reason) == (path, reason)
 
@@ -364,7 +364,7 @@ def test_a_path_of_twenty_steps_is_told_whole() -> None:
         value = [value]
 
     with pytest.raises(InvalidValueError) as refused:
-        values.pack("data", value)
+        codec.encode("data", value)
 
     assert refused.value.path == "data" + "[0]" * 20
 
@@ -372,7 +372,7 @@ def test_a_path_of_twenty_steps_is_told_whole() -> None:
 def test_the_largest_integer_comes_back() -> None:
     value = 2**14_000 - 1
 
-    assert values.unpack(values.pack("data", value)) == value
+    assert codec.decode(codec.encode("data", value)) == value
 
 
 def test_a_value_too_deep_for_the_stack_that_is_left_is_refused() -> None:
@@ -380,11 +380,11 @@ def test_a_value_too_deep_for_the_stack_that_is_left_is_refused() -> None:
         if left:
             return at_depth(left - 1)
         with pytest.raises(InvalidValueError) as refused:
-            values.pack("data", value)
+            codec.encode("data", value)
         return refused.value
 
     value = nested(300)
-    assert values.unpack(values.pack("data", value)) == value
+    assert codec.decode(codec.encode("data", value)) == value
 
     error = at_depth(sys.getrecursionlimit() - len(inspect.stack(0)) - 150)
 
@@ -395,20 +395,20 @@ def test_integers_of_64_bits_come_back_plain() -> None:
     value = {"n": 2**40, "l": [2**41, [2**42]], "d": {"n": -(2**50)}}
     stored = {"n": Int64(2**40), "l": [Int64(2**41), [Int64(2**42)]], "d": {"n": Int64(-(2**50))}}
 
-    unpacked = values.unpack(stored)
+    decoded = codec.decode(stored)
 
-    assert unpacked == value
-    assert {type(unpacked["n"]), type(unpacked["l"][0]), type(unpacked["l"][1][0])} == {int}
-    assert type(unpacked["d"]["n"]) is int
-    assert type(values.unpack(Int64(3))) is int
-
-
-def test_a_dict_is_packed_as_an_object() -> None:
-    assert values.pack_object("data", {"a": 1}) == {"a": 1}
-    assert values.pack_object("data", {"a\0": 1}) == as_json({"a\0": 1})
+    assert decoded == value
+    assert {type(decoded["n"]), type(decoded["l"][0]), type(decoded["l"][1][0])} == {int}
+    assert type(decoded["d"]["n"]) is int
+    assert type(codec.decode(Int64(3))) is int
 
 
-@pytest.mark.parametrize("pack", [values.pack_object, values.pack_members])
+def test_a_dict_is_encoded_as_an_object() -> None:
+    assert codec.encode_object("data", {"a": 1}) == {"a": 1}
+    assert codec.encode_object("data", {"a\0": 1}) == as_json({"a\0": 1})
+
+
+@pytest.mark.parametrize("pack", [codec.encode_object, codec.encode_members])
 @pytest.mark.parametrize(("value", "kind"), [([], "list"), (None, "NoneType"), ("{}", "str")])
 def test_an_object_is_a_dict(pack: Any, value: object, kind: str) -> None:
     with pytest.raises(InvalidValueError, match=f"^metadata: must be a dict, not {kind}$"):
@@ -418,21 +418,21 @@ def test_an_object_is_a_dict(pack: Any, value: object, kind: str) -> None:
 def test_members_come_back_whatever_their_keys() -> None:
     members = {"": 1, "a.b": {"$c": 2}, "%": "p", "%2E;": None, "$set": [2**63], HALF_A_PAIR: HALF_A_PAIR}
 
-    packed = values.pack_members("metadata", members)
+    encoded = codec.encode_members("metadata", members)
 
-    assert list(packed) == ["%;", "a%2E;b", "%25;", "%25;2E;", "%24;set", "a%D800;b"]
-    assert values.unpack_members(decode(encode(packed))) == members
+    assert list(encoded) == ["%;", "a%2E;b", "%25;", "%25;2E;", "%24;set", "a%D800;b"]
+    assert codec.decode_members(bson.decode(bson.encode(encoded))) == members
 
 
 @pytest.mark.parametrize("key", [1, None, Text("a")])
 def test_a_member_has_a_plain_string_as_its_key(key: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^metadata: has a key that is no plain string but"):
-        values.pack_members("metadata", {key: 1})
+        codec.encode_members("metadata", {key: 1})
 
 
 def test_the_place_of_a_refused_member_is_told() -> None:
     with pytest.raises(InvalidValueError) as refused:
-        values.pack_members("metadata", {"a": 1, "tags": [0, {1}]})
+        codec.encode_members("metadata", {"a": 1, "tags": [0, {1}]})
 
     assert refused.value.path == "metadata.tags[1]"
 
@@ -453,8 +453,8 @@ def test_the_place_of_a_refused_member_is_told() -> None:
     ],
 )
 def test_a_key_is_escaped_to_one_step_of_a_path(key: str, escaped: str) -> None:
-    assert values.escape_key(key) == escaped
-    assert values.unescape_key(escaped) == key
+    assert codec.escape_key(key) == escaped
+    assert codec.unescape_key(escaped) == key
 
 
 @pytest.mark.parametrize(
@@ -475,4 +475,4 @@ def test_a_key_is_escaped_to_one_step_of_a_path(key: str, escaped: str) -> None:
     ],
 )
 def test_a_preview_is_the_first_200_characters_a_person_would_read(content: object, preview: str) -> None:
-    assert values.preview_text(content) == preview
+    assert codec.preview_text(content) == preview

@@ -13,16 +13,16 @@ from mongostore.documents.sessions import EMPTY, EMPTY_BODY, to_stored_preview
 from mongostore.documents.stored import MAX_VALUE_BYTES, Raw, check_size, size_of
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_operation
+from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.patches import Patch
 from mongostore.repositories.sessions.tail import (
-    Place,
-    Placed,
+    Positioned,
     Tail,
-    contended,
+    TailPosition,
+    back_off,
+    contention_error,
     messages_of,
     messages_start,
-    pause,
 )
 
 SEGMENT_BYTES = 8 * 1024 * 1024
@@ -36,7 +36,7 @@ _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 Push = Callable[[Raw, list[Raw], Raw], Awaitable[int | None]]
 
 
-class Writer:
+class MessageWriter:
     """The messages of sessions, as they are written."""
 
     def __init__(self, tail: Tail, overflows: Overflows) -> None:
@@ -46,7 +46,7 @@ class Writer:
 
     async def append(
         self, key: str, messages: Sequence[Raw], *, fresh: bool, push: Push | None = None
-    ) -> list[Placed]:
+    ) -> list[Positioned]:
         """Append messages in one step; those that are there already, with the same content, are left.
 
         Args:
@@ -63,10 +63,10 @@ class Writer:
             ConflictError: An id is there with other content; nothing was appended.
             DocumentTooLargeError: A message, or all together, are too large; nothing was appended.
         """
-        large = _large(messages, self._limits.embed_bytes)
+        large = _needs_overflow(messages, self._limits.embed_bytes)
         whole = {message["id"]: message for message in messages}
         for attempt in range(self._limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             embedded, generation = await self._embed(key, messages, large)
             try:
                 appended = await self._append(key, whole, embedded, generation, fresh=fresh, push=push)
@@ -75,16 +75,16 @@ class Writer:
                 await self._overflows.delete(message.get("overflow") for message in embedded.values())
                 raise
             if appended is not None:
-                there, position = appended
-                await self._overflows.delete(embedded[message_id].get("overflow") for message_id in there)
+                existing, position = appended
+                await self._overflows.delete(embedded[message_id].get("overflow") for message_id in existing)
                 if len(messages) > self._limits.keep:
                     # They are stored, whatever becomes of the session now.
                     with suppress(NotFoundError):
-                        await self._tail.shrink(key)
+                        await self._tail.compact(key)
                 positions = count(position)
-                return [there.get(message["id"]) or (next(positions), message) for message in messages]
+                return [existing.get(message["id"]) or (next(positions), message) for message in messages]
             await self._overflows.delete(message.get("overflow") for message in embedded.values())
-        raise contended(key)
+        raise contention_error(key)
 
     async def _append(
         self,
@@ -95,48 +95,48 @@ class Writer:
         *,
         fresh: bool,
         push: Push | None,
-    ) -> tuple[dict[str, Placed], int] | None:
+    ) -> tuple[dict[str, Positioned], int] | None:
         """Append what is not there yet; return what is, and the position of the first that was not.
 
         None if large values are of a past generation.
         """
-        there: dict[str, Placed] = {}
-        checked: Place | None = None
+        existing: dict[str, Positioned] = {}
+        checked: TailPosition | None = None
         rolled = False
         async with AsyncExitStack() as waiting:
             for attempt in range(self._limits.attempts):
                 if attempt == 1:
-                    await waiting.enter_async_context(self._tail.queue(key))
+                    await waiting.enter_async_context(self._tail.take_turn(key))
                 # Who has just made room takes it at once, as those do who come anew.
-                await pause(0 if rolled else attempt)
-                place = self._tail.place(key)
-                pending = [message_id for message_id in whole if message_id not in there]
+                await back_off(0 if rolled else attempt)
+                seen = self._tail.cached_position(key)
+                pending = [message_id for message_id in whole if message_id not in existing]
                 if not pending:
-                    return there, 0
-                if fresh or not place.base or checked == place:
-                    guard = {"generation": generation or place.generation} if generation or place.base else {}
+                    return existing, 0
+                if fresh or not seen.base or checked == seen:
+                    guard = {"generation": generation or seen.generation} if generation or seen.base else {}
                     new = [embedded[message_id] for message_id in pending]
-                    guard |= self._room(key, place.base, pending)
-                    position = await (push or self._push)(guard, new, whole[pending[-1]])
+                    guard |= self._append_filter(key, seen.base, pending)
+                    position = await (push or self._push_to_tail)(guard, new, whole[pending[-1]])
                     if position is not None:
-                        return there, position
-                elif not await self._tail.sealed(place, pending):
-                    checked = place
+                        return existing, position
+                elif not await self._tail.find_in_segments(seen, pending):
+                    checked = seen
                     continue
                 # By now somebody else may have appended those ids, if anybody has them.
                 fresh = fresh and push is not None
                 document = await self._tail.read(key)
                 if generation and document["generation"] != generation:
                     return None
-                rolled = await self._tail.make_room(document)
+                rolled = await self._tail.roll_if_full(document)
                 if not rolled:
-                    place = Place(document["generation"], document["base"])
-                    found = messages_of(document) + await self._tail.sealed(place, pending)
-                    there |= await self._settle(whole, found)
-                    checked = place
-        raise contended(key)
+                    seen = TailPosition(document["generation"], document["base"])
+                    found = messages_of(document) + await self._tail.find_in_segments(seen, pending)
+                    existing |= await self._match_existing(whole, found)
+                    checked = seen
+        raise contention_error(key)
 
-    async def change(self, key: str, message_id: str, patch: Patch) -> Placed | None:
+    async def update(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         """Change one message where it stands and return it with its position; None if it is not there.
 
         Raises:
@@ -146,22 +146,24 @@ class Writer:
         """
         check_size(f"message {message_id!r}", patch.members)
         if patch.size <= self._limits.embed_bytes and (
-            changed := await self._change_newest(key, message_id, patch)
+            changed := await self._update_newest(key, message_id, patch)
         ):
             return changed
         for attempt in range(self._limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             document = await self._tail.read(key)
-            if document["messages_bytes"] >= self._limits.full_bytes and await self._tail.make_room(document):
+            if document["messages_bytes"] >= self._limits.full_bytes and await self._tail.roll_if_full(
+                document
+            ):
                 continue
-            home = await self._home(document, message_id)
-            if home is None:
+            container = await self._find_container(document, message_id)
+            if container is None:
                 return None
-            if changed := await self._change_at(home, document, message_id, patch):
+            if changed := await self._update_in(container, document, message_id, patch):
                 return changed
-        raise contended(key)
+        raise contention_error(key)
 
-    async def upsert(self, key: str, message: Raw, patch: Patch) -> Placed:
+    async def upsert(self, key: str, message: Raw, patch: MessagePatch) -> Positioned:
         """Change the message with that id by the patch, or append the message; return it with its position.
 
         Raises:
@@ -170,13 +172,13 @@ class Writer:
             DocumentTooLargeError: The message is too large; nothing was changed.
         """
         for attempt in range(self._limits.attempts):
-            await pause(attempt)
-            if changed := await self.change(key, message["id"], patch):
+            await back_off(attempt)
+            if changed := await self.update(key, message["id"], patch):
                 return changed
             # Another caller may have just appended that id with other content.
             with suppress(ConflictError):
                 return (await self.append(key, [message], fresh=False))[0]
-        raise contended(key)
+        raise contention_error(key)
 
     async def _embed(
         self, key: str, messages: Sequence[Raw], large: Sequence[Raw]
@@ -190,15 +192,15 @@ class Writer:
             return embedded, None
         generation = (await self._tail.read(key))["generation"]
         for message in large:
-            embedded[message["id"]] = await self._moved_out(key, generation, message, message)
+            embedded[message["id"]] = await self._spill(key, generation, message, message)
         return embedded, generation
 
-    async def _moved_out(self, key: str, generation: str, message: Raw, body: Raw) -> Raw:
+    async def _spill(self, key: str, generation: str, message: Raw, body: Raw) -> Raw:
         value = {name: body.get(name, empty) for name, empty in EMPTY_BODY.items()}
         overflow = await self._overflows.put(key, generation, f"message {message['id']!r}", value)
         return {**message, **EMPTY_BODY, "overflow": overflow}
 
-    async def _push(self, guard: Raw, messages: list[Raw], newest: Raw) -> int | None:
+    async def _push_to_tail(self, guard: Raw, messages: list[Raw], newest: Raw) -> int | None:
         pushed = await self._tail.sessions.find_one_and_update(
             guard,
             {
@@ -216,17 +218,19 @@ class Writer:
         # As it was before: where the first of them has gone.
         return None if pushed is None else int(pushed["end"])
 
-    async def _settle(self, whole: dict[str, Raw], found: Sequence[Placed]) -> dict[str, Placed]:
+    async def _match_existing(
+        self, whole: dict[str, Raw], found: Sequence[Positioned]
+    ) -> dict[str, Positioned]:
         """Return those of the messages that are stored already, by id."""
-        placed = [one for one in found if one[1]["id"] in whole]
-        known = await self._overflows.fill(message for _, message in placed)
+        positioned = [one for one in found if one[1]["id"] in whole]
+        known = await self._overflows.load_into(message for _, message in positioned)
         for message in known or ():
-            if _differs(message, whole[message["id"]]):
+            if _has_other_content(message, whole[message["id"]]):
                 raise ConflictError(f"message {message['id']!r} is already there with other content")
-        positions = [position for position, _ in placed]
+        positions = [position for position, _ in positioned]
         return {message["id"]: (positions[i], message) for i, message in enumerate(known or ())}
 
-    async def _change_newest(self, key: str, message_id: str, patch: Patch) -> Placed | None:
+    async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
         update["$max"] = {"updated_at": current_operation().now}
@@ -242,82 +246,90 @@ class Writer:
             projection={"end": 1, "messages": {"$slice": -1}},
             return_document=ReturnDocument.AFTER,
         )
-        return None if changed is None else await self._shown(key, message_id, messages_of(changed))
+        return None if changed is None else await self._read_updated(key, message_id, messages_of(changed))
 
-    async def _shown(self, key: str, message_id: str, changed: Sequence[Placed]) -> Placed | None:
+    async def _read_updated(
+        self, key: str, message_id: str, changed: Sequence[Positioned]
+    ) -> Positioned | None:
         """Return a message from those that the server has shown after its change, or else read it again.
 
         It shows another one if the tail was rolled meanwhile, or if deleted ones are behind the newest, and
         all of them to a driver that has tried the change twice.
         """
-        if placed := next((one for one in changed if one[1]["id"] == message_id), None):
-            return placed
+        if positioned := next((one for one in changed if one[1]["id"] == message_id), None):
+            return positioned
         for attempt in range(self._limits.attempts):
-            await pause(attempt)
-            home = await self._home(await self._tail.read(key), message_id)
-            if home is None:
+            await back_off(attempt)
+            container = await self._find_container(await self._tail.read(key), message_id)
+            if container is None:
                 return None
-            position, message = _standing(home, message_id)
-            if filled := await self._overflows.fill([message]):
+            position, message = _message_in(container, message_id)
+            if filled := await self._overflows.load_into([message]):
                 return position, filled[0]
-        raise contended(key)
+        raise contention_error(key)
 
-    async def _home(self, document: Raw, message_id: str) -> Raw | None:
+    async def _find_container(self, document: Raw, message_id: str) -> Raw | None:
         """Return the document in which a message stands: the session's own, a segment, or None."""
         if any(message and message["id"] == message_id for message in document["messages"]):
             return document
         if not document["base"] or message_id in document["deletions"]:
             return None
-        where = {"generation": document["generation"], "messages.id": message_id}
-        segment = await self._tail.segments.find_one({**where, "start": {"$lt": document["base"]}})
-        if segment and _standing(segment, message_id)[1].get("binding") in document.get("unbound", ()):
+        filter = {"generation": document["generation"], "messages.id": message_id}
+        segment = await self._tail.segments.find_one({**filter, "start": {"$lt": document["base"]}})
+        if segment and _message_in(segment, message_id)[1].get("binding") in document.get("unbound", ()):
             return None
         return segment
 
-    async def _change_at(self, home: Raw, document: Raw, message_id: str, patch: Patch) -> Placed | None:
-        position, old = _standing(home, message_id)
-        index = position - messages_start(home)
+    async def _update_in(
+        self, container: Raw, document: Raw, message_id: str, patch: MessagePatch
+    ) -> Positioned | None:
+        position, old = _message_in(container, message_id)
+        index = position - messages_start(container)
         preview = patch.preview() if document["last"]["id"] == message_id else {}
         guard: Raw = {
-            "_id": home["_id"],
+            "_id": container["_id"],
             "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
         body: Raw = {}
-        crowded = home is not document and home["bytes"] + patch.size > SEGMENT_BYTES
+        crowded = container is not document and container["bytes"] + patch.size > SEGMENT_BYTES
         if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
             # The body is read and written back, so nothing may change in between.
-            guard["edits"] = home["edits"]
-            moved = await self._moved(document, old, patch, out=crowded)
+            guard["edits"] = container["edits"]
+            moved = await self._respill(document, old, patch, out=crowded)
             if moved is None:
                 return None
             body, patch = moved
-        shown = {"end": 1, "messages": {"$slice": [index, 1]}}
-        if home is document:
-            changed = await self._change_in_tail(document, guard, patch, message_id, preview, shown)
+        projection = {"end": 1, "messages": {"$slice": [index, 1]}}
+        if container is document:
+            changed = await self._update_in_tail(document, guard, patch, message_id, preview, projection)
         else:
-            changed = await self._change_in_segment(document["_id"], guard, patch, message_id, preview, shown)
+            changed = await self._update_in_segment(
+                document["_id"], guard, patch, message_id, preview, projection
+            )
         await self._overflows.delete([old.get("overflow") if changed else patch.members.get("overflow")])
         if changed is None:
             return None
         same = [(position, message) for message in changed["messages"] if message]
-        placed = await self._shown(document["_id"], message_id, same)
-        return placed and (placed[0], {**placed[1], **body})
+        positioned = await self._read_updated(document["_id"], message_id, same)
+        return positioned and (positioned[0], {**positioned[1], **body})
 
-    async def _moved(self, document: Raw, old: Raw, patch: Patch, *, out: bool) -> tuple[Raw, Patch] | None:
+    async def _respill(
+        self, document: Raw, old: Raw, patch: MessagePatch, *, out: bool
+    ) -> tuple[Raw, MessagePatch] | None:
         """Return a message's new body, and the patch that takes it out of its home or back into it."""
-        filled = await self._overflows.fill([old])
+        filled = await self._overflows.load_into([old])
         if filled is None:
             return None
         body = {**EMPTY_BODY, **filled[0], **patch.members}
         body = {name: body[name] for name in EMPTY_BODY}
-        place = {"overflow": None, **body}
+        stored_body = {"overflow": None, **body}
         if out or size_of("message", body) > self._limits.embed_bytes:
-            outside = await self._moved_out(document["_id"], document["generation"], old, body)
-            place = {name: outside[name] for name in ("content", "data", "overflow")}
-        return body, Patch({**patch.members, **place}, patch.notes, patch.dropped)
+            outside = await self._spill(document["_id"], document["generation"], old, body)
+            stored_body = {name: outside[name] for name in ("content", "data", "overflow")}
+        return body, MessagePatch({**patch.members, **stored_body}, patch.metadata, patch.unset)
 
-    async def _change_in_tail(
-        self, document: Raw, guard: Raw, patch: Patch, message_id: str, preview: Raw, shown: Raw
+    async def _update_in_tail(
+        self, document: Raw, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw
     ) -> Raw | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
@@ -325,14 +337,14 @@ class Writer:
         newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
         room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
         return await self._tail.sessions.find_one_and_update(
-            {**guard, **newest, **room}, update, projection=shown, return_document=ReturnDocument.AFTER
+            {**guard, **newest, **room}, update, projection=projection, return_document=ReturnDocument.AFTER
         )
 
-    async def _change_in_segment(
-        self, key: str, guard: Raw, patch: Patch, message_id: str, preview: Raw, shown: Raw
+    async def _update_in_segment(
+        self, key: str, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw
     ) -> Raw | None:
         changed = await self._tail.segments.find_one_and_update(
-            guard, patch.update("bytes"), projection=shown, return_document=ReturnDocument.AFTER
+            guard, patch.update("bytes"), projection=projection, return_document=ReturnDocument.AFTER
         )
         if changed is None:
             return None
@@ -341,7 +353,7 @@ class Writer:
             await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
         return changed
 
-    def _room(self, key: str, base: int, message_ids: Sequence[str]) -> Raw:
+    def _append_filter(self, key: str, base: int, message_ids: Sequence[str]) -> Raw:
         """Return the filter of an open session whose tail begins there and can take messages new to it."""
         return {
             "_id": key,
@@ -353,12 +365,12 @@ class Writer:
         }
 
 
-def _standing(home: Raw, message_id: str) -> Placed:
+def _message_in(container: Raw, message_id: str) -> Positioned:
     """Return the message of that id, with its position, in a document that holds it."""
-    return next(one for one in messages_of(home) if one[1]["id"] == message_id)
+    return next(one for one in messages_of(container) if one[1]["id"] == message_id)
 
 
-def _large(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
+def _needs_overflow(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
     """Return the messages of a batch that are too large to be embedded, having checked the batch."""
     if len(messages) > BATCH_MESSAGES:
         raise InvalidValueError(
@@ -380,7 +392,7 @@ def _large(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
     return large
 
 
-def _differs(stored: Raw, new: Raw) -> bool:
+def _has_other_content(stored: Raw, new: Raw) -> bool:
     # Equal bytes for what is not equal to itself: NaN.
     one, other = ({name: {**EMPTY, **message}[name] for name in _CONTENT} for message in (stored, new))
     return one != other and bson.encode(one) != bson.encode(other)

@@ -1,0 +1,136 @@
+"""What callers hand in: ids, limits, flags and cursors are checked before anything is asked of the server."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mongostore.codec import is_encodable
+from mongostore.errors import InvalidValueError
+from mongostore.ids import MintedId
+
+MAX_ID_BYTES = 512
+MAX_LIMIT = 1000
+
+
+def check_text(path: str, value: object) -> str:
+    """Return `value`, a plain string that can be stored.
+
+    Raises:
+        InvalidValueError: It is no plain `str`, or holds half a surrogate pair.
+    """
+    if type(value) is MintedId:
+        return str(value)
+    if type(value) is not str:
+        raise InvalidValueError(path, f"must be a plain string, not {type(value).__name__}")
+    if not is_encodable(value):
+        raise InvalidValueError(path, "holds half a surrogate pair, which no UTF-8 text can")
+    return value
+
+
+def check_id(path: str, value: object) -> str:
+    """Return `value`, an id: a plain string of at most 512 bytes of UTF-8.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    text = check_text(path, value)
+    if len(text.encode()) > MAX_ID_BYTES:
+        raise InvalidValueError(path, f"is longer than {MAX_ID_BYTES} bytes")
+    return text
+
+
+def check_limit(path: str, value: object) -> int:
+    """Return `value`, a number of items to return: an integer from 1 to 1000.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not int or not 1 <= value <= MAX_LIMIT:
+        raise InvalidValueError(path, f"must be an integer from 1 to {MAX_LIMIT}")
+    return value
+
+
+def check_offset(path: str, value: object) -> int:
+    """Return `value`, a number of items to pass over: an integer from 0.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise InvalidValueError(path, "must be an integer from 0")
+    return value
+
+
+def check_flag(path: str, value: object) -> bool:
+    """Return `value`, which is True or False.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not bool:
+        raise InvalidValueError(path, f"must be True or False, not {type(value).__name__}")
+    return value
+
+
+def check_vote(path: str, value: object) -> int:
+    """Return `value`, that of a feedback: an integer of at most 64 bits.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise InvalidValueError(path, "must be an integer of at most 64 bits")
+    return value
+
+
+def check_list(path: str, value: object) -> None:
+    """Refuse what is no list (or tuple) where several things are asked for.
+
+    Raises:
+        InvalidValueError: It is anything else, a single string above all.
+    """
+    if not isinstance(value, list | tuple):
+        raise InvalidValueError(path, f"must be a list, not {type(value).__name__}")
+
+
+def check_position(path: str, value: object) -> int:
+    """Return `value`, a message's position: an integer from 0, or the `next_cursor` that says one.
+
+    Raises:
+        InvalidValueError: It is anything else.
+    """
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise InvalidValueError(path, "must be a position, an integer from 0, or a page's next_cursor")
+    return value
+
+
+def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:
+    """Return a copy of `members`, whose names are those of a TypedDict.
+
+    Raises:
+        InvalidValueError: There is no such member.
+    """
+    for name in members:
+        if name not in allowed.__annotations__:
+            raise InvalidValueError(name, f"is none of {', '.join(allowed.__annotations__)}")
+    return dict(members)
+
+
+def encode_cursor(fields: list[Any]) -> str:
+    """Return JSON values as an opaque text that callers keep and hand back."""
+    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+
+
+def decode_cursor(cursor: object) -> Any:
+    """Return the fields that `encode_cursor` was given, None for any other text."""
+    if not isinstance(cursor, str):
+        return None
+    try:
+        return json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+    except (ValueError, RecursionError):
+        return None
