@@ -39,7 +39,7 @@ class SharedStore:
         self._given = store
         self._using: tuple[int, asyncio.AbstractEventLoop, _Target] | None = None
 
-    async def open(self) -> AsyncMongoStore:
+    async def get(self) -> AsyncMongoStore:
         """Return the store, open.
 
         Raises:

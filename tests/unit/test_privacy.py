@@ -49,7 +49,7 @@ def reached(tree: ast.AST) -> Iterator[tuple[int, str]]:
     [
         "store._engine",
         "store.engine._uri = 1",
-        "del thread.messages()[0]._shelf",
+        "del thread.messages()[0]._storage",
         "AsyncMongoStore._open",
         "def test(self): return self.store._engine",
         "from mongostore.shared_store import SharedStore, _shared",

@@ -61,7 +61,7 @@ class MongoRoomLockManager(RoomLockManager):
             yield
             return
         async with self._turn(room_id):
-            leases = (await self._user.open()).leases
+            leases = (await self._user.get()).leases
             async with self._holder.hold(leases, f"room/{room_id}", self._seconds, math.inf):
                 with _mark_room_locked(self, room_id):
                     yield

@@ -38,10 +38,10 @@ async def read_page(
         InvalidValueError: If the limit is out of range, or the cursor is not one that a page gave.
     """
     check_limit("limit", limit)
-    raws = await find_page(
+    documents = await find_page(
         connection, name, order.keyset_filter(filter, order.decode(cursor)), order, limit + 1
     )
-    return order.page(raws, limit, read)
+    return order.page(documents, limit, read)
 
 
 async def count(connection: Connection, name: str, filter: Raw, limit: int | None) -> int:

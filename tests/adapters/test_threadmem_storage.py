@@ -14,7 +14,7 @@ import pytest
 
 from mongostore import ConfigurationError, MongoStore, NotOpenError
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, configure
-from mongostore.adapters.threadmem.shelf import Shelf
+from mongostore.adapters.threadmem.file_storage import FileStorage
 from mongostore.sync import shared_store
 
 NOWHERE = "mongodb://ada:topsecret@127.0.0.1:9/?serverSelectionTimeoutMS=200"
@@ -108,13 +108,13 @@ def test_a_store_and_an_address_are_too_much(given: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         configure(store=store, **given)
     with pytest.raises(ConfigurationError):
-        Shelf(**given, store=store)
+        FileStorage(**given, store=store)
 
 
 def test_threads_of_another_shelf_know_nothing_of_these() -> None:
     configure("mongomock://")
     with MongoStore("mongomock://") as store:
-        elsewhere = RoleThread.at(Shelf(store=store))
+        elsewhere = RoleThread.at(FileStorage(store=store))
         thread = elsewhere(name="there")
         thread.post("user", "hi")
         made = elsewhere.from_v1(thread.copy().to_v1())

@@ -43,12 +43,12 @@ async def upsert_thread(
         try:
             await threads.update_one(where, {**update, "$setOnInsert": new}, upsert=True)
         except DuplicateKeyError:
-            there = await threads.find_one({"_id": thread_id}, {"state": 1, **dict.fromkeys(added, 1)})
-            if there is not None and there["state"] == "deleted":
+            existing = await threads.find_one({"_id": thread_id}, {"state": 1, **dict.fromkeys(added, 1)})
+            if existing is not None and existing["state"] == "deleted":
                 raise NotFoundError("thread", thread_id) from None
-            if there is not None and any(_has(there, path) for path in added):
+            if existing is not None and any(_has_path(existing, path) for path in added):
                 if current_operation().attempt and all(
-                    _has(there, path, update["$set"][path]) for path in added
+                    _has_path(existing, path, update["$set"][path]) for path in added
                 ):
                     # By the attempt before, whose answer was lost.
                     return
@@ -57,14 +57,14 @@ async def upsert_thread(
             return
 
 
-def _has(raw: Raw, path: str, *values: Any) -> bool:
+def _has_path(document: Raw, path: str, *values: Any) -> bool:
     """Return whether there is something at a path, one of some values if there are any."""
     parent, _, name = path.partition(".")
-    members = raw.get(parent, {})
+    members = document.get(parent, {})
     return name in members and (not values or members[name] in values)
 
 
-async def touch_thread(
+async def record_activity(
     connection: Connection, thread_id: str, active_at: int | None, *, has_pinned: bool = False
 ) -> None:
     """Make sure that a thread is there, and as active as its newest message.
@@ -95,15 +95,15 @@ async def delete_elements(connection: Connection, where: Raw) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether there were any."""
     elements = connection.collection("elements")
     async with elements.find(where, {"file_key": 1}) as found:
-        raws = await found.to_list()
-    if raws:
-        keys: set[str | None] = {raw.get("file_key") for raw in raws}
+        documents = await found.to_list()
+    if documents:
+        keys: set[str | None] = {document.get("file_key") for document in documents}
         await delete_files(connection, *filter(None, keys))
         # One that has got another file meanwhile is a new one.
         await elements.delete_many(
-            {"_id": {"$in": [raw["_id"] for raw in raws]}, "file_key": {"$in": [*keys]}}
+            {"_id": {"$in": [document["_id"] for document in documents]}, "file_key": {"$in": [*keys]}}
         )
-    return bool(raws)
+    return bool(documents)
 
 
 async def delete_files(connection: Connection, *keys: str) -> bool:
@@ -112,7 +112,7 @@ async def delete_files(connection: Connection, *keys: str) -> bool:
         return False
     files = connection.engine.collection("files.files")
     async with files.find({"filename": {"$in": [*keys]}}, {"_id": 1}) as found:
-        ids = [raw["_id"] for raw in await found.to_list()]
+        ids = [document["_id"] for document in await found.to_list()]
     await delete_versions(connection, ids)
     return bool(ids)
 

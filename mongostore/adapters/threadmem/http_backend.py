@@ -6,22 +6,22 @@ import logging
 from collections.abc import Iterator
 from typing import Any, Final, Self
 
-from mongostore.adapters.threadmem.forms import ThreadForms
+from mongostore.adapters.threadmem.conversions import ThreadConversions
+from mongostore.adapters.threadmem.http import check_supported, read_answer, request
 from mongostore.adapters.threadmem.messages import RoleMessage
-from mongostore.adapters.threadmem.remote import check_keeps, read_answer, request
 from mongostore.adapters.threadmem.server.models import V1Role, V1RoleThread, V1RoleThreads
 from mongostore.errors import NotFoundError
 
 logger: Final = logging.getLogger(__name__)
 
 
-class FarThread(ThreadForms):
+class HttpBackend(ThreadConversions):
     """What a thread with a `remote` asks of its server."""
 
     def _ask(self, method: str, part: str = "", body: Any = None, token: str | None = None) -> Any:
         return request(str(self._remote), method, self._id, part, body, token)
 
-    def _post_far(self, message: RoleMessage) -> None:
+    def _post_http(self, message: RoleMessage) -> None:
         self._check_sent(message)
         self._send(message)
         self.refresh()
@@ -30,22 +30,22 @@ class FarThread(ThreadForms):
         message.check()
         for member in ("private", "metadata"):
             if getattr(message, member):
-                check_keeps(str(self._remote), member)
+                check_supported(str(self._remote), member)
 
     def _send(self, message: RoleMessage) -> None:
         body = {"role": message.role, "msg": message.text, "images": message.images}
         more = {name: value for name in ("private", "metadata") if (value := getattr(message, name))}
         self._ask("POST", "/msgs", body | more)
 
-    def _add_far(self, role: V1Role) -> None:
+    def _add_http(self, role: V1Role) -> None:
         self._ask("POST", "/roles", role.model_dump())
         self.refresh()
 
-    def _save_far(self) -> None:
+    def _save_http(self) -> None:
         self._check()
         there = None if self._is_minted else self._look()
         if there is None:
-            self._make_far()
+            self._create_http()
             return
         if there.version != self._version:
             logger.warning("thread %s was changed on its server since it was read", self._id)
@@ -62,11 +62,11 @@ class FarThread(ThreadForms):
             return read_answer(V1RoleThread, self._ask("GET"), str(self._remote))
         except NotFoundError:
             # Deleted by somebody else, and nothing brings it back.
-            if self._is_far:
+            if self._is_on_server:
                 raise
             return None
 
-    def _make_far(self) -> None:
+    def _create_http(self) -> None:
         body = {**self.to_update_schema().model_dump(), "id": self._id}
         roles, messages = [*self._role_mapping.values()], self._read()
         for message in messages:
@@ -103,19 +103,19 @@ class FarThread(ThreadForms):
             raise ValueError("Refresh is only supported for remote threads")
         schema = read_answer(V1RoleThread, self._ask("GET", token=auth_token), str(self._remote))
         self._adopt(schema)
-        self._loaded = [RoleMessage.from_v1(message, self._shelf) for message in schema.messages]
+        self._loaded = [RoleMessage.from_v1(message, self._storage) for message in schema.messages]
 
     def _adopt(self, schema: V1RoleThread) -> None:
         """Take over what a server has but for the messages, which callers may have changed in memory."""
-        self._is_far = True
+        self._is_on_server = True
         self._owner_id, self._public, self._name = schema.owner_id, schema.public, schema.name
         self._metadata, self._role_mapping = schema.metadata, dict(schema.role_mapping)
         self._created, self._updated, self._version = schema.created, schema.updated, schema.version
 
     @classmethod
-    def _far_threads(cls, remote: str) -> Iterator[Self]:
+    def _http_threads(cls, remote: str) -> Iterator[Self]:
         answer = read_answer(V1RoleThreads, request(remote, "GET", None), remote)
         for schema in answer.threads:
             thread = cls.from_v1(schema)
-            thread._remote, thread._is_far = remote, True
+            thread._remote, thread._is_on_server = remote, True
             yield thread

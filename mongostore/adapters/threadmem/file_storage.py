@@ -22,10 +22,10 @@ INLINE_BYTES = 1024 * 1024
 _DATA = ("role", "private", "metadata", "created")
 
 # An image in a message: its URL, or the key of the file that holds it.
-Kept = str | dict[str, str]
+StoredImage = str | dict[str, str]
 
 
-class Shelf:
+class FileStorage:
     """A place for role threads; it connects when it is first used.
 
     Args:
@@ -44,7 +44,7 @@ class Shelf:
 
     def __reduce__(self) -> str:
         # Whoever unpickles has one of that name; a copy of what is kept here is kept here, too.
-        return "SHELF"
+        return "STORAGE"
 
     def move(self, uri: str | None, database: str | None, store: MongoStore | None) -> None:
         """Use another store from now on.
@@ -107,7 +107,7 @@ class Shelf:
         if "created" in members:
             given["created_at"] = to_time("created", members["created"])
         images = members.get("images", [])
-        kept = _allot(images)
+        kept = _assign_keys(images)
         if "images" in members:
             data["images"] = kept
         try:
@@ -119,23 +119,23 @@ class Shelf:
             # It may have been stored all the same.
             raise
         except MongoStoreError:
-            self.drop_files(file_keys(kept), thread_id)
+            self.delete_files(file_keys(kept), thread_id)
             raise
         return file_keys(kept)
 
-    def give_files(self, keys: list[str], message_id: str, thread_id: str) -> None:
+    def upload_files(self, keys: list[str], message_id: str, thread_id: str) -> None:
         """Make files of a message go with a thread when it is deleted."""
         for key in keys:
             element = Element(id=key, message_id=message_id, file_key=key)
             self.store.threads.elements.upsert(thread_id, element)
 
-    def drop_files(self, keys: list[str], thread_id: str | None) -> None:
+    def delete_files(self, keys: list[str], thread_id: str | None) -> None:
         """Delete files of a message, which may be in a thread."""
         for key in keys:
             if thread_id is None or not self.store.threads.elements.delete(thread_id, key):
                 self.store.threads.files.delete(key)
 
-    def image(self, kept: Kept) -> str:
+    def image(self, kept: StoredImage) -> str:
         """Return the URL of an image of a stored message.
 
         Raises:
@@ -154,10 +154,10 @@ class Shelf:
         else:
             self.store.threads.files.upload(key, image.encode())
         if thread_id is not None:
-            self.give_files([key], message_id, thread_id)
+            self.upload_files([key], message_id, thread_id)
 
 
-SHELF = Shelf()
+STORAGE = FileStorage()
 
 
 def configure(
@@ -173,13 +173,13 @@ def configure(
     Raises:
         ConfigurationError: Both a URI and a store are given.
     """
-    SHELF.move(uri, database, store)
+    STORAGE.move(uri, database, store)
 
 
-def _allot(images: list[str]) -> list[Kept]:
+def _assign_keys(images: list[str]) -> list[StoredImage]:
     """Return images as a message keeps them, with new files for those for which it has no room."""
     room = INLINE_BYTES
-    kept: list[Kept] = []
+    kept: list[StoredImage] = []
     for image in images:
         # Base64 and URLs are ASCII, so that their characters are their bytes.
         if len(image) <= room:
@@ -190,7 +190,7 @@ def _allot(images: list[str]) -> list[Kept]:
     return kept
 
 
-def file_keys(images: list[Kept]) -> list[str]:
+def file_keys(images: list[StoredImage]) -> list[str]:
     """Return the keys of those images that are files."""
     return [image["file"] for image in images if not isinstance(image, str)]
 

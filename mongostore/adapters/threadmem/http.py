@@ -76,7 +76,7 @@ def request(
         raise ConfigurationError(f"Hub API key not found, set ${HUB_API_KEY_ENV}")
     if not _TOKEN.fullmatch(token):
         raise ConfigurationError(f"the key in ${HUB_API_KEY_ENV} has characters that no key has")
-    where = f"{method} {_THREADS}{f'/{thread_id}' if thread_id else ''}{part} of {shown(address)}"
+    where = f"{method} {_THREADS}{f'/{thread_id}' if thread_id else ''}{part} of {redact_url(address)}"
     path = f"{_THREADS}/{quote(thread_id, safe='')}{part}" if thread_id else _THREADS
     try:
         data = None if body is None else json.dumps(body, allow_nan=False)
@@ -104,10 +104,10 @@ def read_answer(model: type[Model], answer: Any, address: str) -> Model:
     except ValidationError:
         # Which would quote it.
         name = model.__name__
-        raise UnavailableError(f"{shown(address)} answered with no {name}", retryable=False) from None
+        raise UnavailableError(f"{redact_url(address)} answered with no {name}", retryable=False) from None
 
 
-def shown(address: str) -> str:
+def redact_url(address: str) -> str:
     """Return the address of a server without credentials that may be in it.
 
     Raises:
@@ -123,24 +123,24 @@ def shown(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def check_keeps(address: str, member: str) -> None:
+def check_supported(address: str, member: str) -> None:
     """Refuse to post what a server would drop without a word.
 
     Raises:
         UnsupportedError: Its messages have no such member.
         UnavailableError: The server does not answer.
     """
-    if member not in _posted_members(address):
+    if member not in _post_body(address):
         raise UnsupportedError(
-            f"the server at {shown(address)} does not keep {member} of messages: leave it out, or let "
+            f"the server at {redact_url(address)} does not keep {member} of messages: leave it out, or let "
             "mongostore.servers.threadmem serve the threads"
         )
 
 
 @lru_cache
-def _posted_members(address: str) -> frozenset[str]:
+def _post_body(address: str) -> frozenset[str]:
     """Return what a server's description says that a posted message may have."""
-    where = f"GET /openapi.json of {shown(address)}"
+    where = f"GET /openapi.json of {redact_url(address)}"
     answer = _send(where, "GET", f"{address.rstrip('/')}/openapi.json")
     if answer.status_code >= 500:
         # Not for good, as what is returned is.

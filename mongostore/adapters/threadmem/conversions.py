@@ -11,24 +11,24 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from mongostore.adapters.threadmem.db.models import RoleThreadRecord
+from mongostore.adapters.threadmem.file_storage import STORAGE
 from mongostore.adapters.threadmem.messages import RoleMessage, now
 from mongostore.adapters.threadmem.server.models import V1Role, V1RoleThread, V1UpdateRoleThread
-from mongostore.adapters.threadmem.shelf import SHELF
 from mongostore.codec import encode_object
 from mongostore.errors import InvalidValueError
 
 
-class _Added(WeakValueDictionary[str, RoleMessage]):
+class _PendingPost(WeakValueDictionary[str, RoleMessage]):
     """Messages by their ids, as long as somebody has them in hand: nobody has where it is unpickled."""
 
-    def __reduce__(self) -> tuple[type[_Added], tuple[()]]:
+    def __reduce__(self) -> tuple[type[_PendingPost], tuple[()]]:
         return type(self), ()
 
 
-class ThreadForms:
+class ThreadConversions:
     """A thread in memory."""
 
-    _shelf = SHELF
+    _storage = STORAGE
 
     def _begin(
         self,
@@ -52,7 +52,7 @@ class ThreadForms:
         # Whether nobody else can know the id.
         self._is_minted = False
         # Whether its server has been seen to have it.
-        self._is_far = False
+        self._is_on_server = False
         # What a server that has just made the thread still lacks.
         self._unsent: list[V1Role | RoleMessage] = []
         # None as long as they were not read.
@@ -60,7 +60,7 @@ class ThreadForms:
         # The ids of those that an instance which has made the thread knows, None for all there are.
         self._known: set[str] | None = None
         # Those that somebody has added and still has in hand.
-        self._added = _Added()
+        self._added = _PendingPost()
         # Whether somebody may have changed them.
         self._is_shown = True
         self._stored: dict[str, Any] = {}
@@ -68,8 +68,8 @@ class ThreadForms:
     def _read(self) -> list[RoleMessage]:
         if self._loaded is None:
             self._loaded = [
-                self._added.get(message.id) or RoleMessage.stored(message, self._shelf)
-                for message in self._shelf.messages(self._id)
+                self._added.get(message.id) or RoleMessage.stored(message, self._storage)
+                for message in self._storage.messages(self._id)
                 if self._known is None or message.id in self._known
             ]
         return self._loaded
@@ -174,7 +174,7 @@ class ThreadForms:
         mapping = {name: V1Role(**role) for name, role in roles.items()}
         made._begin(record.id, record.owner_id, record.public, record.name, metadata, record.created, mapping)
         made._updated, made._version = record.updated, record.version
-        made._loaded = [RoleMessage.from_record(message, cls._shelf) for message in record.messages]
+        made._loaded = [RoleMessage.from_record(message, cls._storage) for message in record.messages]
         return made
 
     def to_v1(self) -> V1RoleThread:
@@ -206,7 +206,7 @@ class ThreadForms:
             schema.role_mapping,
         )
         made._updated, made._version, made._remote = schema.updated, schema.version, schema.remote
-        made._loaded = [RoleMessage.from_v1(message, cls._shelf) for message in schema.messages]
+        made._loaded = [RoleMessage.from_v1(message, cls._storage) for message in schema.messages]
         return made
 
     def to_update_schema(self) -> V1UpdateRoleThread:
@@ -220,5 +220,5 @@ class ThreadForms:
         roles = {name: role.model_copy() for name, role in self._role_mapping.items()}
         made._begin(str(uuid4()), self._owner_id, self._public, self._name, metadata, now(), roles)
         made._remote, made._version, made._is_minted = self._remote, self._version, True
-        made._loaded = [message.twin() for message in self._read()]
+        made._loaded = [message.detached_copy() for message in self._read()]
         return made

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from mongostore import models
-from mongostore.adapters.threadmem.forms import ThreadForms
+from mongostore.adapters.threadmem.conversions import ThreadConversions
+from mongostore.adapters.threadmem.file_storage import THREADS
 from mongostore.adapters.threadmem.messages import RoleMessage, is_same, now
 from mongostore.adapters.threadmem.server.models import V1Role
-from mongostore.adapters.threadmem.shelf import THREADS
 
 # Roles, and what is in the metadata, are members by themselves: two who add some do not undo each other's.
 _ROLE = "role:"
@@ -20,7 +20,7 @@ _NOTE = "metadata:"
 _UNKNOWN = object()
 
 
-class NearThread(ThreadForms):
+class LocalBackend(ThreadConversions):
     """What a thread without a `remote` asks of the store."""
 
     @classmethod
@@ -44,8 +44,8 @@ class NearThread(ThreadForms):
         return made
 
     @classmethod
-    def _near_threads(cls, columns: Mapping[str, Any]) -> Iterator[Self]:
-        threads = cls._shelf.store.threads
+    def _local_threads(cls, columns: Mapping[str, Any]) -> Iterator[Self]:
+        threads = cls._storage.store.threads
         found: Iterable[models.Thread]
         if "id" in columns:
             thread = threads.find(columns["id"]) if isinstance(columns["id"], str) else None
@@ -59,11 +59,11 @@ class NearThread(ThreadForms):
             found = threads.iter(errors=[], **where)
         return (cls._from_stored(thread) for thread in found)
 
-    def _post_near(self, message: RoleMessage) -> None:
+    def _post_local(self, message: RoleMessage) -> None:
         message.check()
         if self._changes():
-            self._keep()
-        message.keep(self._id)
+            self._store()
+        message.store(self._id)
         self._touch(message.created)
         if self._known is not None:
             self._known.add(message.id)
@@ -72,16 +72,16 @@ class NearThread(ThreadForms):
             return
         if all(known.id != message.id for known in reversed(self._loaded)):
             self._loaded.append(message)
-        self._keep_messages()
+        self._store_messages()
 
-    def _save_near(self) -> None:
-        self._keep()
-        self._keep_messages()
+    def _save_local(self) -> None:
+        self._store()
+        self._store_messages()
 
-    def _keep(self) -> None:
+    def _store(self) -> None:
         """Store the members of the thread that have changed."""
         self._check()
-        threads = self._shelf.store.threads
+        threads = self._storage.store.threads
         members = self._changes()
         fields = {name: members.pop(name) for name in ("owner_id", "name") if name in members}
         data = {name: value for name, value in members.items() if value is not None}
@@ -97,11 +97,11 @@ class NearThread(ThreadForms):
             updated = max(updated, threads.get(self._id).active_at.timestamp())
         self._note(updated)
 
-    def _keep_messages(self) -> None:
+    def _store_messages(self) -> None:
         if self._loaded is None:
             for added in self._added.valuerefs():
                 if message := added():
-                    message.keep(self._id)
+                    message.store(self._id)
             return
         if not self._is_shown:
             return
@@ -109,17 +109,17 @@ class NearThread(ThreadForms):
             mine = message.for_thread(self._id)
             if mine is not message:
                 self._loaded[place] = mine
-            mine.keep(self._id)
+            mine.store(self._id)
 
-    def _add_near(self, role: V1Role) -> None:
+    def _add_local(self, role: V1Role) -> None:
         """Add a role.
 
         Raises:
             ConflictError: Somebody else has just added one of that name.
         """
-        self._save_near()
+        self._save_local()
         added = {_ROLE + role.name: role.model_dump()}
-        self._shelf.store.threads.merge(self._id, if_absent=True, data=added)
+        self._storage.store.threads.merge(self._id, if_absent=True, data=added)
         self._role_mapping[role.name] = role
         self._note(self._updated)
 
