@@ -13,7 +13,7 @@ from mongostore.documents.stored import Raw, given
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
-from mongostore.repositories import Repository, current_call, long_running, reads, writes
+from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, read_page
 from mongostore.repositories.threads.thread_writes import delete_elements, delete_files, record_activity
@@ -135,7 +135,7 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an id is no plain string.
         """
         deleted = await delete_elements(self._connection, _key(thread_id, element_id))
-        return deleted or current_call().attempt > 0
+        return deleted or current_operation().attempt > 0
 
     @property
     def _elements(self) -> Any:
@@ -144,7 +144,7 @@ class AsyncThreadElements(Repository):
     async def _replace(self, stored: Raw) -> Raw | None:
         """Store an element and return the one that it replaces."""
         key = {"_id": stored["_id"], "thread_id": stored["thread_id"]}
-        update = {"$set": stored, "$setOnInsert": {"created_at": current_call().now}}
+        update = {"$set": stored, "$setOnInsert": {"created_at": current_operation().now}}
         while True:
             try:
                 before: Raw | None = await self._elements.find_one_and_update(

@@ -25,7 +25,7 @@ from mongostore.errors import (
     UnsupportedError,
 )
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
-from mongostore.repositories import Repository, current_call, long_running, reads, writes
+from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import find_page, walk
 from mongostore.repositories.threads.pages import by_creation, count, read_page
 from mongostore.repositories.threads.thread_writes import delete_elements, record_activity, record_vote
@@ -260,9 +260,9 @@ class AsyncThreadMessages(Repository):
                 await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
-        was_there = await self._connection.engine.transact(remove)
+        has_matched = await self._connection.engine.transact(remove)
         await delete_elements(self._connection, {"thread_id": thread_id, "message_id": message_id})
-        return was_there or current_call().attempt > 0
+        return has_matched or current_operation().attempt > 0
 
     @property
     def _messages(self) -> Any:
@@ -287,7 +287,7 @@ class AsyncThreadMessages(Repository):
                 await self._upsert(key, update["$set"])
             except DuplicateKeyError:
                 return False
-        elif sets.get("pinned") or current_call().attempt:
+        elif sets.get("pinned") or current_operation().attempt:
             await self._record_in_thread(key["_id"], sets, sets.get("created_at"))
         return True
 
@@ -301,7 +301,7 @@ class AsyncThreadMessages(Repository):
         new: Raw = {
             "thread_id": None,
             "parent_id": None,
-            "created_at": current_call().now,
+            "created_at": current_operation().now,
             "schema_version": SCHEMA_VERSION,
         }
         update: Raw = {
@@ -312,7 +312,7 @@ class AsyncThreadMessages(Repository):
         placed = await self._messages.update_one(
             where, {operator: part for operator, part in update.items() if part}, upsert=True
         )
-        is_new = placed.upserted_id is not None or current_call().attempt > 0
+        is_new = placed.upserted_id is not None or current_operation().attempt > 0
         created_at = sets.get("created_at", new["created_at"] if is_new else None)
         try:
             await self._record_in_thread(where["_id"], sets, created_at)

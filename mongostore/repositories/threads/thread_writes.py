@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 
 
 def new_thread(began: int) -> Raw:
@@ -47,7 +47,7 @@ async def upsert_thread(
             if existing is not None and existing["state"] == "deleted":
                 raise NotFoundError("thread", thread_id) from None
             if existing is not None and any(_has_path(existing, path) for path in added):
-                if current_call().attempt and all(
+                if current_operation().attempt and all(
                     _has_path(existing, path, update["$set"][path]) for path in added
                 ):
                     # By the attempt before, whose answer was lost.
@@ -75,7 +75,7 @@ async def record_activity(
     update: Raw = {} if active_at is None else {"$max": {"active_at": active_at}}
     if has_pinned:
         update["$set"] = {"has_pinned": True}
-    began = current_call().now if active_at is None else active_at
+    began = current_operation().now if active_at is None else active_at
     await upsert_thread(connection, thread_id, update, began)
 
 
