@@ -18,12 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mongostore.cli.importer import Importer
-from mongostore.cli.jsonl import digest_of
+from mongostore.cli.jsonl import line_digest
 from mongostore.cli.terminal import Database, Uri, err, open_store, out, plain, run, target_of, warn
 from mongostore.codec import preview_text
 from mongostore.engines import Capability
 from mongostore.errors import ConfigurationError
-from mongostore.indexing import IndexState
+from mongostore.index_definitions import IndexState
 from mongostore.models import ChangeKind, Message
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.store import AsyncMongoStore
@@ -35,7 +35,7 @@ _LONG_MESSAGES = 300
 _WORDS = 40
 _WORD_SECONDS = 0.03
 # The position of a message by whose changes the talk learns that somebody listens.
-_SIGN = 0
+_MARKER_POSITION = 0
 _SHOWN_SESSIONS = 12
 _SHOWN_MESSAGES = 4
 
@@ -59,10 +59,10 @@ def demo(
       mongostore demo
       mongostore demo --uri mongodb://localhost:27017 --file chats.jsonl
     """
-    run(_tell(file, uri, database))
+    run(_run_steps(file, uri, database))
 
 
-async def _tell(file: Path | None, uri: str | None, database: str | None) -> None:
+async def _run_steps(file: Path | None, uri: str | None, database: str | None) -> None:
     uri = target_of(uri)
     if uri == "mongomock://":
         # Nameless data belong to one store; the demo opens a second.
@@ -80,13 +80,13 @@ async def _tell(file: Path | None, uri: str | None, database: str | None) -> Non
         _show_code(store, database, ids[0])
 
 
-def _listed(capabilities: Iterable[Capability]) -> str:
+def _join_names(capabilities: Iterable[Capability]) -> str:
     return ", ".join(capability.replace("_", " ") for capability in capabilities)
 
 
 def _dialogues(file: Path | None) -> list[tuple[str, bytes]]:
     """Return the lines of a file, or of those that come with the package, each with its place."""
-    shipped = (entry for entry in files("mongostore.dialogues").iterdir() if entry.name.endswith(".jsonl"))
+    shipped = (entry for entry in files("mongostore.samples").iterdir() if entry.name.endswith(".jsonl"))
     sources = [file] if file else sorted(shipped, key=lambda entry: entry.name)
     return [
         (f"{source.name}:{number}", line)
@@ -97,22 +97,22 @@ def _dialogues(file: Path | None) -> list[tuple[str, bytes]]:
 
 
 async def _open(store: AsyncMongoStore) -> None:
-    _title(1, "Open a store")
+    _print_step(1, "Open a store")
     deployment = await store.describe()
     missing = [report for report in await store.check_indexes() if report.state is IndexState.MISSING]
     present = sum(report.state is IndexState.PRESENT for report in await store.apply_indexes())
     lacking = [capability for capability in Capability if capability not in store.capabilities]
     out.print(Text(f"{store.address}: {deployment.server}, {deployment.topology}"))
-    if not store.engine.shared:
+    if not store.engine.is_shared:
         out.print("This is the embedded engine: it lives in this process and forgets when it ends.")
-    out.print(f"It has {_listed(sorted(store.capabilities))}.")
+    out.print(f"It has {_join_names(sorted(store.capabilities))}.")
     if lacking:
-        out.print(f"It lacks {_listed(lacking)}.")
+        out.print(f"It lacks {_join_names(lacking)}.")
     out.print(f"Indexes: {len(missing)} created, {present - len(missing)} there already.")
 
 
 async def _store(sessions: AsyncSessions, dialogues: Sequence[tuple[str, bytes]]) -> list[str]:
-    _title(2, "Store dialogues")
+    _print_step(2, "Store dialogues")
     importer = Importer(sessions, warn)
     for place, line in track(dialogues, "storing", console=err, transient=True, disable=not err.is_terminal):
         await importer.add(place, line, Path(place.rpartition(":")[0]).stem)
@@ -120,8 +120,8 @@ async def _store(sessions: AsyncSessions, dialogues: Sequence[tuple[str, bytes]]
     tally, ids = importer.tally, importer.session_ids
     if not ids:
         raise ConfigurationError("the file holds no messages; `mongostore import --help` shows its format")
-    out.print(f"Sessions: {tally.new_sessions} stored, {tally.known_sessions} there already.")
-    out.print(f"Messages: {tally.new_messages} stored, {tally.known_messages} there already.")
+    out.print(f"Sessions: {tally.new_sessions} stored, {tally.existing_sessions} there already.")
+    out.print(f"Messages: {tally.new_messages} stored, {tally.existing_messages} there already.")
     count = await _store_in_one(sessions, ids)
     out.print(f"And {count} of them once more in one long session, a conversation each dialogue.")
     return ids
@@ -134,7 +134,7 @@ async def _store_in_one(sessions: AsyncSessions, ids: Sequence[str]) -> int:
     for session_id in ids:
         page = await sessions.messages.list(session_id)
         for message in page.items:
-            copy = {"id": digest_of(session_id, message.id), "conversation_id": session_id}
+            copy = {"id": line_digest(session_id, message.id), "conversation_id": session_id}
             await sessions.messages.append(_LONG, message.model_copy(update=copy))
             count += 1
             if count == _LONG_MESSAGES:
@@ -143,7 +143,7 @@ async def _store_in_one(sessions: AsyncSessions, ids: Sequence[str]) -> int:
 
 
 async def _resume(sessions: AsyncSessions, session_id: str) -> None:
-    _title(3, "Close the store, open it again, resume a dialogue")
+    _print_step(3, "Close the store, open it again, resume a dialogue")
     session = await sessions.get(session_id)
     name = plain(session.name or session.id, "bold")
     out.print(Text.assemble(name, f", {session.count:,} messages, the last:"))
@@ -152,7 +152,7 @@ async def _resume(sessions: AsyncSessions, session_id: str) -> None:
 
 
 async def _list(sessions: AsyncSessions) -> None:
-    _title(4, "List the sessions, newest activity first")
+    _print_step(4, "List the sessions, newest activity first")
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("session", no_wrap=True)
     table.add_column("messages", justify="right", no_wrap=True)
@@ -168,7 +168,7 @@ async def _list(sessions: AsyncSessions) -> None:
 
 
 async def _watch(store: AsyncMongoStore, session_id: str) -> None:
-    _title(5, "Watch a message grow")
+    _print_step(5, "Watch a message grow")
     if Capability.CHANGE_STREAMS not in store.capabilities:
         out.print("Left out: a standalone server has no change streams, a replica set of one has.")
         return
@@ -176,49 +176,51 @@ async def _watch(store: AsyncMongoStore, session_id: str) -> None:
     script = (await sessions.messages.list(session_id, limit=2, newest=True)).items
     await sessions.delete(_LIVE)
     await sessions.create(_LIVE, name="Live")
-    seen = asyncio.Event()
+    watching = asyncio.Event()
     with Live(console=out, refresh_per_second=20) as live:
-        kinds, _ = await asyncio.gather(_tail(sessions, live, seen), _speak(sessions, script, seen))
+        kinds, _ = await asyncio.gather(
+            _tail(sessions, live, watching), _type_messages(sessions, script, watching)
+        )
     if not out.is_terminal:
         out.print()
     changes = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
     out.print(f"One task wrote, another was told: {changes}.")
 
 
-async def _tail(sessions: AsyncSessions, live: Live, seen: asyncio.Event) -> Counter[ChangeKind]:
+async def _tail(sessions: AsyncSessions, live: Live, watching: asyncio.Event) -> Counter[ChangeKind]:
     """Show what arrives until the session is gone, and return how many changes of each kind there were."""
     kinds: Counter[ChangeKind] = Counter()
-    shown: dict[str, Message] = {}
+    visible: dict[str, Message] = {}
     async for change in sessions.messages.watch(_LIVE):
-        seen.set()
-        if change.position == _SIGN:
+        watching.set()
+        if change.position == _MARKER_POSITION:
             continue
         kinds[change.kind] += 1
         if change.message:
-            shown[change.message.id] = change.message
-            live.update(_chat(list(shown.values())))
+            visible[change.message.id] = change.message
+            live.update(_chat(list(visible.values())))
     return kinds
 
 
-async def _speak(sessions: AsyncSessions, script: Sequence[Message], seen: asyncio.Event) -> None:
+async def _type_messages(sessions: AsyncSessions, script: Sequence[Message], watching: asyncio.Event) -> None:
     """Say the messages word by word, as a model streams them, and remove the session."""
     # A tail begins when its stream is open, of which its first change is the only sign.
-    sign = await sessions.messages.append(_LIVE, Message(role="system"))
-    while not seen.is_set():
-        await sessions.messages.update(_LIVE, sign.id, content="")
+    marker = await sessions.messages.append(_LIVE, Message(role="system"))
+    while not watching.is_set():
+        await sessions.messages.update(_LIVE, marker.id, content="")
         await asyncio.sleep(_WORD_SECONDS)
     for message in script:
         words = preview_text(message.content).split()[:_WORDS]
-        spoken = Message(role=message.role, data=message.data, content="")
-        await sessions.messages.append(_LIVE, spoken)
+        draft = Message(role=message.role, data=message.data, content="")
+        await sessions.messages.append(_LIVE, draft)
         for number in range(1, len(words) + 1):
-            await sessions.messages.update(_LIVE, spoken.id, content=" ".join(words[:number]))
+            await sessions.messages.update(_LIVE, draft.id, content=" ".join(words[:number]))
             await asyncio.sleep(_WORD_SECONDS)
     await sessions.delete(_LIVE)
 
 
 async def _measure(store: AsyncMongoStore) -> None:
-    _title(6, "See what was written where")
+    _print_step(6, "See what was written where")
     table = Table("collection", box=box.SIMPLE_HEAD)
     table.add_column("documents", justify="right")
     table.add_column("bytes", justify="right")
@@ -233,9 +235,9 @@ async def _measure(store: AsyncMongoStore) -> None:
 
 
 def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) -> None:
-    _title(7, "Read the same in Python")
+    _print_step(7, "Read the same in Python")
     arguments = ", ".join(repr(value) for value in (store.address, database) if value)
-    if store.engine.shared and Capability.TRANSACTIONS not in store.capabilities:
+    if store.engine.is_shared and Capability.TRANSACTIONS not in store.capabilities:
         arguments += ", transactions='off'"
     code = (
         f"with mongostore.MongoStore({arguments}) as store:\n"
@@ -244,11 +246,11 @@ def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) ->
         f"        print(message.role, message.content)"
     )
     out.print(Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True))
-    if not store.engine.shared:
+    if not store.engine.is_shared:
         out.print("To keep it all: mongostore demo --uri mongodb://localhost:27017")
 
 
-def _title(number: int, text: str) -> None:
+def _print_step(number: int, text: str) -> None:
     out.print(f"\n[bold cyan]{number}[/]  [bold]{text}[/]")
 
 

@@ -26,7 +26,7 @@ _STDIO = Path("-")
 def import_lines(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", callback=_existing, help="JSON lines; - is stdin."),
+        typer.Argument(metavar="FILE", callback=_check_files, help="JSON lines; - is stdin."),
     ],
     namespace: Namespace = "default",
     session: Annotated[
@@ -93,7 +93,7 @@ def export_lines(
     err.print("exported sessions: {:,}, messages: {:,}".format(*counts))
 
 
-def _existing(files: list[Path]) -> list[Path]:
+def _check_files(files: list[Path]) -> list[Path]:
     for file in files:
         if file != _STDIO and (file.is_dir() or not file.exists()):
             raise typer.BadParameter(f"there is no file {str(file)!r}")
@@ -104,8 +104,8 @@ async def _import(
     files: Sequence[Path], namespace: str, session: str | None, uri: str | None, database: str | None
 ) -> Tally:
     async with open_store(uri, database) as store:
-        if not store.engine.shared:
-            warn(f"{store.engine.label} forgets it all when this command ends: name a server with --uri")
+        if not store.engine.is_shared:
+            warn(f"{store.engine.address} forgets it all when this command ends: name a server with --uri")
         importer = Importer(store.sessions.in_namespace(namespace), warn)
         with _progress() as progress:
             for file in files:
@@ -136,7 +136,7 @@ async def _export(
         for error in errors:
             warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
-        with _written(file) as target:
+        with _write_file(file) as target:
             for session_id in wanted:
                 session = await (sessions.get if session_ids else sessions.find)(session_id)
                 if session is None:
@@ -166,7 +166,7 @@ async def _lines_of(
 
 
 @contextmanager
-def _written(file: Path) -> Iterator[BinaryIO]:
+def _write_file(file: Path) -> Iterator[BinaryIO]:
     """Open what an export goes to; a file that is there is replaced only by a whole one."""
     if file == _STDIO:
         yield sys.stdout.buffer
@@ -211,11 +211,11 @@ def _table(tally: Tally) -> Table:
     table.add_column("")
     for title in ("read", "new", "already there", "refused"):
         table.add_column(title, justify="right")
-    sessions = tally.new_sessions + tally.known_sessions
+    sessions = tally.new_sessions + tally.existing_sessions
     for name, *numbers in (
         ("lines", tally.lines, None, None, tally.refused_lines),
-        ("sessions", sessions, tally.new_sessions, tally.known_sessions, None),
-        ("messages", tally.messages, tally.new_messages, tally.known_messages, tally.refused_messages),
+        ("sessions", sessions, tally.new_sessions, tally.existing_sessions, None),
+        ("messages", tally.messages, tally.new_messages, tally.existing_messages, tally.refused_messages),
     ):
         table.add_row(name, *("" if number is None else f"{number:,}" for number in numbers))
     return table

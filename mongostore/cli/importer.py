@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mongostore.cli.jsonl import LineError, MessageLine, SessionLine, digest_of, read_line
+from mongostore.cli.jsonl import LineError, MessageLine, SessionLine, line_digest, read_line
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -31,13 +31,13 @@ class Tally:
     lines: int = 0
     refused_lines: int = 0
     new_sessions: int = 0
-    known_sessions: int = 0
+    existing_sessions: int = 0
     messages: int = 0
     new_messages: int = 0
     refused_messages: int = 0
 
     @property
-    def known_messages(self) -> int:
+    def existing_messages(self) -> int:
         """How many messages were there already."""
         return self.messages - self.new_messages - self.refused_messages
 
@@ -107,7 +107,7 @@ class Importer:
         if line.digest:
             # The same words said twice are two messages; their file imported twice has them once.
             occurrence = session_id, line.digest
-            line.message.id = digest_of(line.digest, self._occurrences[occurrence])
+            line.message.id = line_digest(line.digest, self._occurrences[occurrence])
             self._occurrences[occurrence] += 1
         self._pending.setdefault(session_id, []).append((place, line.message))
         if len(self._pending[session_id]) == _BATCH:
@@ -125,7 +125,7 @@ class Importer:
             if known is None:
                 raise LineError(f"session {session_id!r} is deleted: undelete or delete it first") from None
             self._counts[session_id] = known.count
-            self.tally.known_sessions += 1
+            self.tally.existing_sessions += 1
         else:
             self._counts[session_id] = 0
             self.tally.new_sessions += 1
@@ -133,20 +133,20 @@ class Importer:
     async def _flush(self, session_id: str) -> None:
         await self._append(session_id, self._pending.pop(session_id, []))
 
-    async def _append(self, session_id: str, placed: Sequence[tuple[str, Message]]) -> None:
-        for start in range(0, len(placed), _BATCH):
-            batch = placed[start : start + _BATCH]
+    async def _append(self, session_id: str, located: Sequence[tuple[str, Message]]) -> None:
+        for start in range(0, len(located), _BATCH):
+            batch = located[start : start + _BATCH]
             try:
                 await self._sessions.messages.append_many(session_id, [message for _, message in batch])
             except _REFUSALS:
                 await self._append_each(session_id, batch)
-        self.tally.messages += len(placed)
-        if placed and (session := await self._sessions.find(session_id)):
+        self.tally.messages += len(located)
+        if located and (session := await self._sessions.find(session_id)):
             self.tally.new_messages += session.count - self._counts[session_id]
             self._counts[session_id] = session.count
 
-    async def _append_each(self, session_id: str, placed: Sequence[tuple[str, Message]]) -> None:
-        for place, message in placed:
+    async def _append_each(self, session_id: str, located: Sequence[tuple[str, Message]]) -> None:
+        for place, message in located:
             try:
                 await self._sessions.messages.append(session_id, message)
             except _REFUSALS as error:

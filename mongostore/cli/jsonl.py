@@ -96,7 +96,7 @@ def read_line(text: bytes) -> SessionLine | MessageLine:
         raise LineError("a number has too many digits") from None
 
 
-def digest_of(*parts: object) -> str:
+def line_digest(*parts: object) -> str:
     """Return an id that is the same for the same parts."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -146,8 +146,8 @@ def _session_line(members: dict[str, Any]) -> SessionLine:
     if not isinstance(messages, list):
         raise LineError("messages: not a list")
     own = {name: value for name, value in members.items() if name not in ("messages", "context")}
-    head = _validated(_Head, _sorted_out(own, tuple(_Head.model_fields)))
-    session_id = digest_of(members) if head.id is None else head.id
+    head = _validate(_Head, _split_members(own, tuple(_Head.model_fields)))
+    session_id = line_digest(members) if head.id is None else head.id
     return SessionLine(
         id=session_id,
         members={name: value for name, value in head if name != "id"},
@@ -160,8 +160,8 @@ def _message_of(session_id: str, index: int, members: object) -> Message:
     path = f"messages[{index}]"
     if not isinstance(members, dict):
         raise LineError(f"{path}: not a JSON object")
-    own = _sorted_out(members, _MESSAGE_MEMBERS)
-    return _validated(Message, {"id": digest_of(session_id, index), **own}, f"{path}.")
+    own = _split_members(members, _MESSAGE_MEMBERS)
+    return _validate(Message, {"id": line_digest(session_id, index), **own}, f"{path}.")
 
 
 def _message_line(members: dict[str, Any]) -> MessageLine:
@@ -169,12 +169,12 @@ def _message_line(members: dict[str, Any]) -> MessageLine:
     if session_id is not None and not isinstance(session_id, str):
         raise LineError("session_id: not a string")
     rest = {name: value for name, value in members.items() if name != "session_id"}
-    message = _validated(Message, _sorted_out(rest, _MESSAGE_MEMBERS))
+    message = _validate(Message, _split_members(rest, _MESSAGE_MEMBERS))
     has_id = "id" in message.model_fields_set
-    return MessageLine(session_id, message, None if has_id else digest_of(rest))
+    return MessageLine(session_id, message, None if has_id else line_digest(rest))
 
 
-def _sorted_out(members: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+def _split_members(members: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
     """Return the known members, null being as good as absent, with all others in `data`."""
     own = {name: members[name] for name in known if members.get(name) is not None}
     others = {name: value for name, value in members.items() if name not in known}
@@ -184,7 +184,7 @@ def _sorted_out(members: dict[str, Any], known: tuple[str, ...]) -> dict[str, An
     return own
 
 
-def _validated(model: type[M], members: dict[str, Any], path: str = "") -> M:
+def _validate(model: type[M], members: dict[str, Any], path: str = "") -> M:
     try:
         return model.model_validate(members)
     except ValidationError as error:

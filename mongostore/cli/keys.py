@@ -88,7 +88,7 @@ def list_(uri: Uri = None, database: Database = None, as_json: Json = False) -> 
             plain(key.name),
             plain(", ".join(key.namespaces)),
             plain(key.owner_id or ""),
-            _until(key),
+            _format_expiry(key),
         )
     out.print(table)
 
@@ -122,7 +122,7 @@ async def _create(
         made = await store.keys.create(
             name=name, namespaces=namespaces, owner_id=owner, expires_at=expires_at
         )
-        return made, store.engine.shared
+        return made, store.engine.is_shared
 
 
 async def _list(uri: str | None, database: str | None) -> list[ApiKey]:
@@ -147,7 +147,7 @@ def _members(key: ApiKey) -> dict[str, Any]:
     return key.model_dump(mode="json")
 
 
-def _until(key: ApiKey) -> str:
+def _format_expiry(key: ApiKey) -> str:
     if key.expires_at is None:
         return ""
     return f"{key.expires_at:%Y-%m-%d}" if key.expires_at > datetime.now(UTC) else "expired"

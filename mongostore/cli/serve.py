@@ -90,7 +90,9 @@ async def _serve_sessions(
             local=is_loopback(host),
             docs=is_loopback(host),
         )
-        await runner.serve(app, store.engine, has_keys=has_keys, host=host, port=port, say=say)
+        await runner.run_server(
+            app, store.engine, has_keys=has_keys, host=host, port=port, print_line=print_line
+        )
 
 
 @serve.command()
@@ -121,16 +123,16 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
     with MongoStore(target_of(uri), database) as store:
         engine, has_keys = store.core.engine, store.keys.count() > 0 or HUB_URL_ENV in os.environ
         if not has_keys and is_loopback(host):
-            if engine.shared:
-                say(
+            if engine.is_shared:
+                print_line(
                     f"nobody can come in: set {HUB_URL_ENV}, or run `mongostore keys create NAME --owner WHO`"
                 )
             else:
                 # Nobody else can make one in this process.
                 token = store.keys.create(name="this process", owner_id="me").token
-                say(f"let clients come in with {HUB_API_KEY_ENV}={token}")
+                print_line(f"let clients come in with {HUB_API_KEY_ENV}={token}")
         app = create_app(store=store, docs=is_loopback(host))
-        await runner.serve(app, engine, has_keys=has_keys, host=host, port=port, say=say)
+        await runner.run_server(app, engine, has_keys=has_keys, host=host, port=port, print_line=print_line)
 
 
 def log_requests() -> None:
@@ -142,6 +144,6 @@ def log_requests() -> None:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line on stderr."""
     err.print(plain(text), soft_wrap=True)

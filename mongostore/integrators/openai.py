@@ -64,7 +64,7 @@ class OpenAIIntegrator:
                     "first_turn": part[0][0].number,
                     "last_turn": part[-1][0].number,
                 }
-                for text in _notes(await self._ask(participant, said))
+                for text in _read_insights(await self._ask(participant, said))
             ]
         return insights
 
@@ -90,7 +90,7 @@ class OpenAIIntegrator:
         return answer.choices[0].message.content if answer.choices else None
 
 
-def _notes(answer: str | None) -> list[str]:
+def _read_insights(answer: str | None) -> list[str]:
     """Return the insights of a model's answer."""
     found = json.loads(answer or "")
     notes = found.get("insights") if isinstance(found, dict) else None

@@ -34,7 +34,7 @@ class Access:
         self._required = required
         self._local = local
 
-    async def admit(self, token: str | None, headers: Headers) -> ApiKey | None:
+    async def authenticate(self, token: str | None, headers: Headers) -> ApiKey | None:
         """Return the key of a token; None for somebody who needs none and shows none.
 
         Args:
@@ -86,7 +86,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def let_in(app: FastAPI, access: Access) -> None:
+def install_access(app: FastAPI, access: Access) -> None:
     """Say who may use an application, for `Caller` to ask."""
     app.state.access = access
 
@@ -95,7 +95,7 @@ async def _caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> ApiKey | None:
     access: Access = request.app.state.access
-    key = await access.admit(credentials.credentials if credentials else None, request.headers)
+    key = await access.authenticate(credentials.credentials if credentials else None, request.headers)
     # For the line in the log.
     request.state.key = key and key.id
     return key

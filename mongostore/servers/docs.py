@@ -43,7 +43,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def show_docs(app: FastAPI) -> None:
+def add_docs_route(app: FastAPI) -> None:
     """Add the page `/docs` to an application, with all that it needs."""
     # Imported here, since only who shows the page needs it.
     assets = files("fastapi_swagger.resources")

@@ -141,14 +141,14 @@ def problem(
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def speak_problems(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Make an application answer every error as a problem, our own ones by their meaning."""
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid_problem)
     app.add_exception_handler(MongoStoreError, _store_problem)
 
 
-class LastResort:
+class CatchAllMiddleware:
     """Answers what nobody else has caught with a 500, and logs where it was raised but not what it says.
 
     A request that is cancelled, since the server ends, is answered with a 503.
@@ -195,11 +195,11 @@ def _http_problem(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         first = {*headers.get("Allow", "").replace(",", " ").split()}
-        headers["Allow"] = ", ".join(sorted(first | _allowed(request)))
+        headers["Allow"] = ", ".join(sorted(first | _allowed_methods(request)))
     return problem(request.scope["path"], error.status_code, said, headers=headers)
 
 
-def _allowed(request: Request) -> set[str]:
+def _allowed_methods(request: Request) -> set[str]:
     """Return the methods of all routes of a path; Starlette names those of the first."""
     template = getattr(request.scope.get("route"), "path_format", None)
     routes = [route for route in iter_route_contexts(request.app.routes) if route.path_format == template]
@@ -212,17 +212,17 @@ class ProblemError(HTTPException):
 
 def _invalid_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = [{"loc": _place(detail), "msg": _message(detail)} for detail in error.errors()]
+    wrong = [{"loc": _location(detail), "msg": _detail(detail)} for detail in error.errors()]
     return problem(request.scope["path"], 422, errors=wrong)
 
 
-def _place(detail: Mapping[str, Any]) -> list[str | int]:
+def _location(detail: Mapping[str, Any]) -> list[str | int]:
     """Return where something is wrong; an unknown member is not named: its name is what somebody said."""
     place = [*detail["loc"]]
     return place[:-1] if detail["type"] == "extra_forbidden" else place
 
 
-def _message(detail: Mapping[str, Any]) -> str:
+def _detail(detail: Mapping[str, Any]) -> str:
     return (
         "There is a member that is not known here" if detail["type"] == "extra_forbidden" else detail["msg"]
     )

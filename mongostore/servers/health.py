@@ -15,35 +15,35 @@ from mongostore.store import AsyncMongoStore
 _READY_SECONDS = 2.0
 
 
-class Health(BaseModel):
+class HealthV1(BaseModel):
     """That the server lives."""
 
     status: Literal["ok"] = "ok"
 
 
-class Readiness(BaseModel):
+class ReadinessV1(BaseModel):
     """That the server and its store answer."""
 
     status: Literal["ready"] = "ready"
 
 
-def tell_health(app: FastAPI, store: AsyncMongoStore) -> None:
+def add_health_routes(app: FastAPI, store: AsyncMongoStore) -> None:
     """Add `/health` and `/ready` to an application."""
 
     # Some who watch ask for the headers alone.
     @app.head("/health", include_in_schema=False)
-    @app.get("/health", tags=["Health"], responses=problem_responses(500))
-    async def health() -> Health:
+    @app.get("/health", tags=["HealthV1"], responses=problem_responses(500))
+    async def health() -> HealthV1:
         """Tell that the server lives."""
-        return Health()
+        return HealthV1()
 
     @app.head("/ready", include_in_schema=False)
-    @app.get("/ready", tags=["Health"], responses=problem_responses(500, 503))
-    async def ready() -> Readiness:
+    @app.get("/ready", tags=["HealthV1"], responses=problem_responses(500, 503))
+    async def ready() -> ReadinessV1:
         """Tell whether the store answers, within two seconds."""
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 await store.describe()
         except (MongoStoreError, TimeoutError):
             raise ProblemError(503, headers={"Retry-After": "1"}) from None
-        return Readiness()
+        return ReadinessV1()

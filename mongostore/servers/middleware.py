@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mongostore.servers.error_responses import LastResort, problem
+from mongostore.servers.error_responses import CatchAllMiddleware, problem
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_JSON_DEPTH = 64
@@ -37,10 +37,10 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LOGGED_CHARACTERS = 200
 
 
-def guard(
+def add_middleware(
     app: FastAPI, *, max_body_bytes: int = MAX_BODY_BYTES, max_json_depth: int = MAX_JSON_DEPTH
 ) -> None:
-    """Put every guard around an application.
+    """Put every add_middleware around an application.
 
     Args:
         app: The application.
@@ -49,7 +49,7 @@ def guard(
     """
     # What is added last is asked first.
     app.add_middleware(BodyLimits, max_bytes=max_body_bytes, max_depth=max_json_depth)
-    app.add_middleware(LastResort)
+    app.add_middleware(CatchAllMiddleware)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(AccessLog)
 
@@ -87,7 +87,7 @@ class BodyLimits:
             largest = f"The body is larger than {self._max_bytes:,} bytes"
             await problem(path, 413, largest)(scope, receive, send)
             return
-        if "json" in headers.get("content-type", "").lower() and (wrong := self._wrong_in(body)):
+        if "json" in headers.get("content-type", "").lower() and (wrong := self._find_problem(body)):
             await problem(path, 422, errors=[{"loc": ["body"], "msg": wrong}])(scope, receive, send)
             return
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])
@@ -97,12 +97,12 @@ class BodyLimits:
 
         await self._app(scope, replay, send)
 
-    def _wrong_in(self, body: bytes) -> str | None:
+    def _find_problem(self, body: bytes) -> str | None:
         """Return what is wrong with JSON, None if its reader may see it."""
         # UTF-16 and UTF-32, which Python's reader takes, cannot do without, and would hide how deep it is.
         if b"\0" in body:
             return "JSON is in UTF-8 and has no plain NUL"
-        if is_deeper(body, self._max_depth):
+        if exceeds_depth(body, self._max_depth):
             return f"JSON is nested deeper than {self._max_depth} levels"
         return None
 
@@ -122,7 +122,7 @@ class BodyLimits:
                 return b"".join(parts)
 
 
-def is_deeper(body: bytes, depth: int) -> bool:
+def exceeds_depth(body: bytes, depth: int) -> bool:
     """Return whether JSON in UTF-8 is nested deeper than a number of levels."""
     signs = _TEXTS.sub(b"", body).translate(_SIGNS, _NO_BRACKETS)
     # Bytes have no sign: what opens counts 2 and what closes 0, which is one too many at each position.

@@ -1,4 +1,4 @@
-"""How often a caller may ask, counted in this process."""
+"""How often a caller may ask, count_request in this process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RateLimit:
 
 
 def limit_rate(app: FastAPI, rate: str | None) -> None:
-    """Limit how often a caller may ask an application for what depends on `counted`; None for no limit.
+    """Limit how often a caller may ask an application for what depends on `count_request`; None for no limit.
 
     Raises:
         ConfigurationError: It is no rate.
@@ -54,7 +54,7 @@ def limit_rate(app: FastAPI, rate: str | None) -> None:
     app.state.rate_limit = None if rate is None else RateLimit(rate)
 
 
-async def counted(request: Request, caller: Caller) -> None:
+async def count_request(request: Request, caller: Caller) -> None:
     """Count a request of whoever makes it."""
     limit: RateLimit | None = request.app.state.rate_limit
     if limit is not None:

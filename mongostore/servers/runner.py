@@ -19,8 +19,8 @@ _END_SECONDS = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-async def serve(
-    app: FastAPI, engine: Engine, *, has_keys: bool, host: str, port: int, say: Callable[[str], None]
+async def run_server(
+    app: FastAPI, engine: Engine, *, has_keys: bool, host: str, port: int, print_line: Callable[[str], None]
 ) -> None:
     """Serve an application until SIGINT or SIGTERM, then let the requests under way end.
 
@@ -30,7 +30,7 @@ async def serve(
         has_keys: Whether it lets nobody in without a key.
         host: The address to listen at.
         port: The port; 0 for any that is free.
-        say: Is told where it listens and where things are kept.
+        print_line: Is told where it listens and where things are kept.
 
     Raises:
         ConfigurationError: The address cannot be listened at, or others reach it and the store has no keys.
@@ -40,7 +40,7 @@ async def serve(
             f"{host} can be reached from elsewhere and the store has no keys: "
             "make one with `mongostore keys create`, or listen on 127.0.0.1"
         )
-    listening = listen(host, port)
+    listening = bind_socket(host, port)
     server = _Server(
         uvicorn.Config(
             app,
@@ -55,12 +55,12 @@ async def serve(
     )
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listening.getsockname()[1]}"
-    say(f"listening at {address}")
+    print_line(f"listening at {address}")
     if app.openapi_url:
-        say(f"what can be asked is shown at {address}/docs")
-    say(f"kept in {engine.label}")
-    if not engine.shared:
-        say("this is the embedded engine: it forgets everything when the server ends")
+        print_line(f"what can be asked is shown at {address}/docs")
+    print_line(f"kept in {engine.address}")
+    if not engine.is_shared:
+        print_line("this is the embedded engine: it forgets everything when the server ends")
     with listening:
         await server.serve(sockets=[listening])
 
@@ -77,7 +77,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """Return a socket that listens at an address, and on which no part of an answer is held back.
 
     Raises:

@@ -35,7 +35,7 @@ from mongostore import (
     UnavailableError,
 )
 from mongostore.cli import app as cli
-from mongostore.servers.error_responses import speak_problems
+from mongostore.servers.error_responses import install_error_handlers
 from mongostore.settings import Settings
 from tests.contract.wire import repositories_of
 from tests.faults.deployments import SECRET, Cluster, cluster, free_port, with_options
@@ -110,7 +110,7 @@ def forms_of(error: BaseException) -> Iterator[str]:
 async def problem_of(error: MongoStoreError) -> str:
     """Return how a server of ours answers when this is raised."""
     app = FastAPI()
-    speak_problems(app)
+    install_error_handlers(app)
 
     @app.get("/")
     async def fail() -> None:

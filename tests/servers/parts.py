@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import StreamingResponse
 
 from mongostore import AsyncMongoStore, MongoStoreError, NotFoundError
-from mongostore.servers.access import Access, Caller, let_in
-from mongostore.servers.docs import show_docs
-from mongostore.servers.error_responses import speak_problems
-from mongostore.servers.middleware import guard
-from mongostore.servers.rate_limits import counted, limit_rate
+from mongostore.servers.access import Access, Caller, install_access
+from mongostore.servers.docs import add_docs_route
+from mongostore.servers.error_responses import install_error_handlers
+from mongostore.servers.middleware import add_middleware
+from mongostore.servers.rate_limits import count_request, limit_rate
 
 BASE = "http://testserver"
 
@@ -37,13 +37,13 @@ class Thing(BaseModel):
 def small_app(store: AsyncMongoStore, **options: Any) -> FastAPI:
     """An application of all parts that our servers share, and little else."""
     app = FastAPI(title="Small", docs_url=None, redoc_url=None)
-    speak_problems(app)
-    guard(app, **options)
-    let_in(app, Access(store))
+    install_error_handlers(app)
+    add_middleware(app, **options)
+    install_access(app, Access(store))
     limit_rate(app, None)
-    show_docs(app)
+    add_docs_route(app)
 
-    @app.get("/whoami", dependencies=[Depends(counted)])
+    @app.get("/whoami", dependencies=[Depends(count_request)])
     async def whoami(caller: Caller) -> str | None:
         return caller and caller.name
 

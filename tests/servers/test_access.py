@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mongostore import AsyncMongoStore, ConfigurationError
-from mongostore.servers.access import Access, let_in
+from mongostore.servers.access import Access, install_access
 from mongostore.servers.rate_limits import limit_rate
 from tests.servers.parts import client, small_app
 
@@ -50,7 +50,7 @@ async def test_whoever_revokes_the_last_key_does_not_open_the_door(store: AsyncM
 
 async def test_a_server_may_need_keys_before_there_are_any(store: AsyncMongoStore) -> None:
     app = small_app(store)
-    let_in(app, Access(store, required=True))
+    install_access(app, Access(store, required=True))
     async with client(app) as anybody:
         assert (await anybody.get("/whoami")).status_code == 401
 
@@ -96,7 +96,7 @@ async def test_without_keys_no_page_from_elsewhere_asks_through_a_browser_here(
 
 async def try_page(store: AsyncMongoStore, headers: dict[str, str], status: int) -> None:
     app = small_app(store)
-    let_in(app, Access(store, local=True))
+    install_access(app, Access(store, local=True))
     async with client(app) as asking:
         answer = await asking.get("/whoami", headers={"Host": OWN, **headers})
         assert answer.status_code == status, answer.text

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mongostore import AsyncMongoStore, errors
 from mongostore.servers import error_responses
-from mongostore.servers.middleware import MAX_BODY_BYTES, MAX_JSON_DEPTH, is_deeper
+from mongostore.servers.middleware import MAX_BODY_BYTES, MAX_JSON_DEPTH, exceeds_depth
 from tests.servers.parts import ERRORS, client, small_app
 
 KiB = 1024
@@ -149,8 +149,8 @@ def depth_of(value: Any) -> int:
 @settings(deadline=None)
 def test_the_depth_is_found_in_any_json(value: Any, ascii: bool) -> None:
     text, depth = json.dumps(value, ensure_ascii=ascii).encode(), depth_of(value)
-    assert not is_deeper(text, depth)
-    assert depth == 0 or is_deeper(text, depth - 1)
+    assert not exceeds_depth(text, depth)
+    assert depth == 0 or exceeds_depth(text, depth - 1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mongostore.cli.jsonl import (
     LineError,
     MessageLine,
     SessionLine,
-    digest_of,
+    line_digest,
     message_members,
     read_line,
     session_members,
@@ -148,5 +148,5 @@ def test_a_line_is_readable_where_utf8_can_say_it_and_escaped_where_it_cannot() 
 
 
 def test_a_digest_does_not_depend_on_the_order_of_members() -> None:
-    assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
-    assert digest_of("a", 1) != digest_of("a", "1")
+    assert line_digest({"a": 1, "b": 2}) == line_digest({"b": 2, "a": 1})
+    assert line_digest("a", 1) != line_digest("a", "1")

@@ -16,7 +16,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 
 from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
-from mongostore.engines.faults import translate
+from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import (
     AlreadyExistsError,
     MongoStoreError,
@@ -24,7 +24,7 @@ from mongostore.errors import (
     NotOpenError,
     UnavailableError,
 )
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.room_log import HAS_INDEX, LogHead, RoomLog
 
 _GROUP = 100
@@ -112,7 +112,7 @@ class CommitQueue:
             NotFoundError: There is no such room, or no such target.
             AlreadyExistsError: The event's id is taken, its idempotency key, or its index.
         """
-        call = current_call()
+        call = current_operation()
         pending.event["token"] = call.token
         pending.seconds = call.attempt_seconds()
         self._enqueue(pending)
@@ -327,7 +327,7 @@ class CommitQueue:
             await self._free_id(event["_id"])
             return None
         await self._refuse_taken(event)
-        raise UnavailableError(f"{self._connection.engine.label}: the room is contended")
+        raise UnavailableError(f"{self._connection.engine.address}: the room is contended")
 
     async def _refuse_taken(self, event: Raw) -> None:
         """Refuse an event whose id or idempotency key another one has.
@@ -361,7 +361,11 @@ class CommitQueue:
         return Capability.TRANSACTIONS in self._connection.engine.capabilities
 
     def _translate(self, error: PyMongoError | MongoStoreError) -> MongoStoreError:
-        return translate(error, self._connection.engine.label) if isinstance(error, PyMongoError) else error
+        return (
+            translate_error(error, self._connection.engine.address)
+            if isinstance(error, PyMongoError)
+            else error
+        )
 
 
 def key_taken_error(key: str) -> AlreadyExistsError:

@@ -14,7 +14,7 @@ from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
 from mongostore.documents.stored import Raw, check_size, write_members
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.commit_queue import (
     CommitQueue,
     PendingEvent,
@@ -82,22 +82,22 @@ class EventUpdates:
         check_id("room_id", room_id)
         check_id("event_id", event_id)
         check_flag("replies", replies)
-        call, open_log = current_call(), None
+        call, open_log = current_operation(), None
         fields = dict.fromkeys(("token", "log", "index"), 1) if read is None else None
 
         async def remove(session: Any) -> list[Any]:
             documents = await self._find_with_changes(room_id, event_id, replies, fields, session)
             root = documents[0] if documents else None
             # An earlier attempt of this call may have been the one that did it.
-            if root is None or call.seen.get("token", root["token"]) != root["token"]:
-                return call.seen.get("removed", []) if call.attempt else []
+            if root is None or call.memory.get("token", root["token"]) != root["token"]:
+                return call.memory.get("removed", []) if call.attempt else []
             ids = [document["_id"] for document in documents]
             removed = ids if read is None else [read(document) for document in documents]
             newest = max(documents, key=lambda document: document["index"])
             is_behind = open_log is not None and newest["log"] != open_log
             if not is_behind and not await self._has_later(room_id, newest["index"], session):
                 raise _NewestEventError
-            call.seen |= {"token": root["token"], "removed": removed}
+            call.memory |= {"token": root["token"], "removed": removed}
             events = {"room_id": room_id, "_id": {"$in": ids}}
             await self._events.update_many(events, emptied(), session=session)
             return removed
@@ -125,7 +125,7 @@ class EventUpdates:
         is_activity: bool,
         target: TargetReplacement | None = None,
     ) -> Event:
-        stored = to_stored_event(event, current_call().now)
+        stored = to_stored_event(event, current_operation().now)
         size = check_size(f"event {event.id!r}", stored)
         pending = PendingEvent(stored, size, is_counted, is_activity, target, index)
         index = await self._queue.commit(pending)

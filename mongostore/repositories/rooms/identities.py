@@ -28,7 +28,7 @@ from mongostore.models import Identity, Page
 from mongostore.models.fields import scope_of
 from mongostore.repositories import (
     Repository,
-    current_call,
+    current_operation,
     long_running,
     reads,
     writes,
@@ -49,7 +49,7 @@ class AsyncIdentities(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
-        call = current_call()
+        call = current_operation()
         stored = {**to_stored_identity(identity), "token": call.token}
 
         async def insert(session: Any) -> None:
@@ -121,8 +121,11 @@ class AsyncIdentities(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        limit, order = check_limit("limit", limit), KeyOrder("_id", rising=not check_flag("newest", newest))
-        filter = order.behind({"organization_id": scope_of(organization_id)}, cursor)
+        limit, order = (
+            check_limit("limit", limit),
+            KeyOrder("_id", is_ascending=not check_flag("newest", newest)),
+        )
+        filter = order.keyset_filter({"organization_id": scope_of(organization_id)}, cursor)
         documents = await find_page(self._connection, "identities", filter, order, limit + 1)
         return order.page(documents, limit, to_identity)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mongostore.documents.notes import to_observation, to_stored_observation
 from mongostore.documents.stored import Raw
 from mongostore.models import Observation
-from mongostore.repositories import was_there, writes
+from mongostore.repositories import has_matched, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
 
 
@@ -35,7 +35,7 @@ class AsyncRoomObservations(RoomParts[Observation]):
             InvalidValueError: If an id is no plain string.
         """
         observation = owned_filter(room_id, "observation_id", observation_id)
-        return was_there(await self._collection.delete_one(observation))
+        return has_matched(await self._collection.delete_one(observation))
 
     @staticmethod
     def _decode(document: Raw) -> Observation:

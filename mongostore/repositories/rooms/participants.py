@@ -6,7 +6,7 @@ from mongostore.documents.rooms import key_of, to_participant, to_stored_partici
 from mongostore.documents.stored import Raw
 from mongostore.errors import NotFoundError
 from mongostore.models import RoomParticipant
-from mongostore.repositories import reads, was_there, writes
+from mongostore.repositories import has_matched, reads, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, part_filter
 
 
@@ -71,7 +71,7 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return was_there(
+        return has_matched(
             await self._collection.delete_one(part_filter(room_id, "participant_id", participant_id))
         )
 

@@ -133,9 +133,12 @@ class RoomLog:
             NotFoundError: There is no such room.
         """
         engine = self._connection.engine
-        room, newest = await engine.settle(
+        room, newest = await engine.read_majority(
             lambda: find_room(
-                self._connection, engine.settled(engine.collection("events")), room_id, {"private": 0}
+                self._connection,
+                engine.majority_collection(engine.collection("events")),
+                room_id,
+                {"private": 0},
             )
         )
         if room is None:
@@ -209,7 +212,7 @@ class RoomLog:
     async def _newest(self, room_id: str, head: LogHead) -> Raw | None:
         """Return the newest document of a log that the majority has, be it an event or a fence."""
         engine = self._connection.engine
-        events = engine.settled(engine.collection("events"))
+        events = engine.majority_collection(engine.collection("events"))
 
         async def read() -> Raw | None:
             found = events.find(
@@ -218,7 +221,7 @@ class RoomLog:
             async with found:
                 return next(iter(await found.to_list()), None)
 
-        return await engine.settle(read)
+        return await engine.read_majority(read)
 
 
 def _fenced(head: LogHead, fence: Raw) -> LogHead:

@@ -18,12 +18,12 @@ from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import SortOrder
 from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
 
 # The order of bindings and participants by the creation of their rooms.
-_NEWEST = Order("room_created_at", rising=False, key="room_id")
-_OLDEST = Order("room_created_at", key="room_id")
+_NEWEST = SortOrder("room_created_at", is_ascending=False, key="room_id")
+_OLDEST = SortOrder("room_created_at", key="room_id")
 
 _ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
@@ -76,10 +76,10 @@ class RoomLookup:
         limit, order = check_limit("limit", limit), _NEWEST if check_flag("newest", newest) else _OLDEST
         groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
-        behind = order.behind(of_channel, order.decode(cursor))
+        behind = order.keyset_filter(of_channel, order.decode(cursor))
         documents = await self._find_by_part("bindings", behind, order, rooms, limit + 1)
         documents = [*await count_rooms_events(self._connection, documents)]
-        return Order("created_at").page(documents, limit, to_room)
+        return SortOrder("created_at").page(documents, limit, to_room)
 
     async def _first(self, documents: Sequence[Raw]) -> Room | None:
         """Return the first of some stored rooms, its counters up to date."""
@@ -88,7 +88,7 @@ class RoomLookup:
         return None
 
     async def _find_by_part(
-        self, parts: str, match: Raw, order: Order, rooms: Raw, limit: int = 1
+        self, parts: str, match: Raw, order: SortOrder, rooms: Raw, limit: int = 1
     ) -> list[Raw]:
         """Return the stored rooms of these parts, as far as they match, in the order of the parts.
 

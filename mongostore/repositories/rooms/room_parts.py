@@ -18,8 +18,8 @@ from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Connection, Repository, current_call, long_running, reads
-from mongostore.repositories.paging import Order, find_page, walk
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
+from mongostore.repositories.paging import SortOrder, find_page, walk
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
@@ -74,7 +74,7 @@ class RoomParts(Repository, Generic[V]):
 
     async def _list_page(self, filter: Raw, newest: bool, limit: int, cursor: str | None) -> Page[V]:
         limit, order = check_limit("limit", limit), _order(newest)
-        behind = order.behind(filter, order.decode(cursor))
+        behind = order.keyset_filter(filter, order.decode(cursor))
         documents = await find_page(self._connection, self._NAME, behind, order, limit + 1)
         return order.page(documents, limit, self._decode)
 
@@ -130,7 +130,7 @@ class RoomParts(Repository, Generic[V]):
         Raises:
             AlreadyExistsError: The id is taken.
         """
-        call = current_call()
+        call = current_operation()
 
         async def place(session: Any) -> None:
             taken = await self._allocate_position(stored["room_id"], session)
@@ -146,8 +146,8 @@ class RoomParts(Repository, Generic[V]):
                 raise AlreadyExistsError(kind, stored["_id"]) from None
 
 
-def _order(newest: bool) -> Order:
-    return Order("position", rising=not check_flag("newest", newest))
+def _order(newest: bool) -> SortOrder:
+    return SortOrder("position", is_ascending=not check_flag("newest", newest))
 
 
 def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:

@@ -13,12 +13,12 @@ from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, Place, count_options, find_page, walk
+from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page, walk
 from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
 
 _STEP = 200
-_OLDEST = Order("created_at")
-_NEWEST = Order("created_at", rising=False)
+_OLDEST = SortOrder("created_at")
+_NEWEST = SortOrder("created_at", is_ascending=False)
 
 
 class RoomReader:
@@ -39,12 +39,12 @@ class RoomReader:
         """Return a page of rooms, after `offset` others."""
         order, limit, offset = _order(newest), check_limit("limit", limit), check_offset("offset", offset)
         all_rooms = _with_metadata(rooms, metadata)
-        filter = order.behind(all_rooms, order.decode(cursor))
+        filter = order.keyset_filter(all_rooms, order.decode(cursor))
         page: Page[Room] = Page([])
         # All that is asked for at once, unless some of what is read may have to be left out.
         exact = not metadata
         skipped = 0
-        last: Place = (0, "")
+        last: SortKey = (0, "")
         while True:
             documents = await self._page(filter, order, limit + 1, offset if exact else 0)
             for document in documents:
@@ -61,10 +61,10 @@ class RoomReader:
                 if len(page) == limit:
                     return Page(page.items, order.cursor(last), page.errors)
                 page.items.append(room)
-                last = order.place_of(document)
+                last = order.sort_key(document)
             if len(documents) <= limit:
                 return page
-            filter = order.behind(all_rooms, order.place_of(documents[-1]))
+            filter = order.keyset_filter(all_rooms, order.sort_key(documents[-1]))
             offset = 0 if exact else offset
 
     async def iterate(
@@ -109,7 +109,7 @@ class RoomReader:
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
-    async def _page(self, filter: Raw, order: Order, limit: int, offset: int = 0) -> Sequence[Raw]:
+    async def _page(self, filter: Raw, order: SortOrder, limit: int, offset: int = 0) -> Sequence[Raw]:
         async with self._rooms.find(
             filter, PUBLIC_FIELDS, sort=order.sort, skip=offset, limit=limit, batch_size=limit + 1
         ) as found:
@@ -122,7 +122,7 @@ async def _find_page(connection: Connection, *page: Any) -> Sequence[Raw]:
     return await count_rooms_events(connection, await find_page(connection, *page))
 
 
-def _order(newest: bool) -> Order:
+def _order(newest: bool) -> SortOrder:
     return _NEWEST if check_flag("newest", newest) else _OLDEST
 
 

@@ -15,7 +15,7 @@ from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.room_log import (
     HAS_INDEX,
     PUBLIC_FIELDS,
@@ -41,9 +41,9 @@ class RoomUpdates:
 
     async def create(self, room_id: str | None, given_members: RoomCreate, *, may_exist: bool) -> Room:
         """Create a room, or return the one that is there if it may be."""
-        call, members = current_call(), check_members(given_members, RoomCreate)
+        call, members = current_operation(), check_members(given_members, RoomCreate)
         key = call.token if room_id is None else check_id("room_id", room_id)
-        epoch = call.seen.setdefault("epoch", ObjectId())
+        epoch = call.memory.setdefault("epoch", ObjectId())
         stored = _to_new_room(Room.model_construct(id=key, **members), epoch)
         while True:
             if call.attempt and await self._was_deleted(key, epoch):
@@ -62,7 +62,7 @@ class RoomUpdates:
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
         """Change the given members of a room and return it."""
-        call, members = current_call(), check_members(given_members, RoomUpdate)
+        call, members = current_operation(), check_members(given_members, RoomUpdate)
         metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
         if not isinstance(metadata, dict):
             raise InvalidValueError("metadata", f"must be a dict, not {type(metadata).__name__}")
@@ -84,7 +84,7 @@ class RoomUpdates:
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
         """Replace a room that is still in the expected state, and return it."""
-        call, guard = current_call(), Raw()
+        call, guard = current_operation(), Raw()
         sets = to_stored_room(room, call.now)
         if room.created_at is None:
             del sets["created_at"]
@@ -113,7 +113,7 @@ class RoomUpdates:
         """Move the delivered index to `index` and return whether it moved."""
         if type(index) is not int or abs(index) >= 2**62:
             raise InvalidValueError("index", "must be an integer")
-        call = current_call()
+        call = current_operation()
         before: Any = {"$lt": index} if check_flag("force", force) else index - 1
         moved = await self._rooms.update_one(
             {**open_room_filter(room_id), "delivered_index": before, "ops": {"$ne": call.token}},
@@ -130,7 +130,7 @@ class RoomUpdates:
         encoded = encode_members("private", {check_text("key", key): value})
         check_size("the room's private state", encoded)
         ((name, stored),) = encoded.items()
-        update: Raw = {"$unset": {f"{_METADATA}{name}": ""}, "$push": _op(current_call().token)}
+        update: Raw = {"$unset": {f"{_METADATA}{name}": ""}, "$push": _op(current_operation().token)}
         if value is None:
             update["$unset"][f"private.{name}"] = ""
         else:
@@ -139,11 +139,11 @@ class RoomUpdates:
 
     async def delete(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it and return whether it was there."""
-        call = current_call()
+        call = current_operation()
         check_id("room_id", room_id)
 
         def decide(room: Raw) -> tuple[Raw, Raw]:
-            if call.seen.setdefault("epoch", room["epoch"]) != room["epoch"]:
+            if call.memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
                 # An earlier attempt has deleted the one that was meant; this one was made since.
                 raise NotFoundError("room", room_id)
             return {"$set": {"state": "deleting", "delete_op": call.token}}, {}
@@ -154,13 +154,13 @@ class RoomUpdates:
             room = await self._rooms.find_one({"_id": room_id, "state": "deleting"}, PUBLIC_FIELDS)
         if room is not None:
             await self._finish_delete(room_id, room["epoch"])
-            if room["epoch"] == call.seen.get("epoch", room["epoch"]):
+            if room["epoch"] == call.memory.get("epoch", room["epoch"]):
                 return bool(room["delete_op"] == call.token)
-        return call.attempt > 0 and "epoch" in call.seen
+        return call.attempt > 0 and "epoch" in call.memory
 
     async def _change_log(self, room_id: str, decide: Callable[[Raw], tuple[Raw, Raw]]) -> Room:
         """Change a room behind a fence, once, and return it."""
-        call = current_call()
+        call = current_operation()
 
         def decide_once(room: Raw) -> tuple[Raw, Raw]:
             if call.token in room["ops"]:
@@ -178,7 +178,7 @@ class RoomUpdates:
         Raises:
             NotFoundError: There is no such room.
         """
-        call, room = current_call(), open_room_filter(room_id)
+        call, room = current_operation(), open_room_filter(room_id)
         document: Raw | None = await self._rooms.find_one_and_update(
             {**room, "ops": {"$ne": call.token}}, update, PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
         )
@@ -238,7 +238,7 @@ def _to_new_room(room: Room, epoch: ObjectId) -> Raw:
     """
     latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
     delivered = room.delivered_index
-    return to_stored_room(room, current_call().now) | {
+    return to_stored_room(room, current_operation().now) | {
         "private": {},
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,

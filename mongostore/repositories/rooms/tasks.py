@@ -11,7 +11,7 @@ from mongostore.documents.notes import to_stored_task, to_task
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, Task
-from mongostore.repositories import long_running, reads, was_there, writes
+from mongostore.repositories import has_matched, long_running, reads, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
 
 
@@ -130,7 +130,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return was_there(await self._collection.delete_one(owned_filter(room_id, "task_id", task_id)))
+        return has_matched(await self._collection.delete_one(owned_filter(room_id, "task_id", task_id)))
 
     @staticmethod
     def _decode(document: Raw) -> Task:

@@ -24,7 +24,7 @@ from mongostore.models.fields import scope_of
 from mongostore.repositories import (
     Connection,
     Repository,
-    current_call,
+    current_operation,
     long_running,
     reads,
     writes,
@@ -99,7 +99,7 @@ class AsyncVerificationRequests(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
-        call = current_call()
+        call = current_operation()
         try:
             await self._requests.insert_one({**to_stored_request(request), "token": call.token})
         except DuplicateKeyError:

@@ -1,10 +1,10 @@
 """Sessions with their messages, context, participants and turns: `store.sessions`."""
 
-from mongostore.repositories.sessions.contexts import AsyncSessionContext
+from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
-from mongostore.repositories.sessions.repository import AsyncSessions
+from mongostore.repositories.sessions.sessions import AsyncSessions
 from mongostore.repositories.sessions.tail import Tail
 
 __all__ = [

@@ -8,14 +8,18 @@ from typing import Any
 from mongostore.arguments import check_flag, check_id
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
-from mongostore.repositories.paging import Order, Place
+from mongostore.repositories.paging import SortKey, SortOrder
 
-STATES: Mapping[bool | None, Any] = {False: "open", True: "deleted", None: {"$in": ["open", "deleted"]}}
+STATE_FILTERS: Mapping[bool | None, Any] = {
+    False: "open",
+    True: "deleted",
+    None: {"$in": ["open", "deleted"]},
+}
 
 _FIELDS: Mapping[str, str] = {"active": "updated_at", "created": "created_at"}
 
 
-def list_order(order: str, newest: bool) -> Order:
+def list_order(order: str, newest: bool) -> SortOrder:
     """Return the order of a list as callers name it.
 
     Raises:
@@ -23,7 +27,7 @@ def list_order(order: str, newest: bool) -> Order:
     """
     if type(order) is not str or order not in _FIELDS:
         raise InvalidValueError("order", f"must be one of {', '.join(_FIELDS)}")
-    return Order(_FIELDS[order], rising=not check_flag("newest", newest))
+    return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
 
 
 def session_filter(namespace: str, user_id: str | None, deleted: bool | None) -> Raw:
@@ -34,18 +38,18 @@ def session_filter(namespace: str, user_id: str | None, deleted: bool | None) ->
     """
     if deleted not in (True, False, None):
         raise InvalidValueError("deleted", "must be True, False or None")
-    where: Raw = {"namespace": namespace, "state": STATES[deleted]}
+    filter: Raw = {"namespace": namespace, "state": STATE_FILTERS[deleted]}
     if user_id is not None:
-        where["user_id"] = check_id("user_id", user_id)
-    return where
+        filter["user_id"] = check_id("user_id", user_id)
+    return filter
 
 
-def behind_filter(order: Order, where: Raw, place: Place | None) -> Raw:
+def keyset_filter(order: SortOrder, filter: Raw, place: SortKey | None) -> Raw:
     """Return the filter of the sessions behind a place; None stands before all.
 
     Each state is a branch of its own: only of such can the server merge what indexes give in order.
     """
-    states = where["state"]["$in"] if isinstance(where["state"], dict) else [where["state"]]
-    behind = [order.behind({**where, "state": state}, place) for state in states]
-    branches = [branch for each in behind for branch in each.get("$or", [each])]
+    states = filter["state"]["$in"] if isinstance(filter["state"], dict) else [filter["state"]]
+    branches_of_states = [order.keyset_filter({**filter, "state": state}, place) for state in states]
+    branches = [branch for each in branches_of_states for branch in each.get("$or", [each])]
     return branches[0] if len(branches) == 1 else {"$or": branches}

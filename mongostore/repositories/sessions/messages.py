@@ -29,12 +29,12 @@ from mongostore.models import (
     Preview,
     Session,
 )
-from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import Order, check_errors
-from mongostore.repositories.sessions.patches import Patch
+from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import SortOrder, check_errors
+from mongostore.repositories.sessions.message_patch import MessagePatch
+from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
-from mongostore.repositories.sessions.tail import Placed
-from mongostore.repositories.sessions.watching import Watcher
+from mongostore.repositories.sessions.tail import Positioned
 
 
 class AsyncSessionMessages(Repository):
@@ -80,12 +80,12 @@ class AsyncSessionMessages(Repository):
         """
         key = self._storage.key(session_id)
         check_list("messages", messages)
-        stored = [to_stored(message, current_call().now) for message in messages]
+        stored = [to_stored(message, current_operation().now) for message in messages]
         if not stored:
             await self._storage.tail.read(key)
             return []
         # Each of them is used now: only the first attempt of the first call may trust in new ids.
-        fresh = sum(_is_first_use(message) for message in messages) == len(messages)
+        fresh = sum(_claim_fresh_id(message) for message in messages) == len(messages)
         return to_messages(await self._storage.writer.append(key, stored, fresh=fresh))[0]
 
     @reads
@@ -98,7 +98,7 @@ class AsyncSessionMessages(Repository):
             InvalidDocumentError: If the message cannot be read.
         """
         key = self._storage.key(session_id)
-        message = await self._storage.history.find(key, check_id("message_id", message_id))
+        message = await self._storage.reader.find(key, check_id("message_id", message_id))
         if message is None:
             raise NotFoundError("message", message_id)
         return message
@@ -177,7 +177,7 @@ class AsyncSessionMessages(Repository):
             end = place if end is None else min(place, end)
         elif place is not None:
             start = max(place + 1, start)
-        return await self._storage.history.page(
+        return await self._storage.reader.page(
             key,
             check_limit("limit", limit),
             newest=newest,
@@ -210,7 +210,7 @@ class AsyncSessionMessages(Repository):
         key = self._storage.key(session_id)
         if conversation_id is not None:
             check_id("conversation_id", conversation_id)
-        async for message in self._storage.history.iterate(key, conversation_id, check_errors(errors)):
+        async for message in self._storage.reader.iterate(key, conversation_id, check_errors(errors)):
             yield message
 
     @reads
@@ -232,20 +232,23 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a message cannot be read.
         """
-        key, order = self._storage.key(session_id), Order("first", rising=not check_flag("newest", newest))
+        key, order = (
+            self._storage.key(session_id),
+            SortOrder("first", is_ascending=not check_flag("newest", newest)),
+        )
         limit, place = check_limit("limit", limit), order.decode(cursor)
         found: dict[str, Raw] = {}
-        async for message in self._storage.history.iterate(key, None, None):
+        async for message in self._storage.reader.iterate(key, None, None):
             name = message.conversation_id
             group = found.setdefault(name, {"_id": name, "first": message.position, "count": 0})
             group["count"] += 1
             group["last"] = message
-        groups = [*found.values()][:: 1 if order.rising else -1]
+        groups = [*found.values()][:: 1 if order.is_ascending else -1]
         if place is not None:
             groups = [
                 group
                 for group in groups
-                if (order.place_of(group) > place if order.rising else order.place_of(group) < place)
+                if (order.sort_key(group) > place if order.is_ascending else order.sort_key(group) < place)
             ]
         return order.page(groups[: limit + 1], limit, _conversation)
 
@@ -268,12 +271,12 @@ class AsyncSessionMessages(Repository):
         """
         key = self._storage.key(session_id)
         check_id("message_id", message_id)
-        patch = Patch.of(message_id, check_members(members, MessageUpdate))
-        patch.members["updated_at"] = current_call().now
-        placed = await self._storage.writer.change(key, message_id, patch)
-        if placed is None:
+        patch = MessagePatch.from_members(message_id, check_members(members, MessageUpdate))
+        patch.members["updated_at"] = current_operation().now
+        positioned = await self._storage.writer.update(key, message_id, patch)
+        if positioned is None:
             raise NotFoundError("message", message_id)
-        return _message(placed)
+        return _message(positioned)
 
     @writes
     async def upsert(self, session_id: str, message: Message) -> Message:
@@ -289,11 +292,11 @@ class AsyncSessionMessages(Repository):
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
         key = self._storage.key(session_id)
-        stored = to_stored(message, current_call().now)
-        _is_first_use(message)
-        replaced = {**EMPTY, "updated_at": current_call().now, **stored}
+        stored = to_stored(message, current_operation().now)
+        _claim_fresh_id(message)
+        replaced = {**EMPTY, "updated_at": current_operation().now, **stored}
         del replaced["id"], replaced["created_at"]
-        return _message(await self._storage.writer.upsert(key, stored, Patch(replaced)))
+        return _message(await self._storage.writer.upsert(key, stored, MessagePatch(replaced)))
 
     @writes
     async def delete(self, session_id: str, message_id: str) -> bool:
@@ -317,7 +320,7 @@ class AsyncSessionMessages(Repository):
         check_list("message_ids", message_ids)
         ids = [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
         try:
-            return await self._storage.eraser.delete(key, ids)
+            return await self._storage.deleter.delete(key, ids)
         except NotFoundError:
             return 0
 
@@ -333,7 +336,7 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after its messages were removed.
         """
-        return await self._storage.eraser.clear(self._storage.key(session_id), none_kept)
+        return await self._storage.deleter.truncate(self._storage.key(session_id), none_kept)
 
     @long_running
     async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[MessageChange]:
@@ -350,24 +353,24 @@ class AsyncSessionMessages(Repository):
             ConflictError: If the token is older than the server's history.
         """
         storage = self._storage
-        watcher = Watcher(self._connection, storage.tail, storage.overflows, storage.history)
+        watcher = MessageWatcher(self._connection, storage.tail, storage.overflows, storage.reader)
         async with aclosing(watcher.watch(storage.key(session_id), after)) as changes:
             async for change in changes:
                 yield change
 
 
-def _is_first_use(message: Message) -> bool:
+def _claim_fresh_id(message: Message) -> bool:
     """Return whether the message's id is certainly new; from now on it is not."""
     return isinstance(message.id, MintedId) and message.id.use()
 
 
-def _message(placed: Placed) -> Message:
+def _message(positioned: Positioned) -> Message:
     """Return a stored message as callers see it.
 
     Raises:
         InvalidDocumentError: If it cannot be read.
     """
-    messages, errors = to_messages([placed])
+    messages, errors = to_messages([positioned])
     if errors:
         raise errors[0]
     return messages[0]

@@ -48,11 +48,11 @@ class Overflows:
         if gone := [overflow for overflow in overflows if overflow is not None]:
             await self._collection.delete_many({"_id": {"$in": gone}})
 
-    async def delete_generations(self, generations: Sequence[str]) -> None:
+    async def delete_epochs(self, generations: Sequence[str]) -> None:
         """Remove all values of generations that nothing names any more."""
         await self._collection.delete_many({"generation": {"$in": list(generations)}})
 
-    async def fill(self, messages: Iterable[Raw]) -> list[Raw] | None:
+    async def load_into(self, messages: Iterable[Raw]) -> list[Raw] | None:
         """Return stored messages with their content in place, None when one has just moved elsewhere."""
         filled = []
         for message in messages:

@@ -18,13 +18,13 @@ from mongostore.documents.participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
-from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import Order, Place, check_errors
-from mongostore.repositories.sessions.integrating import Integrations
+from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import SortKey, SortOrder, check_errors
+from mongostore.repositories.sessions.integration import Integrations
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
 from mongostore.repositories.sessions.turns import participant_of
 
-_BY_BINDING = Order("bound_at")
+_BY_BINDING = SortOrder("bound_at")
 
 
 class AsyncSessionParticipants(Repository):
@@ -108,7 +108,7 @@ class AsyncSessionParticipants(Repository):
         if newest:
             found.reverse()
         if place is not None:
-            found = _behind(found, place, newest)
+            found = _after_key(found, place, newest)
         items = found[:limit]
         if len(found) == len(items):
             return Page(items)
@@ -126,13 +126,13 @@ class AsyncSessionParticipants(Repository):
         """
         key, name = self._storage.key(session_id), _name(participant_id)
         try:
-            return await self._storage.eraser.unbind(key, name)
+            return await self._storage.deleter.unbind(key, name)
         except NotFoundError:
             return False
 
     async def _bind(self, session_id: str, participant_id: str) -> tuple[SessionParticipant, bool]:
         """Bind a participant unless it is bound; return it, and whether this call has bound it."""
-        call, key, name = current_call(), self._storage.key(session_id), _name(participant_id)
+        call, key, name = current_operation(), self._storage.key(session_id), _name(participant_id)
         new = StoredParticipant(bound_at=call.now, binding=call.token).model_dump()
         bound = await self._storage.sessions.update_one(
             {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}},
@@ -144,16 +144,16 @@ class AsyncSessionParticipants(Repository):
         )
         if bound.matched_count:
             tail = self._storage.tail
-            tail.learn(key, {**tail.bindings(key), name: call.token})
+            tail.cache_epochs(key, {**tail.cached_epochs(key), name: call.token})
             return to_participants({"_id": key, "participants": {name: new}})[0], True
         participant = await self._get(key, name)
         # An earlier attempt of this call may have been the one that did it.
         return participant, call.attempt > 0 and participant.bound_at == from_micros(call.now)
 
     async def _get(self, key: str, name: str) -> SessionParticipant:
-        raw = await self._storage.tail.read_fields(key, f"participants.{name}", f"insights.{name}")
-        participant_of(raw, name)
-        return to_participants(raw)[0]
+        document = await self._storage.tail.read_fields(key, f"participants.{name}", f"insights.{name}")
+        participant_of(document, name)
+        return to_participants(document)[0]
 
 
 class AsyncSessionTurns(Repository):
@@ -196,7 +196,7 @@ class AsyncSessionTurns(Repository):
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
         """
-        call, key, name = current_call(), self._storage.key(session_id), _name(participant_id)
+        call, key, name = current_operation(), self._storage.key(session_id), _name(participant_id)
         check_list("turns", turns)
         messages = [
             to_stored_turn(f"turns[{i}]", participant_id, turn, f"{call.token}-{i}", call.now)
@@ -216,8 +216,8 @@ class AsyncSessionTurns(Repository):
             InvalidValueError: If an id is no plain string.
         """
         key, name = self._storage.key(session_id), _name(participant_id)
-        raw = await self._storage.tail.read_fields(key, f"participants.{name}")
-        return int(participant_of(raw, name)["kept"])
+        document = await self._storage.tail.read_fields(key, f"participants.{name}")
+        return int(participant_of(document, name)["kept"])
 
     @reads_majority
     async def list(
@@ -246,7 +246,7 @@ class AsyncSessionTurns(Repository):
         key, name = self._storage.key(session_id), _name(participant_id)
         start = max(decode_cursor(cursor) or 0, 0 if after is None else check_number("after", after))
         found = await self._storage.turns.read(key, name, start, check_limit("limit", limit))
-        return Page(found.turns, None if found.behind is None else str(found.behind), found.errors)
+        return Page(found.turns, None if found.next_after is None else str(found.next_after), found.errors)
 
     @long_running
     async def iter(
@@ -302,7 +302,7 @@ class AsyncSessionTurns(Repository):
         return await self._integrations.run(self._storage.key(session_id), integrator, executor)
 
 
-def _behind(found: list[SessionParticipant], place: Place, newest: bool) -> list[SessionParticipant]:
+def _after_key(found: list[SessionParticipant], place: SortKey, newest: bool) -> list[SessionParticipant]:
     """Return the participants behind a place, also if the one of that place was unbound since."""
     for index, one in enumerate(found, 1):
         if one.id == place[1]:

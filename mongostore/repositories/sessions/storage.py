@@ -10,12 +10,12 @@ from mongostore.arguments import check_id
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
-from mongostore.repositories.sessions.erasing import Eraser
-from mongostore.repositories.sessions.history import History
+from mongostore.repositories.sessions.message_deleter import MessageDeleter
+from mongostore.repositories.sessions.message_reader import MessageReader
+from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.sessions.turns import Turns
-from mongostore.repositories.sessions.writing import Writer
 
 
 class SessionStorage:
@@ -32,9 +32,9 @@ class SessionStorage:
         self.namespace = namespace
         self.tail = tail
         self.overflows: Final = Overflows(connection)
-        self.writer: Final = Writer(tail, self.overflows)
-        self.eraser: Final = Eraser(tail, self.overflows)
-        self.history: Final = History(connection, tail, self.overflows)
+        self.writer: Final = MessageWriter(tail, self.overflows)
+        self.deleter: Final = MessageDeleter(tail, self.overflows)
+        self.reader: Final = MessageReader(connection, tail, self.overflows)
         self.turns: Final = Turns(connection, tail, self.overflows, self.writer)
 
     @property

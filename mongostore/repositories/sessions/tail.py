@@ -24,7 +24,7 @@ from pymongo.write_concern import WriteConcern
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.overflows import Overflows
 
@@ -32,10 +32,10 @@ _SEGMENTS_A_STEP = 16
 
 
 # A stored message behind its position; no named tuple, which takes five times as long to make.
-Placed = tuple[int, Raw]
+Positioned = tuple[int, Raw]
 
 
-class Place(NamedTuple):
+class TailPosition(NamedTuple):
     """Where the tail of a session begins: it moves on, and begins anew with each generation."""
 
     generation: str
@@ -55,10 +55,10 @@ class Tail:
         self._connection = connection
         self._overflows = Overflows(connection)
         # Where each tail began when last seen; a wrong guess costs one more read.
-        self._places: OrderedDict[str, Place] = OrderedDict()
+        self._cached_positions: OrderedDict[str, TailPosition] = OrderedDict()
         # Likewise the bindings of the session's participants.
-        self._bindings: OrderedDict[str, dict[str, str]] = OrderedDict()
-        self._queues: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._cached_epochs: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def sessions(self) -> AsyncCollection[Raw]:
@@ -70,33 +70,33 @@ class Tail:
         """The collection of sealed messages."""
         return self._connection.collection("session_segments")
 
-    def place(self, key: str) -> Place:
+    def cached_position(self, key: str) -> TailPosition:
         """Return where the tail of a session began when last seen."""
-        return self._places.get(key, Place("", 0))
+        return self._cached_positions.get(key, TailPosition("", 0))
 
-    def bindings(self, key: str) -> dict[str, str]:
+    def cached_epochs(self, key: str) -> dict[str, str]:
         """Return the bindings that a session's participants had when last seen."""
-        return self._bindings.get(key, {})
+        return self._cached_epochs.get(key, {})
 
-    def learn(self, key: str, bindings: dict[str, str]) -> None:
+    def cache_epochs(self, key: str, bindings: dict[str, str]) -> None:
         """Remember all bindings that a session has."""
-        self._bindings.pop(key, None)
+        self._cached_epochs.pop(key, None)
         if bindings:
-            self._bindings[key] = bindings
-            if len(self._bindings) > self.limits.places:
-                self._bindings.popitem(last=False)
+            self._cached_epochs[key] = bindings
+            if len(self._cached_epochs) > self.limits.places:
+                self._cached_epochs.popitem(last=False)
 
     @asynccontextmanager
-    async def queue(self, key: str) -> AsyncGenerator[None, None]:
+    async def take_turn(self, key: str) -> AsyncGenerator[None, None]:
         """Let those of this store who have found no room in a session's tail go on one by one.
 
         Otherwise each makes room that another takes, over and over where messages are large. Nobody waits
         longer than an attempt may take.
         """
-        lock = self._queues.setdefault(key, asyncio.Lock())
+        lock = self._turns.setdefault(key, asyncio.Lock())
         async with AsyncExitStack() as turn:
             with suppress(TimeoutError):
-                async with asyncio.timeout(current_call().attempt_seconds()):
+                async with asyncio.timeout(current_operation().attempt_seconds()):
                     await turn.enter_async_context(lock)
             yield
 
@@ -109,11 +109,11 @@ class Tail:
         # Insights may be large, and nothing that concerns messages asks for them.
         document = await self.sessions.find_one({"_id": key}, {"insights": 0})
         if document is None or document["state"] != "open":
-            self._places.pop(key, None)
-            self._bindings.pop(key, None)
+            self._cached_positions.pop(key, None)
+            self._cached_epochs.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
-        self._remember(key, Place(document["generation"], document["base"]))
-        self.learn(key, bindings_of(document))
+        self._cache_position(key, TailPosition(document["generation"], document["base"]))
+        self.cache_epochs(key, bindings_of(document))
         return document
 
     async def read_fields(self, key: str, *names: str) -> Raw:
@@ -141,16 +141,16 @@ class Tail:
             segments=await self.segments.count_documents(below),
         )
 
-    async def sealed(self, place: Place, message_ids: Sequence[str]) -> list[Placed]:
+    async def find_in_segments(self, position: TailPosition, message_ids: Sequence[str]) -> list[Positioned]:
         """Return those of the messages that are in segments below a base, with their positions."""
-        if not place.base or not message_ids:
+        if not position.base or not message_ids:
             return []
-        where = {
-            "generation": place.generation,
+        filter = {
+            "generation": position.generation,
             "messages.id": {"$in": list(message_ids)},
-            "start": {"$lt": place.base},
+            "start": {"$lt": position.base},
         }
-        async with self.segments.find(where) as cursor:
+        async with self.segments.find(filter) as cursor:
             segments = await cursor.to_list()
         wanted = set(message_ids)
         return [
@@ -160,7 +160,7 @@ class Tail:
             if message and message["id"] in wanted
         ]
 
-    async def finish_deletions(self, document: Raw) -> None:
+    async def finish_deletes(self, document: Raw) -> None:
         """Make the holes in segments that a deletion has announced; safe to do twice."""
         for message_id in document["deletions"]:
             await self.segments.update_one(
@@ -179,10 +179,10 @@ class Tail:
     async def finish_unbinding(self, document: Raw) -> None:
         """Make holes of the turns in segments that an unbinding has announced; safe to do twice."""
         unbound = document["unbound"]
-        where = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["base"]}}
+        filter = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["base"]}}
         while True:
             async with self.segments.find(
-                where, limit=_SEGMENTS_A_STEP, batch_size=_SEGMENTS_A_STEP + 1
+                filter, limit=_SEGMENTS_A_STEP, batch_size=_SEGMENTS_A_STEP + 1
             ) as cursor:
                 segments = await cursor.to_list()
             if not segments:
@@ -203,19 +203,19 @@ class Tail:
             {"$pull": {"unbound": {"$in": unbound}}},
         )
 
-    async def finish(self, document: Raw) -> bool:
+    async def finish_pending(self, document: Raw) -> bool:
         """Finish what a crashed deletion or unbinding left; return whether there was need."""
         if document["deletions"]:
-            await self.finish_deletions(document)
+            await self.finish_deletes(document)
         elif document.get("unbound"):
             await self.finish_unbinding(document)
         else:
             return False
         return True
 
-    async def make_room(self, document: Raw) -> bool:
+    async def roll_if_full(self, document: Raw) -> bool:
         """Finish what others left and roll if the tail is full; return whether there was need."""
-        if await self.finish(document):
+        if await self.finish_pending(document):
             return True
         limits = self.limits
         if len(document["messages"]) >= limits.full or document["messages_bytes"] >= limits.full_bytes:
@@ -223,22 +223,22 @@ class Tail:
             return True
         return False
 
-    async def shrink(self, key: str) -> None:
+    async def compact(self, key: str) -> None:
         """Roll until the tail is no longer full."""
         for attempt in range(self.limits.attempts):
-            await pause(attempt)
-            if not await self.make_room(await self.read(key)):
+            await back_off(attempt)
+            if not await self.roll_if_full(await self.read(key)):
                 return
 
     async def _roll(self, document: Raw) -> None:
         """Move the oldest messages into a segment, or only count the bytes anew where that suffices."""
         base, messages = document["base"], document["messages"]
         sizes = [size_of("message", message) if message else 0 for message in messages]
-        moving = _how_many(sizes, self.limits)
+        moving = _count_to_move(sizes, self.limits)
         if moving:
-            moving = await self._seal(document, moving, sum(sizes[:moving])) - base
+            moving = await self._write_segment(document, moving, sum(sizes[:moving])) - base
         trimmed = await self.sessions.update_one(
-            unchanged(document),
+            unchanged_filter(document),
             {
                 "$set": {
                     "messages": messages[moving:],
@@ -249,17 +249,17 @@ class Tail:
             },
         )
         if trimmed.matched_count:
-            self._remember(document["_id"], Place(document["generation"], base + moving))
+            self._cache_position(document["_id"], TailPosition(document["generation"], base + moving))
         elif moving:
-            await self._drop_orphan(document)
+            await self._delete_orphan(document)
 
-    async def _drop_orphan(self, document: Raw) -> None:
+    async def _delete_orphan(self, document: Raw) -> None:
         """Remove the segment just written if all messages of its generation have gone meanwhile."""
         same = {"_id": document["_id"], "generation": document["generation"], "state": {"$ne": "purging"}}
         if await self.sessions.find_one(same, {"_id": 1}) is None:
             await self.segments.delete_one({"_id": _segment_id(document)})
 
-    async def _seal(self, document: Raw, moving: int, size: int) -> int:
+    async def _write_segment(self, document: Raw, moving: int, size: int) -> int:
         """Write the first messages of a tail as a segment; return where the stored one ends."""
         base, edits = document["base"], document["edits"]
         segment = {
@@ -283,14 +283,14 @@ class Tail:
             return int(stored["end"]) if stored else base
         return int(base) + moving
 
-    def _remember(self, key: str, place: Place) -> None:
-        self._places[key] = place
-        self._places.move_to_end(key)
-        if len(self._places) > self.limits.places:
-            self._places.popitem(last=False)
+    def _cache_position(self, key: str, position: TailPosition) -> None:
+        self._cached_positions[key] = position
+        self._cached_positions.move_to_end(key)
+        if len(self._cached_positions) > self.limits.places:
+            self._cached_positions.popitem(last=False)
 
 
-def unchanged(document: Raw) -> Raw:
+def unchanged_filter(document: Raw) -> Raw:
     """Return the filter of a session whose messages are still those of `document`."""
     return {
         "_id": document["_id"],
@@ -307,9 +307,13 @@ def messages_start(document: Raw) -> int:
     return int(document["end"]) - len(document["messages"])
 
 
-def messages_of(document: Raw) -> list[Placed]:
+def messages_of(document: Raw) -> list[Positioned]:
     """Return the messages in a session's document or a segment, with their positions."""
-    return [placed for placed in enumerate(document["messages"], messages_start(document)) if placed[1]]
+    return [
+        positioned
+        for positioned in enumerate(document["messages"], messages_start(document))
+        if positioned[1]
+    ]
 
 
 def bindings_of(session: Raw) -> dict[str, str]:
@@ -322,13 +326,13 @@ def session_id_of(key: str) -> str:
     return key.partition("/")[2]
 
 
-async def pause(attempt: int) -> None:
+async def back_off(attempt: int) -> None:
     """Wait a moment, jittered, before an attempt after the second."""
     if attempt > 1:
         await asyncio.sleep(random.random() * 0.002 * min(attempt, 20))
 
 
-def contended(key: str) -> ConflictError:
+def contention_error(key: str) -> ConflictError:
     """Return the error of a change that others overtook at every attempt."""
     return ConflictError(f"session {session_id_of(key)!r}: others changed it at every attempt")
 
@@ -338,7 +342,7 @@ def _segment_id(document: Raw) -> str:
     return f"{document['_id']}/{document['generation']}/{document['base']:012}"
 
 
-def _how_many(sizes: Sequence[int], limits: TailLimits) -> int:
+def _count_to_move(sizes: Sequence[int], limits: TailLimits) -> int:
     """Return how many of the oldest messages have to leave a full tail: as a rule `keep`."""
     keep = limits.keep
     moving = min(len(sizes) - keep, keep) if len(sizes) >= limits.full else 0

@@ -12,37 +12,39 @@ from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
-from mongostore.repositories import Connection, current_call, settled_step
+from mongostore.repositories import Connection, current_operation, majority_step
+from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import Tail, pause, session_id_of
-from mongostore.repositories.sessions.writing import Writer
+from mongostore.repositories.sessions.tail import Tail, back_off, session_id_of
 
 # Others' messages may lie between them, so that each is in a segment of its own.
 _NUMBERS_A_STEP = 256
-_SHOWN = set(Turn.model_fields)
+_PUBLIC_FIELDS = set(Turn.model_fields)
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TurnPage:
     """Some of a participant's turns, in order.
 
     Attributes:
         participant: The participant as it is stored.
         turns: Those that can be read.
         errors: What cannot.
-        behind: The number of the last of them, if more follow.
+        next_after: The number of the last of them, if more follow.
     """
 
     participant: Raw
     turns: list[Turn]
     errors: list[InvalidDocumentError]
-    behind: int | None
+    next_after: int | None
 
 
 class Turns:
     """The turns of sessions' participants, who go by their escaped ids here."""
 
-    def __init__(self, connection: Connection, tail: Tail, overflows: Overflows, writer: Writer) -> None:
+    def __init__(
+        self, connection: Connection, tail: Tail, overflows: Overflows, writer: MessageWriter
+    ) -> None:
         self._connection = connection
         self._tail = tail
         self._overflows = overflows
@@ -61,7 +63,7 @@ class Turns:
             ConflictError: Others kept changing the session for too long.
             DocumentTooLargeError: A turn, or all together, are too large; nothing was appended.
         """
-        if name not in self._tail.bindings(key):
+        if name not in self._tail.cached_epochs(key):
             participant_of(await self._tail.read(key), name)
         first = 0
 
@@ -76,14 +78,18 @@ class Turns:
             first = pushed["participants"][name]["turns"] + 1
             return int(pushed["end"])
 
-        placed = await self._writer.append(key, messages, fresh=current_call().attempt == 0, push=push)
+        positioned = await self._writer.append(
+            key, messages, fresh=current_operation().attempt == 0, push=push
+        )
         # Else they were there, and show their numbers.
-        first = first or next(turn["number"] - i for i, (_, turn) in enumerate(placed) if "number" in turn)
-        return _to_turns([{**turn, "number": n} for n, (_, turn) in enumerate(placed, first)])[0]
+        first = first or next(
+            turn["number"] - i for i, (_, turn) in enumerate(positioned) if "number" in turn
+        )
+        return _to_turns([{**turn, "number": n} for n, (_, turn) in enumerate(positioned, first)])[0]
 
     async def read(
-        self, key: str, name: str, after: int | None, limit: int, *, upto: int | None = None
-    ) -> Stretch:
+        self, key: str, name: str, after: int | None, limit: int, *, until: int | None = None
+    ) -> TurnPage:
         """Return the first turns behind a number, and the participant as it stands there.
 
         Args:
@@ -91,25 +97,25 @@ class Turns:
             name: The participant.
             after: The number; None for that of the last turn that was integrated.
             limit: How many at most.
-            upto: The number of the last turn of interest, if not all are.
+            until: The number of the last turn of interest, if not all are.
 
         Raises:
             NotFoundError: There is no such session or participant.
             ConflictError: The session kept changing under the reader for too long.
         """
         for attempt in range(self._tail.limits.attempts):
-            await pause(attempt)
+            await back_off(attempt)
             document = await self._tail.read(key)
             participant = participant_of(document, name)
             start = after if after is not None else participant["integrated"] or 0
-            last = participant["turns"] if upto is None else min(upto, participant["turns"])
+            last = participant["turns"] if until is None else min(until, participant["turns"])
             found = await self._find(document, name, start, last, limit + 1)
-            filled = None if found is None else await self._overflows.fill(found[:limit])
+            filled = None if found is None else await self._overflows.load_into(found[:limit])
             if found is None or filled is None:
                 continue
             turns, errors = _to_turns(filled)
-            behind = filled[-1]["number"] if len(found) > limit else None
-            return Stretch(participant, turns, errors, behind)
+            next_after = filled[-1]["number"] if len(found) > limit else None
+            return TurnPage(participant, turns, errors, next_after)
         raise ConflictError(f"session {session_id_of(key)!r}: its turns kept moving while they were read")
 
     async def iterate(
@@ -122,11 +128,13 @@ class Turns:
             ConflictError: They were removed meanwhile.
             InvalidDocumentError: If one cannot be read and there are no `errors` to collect that.
         """
-        upto: int | None = None
-        behind: int | None = 0
+        until: int | None = None
+        next_after: int | None = 0
         binding = None
-        while behind is not None:
-            part = await settled_step(self._connection, self.read, key, name, behind, MAX_LIMIT, upto=upto)
+        while next_after is not None:
+            part = await majority_step(
+                self._connection, self.read, key, name, next_after, MAX_LIMIT, until=until
+            )
             if binding not in (None, part.participant["binding"]):
                 raise ConflictError(
                     f"session {session_id_of(key)!r}: its turns were removed while they were read"
@@ -137,10 +145,10 @@ class Turns:
                 errors += part.errors
             for turn in part.turns:
                 yield turn
-            binding, upto, behind = (
+            binding, until, next_after = (
                 part.participant["binding"],
-                upto or part.participant["turns"],
-                part.behind,
+                until or part.participant["turns"],
+                part.next_after,
             )
 
     async def _push(self, key: str, name: str, guard: Raw, new: list[Raw], newest: Raw) -> Raw | None:
@@ -148,7 +156,7 @@ class Turns:
 
         The server itself counts: parallel callers need not know of each other.
         """
-        binding = self._tail.bindings(key).get(name)
+        binding = self._tail.cached_epochs(key).get(name)
         if binding is None:
             # It is gone, or a store with many sessions has forgotten it.
             binding = participant_of(await self._tail.read(key), name)["binding"]
@@ -166,7 +174,7 @@ class Turns:
         sets = {
             "messages": {"$concatArrays": ["$messages", numbered]},
             "last": {"$literal": to_stored_preview(newest)},
-            "updated_at": {"$max": ["$updated_at", current_call().now]},
+            "updated_at": {"$max": ["$updated_at", current_operation().now]},
             **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
         }
         return await self._tail.sessions.find_one_and_update(
@@ -180,14 +188,14 @@ class Turns:
         participant = document["participants"][name]
         binding = participant["binding"]
         tail = [message for message in document["messages"] if message and message.get("binding") == binding]
-        sealed = min(tail[0]["number"] - 1, last) if tail else last
+        last_in_segments = min(tail[0]["number"] - 1, last) if tail else last
         if participant["kept"] == len(tail):
-            sealed = 0
+            last_in_segments = 0
         found: list[Raw] = []
         start = after
-        while len(found) < wanted and start < sealed:
-            end = min(start + min(wanted - len(found), _NUMBERS_A_STEP), sealed)
-            part = await self._sealed(document, binding, start, end)
+        while len(found) < wanted and start < last_in_segments:
+            end = min(start + min(wanted - len(found), _NUMBERS_A_STEP), last_in_segments)
+            part = await self._from_segments(document, binding, start, end)
             if len(part) < end - start:
                 # Some were deleted, or all went this very moment.
                 now = await self._tail.read(document["_id"])
@@ -198,10 +206,10 @@ class Turns:
             start = end
         return [*found, *(message for message in tail if after < message["number"] <= last)][:wanted]
 
-    async def _sealed(self, document: Raw, binding: str, after: int, last: int) -> list[Raw]:
+    async def _from_segments(self, document: Raw, binding: str, after: int, last: int) -> list[Raw]:
         """Return the turns of a binding between two numbers that are in segments below the base."""
-        where = {"messages": {"$elemMatch": {"binding": binding, "number": {"$gt": after, "$lte": last}}}}
-        async with self._tail.segments.find(where, batch_size=last - after + 2) as cursor:
+        filter = {"messages": {"$elemMatch": {"binding": binding, "number": {"$gt": after, "$lte": last}}}}
+        async with self._tail.segments.find(filter, batch_size=last - after + 2) as cursor:
             segments = [one for one in await cursor.to_list() if one["start"] < document["base"]]
         going = set(document["deletions"])
         found = [
@@ -218,7 +226,7 @@ class Turns:
 
 def _to_turns(stored: Sequence[Raw]) -> tuple[list[Turn], list[InvalidDocumentError]]:
     messages, errors = to_messages([(None, turn) for turn in stored])
-    return [Turn(**message.model_dump(include=_SHOWN)) for message in messages], errors
+    return [Turn(**message.model_dump(include=_PUBLIC_FIELDS)) for message in messages], errors
 
 
 def participant_of(session: Raw, name: str) -> Raw:

@@ -11,11 +11,11 @@ from fastapi import FastAPI
 
 from mongostore.integrators import integrator_for
 from mongostore.models import Integrator
-from mongostore.servers.access import Access, let_in
-from mongostore.servers.docs import show_docs
-from mongostore.servers.error_responses import speak_problems
-from mongostore.servers.health import tell_health
-from mongostore.servers.middleware import MAX_BODY_BYTES, MAX_JSON_DEPTH, guard
+from mongostore.servers.access import Access, install_access
+from mongostore.servers.docs import add_docs_route
+from mongostore.servers.error_responses import install_error_handlers
+from mongostore.servers.health import add_health_routes
+from mongostore.servers.middleware import MAX_BODY_BYTES, MAX_JSON_DEPTH, add_middleware
 from mongostore.servers.rate_limits import limit_rate
 from mongostore.servers.sessions.routes import sessions_router
 from mongostore.settings import Settings
@@ -79,12 +79,12 @@ def create_app(
     app.state.store = serving
     app.state.job_pool = job_pool
     app.state.integrator = integrator_for(Settings()) if integrator is None else integrator
-    let_in(app, Access(serving, required=require_keys, local=local))
+    install_access(app, Access(serving, required=require_keys, local=local))
     limit_rate(app, rate_limit)
-    speak_problems(app)
-    guard(app, max_body_bytes=max_body_bytes, max_json_depth=max_json_depth)
-    tell_health(app, serving)
+    install_error_handlers(app)
+    add_middleware(app, max_body_bytes=max_body_bytes, max_json_depth=max_json_depth)
+    add_health_routes(app, serving)
     app.include_router(sessions_router)
     if docs:
-        show_docs(app)
+        add_docs_route(app)
     return app

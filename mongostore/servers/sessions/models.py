@@ -15,7 +15,7 @@ MAX_TURNS = 1000
 MAX_PARTICIPANTS = 1000
 
 
-def _checked(value: Any) -> Any:
+def _check_json(value: Any) -> Any:
     if not _is_json(value):
         raise ValueError("Numbers must be finite and texts without half a surrogate pair")
     return value
@@ -40,8 +40,8 @@ def _is_encodable(text: str) -> bool:
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Json = Annotated[Any, AfterValidator(_checked)]
-JsonObject = Annotated[dict[str, Any], AfterValidator(_checked)]
+Json = Annotated[Any, AfterValidator(_check_json)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_check_json)]
 
 
 class _Model(BaseModel):
@@ -149,33 +149,33 @@ class IntegrationResultV1(_Model):
 # Answers are made by hand: pydantic refuses what is nested as deep as the store allows.
 
 
-def session_answer(session: Session) -> dict[str, Any]:
+def to_session_v1(session: Session) -> dict[str, Any]:
     """Return a session as a SessionV1."""
     return {
         "id": session.id,
         "namespace": session.namespace,
-        "name": _sayable(session.name),
-        "description": _sayable(session.description),
-        "data": _sayable(session.data),
-        "participants": [participant_answer(participant) for participant in session.participants],
+        "name": to_json_safe(session.name),
+        "description": to_json_safe(session.description),
+        "data": to_json_safe(session.data),
+        "participants": [to_participant_v1(participant) for participant in session.participants],
         "created_at": session.created_at.isoformat(),
         "updated_at": session.updated_at.isoformat(),
         "deleted_at": session.deleted_at and session.deleted_at.isoformat(),
     }
 
 
-def participant_answer(participant: SessionParticipant) -> dict[str, Any]:
+def to_participant_v1(participant: SessionParticipant) -> dict[str, Any]:
     """Return a participant as a ParticipantV1."""
     return {
         "participant": participant.id,
         "bound_at": participant.bound_at.isoformat(),
         "chat_turn_count": participant.turn_count,
-        "insights": _sayable(participant.insights),
+        "insights": to_json_safe(participant.insights),
         "last_integration_turn": participant.integrated_until,
     }
 
 
-def integration_answer(integration: Integration) -> dict[str, Any]:
+def to_integration_result_v1(integration: Integration) -> dict[str, Any]:
     """Return what an integration did as an IntegrationResultV1."""
     results = [
         {
@@ -188,10 +188,10 @@ def integration_answer(integration: Integration) -> dict[str, Any]:
         }
         for result in integration.results
     ]
-    return {"session": session_answer(integration.session), "results": results}
+    return {"session": to_session_v1(integration.session), "results": results}
 
 
-def _sayable(value: Any) -> Any:
+def to_json_safe(value: Any) -> Any:
     """Return a stored value in a form that every reader of JSON takes; other writers may have stored more."""
     match value:
         case str():
@@ -199,7 +199,7 @@ def _sayable(value: Any) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case list():
-            return [*map(_sayable, value)]
+            return [*map(to_json_safe, value)]
         case dict():
-            return {_sayable(key): _sayable(item) for key, item in value.items()}
+            return {to_json_safe(key): to_json_safe(item) for key, item in value.items()}
     return value

@@ -16,7 +16,7 @@ def etag_of(session: Session) -> str:
     return f'"{session.revision}"'
 
 
-def wanted_revision(if_match: str | None, session: Session) -> int | None:
+def revision_from_if_match(if_match: str | None, session: Session) -> int | None:
     """Return the revision that an If-Match header binds a change to; None for any.
 
     Args:

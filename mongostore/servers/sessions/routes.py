@@ -15,7 +15,7 @@ from mongostore.models import Session, SessionUpdate, Turn
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.access import Caller
 from mongostore.servers.error_responses import DEFAULT_HTTP_ERROR_RESPONSES, ProblemError, problem_responses
-from mongostore.servers.rate_limits import counted
+from mongostore.servers.rate_limits import count_request
 from mongostore.servers.sessions.models import (
     ID_PATTERN,
     ChatTurnsAppendRequestV1,
@@ -26,11 +26,11 @@ from mongostore.servers.sessions.models import (
     SessionPageV1,
     SessionUpdateRequestV1,
     SessionV1,
-    integration_answer,
-    participant_answer,
-    session_answer,
+    to_integration_result_v1,
+    to_participant_v1,
+    to_session_v1,
 )
-from mongostore.servers.sessions.preconditions import NO_MATCH, etag_of, wanted_revision
+from mongostore.servers.sessions.preconditions import NO_MATCH, etag_of, revision_from_if_match
 from mongostore.store import AsyncMongoStore
 
 RESOURCE_SESSIONS = "Sessions"
@@ -77,7 +77,7 @@ async def _check_namespace(
 sessions_router: Final = APIRouter(
     prefix=format_path(RESOURCE_SESSIONS),
     tags=[RESOURCE_SESSIONS],
-    dependencies=[Depends(counted), Depends(_check_namespace)],
+    dependencies=[Depends(count_request), Depends(_check_namespace)],
     responses=DEFAULT_HTTP_ERROR_RESPONSES,
 )
 
@@ -134,7 +134,7 @@ async def list_sessions(
             raise
         for unreadable in part.errors:
             log.error("%s", unreadable)
-        items += [json.dumps(session_answer(session)).encode() for session in part.items]
+        items += [json.dumps(to_session_v1(session)).encode() for session in part.items]
         limit, size, cursor = limit - size, min(2 * size, _LARGEST_PART), part.next_cursor
         if cursor is None:
             break
@@ -171,7 +171,7 @@ async def update_session(
     members: SessionUpdate = request.model_dump(exclude_unset=True)  # type: ignore[assignment]
     if not members or if_match is not None:
         session = await sessions.get(activity_session)
-        revision = wanted_revision(if_match, session)
+        revision = revision_from_if_match(if_match, session)
         if not members:
             return _answer(session)
     else:
@@ -245,7 +245,7 @@ async def integrate_session(
     integration = await _sessions(fastapi_request, namespace).turns.integrate(
         activity_session, fastapi_request.app.state.integrator, executor=job_pool
     )
-    return JSONResponse(integration_answer(integration), headers={"ETag": etag_of(integration.session)})
+    return JSONResponse(to_integration_result_v1(integration), headers={"ETag": etag_of(integration.session)})
 
 
 @sessions_router.put(
@@ -270,7 +270,7 @@ async def bind_participant(
         bound, status = await sessions.participants.create(activity_session, participant), 201
     except AlreadyExistsError:
         bound, status = await sessions.participants.get(activity_session, participant), 200
-    return JSONResponse(participant_answer(bound), status)
+    return JSONResponse(to_participant_v1(bound), status)
 
 
 @sessions_router.delete(
@@ -319,6 +319,4 @@ def _sessions(request: Request, namespace: str) -> AsyncSessions:
 
 
 def _answer(session: Session, status: int = 200, headers: dict[str, Any] | None = None) -> Response:
-    return JSONResponse(
-        session_answer(session), status, headers={"ETag": etag_of(session), **(headers or {})}
-    )
+    return JSONResponse(to_session_v1(session), status, headers={"ETag": etag_of(session), **(headers or {})})

@@ -1,0 +1,107 @@
+"""The context of sessions: `store.sessions.context`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mongostore.codec import decode, encode
+from mongostore.documents.stored import Raw, check_size, size_of
+from mongostore.errors import NotFoundError
+from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.tail import back_off, contention_error
+
+
+class AsyncSessionContext(Repository):
+    """One JSON value of up to 16 MiB a session, such as the prompt that a model was last given."""
+
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
+
+    @reads
+    async def get(self, session_id: str) -> Any:
+        """Return the context of a session.
+
+        Raises:
+            NotFoundError: If there is no such session, or no context.
+            ConflictError: If other callers kept replacing the context for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+        key = self._storage.key(session_id)
+        for attempt in range(self._storage.tail.limits.attempts):
+            await back_off(attempt)
+            context = (await self._storage.tail.read_fields(key, "context"))["context"]
+            if context is None:
+                raise NotFoundError("context of session", session_id)
+            if context["overflow"] is None:
+                return decode(context["value"])
+            if stored := await self._storage.overflows.find(context["overflow"]):
+                return decode(stored["value"])
+        raise contention_error(key)
+
+    @reads
+    async def find(self, session_id: str) -> Any | None:
+        """Return the context of a session; None if there is no session or no context.
+
+        Raises:
+            ConflictError: If other callers kept replacing the context for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+        try:
+            return await self.get(session_id)
+        except NotFoundError:
+            return None
+
+    @writes
+    async def set(self, session_id: str, value: Any) -> None:
+        """Store the context of a session, any JSON value of up to 16 MiB; it replaces the one before.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If it is no JSON value; names its path.
+            DocumentTooLargeError: If it is larger; the context before stays.
+        """
+        key, packed = self._storage.key(session_id), encode("value", value)
+        check_size(f"the context of session {session_id!r}", {"value": packed})
+        if size_of("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
+            if await self._replace(key, {"value": packed, "overflow": None}) is None:
+                raise NotFoundError("session", session_id)
+            return
+        for attempt in range(self._storage.tail.limits.attempts):
+            await back_off(attempt)
+            origin = (await self._storage.tail.read_fields(key, "origin"))["origin"]
+            overflow = await self._storage.overflows.put(
+                key, origin, f"the context of session {session_id!r}", packed
+            )
+            # Of this very session: one made anew under the same id must not name what goes with the old one.
+            if await self._replace(key, {"value": None, "overflow": overflow}, origin=origin):
+                return
+            await self._storage.overflows.delete([overflow])
+        raise contention_error(key)
+
+    @writes
+    async def delete(self, session_id: str) -> bool:
+        """Delete the context of a session and return whether there was one.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        before = await self._replace(self._storage.key(session_id), None)
+        # The second sign is that an earlier attempt of this call did it.
+        return before is not None and (
+            before.get("context") is not None or before.get("context_by") == current_operation().token
+        )
+
+    async def _replace(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
+        """Set a session's context and drop the large one it had; return what there was of the session."""
+        call = current_operation()
+        before = await self._storage.sessions.find_one_and_update(
+            {"_id": key, "state": "open", **guard},
+            {"$set": {"context": context, "context_by": call.token}, "$max": {"updated_at": call.now}},
+            projection={"context.overflow": 1, "context_by": 1},
+        )
+        if before and before.get("context"):
+            await self._storage.overflows.delete([before["context"]["overflow"]])
+        return before

@@ -1,0 +1,176 @@
+"""Integration: what is new among the participants' turns, made into insights exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextvars import copy_context
+from typing import Any
+
+from mongostore.arguments import MAX_LIMIT
+from mongostore.codec import encode, unescape_key
+from mongostore.documents.sessions import SHOWN, to_session
+from mongostore.documents.stored import Raw, check_size
+from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
+from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
+from mongostore.repositories import current_operation, majority_step, retry_step
+from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.tail import back_off, contention_error
+from mongostore.repositories.sessions.turns import participant_of
+
+
+class Integrations:
+    """The integrations of one namespace's sessions."""
+
+    def __init__(self, storage: SessionStorage) -> None:
+        self._storage = storage
+
+    async def run(self, key: str, integrator: Integrator, executor: Executor | None) -> Integration:
+        """Integrate what is new of each participant; see `AsyncSessionTurns.integrate`."""
+        document = await majority_step(self._storage.connection, self._read_session, key)
+        results = [
+            await self._integrate(key, name, seen, integrator, executor)
+            for name, seen in document.get("participants", {}).items()
+        ]
+        if any(result.status is IntegrationStatus.INTEGRATED for result in results):
+            document = await majority_step(self._storage.connection, self._read_session, key)
+        return Integration(session=to_session(document), results=results)
+
+    async def _integrate(
+        self, key: str, name: str, seen: Raw, integrator: Integrator, executor: Executor | None
+    ) -> ParticipantIntegration:
+        """Integrate what was new of a participant when it was seen."""
+        participant_id, until = unescape_key(name), seen["integrated"]
+
+        def result(status: IntegrationStatus, **members: Any) -> ParticipantIntegration:
+            return ParticipantIntegration(
+                participant_id=participant_id, status=status, integrated_until=until, **members
+            )
+
+        outcome: list[Any] | Exception = []
+        given: list[Turn] = []
+        for attempt in range(self._storage.tail.limits.attempts):
+            await back_off(attempt)
+            if (until or 0) >= seen["turns"]:
+                return result(IntegrationStatus.NOTHING_NEW)
+            until, turns = await self._new_turns(key, name, seen)
+            if not turns:
+                return result(IntegrationStatus.NOTHING_NEW)
+            # Those that another call has just covered show as new until the majority knows of that.
+            if turns != given:
+                outcome = await _call_integrator(integrator, participant_id, turns, executor)
+                given = turns
+            if isinstance(outcome, Exception):
+                return result(IntegrationStatus.FAILED, error=type(outcome).__name__)
+            last = turns[-1].number
+            mark = (key, name, seen["binding"], until, last, outcome)
+            try:
+                marked = await retry_step(self._storage.connection, self._store_insights, *mark)
+            except DocumentTooLargeError as error:
+                return result(IntegrationStatus.FAILED, error=type(error).__name__)
+            if marked:
+                until = last
+                return result(
+                    IntegrationStatus.INTEGRATED, turns_integrated=len(turns), insights_added=len(outcome)
+                )
+            # Another call was faster: perhaps not with all of them.
+        raise contention_error(key)
+
+    async def _new_turns(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[Turn]]:
+        """Return the marker of a participant as it is by now, and the turns behind it that were seen.
+
+        None are if all began anew since, or the participant has gone.
+        """
+        turns: list[Turn] = []
+        marker: int | None = None
+        next_after: int | None = None
+        while True:
+            try:
+                part = await majority_step(
+                    self._storage.connection,
+                    self._storage.turns.read,
+                    key,
+                    name,
+                    next_after,
+                    MAX_LIMIT,
+                    until=seen["turns"],
+                )
+            except NotFoundError as error:
+                if error.kind != "participant":
+                    raise
+                return None, []
+            if part.participant["binding"] != seen["binding"]:
+                return part.participant["integrated"], []
+            if part.errors:
+                raise part.errors[0]
+            if next_after is None:
+                marker = part.participant["integrated"]
+            turns += part.turns
+            next_after = part.next_after
+            if next_after is None:
+                return marker, turns
+
+    async def _store_insights(
+        self, key: str, name: str, binding: str, old: int | None, new: int | None, insights: list[Any]
+    ) -> bool:
+        """Add insights and move the marker in one step; return whether it still stood where it was."""
+        call, path = current_operation(), f"participants.{name}"
+        check_size(f"the insights of participant {unescape_key(name)!r}", {"insights": insights})
+        marked = await self._storage.sessions.update_one(
+            {"_id": key, "state": "open", f"{path}.binding": binding, f"{path}.integrated": old},
+            {
+                "$push": {f"insights.{name}": {"$each": insights}},
+                "$set": {f"{path}.integrated": new, f"{path}.integrated_by": call.token},
+                "$inc": {"revision": 1},
+                "$max": {"updated_at": call.now},
+            },
+        )
+        if marked.matched_count or call.attempt == 0:
+            return bool(marked.matched_count)
+        # An earlier attempt of this call may have been the one that did it.
+        try:
+            participant = participant_of(await self._storage.tail.read_fields(key, path), name)
+        except NotFoundError as error:
+            if error.kind != "participant":
+                raise
+            return False
+        return bool(participant["integrated_by"] == call.token)
+
+    async def _read_session(self, key: str) -> Raw:
+        """Return what callers are shown of an open session."""
+        return await self._storage.tail.read_fields(key, *SHOWN)
+
+
+async def _call_integrator(
+    integrator: Integrator, participant: str, turns: Sequence[Turn], executor: Executor | None
+) -> list[Any] | Exception:
+    """Return the insights of an integrator in their stored form, or what it raised instead."""
+    is_async = inspect.iscoroutinefunction(integrator) or inspect.iscoroutinefunction(
+        getattr(integrator, "__call__", None)  # noqa: B004  # an object with a coroutine function for it
+    )
+
+    def call() -> Any:
+        # Caught here: no future takes a StopIteration.
+        try:
+            return integrator(participant, turns)
+        except Exception as error:
+            return error
+
+    if is_async:
+        given = call()
+    else:
+        given = await asyncio.get_running_loop().run_in_executor(executor, copy_context().run, call)
+    try:
+        if inspect.isawaitable(given):
+            given = await given
+        return given if isinstance(given, Exception) else _encode_insights(given)
+    except Exception as error:
+        return error
+
+
+def _encode_insights(insights: object) -> list[Any]:
+    if not isinstance(insights, Sequence) or isinstance(insights, str | bytes | bytearray):
+        raise InvalidValueError("insights", f"must be a list, not {type(insights).__name__}")
+    return [encode(f"insights[{i}]", insight) for i, insight in enumerate(insights)]

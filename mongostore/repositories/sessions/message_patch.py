@@ -1,0 +1,63 @@
+"""What a change sets and removes in one message, put into the words of an update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mongostore.codec import decode, preview_text
+from mongostore.documents.sessions import to_notes
+from mongostore.documents.stored import Raw, size_of, write_members
+from mongostore.models import Message
+
+
+@dataclass
+class MessagePatch:
+    """What a change sets and removes in one message.
+
+    Attributes:
+        members: Stored members by name; `metadata` here replaces it whole.
+        notes: Packed metadata to merge, by escaped key.
+        dropped: Escaped keys of metadata to remove.
+    """
+
+    members: Raw
+    metadata: Raw = field(default_factory=dict)
+    unset: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_members(cls, message_id: str, members: Raw) -> MessagePatch:
+        """Return the patch that changes the given members of a message as callers name them.
+
+        Raises:
+            InvalidValueError: A value cannot be stored.
+            DocumentTooLargeError: The metadata take more than 1 MiB.
+        """
+        metadata = to_notes(message_id, members.get("metadata", {}))
+        return cls(
+            write_members(Message, {name: value for name, value in members.items() if name != "metadata"}),
+            {key: value for key, value in metadata.items() if value is not None},
+            [key for key, value in metadata.items() if value is None],
+        )
+
+    @property
+    def size(self) -> int:
+        """At most so many bytes does the patch add."""
+        return size_of("message", {**self.members, "notes": self.metadata})
+
+    def update(self, size_field: str) -> Raw:
+        """Return the update of the document that holds the message, for a positional filter."""
+        sets = {f"messages.$.{name}": value for name, value in self.members.items()}
+        sets |= {f"messages.$.metadata.{key}": value for key, value in self.metadata.items()}
+        update: Raw = {"$set": sets, "$inc": {"edits": 1, size_field: self.size}}
+        if self.unset:
+            update["$unset"] = {f"messages.$.metadata.{key}": "" for key in self.unset}
+        return update
+
+    def preview(self) -> Raw:
+        """Return what changes in the session's preview when the message is its newest."""
+        sets = {
+            f"last.{name}": self.members[name] for name in ("conversation_id", "role") if name in self.members
+        }
+        if "content" in self.members:
+            sets["last.text"] = preview_text(decode(self.members["content"]))
+        return sets

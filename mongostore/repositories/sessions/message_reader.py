@@ -1,0 +1,274 @@
+"""How messages are read: the session's document first, then the segments below its base, without a gap."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
+
+from mongostore.documents.sessions import to_messages
+from mongostore.documents.stored import Raw
+from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
+from mongostore.models import Message, Page
+from mongostore.repositories import Connection, majority_step
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import (
+    Positioned,
+    Tail,
+    back_off,
+    messages_of,
+    session_id_of,
+)
+
+_SEGMENTS_A_STEP = 16
+
+
+class MessageReader:
+    """The messages of sessions, as they are read."""
+
+    def __init__(self, connection: Connection, tail: Tail, overflows: Overflows) -> None:
+        self._connection = connection
+        self._tail = tail
+        self._limits = tail.limits
+        self._overflows = overflows
+
+    async def page(
+        self,
+        key: str,
+        limit: int,
+        *,
+        newest: bool = False,
+        start: int = 0,
+        before: int | None = None,
+        conversation_id: str | None = None,
+    ) -> Page[Message]:
+        """Return the first messages from a position on and before another, or the last ones, in order.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+        """
+        read = self._last if newest else self._first
+        for attempt in range(self._limits.attempts):
+            await back_off(attempt)
+            # One more than asked for tells whether there is another page.
+            found = await read(key, start, before, limit + 1, conversation_id)
+            if found is None:
+                continue
+            remaining = found[-limit:] if newest else found[:limit]
+            page = await self._decode_page(remaining)
+            if page is not None:
+                last = remaining[0 if newest else -1][0] if len(found) > limit else None
+                return Page(page.items, None if last is None else str(last), page.errors)
+        raise _contention_error(key)
+
+    async def find(self, key: str, message_id: str) -> Message | None:
+        """Return one message, None where the session has no such one.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            InvalidDocumentError: It cannot be read.
+        """
+        for attempt in range(self._limits.attempts):
+            await back_off(attempt)
+            document = await self._tail.read(key)
+            positioned = [one for one in messages_of(document) if one[1]["id"] == message_id]
+            if not positioned and document["base"]:
+                filter = {**_segments_before(document, document["base"]), "messages.id": message_id}
+                segment = await self._tail.segments.find_one(filter)
+                positioned = [
+                    one for one in _segment_messages([segment], document) if one[1]["id"] == message_id
+                ]
+            page = await self._decode_page(positioned)
+            if page is not None:
+                if page.errors:
+                    raise page.errors[0]
+                return page.items[0] if page.items else None
+        raise _contention_error(key)
+
+    async def iterate(
+        self, key: str, conversation_id: str | None, errors: list[InvalidDocumentError] | None
+    ) -> AsyncIterator[Message]:
+        """Yield the messages that are there when the iteration begins, in order.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: All messages were removed meanwhile.
+            InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
+        """
+        document = await majority_step(self._connection, self._tail.read, key)
+        position, base = 0, document["base"]
+        while position < base:
+            # No cursor stays open while the consumer takes its time.
+            segments = await majority_step(
+                self._connection,
+                self._segments,
+                document,
+                position,
+                base,
+                _SEGMENTS_A_STEP,
+                conversation_id,
+            )
+            if segments is None:
+                raise ConflictError(
+                    f"session {session_id_of(key)!r}: its messages were removed while they were read"
+                )
+            for message in await self._decode_each(
+                key, _select(_segment_messages(segments, document), conversation_id, position), errors
+            ):
+                yield message
+            position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
+        for message in await self._decode_each(key, _select(messages_of(document), conversation_id), errors):
+            yield message
+
+    async def _last(
+        self, key: str, start: int, before: int | None, wanted: int, conversation_id: str | None
+    ) -> list[Positioned] | None:
+        """Return the last `wanted` messages between two positions, None where the reader met a gap."""
+        sliced = before is None and conversation_id is None
+        document = await (self._newest(key, wanted) if sliced else self._tail.read(key))
+        found = _select(messages_of(document), conversation_id, start, before)
+        base = document["base"]
+        if len(found) < wanted and document["end"] - len(document["messages"]) > max(base, start):
+            # Holes among the newest: the rest of the tail is wanted after all.
+            document = await self._tail.read(key)
+            found, base = _select(messages_of(document), conversation_id, start, before), document["base"]
+        upper = base if before is None else min(before, base)
+        while len(found) < wanted and upper > start:
+            filter = _segments_before(document, upper)
+            if start:
+                filter["start"]["$gt"] = start - self._limits.keep
+            if conversation_id is not None:
+                filter["messages.conversation_id"] = conversation_id
+            count = (wanted - len(found)) // self._limits.keep + 1
+            async with self._tail.segments.find(
+                filter, sort=[("start", -1)], limit=count, batch_size=count + 1
+            ) as cursor:
+                segments = (await cursor.to_list())[::-1]
+            if conversation_id is None and not _has_no_gap(segments, None, upper):
+                return None
+            if not segments:
+                break
+            found = _select(_segment_messages(segments, document), conversation_id, start, upper) + found
+            upper = segments[0]["start"]
+        return found[-wanted:]
+
+    async def _first(
+        self, key: str, start: int, before: int | None, wanted: int, conversation_id: str | None
+    ) -> list[Positioned] | None:
+        """Return the first `wanted` messages between two positions, None where the reader met a gap."""
+        document = await self._tail.read(key)
+        found: list[Positioned] = []
+        end = document["base"] if before is None else min(before, document["base"])
+        while len(found) < wanted and start < end:
+            count = (wanted - len(found)) // self._limits.keep + 1
+            segments = await self._segments(document, start, end, count, conversation_id)
+            if segments is None:
+                return None
+            found += _select(_segment_messages(segments, document), conversation_id, start, before)
+            start = segments[-1]["end"] if segments else end
+        if len(found) < wanted:
+            found += _select(messages_of(document), conversation_id, start, before)
+        return found[:wanted]
+
+    async def _segments(
+        self, document: Raw, start: int, base: int, count: int, conversation_id: str | None
+    ) -> list[Raw] | None:
+        """Return the first segments that reach behind a position, None where there is a gap."""
+        filter = _segments_before(document, base)
+        # A segment has at most `keep` messages, so none that starts earlier reaches that far.
+        filter["start"]["$gt"] = start - self._limits.keep
+        filter["end"] = {"$gt": start}
+        if conversation_id is not None:
+            filter["messages.conversation_id"] = conversation_id
+        async with self._tail.segments.find(
+            filter, sort=[("start", 1)], limit=count, batch_size=count + 1
+        ) as cursor:
+            segments = await cursor.to_list()
+        return segments if conversation_id is not None or _has_no_gap(segments, start, None) else None
+
+    async def _newest(self, key: str, count: int) -> Raw:
+        """Return the document of an open session with the newest messages of its tail alone."""
+        document = await self._tail.sessions.find_one(
+            {"_id": key}, {"messages": {"$slice": -count}, "insights": 0}
+        )
+        if document is None or document["state"] != "open":
+            raise NotFoundError("session", session_id_of(key))
+        return document
+
+    async def _decode_page(self, positioned: Sequence[Positioned]) -> Page[Message] | None:
+        """Return messages as callers see them, None where a large one has just been replaced."""
+        if any(message.get("overflow") for _, message in positioned):
+            filled = await self._overflows.load_into([message for _, message in positioned])
+            if filled is None:
+                return None
+            positioned = [(one[0], message) for one, message in zip(positioned, filled, strict=True)]
+        items, errors = to_messages(positioned)
+        return Page(items, errors=errors)
+
+    async def _decode_each(
+        self, key: str, positioned: Sequence[Positioned], errors: list[InvalidDocumentError] | None
+    ) -> list[Message]:
+        """Return messages as callers see them, those that are being replaced as they stand afterwards."""
+        page = await majority_step(self._connection, self._decode_page, positioned)
+        if page is None:
+            ids = [one[1]["id"] for one in positioned]
+            page = await majority_step(self._connection, self._find_all, key, ids)
+        if errors is None and page.errors:
+            raise page.errors[0]
+        if errors is not None:
+            errors += page.errors
+        return page.items
+
+    async def _find_all(self, key: str, message_ids: Sequence[str]) -> Page[Message]:
+        page: Page[Message] = Page([])
+        for message_id in message_ids:
+            try:
+                message = await self.find(key, message_id)
+            except InvalidDocumentError as error:
+                page.errors.append(error)
+            else:
+                page.items += [message] if message else []
+        return page
+
+
+def _segments_before(document: Raw, upper: int) -> Raw:
+    return {"generation": document["generation"], "start": {"$lt": upper}}
+
+
+def _segment_messages(segments: Sequence[Raw | None], document: Raw) -> list[Positioned]:
+    """Return the messages of segments but those that a deletion or an unbinding has announced."""
+    going, unbound = set(document["deletions"]), document.get("unbound")
+    positioned = [
+        (position, message)
+        for segment in segments
+        if segment
+        for position, message in enumerate(segment["messages"], segment["start"])
+        if message and message["id"] not in going
+    ]
+    return [one for one in positioned if one[1].get("binding") not in unbound] if unbound else positioned
+
+
+def _select(
+    positioned: list[Positioned], conversation_id: str | None, start: int = 0, before: int | None = None
+) -> list[Positioned]:
+    """Return those of a conversation, or of all, from one position to another."""
+    if positioned and (positioned[0][0] < start or (before is not None and positioned[-1][0] >= before)):
+        positioned = [one for one in positioned if one[0] >= start and (before is None or one[0] < before)]
+    if conversation_id is not None:
+        positioned = [one for one in positioned if one[1]["conversation_id"] == conversation_id]
+    return positioned
+
+
+def _has_no_gap(segments: Sequence[Raw], start: int | None, upper: int | None) -> bool:
+    """Return whether segments follow each other without a gap, from a position and up to another."""
+    if not segments:
+        return False
+    if start is not None and segments[0]["start"] > start:
+        return False
+    if upper is not None and segments[-1]["end"] < upper:
+        return False
+    return all(left["end"] == right["start"] for left, right in pairwise(segments))
+
+
+def _contention_error(key: str) -> ConflictError:
+    return ConflictError(f"session {session_id_of(key)!r}: its messages kept moving while they were read")

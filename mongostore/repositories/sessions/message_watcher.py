@@ -1,0 +1,206 @@
+"""The live tail of a session: its change stream, put into terms of messages and positions."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pymongo.errors import OperationFailure
+
+from mongostore.arguments import decode_cursor, encode_cursor
+from mongostore.documents.sessions import to_messages
+from mongostore.documents.stored import Raw
+from mongostore.engines import Capability
+from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.models import ChangeKind, Message, MessageChange
+from mongostore.repositories import Connection, majority_step, open_stream
+from mongostore.repositories.sessions.message_reader import MessageReader
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import Tail
+
+_PAUSE_SECONDS = 0.1
+# What servers answer to a token of the right shape that they never gave.
+_BAD_TOKEN_CODES = {9, 15, 40647, 40649, 50811}
+_ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
+
+
+@dataclass(frozen=True)
+class WatchToken:
+    """How far a watcher has come.
+
+    Attributes:
+        token: The stream's own token, behind which it goes on.
+        base: The position at which the session's tail begins there.
+        end: The position of the next message there.
+        done: How many changes of the next event were yielded already.
+    """
+
+    token: Mapping[str, Any] | None
+    base: int
+    end: int
+    yielded: int = 0
+
+    def encode(self) -> str:
+        """Return the text that callers keep."""
+        return encode_cursor([self.token, self.base, self.end, self.yielded])
+
+    @classmethod
+    def decode(cls, text: object) -> WatchToken:
+        """Return what `encode` was given.
+
+        Raises:
+            InvalidValueError: It is no such text.
+        """
+        match decode_cursor(text):
+            case [{"_data": str()} as token, int(base), int(end), int(yielded)] if len(token) == 1:
+                return cls(token, base, end, yielded)
+        raise InvalidValueError("after", "is not the token of a change")
+
+
+class MessageWatcher:
+    """Watches one session."""
+
+    def __init__(
+        self, connection: Connection, tail: Tail, overflows: Overflows, reader: MessageReader
+    ) -> None:
+        self._connection = connection
+        self._tail = tail
+        self._overflows = overflows
+        self._reader = reader
+
+    async def watch(self, key: str, after: str | None) -> AsyncGenerator[MessageChange, None]:
+        """Yield changes until the session is gone; see `AsyncSessionMessages.watch`."""
+        self._connection.require(Capability.CHANGE_STREAMS)
+        seen = None if after is None else WatchToken.decode(after)
+        while True:
+            async with aclosing(self._follow(key, seen)) as followed:
+                async for here, change in followed:
+                    seen = here
+                    if change:
+                        yield change
+                        if change.kind is ChangeKind.CLOSE:
+                            return
+            # The next one is tried for as long as any call takes; one that opens but to break must not spin.
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _follow(
+        self, key: str, seen: WatchToken | None
+    ) -> AsyncGenerator[tuple[WatchToken, MessageChange | None], None]:
+        """Yield what one stream tells, with how far it has come; it ends when the connection does."""
+        async with open_stream(self._connection, self._open, key, seen.token if seen else None) as stream:
+            known: Raw | None = None
+            if seen is None:
+                known = await majority_step(self._connection, self._tail.read, key)
+                # None where the opening itself brought changes: they are old, and each has its own.
+                token = stream.resume_token
+                seen = WatchToken(token and dict(token), known["base"], known["end"])
+                # A connection lost from here on goes on here, and not with what is new by then.
+                yield seen, None
+            while event := await self._connection.wait_or_closed(anext(stream, None)):
+                if known and event["ns"]["coll"] == self._tail.sessions.name:
+                    old = _precedes(event, known)
+                    if old:
+                        seen = replace(seen, token=dict(event["_id"]))
+                        continue
+                    known = known if old is None else None
+                behind, changes = await self._changes(key, event, seen)
+                for yielded, change in enumerate(changes[seen.yielded :], seen.yielded + 1):
+                    here = behind if yielded == len(changes) else replace(seen, yielded=yielded)
+                    yield here, change.model_copy(update={"token": here.encode()})
+                seen = behind
+                yield seen, None
+
+    async def _open(self, key: str, token: Mapping[str, Any] | None) -> Any:
+        of_session = {"ns.coll": self._tail.sessions.name, "documentKey._id": key}
+        of_segments = {
+            "ns.coll": self._tail.segments.name,
+            "documentKey._id": {"$gte": f"{key}/", "$lt": f"{key}0"},
+        }
+        pipeline = [{"$match": {"$or": [of_session, of_segments]}}]
+        try:
+            return await self._tail.sessions.database.watch(pipeline, resume_after=token)
+        except OperationFailure as error:
+            if token is None or error.code not in _BAD_TOKEN_CODES:
+                raise
+            raise InvalidValueError("after", "is not the token of a change") from None
+
+    async def _changes(
+        self, key: str, event: Raw, seen: WatchToken
+    ) -> tuple[WatchToken, list[MessageChange]]:
+        """Return what an event means, and how far it brings the watcher."""
+        now = replace(seen, token=dict(event["_id"]), yielded=0)
+        in_tail = event["ns"]["coll"] == self._tail.sessions.name
+        if in_tail and event["operationType"] == "delete":
+            return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
+        if event["operationType"] != "update":
+            return now, []
+        fields = event["updateDescription"]["updatedFields"]
+        if not in_tail:
+            session, _, start = event["documentKey"]["_id"].rsplit("/", 2)
+            if session != key:
+                # The range of this session's segments holds those of sessions whose ids go on with a slash.
+                return now, []
+            return now, await self._changed_messages(key, fields, int(start), known_end=seen.end)
+        if fields.get("state", "open") != "open":
+            return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
+        if "generation" in fields:
+            return replace(now, base=0, end=0), [MessageChange(kind=ChangeKind.TRUNCATE, token="")]
+        if "base" in fields:
+            return replace(now, base=fields["base"]), []
+        if "end" in fields and "messages" in fields:
+            # Where that is shorter than saying what is new, as in an empty array, an append tells it whole.
+            known = seen.end - seen.base
+            fields = {
+                f"messages.{index}": message
+                for index, message in enumerate(fields["messages"])
+                if index >= known
+            } | fields
+        changes = await self._changed_messages(key, fields, seen.base, known_end=seen.end)
+        return replace(now, end=fields.get("end", seen.end)), changes
+
+    async def _changed_messages(
+        self, key: str, fields: Raw, start: int, known_end: int
+    ) -> list[MessageChange]:
+        """Return the changes of the messages that an update touched."""
+        touched = sorted({int(match[1]) for name in fields if (match := _ELEMENT.fullmatch(name))})
+        changes = []
+        for index in touched:
+            position, whole = start + index, fields.get(f"messages.{index}")
+            if whole is None and f"messages.{index}" in fields:
+                changes.append(MessageChange(kind=ChangeKind.DELETE, position=position, token=""))
+                continue
+            kind = ChangeKind.APPEND if position >= known_end else ChangeKind.UPDATE
+            message = await self._message(key, whole, position)
+            changes.append(MessageChange(kind=kind, position=position, message=message, token=""))
+        return changes
+
+    async def _message(self, key: str, stored: Raw | None, position: int) -> Message | None:
+        if stored is not None and stored.get("overflow") is None:
+            found, _ = to_messages([(position, stored)])
+            return found[0] if found else None
+        try:
+            page = await majority_step(
+                self._connection,
+                self._reader.page,
+                key,
+                1,
+                start=position,
+            )
+        except NotFoundError:
+            return None
+        return page.items[0] if page.items and page.items[0].position == position else None
+
+
+def _precedes(event: Raw, document: Raw) -> bool | None:
+    """Return whether a document that was read after the stream was opened shows this event already.
+
+    None where the event tells nothing about that.
+    """
+    fields = event.get("updateDescription", {}).get("updatedFields", {})
+    if "edits" in fields:
+        return bool(fields["edits"] <= document["edits"])
+    return bool(fields["end"] <= document["end"]) if "end" in fields else None

@@ -1,0 +1,382 @@
+"""The sessions of a namespace: `store.sessions`."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any, Final, Unpack
+from uuid import uuid4
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.arguments import check_id, check_limit, check_members
+from mongostore.codec import encode_members, to_micros
+from mongostore.documents.participants import begun_anew, to_bound
+from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
+from mongostore.documents.stored import Raw
+from mongostore.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidDocumentError,
+    InvalidValueError,
+    NotFoundError,
+)
+from mongostore.models import ListOrder, Page, Session, SessionUpdate, StorageLayout
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_operation,
+    long_running,
+    majority_step,
+    reads,
+    writes,
+)
+from mongostore.repositories.paging import SortOrder, check_errors
+from mongostore.repositories.sessions.context import AsyncSessionContext
+from mongostore.repositories.sessions.filters import keyset_filter, list_order, session_filter
+from mongostore.repositories.sessions.messages import AsyncSessionMessages
+from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
+from mongostore.repositories.sessions.storage import SessionStorage, check_number
+from mongostore.repositories.sessions.tail import Tail, bindings_of
+
+_ITER_PAGE = 200
+_BY_CREATION = SortOrder("created_at")
+_HEAD_FIELDS = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
+
+
+class AsyncSessions(Repository):
+    """The sessions of one namespace; `store.sessions` is the namespace `default`.
+
+    Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
+    `UnavailableError` if the server does not answer within the store's timeout, `AccessDeniedError`
+    if the user lacks the right, and `NotOpenError` on a store that is not open.
+
+    Attributes:
+        namespace: The namespace.
+        messages: The messages of these sessions.
+        context: The context of these sessions: one JSON value each.
+        participants: The participants bound to these sessions.
+        turns: The turns of the participants.
+    """
+
+    def __init__(self, connection: Connection, namespace: str = "default", tail: Tail | None = None) -> None:
+        super().__init__(connection)
+        self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
+        self._key = self._storage.key
+        self.namespace = namespace
+        self.messages: Final = AsyncSessionMessages(self._storage)
+        self.context: Final = AsyncSessionContext(self._storage)
+        self.participants: Final = AsyncSessionParticipants(self._storage)
+        self.turns: Final = AsyncSessionTurns(self._storage)
+
+    @property
+    def _sessions(self) -> AsyncCollection[Raw]:
+        return self._storage.sessions
+
+    def in_namespace(self, namespace: str) -> AsyncSessions:
+        """Return the same verbs for another namespace, whose sessions are apart from all others.
+
+        Raises:
+            InvalidValueError: If the name is no plain string, is empty or has a slash.
+        """
+        if not check_id("namespace", namespace) or "/" in namespace:
+            raise InvalidValueError("namespace", "must not be empty and has no slash")
+        return AsyncSessions(self._connection, namespace, self._storage.tail)
+
+    @writes
+    async def create(
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        data: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        created_at: datetime | None = None,
+        participants: Sequence[str] = (),
+    ) -> Session:
+        """Create a session, with a generated id unless one is given, as of now unless a time is given.
+
+        The participants are bound from the start.
+
+        Raises:
+            AlreadyExistsError: If the id is taken, also by a softly deleted session.
+            InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
+            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+        """
+        call = current_operation()
+        key = self._key(call.token if session_id is None else session_id)
+        members = {"user_id": user_id, "name": name, "description": description, "data": data or {}}
+        created = call.now if created_at is None else to_micros("created_at", created_at)
+        document = to_new_session(
+            {
+                "_id": key,
+                "namespace": self.namespace,
+                "session_id": key.partition("/")[2],
+                **to_stored_members(members),
+                "metadata": sized_member("metadata", encode_members("metadata", metadata or {})),
+                "participants": to_bound(participants, created, call.token),
+                "created_at": created,
+                "updated_at": call.now,
+                "generation": uuid4().hex,
+                "origin": call.token,
+            }
+        )
+        while True:
+            try:
+                await self._sessions.insert_one(document)
+            except DuplicateKeyError:
+                existing = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
+                if existing is None:
+                    continue
+                if existing["state"] == "purging":
+                    await self._storage.deleter.finish_delete(existing)
+                    continue
+                if existing["origin"] != call.token:
+                    raise AlreadyExistsError("session", key.partition("/")[2]) from None
+            self._storage.tail.cache_epochs(key, bindings_of(document))
+            return to_session(document)
+
+    @reads
+    async def get(self, session_id: str) -> Session:
+        """Return a session.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        session = await self.find(session_id)
+        if session is None:
+            raise NotFoundError("session", session_id)
+        return session
+
+    @reads
+    async def find(self, session_id: str) -> Session | None:
+        """Return a session; None if there is none, or it is deleted.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        document = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
+        return None if document is None else to_session(document)
+
+    @reads
+    async def exists(self, session_id: str) -> bool:
+        """Return whether there is such a session, not deleted.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        found = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, {"_id": 1})
+        return found is not None
+
+    @reads
+    async def list(
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        order: ListOrder = "active",
+        newest: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Session]:
+        """Return a page of sessions, each with its newest message, the most recently active first.
+
+        Sessions that cannot be read are in the `errors` of the page.
+
+        Args:
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            order: By newest activity (`active`), or by creation (`created`), which stands still while
+                sessions become active, come and go.
+            newest: Whether the newest come first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        limit, by = check_limit("limit", limit), list_order(order, newest)
+        filter = keyset_filter(by, session_filter(self.namespace, user_id, deleted), by.decode(cursor))
+        return by.page(await self._page(filter, by, limit + 1), limit, to_session)
+
+    @long_running
+    async def iter(
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[Session]:
+        """Yield all sessions in the order of their creation, in which none is missed or met twice.
+
+        Args:
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
+        """
+        filter, place = session_filter(self.namespace, user_id, deleted), None
+        errors = check_errors(errors)
+        while True:
+            behind = keyset_filter(_BY_CREATION, filter, place)
+            documents = await majority_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
+            for document in documents:
+                try:
+                    session = to_session(document)
+                except InvalidDocumentError as error:
+                    if errors is None:
+                        raise
+                    errors.append(error)
+                else:
+                    yield session
+            if len(documents) < _ITER_PAGE:
+                return
+            place = _BY_CREATION.sort_key(documents[-1])
+
+    @reads
+    async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
+        """Return the number of sessions.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+        """
+        return await self._sessions.count_documents(session_filter(self.namespace, user_id, deleted))
+
+    @writes
+    async def update(
+        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
+    ) -> Session:
+        """Change the given members of a session, and return it as it now is.
+
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+            **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
+                by key, None removing a key.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session has another revision; nothing was changed.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the session would take too much; it is left as it was.
+            InvalidDocumentError: If the session cannot be read, after it was changed.
+        """
+        call, key = current_operation(), self._key(session_id)
+        given = check_members(members, SessionUpdate)
+        metadata_members = given.pop("metadata", {})
+        packed = sized_member("metadata", encode_members("metadata", metadata_members))
+        sets = to_stored_members(given) | {"revised_by": call.token}
+        sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
+        update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
+        if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
+            update["$unset"] = dropped
+        guard: Raw = {"_id": key, "state": "open"}
+        if revision is not None:
+            guard["revision"] = check_number("revision", revision)
+        document = await self._sessions.find_one_and_update(
+            guard, update, projection=_HEAD_FIELDS, return_document=ReturnDocument.AFTER
+        )
+        if document is None:
+            document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
+            if document is None:
+                raise NotFoundError("session", session_id)
+            if document.get("revised_by") != call.token:
+                raise ConflictError(f"session {session_id!r} has another revision by now")
+        return to_session(document)
+
+    @writes
+    async def truncate(self, session_id: str) -> Session:
+        """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
+
+        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read, after it was emptied.
+        """
+        key, token = self._key(session_id), current_operation().token
+        return await self._storage.deleter.truncate(key, lambda session: begun_anew(session, token))
+
+    @writes
+    async def soft_delete(self, session_id: str) -> bool:
+        """Hide a session, and return whether it was there; `undelete` brings it back whole.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        call, key = current_operation(), self._key(session_id)
+        deleted = await self._sessions.update_one(
+            {"_id": key, "state": "open"},
+            _state_change("deleted", call.now, call.token),
+        )
+        if deleted.matched_count or call.attempt == 0:
+            return bool(deleted.matched_count)
+        # An earlier attempt of this call may have been the one that did it.
+        done = {"_id": key, "state": "deleted", "state_by": call.token}
+        return await self._sessions.find_one(done, {"_id": 1}) is not None
+
+    @writes
+    async def undelete(self, session_id: str) -> Session:
+        """Bring back a softly deleted session with all its parts, and return it.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            ConflictError: If it is not deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+        call, key = current_operation(), self._key(session_id)
+        document = await self._sessions.find_one_and_update(
+            {"_id": key, "state": "deleted"},
+            _state_change("open", None, call.token),
+            projection=_HEAD_FIELDS,
+            return_document=ReturnDocument.AFTER,
+        )
+        if document is None:
+            document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
+            if document is None:
+                raise NotFoundError("session", session_id)
+            if document.get("state_by") != call.token:
+                raise ConflictError(f"session {session_id!r} is not deleted")
+        return to_session(document)
+
+    @writes
+    async def delete(self, session_id: str) -> bool:
+        """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        return await self._storage.deleter.delete_session(self._key(session_id))
+
+    @reads
+    async def describe_storage(self, session_id: str) -> StorageLayout:
+        """Return where a session's messages lie: in its own document and in segments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+        return await self._storage.tail.describe(self._key(session_id))
+
+    async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
+        async with self._sessions.find(
+            filter, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
+        ) as found:
+            return await found.to_list()
+
+
+def _state_change(state: str, deleted_at: int | None, token: str) -> Raw:
+    return {"$set": {"state": state, "deleted_at": deleted_at, "state_by": token}, "$inc": {"revision": 1}}
