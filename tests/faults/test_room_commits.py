@@ -27,7 +27,7 @@ from mongostore import (
 
 pytestmark = pytest.mark.server
 
-STATEMENTS = ["findAndModify", "insert", "update", "commitTransaction", "abortTransaction"]
+STATEMENTS = ["aggregate", "insert", "update", "commitTransaction", "abortTransaction"]
 GROUP = 8
 FAULTS = {
     "closed": {"closeConnection": True},

@@ -290,7 +290,9 @@ class CommitQueue:
                     return await self._find_outcome(pending)
         elif taken["token"] == pending.event["token"]:
             return index
-        await self._refuse_taken(pending.event)
+        if await events.find_one({"_id": pending.event["_id"]}, {"_id": 1}) is not None:
+            raise AlreadyExistsError("event", pending.event["_id"])
+        await self._refuse_taken_key(pending.event)
         raise AlreadyExistsError("event of the room with the index", str(index))
 
     async def _answer(self, pending: PendingEvent, work: Coroutine[Any, Any, int | None]) -> None:
@@ -326,21 +328,20 @@ class CommitQueue:
         if existing is not None and "index" not in existing:
             await self._free_id(event["_id"])
             return None
-        await self._refuse_taken(event)
+        if existing is not None:
+            raise AlreadyExistsError("event", event["_id"])
+        await self._refuse_taken_key(event)
         raise UnavailableError(f"{self._connection.engine.address}: the room is contended")
 
-    async def _refuse_taken(self, event: Raw) -> None:
-        """Refuse an event whose id or idempotency key another one has.
+    async def _refuse_taken_key(self, event: Raw) -> None:
+        """Refuse an event whose idempotency key another one has.
 
         Raises:
             AlreadyExistsError: Another one has.
         """
-        events = self._connection.collection("events")
-        if await events.find_one({"_id": event["_id"]}, {"_id": 1}) is not None:
-            raise AlreadyExistsError("event", event["_id"])
         if "idempotency_key" in event:
             key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
-            if await events.find_one(key, {"_id": 1}) is not None:
+            if await self._connection.collection("events").find_one(key, {"_id": 1}) is not None:
                 raise key_taken_error(event["idempotency_key"])
 
     async def _free_id(self, event_id: str) -> None:

@@ -165,7 +165,7 @@ class RoomLog:
         return head
 
     async def change(self, room_id: str, decide: Callable[[Raw], tuple[Raw, Raw]]) -> Raw:
-        """Change a room behind a fence of its log and return it, its counters included.
+        """Change a room, behind a fence of its log if commits must heed it, and return it with its counters.
 
         Args:
             room_id: The room.
@@ -178,11 +178,27 @@ class RoomLog:
         while True:
             room, head = await self.read(room_id)
             update, guard = decide(room)
-            if await self._fence(room_id, head):
+            if not _needs_fence(room, update, guard):
+                changed = await self._update_beside(room, update)
+            elif await self._fence(room_id, head):
                 changed = await self._open_next(room_id, head, update, guard)
-                if changed is not None:
-                    return changed
+            else:
+                changed = None
+            if changed is not None:
+                return changed
             await asyncio.sleep(_PAUSE_SECONDS * random.random())
+
+    async def _update_beside(self, room: Raw, update: Raw) -> Raw | None:
+        """Change a room whose commits need not heed it; None if the room is gone."""
+        sets = {name: value for name, value in update["$set"].items() if name != "active_at"}
+        changed: Raw | None = await self._connection.collection("rooms").find_one_and_update(
+            {"_id": room["_id"], "state": "open", "epoch": room["epoch"]},
+            {**update, "$set": sets},
+            PUBLIC_FIELDS,
+            return_document=ReturnDocument.AFTER,
+        )
+        # Another log has begun with counters that are newer.
+        return changed | _counters(room) if changed and changed["log"] == room["log"] else changed
 
     async def _fence(self, room_id: str, head: LogHead) -> bool:
         """Take the next position of a log; return whether a fence has it, of this process or another one."""
@@ -231,6 +247,14 @@ def _fenced(head: LogHead, fence: Raw) -> LogHead:
         next_index=fence["next_index"],
         counters=fence["counters"],
     )
+
+
+def _needs_fence(room: Raw, update: Raw, guard: Raw) -> bool:
+    """Return whether commits must heed a change of a room."""
+    sets = update.get("$set")
+    if not sets or guard or "state" in sets or sets.get("status") == "paused":
+        return True
+    return bool(sets.get("active_at", room["active_at"]) != room["active_at"])
 
 
 def _counters(room: Raw) -> Raw:

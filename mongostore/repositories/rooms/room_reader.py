@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -19,6 +19,11 @@ from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_ev
 _STEP = 200
 _OLDEST = SortOrder("created_at")
 _NEWEST = SortOrder("created_at", is_ascending=False)
+
+
+async def _find_counted_page(connection: Connection, *page: Any) -> Sequence[Raw]:
+    """Return the first rooms of a list, as `find_page` does, with their counters up to date."""
+    return await count_rooms_events(connection, await find_page(connection, *page))
 
 
 class RoomReader:
@@ -73,8 +78,9 @@ class RoomReader:
         metadata: dict[str, Any] | None,
         rooms: Raw,
         errors: list[InvalidDocumentError] | None,
+        find: Callable[..., Awaitable[Sequence[Raw]]] = _find_counted_page,
     ) -> AsyncGenerator[Room, None]:
-        """Yield rooms; `errors` collects those that cannot be read."""
+        """Yield rooms that `find` finds; `errors` collects those that cannot be read."""
         order, filter = _order(newest), _with_metadata(rooms, metadata)
         steps = walk(
             self._connection,
@@ -85,7 +91,7 @@ class RoomReader:
             errors,
             fields=PUBLIC_FIELDS,
             size=_STEP,
-            find=_find_page,
+            find=find,
         )
         async with aclosing(steps) as found:
             async for room in found:
@@ -98,7 +104,7 @@ class RoomReader:
         if not metadata:
             return int(await self._rooms.count_documents(rooms, **options))
         counted = 0
-        async with aclosing(self.iterate(False, metadata, rooms, [])) as found:
+        async with aclosing(self.iterate(False, metadata, rooms, [], find_page)) as found:
             async for _ in found:
                 counted += 1
                 if counted == limit:
@@ -115,11 +121,6 @@ class RoomReader:
         ) as found:
             documents: Sequence[Raw] = await found.to_list()
         return await count_rooms_events(self._connection, documents)
-
-
-async def _find_page(connection: Connection, *page: Any) -> Sequence[Raw]:
-    """Return the first rooms of a list, as `find_page` does, with their counters up to date."""
-    return await count_rooms_events(connection, await find_page(connection, *page))
 
 
 def _order(newest: bool) -> SortOrder:
