@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from contextvars import Context
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from bson import ObjectId
@@ -25,74 +25,22 @@ from mongostore.errors import (
     UnavailableError,
 )
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.rooms.pending_events import (
+    PendingEvent,
+    TargetReplacement,
+    take_batch,
+    take_group,
+)
 from mongostore.repositories.rooms.room_log import HAS_INDEX, LogHead, RoomLog
 
-_GROUP = 100
 _DUPLICATE_KEY = 11000
 _OWN_FIELDS = dict.fromkeys(("token", "index", "former_index", "room_id", "log", "counters"), 1)
-_GROUP_BYTES = 4 * 1024 * 1024
 # For so long a process that has met another one in a room lets it go first now and then.
 _CONTENDED_SECONDS = 1.0
 
 
 class _StaleHeadError(Exception):
     """The room is not as the head of its log says."""
-
-
-@dataclass
-class TargetReplacement:
-    """The change of an event by another one that edits or deletes it.
-
-    Attributes:
-        event_id: The event that is changed.
-        update: The update document that does it.
-        marks_edits: Whether the event's edits, which hold its former content, are marked as deleted too.
-    """
-
-    event_id: str
-    update: Raw
-    marks_edits: bool
-
-
-@dataclass
-class PendingEvent:
-    """An event on its way into a room.
-
-    Attributes:
-        event: Its stored form, without the index.
-        bytes: The size of that.
-        is_counted: Whether it moves the room's counters.
-        is_activity: Whether it is the room's activity, which makes a paused room active.
-        target: Its effect on another event.
-        index: The index that it is to have, unless that of a later event is given by then; None for the next.
-    """
-
-    event: Raw
-    bytes: int
-    is_counted: bool
-    is_activity: bool
-    target: TargetReplacement | None = None
-    index: int | None = None
-    seconds: float = 0
-    done: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    def position(self, head: LogHead, now: int) -> Raw:
-        """Return it as it is stored behind the end of a log."""
-        return head.position(self.event, self.index, now, counted=self.is_counted, activity=self.is_activity)
-
-    def wakes(self, head: LogHead) -> bool:
-        """Return whether it makes a paused room active."""
-        return self.is_activity and head.is_paused
-
-    def settle(self, index: int) -> None:
-        """Answer with its index."""
-        if not self.done.done():
-            self.done.set_result(index)
-
-    def fail(self, error: Exception) -> None:
-        """Answer with an error."""
-        if not self.done.done():
-            self.done.set_exception(error)
 
 
 class CommitQueue:
@@ -138,7 +86,7 @@ class CommitQueue:
             while waiting:
                 # A caller that has just got an answer may have more to commit: let it join.
                 await asyncio.sleep(self._pause(room_id))
-                group = _take_group(waiting)
+                group = take_group(waiting)
                 if group:
                     await self._commit_group(room_id, group)
         finally:
@@ -174,7 +122,7 @@ class CommitQueue:
         if first.index is not None and first.index < head.next_index:
             self._start(self._answer(group.popleft(), self._insert_below(first, head)))
             return
-        batch = _take_batch(group, head)
+        batch = take_batch(group, head)
         documents, after, now = [], head, time.time_ns() // 1000
         stored, refusal = len(batch), Raw()
         for pending in batch:
@@ -271,7 +219,7 @@ class CommitQueue:
             raise NotFoundError("event", target.event_id)
 
     async def _insert_below(self, pending: PendingEvent, head: LogHead) -> int | None:
-        """Store an event at a free index that no log gives any more.
+        """Store an event at a free index that no log gives any more; None if the room has changed meanwhile.
 
         Raises:
             AlreadyExistsError: Another event has its id, its idempotency key or its index.
@@ -282,9 +230,24 @@ class CommitQueue:
         if taken is None:
             # The life itself is the log of all that came below its logs.
             position = {"index": index, "epoch": head.epoch, "log": head.epoch, "log_index": index}
+
+            async def insert(session: Any) -> None:
+                # A write, though it changes nothing: it conflicts with a deletion of the room.
+                room = await self._connection.collection("rooms").update_one(
+                    {"_id": pending.event["room_id"], "state": "open", "epoch": head.epoch},
+                    {"$inc": {"next_position": 0}},
+                    session=session,
+                )
+                if not room.matched_count:
+                    raise _StaleHeadError
+                await events.insert_one({**pending.event, **position}, session=session)
+
             try:
-                await events.insert_one({**pending.event, **position})
+                await self._connection.engine.transact(insert)
                 return index
+            except _StaleHeadError:
+                self._log.forget(pending.event["room_id"])
+                return None
             except DuplicateKeyError as error:
                 if "log_index" not in (error.details or {}).get("keyPattern", {}):
                     return await self._find_outcome(pending)
@@ -372,33 +335,6 @@ class CommitQueue:
 def key_taken_error(key: str) -> AlreadyExistsError:
     """Return the refusal of an event whose idempotency key another one has."""
     return AlreadyExistsError("idempotency key", key)
-
-
-def _take_group(waiting: deque[PendingEvent]) -> deque[PendingEvent]:
-    """Take what goes together of the events that wait, without those whose callers are gone."""
-    group, size = deque[PendingEvent](), 0
-    while waiting and len(group) < _GROUP and (not group or size + waiting[0].bytes <= _GROUP_BYTES):
-        pending = waiting.popleft()
-        if not pending.done.done():
-            group.append(pending)
-            size += pending.bytes
-    return group
-
-
-def _take_batch(group: deque[PendingEvent], head: LogHead) -> list[PendingEvent]:
-    """Return the events at the head of a group that one insert can store; one with effects is alone."""
-    batch: list[PendingEvent] = []
-    next_index = head.next_index
-    for pending in group:
-        has_effect = pending.target is not None or pending.wakes(head)
-        is_below = pending.index is not None and pending.index < next_index
-        if batch and (has_effect or is_below):
-            break
-        batch.append(pending)
-        if has_effect:
-            break
-        next_index = (next_index if pending.index is None else pending.index) + 1
-    return batch
 
 
 def _stored_before(error: BulkWriteError | DuplicateKeyError) -> tuple[int, Raw]:

@@ -15,12 +15,8 @@ from mongostore.documents.stored import Raw, check_size, write_members
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.rooms.commit_queue import (
-    CommitQueue,
-    PendingEvent,
-    TargetReplacement,
-    key_taken_error,
-)
+from mongostore.repositories.rooms.commit_queue import CommitQueue, key_taken_error
+from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
 from mongostore.repositories.rooms.room_log import HAS_INDEX, RoomLog, emptied
 from mongostore.repositories.rooms.room_parts import in_room
 
