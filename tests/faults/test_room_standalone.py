@@ -162,7 +162,7 @@ async def test_an_edit_whose_effect_fails_is_stored_once_and_has_its_effect(
     edit = said("edit", type="edit", change="edit", target_event_id="e0")
     edited = target.model_copy(update={"content": "new"})
     assert (await store.rooms.events.append("r", edit, target=edited)).index == 1
-    assert failures == 2
+    assert failures > 1
     assert (await store.rooms.events.get("r", "e0")).content == "new"
     assert [event.index async for event in store.rooms.events.iter("r")] == [0, 1]
     assert await counters(store) == (2, 1)
