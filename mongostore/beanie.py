@@ -239,7 +239,11 @@ class Session(_SessionMembers, Document):
 
 
 class Room(_RoomMembers, Document):
-    """A room; its events have it as their `room_id`."""
+    """A room; its events have it as their `room_id`.
+
+    Its `event_count`, `latest_index` and `active_at` may be old: each event has those of its room in
+    `counters`, and `store.rooms.get` those of the newest one.
+    """
 
     class Settings(_Settings):
         """Where it is stored."""

@@ -307,8 +307,9 @@ def _array(path: list[str], value: Any) -> list[Any]:
 def _each(value: Any) -> list[Any]:
     if not isinstance(value, dict) or "$each" not in value:
         return [value]
-    if value.keys() - {"$each", "$slice"} or not isinstance(value["$each"], list):
-        raise WriteError("This engine knows no modifier of $push but $each, with an array, and $slice", 2)
+    is_known = not value.keys() - {"$each", "$slice"} and value.get("$slice", -1) < 0
+    if not is_known or not isinstance(value["$each"], list):
+        raise WriteError("This engine knows $push with $each, an array, and $slice, from the end, alone", 2)
     return value["$each"]
 
 

@@ -30,9 +30,10 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Connection
+from mongostore.repositories.operation import UnmatchedWrite
 
 # What callers never see, and may be large.
 PUBLIC_FIELDS: Raw = {"private": 0, "ops": 0}
@@ -143,6 +144,8 @@ class RoomLog:
         )
         if room is None:
             raise NotFoundError("room", room_id)
+        if room["schema_version"] > SCHEMA_VERSION:
+            await UnmatchedWrite(self._connection.collection("rooms"), {"_id": room_id}).check()
         # The counters that the log began with are the head's, if it has no event.
         return count_events(dict(room), newest), LogHead.of_room(room, newest)
 
@@ -270,7 +273,7 @@ async def find_room(
     """
     async with await events.aggregate(_room_pipeline(connection, room_id, fields)) as cursor:
         documents = await cursor.to_list()
-    newest = documents.pop(0) if documents and "counters" in documents[0] else None
+    newest = documents.pop(0) if documents and "room_id" in documents[0] else None
     return (documents[0] if documents else None), newest
 
 
@@ -282,8 +285,9 @@ async def find_full_room(connection: Connection, room_id: str) -> tuple[Raw | No
         pipeline.append({"$unionWith": {"coll": connection.collection(name).name, "pipeline": parts}})
     async with await connection.collection("events").aggregate(pipeline, batchSize=_BATCH) as cursor:
         documents = await cursor.to_list()
-    newest = documents.pop(0) if documents and "counters" in documents[0] else None
+    newest = documents.pop(0) if documents and "room_id" in documents[0] else None
     if not documents or "room_id" in documents[0]:
+        # There is no room, but something that belonged to one.
         return None, newest, []
     return documents[0], newest, documents[1:]
 
