@@ -6,7 +6,7 @@ A key of two parts is a document, whose order counts: `key_of` makes it.
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Final
 
 from pydantic import Field
 
@@ -41,8 +41,8 @@ class StoredRoom(Room, Stored):
     """
 
     private: JsonObject = Field(default_factory=dict)
-    epoch: Any
-    log: Any
+    epoch: str
+    log: str
     next_index: int = 0
     next_position: int = 0
     state: str = "open"
@@ -58,8 +58,8 @@ class StoredEvent(Event, Stored):
     """
 
     token: str
-    epoch: Any
-    log: Any
+    epoch: str
+    log: str
     log_index: int
     counters: JsonObject
 

@@ -10,8 +10,8 @@ from collections.abc import Coroutine
 from contextvars import Context
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
-from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from mongostore.documents.stored import Raw
@@ -316,7 +316,7 @@ class CommitQueue:
             document = await events.find_one(empty, session=session)
             if document is not None:
                 await events.delete_one(empty, session=session)
-                await events.insert_one({**document, "_id": ObjectId()}, session=session)
+                await events.insert_one({**document, "_id": uuid4().hex}, session=session)
 
         await self._connection.engine.transact(move)
 

@@ -100,7 +100,7 @@ class AsyncRoomEvents(Repository):
             InvalidDocumentError: If it cannot be read.
         """
         document = await self._connection.collection("events").find_one(
-            {"_id": check_id("event_id", event_id)}
+            {"_id": check_id("event_id", event_id), "index": HAS_INDEX}
         )
         return None if document is None else to_event(document)
 

@@ -25,8 +25,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
-from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -62,8 +62,8 @@ class LogHead:
         is_paused: Whether the room waits for an activity.
     """
 
-    epoch: ObjectId
-    log: ObjectId
+    epoch: str
+    log: str
     log_index: int
     next_index: int
     counters: Raw
@@ -209,7 +209,7 @@ class RoomLog:
         fence = {**position, "epoch": head.epoch, "counters": head.counters, "next_index": head.next_index}
         steps: list[Raw] = [{"$set": {**fence, "emptied_at": "$$NOW"}}]
         try:
-            await self._connection.collection("events").update_one({"_id": ObjectId()}, steps, upsert=True)
+            await self._connection.collection("events").update_one({"_id": uuid4().hex}, steps, upsert=True)
         except DuplicateKeyError:
             newest = await self._newest(room_id, head)
             is_next = newest is not None and newest["log_index"] == head.log_index + 1
@@ -219,7 +219,7 @@ class RoomLog:
     async def _open_next(self, room_id: str, head: LogHead, update: Raw, guard: Raw) -> Raw | None:
         """Open the next log behind a fence, with a change; None if another process has left the log."""
         self.forget(room_id)
-        base = {"log": ObjectId(), "next_index": head.next_index, **head.counters}
+        base = {"log": uuid4().hex, "next_index": head.next_index, **head.counters}
         changed: Raw | None = await self._connection.collection("rooms").find_one_and_update(
             {"_id": room_id, "state": "open", "epoch": head.epoch, "log": head.log, **guard},
             {**update, "$set": {**base, **update.get("$set", {})}},

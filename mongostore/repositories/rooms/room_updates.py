@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
-from bson import ObjectId
 from pymongo import ReturnDocument
 
 from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
@@ -43,7 +43,7 @@ class RoomUpdates:
         """Create a room, or return the one that is there if it may be."""
         call, members = current_operation(), check_members(given_members, RoomCreate)
         key = call.token if room_id is None else check_id("room_id", room_id)
-        epoch = call.memory.setdefault("epoch", ObjectId())
+        epoch = call.memory.setdefault("epoch", uuid4().hex)
         stored = _to_new_room(Room.model_construct(id=key, **members), epoch)
         while True:
             if call.attempt and await self._was_deleted(key, epoch):
@@ -192,14 +192,14 @@ class RoomUpdates:
         (counted,) = await count_rooms_events(self._connection, [document])
         return to_room(counted)
 
-    async def _was_deleted(self, room_id: str, epoch: ObjectId) -> bool:
+    async def _was_deleted(self, room_id: str, epoch: str) -> bool:
         """Return whether a room of this life was deleted lately: its last fence is still there."""
         fence = {"room_id": room_id, "epoch": epoch, "next_index": {"$exists": True}}
         if await self._rooms.find_one({"_id": room_id, "epoch": epoch}, {"_id": 1}) is not None:
             return False
         return await self._connection.collection("events").find_one(fence, {"_id": 1}) is not None
 
-    async def _finish_delete(self, room_id: str, epoch: ObjectId) -> None:
+    async def _finish_delete(self, room_id: str, epoch: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last.
 
         A room that was made since under its id has another epoch. What was stored while there was no room
@@ -229,7 +229,7 @@ def _op(token: str) -> Raw:
     return {"ops": {"$each": [token], "$slice": -_OPS}}
 
 
-def _to_new_room(room: Room, epoch: ObjectId) -> Raw:
+def _to_new_room(room: Room, epoch: str) -> Raw:
     """Return the stored form of a new room, with the counters that it brings, but without its id.
 
     Raises:
@@ -244,7 +244,7 @@ def _to_new_room(room: Room, epoch: ObjectId) -> Raw:
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
         "epoch": epoch,
-        "log": ObjectId(),
+        "log": uuid4().hex,
         "next_index": 0 if latest is None else latest + 1,
         "next_position": 0,
         "state": "open",
