@@ -45,7 +45,7 @@ _LOGGED_CHARACTERS = 200
 _SMALL_BYTES = 64 * 1024
 _LARGE_BODIES = 4
 # A body has this time, and a second more for so many bytes of it.
-_BODY_SECONDS = 20.0
+BODY_SECONDS = 20.0
 _BYTES_A_SECOND = 64 * 1024
 _CLOSE = {"Connection": "close"}
 
@@ -76,12 +76,16 @@ class BodyLimits:
         app: The application that this is around.
         max_bytes: The largest body, whether its length is declared or it comes in pieces.
         max_depth: The deepest JSON.
+        seconds: The time that a body has; each byte gives a little more.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, max_depth: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, max_depth: int, seconds: float = BODY_SECONDS
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_depth = max_depth
+        self._seconds = seconds
         self._slots = CallerSlots(total=_LARGE_BODIES, per_caller=_LARGE_BODIES // 2, waiting=_LARGE_BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,7 +161,7 @@ class BodyLimits:
         parts: list[bytes] = []
         size = 0
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _BODY_SECONDS
+        deadline = loop.time() + self._seconds
         try:
             while True:
                 # Each byte gives more time, so that a large body needs no fast line, and a trickle ends.

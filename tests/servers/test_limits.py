@@ -10,21 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.types import Message, Receive, Scope, Send
 
 from mongostore import AsyncMongoStore, MongoStore
 from mongostore.cli.serve import log_requests
 from mongostore.integrators.keywords import KeywordIntegrator
 from mongostore.models import Turn
-from mongostore.servers import middleware
 from mongostore.servers.concurrency import CallerSlots
-from mongostore.servers.error_responses import ProblemError
+from mongostore.servers.error_responses import ProblemError, install_error_handlers
 from mongostore.servers.middleware import BodyLimits
 from mongostore.servers.sessions import create_app
 from mongostore.servers.threadmem import create_app as create_threadmem_app
 from mongostore.testing.service.parts import ROOT, S1, make
 from tests.servers.parts import client
+from tests.servers.rolehub import Hub
 
 MiB = 1024 * 1024
 HOSTILE = ",, " * 6600
@@ -95,8 +95,7 @@ async def test_two_lengths_close_the_connection(path: str) -> None:
     assert (status, headers[b"connection"]) == (400, b"close")
 
 
-async def test_body_that_comes_too_slowly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "_BODY_SECONDS", 0.1)
+async def test_body_that_comes_too_slowly_is_refused() -> None:
     came = 0
 
     async def trickle() -> Message:
@@ -105,10 +104,17 @@ async def test_body_that_comes_too_slowly_is_refused(monkeypatch: pytest.MonkeyP
         await asyncio.sleep(0.03)
         return {"type": "http.request", "body": b"x", "more_body": True}
 
-    async with AsyncMongoStore("mongomock://") as store:
-        status, headers = await ask(create_app(store), "POST", ROOT, trickle, JSON)
+    app = FastAPI()
+    install_error_handlers(app)
+    app.add_middleware(BodyLimits, max_bytes=MiB, max_depth=9, seconds=0.1)
+
+    @app.post("/")
+    async def post(request: Request) -> None:
+        await request.body()
+
+    status, headers = await ask(app, "POST", "/", trickle)
     assert (status, headers[b"connection"]) == (408, b"close")
-    assert 1 < came < 20
+    assert came < 20
 
 
 class Holder:
@@ -172,6 +178,40 @@ async def test_refused_tokens_count_towards_the_rate() -> None:
             statuses = [(await guessing.get(ROOT)).status_code for _ in range(5)]
             assert statuses == [401, 401, 401, 429, 429]
             assert (await known.get(ROOT)).status_code == 200
+
+
+class SlowHub(Hub):
+    """A hub that answers when it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = threading.Event()
+
+    def answer(self, path: str, shown: str) -> tuple[int, bytes]:
+        self.release.wait(60)
+        return super().answer(path, shown)
+
+
+async def test_slow_hub_delays_neither_keys_nor_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SlowHub() as hub, MongoStore("mongomock://") as store:
+        monkeypatch.setenv("AGENTSEA_HUB_URL", hub.url)
+        token = store.keys.create(name="k", owner_id="ada").token
+        app = create_threadmem_app(store=store)
+        async with client(app) as guessing, client(app, token) as known:
+            path = "/v1/rolethreads"
+            guesses = [
+                asyncio.create_task(guessing.get(path, headers={"Authorization": f"Bearer made-up-{n}"}))
+                for n in range(100)
+            ]
+            while len(hub.shown) < 4:
+                await asyncio.sleep(0.01)
+            for _ in range(50):
+                assert (await known.get(path)).status_code == 200
+                assert (await guessing.get("/health")).status_code == 200
+            assert len(hub.shown) == 4
+            hub.release.set()
+            statuses = sorted([(await guess).status_code for guess in guesses])
+    assert statuses == [401] * 64 + [429] * 36
 
 
 async def test_body_may_be_as_large_as_a_document_of_the_store() -> None:
