@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 
 from mongostore.arguments import check_id
 from mongostore.codec import to_micros
-from mongostore.documents.stored import (
+from mongostore.documents.mapping import (
     Raw,
     Stored,
-    given,
+    check_fits,
+    check_instance,
     reader,
-    sized,
     write,
     write_members,
     writer,
@@ -106,7 +106,7 @@ def to_stored_message_members(members: dict[str, Any]) -> Raw:
     if "created_at" in members:
         stored |= {"created_at": to_micros("created_at", members["created_at"]), "dated": True}
     data = {f"data.{key}": item for key, item in stored.pop("data", {}).items()}
-    return sized("a message", {**stored, **data})
+    return check_fits("a message", {**stored, **data})
 
 
 def to_stored_feedback(feedback: Feedback) -> Raw:
@@ -115,4 +115,4 @@ def to_stored_feedback(feedback: Feedback) -> Raw:
     Raises:
         InvalidValueError: One of its members cannot be stored.
     """
-    return write(given("feedback", feedback, Feedback))
+    return write(check_instance("feedback", feedback, Feedback))

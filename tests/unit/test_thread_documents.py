@@ -9,7 +9,7 @@ import pytest
 from mongostore.arguments import check_vote
 from mongostore.codec import from_micros
 from mongostore.documents import threads
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import Element, Feedback
 

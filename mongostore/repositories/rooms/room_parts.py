@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_limit
-from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Raw, given
+from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.rooms import part_id
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
@@ -152,7 +152,7 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
     Raises:
         InvalidValueError: It is of another type, or says that it belongs to another room.
     """
-    given(path, part, model)
+    check_instance(path, part, model)
     if part.room_id is None:
         part = part.model_copy(update={"room_id": check_id("room_id", room_id)})
     elif part.room_id != check_id("room_id", room_id):
@@ -167,7 +167,7 @@ def part_filter(room_id: str, name: str, id: str) -> Raw:
     Raises:
         InvalidValueError: If an id is no plain string.
     """
-    return {"_id": key_of(check_id("room_id", room_id), check_id(name, id))}
+    return {"_id": part_id(check_id("room_id", room_id), check_id(name, id))}
 
 
 def owned_filter(room_id: str, name: str, id: str) -> Raw:

@@ -10,8 +10,8 @@ from pymongo import ReturnDocument
 
 from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
 from mongostore.codec import encode_members, escape_key
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance, check_size, write_members
 from mongostore.documents.rooms import to_room, to_stored_room
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
@@ -78,7 +78,7 @@ class RoomUpdates:
         del sets["created_at"]
         guard = open_room_filter(room.id)
         if expected is not None:
-            guard |= write_members(Room, asdict(given("expected", expected, RoomState)))
+            guard |= write_members(Room, asdict(check_instance("expected", expected, RoomState)))
         document = await self._rooms.find_one_and_update(
             guard, {"$set": sets}, PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
         )

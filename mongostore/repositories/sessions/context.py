@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mongostore.codec import decode, encode
-from mongostore.documents.stored import Raw, check_size, size_of
+from mongostore.documents.mapping import Raw, bson_size, check_size
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.sessions.storage import SessionStorage
@@ -65,7 +65,7 @@ class AsyncSessionContext(Repository):
         """
         key, packed = self._storage.key(session_id), encode("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
-        if size_of("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
+        if bson_size("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
             if await self._replace(key, {"value": packed, "overflow": None}) is None:
                 raise NotFoundError("session", session_id)
             return

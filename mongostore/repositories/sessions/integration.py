@@ -11,8 +11,8 @@ from typing import Any
 
 from mongostore.arguments import MAX_LIMIT
 from mongostore.codec import encode, unescape_key
-from mongostore.documents.sessions import SHOWN, to_session
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import current_operation, majority_step, retry_step
@@ -140,7 +140,7 @@ class Integrations:
 
     async def _read_session(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""
-        return await self._storage.tail.read_fields(key, *SHOWN)
+        return await self._storage.tail.read_fields(key, *PUBLIC_FIELDS)
 
 
 async def _call_integrator(

@@ -7,8 +7,8 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session, to_stored_preview
 from mongostore.models import Session
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.filters import STATE_FILTERS
@@ -158,7 +158,7 @@ class MessageDeleter:
             document = await self._tail.read(key)
             if _was_done(document):
                 await self.delete_epochs(key, document["stale"])
-                return to_session(await self._tail.read_fields(key, *SHOWN))
+                return to_session(await self._tail.read_fields(key, *PUBLIC_FIELDS))
             count, old = document["message_count"], document["generation"]
             erasure = {"token": call.token, "count": count}
             seen = {"generation": old, "message_count": count, "revision": document.get("revision")}
@@ -170,7 +170,7 @@ class MessageDeleter:
                     "$inc": {"edits": 1},
                     "$max": {"updated_at": call.now},
                 },
-                projection=SHOWN,
+                projection=PUBLIC_FIELDS,
                 return_document=ReturnDocument.AFTER,
             )
             if cleared is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
+from mongostore.documents.mapping import Raw
 from mongostore.documents.sessions import to_messages
-from mongostore.documents.stored import Raw
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, majority_step

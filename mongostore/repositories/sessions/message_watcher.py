@@ -12,8 +12,8 @@ from typing import Any
 from pymongo.errors import OperationFailure
 
 from mongostore.arguments import decode_cursor, encode_cursor
+from mongostore.documents.mapping import Raw
 from mongostore.documents.sessions import to_messages
-from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ChangeKind, Message, MessageChange

@@ -9,8 +9,8 @@ from itertools import count
 import bson
 from pymongo import ReturnDocument
 
+from mongostore.documents.mapping import MAX_VALUE_BYTES, Raw, bson_size, check_size
 from mongostore.documents.sessions import EMPTY, EMPTY_BODY, to_stored_preview
-from mongostore.documents.stored import MAX_VALUE_BYTES, Raw, check_size, size_of
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.message_patch import MessagePatch
@@ -208,7 +208,7 @@ class MessageWriter:
                 "$inc": {
                     "message_count": len(messages),
                     "end": len(messages),
-                    "messages_bytes": sum(size_of("message", message) for message in messages),
+                    "messages_bytes": sum(bson_size("message", message) for message in messages),
                 },
                 "$set": {"last": to_stored_preview(newest)},
                 "$max": {"updated_at": current_operation().now},
@@ -323,7 +323,7 @@ class MessageWriter:
         body = {**EMPTY_BODY, **filled[0], **patch.members}
         body = {name: body[name] for name in EMPTY_BODY}
         stored_body = {"overflow": None, **body}
-        if out or size_of("message", body) > self._limits.embed_bytes:
+        if out or bson_size("message", body) > self._limits.embed_bytes:
             outside = await self._spill(document["_id"], document["generation"], old, body)
             stored_body = {name: outside[name] for name in ("content", "data", "overflow")}
         return body, MessagePatch({**patch.members, **stored_body}, patch.metadata, patch.unset)
@@ -380,7 +380,7 @@ def _needs_overflow(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
         raise InvalidValueError("messages", "hold the same id twice")
     large, together = [], 0
     for message in messages:
-        size = size_of("message", message)
+        size = bson_size("message", message)
         if size > MAX_VALUE_BYTES:
             raise DocumentTooLargeError(f"message {message['id']!r}", size, MAX_VALUE_BYTES)
         if size > embed_bytes:

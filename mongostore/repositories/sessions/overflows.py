@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.mapping import Raw, check_size
 from mongostore.repositories import Connection
 
 

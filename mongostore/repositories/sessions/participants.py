@@ -14,7 +14,7 @@ from mongostore.arguments import (
     check_list,
 )
 from mongostore.codec import escape_key, from_micros, to_micros
-from mongostore.documents.participants import StoredParticipant, to_participants
+from mongostore.documents.session_participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn

@@ -14,9 +14,15 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_limit, check_members
 from mongostore.codec import encode_members, to_micros
-from mongostore.documents.participants import begun_anew, to_bound
-from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.session_participants import bind_all, truncated_fields
+from mongostore.documents.sessions import (
+    PUBLIC_FIELDS,
+    check_member_fits,
+    to_new_session,
+    to_session,
+    to_stored_members,
+)
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -118,8 +124,8 @@ class AsyncSessions(Repository):
                 "namespace": self.namespace,
                 "session_id": key.partition("/")[2],
                 **to_stored_members(members),
-                "metadata": sized_member("metadata", encode_members("metadata", metadata or {})),
-                "participants": to_bound(participants, created, call.token),
+                "metadata": check_member_fits("metadata", encode_members("metadata", metadata or {})),
+                "participants": bind_all(participants, created, call.token),
                 "created_at": created,
                 "updated_at": call.now,
                 "generation": uuid4().hex,
@@ -163,7 +169,9 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
+        document = await self._sessions.find_one(
+            {"_id": self._key(session_id), "state": "open"}, PUBLIC_FIELDS
+        )
         return None if document is None else to_session(document)
 
     @reads
@@ -275,7 +283,7 @@ class AsyncSessions(Repository):
         call, key = current_operation(), self._key(session_id)
         given = check_members(members, SessionUpdate)
         metadata_members = given.pop("metadata", {})
-        packed = sized_member("metadata", encode_members("metadata", metadata_members))
+        packed = check_member_fits("metadata", encode_members("metadata", metadata_members))
         sets = to_stored_members(given) | {"revised_by": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
@@ -308,7 +316,7 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
         key, token = self._key(session_id), current_operation().token
-        return await self._storage.deleter.truncate(key, lambda session: begun_anew(session, token))
+        return await self._storage.deleter.truncate(key, lambda session: truncated_fields(session, token))
 
     @writes
     async def soft_delete(self, session_id: str) -> bool:
@@ -373,7 +381,7 @@ class AsyncSessions(Repository):
 
     async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
         async with self._sessions.find(
-            filter, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
+            filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1
         ) as found:
             return await found.to_list()
 

@@ -21,7 +21,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from mongostore.documents.stored import Raw, size_of
+from mongostore.documents.mapping import Raw, bson_size
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout
 from mongostore.repositories import Connection, current_operation
@@ -233,7 +233,7 @@ class Tail:
     async def _roll(self, document: Raw) -> None:
         """Move the oldest messages into a segment, or only count the bytes anew where that suffices."""
         base, messages = document["base"], document["messages"]
-        sizes = [size_of("message", message) if message else 0 for message in messages]
+        sizes = [bson_size("message", message) if message else 0 for message in messages]
         moving = _count_to_move(sizes, self.limits)
         if moving:
             moving = await self._write_segment(document, moving, sum(sizes[:moving])) - base

@@ -8,8 +8,8 @@ from operator import itemgetter
 
 from mongostore.arguments import MAX_LIMIT
 from mongostore.codec import unescape_key
+from mongostore.documents.mapping import Raw, bson_size
 from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
-from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
 from mongostore.repositories import Connection, current_operation, majority_step
@@ -168,7 +168,7 @@ class Turns:
         numbered = {"$map": {"input": {"$literal": relative}, "as": "turn", "in": members}}
         counts = {
             **dict.fromkeys(("message_count", "end", f"{path}.turns", f"{path}.kept"), amount),
-            "messages_bytes": sum(size_of("message", message) for message in relative),
+            "messages_bytes": sum(bson_size("message", message) for message in relative),
             "revision": 1,
         }
         sets = {

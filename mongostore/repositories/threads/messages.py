@@ -15,7 +15,7 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import to_micros
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, given
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
     ConflictError,
@@ -231,7 +231,7 @@ class AsyncThreadMessages(Repository):
         Raises:
             InvalidValueError: If it is no message that a list has shown.
         """
-        shown = given("message", message, ThreadMessage)
+        shown = check_instance("message", message, ThreadMessage)
         return by_creation(False).cursor(
             (to_micros("created_at", shown.created_at), check_id("id", shown.id))
         )

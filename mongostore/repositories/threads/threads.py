@@ -24,7 +24,7 @@ from mongostore.codec import (
     escape_key,
     to_micros,
 )
-from mongostore.documents.stored import UNREADABLE, Raw, check_size, given
+from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance, check_size
 from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
@@ -211,7 +211,7 @@ class AsyncThreads(Repository):
         most, counted = count_options(limit).get("limit"), 0
         async with self._threads.find(filter, {"data": 1}) as found:
             async for document in found:
-                with suppress(*UNREADABLE):
+                with suppress(*DECODE_ERRORS):
                     counted += has_data(decode_members(document["data"]), where)
                 if counted == most:
                     break
@@ -290,7 +290,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
-        shown, sort = given("thread", thread, Thread), thread_order(order, True)
+        shown, sort = check_instance("thread", thread, Thread), thread_order(order, True)
         return sort.cursor((to_micros(sort.field, getattr(shown, sort.field)), check_id("id", shown.id)))
 
     @writes
@@ -335,9 +335,9 @@ class AsyncThreads(Repository):
             (document[parent] if name else document)[name or parent] = value
         return document
 
-    async def _changes(self, given: ThreadUpdate, *, replaces: bool = False) -> Raw:
+    async def _changes(self, arguments: ThreadUpdate, *, replaces: bool = False) -> Raw:
         """Return the update that changes members of a thread, and merges `data` unless it replaces it."""
-        members = check_members(given, ThreadUpdate)
+        members = check_members(arguments, ThreadUpdate)
         removed = members.pop("unset", None)
         sets: Raw = {}
         unset: Raw = {}

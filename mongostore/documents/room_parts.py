@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Stored, reader, writer
+from mongostore.documents.mapping import Stored, reader, writer
+from mongostore.documents.rooms import part_id
 from mongostore.models import Observation, Task, VoiceDelivery
 
 
@@ -59,5 +59,5 @@ to_stored_delivery: Final = writer(
     "voice delivery",
     "key",
     "delivery",
-    lambda delivery, stored: {"_id": key_of(stored["room_id"], stored["key"])},
+    lambda delivery, stored: {"_id": part_id(stored["room_id"], stored["key"])},
 )

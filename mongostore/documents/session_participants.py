@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from mongostore.arguments import check_id, check_list
 from mongostore.codec import escape_key, unescape_key
-from mongostore.documents.stored import Raw, read_as
+from mongostore.documents.mapping import Raw, decode_document
 from mongostore.errors import InvalidValueError
 from mongostore.models import SessionParticipant
 
@@ -38,10 +38,12 @@ def to_participants(raw: Raw) -> list[SessionParticipant]:
     Raises:
         InvalidDocumentError: They do not fit the model.
     """
-    return read_as("session", raw, lambda: _PARTICIPANTS.validate_python(participants_of(raw), strict=True))
+    return decode_document(
+        "session", raw, lambda: _PARTICIPANTS.validate_python(participant_documents(raw), strict=True)
+    )
 
 
-def participants_of(raw: Raw) -> list[Raw]:
+def participant_documents(raw: Raw) -> list[Raw]:
     """Return the participants of a stored session as `SessionParticipant` reads them."""
     insights = raw.get("insights", {})
     return [
@@ -56,7 +58,7 @@ def participants_of(raw: Raw) -> list[Raw]:
     ]
 
 
-def to_bound(participants: Sequence[str], at: int, token: str) -> Raw:
+def bind_all(participants: Sequence[str], at: int, token: str) -> Raw:
     """Return the participants of a new session in their stored form, bound at a time by a call.
 
     Raises:
@@ -66,26 +68,26 @@ def to_bound(participants: Sequence[str], at: int, token: str) -> Raw:
     names = [escape_key(check_id(f"participants[{i}]", one)) for i, one in enumerate(participants)]
     if len(set(names)) < len(names):
         raise InvalidValueError("participants", "hold the same id twice")
-    return _with_new_bindings({name: {"bound_at": at} for name in names}, token)
+    return _with_new_epochs({name: {"bound_at": at} for name in names}, token)
 
 
-def begun_anew(session: Raw, token: str) -> Raw:
+def truncated_fields(session: Raw, token: str) -> Raw:
     """Return what is set beside the messages when a call truncates a stored session."""
     return {
         "data": {},
-        "participants": _with_new_bindings(session.get("participants", {}), token),
+        "participants": _with_new_epochs(session.get("participants", {}), token),
         "insights": {},
         "revision": session.get("revision", 0) + 1,
     }
 
 
-def _with_new_bindings(participants: Mapping[str, Raw], token: str) -> Raw:
+def _with_new_epochs(participants: Mapping[str, Raw], token: str) -> Raw:
     return {
         name: StoredParticipant(bound_at=stored["bound_at"], binding=f"{token}-{i}").model_dump()
         for i, (name, stored) in enumerate(participants.items())
     }
 
 
-def none_kept(session: Raw) -> Raw:
+def truncated_message_fields(session: Raw) -> Raw:
     """Return what is set in a stored session's participants when all messages go, and the numbers go on."""
     return {f"participants.{name}.kept": 0 for name in session.get("participants", {})}
