@@ -177,7 +177,7 @@ class SessionMessage(models.Message):
 
 class _SessionMembers(SessionFields, ReadOnly):
     VERBS: ClassVar[str] = "store.sessions"
-    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
+    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "deleting"}}
     session_id: Id
     message_count: int = 0
     participants: list[models.SessionParticipant] = Field(default_factory=list)
@@ -187,7 +187,7 @@ class _SessionMembers(SessionFields, ReadOnly):
     @classmethod
     def _members(cls, raw: Raw) -> Raw:
         stored = raw.get("messages", [])
-        first = raw.get("end", 0) - len(stored)
+        first = raw.get("next_position", 0) - len(stored)
         positioned = [
             {"updated_at": message["created_at"], **message, "position": place}
             for place, message in enumerate(stored, first)
@@ -206,7 +206,7 @@ class SessionSummary(SessionFields, Projection):
 
 class _RoomMembers(models.Room, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms"
-    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
+    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "deleting"}}
 
 
 class _EventMembers(models.Event, ReadOnly):

@@ -14,9 +14,9 @@ from mongostore.models.fields import organization_key
 
 
 class StoredIdentity(Identity, Stored):
-    """An identity; the keys of `addresses` are escaped. `token` names the call that stored it."""
+    """An identity; the keys of `addresses` are escaped. `op` is the token of the operation that stored it."""
 
-    token: str
+    op: str
 
 
 class StoredAddress(BaseModel):
@@ -31,9 +31,9 @@ class StoredVerification(Verification, Stored):
 
 
 class StoredRequest(VerificationRequest, Stored):
-    """A request for a verification. `token` names the call that stored it."""
+    """A request for a verification. `op` is the token of the operation that stored it."""
 
-    token: str
+    op: str
 
 
 to_identity: Final = reader(Identity, "identity")

@@ -13,17 +13,17 @@ from mongostore.models import Observation, Task, VoiceDelivery
 
 
 class StoredTask(Task, Stored):
-    """A task. `token` names the call that stored it."""
+    """A task. `op` is the token of the operation that stored it."""
 
     position: int
-    token: str
+    op: str
 
 
 class StoredObservation(Observation, Stored):
-    """An observation. `token` names the call that stored it."""
+    """An observation. `op` is the token of the operation that stored it."""
 
     position: int
-    token: str
+    op: str
 
 
 class StoredReadMarker(BaseModel):

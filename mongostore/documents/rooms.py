@@ -33,31 +33,32 @@ _UNCHANGED_BY_REPLACE = {"_id", "room_id", "created_at", "delivery_results"}
 class StoredRoom(Room, Stored):
     """A room, with the counters that its events move and what the service keeps for itself in `private`.
 
-    `next_index` is the next event's, `next_position` that of the next binding, participant, task or
-    observation. `state` is `open` or `purging`: its parts are being removed. `revised_by` and
-    `delivered_by` name the calls that last did these, by which a retried call knows its own doing.
+    `next_index` is the next event's, `next_part_position` that of the next binding, participant, task or
+    observation. `state` is `open` or `deleting`: its parts are being removed. `update_op` and
+    `delivered_op` are the tokens of the operations that last did these, by which a retried one recognizes
+    its own work.
     """
 
     private: JsonObject = Field(default_factory=dict)
     next_index: int = 0
-    next_position: int = 0
+    next_part_position: int = 0
     state: str = "open"
-    revised_by: str | None = None
-    delivered_by: str | None = None
+    update_op: str | None = None
+    delivered_op: str | None = None
 
 
 class StoredEvent(Event, Stored):
-    """An event; members without a value are left out. `token` names the call that stored it."""
+    """An event; members without a value are left out. `op` is the token of the operation that stored it."""
 
-    token: str
+    op: str
 
 
 class StoredBinding(Binding, Stored):
-    """A binding, with the room's time for its place among the rooms, and the names that find it."""
+    """A binding, with the room's time for its place among the rooms, and the correspondents that find it."""
 
     position: int
     room_created_at: int
-    names: list[str]
+    correspondents: list[str]
 
 
 class StoredRoomParticipant(RoomParticipant, Stored):
@@ -164,6 +165,6 @@ def _routes(participant: RoomParticipant, stored: Raw) -> Raw:
 
 
 to_stored_binding: Final = writer(
-    Binding, "binding", "channel_id", more=lambda binding, stored: {"names": binding_keys(binding)}
+    Binding, "binding", "channel_id", more=lambda binding, stored: {"correspondents": binding_keys(binding)}
 )
 to_stored_participant: Final = writer(RoomParticipant, "participant", "participant_id", more=_routes)

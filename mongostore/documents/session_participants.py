@@ -18,18 +18,18 @@ _PARTICIPANTS = TypeAdapter(list[SessionParticipant])
 class StoredParticipant(BaseModel):
     """One who is bound to a session, but for the insights.
 
-    `binding` is new whenever the turns begin anew, so that those of before can never be taken for those
-    of after. `turns` is the number of the newest one, `kept` how many of them are still there.
-    `integrated` is the number of the last one that an integration has covered, and `integrated_by`
+    `epoch` is new whenever the turns begin anew, so that those of before can never be taken for those
+    of after. `turn_count` is the number of the newest one, `kept` how many of them are still there.
+    `integrated_until` is the number of the last one that an integration has covered, and `integrate_op`
     names the call that did it.
     """
 
     bound_at: int
-    binding: str
-    turns: int = 0
+    epoch: str
+    turn_count: int = 0
     kept: int = 0
-    integrated: int | None = None
-    integrated_by: str | None = None
+    integrated_until: int | None = None
+    integrate_op: str | None = None
 
 
 def to_participants(raw: Raw) -> list[SessionParticipant]:
@@ -50,9 +50,9 @@ def participant_documents(raw: Raw) -> list[Raw]:
         {
             "id": unescape_key(name),
             "bound_at": stored["bound_at"],
-            "turn_count": stored["turns"],
+            "turn_count": stored["turn_count"],
             "insights": insights.get(name, []),
-            "integrated_until": stored["integrated"],
+            "integrated_until": stored["integrated_until"],
         }
         for name, stored in raw.get("participants", {}).items()
     ]
@@ -83,7 +83,7 @@ def truncated_fields(session: Raw, token: str) -> Raw:
 
 def _with_new_epochs(participants: Mapping[str, Raw], token: str) -> Raw:
     return {
-        name: StoredParticipant(bound_at=stored["bound_at"], binding=f"{token}-{i}").model_dump()
+        name: StoredParticipant(bound_at=stored["bound_at"], epoch=f"{token}-{i}").model_dump()
         for i, (name, stored) in enumerate(participants.items())
     }
 

@@ -61,29 +61,29 @@ class StoredContext(BaseModel):
 
 
 class StoredDelete(BaseModel):
-    """The newest deletion of messages: which call did it, and how many there were."""
+    """The newest deletion of messages: which operation did it, and how many there were."""
 
-    token: str
+    op: str
     count: int
 
 
 class StoredSession(SessionFields, Stored):
     """A session document with its newest messages embedded; None stands where a message was deleted.
 
-    The messages before position `base` are in segments; `end` is the position of the next message.
-    `messages_bytes` is at least the size of `messages`. `edits` grows with every change of messages
-    but an append. `deletions` are ids that are being removed from segments, `unbound` the bindings whose
-    chat turns are.
+    The messages before position `tail_start` are in segments; the next message gets `next_position`.
+    `messages_bytes` is at least the size of `messages`. `edit_count` grows with every change of messages
+    but an append. `pending_deletes` are ids that are being removed from segments, `unbound` the epochs of
+    participants whose turns are.
 
-    `generation` changes when all messages go at once, so that segments of before can never be taken
-    for those of after, and `stale` lists those whose parts still have to go. `origin` never changes:
-    a large context belongs to it.
+    `epoch` changes when all messages go at once, so that older segments are never taken for newer ones, and
+    `stale` lists the epochs whose parts still have to go. `create_op` never changes: a large context belongs
+    to it.
 
     `participants` and `insights` go by the participants' ids, escaped, in the order of binding.
 
-    `state` is `open`, `deleted` (softly) or `purging` (its parts are being removed). `revised_by`,
-    `state_by`, `context_by`, `purged_by` and `erasure` name the calls that last did these, by which a retried
-    call knows its own doing. Times are microseconds since 1970.
+    `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `create_op`,
+    `update_op`, `state_op`, `context_op`, `delete_op` and `last_delete` have the tokens of the operations
+    that last did these, by which a retried one recognizes its own work. Times are microseconds since 1970.
     """
 
     session_id: Id
@@ -94,19 +94,19 @@ class StoredSession(SessionFields, Stored):
     context: StoredContext | None = None
     messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0
-    base: int = 0
-    end: int = 0
-    edits: int = 0
-    generation: str
-    origin: str
+    tail_start: int = 0
+    next_position: int = 0
+    edit_count: int = 0
+    epoch: str
+    create_op: str
     stale: list[str] = Field(default_factory=list)
-    deletions: list[str] = Field(default_factory=list)
+    pending_deletes: list[str] = Field(default_factory=list)
     unbound: list[str] = Field(default_factory=list)
-    erasure: StoredDelete | None = None
-    revised_by: str | None = None
-    state_by: str | None = None
-    context_by: str | None = None
-    purged_by: str | None = None
+    last_delete: StoredDelete | None = None
+    update_op: str | None = None
+    state_op: str | None = None
+    context_op: str | None = None
+    delete_op: str | None = None
 
 
 class StoredSegment(BaseModel):
@@ -114,11 +114,11 @@ class StoredSegment(BaseModel):
 
     id: str
     session: str
-    generation: str
+    epoch: str
     start: int
     end: int
-    edits: int
-    bytes: int
+    edit_count: int
+    size: int
     messages: list[StoredMessage | None]
 
 
@@ -127,7 +127,7 @@ class StoredOverflow(BaseModel):
 
     id: str
     session: str
-    generation: str
+    epoch: str
     value: Any
 
 

@@ -111,7 +111,7 @@ def keep_room(room: Room) -> Raw:
 
 
 def keep_event(event: Event) -> Raw:
-    return {**rooms.to_stored_event(event, NOW), "index": event.index or 0, "token": "t"}
+    return {**rooms.to_stored_event(event, NOW), "index": event.index or 0, "op": "t"}
 
 
 def keep_binding(binding: Binding) -> Raw:
@@ -194,9 +194,9 @@ def keep_session(session: Session) -> Raw:
             "participants": {
                 escape_key(one.id): StoredParticipant(
                     bound_at=to_micros("bound_at", one.bound_at),
-                    binding=f"b{number}",
-                    turns=one.turn_count,
-                    integrated=one.integrated_until,
+                    epoch=f"b{number}",
+                    turn_count=one.turn_count,
+                    integrated_until=one.integrated_until,
                 ).model_dump()
                 for number, one in enumerate(session.participants)
             },
@@ -212,8 +212,8 @@ def keep_session(session: Session) -> Raw:
             "created_at": to_micros("created_at", session.created_at),
             "updated_at": to_micros("updated_at", session.updated_at),
             "deleted_at": deleted_at,
-            "generation": "g",
-            "origin": "o",
+            "epoch": "g",
+            "create_op": "o",
         }
     )
 
@@ -313,7 +313,7 @@ ENTITIES = {
     "identity": Entity(
         Identity(id="i1", organization_id="o1", addresses={"e.mail": ["a@b.c", ""], "": []}, data=ODD),
         Identity(id="i2"),
-        lambda identity: {**identities.to_stored_identity(identity), "token": "t"},
+        lambda identity: {**identities.to_stored_identity(identity), "op": "t"},
         identities.to_identity,
         identities.StoredIdentity,
         "organization_id",
@@ -329,7 +329,7 @@ ENTITIES = {
     "request": Entity(
         VerificationRequest(id="q1", identity_id="i1", data=ODD),
         VerificationRequest(id="q2", identity_id="i1"),
-        lambda request: {**identities.to_stored_request(request), "token": "t"},
+        lambda request: {**identities.to_stored_request(request), "op": "t"},
         identities.to_request,
         identities.StoredRequest,
         "identity_id",
@@ -337,7 +337,7 @@ ENTITIES = {
     "task": Entity(
         Task(id="t1", room_id="r1", status="done", data=ODD),
         Task(id="t2", room_id="r1"),
-        lambda task: {**room_parts.to_stored_task(task), "position": 3, "token": "t"},
+        lambda task: {**room_parts.to_stored_task(task), "position": 3, "op": "t"},
         room_parts.to_task,
         room_parts.StoredTask,
         "status",
@@ -345,7 +345,7 @@ ENTITIES = {
     "observation": Entity(
         Observation(id="n1", room_id="r1", data=ODD),
         Observation(id="n2", room_id="r1"),
-        lambda observation: {**room_parts.to_stored_observation(observation), "position": 3, "token": "t"},
+        lambda observation: {**room_parts.to_stored_observation(observation), "position": 3, "op": "t"},
         room_parts.to_observation,
         room_parts.StoredObservation,
         "room_id",
@@ -544,7 +544,9 @@ def test_the_stored_form_fits_the_declared_document(entity: Entity) -> None:
 @every_entity
 def test_a_time_is_stored_as_an_integer(entity: Entity) -> None:
     document = entity.keep(entity.full)
-    times = [value for name, value in document.items() if name.endswith("_at")]
+    times = [
+        document[name] for name in document.keys() & type(entity.full).model_fields if name.endswith("_at")
+    ]
     assert all(type(time) is int for time in times)
 
 

@@ -177,7 +177,7 @@ def test_what_is_no_chat_turn_is_refused_by_its_path() -> None:
 def test_participants_are_stored_under_escaped_ids_with_bindings_of_their_own() -> None:
     bound = session_participants.bind_all(["a.b", "c"], 5, "t")
     assert list(bound) == ["a%2E;b", "c"]
-    assert [(one["bound_at"], one["binding"], one["turns"]) for one in bound.values()] == [
+    assert [(one["bound_at"], one["epoch"], one["turn_count"]) for one in bound.values()] == [
         (5, "t-0", 0),
         (5, "t-1", 0),
     ]
@@ -200,7 +200,7 @@ def test_participants_are_read_in_the_order_of_binding_with_their_insights() -> 
 
 def test_unreadable_participants_are_refused_by_their_session() -> None:
     bound = session_participants.bind_all(["p"], 5, "t")
-    bound["p"]["turns"] = PRIVATE
+    bound["p"]["turn_count"] = PRIVATE
     with pytest.raises(InvalidDocumentError) as refused:
         session_participants.to_participants(session(participants=bound))
     assert (refused.value.kind, refused.value.id) == ("session", "n/s")
@@ -210,7 +210,7 @@ def test_unreadable_participants_are_refused_by_their_session() -> None:
 
 def test_a_session_that_begins_anew_keeps_who_was_bound_when_and_nothing_of_what_they_said() -> None:
     bound = session_participants.bind_all(["a", "b"], 5, "old")
-    bound["a"] |= {"turns": 3, "kept": 2, "integrated": 1, "integrated_by": "x"}
+    bound["a"] |= {"turn_count": 3, "kept": 2, "integrated_until": 1, "integrate_op": "x"}
     anew = session_participants.truncated_fields(
         session(participants=bound, insights={"a": [1]}, revision=4), "new"
     )

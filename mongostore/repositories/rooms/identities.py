@@ -50,7 +50,7 @@ class AsyncIdentities(Repository):
             DocumentTooLargeError: If it takes more than a document can hold.
         """
         call = current_operation()
-        stored = {**to_stored_identity(identity), "token": call.token}
+        stored = {**to_stored_identity(identity), "op": call.token}
 
         async def insert(session: Any) -> None:
             for channel_type, existing in identity.addresses.items():
@@ -62,8 +62,8 @@ class AsyncIdentities(Repository):
         try:
             await self._connection.engine.transact(insert)
         except DuplicateKeyError:
-            there = await self._identities.find_one({"_id": identity.id}, {"token": 1})
-            if there is None or there["token"] != call.token:
+            there = await self._identities.find_one({"_id": identity.id}, {"op": 1})
+            if there is None or there["op"] != call.token:
                 raise AlreadyExistsError("identity", identity.id) from None
         return identity
 

@@ -46,7 +46,7 @@ class RoomLookup:
         wanted = [correspondent_key(check_id("names", name)) for name in names]
         if recipient is not None:
             wanted.append(_recipient(recipient))
-        of_channel = {"channel_id": check_id("channel_id", channel_id), "names": {"$in": wanted}}
+        of_channel = {"channel_id": check_id("channel_id", channel_id), "correspondents": {"$in": wanted}}
         return _first(await self._find_by_part("bindings", of_channel, _NEWEST, rooms))
 
     async def by_route(self, channel_id: str, names: Sequence[str], rooms: Raw) -> Room | None:

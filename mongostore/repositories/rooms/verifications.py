@@ -101,10 +101,10 @@ class AsyncVerificationRequests(Repository):
         """
         call = current_operation()
         try:
-            await self._requests.insert_one({**to_stored_request(request), "token": call.token})
+            await self._requests.insert_one({**to_stored_request(request), "op": call.token})
         except DuplicateKeyError:
-            existing = await self._requests.find_one({"_id": request.id}, {"token": 1})
-            if existing is None or existing.get("token") != call.token:
+            existing = await self._requests.find_one({"_id": request.id}, {"op": 1})
+            if existing is None or existing.get("op") != call.token:
                 raise AlreadyExistsError("request", request.id) from None
         return request
 

@@ -56,7 +56,7 @@ class AsyncVoiceDeliveries(Repository):
         async def reserve(session: Any) -> Raw:
             # A write, though it changes nothing: it conflicts with a deletion of the room.
             room = await self._connection.collection("rooms").update_one(
-                {"_id": room_id, "state": "open"}, {"$inc": {"next_position": 0}}, session=session
+                {"_id": room_id, "state": "open"}, {"$inc": {"next_part_position": 0}}, session=session
             )
             if not room.matched_count:
                 raise NotFoundError("room", room_id)

@@ -48,7 +48,7 @@ class MessagePatch:
         """Return the update of the document that holds the message, for a positional filter."""
         sets = {f"messages.$.{name}": value for name, value in self.members.items()}
         sets |= {f"messages.$.metadata.{key}": value for key, value in self.metadata.items()}
-        update: Raw = {"$set": sets, "$inc": {"edits": 1, size_field: self.size}}
+        update: Raw = {"$set": sets, "$inc": {"edit_count": 1, size_field: self.size}}
         if self.unset:
             update["$unset"] = {f"messages.$.metadata.{key}": "" for key in self.unset}
         return update

@@ -50,7 +50,7 @@ from mongostore.repositories.sessions.tail import Tail, bindings_of
 
 _ITER_PAGE = 200
 _BY_CREATION = SortOrder("created_at")
-_HEAD_FIELDS = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
+_HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0, "last_delete": 0}
 
 
 class AsyncSessions(Repository):
@@ -128,8 +128,8 @@ class AsyncSessions(Repository):
                 "participants": bind_all(participants, created, call.token),
                 "created_at": created,
                 "updated_at": call.now,
-                "generation": uuid4().hex,
-                "origin": call.token,
+                "epoch": uuid4().hex,
+                "create_op": call.token,
             }
         )
         while True:
@@ -139,10 +139,10 @@ class AsyncSessions(Repository):
                 existing = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
                 if existing is None:
                     continue
-                if existing["state"] == "purging":
+                if existing["state"] == "deleting":
                     await self._storage.deleter.finish_delete(existing)
                     continue
-                if existing["origin"] != call.token:
+                if existing["create_op"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
             self._storage.tail.cache_epochs(key, bindings_of(document))
             return to_session(document)
@@ -284,7 +284,7 @@ class AsyncSessions(Repository):
         given = check_members(members, SessionUpdate)
         metadata_members = given.pop("metadata", {})
         packed = check_member_fits("metadata", encode_members("metadata", metadata_members))
-        sets = to_stored_members(given) | {"revised_by": call.token}
+        sets = to_stored_members(given) | {"update_op": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
         if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
@@ -299,7 +299,7 @@ class AsyncSessions(Repository):
             document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
             if document is None:
                 raise NotFoundError("session", session_id)
-            if document.get("revised_by") != call.token:
+            if document.get("update_op") != call.token:
                 raise ConflictError(f"session {session_id!r} has another revision by now")
         return to_session(document)
 
@@ -333,7 +333,7 @@ class AsyncSessions(Repository):
         if deleted.matched_count or call.attempt == 0:
             return bool(deleted.matched_count)
         # An earlier attempt of this call may have been the one that did it.
-        done = {"_id": key, "state": "deleted", "state_by": call.token}
+        done = {"_id": key, "state": "deleted", "state_op": call.token}
         return await self._sessions.find_one(done, {"_id": 1}) is not None
 
     @writes
@@ -356,7 +356,7 @@ class AsyncSessions(Repository):
             document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
             if document is None:
                 raise NotFoundError("session", session_id)
-            if document.get("state_by") != call.token:
+            if document.get("state_op") != call.token:
                 raise ConflictError(f"session {session_id!r} is not deleted")
         return to_session(document)
 
@@ -387,4 +387,4 @@ class AsyncSessions(Repository):
 
 
 def _state_change(state: str, deleted_at: int | None, token: str) -> Raw:
-    return {"$set": {"state": state, "deleted_at": deleted_at, "state_by": token}, "$inc": {"revision": 1}}
+    return {"$set": {"state": state, "deleted_at": deleted_at, "state_op": token}, "$inc": {"revision": 1}}

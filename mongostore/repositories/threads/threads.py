@@ -92,8 +92,8 @@ class AsyncThreads(Repository):
         try:
             await self._threads.insert_one({"_id": key, **document})
         except DuplicateKeyError:
-            existing = await self._threads.find_one({"_id": key}, {"created_by": 1})
-            if existing is None or existing.get("created_by") != call.token:
+            existing = await self._threads.find_one({"_id": key}, {"create_op": 1})
+            if existing is None or existing.get("create_op") != call.token:
                 raise AlreadyExistsError("thread", key) from None
         return to_thread({"_id": key, **document})
 
@@ -308,13 +308,13 @@ class AsyncThreads(Repository):
             {
                 "$set": {
                     "state": "deleted",
-                    "deleted_by": call.token,
+                    "delete_op": call.token,
                     "expires_at": datetime.now(UTC) + _TOMBSTONE,
                 },
                 "$unset": dict.fromkeys(_ERASED_FIELDS, ""),
             },
         )
-        own_write = {"_id": key, "state": "deleted", "deleted_by": call.token}
+        own_write = {"_id": key, "state": "deleted", "delete_op": call.token}
         has_matched = bool(deleted.matched_count) or (
             call.attempt > 0 and await self._threads.find_one(own_write, {"_id": 1}) is not None
         )
@@ -329,7 +329,7 @@ class AsyncThreads(Repository):
     async def _new(self, members: ThreadUpdate) -> Raw:
         """Return the document of a new thread with these members, without its id."""
         call = current_operation()
-        document = {**new_thread(call.now), "created_by": call.token}
+        document = {**new_thread(call.now), "create_op": call.token}
         for path, value in (await self._changes(members)).get("$set", {}).items():
             parent, _, name = path.partition(".")
             (document[parent] if name else document)[name or parent] = value
