@@ -32,7 +32,7 @@ from mongostore import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.indexing import load_indexes
+from mongostore.index_definitions import load_indexes
 from mongostore.repositories import Repository
 from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract.wire import (

@@ -13,7 +13,7 @@ import pytest
 from mongostore import AlreadyExistsError, AsyncMongoStore, Element, Feedback, NotFoundError
 from mongostore.repositories import Connection
 from mongostore.repositories.threads import elements
-from mongostore.repositories.threads.upkeep import delete_elements
+from mongostore.repositories.threads.thread_writes import delete_elements
 from tests.contract.threads import listed, user_id
 
 Write = Callable[[int], Awaitable[object]]

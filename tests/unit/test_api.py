@@ -27,7 +27,7 @@ from mongostore.repositories import (
     threads,
     writes,
 )
-from mongostore.repositories.keys import AsyncKeys
+from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.sync import twins
 from tests.contract.wire import repositories_of
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from mongostore import AsyncMongoStore, IndexConflictError
 from mongostore.documents import keys, notes, people, rooms, threads
 from mongostore.documents.sessions import StoredMessage, StoredOverflow, StoredSegment, StoredSession
-from mongostore.indexing import IndexState, load_indexes
+from mongostore.index_definitions import IndexState, load_indexes
 
 
 class GridFile(BaseModel):

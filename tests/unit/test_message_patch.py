@@ -9,7 +9,7 @@ import pytest
 
 from mongostore.codec import decode, decode_members
 from mongostore.documents.stored import Raw
-from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
 from mongostore.repositories.sessions.message_patch import MessagePatch
 

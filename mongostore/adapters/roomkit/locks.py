@@ -12,7 +12,7 @@ from roomkit.core.locks import RoomLockManager, _has_room_lock, _mark_room_locke
 
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.rooms.holding import LeaseHolder
-from mongostore.sharing import StoreUser
+from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 
@@ -43,7 +43,7 @@ class MongoRoomLockManager(RoomLockManager):
     ) -> None:
         if not 1 <= lease <= 24 * 3600:
             raise InvalidValueError("lease", "must be from a second to a day")
-        self._user = StoreUser(uri, database, store)
+        self._user = SharedStore(uri, database, store)
         self._seconds = lease
         # Who waits in this process, in turn, so that one at a time asks the server.
         self._turns: dict[str, _Turn] = {}
@@ -61,7 +61,7 @@ class MongoRoomLockManager(RoomLockManager):
             yield
             return
         async with self._turn(room_id):
-            leases = (await self._user.open()).leases
+            leases = (await self._user.get()).leases
             async with self._holder.hold(leases, f"room/{room_id}", self._seconds, math.inf):
                 with _mark_room_locked(self, room_id):
                     yield

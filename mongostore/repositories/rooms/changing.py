@@ -21,7 +21,7 @@ from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.routing import SHOWN, open_room
 
 _METADATA = "metadata."
@@ -39,7 +39,7 @@ class RoomUpdates:
 
     async def create(self, room_id: str | None, given_members: RoomCreate, *, may_exist: bool) -> Room:
         """Create a room, or return the one that is there if it may be."""
-        call, members = current_call(), check_members(given_members, RoomCreate)
+        call, members = current_operation(), check_members(given_members, RoomCreate)
         key = call.token if room_id is None else check_id("room_id", room_id)
         stored = _to_new_room(Room.model_construct(id=key, **members))
         while True:
@@ -68,7 +68,7 @@ class RoomUpdates:
         packed = encode_members("metadata", metadata)
         check_size("the room's metadata", packed)
         sets = _packed(members) | {f"{_METADATA}{name}": value for name, value in packed.items()}
-        update: Raw = {"$set": {**sets, "updated_at": current_call().now}}
+        update: Raw = {"$set": {**sets, "updated_at": current_operation().now}}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
         raw = await self._rooms.find_one_and_update(
@@ -80,7 +80,7 @@ class RoomUpdates:
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
         """Replace a room that is still in the expected state, and return it."""
-        call = current_call()
+        call = current_operation()
         sets = {**to_stored_room(room, call.now), "revised_by": call.token}
         del sets["created_at"]
         guard = open_room(room.id)
@@ -101,7 +101,7 @@ class RoomUpdates:
         """Move the delivered index to `index` and return whether it moved."""
         if type(index) is not int or abs(index) >= 2**62:
             raise InvalidValueError("index", "must be an integer")
-        call = current_call()
+        call = current_operation()
         before: Any = {"$lt": index} if check_flag("force", force) else index - 1
         moved = await self._rooms.update_one(
             {**open_room(room_id), "delivered_index": before},
@@ -128,20 +128,20 @@ class RoomUpdates:
 
     async def delete(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it and return whether it was there."""
-        call = current_call()
+        call = current_operation()
         raw = await self._rooms.find_one_and_update(
             open_room(room_id), {"$set": {"state": "purging", "revised_by": call.token}}, {"_id": 1}
         )
         if raw is None:
             raw = await self._rooms.find_one({"_id": room_id}, {"revised_by": 1})
             if raw is None:
-                return "deleted" in call.seen
+                return "deleted" in call.memory
             if raw["revised_by"] == call.token:
-                call.seen["deleted"] = True
+                call.memory["deleted"] = True
         else:
-            call.seen["deleted"] = True
+            call.memory["deleted"] = True
         await self._finish_deletion(room_id)
-        return "deleted" in call.seen
+        return "deleted" in call.memory
 
     async def _finish_deletion(self, room_id: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last."""
@@ -161,7 +161,7 @@ def _to_new_room(room: Room) -> Raw:
         InvalidValueError: One of its members cannot be stored.
         DocumentTooLargeError: It takes more than a document can hold.
     """
-    call = current_call()
+    call = current_operation()
     latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
     delivered = room.delivered_index
     return to_stored_room(room, call.now) | {

@@ -15,7 +15,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 
 from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
-from mongostore.engines.faults import translate
+from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import (
     AlreadyExistsError,
     MongoStoreError,
@@ -23,7 +23,7 @@ from mongostore.errors import (
     NotOpenError,
     UnavailableError,
 )
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 
 _GROUP = 100
 _GROUP_BYTES = 4 * 1024 * 1024
@@ -80,7 +80,7 @@ class Committer:
             NotFoundError: There is no such room, or no such event to rewrite.
             AlreadyExistsError: The event's id is taken, or its idempotency key.
         """
-        call, room_id = current_call(), entry.event["room_id"]
+        call, room_id = current_operation(), entry.event["room_id"]
         entry.event["token"] = call.token
         entry.seconds = call.attempt_seconds()
         if (waiting := self._waiting.get(room_id)) is not None:
@@ -240,7 +240,7 @@ class Committer:
             raise key_taken(event["idempotency_key"])
         if "index" in event:
             raise AlreadyExistsError("event of the room with the index", str(event["index"]))
-        raise UnavailableError(f"{self._connection.engine.label}: the room is contended")
+        raise UnavailableError(f"{self._connection.engine.address}: the room is contended")
 
     async def _holder(self, event: Raw) -> Raw | None:
         if "idempotency_key" not in event:
@@ -250,7 +250,11 @@ class Committer:
         return found
 
     def _translated(self, error: PyMongoError | MongoStoreError) -> MongoStoreError:
-        return translate(error, self._connection.engine.label) if isinstance(error, PyMongoError) else error
+        return (
+            translate_error(error, self._connection.engine.address)
+            if isinstance(error, PyMongoError)
+            else error
+        )
 
 
 def key_taken(key: str) -> AlreadyExistsError:
@@ -294,7 +298,7 @@ def _reservation(group: Sequence[Entry], now: int) -> list[Raw]:
 
 
 def _is_passing(error: PyMongoError) -> bool:
-    return isinstance(translate(error, ""), UnavailableError)
+    return isinstance(translate_error(error, ""), UnavailableError)
 
 
 def _fail(entry: Entry, error: Exception) -> None:

@@ -34,7 +34,7 @@ from mongostore.models.fields import scope_of
 from mongostore.repositories import (
     Connection,
     Repository,
-    current_call,
+    current_operation,
     long_running,
     reads,
     writes,
@@ -55,7 +55,7 @@ class AsyncIdentities(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
-        call = current_call()
+        call = current_operation()
         stored = {**to_stored_identity(identity), "token": call.token}
 
         async def insert(session: Any) -> None:
@@ -125,8 +125,11 @@ class AsyncIdentities(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        limit, order = check_limit("limit", limit), KeyOrder("_id", rising=not check_flag("newest", newest))
-        conditions = order.behind({"organization_id": scope_of(organization_id)}, cursor)
+        limit, order = (
+            check_limit("limit", limit),
+            KeyOrder("_id", is_ascending=not check_flag("newest", newest)),
+        )
+        conditions = order.keyset_filter({"organization_id": scope_of(organization_id)}, cursor)
         raws = await find_page(self._connection, "identities", conditions, order, limit + 1)
         return order.page(raws, limit, to_identity)
 
@@ -296,7 +299,7 @@ class AsyncVerificationRequests(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
-        call = current_call()
+        call = current_operation()
         try:
             await self._requests.insert_one({**to_stored_request(request), "token": call.token})
         except DuplicateKeyError:

@@ -13,7 +13,7 @@ from mongostore.codec import EPOCH
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
-from mongostore.repositories import Connection, Repository, was_there, writes
+from mongostore.repositories import Connection, Repository, has_matched, writes
 from mongostore.repositories.rooms.holding import LeaseHolder
 
 _LONGEST = 24 * 3600.0
@@ -106,7 +106,7 @@ class AsyncLeases(Repository):
         released = await self._leases.update_one(
             _held(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
         )
-        return was_there(released)
+        return has_matched(released)
 
     @property
     def _leases(self) -> Any:

@@ -18,12 +18,12 @@ from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, Place, count_options, walk
+from mongostore.repositories.paging import SortKey, SortOrder, count_options, walk
 from mongostore.repositories.rooms.routing import SHOWN
 
 _STEP = 200
-_OLDEST = Order("created_at")
-_NEWEST = Order("created_at", rising=False)
+_OLDEST = SortOrder("created_at")
+_NEWEST = SortOrder("created_at", is_ascending=False)
 
 
 class RoomReader:
@@ -44,12 +44,12 @@ class RoomReader:
         """Return a page of rooms, after `offset` others."""
         order, limit, offset = _order(newest), check_limit("limit", limit), check_offset("offset", offset)
         meant = _with_metadata(rooms, metadata)
-        conditions = order.behind(meant, order.decode(cursor))
+        conditions = order.keyset_filter(meant, order.decode(cursor))
         page: Page[Room] = Page([])
         # All that is asked for at once, unless some of what is read may have to be left out.
         exact = not metadata
         skipped = 0
-        last: Place = (0, "")
+        last: SortKey = (0, "")
         while True:
             raws = await self._page(conditions, order, limit + 1, offset if exact else 0)
             for raw in raws:
@@ -66,10 +66,10 @@ class RoomReader:
                 if len(page) == limit:
                     return Page(page.items, order.cursor(last), page.errors)
                 page.items.append(room)
-                last = order.place_of(raw)
+                last = order.sort_key(raw)
             if len(raws) <= limit:
                 return page
-            conditions = order.behind(meant, order.place_of(raws[-1]))
+            conditions = order.keyset_filter(meant, order.sort_key(raws[-1]))
             offset = 0 if exact else offset
 
     async def iterate(
@@ -104,7 +104,7 @@ class RoomReader:
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
-    async def _page(self, conditions: Raw, order: Order, limit: int, offset: int = 0) -> Sequence[Raw]:
+    async def _page(self, conditions: Raw, order: SortOrder, limit: int, offset: int = 0) -> Sequence[Raw]:
         async with self._rooms.find(
             conditions, SHOWN, sort=order.sort, skip=offset, limit=limit, batch_size=limit + 1
         ) as found:
@@ -112,7 +112,7 @@ class RoomReader:
         return raws
 
 
-def _order(newest: bool) -> Order:
+def _order(newest: bool) -> SortOrder:
     return _NEWEST if check_flag("newest", newest) else _OLDEST
 
 

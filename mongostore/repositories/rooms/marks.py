@@ -75,7 +75,7 @@ class AsyncReadMarkers(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
         limit, order = check_limit("limit", limit), _order(newest)
-        behind = order.behind({"room_id": check_id("room_id", room_id)}, cursor)
+        behind = order.keyset_filter({"room_id": check_id("room_id", room_id)}, cursor)
         raws = await find_page(self._connection, "read_markers", behind, order, limit + 1)
         return order.page(raws, limit, _to_marker)
 
@@ -219,7 +219,7 @@ class AsyncVoiceDeliveries(Repository):
 
 
 def _order(newest: bool) -> KeyOrder:
-    return KeyOrder("channel_id", rising=not check_flag("newest", newest))
+    return KeyOrder("channel_id", is_ascending=not check_flag("newest", newest))
 
 
 def _to_marker(raw: Raw) -> ReadMarker:

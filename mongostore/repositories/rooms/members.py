@@ -13,7 +13,7 @@ from mongostore.documents.rooms import (
 from mongostore.documents.stored import Raw
 from mongostore.errors import NotFoundError
 from mongostore.models import Binding, RoomParticipant
-from mongostore.repositories import reads, was_there, writes
+from mongostore.repositories import has_matched, reads, writes
 from mongostore.repositories.rooms.places import Places, in_room
 
 
@@ -77,7 +77,7 @@ class AsyncRoomBindings(Places[Binding]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return was_there(await self._collection.delete_one(_of(room_id, "channel_id", channel_id)))
+        return has_matched(await self._collection.delete_one(_of(room_id, "channel_id", channel_id)))
 
     @staticmethod
     def _value(raw: Raw) -> Binding:
@@ -145,7 +145,7 @@ class AsyncRoomParticipants(Places[RoomParticipant]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return was_there(await self._collection.delete_one(_of(room_id, "participant_id", participant_id)))
+        return has_matched(await self._collection.delete_one(_of(room_id, "participant_id", participant_id)))
 
     @staticmethod
     def _value(raw: Raw) -> RoomParticipant:

@@ -11,7 +11,7 @@ from mongostore.documents.notes import to_observation, to_stored_observation, to
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Observation, Page, Task
-from mongostore.repositories import long_running, reads, was_there, writes
+from mongostore.repositories import has_matched, long_running, reads, writes
 from mongostore.repositories.rooms.places import Places, in_room
 
 
@@ -130,7 +130,7 @@ class AsyncRoomTasks(Places[Task]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return was_there(await self._collection.delete_one(_in_room(room_id, "task_id", task_id)))
+        return has_matched(await self._collection.delete_one(_in_room(room_id, "task_id", task_id)))
 
     @staticmethod
     def _value(raw: Raw) -> Task:
@@ -163,7 +163,7 @@ class AsyncRoomObservations(Places[Observation]):
             InvalidValueError: If an id is no plain string.
         """
         observation = _in_room(room_id, "observation_id", observation_id)
-        return was_there(await self._collection.delete_one(observation))
+        return has_matched(await self._collection.delete_one(observation))
 
     @staticmethod
     def _value(raw: Raw) -> Observation:

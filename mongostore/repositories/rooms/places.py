@@ -17,8 +17,8 @@ from mongostore.arguments import check_flag, check_id, check_limit
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Connection, Repository, current_call, long_running, reads
-from mongostore.repositories.paging import Order, find_page, walk
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
+from mongostore.repositories.paging import SortOrder, find_page, walk
 
 V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
@@ -73,7 +73,7 @@ class Places(Repository, Generic[V]):
 
     async def _listed(self, meant: Raw, newest: bool, limit: int, cursor: str | None) -> Page[V]:
         limit, order = check_limit("limit", limit), _order(newest)
-        behind = order.behind(meant, order.decode(cursor))
+        behind = order.keyset_filter(meant, order.decode(cursor))
         raws = await find_page(self._connection, self._NAME, behind, order, limit + 1)
         return order.page(raws, limit, self._value)
 
@@ -125,7 +125,7 @@ class Places(Repository, Generic[V]):
         Raises:
             AlreadyExistsError: The id is taken.
         """
-        call = current_call()
+        call = current_operation()
 
         async def place(session: Any) -> None:
             taken = await self._take_place(stored["room_id"], session)
@@ -141,8 +141,8 @@ class Places(Repository, Generic[V]):
                 raise AlreadyExistsError(kind, stored["_id"]) from None
 
 
-def _order(newest: bool) -> Order:
-    return Order("position", rising=not check_flag("newest", newest))
+def _order(newest: bool) -> SortOrder:
+    return SortOrder("position", is_ascending=not check_flag("newest", newest))
 
 
 def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:

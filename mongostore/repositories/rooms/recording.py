@@ -19,7 +19,7 @@ from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
 from mongostore.documents.stored import Raw, check_size, write_members
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.committing import Committer, Entry, Rewrite, key_taken
 from mongostore.repositories.rooms.places import in_room
 
@@ -47,7 +47,7 @@ class EventUpdates:
         event = in_room("event", event, Event, room_id)
         if event.index is None:
             return await self._commit(event, counted=False, activity=False, rewrite=None)
-        call = current_call()
+        call = current_operation()
         stored = {**to_stored_event(event, call.now), "token": call.token}
         check_size(f"event {event.id!r}", stored)
         stored["index"] = check_position("index", event.index)
@@ -97,13 +97,13 @@ class EventUpdates:
         check_id("room_id", room_id)
         check_id("event_id", event_id)
         check_flag("replies", replies)
-        seen, fields = current_call().seen, None if read else {"_id": 1}
+        seen, fields = current_operation().memory, None if read else {"_id": 1}
 
         async def remove(session: Any) -> list[Any]:
             raws = await self._found({"room_id": room_id, "_id": event_id}, fields, session)
             if not raws:
                 # An earlier attempt of this call may have been the one that did it.
-                return seen.get("removed", []) if current_call().attempt else []
+                return seen.get("removed", []) if current_operation().attempt else []
             if replies:
                 of_thread = {"room_id": room_id, "parent_event_id": event_id, "_id": {"$ne": event_id}}
                 raws += await self._found(of_thread, fields, session)
@@ -122,7 +122,7 @@ class EventUpdates:
         return self._connection.collection("events")
 
     async def _commit(self, event: Event, *, counted: bool, activity: bool, rewrite: Rewrite | None) -> Event:
-        stored = to_stored_event(event, current_call().now)
+        stored = to_stored_event(event, current_operation().now)
         size = check_size(f"event {event.id!r}", stored)
         index = await self._committer.commit(Entry(stored, size, counted, activity, rewrite))
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})

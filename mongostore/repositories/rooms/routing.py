@@ -18,11 +18,11 @@ from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import SortOrder
 
 # The order of bindings and participants by the creation of their rooms.
-_NEWEST = Order("room_created_at", rising=False, key="room_id")
-_OLDEST = Order("room_created_at", key="room_id")
+_NEWEST = SortOrder("room_created_at", is_ascending=False, key="room_id")
+_OLDEST = SortOrder("room_created_at", key="room_id")
 # What callers are never shown, and may be large.
 SHOWN = {"private": 0}
 
@@ -75,11 +75,11 @@ class RoomLookup:
         limit, order = check_limit("limit", limit), _NEWEST if check_flag("newest", newest) else _OLDEST
         groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
-        behind = order.behind(of_channel, order.decode(cursor))
+        behind = order.keyset_filter(of_channel, order.decode(cursor))
         raws = await self._find("bindings", behind, order, rooms, limit + 1)
-        return Order("created_at").page(raws, limit, to_room)
+        return SortOrder("created_at").page(raws, limit, to_room)
 
-    async def _find(self, parts: str, match: Raw, order: Order, rooms: Raw, limit: int = 1) -> list[Raw]:
+    async def _find(self, parts: str, match: Raw, order: SortOrder, rooms: Raw, limit: int = 1) -> list[Raw]:
         """Return the stored rooms of these parts, as far as they match, in the order of the parts.
 
         The server would look up the rooms of all candidates, however few of them are wanted: the candidates

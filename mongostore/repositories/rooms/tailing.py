@@ -13,7 +13,7 @@ from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
-from mongostore.repositories import Connection, opened, settled_step
+from mongostore.repositories import Connection, majority_step, open_stream
 
 _log = logging.getLogger("mongostore.documents")
 
@@ -50,20 +50,20 @@ class Tailer:
         self, room_id: str, seen: int | None
     ) -> AsyncGenerator[tuple[int | None, Event | None], None]:
         """Yield what is new and what one stream tells, with how far that is, None for the room's end."""
-        async with opened(self._connection, self._open, room_id) as stream:
-            latest = await settled_step(self._connection, self._latest, room_id)
+        async with open_stream(self._connection, self._open, room_id) as stream:
+            latest = await majority_step(self._connection, self._latest, room_id)
             if seen is None:
                 seen = latest
                 # A connection lost from here on goes on here, and not with what is new by then.
                 yield seen, None
             while seen < latest:
-                missed = await settled_step(self._connection, self._missed, room_id, seen)
+                missed = await majority_step(self._connection, self._missed, room_id, seen)
                 if not missed:
                     break
                 for raw in missed:
                     seen = int(raw["index"])
                     yield seen, _readable(raw)
-            while told := await self._connection.wait(anext(stream, None)):
+            while told := await self._connection.wait_or_closed(anext(stream, None)):
                 if told["ns"]["coll"] != self._events.name:
                     yield None, None
                 elif told["fullDocument"]["index"] > seen:
