@@ -214,14 +214,14 @@ class Committer:
         try:
             self._connection.check_open()
             with self._connection.engine.deadline(entry.seconds):
-                held = await self.explain(entry.event)
+                existing = await self.explain(entry.event)
         except MongoStoreError as reason:
             _fail(entry, reason)
         except PyMongoError as unknown:
             _fail(entry, self._translated(unknown))
         else:
             if not entry.done.done():
-                entry.done.set_result(held)
+                entry.done.set_result(existing)
 
     async def explain(self, event: Raw) -> int:
         """Return the index of an event that a unique key refused because the same call had stored it.
@@ -231,10 +231,10 @@ class Committer:
             UnavailableError: Nothing has them by now.
         """
         events = self._connection.collection("events")
-        held = await events.find_one({"_id": event["_id"]}, {"token": 1, "index": 1})
-        if held is not None:
-            if held["token"] == event["token"]:
-                return int(held["index"])
+        existing = await events.find_one({"_id": event["_id"]}, {"token": 1, "index": 1})
+        if existing is not None:
+            if existing["token"] == event["token"]:
+                return int(existing["index"])
             raise AlreadyExistsError("event", event["_id"])
         if await self._holder(event) is not None:
             raise key_taken(event["idempotency_key"])

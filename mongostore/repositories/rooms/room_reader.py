@@ -6,12 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_offset,
-)
+from mongostore.arguments import check_flag, check_id, check_limit, check_offset
 from mongostore.codec import encode_members, to_micros
 from mongostore.documents.rooms import to_room
 from mongostore.documents.stored import Raw, given
@@ -19,7 +14,7 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortKey, SortOrder, count_options, walk
-from mongostore.repositories.rooms.routing import SHOWN
+from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS
 
 _STEP = 200
 _OLDEST = SortOrder("created_at")
@@ -43,22 +38,22 @@ class RoomReader:
     ) -> Page[Room]:
         """Return a page of rooms, after `offset` others."""
         order, limit, offset = _order(newest), check_limit("limit", limit), check_offset("offset", offset)
-        meant = _with_metadata(rooms, metadata)
-        conditions = order.keyset_filter(meant, order.decode(cursor))
+        all_rooms = _with_metadata(rooms, metadata)
+        filter = order.keyset_filter(all_rooms, order.decode(cursor))
         page: Page[Room] = Page([])
         # All that is asked for at once, unless some of what is read may have to be left out.
         exact = not metadata
         skipped = 0
         last: SortKey = (0, "")
         while True:
-            raws = await self._page(conditions, order, limit + 1, offset if exact else 0)
-            for raw in raws:
+            documents = await self._page(filter, order, limit + 1, offset if exact else 0)
+            for document in documents:
                 try:
-                    room = to_room(raw)
+                    room = to_room(document)
                 except InvalidDocumentError as error:
                     page.errors.append(error)
                     continue
-                if not _has_metadata(room, metadata):
+                if not _metadata_matches(room, metadata):
                     continue
                 if not exact and skipped < offset:
                     skipped += 1
@@ -66,10 +61,10 @@ class RoomReader:
                 if len(page) == limit:
                     return Page(page.items, order.cursor(last), page.errors)
                 page.items.append(room)
-                last = order.sort_key(raw)
-            if len(raws) <= limit:
+                last = order.sort_key(document)
+            if len(documents) <= limit:
                 return page
-            conditions = order.keyset_filter(meant, order.sort_key(raws[-1]))
+            filter = order.keyset_filter(all_rooms, order.sort_key(documents[-1]))
             offset = 0 if exact else offset
 
     async def iterate(
@@ -80,11 +75,13 @@ class RoomReader:
         errors: list[InvalidDocumentError] | None,
     ) -> AsyncGenerator[Room, None]:
         """Yield rooms; `errors` collects those that cannot be read."""
-        order, meant = _order(newest), _with_metadata(rooms, metadata)
-        steps = walk(self._connection, "rooms", meant, order, to_room, errors, fields=SHOWN, size=_STEP)
+        order, filter = _order(newest), _with_metadata(rooms, metadata)
+        steps = walk(
+            self._connection, "rooms", filter, order, to_room, errors, fields=PUBLIC_FIELDS, size=_STEP
+        )
         async with aclosing(steps) as found:
             async for room in found:
-                if _has_metadata(room, metadata):
+                if _metadata_matches(room, metadata):
                     yield room
 
     async def count(self, limit: int | None, metadata: dict[str, Any] | None, rooms: Raw) -> int:
@@ -104,12 +101,12 @@ class RoomReader:
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
-    async def _page(self, conditions: Raw, order: SortOrder, limit: int, offset: int = 0) -> Sequence[Raw]:
+    async def _page(self, filter: Raw, order: SortOrder, limit: int, offset: int = 0) -> Sequence[Raw]:
         async with self._rooms.find(
-            conditions, SHOWN, sort=order.sort, skip=offset, limit=limit, batch_size=limit + 1
+            filter, PUBLIC_FIELDS, sort=order.sort, skip=offset, limit=limit, batch_size=limit + 1
         ) as found:
-            raws: Sequence[Raw] = await found.to_list()
-        return raws
+            documents: Sequence[Raw] = await found.to_list()
+        return documents
 
 
 def _order(newest: bool) -> SortOrder:
@@ -128,20 +125,20 @@ def cursor_behind(room: Room) -> str:
 
 def _with_metadata(rooms: Raw, metadata: dict[str, Any] | None) -> Raw:
     """Return a query with what an index can find of metadata, which may be too much."""
-    packed = encode_members("metadata", {} if metadata is None else metadata)
-    return rooms | {f"metadata.{key}": _alike(value) for key, value in packed.items()}
+    encoded = encode_members("metadata", {} if metadata is None else metadata)
+    return rooms | {f"metadata.{key}": _equal_in_python(value) for key, value in encoded.items()}
 
 
-def _has_metadata(room: Room, wanted: dict[str, Any] | None) -> bool:
+def _metadata_matches(room: Room, wanted: dict[str, Any] | None) -> bool:
     return all(room.metadata.get(key) == value for key, value in (wanted or {}).items())
 
 
-def _alike(packed: Any) -> Any:
+def _equal_in_python(encoded: Any) -> Any:
     """Return a condition that holds for all values that Python finds equal to a stored one."""
-    if packed is None or isinstance(packed, str):
-        return packed
-    if isinstance(packed, int | float) and not abs(packed) >= 2**63:
+    if encoded is None or isinstance(encoded, str):
+        return encoded
+    if isinstance(encoded, int | float) and not abs(encoded) >= 2**63:
         # Python's 1 is 1.0 and True.
-        return {"$in": [int(packed), bool(packed)]} if packed in (0, 1) else packed
+        return {"$in": [int(encoded), bool(encoded)]} if encoded in (0, 1) else encoded
     # Greater integers, which may equal a float, are stored as text.
     return {"$exists": True}

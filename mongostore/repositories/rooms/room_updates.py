@@ -8,21 +8,14 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_list,
-    check_members,
-    check_position,
-    check_text,
-)
+from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
 from mongostore.codec import encode_members, escape_key
 from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.rooms.routing import SHOWN, open_room
+from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS, open_room_filter
 
 _METADATA = "metadata."
 _STATE = {"state": 1, "revised_by": 1}
@@ -44,7 +37,7 @@ class RoomUpdates:
         stored = _to_new_room(Room.model_construct(id=key, **members))
         while True:
             existing = await self._rooms.find_one_and_update(
-                {"_id": key}, {"$setOnInsert": stored}, SHOWN if may_exist else _STATE, upsert=True
+                {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS if may_exist else _STATE, upsert=True
             )
             if existing is None or (call.attempt and existing["revised_by"] == call.token):
                 return to_room({"_id": key, **stored})
@@ -52,7 +45,7 @@ class RoomUpdates:
                 if may_exist:
                     return to_room(existing)
                 raise AlreadyExistsError("room", key)
-            await self._finish_deletion(key)
+            await self._finish_delete(key)
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
         """Change the given members of a room and return it."""
@@ -65,37 +58,37 @@ class RoomUpdates:
             metadata = {key: value for key, value in metadata.items() if value is not None}
         else:
             removed = [key for key in _unset_keys(unset) if key not in metadata]
-        packed = encode_members("metadata", metadata)
-        check_size("the room's metadata", packed)
-        sets = _packed(members) | {f"{_METADATA}{name}": value for name, value in packed.items()}
+        encoded = encode_members("metadata", metadata)
+        check_size("the room's metadata", encoded)
+        sets = _encode_members(members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
         update: Raw = {"$set": {**sets, "updated_at": current_operation().now}}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
-        raw = await self._rooms.find_one_and_update(
-            open_room(room_id), update, SHOWN, return_document=ReturnDocument.AFTER
+        document = await self._rooms.find_one_and_update(
+            open_room_filter(room_id), update, PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
         )
-        if raw is None:
+        if document is None:
             raise NotFoundError("room", room_id)
-        return to_room(raw)
+        return to_room(document)
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
         """Replace a room that is still in the expected state, and return it."""
         call = current_operation()
         sets = {**to_stored_room(room, call.now), "revised_by": call.token}
         del sets["created_at"]
-        guard = open_room(room.id)
+        guard = open_room_filter(room.id)
         if expected is not None:
             guard |= write_members(Room, asdict(given("expected", expected, RoomState)))
-        raw = await self._rooms.find_one_and_update(
-            guard, {"$set": sets}, SHOWN, return_document=ReturnDocument.AFTER
+        document = await self._rooms.find_one_and_update(
+            guard, {"$set": sets}, PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
         )
-        if raw is None:
-            raw = await self._rooms.find_one(open_room(room.id), SHOWN)
-            if raw is None:
+        if document is None:
+            document = await self._rooms.find_one(open_room_filter(room.id), PUBLIC_FIELDS)
+            if document is None:
                 raise NotFoundError("room", room.id)
-            if raw["revised_by"] != call.token:
+            if document["revised_by"] != call.token:
                 raise ConflictError(f"room {room.id!r} is in another state by now")
-        return to_room(raw)
+        return to_room(document)
 
     async def advance_delivered_index(self, room_id: str, index: int, force: bool) -> bool:
         """Move the delivered index to `index` and return whether it moved."""
@@ -104,46 +97,46 @@ class RoomUpdates:
         call = current_operation()
         before: Any = {"$lt": index} if check_flag("force", force) else index - 1
         moved = await self._rooms.update_one(
-            {**open_room(room_id), "delivered_index": before},
+            {**open_room_filter(room_id), "delivered_index": before},
             {"$set": {"delivered_index": index, "delivered_by": call.token}},
         )
         if moved.matched_count or call.attempt == 0:
             return bool(moved.matched_count)
         # An earlier attempt of this call may have been the one that did it.
-        own = {**open_room(room_id), "delivered_by": call.token}
+        own = {**open_room_filter(room_id), "delivered_by": call.token}
         return await self._rooms.find_one(own, {"_id": 1}) is not None
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a value about a room outside its members, and remove the key from its metadata."""
-        packed = encode_members("private", {check_text("key", key): value})
-        check_size("the room's private state", packed)
-        ((name, stored),) = packed.items()
+        encoded = encode_members("private", {check_text("key", key): value})
+        check_size("the room's private state", encoded)
+        ((name, stored),) = encoded.items()
         update: Raw = {"$unset": {f"{_METADATA}{name}": ""}}
         if value is None:
             update["$unset"][f"private.{name}"] = ""
         else:
             update["$set"] = {f"private.{name}": stored}
-        if not (await self._rooms.update_one(open_room(room_id), update)).matched_count:
+        if not (await self._rooms.update_one(open_room_filter(room_id), update)).matched_count:
             raise NotFoundError("room", room_id)
 
     async def delete(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it and return whether it was there."""
         call = current_operation()
-        raw = await self._rooms.find_one_and_update(
-            open_room(room_id), {"$set": {"state": "purging", "revised_by": call.token}}, {"_id": 1}
+        document = await self._rooms.find_one_and_update(
+            open_room_filter(room_id), {"$set": {"state": "purging", "revised_by": call.token}}, {"_id": 1}
         )
-        if raw is None:
-            raw = await self._rooms.find_one({"_id": room_id}, {"revised_by": 1})
-            if raw is None:
+        if document is None:
+            document = await self._rooms.find_one({"_id": room_id}, {"revised_by": 1})
+            if document is None:
                 return "deleted" in call.memory
-            if raw["revised_by"] == call.token:
+            if document["revised_by"] == call.token:
                 call.memory["deleted"] = True
         else:
             call.memory["deleted"] = True
-        await self._finish_deletion(room_id)
+        await self._finish_delete(room_id)
         return "deleted" in call.memory
 
-    async def _finish_deletion(self, room_id: str) -> None:
+    async def _finish_delete(self, room_id: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last."""
         for parts in _PARTS:
             await self._connection.collection(parts).delete_many({"room_id": room_id})
@@ -193,7 +186,7 @@ def _check_key(key: object) -> str:
     return key
 
 
-def _packed(members: dict[str, Any]) -> Raw:
-    packed = write_members(Room, members)
-    check_size("the room's data", {"data": packed.get("data")})
-    return packed
+def _encode_members(members: dict[str, Any]) -> Raw:
+    encoded = write_members(Room, members)
+    check_size("the room's data", {"data": encoded.get("data")})
+    return encoded

@@ -1,4 +1,4 @@
-"""Leases that are held for a block: waited for, renewed meanwhile, and given back."""
+"""Leases that are holding for a block: waited for, renewed meanwhile, and given back."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mongostore.errors import ConflictError, InvalidValueError, MongoStoreError
 from mongostore.models import Lease
 
 if TYPE_CHECKING:
-    from mongostore.repositories.rooms.leases import AsyncLeases
+    from mongostore.repositories.leases import AsyncLeases
 
 T = TypeVar("T")
 
 # Shares of a lease: it is renewed after the one, and by our own clock over a little early.
-_RENEWED = 1 / 3
-_SAFE = 0.9
+_RENEWAL_SHARE = 1 / 3
+_USABLE_SHARE = 0.9
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.25
 
@@ -39,14 +39,14 @@ class LeaseHolder:
         """Hold a lease for a block; see `AsyncLeases.hold`."""
         if not isinstance(wait, int | float) or isinstance(wait, bool) or not wait >= 0:
             raise InvalidValueError("wait", "must be a number of seconds from 0")
-        held = await self._acquire(leases, name, seconds, wait)
+        holding = await self._try_acquire(leases, name, seconds, wait)
         ended = ConflictError(f"the lease {name!r} ended before its block")
         try:
             # The end moves with each renewal; whatever keeps those from coming, the block ends in time.
-            async with asyncio.timeout_at(held.began + held.lease.seconds * _SAFE) as end:
-                renewing = asyncio.create_task(_renew(leases, held, end), context=Context())
+            async with asyncio.timeout_at(holding.began + holding.lease.seconds * _USABLE_SHARE) as end:
+                renewing = asyncio.create_task(_keep_renewed(leases, holding, end), context=Context())
                 try:
-                    yield held.lease
+                    yield holding.lease
                 finally:
                     renewing.cancel()
         except TimeoutError:
@@ -54,7 +54,7 @@ class LeaseHolder:
                 raise ended from None
             raise
         finally:
-            released = not end.expired() and await asyncio.shield(self._start(leases.release(held.lease)))
+            released = not end.expired() and await asyncio.shield(self._start(leases.release(holding.lease)))
         # A block that took no notice of its cancellation, or gave the loop no time for it, ends here.
         if not released:
             raise ended
@@ -64,17 +64,17 @@ class LeaseHolder:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _acquire(self, leases: AsyncLeases, name: str, seconds: float, wait: float) -> _Held:
+    async def _try_acquire(self, leases: AsyncLeases, name: str, seconds: float, wait: float) -> _HeldLease:
         owner, pause, clock = uuid4().hex, _FIRST_PAUSE, asyncio.get_running_loop().time
         patience = clock() + wait
         while True:
-            asking = self._start(_ask(leases, name, owner, seconds))
+            asking = self._start(_request_lease(leases, name, owner, seconds))
             try:
                 # Not to be cut short: nobody would know whether the lease was given.
-                if held := await asyncio.shield(asking):
-                    return held
+                if holding := await asyncio.shield(asking):
+                    return holding
             except asyncio.CancelledError:
-                self._start(_give_back(leases, asking))
+                self._start(_release_lease(leases, asking))
                 raise
             if (left := patience - clock()) <= 0:
                 raise ConflictError(f"another owner has the lease {name!r}")
@@ -90,48 +90,48 @@ class LeaseHolder:
 
 
 @dataclass
-class _Held:
+class _HeldLease:
     """A lease, with the time by our own clock from which it lasts at the least."""
 
     lease: Lease
     began: float
 
 
-async def _ask(leases: AsyncLeases, name: str, owner: str, seconds: float) -> _Held | None:
+async def _request_lease(leases: AsyncLeases, name: str, owner: str, seconds: float) -> _HeldLease | None:
     """Ask once for a lease; None while another owner has it."""
     clock = asyncio.get_running_loop().time
     began = clock()
     lease = await leases.acquire(name, owner, seconds)
-    if lease and clock() > began + seconds * _RENEWED:
+    if lease and clock() > began + seconds * _RENEWAL_SHARE:
         # Much of it is over by now: the server was asked several times.
         began = clock()
         if not await leases.renew(lease):
             return None
-    return _Held(lease, began) if lease else None
+    return _HeldLease(lease, began) if lease else None
 
 
-async def _renew(leases: AsyncLeases, held: _Held, end: asyncio.Timeout) -> None:
+async def _keep_renewed(leases: AsyncLeases, holding: _HeldLease, end: asyncio.Timeout) -> None:
     """Renew a lease until it is lost, moving the end of its block with it."""
-    clock, seconds = asyncio.get_running_loop().time, held.lease.seconds
-    due = held.began + seconds * _RENEWED
+    clock, seconds = asyncio.get_running_loop().time, holding.lease.seconds
+    due = holding.began + seconds * _RENEWAL_SHARE
     while True:
         await asyncio.sleep(due - clock())
         began = clock()
-        due = began + seconds * _RENEWED
+        due = began + seconds * _RENEWAL_SHARE
         try:
-            renewed = await leases.renew(held.lease)
+            renewed = await leases.renew(holding.lease)
         except MongoStoreError:
             # Then the block ends with its lease, unless a later renewal comes in time.
             continue
         if end.expired():
             return
-        end.reschedule(began + seconds * _SAFE if renewed else clock())
+        end.reschedule(began + seconds * _USABLE_SHARE if renewed else clock())
         if not renewed:
             return
 
 
-async def _give_back(leases: AsyncLeases, asking: asyncio.Task[_Held | None]) -> None:
+async def _release_lease(leases: AsyncLeases, asking: asyncio.Task[_HeldLease | None]) -> None:
     """Give back a lease whose caller was cancelled."""
     with suppress(MongoStoreError):
-        if held := await asking:
-            await leases.release(held.lease)
+        if holding := await asking:
+            await leases.release(holding.lease)

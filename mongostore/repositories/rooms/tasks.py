@@ -1,4 +1,4 @@
-"""Tasks and observations of rooms."""
+"""Tasks of rooms; `store.rooms.tasks`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from mongostore.arguments import check_id
-from mongostore.documents.notes import to_observation, to_stored_observation, to_stored_task, to_task
+from mongostore.documents.notes import to_stored_task, to_task
 from mongostore.documents.stored import Raw
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
-from mongostore.models import Observation, Page, Task
+from mongostore.models import Page, Task
 from mongostore.repositories import has_matched, long_running, reads, writes
-from mongostore.repositories.rooms.places import Places, in_room
+from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
 
 
-class AsyncRoomTasks(Places[Task]):
+class AsyncRoomTasks(RoomParts[Task]):
     """Tasks of rooms; the room need not be there yet, and takes them with it when it is deleted."""
 
     _NAME = "tasks"
@@ -73,8 +73,8 @@ class AsyncRoomTasks(Places[Task]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        raw = await self._collection.find_one(_in_room(room_id, "task_id", task_id))
-        return None if raw is None else to_task(raw)
+        document = await self._collection.find_one(owned_filter(room_id, "task_id", task_id))
+        return None if document is None else to_task(document)
 
     @reads
     async def find_by_id(self, task_id: str) -> Task | None:
@@ -84,8 +84,8 @@ class AsyncRoomTasks(Places[Task]):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        raw = await self._collection.find_one({"_id": check_id("task_id", task_id)})
-        return None if raw is None else to_task(raw)
+        document = await self._collection.find_one({"_id": check_id("task_id", task_id)})
+        return None if document is None else to_task(document)
 
     @reads
     async def list(
@@ -102,7 +102,7 @@ class AsyncRoomTasks(Places[Task]):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        return await self._listed(_of_status(room_id, status), newest, limit, cursor)
+        return await self._list_page(_of_status(room_id, status), newest, limit, cursor)
 
     @long_running
     async def iter(
@@ -130,48 +130,11 @@ class AsyncRoomTasks(Places[Task]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return has_matched(await self._collection.delete_one(_in_room(room_id, "task_id", task_id)))
+        return has_matched(await self._collection.delete_one(owned_filter(room_id, "task_id", task_id)))
 
     @staticmethod
-    def _value(raw: Raw) -> Task:
-        return to_task(raw)
-
-
-class AsyncRoomObservations(Places[Observation]):
-    """Observations of rooms; the room need not be there yet, and takes them with it when it is deleted."""
-
-    _NAME = "observations"
-
-    @writes
-    async def create(self, room_id: str, observation: Observation) -> Observation:
-        """Store an observation.
-
-        Raises:
-            AlreadyExistsError: If the id is taken; nothing is written.
-            InvalidValueError: If a value cannot be stored.
-            DocumentTooLargeError: If it takes more than a document can hold.
-        """
-        observation = in_room("observation", observation, Observation, room_id)
-        await self._create("observation", to_stored_observation(observation))
-        return observation
-
-    @writes
-    async def delete(self, room_id: str, observation_id: str) -> bool:
-        """Delete an observation and return whether it was there.
-
-        Raises:
-            InvalidValueError: If an id is no plain string.
-        """
-        observation = _in_room(room_id, "observation_id", observation_id)
-        return has_matched(await self._collection.delete_one(observation))
-
-    @staticmethod
-    def _value(raw: Raw) -> Observation:
-        return to_observation(raw)
-
-
-def _in_room(room_id: str, name: str, id: str) -> Raw:
-    return {"_id": check_id(name, id), "room_id": check_id("room_id", room_id)}
+    def _decode(document: Raw) -> Task:
+        return to_task(document)
 
 
 def _of_status(room_id: str, status: str | None) -> Raw:

@@ -22,12 +22,12 @@ from mongostore import models
 Json = dict[str, Any]
 
 
-def _dumped(record: BaseModel) -> Json:
+def _dump(record: BaseModel) -> Json:
     # Callers assign plain strings to members that are enums: no reason to warn.
     return record.model_dump(mode="json", warnings=False)
 
 
-def in_utc(time: datetime | None) -> datetime | None:
+def to_utc(time: datetime | None) -> datetime | None:
     """Return a time as RoomKit reads it: one without a zone is in UTC."""
     return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
@@ -39,13 +39,13 @@ def from_room(room: Room) -> models.Room:
         id=room.id,
         organization_id=room.organization_id,
         status=str(room.status),
-        created_at=in_utc(room.created_at),
-        updated_at=in_utc(room.updated_at),
-        paused_at=in_utc(room.paused_at),
-        closed_at=in_utc(room.closed_at),
-        active_at=in_utc(room.timers.last_activity_at),
+        created_at=to_utc(room.created_at),
+        updated_at=to_utc(room.updated_at),
+        paused_at=to_utc(room.paused_at),
+        closed_at=to_utc(room.closed_at),
+        active_at=to_utc(room.timers.last_activity_at),
         data={"timers": timers, "agent_response_policy": str(room.agent_response_policy)},
-        metadata=_dumped(room)["metadata"],
+        metadata=_dump(room)["metadata"],
         event_count=room.event_count,
         latest_index=room.latest_index,
         delivered_index=room.delivered_index,
@@ -92,7 +92,7 @@ def from_event(event: RoomEvent, room_id: str) -> models.Event:
     return models.Event(
         **lifted,
         room_id=room_id,
-        created_at=in_utc(event.created_at),
+        created_at=to_utc(event.created_at),
         channel_id=source.pop("channel_id"),
         channel_type=source.pop("channel_type"),
         participant_id=source.pop("participant_id", None),
@@ -144,8 +144,8 @@ def event_filter(where: EventFilter | None, visibility: str | None = None) -> mo
         "responds_to": where.responds_to,
         "parent_event_id": where.parent_event_id,
         "top_level": where.top_level_only,
-        "created_after": in_utc(where.after_time),
-        "created_before": in_utc(where.before_time),
+        "created_after": to_utc(where.after_time),
+        "created_before": to_utc(where.before_time),
         "blocked": where.include_blocked,
     }
     named = {name: value for name, value in filter.items() if value is not None}
@@ -158,7 +158,7 @@ def _texts(values: Iterable[object] | None) -> list[str] | None:
 
 def from_binding(binding: ChannelBinding) -> models.Binding:
     """Return a binding as it is stored."""
-    data = _dumped(binding)
+    data = _dump(binding)
     lifted = {
         name: data.pop(name)
         for name in ("room_id", "channel_id", "channel_type", "participant_id", "group", "metadata")
@@ -173,7 +173,7 @@ def to_binding(binding: models.Binding) -> ChannelBinding:
 
 def from_participant(participant: Participant) -> models.RoomParticipant:
     """Return a participant as it is stored."""
-    data = _dumped(participant)
+    data = _dump(participant)
     lifted = {name: data.pop(name) for name in ("room_id", "id", "identity_id")}
     return models.RoomParticipant(**lifted, channel_ids=data.pop("connected_via"), data=data)
 
@@ -188,7 +188,7 @@ def to_participant(participant: models.RoomParticipant) -> Participant:
 
 def from_identity(identity: Identity) -> models.Identity:
     """Return an identity as it is stored."""
-    data = _dumped(identity)
+    data = _dump(identity)
     lifted = {name: data.pop(name) for name in ("id", "organization_id")}
     return models.Identity(**lifted, addresses=data.pop("channel_addresses"), data=data)
 
@@ -211,8 +211,8 @@ def from_verification(verification: Verification) -> models.Verification:
         identity_id=verification.identity_id,
         organization_id=verification.organization_id,
         status=str(verification.status),
-        expires_at=in_utc(verification.expires_at),
-        data=_dumped(verification),
+        expires_at=to_utc(verification.expires_at),
+        data=_dump(verification),
     )
 
 
@@ -223,22 +223,22 @@ def to_verification(verification: models.Verification) -> Verification:
 
 def from_request(request: VerificationRequest) -> models.VerificationRequest:
     """Return a request as it is stored."""
-    return models.VerificationRequest(id=request.id, identity_id=request.identity_id, data=_dumped(request))
+    return models.VerificationRequest(id=request.id, identity_id=request.identity_id, data=_dump(request))
 
 
 def from_task(task: Task) -> models.Task:
     """Return a task as it is stored."""
-    return models.Task(id=task.id, room_id=task.room_id, status=str(task.status), data=_dumped(task))
+    return models.Task(id=task.id, room_id=task.room_id, status=str(task.status), data=_dump(task))
 
 
 def from_observation(observation: Observation) -> models.Observation:
     """Return an observation as it is stored."""
-    return models.Observation(id=observation.id, room_id=observation.room_id, data=_dumped(observation))
+    return models.Observation(id=observation.id, room_id=observation.room_id, data=_dump(observation))
 
 
 def from_delivery(record: VoiceDeliveryRecord) -> models.VoiceDelivery:
     """Return a reservation as it is stored."""
-    data = _dumped(record)
+    data = _dump(record)
     return models.VoiceDelivery(
         room_id=record.room_id,
         key=record.key_hash,

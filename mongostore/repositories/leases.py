@@ -14,7 +14,7 @@ from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
 from mongostore.repositories import Connection, Repository, has_matched, writes
-from mongostore.repositories.rooms.holding import LeaseHolder
+from mongostore.repositories.lease_holder import LeaseHolder
 
 _LONGEST = 24 * 3600.0
 
@@ -67,13 +67,13 @@ class AsyncLeases(Repository):
         }
         steps: list[Raw] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
         try:
-            raw = await self._leases.find_one_and_update(
+            document = await self._leases.find_one_and_update(
                 {"_id": check_id("name", name)}, steps, upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:
             # Another caller has made it this very moment.
             return None
-        return Lease(name, owner, raw["token"], seconds) if raw["owner"] == owner else None
+        return Lease(name, owner, document["token"], seconds) if document["owner"] == owner else None
 
     @writes
     async def renew(self, lease: Lease, seconds: float | None = None) -> bool:
@@ -86,7 +86,7 @@ class AsyncLeases(Repository):
         Raises:
             InvalidValueError: If it is no lease, or the time is out of range.
         """
-        held = _held(lease)
+        held = _held_filter(lease)
         milliseconds = _milliseconds(lease.seconds if seconds is None else seconds)
         lasts = {"$gt": ["$expires_at", "$$NOW"]}
         # Counted, so that a renewal shows as a change even within the same millisecond.
@@ -104,7 +104,7 @@ class AsyncLeases(Repository):
             InvalidValueError: If it is no lease.
         """
         released = await self._leases.update_one(
-            _held(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
+            _held_filter(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
         )
         return has_matched(released)
 
@@ -113,7 +113,7 @@ class AsyncLeases(Repository):
         return self._connection.collection("leases")
 
 
-def _held(lease: Lease) -> Raw:
+def _held_filter(lease: Lease) -> Raw:
     """Return the filter of a lease that is still held."""
     given("lease", lease, Lease)
     return {

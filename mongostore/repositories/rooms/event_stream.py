@@ -21,7 +21,7 @@ _PAUSE_SECONDS = 0.1
 _CATCH_UP = 200
 
 
-class Tailer:
+class EventStream:
     """Follows rooms.
 
     Commits become visible in the order of their indexes, so that the highest index seen says all about
@@ -51,24 +51,24 @@ class Tailer:
     ) -> AsyncGenerator[tuple[int | None, Event | None], None]:
         """Yield what is new and what one stream tells, with how far that is, None for the room's end."""
         async with open_stream(self._connection, self._open, room_id) as stream:
-            latest = await majority_step(self._connection, self._latest, room_id)
+            latest = await majority_step(self._connection, self._latest_index, room_id)
             if seen is None:
                 seen = latest
                 # A connection lost from here on goes on here, and not with what is new by then.
                 yield seen, None
             while seen < latest:
-                missed = await majority_step(self._connection, self._missed, room_id, seen)
+                missed = await majority_step(self._connection, self._events_after, room_id, seen)
                 if not missed:
                     break
-                for raw in missed:
-                    seen = int(raw["index"])
-                    yield seen, _readable(raw)
+                for document in missed:
+                    seen = int(document["index"])
+                    yield seen, _decode_or_log(document)
             while told := await self._connection.wait_or_closed(anext(stream, None)):
                 if told["ns"]["coll"] != self._events.name:
                     yield None, None
                 elif told["fullDocument"]["index"] > seen:
                     seen = told["fullDocument"]["index"]
-                    yield seen, _readable(told["fullDocument"])
+                    yield seen, _decode_or_log(told["fullDocument"])
 
     @property
     def _events(self) -> Any:
@@ -94,23 +94,23 @@ class Tailer:
         }
         return await self._rooms.database.watch([{"$match": {"$or": [committed, gone]}}])
 
-    async def _latest(self, room_id: str) -> int:
-        raw = await self._rooms.find_one({"_id": room_id, "state": "open"}, {"next_index": 1})
-        if raw is None:
+    async def _latest_index(self, room_id: str) -> int:
+        document = await self._rooms.find_one({"_id": room_id, "state": "open"}, {"next_index": 1})
+        if document is None:
             raise NotFoundError("room", room_id)
-        return int(raw["next_index"]) - 1
+        return int(document["next_index"]) - 1
 
-    async def _missed(self, room_id: str, seen: int) -> list[Raw]:
+    async def _events_after(self, room_id: str, seen: int) -> list[Raw]:
         wanted = {"room_id": room_id, "index": {"$gt": seen}}
         found = self._events.find(wanted, sort=[("index", 1)], limit=_CATCH_UP, batch_size=_CATCH_UP + 1)
         async with found:
-            raws: list[Raw] = await found.to_list()
-        return raws
+            documents: list[Raw] = await found.to_list()
+        return documents
 
 
-def _readable(raw: Raw) -> Event | None:
+def _decode_or_log(document: Raw) -> Event | None:
     try:
-        return to_event(raw)
+        return to_event(document)
     except InvalidDocumentError as error:
         told = {"kind": error.kind, "id": error.id}
         fields = ", ".join(error.fields)

@@ -23,7 +23,7 @@ from roomkit.models.event import (
     ToolCallContent,
 )
 
-from mongostore.adapters.roomkit.records import from_event, to_event
+from mongostore.adapters.roomkit.conversions import from_event, to_event
 
 
 def models_in(annotation: object, found: set[type[BaseModel]]) -> set[type[BaseModel]]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.documents.rooms import key_of
 from mongostore.documents.stored import Raw, given
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
@@ -24,12 +25,12 @@ V = TypeVar("V")
 M = TypeVar("M", bound=BaseModel)
 
 
-class Places(Repository, Generic[V]):
+class RoomParts(Repository, Generic[V]):
     """One kind of thing of which a room can have many, each with its place."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @reads
     async def list(
@@ -40,7 +41,7 @@ class Places(Repository, Generic[V]):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        return await self._listed({"room_id": check_id("room_id", room_id)}, newest, limit, cursor)
+        return await self._list_page({"room_id": check_id("room_id", room_id)}, newest, limit, cursor)
 
     @long_running
     async def iter(
@@ -68,27 +69,27 @@ class Places(Repository, Generic[V]):
 
     @staticmethod
     @abstractmethod
-    def _value(raw: Raw) -> V:
+    def _decode(document: Raw) -> V:
         """Return what is stored as callers see it."""
 
-    async def _listed(self, meant: Raw, newest: bool, limit: int, cursor: str | None) -> Page[V]:
+    async def _list_page(self, filter: Raw, newest: bool, limit: int, cursor: str | None) -> Page[V]:
         limit, order = check_limit("limit", limit), _order(newest)
-        behind = order.keyset_filter(meant, order.decode(cursor))
-        raws = await find_page(self._connection, self._NAME, behind, order, limit + 1)
-        return order.page(raws, limit, self._value)
+        behind = order.keyset_filter(filter, order.decode(cursor))
+        documents = await find_page(self._connection, self._NAME, behind, order, limit + 1)
+        return order.page(documents, limit, self._decode)
 
     def _walk(
-        self, meant: Raw, newest: bool, errors: builtins.list[InvalidDocumentError] | None
+        self, filter: Raw, newest: bool, errors: builtins.list[InvalidDocumentError] | None
     ) -> AsyncGenerator[V, None]:
-        return walk(self._connection, self._NAME, meant, _order(newest), self._value, errors)
+        return walk(self._connection, self._NAME, filter, _order(newest), self._decode, errors)
 
-    async def _in_turn(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
+    async def _run_locked(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
         """Run a transaction that takes a place in a room; many at once would but be in each other's way."""
-        turn = self._turns.setdefault(room_id, asyncio.Lock())
+        turn = self._locks.setdefault(room_id, asyncio.Lock())
         async with turn:
             await self._connection.engine.transact(place)
 
-    async def _take_place(self, room_id: str, session: Any) -> Raw | None:
+    async def _allocate_position(self, room_id: str, session: Any) -> Raw | None:
         """Return the next place in a room and the time of its creation; None where there is no such room."""
         room = await self._connection.collection("rooms").find_one_and_update(
             {"_id": room_id, "state": "open"},
@@ -98,7 +99,7 @@ class Places(Repository, Generic[V]):
         )
         return room and {"position": room["next_position"], "room_created_at": room["created_at"]}
 
-    async def _put(self, key: Any, stored: Raw) -> None:
+    async def _upsert_part(self, key: Any, stored: Raw) -> None:
         """Store something under its key, in the place that it has or in the next one.
 
         Raises:
@@ -106,7 +107,7 @@ class Places(Repository, Generic[V]):
         """
 
         async def place(session: Any) -> None:
-            taken = await self._take_place(stored["room_id"], session)
+            taken = await self._allocate_position(stored["room_id"], session)
             if taken is None:
                 raise NotFoundError("room", stored["room_id"])
             await self._collection.update_one(
@@ -116,7 +117,7 @@ class Places(Repository, Generic[V]):
         while not (await self._collection.update_one({"_id": key}, {"$set": stored})).matched_count:
             # Somebody else may be just about to put it there.
             with suppress(DuplicateKeyError):
-                await self._in_turn(stored["room_id"], place)
+                await self._run_locked(stored["room_id"], place)
                 break
 
     async def _create(self, kind: str, stored: Raw) -> None:
@@ -128,16 +129,16 @@ class Places(Repository, Generic[V]):
         call = current_operation()
 
         async def place(session: Any) -> None:
-            taken = await self._take_place(stored["room_id"], session)
+            taken = await self._allocate_position(stored["room_id"], session)
             position = taken["position"] if taken else 0
             document = {**stored, "position": position, "token": call.token}
             await self._collection.insert_one(document, session=session)
 
         try:
-            await self._in_turn(stored["room_id"], place)
+            await self._run_locked(stored["room_id"], place)
         except DuplicateKeyError:
-            held = await self._collection.find_one({"_id": stored["_id"]}, {"token": 1})
-            if held is None or held.get("token") != call.token:
+            existing = await self._collection.find_one({"_id": stored["_id"]}, {"token": 1})
+            if existing is None or existing.get("token") != call.token:
                 raise AlreadyExistsError(kind, stored["_id"]) from None
 
 
@@ -158,3 +159,21 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
         raise InvalidValueError("room_id", "must be None, or the id of the room that the verb names")
     placed: M = part
     return placed
+
+
+def part_filter(room_id: str, name: str, id: str) -> Raw:
+    """Return the filter of a part whose id is unique within its room.
+
+    Raises:
+        InvalidValueError: If an id is no plain string.
+    """
+    return {"_id": key_of(check_id("room_id", room_id), check_id(name, id))}
+
+
+def owned_filter(room_id: str, name: str, id: str) -> Raw:
+    """Return the filter of a part whose id is unique in the store.
+
+    Raises:
+        InvalidValueError: If an id is no plain string.
+    """
+    return {"_id": check_id(name, id), "room_id": check_id("room_id", room_id)}

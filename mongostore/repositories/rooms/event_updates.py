@@ -8,20 +8,15 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_members,
-    check_position,
-)
+from mongostore.arguments import check_flag, check_id, check_members, check_position
 from mongostore.codec import encode_members, escape_key, from_micros
 from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
 from mongostore.documents.stored import Raw, check_size, write_members
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.rooms.committing import Committer, Entry, Rewrite, key_taken
-from mongostore.repositories.rooms.places import in_room
+from mongostore.repositories.rooms.commit_queue import Committer, Entry, Rewrite, key_taken
+from mongostore.repositories.rooms.room_parts import in_room
 
 
 class EventUpdates:
@@ -100,18 +95,18 @@ class EventUpdates:
         seen, fields = current_operation().memory, None if read else {"_id": 1}
 
         async def remove(session: Any) -> list[Any]:
-            raws = await self._found({"room_id": room_id, "_id": event_id}, fields, session)
-            if not raws:
+            documents = await self._found({"room_id": room_id, "_id": event_id}, fields, session)
+            if not documents:
                 # An earlier attempt of this call may have been the one that did it.
                 return seen.get("removed", []) if current_operation().attempt else []
             if replies:
                 of_thread = {"room_id": room_id, "parent_event_id": event_id, "_id": {"$ne": event_id}}
-                raws += await self._found(of_thread, fields, session)
-            ids = [raw["_id"] for raw in raws]
+                documents += await self._found(of_thread, fields, session)
+            ids = [document["_id"] for document in documents]
             changes = {"room_id": room_id, "target_event_id": {"$in": ids, "$gte": ""}, "_id": {"$nin": ids}}
-            raws += await self._found(changes, fields, session)
-            ids = [raw["_id"] for raw in raws]
-            seen["removed"] = ids if read is None else [read(raw) for raw in raws]
+            documents += await self._found(changes, fields, session)
+            ids = [document["_id"] for document in documents]
+            seen["removed"] = ids if read is None else [read(document) for document in documents]
             await self._events.delete_many({"_id": {"$in": ids}}, session=session)
             return list(seen["removed"])
 
@@ -128,32 +123,32 @@ class EventUpdates:
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
 
     async def _change(self, room_id: str, event_id: str, update: Raw, session: Any) -> Event:
-        raw = await self._events.find_one_and_update(
+        document = await self._events.find_one_and_update(
             {"_id": event_id, "room_id": room_id},
             update,
             return_document=ReturnDocument.AFTER,
             session=session,
         )
-        if raw is None:
+        if document is None:
             raise NotFoundError("event", event_id)
-        return to_event(raw)
+        return to_event(document)
 
-    async def _found(self, conditions: Raw, fields: Raw | None, session: Any) -> list[Raw]:
-        async with self._events.find(conditions, fields, sort=[("index", 1)], session=session) as found:
-            raws: list[Raw] = await found.to_list()
-        return raws
+    async def _found(self, filter: Raw, fields: Raw | None, session: Any) -> list[Raw]:
+        async with self._events.find(filter, fields, sort=[("index", 1)], session=session) as found:
+            documents: list[Raw] = await found.to_list()
+        return documents
 
 
 def _update(given_members: EventUpdate) -> Raw:
     """Return the update document for members of an event."""
     members = check_members(given_members, EventUpdate)
-    notes = members.pop("metadata", {})
-    packed = encode_members("metadata", notes)
-    sets: Raw = {f"metadata.{name}": value for name, value in packed.items() if value is not None}
+    metadata = members.pop("metadata", {})
+    encoded = encode_members("metadata", metadata)
+    sets: Raw = {f"metadata.{name}": value for name, value in encoded.items() if value is not None}
     sets |= write_members(Event, members)
     check_size("the event's update", sets)
     update: Raw = {"$set": sets} if sets else {}
-    if gone := {f"metadata.{escape_key(key)}": "" for key, value in notes.items() if value is None}:
+    if gone := {f"metadata.{escape_key(key)}": "" for key, value in metadata.items() if value is None}:
         update["$unset"] = gone
     if not update:
         raise InvalidValueError("members", "there is nothing to change")

@@ -24,7 +24,7 @@ from mongostore.repositories.paging import SortOrder
 _NEWEST = SortOrder("room_created_at", is_ascending=False, key="room_id")
 _OLDEST = SortOrder("room_created_at", key="room_id")
 # What callers are never shown, and may be large.
-SHOWN = {"private": 0}
+PUBLIC_FIELDS = {"private": 0}
 
 _ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
@@ -47,14 +47,14 @@ class RoomLookup:
         if recipient is not None:
             wanted.append(_recipient(recipient))
         of_channel = {"channel_id": check_id("channel_id", channel_id), "names": {"$in": wanted}}
-        return _first(await self._find("bindings", of_channel, _NEWEST, rooms))
+        return _first(await self._find_by_part("bindings", of_channel, _NEWEST, rooms))
 
     async def by_route(self, channel_id: str, names: Sequence[str], rooms: Raw) -> Room | None:
         """Return the newest of these rooms that reached one of these participants by a channel."""
         check_list("names", names)
         check_id("channel_id", channel_id)
         routes = {"$in": [route_name(channel_id, check_id("names", name)) for name in names]}
-        return _first(await self._find("participants", {"routes": routes}, _NEWEST, rooms))
+        return _first(await self._find_by_part("participants", {"routes": routes}, _NEWEST, rooms))
 
     async def by_participant(self, participant_id: str, channel_type: str | None, rooms: Raw) -> Room | None:
         """Return the newest of these rooms that a person is in, as a participant or by a binding."""
@@ -63,10 +63,12 @@ class RoomLookup:
         if channel_type is not None:
             bound["channel_type"] = check_id("channel_type", channel_type)
         found = [
-            *await self._find("participants", person, _NEWEST, rooms),
-            *await self._find("bindings", bound, _NEWEST, rooms),
+            *await self._find_by_part("participants", person, _NEWEST, rooms),
+            *await self._find_by_part("bindings", bound, _NEWEST, rooms),
         ]
-        return _first(sorted(found, key=lambda raw: (raw["created_at"], raw["_id"]), reverse=True))
+        return _first(
+            sorted(found, key=lambda document: (document["created_at"], document["_id"]), reverse=True)
+        )
 
     async def page_of_channel(
         self, channel_id: str, group: bool | None, newest: bool, limit: int, cursor: str | None, rooms: Raw
@@ -76,10 +78,12 @@ class RoomLookup:
         groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
         behind = order.keyset_filter(of_channel, order.decode(cursor))
-        raws = await self._find("bindings", behind, order, rooms, limit + 1)
-        return SortOrder("created_at").page(raws, limit, to_room)
+        documents = await self._find_by_part("bindings", behind, order, rooms, limit + 1)
+        return SortOrder("created_at").page(documents, limit, to_room)
 
-    async def _find(self, parts: str, match: Raw, order: SortOrder, rooms: Raw, limit: int = 1) -> list[Raw]:
+    async def _find_by_part(
+        self, parts: str, match: Raw, order: SortOrder, rooms: Raw, limit: int = 1
+    ) -> list[Raw]:
         """Return the stored rooms of these parts, as far as they match, in the order of the parts.
 
         The server would look up the rooms of all candidates, however few of them are wanted: the candidates
@@ -98,38 +102,38 @@ class RoomLookup:
             pipeline: list[Raw] = [
                 *(*ordered, {"$skip": seen}, {"$limit": count}, {"$project": keys}, lookup),
                 *({"$match": wanted}, {"$limit": limit - len(found)}),
-                *({"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$room", 0]}}}, {"$project": SHOWN}),
+                *({"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$room", 0]}}}, {"$project": PUBLIC_FIELDS}),
                 {"$unionWith": {"coll": collection.name, "pipeline": more}},
             ]
             async with await collection.aggregate(pipeline, batchSize=limit + 2) as cursor:
-                raws = await cursor.to_list()
-            has_more = bool(raws) and "room_id" in raws[-1]
-            found += raws[:-1] if has_more else raws
+                documents = await cursor.to_list()
+            has_more = bool(documents) and "room_id" in documents[-1]
+            found += documents[:-1] if has_more else documents
             if len(found) == limit or not has_more:
                 return found
             seen, count = seen + count, _MORE_CANDIDATES
 
 
-def room_conditions(filter: RoomFilter) -> Raw:
+def room_filter(filter: RoomFilter) -> Raw:
     """Return the query of the rooms that a filter means.
 
     Raises:
         InvalidValueError: There is no such member, or it is of the wrong type.
     """
     members: dict[str, Any] = check_members(filter, RoomFilter)
-    conditions: Raw = {"state": "open"}
+    query: Raw = {"state": "open"}
     if "organization_id" in members:
-        conditions["organization_id"] = check_id("organization_id", members["organization_id"])
+        query["organization_id"] = check_id("organization_id", members["organization_id"])
     if isinstance(status := members.get("status", ()), str):
-        conditions["status"] = check_id("status", status)
+        query["status"] = check_id("status", status)
     elif "status" in members:
         check_list("status", status)
         statuses = [check_id("status", one) for one in status]
-        conditions["status"] = statuses[0] if len(statuses) == 1 else {"$in": statuses}
-    return conditions
+        query["status"] = statuses[0] if len(statuses) == 1 else {"$in": statuses}
+    return query
 
 
-def open_room(room_id: str) -> Raw:
+def open_room_filter(room_id: str) -> Raw:
     """Return the filter of a room that is not being deleted.
 
     Raises:
@@ -150,5 +154,5 @@ def _recipient(recipient: object) -> str:
     return recipient_name(check_text("recipient", key), check_id("recipient", address))
 
 
-def _first(raws: Sequence[Raw]) -> Room | None:
-    return to_room(raws[0]) if raws else None
+def _first(documents: Sequence[Raw]) -> Room | None:
+    return to_room(documents[0]) if documents else None

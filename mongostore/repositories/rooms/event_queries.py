@@ -25,7 +25,7 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundE
 from mongostore.models import Event, EventFilter, Page, ReplySummary
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
-from mongostore.repositories.rooms.routing import open_room
+from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 _BLOCKED = "blocked"
 _EQUAL = (
@@ -34,7 +34,7 @@ _EQUAL = (
 )
 
 
-class EventReader:
+class EventQueries:
     """Reads events."""
 
     def __init__(self, connection: Connection) -> None:
@@ -42,16 +42,16 @@ class EventReader:
 
     async def find_one(self, room_id: str, event_id: str, fields: Raw | None = None) -> Raw | None:
         """Return a stored event of a room, or some of its fields."""
-        raw: Raw | None = await self._events.find_one({"_id": event_id, "room_id": room_id}, fields)
-        return raw
+        document: Raw | None = await self._events.find_one({"_id": event_id, "room_id": room_id}, fields)
+        return document
 
     async def find_by_key(self, room_id: str, key: str, channel_id: str | None) -> Event | None:
         """Return the event that has an idempotency key."""
         of_key = {"room_id": check_id("room_id", room_id), "idempotency_key": check_id("key", key)}
         if channel_id is not None:
             of_key["channel_id"] = check_id("channel_id", channel_id)
-        raw = await self._events.find_one(of_key, sort=None if channel_id else _order(False).sort)
-        return None if raw is None else to_event(raw)
+        document = await self._events.find_one(of_key, sort=None if channel_id else _order(False).sort)
+        return None if document is None else to_event(document)
 
     async def page(
         self,
@@ -66,38 +66,36 @@ class EventReader:
     ) -> Page[Event]:
         """Return a page of events, after `offset` others."""
         limit, order = check_limit("limit", limit), _order(newest)
-        conditions = event_conditions(room_id, filter)
+        query = event_filter(room_id, filter)
         bounds = _bounds(before, after, cursor, newest)
         if check_offset("offset", offset):
-            start = await self._nth(conditions, bounds, offset, order)
+            start = await self._index_at_offset(query, bounds, offset, order)
             if start is None:
                 return Page([])
             bounds["$lte" if newest else "$gte"] = start
         if bounds:
-            conditions["index"] = bounds
-        raws = await find_page(self._connection, "events", conditions, order, limit + 1)
-        if not raws:
+            query["index"] = bounds
+        documents = await find_page(self._connection, "events", query, order, limit + 1)
+        if not documents:
             await self._check_room(room_id)
-        more, raws = len(raws) > limit, raws[:limit]
-        next_cursor = encode_cursor([raws[-1]["index"]]) if more else None
-        return read_page(reversed(raws) if newest else raws, next_cursor, to_event)
+        more, documents = len(documents) > limit, documents[:limit]
+        next_cursor = encode_cursor([documents[-1]["index"]]) if more else None
+        return read_page(reversed(documents) if newest else documents, next_cursor, to_event)
 
     async def iterate(
         self, room_id: str, newest: bool, errors: list[InvalidDocumentError] | None, filter: EventFilter
     ) -> AsyncGenerator[Event, None]:
         """Yield events; `errors` collects those that cannot be read."""
-        conditions, order = event_conditions(room_id, filter), _order(newest)
+        query, order = event_filter(room_id, filter), _order(newest)
         check_room = partial(self._check_room, room_id)
-        steps = walk(self._connection, "events", conditions, order, to_event, errors, when_empty=check_room)
+        steps = walk(self._connection, "events", query, order, to_event, errors, when_empty=check_room)
         async with aclosing(steps) as events:
             async for event in events:
                 yield event
 
     async def count(self, room_id: str, limit: int | None, filter: EventFilter) -> int:
         """Return how many events there are, `limit` at most."""
-        counted = await self._events.count_documents(
-            event_conditions(room_id, filter), **count_options(limit)
-        )
+        counted = await self._events.count_documents(event_filter(room_id, filter), **count_options(limit))
         if not counted:
             await self._check_room(room_id)
         return int(counted)
@@ -114,15 +112,18 @@ class EventReader:
         summed = {"_id": "$parent_event_id", "count": {"$sum": 1}, "last": {"$max": "$created_at"}}
         async with await self._events.aggregate([{"$match": replies}, {"$group": summed}]) as cursor:
             found = await cursor.to_list()
-        return {raw["_id"]: ReplySummary(raw["_id"], raw["count"], from_micros(raw["last"])) for raw in found}
+        return {
+            document["_id"]: ReplySummary(document["_id"], document["count"], from_micros(document["last"]))
+            for document in found
+        }
 
     @property
     def _events(self) -> Any:
         return self._connection.collection("events")
 
-    async def _nth(self, conditions: Raw, bounds: Raw, offset: int, order: KeyOrder) -> int | None:
+    async def _index_at_offset(self, filter: Raw, bounds: Raw, offset: int, order: KeyOrder) -> int | None:
         """Return the index of the event behind `offset` others, read from the database's index alone."""
-        where = {**conditions, "index": bounds} if bounds else conditions
+        where = {**filter, "index": bounds} if bounds else filter
         found = self._events.find(
             where,
             {"_id": 0, "index": 1},
@@ -131,11 +132,11 @@ class EventReader:
             limit=1,
         )
         async with found:
-            return next((raw["index"] for raw in await found.to_list()), None)
+            return next((document["index"] for document in await found.to_list()), None)
 
     async def _check_room(self, room_id: str) -> None:
         """Refuse a room that is not there."""
-        if await self._connection.collection("rooms").find_one(open_room(room_id), {"_id": 1}) is None:
+        if await self._connection.collection("rooms").find_one(open_room_filter(room_id), {"_id": 1}) is None:
             raise NotFoundError("room", room_id)
 
 
@@ -167,30 +168,30 @@ def _check_index(path: str, value: object) -> int:
     return value
 
 
-def event_conditions(room_id: str, filter: EventFilter) -> Raw:
+def event_filter(room_id: str, filter: EventFilter) -> Raw:
     """Return the query of the events that a filter means: the one place where such a query begins."""
     members = check_members(filter, EventFilter)
-    conditions: Raw = {"room_id": check_id("room_id", room_id)}
+    query: Raw = {"room_id": check_id("room_id", room_id)}
     if not check_flag("blocked", members.get("blocked", False)):
-        conditions["status"] = {"$ne": _BLOCKED}
+        query["status"] = {"$ne": _BLOCKED}
     types: Raw = {}
     for name, operator in (("types", "$in"), ("exclude_types", "$nin")):
         if name in members:
             check_list(name, members[name])
             types[operator] = [check_id(name, type_) for type_ in members[name]]
     if types:
-        conditions["type"] = types
+        query["type"] = types
     for name in _EQUAL:
         if name in members:
             check = check_text if name == "visibility" else check_id
-            conditions[name] = check(name, members[name])
+            query[name] = check(name, members[name])
     if check_flag("top_level", members.get("top_level", False)):
         # No reply to anything is a reply to a certain event.
-        conditions["parent_event_id"] = {"$in": []} if "parent_event_id" in members else None
+        query["parent_event_id"] = {"$in": []} if "parent_event_id" in members else None
     times: Raw = {}
     for name, operator in (("created_after", "$gt"), ("created_before", "$lt")):
         if name in members:
             times[operator] = to_micros(name, members[name])
     if times:
-        conditions["created_at"] = times
-    return conditions
+        query["created_at"] = times
+    return query
