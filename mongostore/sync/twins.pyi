@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from mongostore.diagnostics import CheckResult
 from mongostore.engines import CollectionUsage, Deployment
 from mongostore.errors import InvalidDocumentError
-from mongostore.indexing import IndexReport
+from mongostore.index_definitions import IndexReport
 from mongostore.models import (
     ApiKey,
     Binding,
@@ -57,10 +57,10 @@ from mongostore.models import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.repositories.keys import AsyncKeys
+from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.rooms import (
     AsyncIdentities,
-    AsyncLeases,
     AsyncReadMarkers,
     AsyncRoomBindings,
     AsyncRoomEvents,

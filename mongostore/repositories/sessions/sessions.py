@@ -14,9 +14,15 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_limit, check_members
 from mongostore.codec import encode_members, to_micros
-from mongostore.documents.participants import begun_anew, to_bound
-from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.session_participants import bind_all, truncated_fields
+from mongostore.documents.sessions import (
+    PUBLIC_FIELDS,
+    check_member_fits,
+    to_new_session,
+    to_session,
+    to_stored_members,
+)
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -28,13 +34,13 @@ from mongostore.models import ListOrder, Page, Session, SessionUpdate, StorageLa
 from mongostore.repositories import (
     Connection,
     Repository,
-    current_call,
+    current_operation,
     long_running,
+    majority_step,
     reads,
-    settled_step,
     writes,
 )
-from mongostore.repositories.paging import Order, check_errors
+from mongostore.repositories.paging import SortOrder, check_errors
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.filters import keyset_filter, list_order, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
@@ -43,8 +49,8 @@ from mongostore.repositories.sessions.storage import SessionStorage, check_numbe
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 
 _ITER_PAGE = 200
-_BY_CREATION = Order("created_at")
-_HEAD_FIELDS = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
+_BY_CREATION = SortOrder("created_at")
+_HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0, "last_delete": 0}
 
 
 class AsyncSessions(Repository):
@@ -108,7 +114,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
             DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
         """
-        call = current_call()
+        call = current_operation()
         key = self._key(call.token if session_id is None else session_id)
         members = {"user_id": user_id, "name": name, "description": description, "data": data or {}}
         created = call.now if created_at is None else to_micros("created_at", created_at)
@@ -118,12 +124,12 @@ class AsyncSessions(Repository):
                 "namespace": self.namespace,
                 "session_id": key.partition("/")[2],
                 **to_stored_members(members),
-                "metadata": sized_member("metadata", encode_members("metadata", metadata or {})),
-                "participants": to_bound(participants, created, call.token),
+                "metadata": check_member_fits("metadata", encode_members("metadata", metadata or {})),
+                "participants": bind_all(participants, created, call.token),
                 "created_at": created,
                 "updated_at": call.now,
-                "generation": uuid4().hex,
-                "origin": call.token,
+                "epoch": uuid4().hex,
+                "create_op": call.token,
             }
         )
         while True:
@@ -133,10 +139,10 @@ class AsyncSessions(Repository):
                 existing = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
                 if existing is None:
                     continue
-                if existing["state"] == "purging":
+                if existing["state"] == "deleting":
                     await self._storage.deleter.finish_delete(existing)
                     continue
-                if existing["origin"] != call.token:
+                if existing["create_op"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
             self._storage.tail.cache_epochs(key, bindings_of(document))
             return to_session(document)
@@ -163,7 +169,9 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
+        document = await self._sessions.find_one(
+            {"_id": self._key(session_id), "state": "open"}, PUBLIC_FIELDS
+        )
         return None if document is None else to_session(document)
 
     @reads
@@ -230,7 +238,7 @@ class AsyncSessions(Repository):
         errors = check_errors(errors)
         while True:
             behind = keyset_filter(_BY_CREATION, filter, place)
-            documents = await settled_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
+            documents = await majority_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
             for document in documents:
                 try:
                     session = to_session(document)
@@ -242,7 +250,7 @@ class AsyncSessions(Repository):
                     yield session
             if len(documents) < _ITER_PAGE:
                 return
-            place = _BY_CREATION.place_of(documents[-1])
+            place = _BY_CREATION.sort_key(documents[-1])
 
     @reads
     async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
@@ -272,11 +280,11 @@ class AsyncSessions(Repository):
             DocumentTooLargeError: If the session would take too much; it is left as it was.
             InvalidDocumentError: If the session cannot be read, after it was changed.
         """
-        call, key = current_call(), self._key(session_id)
+        call, key = current_operation(), self._key(session_id)
         given = check_members(members, SessionUpdate)
         metadata_members = given.pop("metadata", {})
-        packed = sized_member("metadata", encode_members("metadata", metadata_members))
-        sets = to_stored_members(given) | {"revised_by": call.token}
+        packed = check_member_fits("metadata", encode_members("metadata", metadata_members))
+        sets = to_stored_members(given) | {"update_op": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
         if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
@@ -291,7 +299,7 @@ class AsyncSessions(Repository):
             document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
             if document is None:
                 raise NotFoundError("session", session_id)
-            if document.get("revised_by") != call.token:
+            if document.get("update_op") != call.token:
                 raise ConflictError(f"session {session_id!r} has another revision by now")
         return to_session(document)
 
@@ -307,8 +315,8 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
-        key, token = self._key(session_id), current_call().token
-        return await self._storage.deleter.truncate(key, lambda session: begun_anew(session, token))
+        key, token = self._key(session_id), current_operation().token
+        return await self._storage.deleter.truncate(key, lambda session: truncated_fields(session, token))
 
     @writes
     async def soft_delete(self, session_id: str) -> bool:
@@ -317,7 +325,7 @@ class AsyncSessions(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        call, key = current_call(), self._key(session_id)
+        call, key = current_operation(), self._key(session_id)
         deleted = await self._sessions.update_one(
             {"_id": key, "state": "open"},
             _state_change("deleted", call.now, call.token),
@@ -325,7 +333,7 @@ class AsyncSessions(Repository):
         if deleted.matched_count or call.attempt == 0:
             return bool(deleted.matched_count)
         # An earlier attempt of this call may have been the one that did it.
-        done = {"_id": key, "state": "deleted", "state_by": call.token}
+        done = {"_id": key, "state": "deleted", "state_op": call.token}
         return await self._sessions.find_one(done, {"_id": 1}) is not None
 
     @writes
@@ -337,7 +345,7 @@ class AsyncSessions(Repository):
             ConflictError: If it is not deleted.
             InvalidValueError: If the id is no plain string.
         """
-        call, key = current_call(), self._key(session_id)
+        call, key = current_operation(), self._key(session_id)
         document = await self._sessions.find_one_and_update(
             {"_id": key, "state": "deleted"},
             _state_change("open", None, call.token),
@@ -348,7 +356,7 @@ class AsyncSessions(Repository):
             document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
             if document is None:
                 raise NotFoundError("session", session_id)
-            if document.get("state_by") != call.token:
+            if document.get("state_op") != call.token:
                 raise ConflictError(f"session {session_id!r} is not deleted")
         return to_session(document)
 
@@ -371,12 +379,12 @@ class AsyncSessions(Repository):
         """
         return await self._storage.tail.describe(self._key(session_id))
 
-    async def _page(self, filter: Raw, order: Order, limit: int) -> Sequence[Raw]:
+    async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
         async with self._sessions.find(
-            filter, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
+            filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1
         ) as found:
             return await found.to_list()
 
 
 def _state_change(state: str, deleted_at: int | None, token: str) -> Raw:
-    return {"$set": {"state": state, "deleted_at": deleted_at, "state_by": token}, "$inc": {"revision": 1}}
+    return {"$set": {"state": state, "deleted_at": deleted_at, "state_op": token}, "$inc": {"revision": 1}}
