@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
 import pymongo
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient
 from pymongo.driver_info import DriverInfo
 from pymongo.errors import (
@@ -81,7 +81,12 @@ _REASONS = (
 
 
 # No type decoder for Int64: with one, the driver parses every reply twice. `codec.decode` makes them plain.
-CODEC = CodecOptions[dict[str, Any]](document_class=dict)
+# What others have written is read as far as it can be: that it is no value of ours is told by the model.
+CODEC = CodecOptions[dict[str, Any]](
+    document_class=dict,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 
 
 class MongoEngine:
