@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bson.errors import BSONError
@@ -88,7 +88,25 @@ _NO_RETRYABLE_WRITES = ("Transaction numbers are only allowed", "does not suppor
 _CLOSED = ("after close", "ended session", "closed")
 _DUPLICATE = {11000, 11001, 12582}
 _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
-_INDEX = re.compile(r" collection: (?:[^. ]+\.)?(\S+) index: (.+?)(?: dup key|$)")
+_INDEX = re.compile(r" collection: (?:[^. ]+\.)?(\S+) index: (.+?) dup key")
+
+_CLOSES = "it closes the connection: if it wants TLS, say tls=true"
+_OTHER_SET = "no member of the replica set that the URI names: is its name right?"
+_REASONS = (
+    ("hostname mismatch", "its TLS certificate is for another host name"),
+    ("ip address mismatch", "its TLS certificate is for another host name"),
+    ("certificate verify failed", "its TLS certificate is not trusted: name the right CA with tlsCAFile="),
+    ("ssl", "it does not speak TLS, or another version: leave out tls=true, or mend the server"),
+    (" closed", _CLOSES),
+    ("reset by peer", _CLOSES),
+    ("replica set", _OTHER_SET),
+    ("refused", "nothing listens there: is the server running?"),
+    ("connect call failed", "nothing listens there: is the server running?"),
+    ("not known", "there is no such host"),
+    ("nodename", "there is no such host"),
+    ("name resolution", "the host's name cannot be looked up"),
+    ("timed out", "it does not answer"),
+)
 
 
 @contextmanager
@@ -199,3 +217,20 @@ def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreEr
         reason = _PASSING_REASONS.get(code, "the server is busy or changing its primary")
         return UnavailableError(f"{where}: {reason} {told}")
     return MongoStoreError(f"{where}: the server refused it {told}")
+
+
+def explain_silence(errors: Mapping[str, Exception | None]) -> str:
+    """Return why no server answers, as far as it is known.
+
+    Args:
+        errors: What the driver has met last at each host, by the host's name.
+    """
+    # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
+    told = [
+        str(error).replace(host, "").partition("(configured")[0] for host, error in errors.items() if error
+    ]
+    text = " ".join(told).lower()
+    if not errors:
+        # A member that calls itself by another name is struck off the list.
+        return _OTHER_SET
+    return next((reason for sign, reason in _REASONS if sign in text), "it does not answer")

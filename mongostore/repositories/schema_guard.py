@@ -47,6 +47,11 @@ class VersionCheckedCollection:
         is_majority = call is not None and call.access is Access.READ_MAJORITY
         return getattr(self._majority if is_majority else self._collection, name)
 
+    def with_options(self, **options: Any) -> VersionCheckedCollection:
+        """Return the same collection with other options of the driver's."""
+        collection, majority = (one.with_options(**options) for one in (self._collection, self._majority))
+        return VersionCheckedCollection(collection, majority, self._unique_keys)
+
     async def update_one(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
         """Update a document."""
         result: UpdateResult = await self._change(self._collection.update_one, where, update, **options)
