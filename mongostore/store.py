@@ -27,7 +27,8 @@ from mongostore.errors import ConfigurationError
 from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.api_keys import AsyncKeys
-from mongostore.repositories.rooms import AsyncLeases, AsyncRooms
+from mongostore.repositories.leases import AsyncLeases
+from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import AsyncThreads
 from mongostore.settings import Settings

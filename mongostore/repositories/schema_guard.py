@@ -13,7 +13,7 @@ from typing import Any
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.engines.driver_errors import find_duplicate
 from mongostore.errors import IndexConflictError
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from mongostore.portal import mirror, mirror_context, mirror_iter
 from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.rooms import (
     AsyncIdentities,
-    AsyncLeases,
     AsyncReadMarkers,
     AsyncRoomBindings,
     AsyncRoomEvents,

@@ -10,7 +10,7 @@ from pymongo import IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import IndexConflictError, UnsupportedError
 from mongostore.repositories.operation import Access, running

@@ -11,9 +11,9 @@ from roomkit.models.store_filter import EventFilter
 from roomkit.store.base import is_marked_deleted, key_taken, target_gone
 
 from mongostore import models
-from mongostore.adapters.roomkit.records import event_filter as to_filter
-from mongostore.adapters.roomkit.records import from_event, to_event
-from mongostore.adapters.roomkit.rooms import PAGE, RoomMethods, collect, readable
+from mongostore.adapters.roomkit.conversions import event_filter as to_filter
+from mongostore.adapters.roomkit.conversions import from_event, to_event
+from mongostore.adapters.roomkit.rooms import PAGE, RoomMethods, collect, collect_readable
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.repositories.rooms.offsets import OffsetLists
 
@@ -26,7 +26,7 @@ class EventMethods(RoomMethods):
         try:
             await store.rooms.events.create(event.room_id, from_event(event, event.room_id))
         except (AlreadyExistsError, NotFoundError) as error:
-            raise _meant(error, event) from None
+            raise _translate_error(error, event) from None
         return event
 
     async def add_event_auto_index(self, room_id: str, event: RoomEvent) -> RoomEvent:
@@ -35,7 +35,7 @@ class EventMethods(RoomMethods):
             fresh = from_event(event, room_id).model_copy(update={"index": None})
             stored = await store.rooms.events.create(room_id, fresh)
         except (AlreadyExistsError, NotFoundError) as error:
-            raise _meant(error, event) from None
+            raise _translate_error(error, event) from None
         return event.model_copy(update={"index": stored.index})
 
     async def commit_event(
@@ -53,7 +53,7 @@ class EventMethods(RoomMethods):
                 room_id, from_event(event, room_id), target=change, activity=activity
             )
         except (AlreadyExistsError, NotFoundError) as error:
-            raise _meant(error, event, target) from None
+            raise _translate_error(error, event, target) from None
         return event.model_copy(update={"index": stored.index})
 
     async def write_change_target(self, room_id: str, target: RoomEvent) -> None:
@@ -63,7 +63,7 @@ class EventMethods(RoomMethods):
                 room_id, from_event(target, room_id), erase_edits=is_marked_deleted(target)
             )
         except (AlreadyExistsError, NotFoundError) as error:
-            raise _meant(error, target, target) from None
+            raise _translate_error(error, target, target) from None
 
     async def get_event(self, event_id: str) -> RoomEvent | None:
         store = await self._user.get()
@@ -75,7 +75,7 @@ class EventMethods(RoomMethods):
         try:
             await store.rooms.events.replace(event.room_id, from_event(event, event.room_id))
         except AlreadyExistsError as error:
-            raise _meant(error, event) from None
+            raise _translate_error(error, event) from None
         except NotFoundError:
             # Deleted meanwhile: as with RoomKit's own shared store there is nothing to update then.
             pass
@@ -128,7 +128,7 @@ class EventMethods(RoomMethods):
                 )
             except NotFoundError:
                 break
-            read = [to_event(event) for event in readable(page)]
+            read = [to_event(event) for event in collect_readable(page)]
             found = read + found if falling else found + read
             if (cursor := page.next_cursor) is None:
                 break
@@ -181,7 +181,7 @@ class EventMethods(RoomMethods):
         return {marker.channel_id: marker.index for marker in markers}
 
 
-def _meant(
+def _translate_error(
     error: AlreadyExistsError | NotFoundError, event: RoomEvent, target: RoomEvent | None = None
 ) -> Exception:
     """Return RoomKit's error for ours; that of a held id stays ours, the database's own."""

@@ -16,17 +16,17 @@ from roomkit.models.room import Room
 from roomkit.models.store_filter import RoomFilter
 from roomkit.store.base import ConversationStore, room_taken, sender_names
 
-from mongostore.adapters.roomkit.records import (
+from mongostore.adapters.roomkit.conversions import (
     from_binding,
     from_participant,
     from_room,
-    in_utc,
     room_members,
     to_binding,
     to_participant,
     to_room,
+    to_utc,
 )
-from mongostore.adapters.roomkit.records import room_filter as to_filter
+from mongostore.adapters.roomkit.conversions import room_filter as to_filter
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, RoomState
 from mongostore.repositories.rooms.offsets import OffsetLists
@@ -81,7 +81,7 @@ class RoomMethods(ConversationStore):
         last_activity_at: datetime | None,
     ) -> Room | None:
         store = await self._user.get()
-        expected = RoomState(str(status), in_utc(paused_at), in_utc(last_activity_at))
+        expected = RoomState(str(status), to_utc(paused_at), to_utc(last_activity_at))
         try:
             return to_room(await store.rooms.replace(from_room(room), expected=expected))
         except (ConflictError, NotFoundError):
@@ -146,7 +146,7 @@ class RoomMethods(ConversationStore):
                 metadata=metadata_filter,
                 **filter,
             )
-            found += map(to_room, readable(page))
+            found += map(to_room, collect_readable(page))
             cursor = page.next_cursor
             if cursor is None:
                 break
@@ -166,7 +166,7 @@ class RoomMethods(ConversationStore):
     async def find_room_id_by_channel(self, channel_id: str, status: str | None = None) -> str | None:
         store = await self._user.get()
         page = await store.rooms.list_by_channel(channel_id, limit=1, **to_filter(status=status))
-        return next((room.id for room in readable(page)), None)
+        return next((room.id for room in collect_readable(page)), None)
 
     async def find_room_ids_by_channel(
         self,
@@ -184,7 +184,7 @@ class RoomMethods(ConversationStore):
             page = await rooms.list_by_channel(
                 channel_id, group=group, limit=min(limit - len(found), PAGE), cursor=cursor, **filter
             )
-            found += [room.id for room in readable(page)]
+            found += [room.id for room in collect_readable(page)]
             if (cursor := page.next_cursor) is None:
                 break
         return found
@@ -283,10 +283,10 @@ async def collect(iterate: Callable[..., AsyncIterator[T]], *arguments: Any, **o
     """Return all that can be read of what a verb yields, and log the rest by its ids."""
     errors: list[InvalidDocumentError] = []
     items = [item async for item in iterate(*arguments, **options, errors=errors)]
-    return readable(Page(items, errors=errors))
+    return collect_readable(Page(items, errors=errors))
 
 
-def readable(page: Page[T]) -> list[T]:
+def collect_readable(page: Page[T]) -> list[T]:
     """Return what of a page can be read, and log the rest by its ids."""
     for error in page.errors:
         logger.error("left out of a list: %s", error)

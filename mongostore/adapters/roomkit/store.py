@@ -1,4 +1,4 @@
-"""RoomKit's `ConversationStore`, whole: rooms and events are inherited, people and notes are here."""
+"""RoomKit's `ConversationStore`, whole: rooms and events are inherited, the rest is here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from roomkit.models.verification import Verification, VerificationRequest
 from roomkit.models.voice_delivery import VoiceDeliveryRecord
 from roomkit.store.base import address_linked
 
-from mongostore.adapters.roomkit.events import EventMethods
-from mongostore.adapters.roomkit.records import (
+from mongostore.adapters.roomkit.conversions import (
     from_delivery,
     from_identity,
     from_observation,
@@ -25,6 +24,7 @@ from mongostore.adapters.roomkit.records import (
     to_identity,
     to_verification,
 )
+from mongostore.adapters.roomkit.events import EventMethods
 from mongostore.adapters.roomkit.rooms import collect
 from mongostore.errors import ConflictError, NotFoundError
 
@@ -46,7 +46,7 @@ class MongoConversationStore(EventMethods):
         """Connect and create missing indexes.
 
         Raises:
-            MongoStoreError: The store cannot be opened, as `AsyncMongoStore.open` says.
+            MongoStoreError: The store cannot be open_stream, as `AsyncMongoStore.open` says.
         """
         await self._user.get()
 
@@ -94,7 +94,7 @@ class MongoConversationStore(EventMethods):
                 identity_id, str(channel_type), address, organization_id=organization_id
             )
         except NotFoundError:
-            raise _not_found(identity_id) from None
+            raise _not_found_error(identity_id) from None
         except ConflictError:
             raise address_linked(channel_type) from None
 
@@ -107,7 +107,7 @@ class MongoConversationStore(EventMethods):
                 identity_id, str(channel_type), address, organization_id=organization_id
             )
         except NotFoundError:
-            raise _not_found(identity_id) from None
+            raise _not_found_error(identity_id) from None
 
     async def get_verification(
         self, identity_id: str, organization_id: str | None = None
@@ -190,5 +190,5 @@ class MongoConversationStore(EventMethods):
         return await store.rooms.voice_deliveries.complete(record.room_id, from_delivery(record))
 
 
-def _not_found(identity_id: str) -> IdentityNotFoundError:
+def _not_found_error(identity_id: str) -> IdentityNotFoundError:
     return IdentityNotFoundError(f"Identity {identity_id} not found")
