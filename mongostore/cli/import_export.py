@@ -130,9 +130,7 @@ async def _export(
         sessions = store.sessions.in_namespace(namespace)
         # Oldest activity first, so that those who import it list the sessions in the same order.
         errors: list[InvalidDocumentError] = []
-        known = (
-            [] if session_ids else [(one.active_at, one.id) async for one in sessions.iter(errors=errors)]
-        )
+        known = [] if session_ids else [(one.active_at, one.id) async for one in sessions.iter(errors=errors)]
         for error in errors:
             warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]

@@ -114,6 +114,14 @@ def test_a_member_of_another_name_is_refused(model: type[BaseModel]) -> None:
 
 
 @every_value
+def test_a_member_of_a_value_cannot_be_assigned(model: type[BaseModel]) -> None:
+    value = model.model_validate(needed(model))
+    for name in model.model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(value, name, getattr(value, name))
+
+
+@every_value
 def test_a_time_without_a_zone_is_refused(model: type[BaseModel]) -> None:
     for name in model.model_fields:
         if name.endswith("_at"):

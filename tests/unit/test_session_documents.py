@@ -31,7 +31,7 @@ def test_a_message_without_times_is_stored_as_of_now() -> None:
     stored = sessions.to_stored_message(Message(role="user"), NOW)
     [read], _ = sessions.to_messages([(0, stored)])
     assert stored["created_at"] == NOW
-    assert read.created_at == read.active_at == from_micros(NOW)
+    assert read.created_at == read.updated_at == from_micros(NOW)
 
 
 def test_a_message_with_its_time_of_birth_alone_was_changed_last_then() -> None:
@@ -57,7 +57,7 @@ def test_the_position_of_a_message_is_not_stored() -> None:
         ({"metadata": {"a": object()}}, "metadata.a"),
         ({"metadata": {1: "a"}}, "metadata"),
         ({"created_at": from_micros(NOW).replace(tzinfo=None)}, "created_at"),
-        ({"active_at": "today"}, "active_at"),
+        ({"updated_at": "today"}, "updated_at"),
     ],
 )
 def test_a_message_that_cannot_be_stored_is_refused_by_the_path(members: dict[str, Any], path: str) -> None:
