@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, S
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Protocol, TypeVar
+from typing import TypeVar
+
+from mongostore.models import Message, ThreadMessage
 
 MESSAGES = 128
 CHARACTERS = 2 * 1024 * 1024
@@ -18,12 +20,7 @@ _MICROSECOND = timedelta(microseconds=1)
 T = TypeVar("T")
 
 
-class _Timed(Protocol):
-    created_at: datetime | None
-    content: object
-
-
-M = TypeVar("M", bound=_Timed)
+M = TypeVar("M", Message, ThreadMessage)
 
 
 async def in_thread(thread: Executor, values: Iterable[T]) -> AsyncGenerator[T]:
@@ -53,7 +50,7 @@ def with_times(messages: Iterable[M], began: datetime | None) -> Iterator[M]:
     time = began
     for message in messages:
         if message.created_at is None:
-            message.created_at = time
+            message = message.model_copy(update={"created_at": time})
         time = message.created_at
         yield message
 
@@ -78,8 +75,7 @@ def with_rising_times(messages: Iterable[M], began: datetime | None) -> Iterator
     for message in chain(timeless, first, following):
         own = message.created_at
         time = time + _MICROSECOND if own is None or own <= time else own
-        message.created_at = time
-        yield message
+        yield message if own == time else message.model_copy(update={"created_at": time})
 
 
 async def each(first: Sequence[M], batches: AsyncIterator[Sequence[M]]) -> AsyncIterator[M]:
