@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from mongostore.importers.report import RefusedError
+from mongostore.models import Message, ThreadMessage
 
 
-class _Identified(Protocol):
-    id: str
-
-
-M = TypeVar("M", bound=_Identified)
+M = TypeVar("M", Message, ThreadMessage)
 
 
 async def behind_stored(
