@@ -8,7 +8,6 @@ from typing import TypeVar
 from mongostore.importers.report import RefusedError
 from mongostore.models import Message, ThreadMessage
 
-
 M = TypeVar("M", Message, ThreadMessage)
 
 
