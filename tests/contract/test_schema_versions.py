@@ -23,7 +23,7 @@ from mongostore import (
     UnsupportedError,
     Verification,
 )
-from mongostore.documents.stored import SCHEMA_VERSION
+from mongostore.documents.mapping import SCHEMA_VERSION
 from mongostore.repositories.rooms import room_log
 from tests.contract.furnishing import T, furnish
 

@@ -356,7 +356,7 @@ VERBS: dict[str, tuple[list[str], Verb]] = {
 }
 KEPT = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
 VARYING = {
-    *("token", "created_at", "updated_at", "active_at", "room_created_at"),
+    *("op", "created_at", "updated_at", "active_at", "room_created_at"),
     *("epoch", "log", "counters", "ops", "delete_op"),
 }
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.engines import Capability
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import (
@@ -34,7 +34,7 @@ from mongostore.repositories.rooms.pending_events import (
 from mongostore.repositories.rooms.room_log import HAS_INDEX, LogHead, RoomLog
 
 _DUPLICATE_KEY = 11000
-_OWN_FIELDS = dict.fromkeys(("token", "index", "former_index", "room_id", "log", "counters"), 1)
+_OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
 # For so long a process that has met another one in a room lets it go first now and then.
 _CONTENDED_SECONDS = 1.0
 
@@ -61,7 +61,7 @@ class CommitQueue:
             AlreadyExistsError: The event's id is taken, its idempotency key, or its index.
         """
         call = current_operation()
-        pending.event["token"] = call.token
+        pending.event["op"] = call.token
         pending.seconds = call.attempt_seconds()
         self._enqueue(pending)
         return await pending.done
@@ -226,7 +226,7 @@ class CommitQueue:
         """
         assert pending.index is not None
         events, index = self._connection.collection("events"), pending.index
-        taken = await events.find_one({"room_id": pending.event["room_id"], "index": index}, {"token": 1})
+        taken = await events.find_one({"room_id": pending.event["room_id"], "index": index}, {"op": 1})
         if taken is None:
             # The life itself is the log of all that came below its logs.
             position = {"index": index, "epoch": head.epoch, "log": head.epoch, "log_index": index}
@@ -235,7 +235,7 @@ class CommitQueue:
                 # A write, though it changes nothing: it conflicts with a deletion of the room.
                 room = await self._connection.collection("rooms").update_one(
                     {"_id": pending.event["room_id"], "state": "open", "epoch": head.epoch},
-                    {"$inc": {"next_position": 0}},
+                    {"$inc": {"next_part_position": 0}},
                     session=session,
                 )
                 if not room.matched_count:
@@ -251,7 +251,7 @@ class CommitQueue:
             except DuplicateKeyError as error:
                 if "log_index" not in (error.details or {}).get("keyPattern", {}):
                     return await self._find_outcome(pending)
-        elif taken["token"] == pending.event["token"]:
+        elif taken["op"] == pending.event["op"]:
             return index
         if await events.find_one({"_id": pending.event["_id"]}, {"_id": 1}) is not None:
             raise AlreadyExistsError("event", pending.event["_id"])
@@ -283,7 +283,7 @@ class CommitQueue:
         """
         event = pending.event
         existing = await self._connection.collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
-        if existing is not None and existing.get("token") == event["token"]:
+        if existing is not None and existing.get("op") == event["op"]:
             if "index" in existing and not self._has_transactions:
                 await self._carry_out(pending, existing, None, wakes=pending.is_activity)
             # What was deleted since, stays deleted.

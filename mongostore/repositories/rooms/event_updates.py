@@ -10,8 +10,8 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_members, check_position
 from mongostore.codec import encode_members, escape_key, from_micros
-from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
-from mongostore.documents.stored import Raw, check_size, write_members
+from mongostore.documents.mapping import Raw, check_size, write_members
+from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
@@ -39,7 +39,7 @@ class EventUpdates:
         if target is not None:
             target = in_room("target", target, Event, room_id)
             deletes = event.type == event.change == "delete" and event.target_event_id == target.id
-            replacement = TargetReplacement(target.id, to_rewrite(target), deletes)
+            replacement = TargetReplacement(target.id, to_replacement(target), deletes)
         check_flag("activity", activity)
         return await self._commit(event, None, is_counted=True, is_activity=activity, target=replacement)
 
@@ -58,7 +58,7 @@ class EventUpdates:
     async def replace(self, room_id: str, event: Event, erase_edits: bool) -> Event:
         """Replace an event in its place and return it."""
         event = in_room("event", event, Event, room_id)
-        update = to_rewrite(event)
+        update = to_replacement(event)
 
         async def replace(session: Any) -> Event:
             replaced = await self._change(room_id, event.id, update, session)
@@ -79,13 +79,13 @@ class EventUpdates:
         check_id("event_id", event_id)
         check_flag("replies", replies)
         call, open_log = current_operation(), None
-        fields = dict.fromkeys(("token", "log", "index"), 1) if read is None else None
+        fields = dict.fromkeys(("op", "log", "index"), 1) if read is None else None
 
         async def remove(session: Any) -> list[Any]:
             documents = await self._find_with_changes(room_id, event_id, replies, fields, session)
             root = documents[0] if documents else None
             # An earlier attempt of this call may have been the one that did it.
-            if root is None or call.memory.get("token", root["token"]) != root["token"]:
+            if root is None or call.memory.get("op", root["op"]) != root["op"]:
                 return call.memory.get("removed", []) if call.attempt else []
             ids = [document["_id"] for document in documents]
             removed = ids if read is None else [read(document) for document in documents]
@@ -93,7 +93,7 @@ class EventUpdates:
             is_behind = open_log is not None and newest["log"] != open_log
             if not is_behind and not await self._has_later(room_id, newest["index"], session):
                 raise _NewestEventError
-            call.memory |= {"token": root["token"], "removed": removed}
+            call.memory |= {"op": root["op"], "removed": removed}
             events = {"room_id": room_id, "_id": {"$in": ids}}
             await self._events.update_many(events, emptied(), session=session)
             return removed

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.repositories.rooms.room_log import LogHead
 
 _GROUP = 100

@@ -30,7 +30,7 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Connection
 from mongostore.repositories.operation import UnmatchedWrite
@@ -145,7 +145,7 @@ class RoomLog:
         if room is None:
             raise NotFoundError("room", room_id)
         if room["schema_version"] > SCHEMA_VERSION:
-            await UnmatchedWrite(self._connection.collection("rooms"), {"_id": room_id}).check()
+            await UnmatchedWrite(self._connection.collection("rooms"), {"_id": room_id}).verify()
         # The counters that the log began with are the head's, if it has no event.
         return count_events(dict(room), newest), LogHead.of_room(room, newest)
 
@@ -334,5 +334,5 @@ def count_events(room: Raw, newest: Raw | None) -> Raw:
 
 def emptied() -> list[Raw]:
     """Return the update that leaves of an event nothing but its position in its log, and whose it was."""
-    position = {name: f"${name}" for name in ("_id", "room_id", "epoch", "log", "log_index", "token")}
+    position = {name: f"${name}" for name in ("_id", "room_id", "epoch", "log", "log_index", "op")}
     return [{"$replaceWith": {**position, "former_index": "$index", "emptied_at": "$$NOW"}}]

@@ -11,8 +11,8 @@ from pymongo import ReturnDocument
 
 from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
 from mongostore.codec import encode_members, escape_key
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance, check_size, write_members
 from mongostore.documents.rooms import to_room, to_stored_room
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
@@ -89,7 +89,7 @@ class RoomUpdates:
         if room.created_at is None:
             del sets["created_at"]
         if expected is not None:
-            guard = write_members(Room, asdict(given("expected", expected, RoomState)))
+            guard = write_members(Room, asdict(check_instance("expected", expected, RoomState)))
         check_id("room_id", room.id)
         created: list[int] = []
 
@@ -246,7 +246,7 @@ def _to_new_room(room: Room, epoch: str) -> Raw:
         "epoch": epoch,
         "log": uuid4().hex,
         "next_index": 0 if latest is None else latest + 1,
-        "next_position": 0,
+        "next_part_position": 0,
         "state": "open",
         "ops": [],
         "delete_op": None,

@@ -116,7 +116,7 @@ class AsyncRooms(Repository):
         room, newest, parts = await find_full_room(self._connection, check_id("room_id", room_id))
         if room is None:
             raise NotFoundError("room", room_id)
-        bindings = [to_binding(document) for document in parts if "names" in document]
+        bindings = [to_binding(document) for document in parts if "correspondents" in document]
         participants = [to_participant(document) for document in parts if "routes" in document]
         return FullRoom(to_room(count_events(room, newest)), bindings, participants)
 

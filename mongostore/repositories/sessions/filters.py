@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.paging import SortKey, SortOrder
 
@@ -16,7 +16,7 @@ STATE_FILTERS: Mapping[bool | None, Any] = {
     None: {"$in": ["open", "deleted"]},
 }
 
-_FIELDS: Mapping[str, str] = {"active": "updated_at", "created": "created_at"}
+_FIELDS: Mapping[str, str] = {"active": "active_at", "created": "created_at"}
 
 
 def list_order(order: str, newest: bool) -> SortOrder:

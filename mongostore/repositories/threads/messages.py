@@ -15,7 +15,7 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import to_micros
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, given
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
     ConflictError,
@@ -231,7 +231,7 @@ class AsyncThreadMessages(Repository):
         Raises:
             InvalidValueError: If it is no message that a list has shown.
         """
-        shown = given("message", message, ThreadMessage)
+        shown = check_instance("message", message, ThreadMessage)
         return by_creation(False).cursor(
             (to_micros("created_at", shown.created_at), check_id("id", shown.id))
         )
@@ -271,14 +271,14 @@ class AsyncThreadMessages(Repository):
     async def _merge_start(self, key: Raw, sets: Raw) -> bool:
         """Merge in how a message began; return False if others were in the way."""
         try:
-            await self._upsert({**key, "changed": {"$ne": True}}, sets)
+            await self._upsert({**key, "is_begun": {"$ne": True}}, sets)
         except DuplicateKeyError:
             return await self._fill_missing(key, sets)
         return True
 
     async def _merge_update(self, key: Raw, sets: Raw) -> bool:
         """Merge in how a message went on; return False if others were in the way."""
-        update = {"$set": {**sets, "changed": True}, "$inc": {"revision": 1}}
+        update = {"$set": {**sets, "is_begun": True}, "$inc": {"revision": 1}}
         # What makes it newer than it was makes its thread so, too.
         older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
         changed = await self._messages.update_one({**key, **older}, update)
@@ -389,6 +389,6 @@ def _is_equal(message: ThreadMessage, where: ThreadMessageFilter) -> bool:
 def _is_missing(document: Raw, path: str) -> bool:
     if path == "created_at":
         # Not the caller's: when the first merge came.
-        return not document.get("dated")
+        return not document.get("has_created_at")
     parent, _, name = path.partition(".")
     return (document.get(parent, {}).get(name) if name else document.get(parent)) in _EMPTY_VALUES

@@ -24,7 +24,7 @@ from mongostore.codec import (
     escape_key,
     to_micros,
 )
-from mongostore.documents.stored import UNREADABLE, Raw, check_size, given
+from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance, check_size
 from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
@@ -77,8 +77,14 @@ class AsyncThreads(Repository):
         self.users: Final = AsyncUsers(connection)
 
     @writes
-    async def create(self, thread_id: str | None = None, **members: Unpack[ThreadUpdate]) -> Thread:
-        """Create a thread, with a generated id unless one is given.
+    async def create(
+        self,
+        thread_id: str | None = None,
+        *,
+        created_at: datetime | None = None,
+        **members: Unpack[ThreadUpdate],
+    ) -> Thread:
+        """Create a thread, with a generated id unless one is given, as of now unless a time is given.
 
         Raises:
             AlreadyExistsError: If the id is taken, if only by a deleted thread.
@@ -89,11 +95,13 @@ class AsyncThreads(Repository):
         call = current_operation()
         key = check_id("thread_id", call.token if thread_id is None else thread_id)
         document = await self._new(members)
+        if created_at is not None:
+            document["created_at"] = document["active_at"] = to_micros("created_at", created_at)
         try:
             await self._threads.insert_one({"_id": key, **document})
         except DuplicateKeyError:
-            existing = await self._threads.find_one({"_id": key}, {"created_by": 1})
-            if existing is None or existing.get("created_by") != call.token:
+            existing = await self._threads.find_one({"_id": key}, {"create_op": 1})
+            if existing is None or existing.get("create_op") != call.token:
                 raise AlreadyExistsError("thread", key) from None
         return to_thread({"_id": key, **document})
 
@@ -211,7 +219,7 @@ class AsyncThreads(Repository):
         most, counted = count_options(limit).get("limit"), 0
         async with self._threads.find(filter, {"data": 1}) as found:
             async for document in found:
-                with suppress(*UNREADABLE):
+                with suppress(*DECODE_ERRORS):
                     counted += has_data(decode_members(document["data"]), where)
                 if counted == most:
                     break
@@ -290,7 +298,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
-        shown, sort = given("thread", thread, Thread), thread_order(order, True)
+        shown, sort = check_instance("thread", thread, Thread), thread_order(order, True)
         return sort.cursor((to_micros(sort.field, getattr(shown, sort.field)), check_id("id", shown.id)))
 
     @writes
@@ -308,13 +316,13 @@ class AsyncThreads(Repository):
             {
                 "$set": {
                     "state": "deleted",
-                    "deleted_by": call.token,
+                    "delete_op": call.token,
                     "expires_at": datetime.now(UTC) + _TOMBSTONE,
                 },
                 "$unset": dict.fromkeys(_ERASED_FIELDS, ""),
             },
         )
-        own_write = {"_id": key, "state": "deleted", "deleted_by": call.token}
+        own_write = {"_id": key, "state": "deleted", "delete_op": call.token}
         has_matched = bool(deleted.matched_count) or (
             call.attempt > 0 and await self._threads.find_one(own_write, {"_id": 1}) is not None
         )
@@ -329,15 +337,15 @@ class AsyncThreads(Repository):
     async def _new(self, members: ThreadUpdate) -> Raw:
         """Return the document of a new thread with these members, without its id."""
         call = current_operation()
-        document = {**new_thread(call.now), "created_by": call.token}
+        document = {**new_thread(call.now), "create_op": call.token}
         for path, value in (await self._changes(members)).get("$set", {}).items():
             parent, _, name = path.partition(".")
             (document[parent] if name else document)[name or parent] = value
         return document
 
-    async def _changes(self, given: ThreadUpdate, *, replaces: bool = False) -> Raw:
+    async def _changes(self, arguments: ThreadUpdate, *, replaces: bool = False) -> Raw:
         """Return the update that changes members of a thread, and merges `data` unless it replaces it."""
-        members = check_members(given, ThreadUpdate)
+        members = check_members(arguments, ThreadUpdate)
         removed = members.pop("unset", None)
         sets: Raw = {}
         unset: Raw = {}
