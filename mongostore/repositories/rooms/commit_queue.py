@@ -159,7 +159,7 @@ class CommitQueue:
             NotFoundError: The room has no such target.
             _StaleHeadError: The room has been changed meanwhile.
         """
-        events = self._connection.collection("events")
+        events = self._collection("events")
         if len(documents) > 1:
             await events.insert_many(documents)
             return
@@ -184,7 +184,7 @@ class CommitQueue:
         if wakes:
             now = document["counters"]["active_at"]
             room = {"_id": document["room_id"], "log": document["log"], "state": "open", "status": "paused"}
-            woken = await self._connection.collection("rooms").update_one(
+            woken = await self._collection("rooms").update_one(
                 room, {"$set": {"status": "active", "paused_at": None, "updated_at": now}}, session=session
             )
             if not woken.matched_count and self._has_transactions:
@@ -196,7 +196,7 @@ class CommitQueue:
         Raises:
             NotFoundError: The room has no such event.
         """
-        events = self._connection.collection("events")
+        events = self._collection("events")
         changed = await events.update_one(
             {"_id": target.event_id, "room_id": room_id, "index": HAS_INDEX}, target.update, session=session
         )
@@ -207,7 +207,7 @@ class CommitQueue:
 
     async def mark_edits(self, room_id: str, event_id: str, session: Any) -> None:
         """Mark the edits of an event as deleted."""
-        await self._connection.collection("events").update_many(
+        await self._collection("events").update_many(
             {"room_id": room_id, "target_event_id": event_id, "change": "edit"},
             {"$set": {"metadata.deleted": True}},
             session=session,
@@ -215,7 +215,7 @@ class CommitQueue:
 
     async def _check_target(self, pending: PendingEvent, target: TargetReplacement) -> None:
         wanted = {"_id": target.event_id, "room_id": pending.event["room_id"], "index": HAS_INDEX}
-        if not await self._connection.collection("events").find_one(wanted, {"_id": 1}):
+        if not await self._collection("events").find_one(wanted, {"_id": 1}):
             raise NotFoundError("event", target.event_id)
 
     async def _insert_below(self, pending: PendingEvent, head: LogHead) -> int | None:
@@ -225,7 +225,7 @@ class CommitQueue:
             AlreadyExistsError: Another event has its id, its idempotency key or its index.
         """
         assert pending.index is not None
-        events, index = self._connection.collection("events"), pending.index
+        events, index = self._collection("events"), pending.index
         taken = await events.find_one({"room_id": pending.event["room_id"], "index": index}, {"op": 1})
         if taken is None:
             # The life itself is the log of all that came below its logs.
@@ -233,7 +233,7 @@ class CommitQueue:
 
             async def insert(session: Any) -> None:
                 # A write, though it changes nothing: it conflicts with a deletion of the room.
-                room = await self._connection.collection("rooms").update_one(
+                room = await self._collection("rooms").update_one(
                     {"_id": pending.event["room_id"], "state": "open", "epoch": head.epoch},
                     {"$inc": {"next_part_position": 0}},
                     session=session,
@@ -282,7 +282,7 @@ class CommitQueue:
             UnavailableError: Nothing has them by now.
         """
         event = pending.event
-        existing = await self._connection.collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
+        existing = await self._collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
         if existing is not None and existing.get("op") == event["op"]:
             if "index" in existing and not self._has_transactions:
                 await self._carry_out(pending, existing, None, wakes=pending.is_activity)
@@ -304,12 +304,12 @@ class CommitQueue:
         """
         if "idempotency_key" in event:
             key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
-            if await self._connection.collection("events").find_one(key, {"_id": 1}) is not None:
+            if await self._collection("events").find_one(key, {"_id": 1}) is not None:
                 raise key_taken_error(event["idempotency_key"])
 
     async def _free_id(self, event_id: str) -> None:
         """Give the position of a deleted event to a document with another id."""
-        events = self._connection.collection("events")
+        events = self._collection("events")
 
         async def move(session: Any) -> None:
             empty = {"_id": event_id, "emptied_at": {"$exists": True}}
@@ -319,6 +319,11 @@ class CommitQueue:
                 await events.insert_one({**document, "_id": uuid4().hex}, session=session)
 
         await self._connection.engine.transact(move)
+
+    def _collection(self, name: str) -> Any:
+        # The store may have been closed at each wait.
+        self._connection.check_open()
+        return self._connection.collection(name)
 
     @property
     def _has_transactions(self) -> bool:

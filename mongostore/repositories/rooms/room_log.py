@@ -133,6 +133,7 @@ class RoomLog:
         Raises:
             NotFoundError: There is no such room.
         """
+        self._connection.check_open()
         engine = self._connection.engine
         room, newest = await engine.read_majority(
             lambda: find_room(
@@ -219,6 +220,7 @@ class RoomLog:
     async def _open_next(self, room_id: str, head: LogHead, update: Raw, guard: Raw) -> Raw | None:
         """Open the next log behind a fence, with a change; None if another process has left the log."""
         self.forget(room_id)
+        self._connection.check_open()
         base = {"log": uuid4().hex, "next_index": head.next_index, **head.counters}
         changed: Raw | None = await self._connection.collection("rooms").find_one_and_update(
             {"_id": room_id, "state": "open", "epoch": head.epoch, "log": head.log, **guard},
@@ -230,6 +232,7 @@ class RoomLog:
 
     async def _newest(self, room_id: str, head: LogHead) -> Raw | None:
         """Return the newest document of a log that the majority has, be it an event or a fence."""
+        self._connection.check_open()
         engine = self._connection.engine
         events = engine.majority_collection(engine.collection("events"))
 
