@@ -348,7 +348,7 @@ class AsyncSessionMessages(Repository):
             NotFoundError: If there is no such session, or it is deleted.
             UnsupportedError: If the deployment has no change streams.
             InvalidValueError: If the token is not one that a change gave.
-            ConflictError: If the token is older than the server's history.
+            TokenExpiredError: If the token is older than the server's history.
         """
         storage = self._storage
         watcher = MessageWatcher(self._connection, storage.tail, storage.overflows, storage.reader)
