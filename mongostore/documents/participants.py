@@ -20,8 +20,7 @@ class StoredParticipant(BaseModel):
 
     `binding` is new whenever the turns begin anew, so that those of before can never be taken for those
     of after. `turns` is the number of the newest one, `kept` how many of them are still there.
-    `integrated` is the number of the last one that an integration has covered, and `integrated_by`
-    names the call that did it.
+    `integrated` is the number of the last one that an integration has covered.
     """
 
     bound_at: int
@@ -29,7 +28,6 @@ class StoredParticipant(BaseModel):
     turns: int = 0
     kept: int = 0
     integrated: int | None = None
-    integrated_by: str | None = None
 
 
 def to_participants(raw: Raw) -> list[SessionParticipant]:

@@ -46,10 +46,12 @@ class StoredMessage(Message):
 
     Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
     `overflow` names the document that holds `content` and `data` when they are too large to embed.
-    Chat turns alone have a `binding`, that of their participant, and a `number` within it.
+    Chat turns alone have a `binding`, that of their participant, and a `number` within it. `op` is the token
+    of the operation that appended the message, unless its id was new and so tells as much.
     """
 
     overflow: str | None = None
+    op: str | None = None
     binding: str | None = None
 
 
@@ -58,13 +60,6 @@ class StoredContext(BaseModel):
 
     value: JsonValue = None
     overflow: str | None = None
-
-
-class StoredErasure(BaseModel):
-    """The newest deletion of messages: which call did it, and how many there were."""
-
-    token: str
-    count: int
 
 
 class StoredSession(SessionFields, Stored):
@@ -81,9 +76,9 @@ class StoredSession(SessionFields, Stored):
 
     `participants` and `insights` go by the participants' ids, escaped, in the order of binding.
 
-    `state` is `open`, `deleted` (softly) or `purging` (its parts are being removed). `revised_by`,
-    `state_by`, `context_by`, `purged_by` and `erasure` name the calls that last did these, by which a retried
-    call knows its own doing. Times are microseconds since 1970.
+    `state` is `open`, `deleted` (softly) or `purging` (its parts are being removed). `recent_ops` are the
+    tokens of the newest operations, by which a retry recognizes what it has done, and of those whose messages
+    were removed. Times are microseconds since 1970.
     """
 
     session_id: Id
@@ -102,11 +97,7 @@ class StoredSession(SessionFields, Stored):
     stale: list[str] = Field(default_factory=list)
     deletions: list[str] = Field(default_factory=list)
     unbound: list[str] = Field(default_factory=list)
-    erasure: StoredErasure | None = None
-    revised_by: str | None = None
-    state_by: str | None = None
-    context_by: str | None = None
-    purged_by: str | None = None
+    recent_ops: list[str] = Field(default_factory=list)
 
 
 class StoredSegment(BaseModel):
@@ -120,6 +111,7 @@ class StoredSegment(BaseModel):
     edits: int
     bytes: int
     messages: list[StoredMessage | None]
+    recent_ops: list[str] = Field(default_factory=list)
 
 
 class StoredOverflow(BaseModel):

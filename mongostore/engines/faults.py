@@ -27,6 +27,7 @@ from mongostore.errors import (
     IndexConflictError,
     MongoStoreError,
     NotOpenError,
+    TokenExpiredError,
     UnavailableError,
     UnsupportedError,
 )
@@ -108,7 +109,9 @@ def _translate_failure(error: OperationFailure, where: str) -> MongoStoreError:
     if code in _INDEX:
         return IndexConflictError(f"{where}: an index of that name or those keys differs (code {code})")
     if code in _STREAM_LOST:
-        return ConflictError(f"{where}: the token is older than the server's history; read anew, then watch")
+        return TokenExpiredError(
+            f"{where}: the token is older than the server's history; read anew, then watch"
+        )
     if code in _UNSUPPORTED:
         return UnsupportedError(f"{where}: this deployment cannot do that (code {code}, {name})")
     if error.timeout:

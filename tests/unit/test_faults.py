@@ -14,6 +14,7 @@ from mongostore.errors import (
     IndexConflictError,
     MongoStoreError,
     NotOpenError,
+    TokenExpiredError,
     UnavailableError,
     UnsupportedError,
 )
@@ -133,9 +134,9 @@ def test_another_index_of_that_name_is_a_conflict_of_indexes(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [260, 280, 286])
-def test_a_token_older_than_the_history_is_a_conflict(code: int) -> None:
+def test_a_token_older_than_the_history_has_expired(code: int) -> None:
     message = f"{WHERE}: the token is older than the server's history; read anew, then watch"
-    told(failure(code), ConflictError, message)
+    told(failure(code), TokenExpiredError, message)
 
 
 @pytest.mark.parametrize("code", [59, 115, 263, 303, 40573])

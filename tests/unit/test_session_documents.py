@@ -208,7 +208,7 @@ def test_unreadable_participants_are_refused_by_their_session() -> None:
 
 def test_a_session_that_begins_anew_keeps_who_was_bound_when_and_nothing_of_what_they_said() -> None:
     bound = participants.to_bound(["a", "b"], 5, "old")
-    bound["a"] |= {"turns": 3, "kept": 2, "integrated": 1, "integrated_by": "x"}
+    bound["a"] |= {"turns": 3, "kept": 2, "integrated": 1}
     anew = participants.begun_anew(session(participants=bound, insights={"a": [1]}, revision=4), "new")
     assert anew["participants"] == participants.to_bound(["a", "b"], 5, "new")
     assert (anew["data"], anew["insights"], anew["revision"]) == ({}, {}, 5)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from pymongo import ReturnDocument
 
 from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
 from mongostore.documents.stored import Raw
+from mongostore.errors import ConflictError
 from mongostore.models import Session
 from mongostore.repositories import current_call
 from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.recent_operations import record_operation, was_done
 from mongostore.repositories.sessions.tail import (
     Tail,
     TailPosition,
     back_off,
     contention_error,
+    session_id_of,
     unchanged_filter,
 )
 
 # What the deletion of a session needs of it.
-_MARKED = ["stale", "generation", "origin", "purged_by"]
+_DELETED_FIELDS = ["state", "stale", "generation", "origin", "revision"]
 
 
 class MessageDeleter:
@@ -49,8 +53,8 @@ class MessageDeleter:
             document = await self._tail.read(key)
             if await self._tail.finish_pending(document):
                 continue
-            if _was_done(document):
-                return int(document["erasure"]["count"])
+            if was_done(document):
+                return int(call.seen["deleted"])
             here = {
                 i: message
                 for i, message in enumerate(document["messages"])
@@ -64,16 +68,22 @@ class MessageDeleter:
                 return 0
             sets: Raw = {f"messages.{index}": None for index in here}
             sets["deletions"] = [message["id"] for message in sealed]
-            sets["erasure"] = {"token": call.token, "count": len(gone)}
             if document["last"]["id"] in wanted:
                 sets["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
             counts: Raw = {"message_count": -len(gone), "edits": 1}
             for name, participant in document.get("participants", {}).items():
                 if turns := sum(message.get("binding") == participant["binding"] for message in gone):
                     counts[f"participants.{name}.kept"] = -turns
+            # If the answer to what follows is lost and the next attempt finds it done, it was this many.
+            call.seen["deleted"] = len(gone)
             erased = await self._tail.sessions.update_one(
                 unchanged_filter(document),
-                {"$set": sets, "$inc": counts, "$max": {"updated_at": call.now}},
+                {
+                    "$set": sets,
+                    "$inc": counts,
+                    "$max": {"updated_at": call.now},
+                    "$push": record_operation(here.values()),
+                },
             )
             if erased.matched_count:
                 if sealed:
@@ -97,7 +107,7 @@ class MessageDeleter:
             document = await self._tail.read(key)
             if await self._tail.finish_pending(document):
                 continue
-            if _was_done(document):
+            if was_done(document):
                 return True
             participant = document.get("participants", {}).get(name)
             if participant is None:
@@ -110,7 +120,6 @@ class MessageDeleter:
             }
             sets: Raw = {f"messages.{index}": None for index in here}
             sets["unbound"] = [binding] if participant["kept"] > len(here) else []
-            sets["erasure"] = {"token": call.token, "count": participant["kept"]}
             newest = next((message for message in reversed(document["messages"]) if message), None)
             if newest is None or newest.get("binding") == binding:
                 sets["last"] = await self._newest_of_others(document, binding)
@@ -121,6 +130,7 @@ class MessageDeleter:
                     "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
                     "$inc": {"message_count": -participant["kept"], "edits": 1, "revision": 1},
                     "$max": {"updated_at": call.now},
+                    "$push": record_operation(here.values()),
                 },
             )
             if unbound.matched_count:
@@ -130,12 +140,12 @@ class MessageDeleter:
                 return True
         raise contention_error(key)
 
-    async def truncate(self, key: str, changes: Callable[[Raw], Raw]) -> Session:
+    async def truncate(self, key: str, changes: Callable[[Raw, str], Raw]) -> Session:
         """Remove all messages, set other fields of the session in the same step, and return the session.
 
         Args:
             key: The session's `_id`.
-            changes: Gives the other fields, from the session's document as it is before.
+            changes: Returns the other fields, of the session's document before and of the new epoch.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -156,17 +166,16 @@ class MessageDeleter:
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
-            if _was_done(document):
+            if was_done(document):
                 await self.delete_epochs(key, document["stale"])
                 return to_session(await self._tail.read_fields(key, *SHOWN))
-            count, old = document["message_count"], document["generation"]
-            erasure = {"token": call.token, "count": count}
-            seen = {"generation": old, "message_count": count, "revision": document.get("revision")}
+            epoch, old = uuid4().hex, document["generation"]
+            seen = {name: document.get(name) for name in ("generation", "message_count", "revision")}
             cleared = await self._tail.sessions.find_one_and_update(
                 {"_id": key, "state": "open", **seen},
                 {
-                    "$set": {**empty, **changes(document), "generation": call.token, "erasure": erasure},
-                    "$push": {"stale": old},
+                    "$set": {**empty, **changes(document, epoch), "generation": epoch},
+                    "$push": {"stale": old, **record_operation(document["messages"])},
                     "$inc": {"edits": 1},
                     "$max": {"updated_at": call.now},
                 },
@@ -178,23 +187,30 @@ class MessageDeleter:
                 return to_session(cleared)
         raise contention_error(key)
 
-    async def delete_session(self, key: str) -> bool:
-        """Delete a session for good, softly deleted or not; return whether it was there."""
-        call = current_call()
-        document = await self._tail.sessions.find_one_and_update(
-            {"_id": key, "state": STATE_FILTERS[None]},
-            {"$set": {"state": "purging", "purged_by": call.token}},
-            projection=_MARKED,
-        )
-        own_write = document is not None
-        if document is None:
-            document = await self._tail.sessions.find_one({"_id": key, "state": "purging"}, _MARKED)
-            own_write = document is not None and document["purged_by"] == call.token
-        if own_write:
-            call.seen["deleted"] = True
-        if document is not None:
-            await self.finish_delete(document)
-        return "deleted" in call.seen
+    async def delete_session(self, key: str, guard: Raw) -> bool:
+        """Delete a session for good, softly deleted or not; return whether it was there.
+
+        Raises:
+            ConflictError: If the guard does not hold.
+        """
+        seen, sessions = current_call().seen, self._tail.sessions
+        while document := await sessions.find_one({"_id": key}, _DELETED_FIELDS):
+            # A session made anew under that id since an earlier attempt is another one.
+            if seen.setdefault("incarnation", document["origin"]) != document["origin"]:
+                break
+            if document["state"] != "purging":
+                if not guard.items() <= document.items():
+                    raise ConflictError(f"session {session_id_of(key)!r} has another revision by now")
+                seen["deleted"] = True
+                document = await sessions.find_one_and_update(
+                    {"_id": key, "origin": document["origin"], "state": STATE_FILTERS[None], **guard},
+                    {"$set": {"state": "purging"}},
+                    projection=_DELETED_FIELDS,
+                )
+            if document is not None:
+                await self.finish_delete(document)
+                break
+        return "deleted" in seen
 
     async def finish_delete(self, document: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
@@ -241,8 +257,3 @@ class MessageDeleter:
             if not segment:
                 return None
             messages, base = segment["messages"], segment["start"]
-
-
-def _was_done(document: Raw) -> bool:
-    """Return whether an earlier attempt of this very call, of unknown outcome, has done it."""
-    return bool(document["erasure"] and document["erasure"]["token"] == current_call().token)

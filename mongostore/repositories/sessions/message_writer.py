@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from itertools import count
+from itertools import count, repeat
 
 import bson
 from pymongo import ReturnDocument
@@ -15,6 +15,13 @@ from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValue
 from mongostore.repositories import current_call
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.recent_operations import (
+    not_done,
+    operation_token,
+    record_operation,
+    was_done,
+    were_appended,
+)
 from mongostore.repositories.sessions.tail import (
     Positioned,
     Tail,
@@ -46,7 +53,7 @@ class MessageWriter:
 
     async def append(
         self, key: str, messages: Sequence[Raw], *, fresh: bool, push: Push | None = None
-    ) -> list[Positioned]:
+    ) -> list[tuple[int | None, Raw]]:
         """Append messages in one step; those that are there already, with the same content, are left.
 
         Args:
@@ -56,13 +63,18 @@ class MessageWriter:
             push: How they get into the tail, unless as plain messages do; nobody else has their ids then.
 
         Returns:
-            The messages as they are stored with their positions, in the order of the arguments.
+            The messages as they are stored with their positions, in the order of the arguments. The
+            position is None if an earlier attempt has appended the message, and others removed it since.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: An id is there with other content; nothing was appended.
             DocumentTooLargeError: A message, or all together, are too large; nothing was appended.
         """
+        if fresh:
+            current_call().seen["fresh"] = True
+        elif "fresh" not in current_call().seen:
+            messages = [{**message, "op": operation_token()} for message in messages]
         large = _needs_overflow(messages, self._limits.embed_bytes)
         whole = {message["id"]: message for message in messages}
         for attempt in range(self._limits.attempts):
@@ -76,12 +88,13 @@ class MessageWriter:
                 raise
             if appended is not None:
                 existing, position = appended
-                await self._overflows.delete(embedded[message_id].get("overflow") for message_id in existing)
+                unused = embedded if position is None else existing
+                await self._overflows.delete(embedded[message_id].get("overflow") for message_id in unused)
                 if len(messages) > self._limits.keep:
                     # They are stored, whatever becomes of the session now.
                     with suppress(NotFoundError):
                         await self._tail.compact(key)
-                positions = count(position)
+                positions = repeat(None) if position is None else count(position)
                 return [existing.get(message["id"]) or (next(positions), message) for message in messages]
             await self._overflows.delete(message.get("overflow") for message in embedded.values())
         raise contention_error(key)
@@ -95,10 +108,10 @@ class MessageWriter:
         *,
         fresh: bool,
         push: Push | None,
-    ) -> tuple[dict[str, Positioned], int] | None:
+    ) -> tuple[dict[str, Positioned], int | None] | None:
         """Append what is not there yet; return what is, and the position of the first that was not.
 
-        None if large values are of a past generation.
+        That is None if they were removed again; all is None if large values are of a past generation.
         """
         existing: dict[str, Positioned] = {}
         checked: TailPosition | None = None
@@ -134,6 +147,8 @@ class MessageWriter:
                     found = messages_of(document) + await self._tail.find_in_segments(seen, pending)
                     existing |= await self._match_existing(whole, found)
                     checked = seen
+                    if were_appended(document, whole if "fresh" in current_call().seen else ()):
+                        return existing, None
         raise contention_error(key)
 
     async def update(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
@@ -152,6 +167,9 @@ class MessageWriter:
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
+            if await self._was_updated(document):
+                current_call().seen["updated"] = True
+                return await self._read_updated(key, message_id, ())
             if document["messages_bytes"] >= self._limits.full_bytes and await self._tail.roll_if_full(
                 document
             ):
@@ -163,7 +181,7 @@ class MessageWriter:
                 return changed
         raise contention_error(key)
 
-    async def upsert(self, key: str, message: Raw, patch: MessagePatch) -> Positioned:
+    async def upsert(self, key: str, message: Raw, patch: MessagePatch) -> tuple[int | None, Raw]:
         """Change the message with that id by the patch, or append the message; return it with its position.
 
         Raises:
@@ -175,6 +193,9 @@ class MessageWriter:
             await back_off(attempt)
             if changed := await self.update(key, message["id"], patch):
                 return changed
+            if "updated" in current_call().seen:
+                # Another caller has removed it since.
+                return None, message
             # Another caller may have just appended that id with other content.
             with suppress(ConflictError):
                 return (await self.append(key, [message], fresh=False))[0]
@@ -233,7 +254,7 @@ class MessageWriter:
     async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
-        update["$max"] = {"updated_at": current_call().now}
+        update |= {"$max": {"updated_at": current_call().now}, "$push": record_operation()}
         changed = await self._tail.sessions.find_one_and_update(
             {
                 "_id": key,
@@ -241,6 +262,7 @@ class MessageWriter:
                 "messages": {"$elemMatch": {"id": message_id, "overflow": None}},
                 "last.id": message_id,
                 "messages_bytes": {"$lt": self._limits.full_bytes},
+                **not_done(),
             },
             update,
             projection={"end": 1, "messages": {"$slice": -1}},
@@ -333,18 +355,26 @@ class MessageWriter:
     ) -> Raw | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
-        update["$max"] = {"updated_at": current_call().now}
+        update |= {"$max": {"updated_at": current_call().now}, "$push": record_operation()}
         newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
         room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
         return await self._tail.sessions.find_one_and_update(
-            {**guard, **newest, **room}, update, projection=projection, return_document=ReturnDocument.AFTER
+            {**guard, **newest, **room, **not_done()},
+            update,
+            projection=projection,
+            return_document=ReturnDocument.AFTER,
         )
 
     async def _update_in_segment(
         self, key: str, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw
     ) -> Raw | None:
+        # The next attempt looks here, even if another caller puts the message elsewhere meanwhile.
+        current_call().seen["segment"] = guard["_id"]
         changed = await self._tail.segments.find_one_and_update(
-            guard, patch.update("bytes"), projection=projection, return_document=ReturnDocument.AFTER
+            {**guard, **not_done()},
+            {**patch.update("bytes"), "$push": record_operation()},
+            projection=projection,
+            return_document=ReturnDocument.AFTER,
         )
         if changed is None:
             return None
@@ -353,9 +383,23 @@ class MessageWriter:
             await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
         return changed
 
+    async def _was_updated(self, document: Raw) -> bool:
+        """Return whether an earlier attempt of this operation has changed the message."""
+        if current_call().attempt and (segment_id := current_call().seen.get("segment")):
+            segment = await self._tail.segments.find_one({"_id": segment_id}, ["recent_ops"])
+            # Without it, the messages were removed after that attempt, or before it could change them.
+            if segment is None or was_done(segment):
+                return True
+        return was_done(document)
+
     def _append_filter(self, key: str, base: int, message_ids: Sequence[str]) -> Raw:
         """Return the filter of an open session whose tail begins there and can take messages new to it."""
+        removed = {}
+        if current_call().attempt:
+            own_ids = message_ids if "fresh" in current_call().seen else ()
+            removed = {"recent_ops": {"$nin": [operation_token(), *own_ids]}}
         return {
+            **removed,
             "_id": key,
             "state": "open",
             "base": base,

@@ -34,7 +34,6 @@ from mongostore.repositories.paging import Order, check_errors
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
-from mongostore.repositories.sessions.tail import Positioned
 
 
 class AsyncSessionMessages(Repository):
@@ -333,7 +332,9 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after its messages were removed.
         """
-        return await self._storage.deleter.truncate(self._storage.key(session_id), none_kept)
+        return await self._storage.deleter.truncate(
+            self._storage.key(session_id), lambda session, _: none_kept(session)
+        )
 
     @long_running
     async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[MessageChange]:
@@ -347,7 +348,7 @@ class AsyncSessionMessages(Repository):
             NotFoundError: If there is no such session, or it is deleted.
             UnsupportedError: If the deployment has no change streams.
             InvalidValueError: If the token is not one that a change gave.
-            ConflictError: If the token is older than the server's history.
+            TokenExpiredError: If the token is older than the server's history.
         """
         storage = self._storage
         watcher = MessageWatcher(self._connection, storage.tail, storage.overflows, storage.reader)
@@ -361,7 +362,7 @@ def _claim_fresh_id(message: Message) -> bool:
     return isinstance(message.id, MintedId) and message.id.use()
 
 
-def _message(positioned: Positioned) -> Message:
+def _message(positioned: tuple[int | None, Raw]) -> Message:
     """Return a stored message as callers see it.
 
     Raises:

@@ -112,6 +112,9 @@ class Tail:
             self._cached_positions.pop(key, None)
             self._cached_epochs.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
+        if current_call().seen.setdefault("incarnation", document["origin"]) != document["origin"]:
+            # The one that an earlier attempt has met is deleted; this one was created since.
+            raise NotFoundError("session", session_id_of(key))
         self._cache_position(key, TailPosition(document["generation"], document["base"]))
         self.cache_epochs(key, bindings_of(document))
         return document

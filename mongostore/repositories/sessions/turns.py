@@ -80,9 +80,11 @@ class Turns:
 
         positioned = await self._writer.append(key, messages, fresh=current_call().attempt == 0, push=push)
         # Else they were there, and show their numbers.
-        first = first or next(
-            turn["number"] - i for i, (_, turn) in enumerate(positioned) if "number" in turn
-        )
+        numbers = (turn["number"] - i for i, (_, turn) in enumerate(positioned) if "number" in turn)
+        first = first or next(numbers, 0)
+        if not first:
+            # An earlier attempt has appended them, and others removed them since.
+            return _to_turns([turn for _, turn in positioned])[0]
         return _to_turns([{**turn, "number": n} for n, (_, turn) in enumerate(positioned, first)])[0]
 
     async def read(
