@@ -84,25 +84,25 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
     ) -> None:
         """Create a new session; one that is there is left entirely as it is."""
         row = {
-            "video_id": _plain("video_id", video_id),
-            "collection_id": _plain("collection_id", collection_id),
-            "created_at": _seconds(_moment("created_at", created_at)),
-            "updated_at": _seconds(_moment("updated_at", updated_at)),
-            "metadata": _plain("metadata", metadata),
+            "video_id": _to_plain("video_id", video_id),
+            "collection_id": _to_plain("collection_id", collection_id),
+            "created_at": _to_seconds(_to_datetime("created_at", created_at)),
+            "updated_at": _to_seconds(_to_datetime("updated_at", updated_at)),
+            "metadata": _to_plain("metadata", metadata),
         }
         try:
             self._sessions.create(check_id("session_id", session_id), data=row)
         except AlreadyExistsError:
-            there = self._sessions.find(session_id)
-            if there and not there.data:
+            existing = self._sessions.find(session_id)
+            if existing and not existing.data:
                 # Its messages came first. Who changes it meanwhile has created it, or deletes it after us.
                 with suppress(ConflictError, NotFoundError):
-                    self._sessions.update(session_id, revision=there.revision, data=row)
+                    self._sessions.update(session_id, revision=existing.revision, data=row)
 
     def get_session(self, session_id: str) -> dict[str, Any]:
         """Return a session's row, a new `{}` where there is none."""
         session = self._sessions.find(session_id)
-        return _row(session) if session and session.data else {}
+        return _to_row(session) if session and session.data else {}
 
     def get_sessions(self) -> list[dict[str, Any]]:
         """Return the rows of all sessions, the newest `updated_at` first."""
@@ -112,7 +112,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         )
         for error in errors:
             logger.error("%s", error)
-        rows = [_row(session) for session in newest if session.data]
+        rows = [_to_row(session) for session in newest if session.data]
         return sorted(rows, key=lambda row: row["updated_at"], reverse=True)
 
     def add_or_update_msg_to_conv(
@@ -134,16 +134,16 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         message = Message(
             id=check_id("msg_id", msg_id),
             conversation_id=check_id("conv_id", conv_id),
-            role=check_text("msg_type", _plain("msg_type", msg_type)),
-            content=_plain("content", content),
+            role=check_text("msg_type", _to_plain("msg_type", msg_type)),
+            content=_to_plain("content", content),
             data={
-                "agents": _plain("agents", agents),
-                "actions": _plain("actions", actions),
-                "status": _plain("status", status),
-                "metadata": _plain("metadata", metadata),
+                "agents": _to_plain("agents", agents),
+                "actions": _to_plain("actions", actions),
+                "status": _to_plain("status", status),
+                "metadata": _to_plain("metadata", metadata),
             },
-            created_at=_moment("created_at", created_at),
-            updated_at=_moment("updated_at", updated_at),
+            created_at=_to_datetime("created_at", created_at),
+            updated_at=_to_datetime("updated_at", updated_at),
         )
         self._write(session_id, lambda: self._sessions.messages.upsert(session_id, message))
 
@@ -172,7 +172,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         **kwargs: Any,
     ) -> None:
         """Put context messages in the place of those that are stored."""
-        context = _plain("context_messages", context_messages)
+        context = _to_plain("context_messages", context_messages)
         self._write(session_id, lambda: self._sessions.context.set(session_id, context))
 
     def delete_conversation(self, session_id: str) -> bool:
@@ -195,12 +195,12 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
         session = self._sessions.find(session_id)
         if not self._sessions.delete(session_id):
             session = None
-        there = {
+        existing = {
             "conversation": session is not None and session.count > 0,
             "context": session is not None and session.has_context,
             "session": session is not None and bool(session.data),
         }
-        return any(there.values()), [name for name, was_there in there.items() if not was_there]
+        return any(existing.values()), [name for name, has_matched in existing.items() if not has_matched]
 
     def health_check(self) -> bool:
         """Return whether the database answers, its indexes made if they were not; a failure is logged."""
@@ -223,7 +223,9 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
 
     def _message_rows(self, session_id: str) -> list[dict[str, Any]]:
         try:
-            return [_message_row(session_id, message) for message in self._sessions.messages.iter(session_id)]
+            return [
+                _to_message_row(session_id, message) for message in self._sessions.messages.iter(session_id)
+            ]
         except NotFoundError:
             return []
 
@@ -236,19 +238,19 @@ def _db_type() -> DBType:
     return DBType(DB_TYPE)
 
 
-def _row(session: Session) -> dict[str, Any]:
+def _to_row(session: Session) -> dict[str, Any]:
     row = session.data
     return {
         "session_id": session.id,
         "video_id": row.get("video_id"),
         "collection_id": row.get("collection_id"),
-        "created_at": row.get("created_at", _seconds(session.created_at)),
-        "updated_at": row.get("updated_at", _seconds(session.updated_at)),
+        "created_at": row.get("created_at", _to_seconds(session.created_at)),
+        "updated_at": row.get("updated_at", _to_seconds(session.updated_at)),
         "metadata": row.get("metadata", {}),
     }
 
 
-def _message_row(session_id: str, message: Message) -> dict[str, Any]:
+def _to_message_row(session_id: str, message: Message) -> dict[str, Any]:
     return {
         "session_id": session_id,
         "conv_id": message.conversation_id,
@@ -258,22 +260,22 @@ def _message_row(session_id: str, message: Message) -> dict[str, Any]:
         "actions": message.data.get("actions", []),
         "content": message.content,
         "status": message.data.get("status"),
-        "created_at": _seconds(message.created_at),
-        "updated_at": _seconds(message.updated_at),
+        "created_at": _to_seconds(message.created_at),
+        "updated_at": _to_seconds(message.updated_at),
         "metadata": message.data.get("metadata", {}),
     }
 
 
-def _moment(path: str, given: int | None) -> datetime:
+def _to_datetime(path: str, given: int | None) -> datetime:
     return from_seconds(path, int(time.time()) if given is None else given)
 
 
-def _seconds(moment: datetime | None) -> int:
+def _to_seconds(moment: datetime | None) -> int:
     assert moment is not None, "whatever is stored has its times"
     return int(moment.timestamp())
 
 
-def _plain(path: str, value: Any) -> Any:
+def _to_plain(path: str, value: Any) -> Any:
     """Return what Director's SQL backends give back: the value as it comes out of JSON text."""
     try:
         return json.loads(json.dumps(value))

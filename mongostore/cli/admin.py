@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
 from mongostore.engines import Capability, Deployment
-from mongostore.indexing import IndexReport, IndexState, load_indexes
+from mongostore.index_definitions import IndexReport, IndexState, load_indexes
 
 _WRONG = (IndexState.MISSING, IndexState.DIFFERS)
 _STYLES = {IndexState.PRESENT: "green", IndexState.FOREIGN: "dim"}
@@ -97,7 +97,7 @@ async def _ping(uri: str | None, database: str | None) -> dict[str, Any]:
         deployment = await store.describe()
         states = Counter(report.state for report in await store.check_indexes())
         # An embedded store has nothing before it opens, and then makes its indexes at once.
-        healthy = not store.engine.shared or not any(states[state] for state in _WRONG)
+        healthy = not store.engine.is_shared or not any(states[state] for state in _WRONG)
         return {
             "ok": healthy,
             "target": store.address,

@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore.engines.clients import ClientSettings, MotorObject, Target, settings_of
-from mongostore.engines.facts import CollectionUsage, Deployment
+from mongostore.engines.deployment import CollectionUsage, Deployment
 from mongostore.engines.mongo import DEFAULT_DATABASE, MongoEngine, Transactions
 from mongostore.engines.protocol import Capability, Database, Engine
 from mongostore.errors import ConfigurationError
@@ -75,7 +75,7 @@ def engine_for(
         if client_options is not None:
             raise ConfigurationError("client_options go with the URI of a server; mongomock:// has none")
         # Only here: mongomock takes a third of the time to import this package.
-        from mongostore.engines.embedded import EmbeddedEngine
+        from mongostore.engines.embedded.engine import EmbeddedEngine
 
         return EmbeddedEngine(target.removeprefix("mongomock://"), database or default, prefix)
     if scheme in ("mongodb", "mongodb+srv"):
@@ -88,7 +88,7 @@ def engine_for(
             raise ConfigurationError(
                 "mongod:// takes an absolute folder after three slashes: mongod:///srv/chat"
             )
-        from mongostore.engines.folder import MongodEngine
+        from mongostore.engines.mongod_engine import MongodEngine
 
         folder = Path(unquote(parts.path))
         return MongodEngine(folder, database or default, binary=mongod, prefix=prefix, options=client_options)

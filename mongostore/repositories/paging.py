@@ -7,64 +7,64 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mongostore.arguments import check_id, decode_cursor, encode_cursor
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
-from mongostore.repositories import Connection, settled_step
+from mongostore.repositories import Connection, majority_step
 
 V = TypeVar("V")
 
 # The number and the key of something in a list.
-Place = tuple[int, Any]
+SortKey = tuple[int, Any]
 
 
 @dataclass(frozen=True)
-class Order:
+class SortOrder:
     """The order of a list: by a number, and among equal ones by key.
 
     Attributes:
         field: The stored field that holds the number.
-        rising: Whether the lowest comes first.
+        is_ascending: Whether the lowest comes first.
         key: The stored field that holds the key.
     """
 
     field: str
-    rising: bool = True
+    is_ascending: bool = True
     key: str = "_id"
 
     @property
     def sort(self) -> list[tuple[str, int]]:
         """The order in a server's words."""
-        return [(self.field, 1 if self.rising else -1), (self.key, 1 if self.rising else -1)]
+        return [(self.field, 1 if self.is_ascending else -1), (self.key, 1 if self.is_ascending else -1)]
 
-    def place_of(self, raw: Raw) -> Place:
-        """Return the place of something stored."""
+    def sort_key(self, raw: Raw) -> SortKey:
+        """Return the sort key of a document."""
         return raw[self.field], raw[self.key]
 
-    def behind(self, where: Raw, place: Place | None) -> Raw:
-        """Return the filter of what `where` finds behind a place; None stands before all.
+    def keyset_filter(self, filter: Raw, key: SortKey | None) -> Raw:
+        """Return the filter of the documents of `filter` after a sort key; None stands before all.
 
-        Each of its branches is one scan of an index: not even those of an equal number are read in vain.
+        Each of its branches is one scan of an index: no document of an equal number is read in vain.
         """
-        if place is None:
-            return where
-        (number, key), operator = place, "$gt" if self.rising else "$lt"
-        equal = {**where, self.field: number, self.key: {operator: key}}
-        return {"$or": [equal, {**where, self.field: {operator: number}}]}
+        if key is None:
+            return filter
+        (number, id), operator = key, "$gt" if self.is_ascending else "$lt"
+        equal = {**filter, self.field: number, self.key: {operator: id}}
+        return {"$or": [equal, {**filter, self.field: {operator: number}}]}
 
-    def after(self, where: Raw, last: Raw) -> Raw:
-        """Return the filter of what `where` finds behind a document."""
-        return self.behind(where, self.place_of(last))
+    def after(self, filter: Raw, last: Raw) -> Raw:
+        """Return the filter of the documents of `filter` after a document."""
+        return self.keyset_filter(filter, self.sort_key(last))
 
-    def cursor(self, place: Place) -> str:
-        """Return the text that callers keep of a place."""
-        return encode_cursor([*place])
+    def cursor(self, key: SortKey) -> str:
+        """Return the text that callers keep of a sort key."""
+        return encode_cursor([*key])
 
-    def decode(self, cursor: object) -> Place | None:
-        """Return the place that a cursor names; None for none.
+    def decode(self, cursor: object) -> SortKey | None:
+        """Return the sort key that a cursor names; None for none.
 
         Raises:
-            InvalidValueError: It is no such text.
+            InvalidValueError: If it is no such text.
         """
         if cursor is None:
             return None
@@ -78,7 +78,7 @@ class Order:
     def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
-        return read_page(raws[:limit], self.cursor(self.place_of(raws[limit - 1])) if more else None, read)
+        return read_page(raws[:limit], self.cursor(self.sort_key(raws[limit - 1])) if more else None, read)
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,18 @@ class KeyOrder:
 
     Attributes:
         field: The stored field that holds the text.
-        rising: Whether the lowest comes first.
+        is_ascending: Whether the lowest comes first.
     """
 
     field: str
-    rising: bool = True
+    is_ascending: bool = True
 
     @property
     def sort(self) -> list[tuple[str, int]]:
         """The order in a server's words."""
-        return [(self.field, 1 if self.rising else -1)]
+        return [(self.field, 1 if self.is_ascending else -1)]
 
-    def behind(self, filter: Raw, cursor: object) -> Raw:
+    def keyset_filter(self, filter: Raw, cursor: object) -> Raw:
         """Return the filter of the documents of `filter` behind a cursor; None stands before all.
 
         Raises:
@@ -110,7 +110,7 @@ class KeyOrder:
 
     def after(self, filter: Raw, last: Raw) -> Raw:
         """Return the filter of the documents of `filter` after a document."""
-        return {**filter, self.field: {"$gt" if self.rising else "$lt": last[self.field]}}
+        return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": last[self.field]}}
 
     def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
@@ -122,7 +122,7 @@ async def find_page(
     connection: Connection,
     collection: str,
     filter: Raw,
-    order: Order | KeyOrder,
+    order: SortOrder | KeyOrder,
     limit: int,
     fields: Raw | None = None,
 ) -> list[Raw]:
@@ -139,7 +139,7 @@ async def walk(
     connection: Connection,
     collection: str,
     filter: Raw,
-    order: Order | KeyOrder,
+    order: SortOrder | KeyOrder,
     read: Callable[[Raw], V],
     errors: list[InvalidDocumentError] | None,
     *,
@@ -167,11 +167,11 @@ async def walk(
     errors = check_errors(errors)
     conditions = filter
     while True:
-        raws = await settled_step(
+        raws = await majority_step(
             connection, find_page, connection, collection, conditions, order, size, fields
         )
         if not raws and when_empty and conditions is filter:
-            await settled_step(connection, when_empty)
+            await majority_step(connection, when_empty)
         for item in read_each(raws, read, errors):
             yield item
         if len(raws) < size:

@@ -20,8 +20,9 @@ from starlette.responses import JSONResponse, Response
 
 from mongostore.adapters.threadmem import RoleThread, V1Role, V1RoleThread, V1RoleThreads
 from mongostore.adapters.threadmem.env import HUB_URL_ENV
+from mongostore.adapters.threadmem.file_storage import FileStorage
+from mongostore.adapters.threadmem.http import Bearer
 from mongostore.adapters.threadmem.img import is_url
-from mongostore.adapters.threadmem.remote import Bearer
 from mongostore.adapters.threadmem.server.models import (
     PostMessageModel,
     V1CreateRoleThread,
@@ -29,7 +30,6 @@ from mongostore.adapters.threadmem.server.models import (
     V1UpdateRoleThread,
     V1UserProfile,
 )
-from mongostore.adapters.threadmem.shelf import Shelf
 from mongostore.errors import InvalidValueError
 from mongostore.servers.docs import add_docs_route
 from mongostore.servers.error_responses import ProblemError, install_error_handlers, problem_responses
@@ -57,15 +57,15 @@ class _Answer(JSONResponse):
         try:
             return json.dumps(content, allow_nan=False).encode()
         except ValueError:
-            return json.dumps(_numbered(content), allow_nan=False).encode()
+            return json.dumps(_to_json_numbers(content), allow_nan=False).encode()
 
 
-def _numbered(value: Any) -> Any:
+def _to_json_numbers(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _numbered(item) for key, item in value.items()}
-    return [_numbered(item) for item in value] if isinstance(value, list) else value
+        return {key: _to_json_numbers(item) for key, item in value.items()}
+    return [_to_json_numbers(item) for item in value] if isinstance(value, list) else value
 
 
 class _Route(APIRoute):
@@ -109,7 +109,7 @@ def _owner_of(threads: type[RoleThread], credentials: HTTPAuthorizationCredentia
     if credentials is None:
         raise _refusal("Bearer")
     if credentials.credentials.startswith(_OWN_TOKENS):
-        key = threads.shelf().store.keys.verify(credentials.credentials)
+        key = threads.storage().store.keys.verify(credentials.credentials)
         owner = None if key is None else key.owner_id
     else:
         owner = _ask_hub(credentials.credentials)
@@ -150,7 +150,7 @@ def _ask_hub(token: str) -> str | None:
         return None
 
 
-def _owned(threads: Threads, owner: Owner, thread_id: str) -> RoleThread:
+def _find_owned(threads: Threads, owner: Owner, thread_id: str) -> RoleThread:
     """Return a thread of whoever asks."""
     found = threads.find(id=thread_id, owner_id=owner)
     if not found:
@@ -158,14 +158,14 @@ def _owned(threads: Threads, owner: Owner, thread_id: str) -> RoleThread:
     return found[0]
 
 
-Owned = Annotated[RoleThread, Depends(_owned)]
+Owned = Annotated[RoleThread, Depends(_find_owned)]
 
 
 Body = TypeVar("Body", bound=BaseModel)
 Update = TypeVar("Update", V1CreateRoleThread, V1UpdateRoleThread)
 
 
-def _plain(body: Body) -> Body:
+def _check_plain(body: Body) -> Body:
     """Return what a request says if JSON in UTF-8 can say it; those who read requests let more pass."""
     try:
         json.dumps(body.model_dump(), allow_nan=False, ensure_ascii=False).encode()
@@ -174,14 +174,14 @@ def _plain(body: Body) -> Body:
     return body
 
 
-def _small(update: Update) -> Update:
+def _check_small(update: Update) -> Update:
     """Return what a thread is to be if its metadata, whose members are stored one by one, are few."""
     if len(update.metadata or {}) > MAX_METADATA:
         raise PydanticCustomError("small", f"Metadata have at most {MAX_METADATA:,} members")
     return update
 
 
-def _shown(model: BaseModel) -> _Answer:
+def _to_public(model: BaseModel) -> _Answer:
     return _Answer(model.model_dump())
 
 
@@ -189,34 +189,35 @@ def _shown(model: BaseModel) -> _Answer:
 def create_role_thread(
     threads: Threads,
     owner: Owner,
-    data: Annotated[V1CreateRoleThread, AfterValidator(_plain), AfterValidator(_small)],
+    data: Annotated[V1CreateRoleThread, AfterValidator(_check_plain), AfterValidator(_check_small)],
 ) -> Any:
     """Make a thread of the caller, with an id of its own when none is given."""
     thread = threads.create(
         data.id, owner_id=owner, public=data.public, name=data.name, metadata=data.metadata
     )
-    return _shown(thread.to_v1())
+    return _to_public(thread.to_v1())
 
 
 @router.get("", response_model=V1RoleThreads)
 def get_role_threads(threads: Threads, owner: Owner) -> Any:
     """Return the caller's threads with their messages, the oldest first."""
-    return _shown(V1RoleThreads(threads=[thread.to_v1() for thread in threads.find(owner_id=owner)]))
+    return _to_public(V1RoleThreads(threads=[thread.to_v1() for thread in threads.find(owner_id=owner)]))
 
 
 @router.get("/{thread_id}", response_model=V1RoleThread, responses=problem_responses(404))
 def get_role_thread(thread: Owned) -> Any:
     """Return a thread of the caller with its messages."""
-    return _shown(thread.to_v1())
+    return _to_public(thread.to_v1())
 
 
 @router.put("/{thread_id}", response_model=V1RoleThread, responses=problem_responses(404))
 def update_role_thread(
-    thread: Owned, data: Annotated[V1UpdateRoleThread, AfterValidator(_plain), AfterValidator(_small)]
+    thread: Owned,
+    data: Annotated[V1UpdateRoleThread, AfterValidator(_check_plain), AfterValidator(_check_small)],
 ) -> Any:
     """Change whether a thread is public, and its name and metadata if they are given."""
     thread.update(data)
-    return _shown(thread.to_v1())
+    return _to_public(thread.to_v1())
 
 
 @router.delete("/{thread_id}", responses=problem_responses(404))
@@ -227,7 +228,9 @@ def delete_role_thread(thread: Owned) -> dict[str, str]:
 
 
 @router.post("/{thread_id}/msgs", responses=problem_responses(404))
-def post_role_thread_msg(thread: Owned, data: Annotated[PostMessageModel, AfterValidator(_plain)]) -> None:
+def post_role_thread_msg(
+    thread: Owned, data: Annotated[PostMessageModel, AfterValidator(_check_plain)]
+) -> None:
     """Append a message; its images are `data:` or `http(s):` URLs."""
     if not all(is_url(image) for image in data.images):
         raise ProblemError(422, "Images are data: or http(s): URLs here")
@@ -235,7 +238,7 @@ def post_role_thread_msg(thread: Owned, data: Annotated[PostMessageModel, AfterV
 
 
 @router.post("/{thread_id}/roles", responses=problem_responses(404, 409))
-def add_role_to_thread(thread: Owned, data: Annotated[V1Role, AfterValidator(_plain)]) -> None:
+def add_role_to_thread(thread: Owned, data: Annotated[V1Role, AfterValidator(_check_plain)]) -> None:
     """Add a role."""
     try:
         thread.add_role(data)
@@ -280,7 +283,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.threads = RoleThread.at(Shelf(uri, database, store=store))
+    app.state.threads = RoleThread.at(FileStorage(uri, database, store=store))
     app.include_router(router)
 
     @app.get("/", tags=["Health"])

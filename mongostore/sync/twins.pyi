@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from mongostore.diagnostics import CheckResult
 from mongostore.engines import CollectionUsage, Deployment
 from mongostore.errors import InvalidDocumentError
-from mongostore.indexing import IndexReport
+from mongostore.index_definitions import IndexReport
 from mongostore.models import (
     ApiKey,
     Binding,
@@ -57,10 +57,10 @@ from mongostore.models import (
     VerificationRequest,
     VoiceDelivery,
 )
-from mongostore.repositories.keys import AsyncKeys
+from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.rooms import (
     AsyncIdentities,
-    AsyncLeases,
     AsyncReadMarkers,
     AsyncRoomBindings,
     AsyncRoomEvents,
@@ -335,7 +335,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             NotFoundError: If there is no such session, or it is deleted.
             UnsupportedError: If the deployment has no change streams.
             InvalidValueError: If the token is not one that a change gave.
-            ConflictError: If the token is older than the server's history.
+            TokenExpiredError: If the token is older than the server's history.
         """
 
 class SessionContext(Mirror[AsyncSessionContext]):
@@ -712,11 +712,16 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If the id is no plain string.
         """
 
-    def delete(self, session_id: str) -> bool:
+    def delete(self, session_id: str, *, revision: int | None = None) -> bool:
         """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
 
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
         Raises:
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision; nothing was deleted.
+            InvalidValueError: If an argument is of the wrong type.
         """
 
     def describe_storage(self, session_id: str) -> StorageLayout:

@@ -23,7 +23,7 @@ try:
         from chainlit.types import Feedback, Pagination, ThreadFilter
 
         from mongostore.adapters.chainlit import GridFSStorageClient, MongoDataLayer
-        from mongostore.adapters.chainlit.records import parents_first
+        from mongostore.adapters.chainlit.conversions import parents_first
         from mongostore.testing.chainlit import DataLayerSuite, FileSuite, StorageSuite
         from mongostore.testing.chainlit.files import Served
         from mongostore.testing.chainlit.parts import (

@@ -12,7 +12,7 @@ from pymongo import MongoClient
 
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, configure
-from mongostore.adapters.threadmem.shelf import Shelf
+from mongostore.adapters.threadmem.file_storage import FileStorage
 from tests.contract.wire import INDEXES, Sent, Wire, concerned, nested, settle, stages_of
 
 pytestmark = pytest.mark.server
@@ -31,7 +31,7 @@ def wired(server_uri: str, database: str, wire: Wire) -> Iterator[type[RoleThrea
     """Role threads whose commands go past the wire."""
     with MongoStore(server_uri, database, client_options={"event_listeners": [wire]}) as store:
         store.portal.run(settle(store.core))
-        yield RoleThread.at(Shelf(store=store))
+        yield RoleThread.at(FileStorage(store=store))
         configure()
 
 
@@ -125,7 +125,7 @@ def test_messages_are_found_by_id_and_thread_by_an_index(wired: type[RoleThread]
         thread.post("user", "hi")
         other.post("user", "hi")
     [message, *_] = thread.messages()
-    configure(store=wired.shelf().store)
+    configure(store=wired.storage().store)
     for columns, count in (({"id": message.id}, 1), ({"thread_id": thread.id}, 30)):
         sent = sent_by(wire, lambda columns=columns: RoleMessage.find(**columns))
         assert [one.name for one in sent] == ["find"]
@@ -149,7 +149,7 @@ def images_held(thread: RoleThread) -> int:
 
 def test_who_has_posted_hundreds_of_messages_with_images_holds_none(server_uri: str, database: str) -> None:
     with MongoStore(server_uri, database) as store:
-        thread = RoleThread.at(Shelf(store=store))()
+        thread = RoleThread.at(FileStorage(store=store))()
         for number in range(400):
             thread.post("user", f"message {number}", [f"{IMAGE}{number:06}"])
         assert images_held(thread) == 0

@@ -10,7 +10,7 @@ import pytest
 
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleThread
-from mongostore.adapters.threadmem.shelf import Shelf
+from mongostore.adapters.threadmem.file_storage import FileStorage
 
 CHILD = """
 import sys
@@ -31,7 +31,7 @@ thread.add_role(V1Role(name=name, user_id="u1", user_name="Ada", icon="icon.png"
 @pytest.mark.server
 def test_two_processes_of_one_thread_lose_nothing(server_uri: str, database: str) -> None:
     with MongoStore(server_uri, database) as store:
-        threads = RoleThread.at(Shelf(store=store))
+        threads = RoleThread.at(FileStorage(store=store))
         thread = threads()
         children = [
             subprocess.Popen(

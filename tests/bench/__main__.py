@@ -14,8 +14,8 @@
 
 All take turns in one run, and the medians are compared, so a busy machine troubles all alike. The MongoDB
 server is that of MONGOSTORE_TEST_URI, else one is started in a temporary folder (see
-`mongostore.engines.mongod`); so is PostgreSQL if its programs and asyncpg are there. A bench that misses its
-budget says so; it never fails.
+`mongostore.engines.mongod_process`); so is PostgreSQL if its programs and asyncpg are there. A bench that
+misses its budget says so; it never fails.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mongostore.engines.mongod import Mongod
+from mongostore.engines.mongod_process import MongodProcess
 from tests.bench import postgres, sessions
 from tests.bench.measuring import Cells
 from tests.bench.races import COLUMNS, Columns
@@ -196,7 +196,7 @@ def _server() -> Iterator[str]:
         yield given
         return
     with tempfile.TemporaryDirectory(prefix="mongostore-bench-") as folder:
-        server = Mongod(Path(folder))
+        server = MongodProcess(Path(folder))
         try:
             yield server.start()
         finally:

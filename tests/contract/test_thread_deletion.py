@@ -13,7 +13,7 @@ import pytest
 from mongostore import AlreadyExistsError, AsyncMongoStore, Element, Feedback, NotFoundError
 from mongostore.repositories import Connection
 from mongostore.repositories.threads import elements
-from mongostore.repositories.threads.upkeep import delete_elements
+from mongostore.repositories.threads.thread_writes import delete_elements
 from tests.contract.threads import listed, user_id
 
 Write = Callable[[int], Awaitable[object]]
@@ -50,7 +50,7 @@ async def assert_tombstones_alone(store: AsyncMongoStore, count: int = 1) -> Non
     assert {name: len(documents) for name, documents in found.items()} == dict.fromkeys(found, 0)
     for tombstone in tombstones:
         assert tombstone.keys() <= {
-            *("_id", "state", "created_at", "active_at", "created_by", "deleted_by", "expires_at"),
+            *("_id", "state", "created_at", "active_at", "create_op", "delete_op", "expires_at"),
             "schema_version",
         }
         assert tombstone["state"] == "deleted"
@@ -197,7 +197,7 @@ async def test_an_interrupted_deletion_goes_on(store: AsyncMongoStore) -> None:
     database = store.engine.database
     await database["threads"].update_one(
         {"_id": "t"},
-        {"$set": {"state": "deleted", "deleted_by": "x"}, "$unset": dict.fromkeys(UNSET, "")},
+        {"$set": {"state": "deleted", "delete_op": "x"}, "$unset": dict.fromkeys(UNSET, "")},
     )
     # Some of the rest went, too: a message, an element's file, and only the content of another.
     await database["messages"].delete_one({"_id": "t-m1"})

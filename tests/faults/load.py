@@ -284,9 +284,9 @@ class Stores:
 
     def _threadmem(self, tag: str) -> Place:
         from mongostore.adapters.threadmem import RoleThread
-        from mongostore.adapters.threadmem.shelf import Shelf
+        from mongostore.adapters.threadmem.file_storage import FileStorage
 
-        kind = RoleThread.at(Shelf(store=self.blocking))
+        kind = RoleThread.at(FileStorage(store=self.blocking))
         thread = kind.create(f"role{tag}")
 
         def post(id: str, text: str) -> None:

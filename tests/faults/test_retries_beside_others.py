@@ -212,7 +212,7 @@ async def test_a_lost_answer_makes_a_verb_act_once_beside_another_client(
                 return LossyCollection(found, loss) if asyncio.current_task() is task else found  # noqa: B023
 
             patch.setattr(Connection, "collection", lossy)
-            patch.setattr("mongostore.repositories.connection.random.uniform", lambda *_: 0.01)
+            patch.setattr("mongostore.repositories.retry.random.uniform", lambda *_: 0.01)
             task = asyncio.create_task(attempt(verb, store, id))
             await task
         if not loss.has_happened:

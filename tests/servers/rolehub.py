@@ -14,7 +14,7 @@ import uvicorn
 
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleThread
-from mongostore.adapters.threadmem.shelf import Shelf
+from mongostore.adapters.threadmem.file_storage import FileStorage
 from mongostore.servers.threadmem import create_app
 
 
@@ -89,7 +89,7 @@ class RoleServer(_Running):
     def __init__(self, store: MongoStore, **options: Any) -> None:
         self.store = store
         self.app = create_app(store=store, **options)
-        self.threads = RoleThread.at(Shelf(store=store))
+        self.threads = RoleThread.at(FileStorage(store=store))
 
     def start(self) -> None:
         listening = socket.create_server(("127.0.0.1", 0))

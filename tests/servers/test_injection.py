@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from mongostore import AsyncMongoStore, MongoStore, Turn
 from mongostore.adapters.threadmem import RoleThread, V1Role
-from mongostore.adapters.threadmem.shelf import Shelf
+from mongostore.adapters.threadmem.file_storage import FileStorage
 from mongostore.servers.sessions import create_app as sessions_app
 from mongostore.servers.threadmem import create_app as threads_app
 from tests.contract.test_injection import FORGED, LITERAL, NEIGHBOUR, shown, stored
@@ -93,7 +93,7 @@ async def furnish_sessions(store: AsyncMongoStore, namespace: str) -> None:
 
 
 def furnish_threads(store: MongoStore, owner: str, thread_id: str) -> None:
-    made = RoleThread.at(Shelf(store=store)).create(thread_id, owner_id=owner, name=f"{owner} said")
+    made = RoleThread.at(FileStorage(store=store)).create(thread_id, owner_id=owner, name=f"{owner} said")
     made.add_role(V1Role(**ROLE))
     made.post("user", f"{owner} said")
 

@@ -6,7 +6,7 @@ from pymongo import MongoClient
 from typer.testing import CliRunner
 
 from mongostore.cli import app
-from mongostore.indexing import load_indexes
+from mongostore.index_definitions import load_indexes
 
 NAMES = [index["name"] for command in load_indexes() for index in command["indexes"]]
 

@@ -6,7 +6,7 @@ import pytest
 
 FILES = {
     file.name: file.read_text(encoding="utf-8").splitlines()
-    for file in resources.files("mongostore.dialogues").iterdir()
+    for file in resources.files("mongostore.samples").iterdir()
     if file.name.endswith(".jsonl")
 }
 DIALOGUES = [

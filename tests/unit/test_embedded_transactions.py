@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
-from mongostore.engines.embedded import EmbeddedEngine
+from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.engines.protocol import Database
 
 UNIQUE = {

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 USE = """
 from importlib.resources import files
 from mongostore import Message, MongoStore
-from mongostore.indexing import load_indexes
+from mongostore.index_definitions import load_indexes
 assert "site-packages" in __import__("mongostore").__file__
 assert files("mongostore").joinpath("py.typed").is_file()
 assert [command["createIndexes"] for command in load_indexes()]
@@ -45,7 +45,7 @@ def test_the_wheel_holds_the_package_its_stubs_its_indexes_and_its_dialogues(bui
     assert [name for name in names if name.startswith("mongostore/testing/store")] == []
     for folder, pattern in (
         ("indexes", "*.json"),
-        ("mongostore/dialogues", "*.jsonl"),
+        ("mongostore/samples", "*.jsonl"),
         ("mongostore", "**/*.py"),
         ("mongostore", "**/*.pyi"),
     ):

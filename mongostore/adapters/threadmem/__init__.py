@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mongostore.adapters.threadmem.file_storage import configure
 from mongostore.adapters.threadmem.messages import RoleMessage
 from mongostore.adapters.threadmem.server.models import (
     V1CreateRoleThread,
@@ -11,7 +12,6 @@ from mongostore.adapters.threadmem.server.models import (
     V1RoleThreads,
     V1UpdateRoleThread,
 )
-from mongostore.adapters.threadmem.shelf import configure
 from mongostore.adapters.threadmem.threads import RoleThread, Thread
 
 __all__ = [

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 import shortuuid
 
 from mongostore.adapters.threadmem.db.models import RoleMessageRecord
+from mongostore.adapters.threadmem.file_storage import (
+    MESSAGES,
+    STORAGE,
+    FileStorage,
+    StoredImage,
+    file_keys,
+    to_time,
+)
 from mongostore.adapters.threadmem.img import convert_images
 from mongostore.adapters.threadmem.openai import read_openai, write_openai
 from mongostore.adapters.threadmem.server.models import V1RoleMessage
-from mongostore.adapters.threadmem.shelf import MESSAGES, SHELF, Kept, Shelf, file_keys, to_time
 from mongostore.arguments import check_list, check_text
 from mongostore.codec import encode_object
 from mongostore.errors import InvalidValueError
@@ -53,7 +60,7 @@ class RoleMessage:
         MongoStoreError: The store cannot be opened or does not answer.
     """
 
-    _shelf = SHELF
+    _storage = STORAGE
     _images: list[Any]
 
     def __init__(
@@ -71,17 +78,23 @@ class RoleMessage:
         self.save()
 
     @classmethod
-    def draft(
-        cls, shelf: Shelf, role: str, text: str, images: list[str], private: bool | None, metadata: Any
+    def new_message(
+        cls,
+        storage: FileStorage,
+        role: str,
+        text: str,
+        images: list[str],
+        private: bool | None,
+        metadata: Any,
     ) -> RoleMessage:
         """Return a new message that is not saved yet; its images are URLs already."""
         message = cls.__new__(cls)
         message._begin(shortuuid.uuid(), role, text, None, private, now(), metadata)
-        message._images, message._shelf, message._is_minted = [*images], shelf, True
+        message._images, message._storage, message._is_minted = [*images], storage, True
         return message
 
     @classmethod
-    def stored(cls, message: ThreadMessage, shelf: Shelf) -> RoleMessage:
+    def stored(cls, message: ThreadMessage, storage: FileStorage) -> RoleMessage:
         """Return a message as it is stored."""
         made, data = cls.__new__(cls), message.data
         made._begin(
@@ -93,8 +106,8 @@ class RoleMessage:
             data.get("created", message.created_at and message.created_at.timestamp()),
             data.get("metadata"),
         )
-        images: list[Kept] = data.get("images", [])
-        made._images, made._shelf = images, shelf
+        images: list[StoredImage] = data.get("images", [])
+        made._images, made._storage = images, storage
         made._note(made._members(), message.thread_id, file_keys(images))
         return made
 
@@ -111,7 +124,7 @@ class RoleMessage:
         # Whether nobody else can know the id.
         self._is_minted = False
         # Whether another message has the id by right.
-        self._is_twin = False
+        self._is_detached = False
         self._stored: dict[str, Any] = {}
         self._home: str | None = None
         self._files: list[str] = []
@@ -124,7 +137,7 @@ class RoleMessage:
             NotFoundError: The file of one of them is gone.
         """
         if self._files and not all(isinstance(image, str) for image in self._images):
-            self._images = [self._shelf.image(image) for image in self._images]
+            self._images = [self._storage.image(image) for image in self._images]
             self._stored["images"] = [*self._images]
         return self._images
 
@@ -150,11 +163,11 @@ class RoleMessage:
     def _candidates(cls, columns: Mapping[str, Any]) -> Iterator[RoleMessage]:
         given = {name: columns.get(name) for name in ("thread_id", "text", "role")}
         if "id" in columns:
-            messages = cls._shelf.store.threads.messages
+            messages = cls._storage.store.threads.messages
             found = isinstance(columns["id"], str) and messages.find_by_id(columns["id"])
-            return iter([cls.stored(found, cls._shelf)] if found and found.kind == MESSAGES else [])
+            return iter([cls.stored(found, cls._storage)] if found and found.kind == MESSAGES else [])
         texts = {name: value for name, value in given.items() if isinstance(value, str)}
-        return (cls.stored(message, cls._shelf) for message in cls._shelf.messages(**texts))
+        return (cls.stored(message, cls._storage) for message in cls._storage.messages(**texts))
 
     def _is(self, columns: Mapping[str, Any]) -> bool:
         record = self.to_record() if "images" in columns else self._record(None)
@@ -169,9 +182,9 @@ class RoleMessage:
             ConflictError: It is stored in another thread.
             DocumentTooLargeError: It takes more than a document can hold.
         """
-        self.keep(self.thread_id)
+        self.store(self.thread_id)
 
-    def keep(self, thread_id: str | None) -> None:
+    def store(self, thread_id: str | None) -> None:
         """Store what has changed, in a thread."""
         changed = {
             name: value
@@ -186,11 +199,11 @@ class RoleMessage:
         before, is_adopted = self._files, self._home is None and thread_id is not None
         # Only the one who has made the id knows that nothing is there yet.
         is_new = self._is_minted and not self._stored
-        files = self._shelf.put_message(self.id, thread_id, changed, is_new=is_new)
+        files = self._storage.put_message(self.id, thread_id, changed, is_new=is_new)
         if "images" in changed:
-            self._shelf.drop_files(before, self._home)
+            self._storage.delete_files(before, self._home)
         elif is_adopted and thread_id is not None:
-            self._shelf.give_files(files := before, self.id, thread_id)
+            self._storage.upload_files(files := before, self.id, thread_id)
         else:
             files = before
         self.thread_id = thread_id
@@ -215,20 +228,20 @@ class RoleMessage:
             encode_object("metadata", self.metadata)
         to_time("created", self.created)
 
-    def twin(self) -> RoleMessage:
+    def detached_copy(self) -> RoleMessage:
         """Return an unsaved copy that shares nothing with it but its id."""
         made = type(self).__new__(type(self))
         metadata = copy.deepcopy(self.metadata)
         made._begin(self.id, self.role, self.text, self.thread_id, self.private, self.created, metadata)
-        made._images, made._shelf, made._is_twin = [*self.images], self._shelf, True
+        made._images, made._storage, made._is_detached = [*self.images], self._storage, True
         return made
 
     def for_thread(self, thread_id: str) -> RoleMessage:
         """Return what stands for the message in a thread: a copy with an id of its own if it is elsewhere."""
-        if not self._is_twin and self.thread_id in (None, thread_id):
+        if not self._is_detached and self.thread_id in (None, thread_id):
             return self
-        made = self.twin()
-        made.id, made.thread_id, made._is_twin, made._is_minted = shortuuid.uuid(), None, False, True
+        made = self.detached_copy()
+        made.id, made.thread_id, made._is_detached, made._is_minted = shortuuid.uuid(), None, False, True
         return made
 
     def _members(self) -> dict[str, Any]:
@@ -286,14 +299,14 @@ class RoleMessage:
         )
 
     @classmethod
-    def from_record(cls, record: RoleMessageRecord, shelf: Shelf = SHELF) -> RoleMessage:
+    def from_record(cls, record: RoleMessageRecord, storage: FileStorage = STORAGE) -> RoleMessage:
         """Return the message of a row; nothing is saved."""
         made = cls.__new__(cls)
         metadata = json.loads(record.meta_data) if record.meta_data else None
         made._begin(
             record.id, record.role, record.text, record.thread_id, record.private, record.created, metadata
         )
-        made._images, made._shelf = json.loads(record.images) if record.images else [], shelf
+        made._images, made._storage = json.loads(record.images) if record.images else [], storage
         return made
 
     def to_v1(self) -> V1RoleMessage:
@@ -310,7 +323,7 @@ class RoleMessage:
         )
 
     @classmethod
-    def from_v1(cls, schema: V1RoleMessage, shelf: Shelf = SHELF) -> RoleMessage:
+    def from_v1(cls, schema: V1RoleMessage, storage: FileStorage = STORAGE) -> RoleMessage:
         """Return a message of the REST interface; nothing is saved."""
         made = cls.__new__(cls)
         made._begin(
@@ -322,7 +335,7 @@ class RoleMessage:
             schema.created,
             schema.metadata,
         )
-        made._images, made._shelf = [*schema.images], shelf
+        made._images, made._storage = [*schema.images], storage
         return made
 
 

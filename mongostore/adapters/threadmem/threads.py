@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from mongostore.adapters.threadmem.far import FarThread
+from mongostore.adapters.threadmem.file_storage import FileStorage
+from mongostore.adapters.threadmem.http_backend import HttpBackend
 from mongostore.adapters.threadmem.img import convert_images
+from mongostore.adapters.threadmem.local_backend import LocalBackend
 from mongostore.adapters.threadmem.messages import RoleMessage, check_columns, now
-from mongostore.adapters.threadmem.near import NearThread
 from mongostore.adapters.threadmem.openai import read_openai
 from mongostore.adapters.threadmem.server.models import V1Role, V1UpdateRoleThread
-from mongostore.adapters.threadmem.shelf import Shelf
 from mongostore.errors import ConflictError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _COLUMNS = (
 )
 
 
-class RoleThread(NearThread, FarThread):
+class RoleThread(LocalBackend, HttpBackend):
     """A conversation of roles; making one saves it, and so does posting.
 
     What one instance saves never undoes what another one has: a thread's own members are written when they
@@ -82,14 +82,14 @@ class RoleThread(NearThread, FarThread):
         return made
 
     @classmethod
-    def at(cls, shelf: Shelf) -> type[Self]:
-        """Return the class of threads that are kept on another shelf."""
-        return type(cls.__name__, (cls,), {"_shelf": shelf})
+    def at(cls, storage: FileStorage) -> type[Self]:
+        """Return the class of threads that are kept on another storage."""
+        return type(cls.__name__, (cls,), {"_storage": storage})
 
     @classmethod
-    def shelf(cls) -> Shelf:
+    def storage(cls) -> FileStorage:
         """Return where threads of this class are kept."""
-        return cls._shelf
+        return cls._storage
 
     def _make(self) -> None:
         self._is_minted = True
@@ -110,13 +110,16 @@ class RoleThread(NearThread, FarThread):
             MongoStoreError: The store or the server does not answer, or refuses.
         """
         check_columns(kwargs, _COLUMNS)
-        found = [*(cls._far_threads(remote) if remote else cls._near_threads(kwargs))]
+        found = [*(cls._http_threads(remote) if remote else cls._local_threads(kwargs))]
         found = [thread for thread in found if thread._is(kwargs)]
         return found if remote else sorted(found, key=lambda thread: thread._created)
 
     def _is(self, columns: Mapping[str, Any]) -> bool:
         record = self._record()
-        return all(_as_told(getattr(record, name)) == _as_told(value) for name, value in columns.items())
+        return all(
+            _parse_json_column(getattr(record, name)) == _parse_json_column(value)
+            for name, value in columns.items()
+        )
 
     def messages(self, include_private: bool = True) -> list[RoleMessage]:
         """Return the live list of messages, or a new list without private ones.
@@ -161,7 +164,7 @@ class RoleThread(NearThread, FarThread):
             MongoStoreError: The store or the server does not answer.
         """
         urls = convert_images(images)
-        message = RoleMessage.draft(self._shelf, role, msg, urls, private, metadata)
+        message = RoleMessage.new_message(self._storage, role, msg, urls, private, metadata)
         # The order of posts is that of their times, whatever the clock says.
         message.created = max(message.created, round(self._updated * 1_000_000 + 1) / 1_000_000)
         self._add(message)
@@ -178,9 +181,9 @@ class RoleThread(NearThread, FarThread):
 
     def _add(self, message: RoleMessage) -> None:
         if self._remote:
-            self._post_far(message)
+            self._post_http(message)
         else:
-            self._post_near(message)
+            self._post_local(message)
 
     def save(self) -> None:
         """Store what was changed in this instance: members of the thread and messages.
@@ -191,9 +194,9 @@ class RoleThread(NearThread, FarThread):
             MongoStoreError: The store or the server does not answer, or refuses.
         """
         if self._remote:
-            self._save_far()
+            self._save_http()
         else:
-            self._save_near()
+            self._save_local()
 
     def update(self, update: V1UpdateRoleThread) -> None:
         """Change what an update of the REST interface says, and save the thread.
@@ -225,9 +228,9 @@ class RoleThread(NearThread, FarThread):
             raise ValueError(f"Role {role.name} already exists")
         try:
             if self._remote:
-                self._add_far(role)
+                self._add_http(role)
             else:
-                self._add_near(role)
+                self._add_local(role)
         except ConflictError:
             raise ValueError(f"Role {role.name} already exists") from None
 
@@ -259,7 +262,7 @@ class RoleThread(NearThread, FarThread):
         if self._remote:
             self._ask("DELETE")
         else:
-            self._shelf.store.threads.delete(self._id)
+            self._storage.store.threads.delete(self._id)
 
     def remove_images(self) -> None:
         """Take all images from the messages of the role `user`; a save keeps it so if the thread is local."""
@@ -287,7 +290,7 @@ class Thread(RoleThread):
     """A role thread by its short name."""
 
 
-def _as_told(value: Any) -> Any:
+def _parse_json_column(value: Any) -> Any:
     """Return a value of a column; of JSON text what it says, since the order of keys is not kept."""
     if isinstance(value, str) and value.startswith("{"):
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mongostore.codec import decode, encode
-from mongostore.documents.stored import Raw, check_size, size_of
+from mongostore.documents.mapping import Raw, bson_size, check_size
 from mongostore.errors import NotFoundError
-from mongostore.repositories import Repository, current_call, reads, writes
+from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
@@ -66,18 +66,18 @@ class AsyncSessionContext(Repository):
         """
         key, packed = self._storage.key(session_id), encode("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
-        if size_of("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
+        if bson_size("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
             if await self._replace(key, {"value": packed, "overflow": None}) is None:
                 raise NotFoundError("session", session_id)
             return
         for attempt in range(self._storage.tail.limits.attempts):
             await back_off(attempt)
-            origin = (await self._storage.tail.read_fields(key, "origin"))["origin"]
+            create_op = (await self._storage.tail.read_fields(key, "create_op"))["create_op"]
             overflow = await self._storage.overflows.put(
-                key, origin, f"the context of session {session_id!r}", packed
+                key, create_op, f"the context of session {session_id!r}", packed
             )
             # Of this very session: one made anew under the same id must not name what goes with the old one.
-            if await self._replace(key, {"value": None, "overflow": overflow}, origin=origin):
+            if await self._replace(key, {"value": None, "overflow": overflow}, create_op=create_op):
                 return
             await self._storage.overflows.delete([overflow])
         raise contention_error(key)
@@ -94,7 +94,7 @@ class AsyncSessionContext(Repository):
 
     async def _replace(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
         """Set a session's context and drop the large one it had; return what there was of the session."""
-        call, projection = current_call(), {"context.overflow": 1, "recent_ops": 1}
+        call, projection = current_operation(), {"context.overflow": 1, "recent_ops": 1}
         before = await self._storage.sessions.find_one_and_update(
             {"_id": key, "state": "open", **guard, **not_done()},
             {

@@ -1,4 +1,4 @@
-"""How messages go: single ones leave a hole, so that no other moves; all at once begin a new generation."""
+"""How messages go: single ones leave a hole, so that no other moves; all at once begin a new epoch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from uuid import uuid4
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session, to_stored_preview
 from mongostore.errors import ConflictError
 from mongostore.models import Session
-from mongostore.repositories import current_call
+from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import record_operation, was_done
@@ -26,7 +26,7 @@ from mongostore.repositories.sessions.tail import (
 )
 
 # What the deletion of a session needs of it.
-_DELETED_FIELDS = ["state", "stale", "generation", "origin", "revision"]
+_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision"]
 
 
 class MessageDeleter:
@@ -46,7 +46,7 @@ class MessageDeleter:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
         """
-        call = current_call()
+        call = current_operation()
         wanted = set(message_ids)
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
@@ -54,28 +54,28 @@ class MessageDeleter:
             if await self._tail.finish_pending(document):
                 continue
             if was_done(document):
-                return int(call.seen["deleted"])
+                return int(call.memory["deleted"])
             here = {
                 i: message
                 for i, message in enumerate(document["messages"])
                 if message and message["id"] in wanted
             }
-            position = TailPosition(document["generation"], document["base"])
+            position = TailPosition(document["epoch"], document["tail_start"])
             missing = wanted - {message["id"] for message in here.values()}
             sealed = [message for _, message in await self._tail.find_in_segments(position, [*missing])]
             gone = [*here.values(), *sealed]
             if not gone:
                 return 0
             sets: Raw = {f"messages.{index}": None for index in here}
-            sets["deletions"] = [message["id"] for message in sealed]
+            sets["pending_deletes"] = [message["id"] for message in sealed]
             if document["last"]["id"] in wanted:
                 sets["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
-            counts: Raw = {"message_count": -len(gone), "edits": 1}
+            counts: Raw = {"message_count": -len(gone), "edit_count": 1}
             for name, participant in document.get("participants", {}).items():
-                if turns := sum(message.get("binding") == participant["binding"] for message in gone):
+                if turns := sum(message.get("binding") == participant["epoch"] for message in gone):
                     counts[f"participants.{name}.kept"] = -turns
             # If the answer to what follows is lost and the next attempt finds it done, it was this many.
-            call.seen["deleted"] = len(gone)
+            call.memory["deleted"] = len(gone)
             erased = await self._tail.sessions.update_one(
                 unchanged_filter(document),
                 {
@@ -101,7 +101,7 @@ class MessageDeleter:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
         """
-        call = current_call()
+        call = current_operation()
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
@@ -112,7 +112,7 @@ class MessageDeleter:
             participant = document.get("participants", {}).get(name)
             if participant is None:
                 return False
-            binding = participant["binding"]
+            binding = participant["epoch"]
             here = {
                 i: message
                 for i, message in enumerate(document["messages"])
@@ -128,7 +128,7 @@ class MessageDeleter:
                 {
                     "$set": sets,
                     "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
-                    "$inc": {"message_count": -participant["kept"], "edits": 1, "revision": 1},
+                    "$inc": {"message_count": -participant["kept"], "edit_count": 1, "revision": 1},
                     "$max": {"updated_at": call.now},
                     "$push": record_operation(here.values()),
                 },
@@ -152,15 +152,15 @@ class MessageDeleter:
             ConflictError: Others kept changing the session for too long.
             InvalidDocumentError: The session cannot be read, after it was emptied.
         """
-        call = current_call()
+        call = current_operation()
         empty: Raw = {
             "messages": [],
             "messages_bytes": 0,
-            "base": 0,
-            "end": 0,
+            "tail_start": 0,
+            "next_position": 0,
             "message_count": 0,
             "last": None,
-            "deletions": [],
+            "pending_deletes": [],
             "unbound": [],
         }
         for attempt in range(self._tail.limits.attempts):
@@ -168,18 +168,18 @@ class MessageDeleter:
             document = await self._tail.read(key)
             if was_done(document):
                 await self.delete_epochs(key, document["stale"])
-                return to_session(await self._tail.read_fields(key, *SHOWN))
-            epoch, old = uuid4().hex, document["generation"]
-            seen = {name: document.get(name) for name in ("generation", "message_count", "revision")}
+                return to_session(await self._tail.read_fields(key, *PUBLIC_FIELDS))
+            epoch, old = uuid4().hex, document["epoch"]
+            seen = {name: document.get(name) for name in ("epoch", "message_count", "revision")}
             cleared = await self._tail.sessions.find_one_and_update(
                 {"_id": key, "state": "open", **seen},
                 {
-                    "$set": {**empty, **changes(document, epoch), "generation": epoch},
+                    "$set": {**empty, **changes(document, epoch), "epoch": epoch},
                     "$push": {"stale": old, **record_operation(document["messages"])},
-                    "$inc": {"edits": 1},
+                    "$inc": {"edit_count": 1},
                     "$max": {"updated_at": call.now},
                 },
-                projection=SHOWN,
+                projection=PUBLIC_FIELDS,
                 return_document=ReturnDocument.AFTER,
             )
             if cleared is not None:
@@ -193,18 +193,18 @@ class MessageDeleter:
         Raises:
             ConflictError: If the guard does not hold.
         """
-        seen, sessions = current_call().seen, self._tail.sessions
+        seen, sessions = current_operation().memory, self._tail.sessions
         while document := await sessions.find_one({"_id": key}, _DELETED_FIELDS):
             # A session made anew under that id since an earlier attempt is another one.
-            if seen.setdefault("incarnation", document["origin"]) != document["origin"]:
+            if seen.setdefault("incarnation", document["create_op"]) != document["create_op"]:
                 break
-            if document["state"] != "purging":
+            if document["state"] != "deleting":
                 if not guard.items() <= document.items():
                     raise ConflictError(f"session {session_id_of(key)!r} has another revision by now")
                 seen["deleted"] = True
                 document = await sessions.find_one_and_update(
-                    {"_id": key, "origin": document["origin"], "state": STATE_FILTERS[None], **guard},
-                    {"$set": {"state": "purging"}},
+                    {"_id": key, "create_op": document["create_op"], "state": STATE_FILTERS[None], **guard},
+                    {"$set": {"state": "deleting"}},
                     projection=_DELETED_FIELDS,
                 )
             if document is not None:
@@ -214,20 +214,19 @@ class MessageDeleter:
 
     async def finish_delete(self, document: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
-        await self.delete_epochs(
-            document["_id"], [*document["stale"], document["generation"], document["origin"]]
-        )
-        mark = {"_id": document["_id"], "state": "purging", "origin": document["origin"]}
+        await self._delete_parts([*document["stale"], document["epoch"], document["create_op"]])
+        mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
         await self._tail.sessions.delete_one(mark)
 
-    async def delete_epochs(self, key: str, generations: Sequence[str]) -> None:
-        """Remove the segments and large values of generations that nothing names any more."""
-        if generations:
-            await self._tail.segments.delete_many({"generation": {"$in": list(generations)}})
-            await self._overflows.delete_epochs(generations)
-            await self._tail.sessions.update_one(
-                {"_id": key}, {"$pull": {"stale": {"$in": list(generations)}}}
-            )
+    async def delete_epochs(self, key: str, epochs: Sequence[str]) -> None:
+        """Remove the parts of epochs that a session has left, and then its note of them."""
+        if epochs:
+            await self._delete_parts(epochs)
+            await self._tail.sessions.update_one({"_id": key}, {"$pull": {"stale": {"$in": list(epochs)}}})
+
+    async def _delete_parts(self, epochs: Sequence[str]) -> None:
+        await self._tail.segments.delete_many({"epoch": {"$in": list(epochs)}})
+        await self._overflows.delete_epochs(epochs)
 
     async def _newest_of_others(self, document: Raw, binding: str) -> Any:
         """Return the preview of the newest message that is no turn of a binding, None where all are."""
@@ -244,14 +243,14 @@ class MessageDeleter:
             gone: Whether a message does not stay.
             others: What finds the segments with messages that stay, where that spares reading many.
         """
-        messages, base = document["messages"], document["base"]
+        messages, base = document["messages"], document["tail_start"]
         while True:
             for message in reversed(messages):
                 if message and not gone(message):
                     filled = await self._overflows.load_into([message])
                     return to_stored_preview(filled[0] if filled else message)
             segment = base and await self._tail.segments.find_one(
-                {"generation": document["generation"], "start": {"$lt": base}, **(others or {})},
+                {"epoch": document["epoch"], "start": {"$lt": base}, **(others or {})},
                 sort=[("start", -1)],
             )
             if not segment:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
+from mongostore.documents.mapping import Raw
 from mongostore.documents.sessions import to_messages
-from mongostore.documents.stored import Raw
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
-from mongostore.repositories import Connection, settled_step
+from mongostore.repositories import Connection, majority_step
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import (
@@ -73,8 +73,8 @@ class MessageReader:
             await back_off(attempt)
             document = await self._tail.read(key)
             positioned = [one for one in messages_of(document) if one[1]["id"] == message_id]
-            if not positioned and document["base"]:
-                filter = {**_segments_before(document, document["base"]), "messages.id": message_id}
+            if not positioned and document["tail_start"]:
+                filter = {**_segments_before(document, document["tail_start"]), "messages.id": message_id}
                 segment = await self._tail.segments.find_one(filter)
                 positioned = [
                     one for one in _segment_messages([segment], document) if one[1]["id"] == message_id
@@ -96,11 +96,11 @@ class MessageReader:
             ConflictError: All messages were removed meanwhile.
             InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
         """
-        document = await settled_step(self._connection, self._tail.read, key)
-        position, base = 0, document["base"]
+        document = await majority_step(self._connection, self._tail.read, key)
+        position, base = 0, document["tail_start"]
         while position < base:
             # No cursor stays open while the consumer takes its time.
-            segments = await settled_step(
+            segments = await majority_step(
                 self._connection,
                 self._segments,
                 document,
@@ -128,11 +128,14 @@ class MessageReader:
         sliced = before is None and conversation_id is None
         document = await (self._newest(key, wanted) if sliced else self._tail.read(key))
         found = _select(messages_of(document), conversation_id, start, before)
-        base = document["base"]
-        if len(found) < wanted and document["end"] - len(document["messages"]) > max(base, start):
+        base = document["tail_start"]
+        if len(found) < wanted and document["next_position"] - len(document["messages"]) > max(base, start):
             # Holes among the newest: the rest of the tail is wanted after all.
             document = await self._tail.read(key)
-            found, base = _select(messages_of(document), conversation_id, start, before), document["base"]
+            found, base = (
+                _select(messages_of(document), conversation_id, start, before),
+                document["tail_start"],
+            )
         upper = base if before is None else min(before, base)
         while len(found) < wanted and upper > start:
             filter = _segments_before(document, upper)
@@ -159,7 +162,7 @@ class MessageReader:
         """Return the first `wanted` messages between two positions, None where the reader met a gap."""
         document = await self._tail.read(key)
         found: list[Positioned] = []
-        end = document["base"] if before is None else min(before, document["base"])
+        end = document["tail_start"] if before is None else min(before, document["tail_start"])
         while len(found) < wanted and start < end:
             count = (wanted - len(found)) // self._limits.keep + 1
             segments = await self._segments(document, start, end, count, conversation_id)
@@ -207,10 +210,10 @@ class MessageReader:
         self, key: str, positioned: Sequence[Positioned], errors: list[InvalidDocumentError] | None
     ) -> list[Message]:
         """Return messages as callers see them, those that are being replaced as they stand afterwards."""
-        page = await settled_step(self._connection, self._decode_page, positioned)
+        page = await majority_step(self._connection, self._decode_page, positioned)
         if page is None:
             ids = [one[1]["id"] for one in positioned]
-            page = await settled_step(self._connection, self._find_all, key, ids)
+            page = await majority_step(self._connection, self._find_all, key, ids)
         if errors is None and page.errors:
             raise page.errors[0]
         if errors is not None:
@@ -230,7 +233,7 @@ class MessageReader:
 
 
 def _segments_before(document: Raw, upper: int) -> Raw:
-    return {"generation": document["generation"], "start": {"$lt": upper}}
+    return {"epoch": document["epoch"], "start": {"$lt": upper}}
 
 
 def _reaching_behind(filter: Raw, position: int) -> Raw:
@@ -247,7 +250,7 @@ def _reaching_behind(filter: Raw, position: int) -> Raw:
 
 def _segment_messages(segments: Sequence[Raw | None], document: Raw) -> list[Positioned]:
     """Return the messages of segments but those that a deletion or an unbinding has announced."""
-    going, unbound = set(document["deletions"]), document.get("unbound")
+    going, unbound = set(document["pending_deletes"]), document.get("unbound")
     positioned = [
         (position, message)
         for segment in segments

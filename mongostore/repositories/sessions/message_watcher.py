@@ -13,12 +13,12 @@ from typing import Any
 from pymongo.errors import OperationFailure
 
 from mongostore.arguments import decode_cursor, encode_cursor
+from mongostore.documents.mapping import Raw
 from mongostore.documents.sessions import to_messages
-from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ChangeKind, Message, MessageChange
-from mongostore.repositories import Connection, opened, settled_step
+from mongostore.repositories import Connection, majority_step, open_stream
 from mongostore.repositories.sessions.message_reader import MessageReader
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
@@ -97,16 +97,16 @@ class MessageWatcher:
         self, key: str, seen: WatchToken | None
     ) -> AsyncGenerator[tuple[WatchToken, MessageChange | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
-        async with opened(self._connection, self._open, key, seen.token if seen else None) as stream:
+        async with open_stream(self._connection, self._open, key, seen.token if seen else None) as stream:
             known: Raw | None = None
             if seen is None:
-                known = await settled_step(self._connection, self._tail.read, key)
+                known = await majority_step(self._connection, self._tail.read, key)
                 # None where the opening itself brought changes: they are old, and each has its own.
                 token = stream.resume_token
-                seen = WatchToken(token and dict(token), known["base"], known["end"])
+                seen = WatchToken(token and dict(token), known["tail_start"], known["next_position"])
                 # A connection lost from here on goes on here, and not with what is new by then.
                 yield seen, None
-            while event := await self._connection.wait(anext(stream, None)):
+            while event := await self._connection.wait_or_closed(anext(stream, None)):
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
                     old = _precedes(event, known)
                     if old:
@@ -153,11 +153,11 @@ class MessageWatcher:
             return now, await self._changed_messages(key, fields, int(start), known_end=seen.end)
         if fields.get("state", "open") != "open":
             return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
-        if "generation" in fields:
+        if "epoch" in fields:
             return replace(now, base=0, end=0), [MessageChange(kind=ChangeKind.TRUNCATE, token="")]
-        if "base" in fields:
-            return replace(now, base=fields["base"]), []
-        if "end" in fields and "messages" in fields:
+        if "tail_start" in fields:
+            return replace(now, base=fields["tail_start"]), []
+        if "next_position" in fields and "messages" in fields:
             # Where that is shorter than saying what is new, as in an empty array, an append tells it whole.
             known = seen.end - seen.base
             fields = {
@@ -166,7 +166,7 @@ class MessageWatcher:
                 if index >= known
             } | fields
         changes = await self._changed_messages(key, fields, seen.base, known_end=seen.end)
-        return replace(now, end=fields.get("end", seen.end)), changes
+        return replace(now, end=fields.get("next_position", seen.end)), changes
 
     async def _changed_messages(
         self, key: str, fields: Raw, start: int, known_end: int
@@ -189,7 +189,7 @@ class MessageWatcher:
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
         try:
-            page = await settled_step(
+            page = await majority_step(
                 self._connection,
                 self._reader.page,
                 key,
@@ -212,6 +212,6 @@ def _precedes(event: Raw, document: Raw) -> bool | None:
     None where the event tells nothing about that.
     """
     fields = event.get("updateDescription", {}).get("updatedFields", {})
-    if "edits" in fields:
-        return bool(fields["edits"] <= document["edits"])
-    return bool(fields["end"] <= document["end"]) if "end" in fields else None
+    if "edit_count" in fields:
+        return bool(fields["edit_count"] <= document["edit_count"])
+    return bool(fields["next_position"] <= document["next_position"]) if "next_position" in fields else None

@@ -15,22 +15,22 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import from_micros
-from mongostore.documents.participants import none_kept
-from mongostore.documents.sessions import EMPTY, to_messages, to_stored, to_stored_preview
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.session_participants import truncated_message_fields
+from mongostore.documents.sessions import EMPTY, to_messages, to_stored_message, to_stored_preview
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import (
     Conversation,
+    GeneratedId,
     Message,
     MessageChange,
     MessageUpdate,
-    MintedId,
     Page,
     Preview,
     Session,
 )
-from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import Order, check_errors
+from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import SortOrder, check_errors
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
@@ -79,7 +79,7 @@ class AsyncSessionMessages(Repository):
         """
         key = self._storage.key(session_id)
         check_list("messages", messages)
-        stored = [to_stored(message, current_call().now) for message in messages]
+        stored = [to_stored_message(message, current_operation().now) for message in messages]
         if not stored:
             await self._storage.tail.read(key)
             return []
@@ -231,7 +231,10 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a message cannot be read.
         """
-        key, order = self._storage.key(session_id), Order("first", rising=not check_flag("newest", newest))
+        key, order = (
+            self._storage.key(session_id),
+            SortOrder("first", is_ascending=not check_flag("newest", newest)),
+        )
         limit, place = check_limit("limit", limit), order.decode(cursor)
         found: dict[str, Raw] = {}
         async for message in self._storage.reader.iterate(key, None, None):
@@ -239,12 +242,12 @@ class AsyncSessionMessages(Repository):
             group = found.setdefault(name, {"_id": name, "first": message.position, "count": 0})
             group["count"] += 1
             group["last"] = message
-        groups = [*found.values()][:: 1 if order.rising else -1]
+        groups = [*found.values()][:: 1 if order.is_ascending else -1]
         if place is not None:
             groups = [
                 group
                 for group in groups
-                if (order.place_of(group) > place if order.rising else order.place_of(group) < place)
+                if (order.sort_key(group) > place if order.is_ascending else order.sort_key(group) < place)
             ]
         return order.page(groups[: limit + 1], limit, _conversation)
 
@@ -268,8 +271,8 @@ class AsyncSessionMessages(Repository):
         key = self._storage.key(session_id)
         check_id("message_id", message_id)
         patch = MessagePatch.from_members(message_id, check_members(members, MessageUpdate))
-        patch.members["updated_at"] = current_call().now
-        positioned = await self._storage.writer.update(key, message_id, patch)
+        patch.members["updated_at"] = current_operation().now
+        positioned = await self._storage.updater.update(key, message_id, patch)
         if positioned is None:
             raise NotFoundError("message", message_id)
         return _message(positioned)
@@ -288,11 +291,11 @@ class AsyncSessionMessages(Repository):
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
         key = self._storage.key(session_id)
-        stored = to_stored(message, current_call().now)
+        stored = to_stored_message(message, current_operation().now)
         _claim_fresh_id(message)
-        replaced = {**EMPTY, "updated_at": current_call().now, **stored}
+        replaced = {**EMPTY, "updated_at": current_operation().now, **stored}
         del replaced["id"], replaced["created_at"]
-        return _message(await self._storage.writer.upsert(key, stored, MessagePatch(replaced)))
+        return _message(await self._storage.updater.upsert(key, stored, MessagePatch(replaced)))
 
     @writes
     async def delete(self, session_id: str, message_id: str) -> bool:
@@ -333,7 +336,7 @@ class AsyncSessionMessages(Repository):
             InvalidDocumentError: If the session cannot be read, after its messages were removed.
         """
         return await self._storage.deleter.truncate(
-            self._storage.key(session_id), lambda session, _: none_kept(session)
+            self._storage.key(session_id), lambda session, _: truncated_message_fields(session)
         )
 
     @long_running
@@ -359,7 +362,7 @@ class AsyncSessionMessages(Repository):
 
 def _claim_fresh_id(message: Message) -> bool:
     """Return whether the message's id is certainly new; from now on it is not."""
-    return isinstance(message.id, MintedId) and message.id.use()
+    return isinstance(message.id, GeneratedId) and message.id.claim()
 
 
 def _message(positioned: tuple[int | None, Raw]) -> Message:
@@ -377,7 +380,7 @@ def _message(positioned: tuple[int | None, Raw]) -> Message:
 def _conversation(group: Raw) -> Conversation:
     """Return the summary of a conversation's messages."""
     last: Message = group["last"]
-    preview = to_stored_preview(to_stored(last, 0))
+    preview = to_stored_preview(to_stored_message(last, 0))
     return Conversation(
         id=group["_id"],
         count=group["count"],

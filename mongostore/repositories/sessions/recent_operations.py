@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mongostore.documents.stored import Raw
-from mongostore.repositories import current_call
+from mongostore.documents.mapping import Raw
+from mongostore.repositories import current_operation
 
 # So many writes of one document may come between an attempt and its retry.
 _REMEMBERED = 32
@@ -18,7 +18,7 @@ _REMEMBERED = 32
 
 def operation_token() -> str:
     """Return the token of the current operation, the same one at each attempt."""
-    return current_call().token[:16]
+    return current_operation().token[:16]
 
 
 def record_operation(removed: Iterable[Raw | None] = ()) -> Raw:

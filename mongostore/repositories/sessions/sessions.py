@@ -14,9 +14,15 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_limit, check_members
 from mongostore.codec import encode_members, to_micros
-from mongostore.documents.participants import begun_anew, to_bound
-from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.session_participants import bind_all, truncated_fields
+from mongostore.documents.sessions import (
+    PUBLIC_FIELDS,
+    check_member_fits,
+    to_new_session,
+    to_session,
+    to_stored_members,
+)
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -28,13 +34,13 @@ from mongostore.models import ListOrder, Page, Session, SessionUpdate, StorageLa
 from mongostore.repositories import (
     Connection,
     Repository,
-    current_call,
+    current_operation,
     long_running,
+    majority_step,
     reads,
-    settled_step,
     writes,
 )
-from mongostore.repositories.paging import Order, check_errors
+from mongostore.repositories.paging import SortOrder, check_errors
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.filters import keyset_filter, list_order, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
@@ -44,8 +50,8 @@ from mongostore.repositories.sessions.storage import SessionStorage, check_numbe
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 
 _ITER_PAGE = 200
-_BY_CREATION = Order("created_at")
-_HEAD_FIELDS = {"messages": 0, "context.value": 0, "deletions": 0}
+_BY_CREATION = SortOrder("created_at")
+_HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0}
 
 
 class AsyncSessions(Repository):
@@ -109,7 +115,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
             DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
         """
-        call = current_call()
+        call = current_operation()
         key = self._key(call.token if session_id is None else session_id)
         members = {"user_id": user_id, "name": name, "description": description, "data": data or {}}
         created = call.now if created_at is None else to_micros("created_at", created_at)
@@ -119,12 +125,12 @@ class AsyncSessions(Repository):
                 "namespace": self.namespace,
                 "session_id": key.partition("/")[2],
                 **to_stored_members(members),
-                "metadata": sized_member("metadata", encode_members("metadata", metadata or {})),
-                "participants": to_bound(participants, created, call.token),
+                "metadata": check_member_fits("metadata", encode_members("metadata", metadata or {})),
+                "participants": bind_all(participants, created, call.token),
                 "created_at": created,
                 "updated_at": call.now,
-                "generation": uuid4().hex,
-                "origin": call.token,
+                "epoch": uuid4().hex,
+                "create_op": call.token,
             }
         )
         while True:
@@ -134,10 +140,10 @@ class AsyncSessions(Repository):
                 existing = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
                 if existing is None:
                     continue
-                if existing["state"] == "purging":
+                if existing["state"] == "deleting":
                     await self._storage.deleter.finish_delete(existing)
                     continue
-                if existing["origin"] != call.token:
+                if existing["create_op"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
             self._storage.tail.cache_epochs(key, bindings_of(document))
             return to_session(document)
@@ -164,7 +170,9 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
+        document = await self._sessions.find_one(
+            {"_id": self._key(session_id), "state": "open"}, PUBLIC_FIELDS
+        )
         return None if document is None else to_session(document)
 
     @reads
@@ -231,7 +239,7 @@ class AsyncSessions(Repository):
         errors = check_errors(errors)
         while True:
             behind = keyset_filter(_BY_CREATION, filter, place)
-            documents = await settled_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
+            documents = await majority_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
             for document in documents:
                 try:
                     session = to_session(document)
@@ -243,7 +251,7 @@ class AsyncSessions(Repository):
                     yield session
             if len(documents) < _ITER_PAGE:
                 return
-            place = _BY_CREATION.place_of(documents[-1])
+            place = _BY_CREATION.sort_key(documents[-1])
 
     @reads
     async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
@@ -273,10 +281,10 @@ class AsyncSessions(Repository):
             DocumentTooLargeError: If the session would take too much; it is left as it was.
             InvalidDocumentError: If the session cannot be read, after it was changed.
         """
-        call, key = current_call(), self._key(session_id)
+        call, key = current_operation(), self._key(session_id)
         given = check_members(members, SessionUpdate)
         metadata_members = given.pop("metadata", {})
-        packed = sized_member("metadata", encode_members("metadata", metadata_members))
+        packed = check_member_fits("metadata", encode_members("metadata", metadata_members))
         sets = to_stored_members(given)
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
@@ -304,7 +312,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
-        return await self._storage.deleter.truncate(self._key(session_id), begun_anew)
+        return await self._storage.deleter.truncate(self._key(session_id), truncated_fields)
 
     @writes
     async def soft_delete(self, session_id: str) -> bool:
@@ -313,7 +321,7 @@ class AsyncSessions(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        key, change = self._key(session_id), _state_change("deleted", current_call().now)
+        key, change = self._key(session_id), _state_change("deleted", current_operation().now)
         return await self._update_once(key, {"state": "open"}, change) is not None
 
     @writes
@@ -366,14 +374,14 @@ class AsyncSessions(Repository):
             projection=_HEAD_FIELDS,
             return_document=ReturnDocument.AFTER,
         )
-        if changed is None and current_call().attempt:
+        if changed is None and current_operation().attempt:
             changed = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
             return changed if changed and was_done(changed) else None
         return changed
 
-    async def _page(self, filter: Raw, order: Order, limit: int) -> Sequence[Raw]:
+    async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
         async with self._sessions.find(
-            filter, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
+            filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1
         ) as found:
             return await found.to_list()
 

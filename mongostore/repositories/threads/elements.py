@@ -9,14 +9,14 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.stored import Raw, given
+from mongostore.documents.mapping import Raw, check_instance
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
-from mongostore.repositories import Repository, current_call, long_running, reads, writes
+from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, read_page
-from mongostore.repositories.threads.upkeep import delete_elements, delete_files, touch_thread
+from mongostore.repositories.threads.thread_writes import delete_elements, delete_files, record_activity
 
 
 class AsyncThreadElements(Repository):
@@ -36,11 +36,11 @@ class AsyncThreadElements(Repository):
             DocumentTooLargeError: If the element takes more than a document can hold.
         """
         of_thread = {"thread_id": check_id("thread_id", thread_id)}
-        element = given("element", element, Element).model_copy(update=of_thread)
+        element = check_instance("element", element, Element).model_copy(update=of_thread)
         stored = to_stored_element(element)
-        before = await self._put(stored)
+        before = await self._replace(stored)
         try:
-            await touch_thread(self._connection, thread_id, None)
+            await record_activity(self._connection, thread_id, None)
         except NotFoundError:
             # Written before it was looked at, so that a deletion at the same time finds the one or the other.
             await delete_elements(self._connection, _key(thread_id, stored["_id"]))
@@ -73,8 +73,8 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the element cannot be read.
         """
-        raw = await self._elements.find_one(_key(thread_id, element_id))
-        return None if raw is None else to_element(raw)
+        document = await self._elements.find_one(_key(thread_id, element_id))
+        return None if document is None else to_element(document)
 
     @reads
     async def find_by_id(self, element_id: str) -> Element | None:
@@ -84,8 +84,8 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the element cannot be read.
         """
-        raw = await self._elements.find_one({"_id": check_id("element_id", element_id)})
-        return None if raw is None else to_element(raw)
+        document = await self._elements.find_one({"_id": check_id("element_id", element_id)})
+        return None if document is None else to_element(document)
 
     @reads
     async def list(
@@ -135,16 +135,16 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If an id is no plain string.
         """
         deleted = await delete_elements(self._connection, _key(thread_id, element_id))
-        return deleted or current_call().attempt > 0
+        return deleted or current_operation().attempt > 0
 
     @property
     def _elements(self) -> Any:
         return self._connection.collection("elements")
 
-    async def _put(self, stored: Raw) -> Raw | None:
+    async def _replace(self, stored: Raw) -> Raw | None:
         """Store an element and return the one that it replaces."""
         key = {"_id": stored["_id"], "thread_id": stored["thread_id"]}
-        update = {"$set": stored, "$setOnInsert": {"created_at": current_call().now}}
+        update = {"$set": stored, "$setOnInsert": {"created_at": current_operation().now}}
         while True:
             try:
                 before: Raw | None = await self._elements.find_one_and_update(
@@ -152,8 +152,8 @@ class AsyncThreadElements(Repository):
                 )
             except DuplicateKeyError:
                 # Another thread's, or the same one stored at the same time.
-                there = await self._elements.find_one({"_id": stored["_id"]}, {"thread_id": 1})
-                if there is not None and there["thread_id"] != stored["thread_id"]:
+                existing = await self._elements.find_one({"_id": stored["_id"]}, {"thread_id": 1})
+                if existing is not None and existing["thread_id"] != stored["thread_id"]:
                     raise ConflictError(f"element {stored['_id']!r} belongs to another thread") from None
             else:
                 return before

@@ -7,12 +7,12 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.stored import Raw, read_as
+from mongostore.documents.mapping import Raw, decode_document
 from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.models import Feedback
-from mongostore.repositories import Repository, current_call, reads, writes
-from mongostore.repositories.threads.upkeep import record_vote
+from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories.threads.thread_writes import record_vote
 
 _PARTS = {"thread_id": 1, "feedback": 1}
 
@@ -37,10 +37,10 @@ class AsyncThreadFeedback(Repository):
         key = _key(thread_id, feedback.message_id)
 
         async def put(session: Any) -> Feedback:
-            raw = await self._messages.find_one(key, {"feedback": 1}, session=session)
-            if raw is None:
+            document = await self._messages.find_one(key, {"feedback": 1}, session=session)
+            if document is None:
                 raise NotFoundError("message", key["_id"])
-            stored = {**given, "id": (raw.get("feedback") or given)["id"]}
+            stored = {**given, "id": (document.get("feedback") or given)["id"]}
             put_in = {"$set": {"feedback": stored}}
             if not (await self._messages.update_one(key, put_in, session=session)).matched_count:
                 raise NotFoundError("message", key["_id"])
@@ -89,7 +89,7 @@ class AsyncThreadFeedback(Repository):
             await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
-        return await self._connection.engine.transact(remove) or current_call().attempt > 0
+        return await self._connection.engine.transact(remove) or current_operation().attempt > 0
 
     @property
     def _messages(self) -> Any:
@@ -100,7 +100,7 @@ def _key(thread_id: str, message_id: str) -> Raw:
     return {"_id": check_id("message_id", message_id), "thread_id": check_id("thread_id", thread_id)}
 
 
-def _read(raw: Raw | None) -> Feedback | None:
-    if raw is None or raw.get("feedback") is None:
+def _read(document: Raw | None) -> Feedback | None:
+    if document is None or document.get("feedback") is None:
         return None
-    return read_as("feedback", raw, lambda: to_feedback(raw))
+    return decode_document("feedback", document, lambda: to_feedback(document))

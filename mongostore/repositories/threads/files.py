@@ -18,12 +18,20 @@ from mongostore.arguments import (
     encode_cursor,
 )
 from mongostore.codec import decode, encode_object
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.mapping import Raw, check_size
 from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
 from mongostore.models import File, Page
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, step, writes
+from mongostore.repositories import (
+    Repository,
+    current_operation,
+    long_running,
+    majority_step,
+    reads,
+    retry_step,
+    writes,
+)
 from mongostore.repositories.threads.content import Content, chunks_of
-from mongostore.repositories.threads.upkeep import delete_files, delete_versions
+from mongostore.repositories.threads.thread_writes import delete_files, delete_versions
 
 CHUNK_BYTES = 255 * 1024
 # Together below the size of one message to a server.
@@ -82,16 +90,16 @@ class AsyncFiles(Repository):
                 document["length"] += len(chunk)
                 n += 1
                 if len(chunks) == _CHUNKS_AT_ONCE:
-                    await step(self._connection, self._insert, chunks)
+                    await retry_step(self._connection, self._insert, chunks)
                     chunks.clear()
             if chunks:
-                await step(self._connection, self._insert, chunks)
+                await retry_step(self._connection, self._insert, chunks)
         except Exception as error:
             # Chunks without a file would stay for ever; a server that does not answer cannot delete them.
             if n and not isinstance(error, UnavailableError):
-                await step(self._connection, delete_versions, self._connection, [document["_id"]])
+                await retry_step(self._connection, delete_versions, self._connection, [document["_id"]])
             raise
-        return await step(self._connection, self._show, document)
+        return await retry_step(self._connection, self._show, document)
 
     @reads
     async def get(self, key: str) -> File:
@@ -113,8 +121,8 @@ class AsyncFiles(Repository):
         Raises:
             InvalidValueError: If the key is no plain string.
         """
-        raw = await self._newest(key)
-        return None if raw is None else _to_file(raw)
+        document = await self._newest(key)
+        return None if document is None else _to_file(document)
 
     @reads
     async def exists(self, key: str) -> bool:
@@ -136,10 +144,10 @@ class AsyncFiles(Repository):
         """
         check_limit("limit", limit)
         direction = -1 if check_flag("newest", newest) else 1
-        raws = await self._page(_with_prefix(prefix), _decode(cursor), direction, limit + 1)
-        more = len(raws) > limit
-        files = {raw["filename"]: _to_file(raw) for raw in raws[:limit]}
-        return Page([*files.values()], encode_cursor([raws[limit - 1]["filename"]]) if more else None)
+        documents = await self._page(_with_prefix(prefix), _decode(cursor), direction, limit + 1)
+        more = len(documents) > limit
+        files = {document["filename"]: _to_file(document) for document in documents[:limit]}
+        return Page([*files.values()], encode_cursor([documents[limit - 1]["filename"]]) if more else None)
 
     @long_running
     async def iter(self, *, prefix: str = "") -> AsyncIterator[File]:
@@ -149,10 +157,10 @@ class AsyncFiles(Repository):
             InvalidValueError: If the prefix is no plain string.
         """
         where, behind = _with_prefix(prefix), None
-        while raws := await settled_step(self._connection, self._page, where, behind, 1, _ITER_PAGE):
-            for file in {raw["filename"]: _to_file(raw) for raw in raws}.values():
+        while documents := await majority_step(self._connection, self._page, where, behind, 1, _ITER_PAGE):
+            for file in {document["filename"]: _to_file(document) for document in documents}.values():
                 yield file
-            behind = raws[-1]["filename"]
+            behind = documents[-1]["filename"]
 
     @long_running
     async def read(self, key: str) -> bytes:
@@ -178,17 +186,17 @@ class AsyncFiles(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         check_offset("start", start)
-        raw, chunk = await settled_step(self._connection, self._opened, key, start)
-        stop = raw["length"] if end is None else check_offset("end", end)
-        if stop > raw["length"]:
+        document, chunk = await majority_step(self._connection, self._find_with_chunk, key, start)
+        stop = document["length"] if end is None else check_offset("end", end)
+        if stop > document["length"]:
             raise InvalidValueError("end", "is behind the end of the file")
         if start > stop:
             raise InvalidValueError("start", "is behind the end")
-        size = raw["chunkSize"]
+        size = document["chunkSize"]
         first = start // size
         for n in range(first, -(-stop // size) if start < stop else first):
             if n > first:
-                chunk = await settled_step(self._connection, self._chunk, raw["_id"], n)
+                chunk = await majority_step(self._connection, self._chunk, document["_id"], n)
             if chunk is None:
                 raise NotFoundError("file", key)
             yield bytes(chunk["data"])[max(start - n * size, 0) : stop - n * size]
@@ -201,7 +209,7 @@ class AsyncFiles(Repository):
             InvalidValueError: If the key is no plain string.
         """
         deleted = await delete_files(self._connection, check_id("key", key))
-        return deleted or current_call().attempt > 0
+        return deleted or current_operation().attempt > 0
 
     @property
     def _files(self) -> Any:
@@ -212,7 +220,7 @@ class AsyncFiles(Repository):
         return self._connection.engine.collection("files.chunks")
 
     async def _insert(self, chunks: builtins.list[Raw]) -> None:
-        if current_call().attempt:
+        if current_operation().attempt:
             lost = {"files_id": chunks[0]["files_id"], "n": {"$gte": chunks[0]["n"]}}
             await self._chunks.delete_many(lost)
         await self._chunks.insert_many(chunks)
@@ -220,23 +228,28 @@ class AsyncFiles(Repository):
     async def _show(self, document: Raw) -> File:
         """Put a file in the place of the one with its key."""
         # A clock that is behind must not make it older than what it replaces.
-        dates = [_utc(raw["uploadDate"]) + _MILLISECOND for raw in await self._versions(document["filename"])]
+        dates = [
+            _utc(document["uploadDate"]) + _MILLISECOND
+            for document in await self._list_versions(document["filename"])
+        ]
         document["uploadDate"] = max([_now(), *dates])
         # Last, since a file is there as soon as this is; again if nobody knows whether it was.
         await self._files.replace_one({"_id": document["_id"]}, document, upsert=True)
         # Of uploads at the same time all find the same one to be the newest.
-        older = (await self._versions(document["filename"]))[1:]
-        await delete_versions(self._connection, [raw["_id"] for raw in older])
+        older = (await self._list_versions(document["filename"]))[1:]
+        await delete_versions(self._connection, [document["_id"] for document in older])
         return _to_file(document)
 
     async def _newest(self, key: str) -> Raw | None:
         found: Raw | None = await self._files.find_one({"filename": check_id("key", key)}, sort=_NEWEST)
         return found
 
-    async def _versions(self, key: str) -> Any:
+    async def _list_versions(self, key: str) -> Any:
         async with self._files.find({"filename": key}, {"uploadDate": 1}) as found:
-            raws = await found.to_list()
-        return sorted(raws, key=lambda raw: (raw["uploadDate"], str(raw["_id"])), reverse=True)
+            documents = await found.to_list()
+        return sorted(
+            documents, key=lambda document: (document["uploadDate"], str(document["_id"])), reverse=True
+        )
 
     async def _page(self, where: Raw, behind: str | None, direction: int, limit: int) -> Any:
         """Return the first files behind a key; of two versions of one the last is the one that counts."""
@@ -246,7 +259,7 @@ class AsyncFiles(Repository):
         async with self._files.find(where, sort=order, limit=limit, batch_size=limit + 1) as found:
             return await found.to_list()
 
-    async def _opened(self, key: str, start: int) -> tuple[Raw, Raw | None]:
+    async def _find_with_chunk(self, key: str, start: int) -> tuple[Raw, Raw | None]:
         """Return a file and the chunk that a byte of it is in.
 
         Raises:
@@ -254,14 +267,14 @@ class AsyncFiles(Repository):
         """
         replaced = None
         while True:
-            raw = await self._newest(key)
-            if raw is None:
+            document = await self._newest(key)
+            if document is None:
                 raise NotFoundError("file", key)
-            chunk = await self._chunk(raw["_id"], start // raw["chunkSize"])
+            chunk = await self._chunk(document["_id"], start // document["chunkSize"])
             # Gone between the two looks, it has a successor, unless it is deleted or ends before that byte.
-            if chunk is not None or start >= raw["length"] or raw["_id"] == replaced:
-                return raw, chunk
-            replaced = raw["_id"]
+            if chunk is not None or start >= document["length"] or document["_id"] == replaced:
+                return document, chunk
+            replaced = document["_id"]
 
     async def _chunk(self, file_id: Any, n: int) -> Raw | None:
         found: Raw | None = await self._chunks.find_one({"files_id": file_id, "n": n}, {"data": 1})
@@ -282,16 +295,16 @@ def _decode(cursor: object) -> str | None:
     raise InvalidValueError("cursor", "is not one that a page gave")
 
 
-def _to_file(raw: Raw) -> File:
+def _to_file(document: Raw) -> File:
     # Others may write other metadata into the bucket, or none.
-    notes = raw.get("metadata") or {}
+    notes = document.get("metadata") or {}
     content_type, data = notes.get("content_type"), notes.get("data")
     return File(
-        key=raw["filename"],
-        size=int(raw["length"]),
+        key=document["filename"],
+        size=int(document["length"]),
         content_type=content_type if isinstance(content_type, str) else _UNTYPED,
         data=decode(data) if isinstance(data, dict) else {},
-        created_at=_utc(raw["uploadDate"]),
+        created_at=_utc(document["uploadDate"]),
     )
 
 

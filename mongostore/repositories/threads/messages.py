@@ -15,7 +15,7 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import to_micros
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, given
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
     ConflictError,
@@ -25,12 +25,12 @@ from mongostore.errors import (
     UnsupportedError,
 )
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
-from mongostore.repositories import Repository, current_call, long_running, reads, writes
+from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import find_page, walk
 from mongostore.repositories.threads.pages import by_creation, count, read_page
-from mongostore.repositories.threads.upkeep import delete_elements, record_vote, touch_thread
+from mongostore.repositories.threads.thread_writes import delete_elements, record_activity, record_vote
 
-_EMPTY: tuple[Any, ...] = (None, "", {}, [])
+_EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
 
 
 class AsyncThreadMessages(Repository):
@@ -73,13 +73,13 @@ class AsyncThreadMessages(Repository):
         if thread_id is not None:
             sets["thread_id"] = check_id("thread_id", thread_id)
             key["thread_id"] = thread_id
-        merge = self._begin if check_flag("only_missing", only_missing) else self._change
+        merge = self._merge_start if check_flag("only_missing", only_missing) else self._merge_update
         while not await merge(key, sets):
-            there = await self._messages.find_one({"_id": message_id}, {"thread_id": 1, "created_at": 1})
-            if there is not None and thread_id is not None and there["thread_id"] != thread_id:
-                if there["thread_id"] is not None:
+            existing = await self._messages.find_one({"_id": message_id}, {"thread_id": 1, "created_at": 1})
+            if existing is not None and thread_id is not None and existing["thread_id"] != thread_id:
+                if existing["thread_id"] is not None:
                     raise ConflictError(f"message {message_id!r} belongs to another thread")
-                await self._adopt(there, thread_id)
+                await self._move_to_thread(existing, thread_id)
 
     @reads
     async def get(self, thread_id: str, message_id: str) -> ThreadMessage:
@@ -103,8 +103,8 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the message cannot be read.
         """
-        raw = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
-        return None if raw is None else to_thread_message(raw)
+        document = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
+        return None if document is None else to_thread_message(document)
 
     @reads
     async def find_by_id(self, message_id: str) -> ThreadMessage | None:
@@ -114,8 +114,8 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the message cannot be read.
         """
-        raw = await self._messages.find_one({"_id": check_id("message_id", message_id)})
-        return None if raw is None else to_thread_message(raw)
+        document = await self._messages.find_one({"_id": check_id("message_id", message_id)})
+        return None if document is None else to_thread_message(document)
 
     @reads
     async def exists(self, thread_id: str, message_id: str) -> bool:
@@ -213,7 +213,7 @@ class AsyncThreadMessages(Repository):
         threads = self._connection.collection("threads")
         with_pinned = {"user_id": check_id("user_id", user_id), "has_pinned": True, "state": "open"}
         async with threads.find(with_pinned, {"_id": 1}) as found:
-            ids = [raw["_id"] for raw in await found.to_list()]
+            ids = [document["_id"] for document in await found.to_list()]
         order = by_creation(newest)
         where: Raw = {"thread_id": {"$in": ids}, "pinned": True}
         if place := order.decode(cursor):
@@ -221,8 +221,8 @@ class AsyncThreadMessages(Repository):
             behind = "$lt" if newest else "$gt"
             where["created_at"] = {f"{behind}e": place[0]}
             where["$or"] = [{"created_at": {behind: place[0]}}, {"_id": {behind: place[1]}}]
-        raws = await find_page(self._connection, "messages", where, order, limit + 1)
-        return order.page(raws, limit, to_thread_message)
+        documents = await find_page(self._connection, "messages", where, order, limit + 1)
+        return order.page(documents, limit, to_thread_message)
 
     @staticmethod
     def cursor_of(message: ThreadMessage) -> str:
@@ -231,7 +231,7 @@ class AsyncThreadMessages(Repository):
         Raises:
             InvalidValueError: If it is no message that a list has shown.
         """
-        shown = given("message", message, ThreadMessage)
+        shown = check_instance("message", message, ThreadMessage)
         return by_creation(False).cursor(
             (to_micros("created_at", shown.created_at), check_id("id", shown.id))
         )
@@ -252,46 +252,46 @@ class AsyncThreadMessages(Repository):
         key = _key(None if thread_id is None else check_id("thread_id", thread_id), message_id)
 
         async def remove(session: Any) -> bool:
-            raw = await self._messages.find_one(key, {"feedback": 1}, session=session)
-            if raw is None:
+            document = await self._messages.find_one(key, {"feedback": 1}, session=session)
+            if document is None:
                 return False
             await self._messages.delete_one(key, session=session)
-            if raw.get("feedback") and thread_id is not None:
+            if document.get("feedback") and thread_id is not None:
                 await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
-        was_there = await self._connection.engine.transact(remove)
+        has_matched = await self._connection.engine.transact(remove)
         await delete_elements(self._connection, {"thread_id": thread_id, "message_id": message_id})
-        return was_there or current_call().attempt > 0
+        return has_matched or current_operation().attempt > 0
 
     @property
     def _messages(self) -> Any:
         return self._connection.collection("messages")
 
-    async def _begin(self, key: Raw, sets: Raw) -> bool:
+    async def _merge_start(self, key: Raw, sets: Raw) -> bool:
         """Merge in how a message began; return False if others were in the way."""
         try:
-            await self._place({**key, "changed": {"$ne": True}}, sets)
+            await self._upsert({**key, "is_begun": {"$ne": True}}, sets)
         except DuplicateKeyError:
-            return await self._fill(key, sets)
+            return await self._fill_missing(key, sets)
         return True
 
-    async def _change(self, key: Raw, sets: Raw) -> bool:
+    async def _merge_update(self, key: Raw, sets: Raw) -> bool:
         """Merge in how a message went on; return False if others were in the way."""
-        update = {"$set": {**sets, "changed": True}, "$inc": {"revision": 1}}
+        update = {"$set": {**sets, "is_begun": True}, "$inc": {"revision": 1}}
         # What makes it newer than it was makes its thread so, too.
         older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
         changed = await self._messages.update_one({**key, **older}, update)
         if not changed.matched_count:
             try:
-                await self._place(key, update["$set"])
+                await self._upsert(key, update["$set"])
             except DuplicateKeyError:
                 return False
-        elif sets.get("pinned") or current_call().attempt:
-            await self._touch(key["_id"], sets, sets.get("created_at"))
+        elif sets.get("pinned") or current_operation().attempt:
+            await self._record_in_thread(key["_id"], sets, sets.get("created_at"))
         return True
 
-    async def _place(self, where: Raw, sets: Raw) -> None:
+    async def _upsert(self, where: Raw, sets: Raw) -> None:
         """Merge into a message, which is made if it is not there.
 
         Raises:
@@ -301,7 +301,7 @@ class AsyncThreadMessages(Repository):
         new: Raw = {
             "thread_id": None,
             "parent_id": None,
-            "created_at": current_call().now,
+            "created_at": current_operation().now,
             "schema_version": SCHEMA_VERSION,
         }
         update: Raw = {
@@ -312,54 +312,56 @@ class AsyncThreadMessages(Repository):
         placed = await self._messages.update_one(
             where, {operator: part for operator, part in update.items() if part}, upsert=True
         )
-        is_new = placed.upserted_id is not None or current_call().attempt > 0
+        is_new = placed.upserted_id is not None or current_operation().attempt > 0
         created_at = sets.get("created_at", new["created_at"] if is_new else None)
         try:
-            await self._touch(where["_id"], sets, created_at)
+            await self._record_in_thread(where["_id"], sets, created_at)
         except UnsupportedError:
             # Its thread is one that only a newer version may change.
             if placed.upserted_id is not None:
                 await self._messages.delete_one({"_id": where["_id"]})
             raise
 
-    async def _fill(self, key: Raw, sets: Raw) -> bool:
+    async def _fill_missing(self, key: Raw, sets: Raw) -> bool:
         """Set what a message still lacks; return False if it is gone, another thread's or just changed."""
-        raw = await self._messages.find_one(key)
-        if raw is None:
+        document = await self._messages.find_one(key)
+        if document is None:
             return False
-        fills = {path: value for path, value in sets.items() if _lacks(raw, path)}
+        fills = {path: value for path, value in sets.items() if _is_missing(document, path)}
         if not fills:
             return True
         filled = await self._messages.update_one(
-            {**key, "revision": raw["revision"]}, {"$set": fills, "$inc": {"revision": 1}}
+            {**key, "revision": document["revision"]}, {"$set": fills, "$inc": {"revision": 1}}
         )
         if filled.matched_count and fills.keys() & {"pinned", "created_at"}:
-            await self._touch(key["_id"], {**fills, "thread_id": raw["thread_id"]}, fills.get("created_at"))
+            await self._record_in_thread(
+                key["_id"], {**fills, "thread_id": document["thread_id"]}, fills.get("created_at")
+            )
         return bool(filled.matched_count)
 
-    async def _adopt(self, raw: Raw, thread_id: str) -> None:
+    async def _move_to_thread(self, document: Raw, thread_id: str) -> None:
         """Take a message that belongs to no thread into one.
 
         Raises:
             NotFoundError: The thread is deleted; the message belongs to none, as before.
         """
-        adopted = {"_id": raw["_id"], "thread_id": None}
+        adopted = {"_id": document["_id"], "thread_id": None}
         if (await self._messages.update_one(adopted, {"$set": {"thread_id": thread_id}})).matched_count:
             try:
-                await touch_thread(self._connection, thread_id, raw["created_at"])
+                await record_activity(self._connection, thread_id, document["created_at"])
             except NotFoundError:
-                mine = {"_id": raw["_id"], "thread_id": thread_id}
-                await self._messages.update_one(mine, {"$set": {"thread_id": None}})
+                own_write = {"_id": document["_id"], "thread_id": thread_id}
+                await self._messages.update_one(own_write, {"$set": {"thread_id": None}})
                 raise
 
-    async def _touch(self, message_id: str, sets: Raw, created_at: int | None) -> None:
+    async def _record_in_thread(self, message_id: str, sets: Raw, created_at: int | None) -> None:
         """Note in its thread, if one is named, what was merged into a message."""
         thread_id = sets.get("thread_id")
         if thread_id is None:
             return
         pinned = bool(sets.get("pinned"))
         try:
-            await touch_thread(self._connection, thread_id, created_at, has_pinned=pinned)
+            await record_activity(self._connection, thread_id, created_at, has_pinned=pinned)
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or
             # the other.
@@ -384,9 +386,9 @@ def _is_equal(message: ThreadMessage, where: ThreadMessageFilter) -> bool:
     )
 
 
-def _lacks(raw: Raw, path: str) -> bool:
+def _is_missing(document: Raw, path: str) -> bool:
     if path == "created_at":
         # Not the caller's: when the first merge came.
-        return not raw.get("dated")
+        return not document.get("has_created_at")
     parent, _, name = path.partition(".")
-    return (raw.get(parent, {}).get(name) if name else raw.get(parent)) in _EMPTY
+    return (document.get(parent, {}).get(name) if name else document.get(parent)) in _EMPTY_VALUES

@@ -6,28 +6,28 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mongostore.arguments import check_flag, check_limit
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.models import Page
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, count_options, find_page
+from mongostore.repositories.paging import SortOrder, count_options, find_page
 
 V = TypeVar("V")
 
 
-def by_creation(newest: bool) -> Order:
+def by_creation(newest: bool) -> SortOrder:
     """Return the order of creation, or that from the end.
 
     Raises:
         InvalidValueError: If `newest` is no bool.
     """
-    return Order("created_at", rising=not check_flag("newest", newest))
+    return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
 
 
 async def read_page(
     connection: Connection,
     name: str,
     filter: Raw,
-    order: Order,
+    order: SortOrder,
     limit: int,
     cursor: str | None,
     read: Callable[[Raw], V],
@@ -38,8 +38,10 @@ async def read_page(
         InvalidValueError: If the limit is out of range, or the cursor is not one that a page gave.
     """
     check_limit("limit", limit)
-    raws = await find_page(connection, name, order.behind(filter, order.decode(cursor)), order, limit + 1)
-    return order.page(raws, limit, read)
+    documents = await find_page(
+        connection, name, order.keyset_filter(filter, order.decode(cursor)), order, limit + 1
+    )
+    return order.page(documents, limit, read)
 
 
 async def count(connection: Connection, name: str, filter: Raw, limit: int | None) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from mongostore.codec import decode
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, Place, find_page
+from mongostore.repositories.paging import SortKey, SortOrder, find_page
 
-_SEARCHED_AT_ONCE = 50
+_SEARCH_BATCH = 50
 # The server takes patterns of up to 32 kB, and escaping makes four bytes of a character.
 _MAX_CHARACTERS = 4_000
 # Of what no stored text can have.
@@ -37,7 +37,7 @@ def text_pattern(text: object) -> str:
 
 
 async def search(
-    connection: Connection, filter: Raw, order: Order, place: Place | None, pattern: str, limit: int
+    connection: Connection, filter: Raw, order: SortOrder, place: SortKey | None, pattern: str, limit: int
 ) -> list[Raw]:
     """Return the first threads behind a place that have a text in their names or messages."""
     hits: list[Raw] = []
@@ -46,18 +46,18 @@ async def search(
     messages = connection.collection("messages")
     named = re.compile(pattern, re.IGNORECASE)
     while True:
-        behind = order.behind(filter, place)
-        raws = await find_page(connection, "threads", behind, order, _SEARCHED_AT_ONCE)
-        unnamed = [raw["_id"] for raw in raws if not named.search(_name_of(raw))]
+        behind = order.keyset_filter(filter, place)
+        documents = await find_page(connection, "threads", behind, order, _SEARCH_BATCH)
+        unnamed = [document["_id"] for document in documents if not named.search(_name_text(document))]
         said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
         async with await messages.aggregate([{"$match": said}, {"$group": {"_id": "$thread_id"}}]) as cursor:
             missed = {*unnamed} - {found["_id"] for found in await cursor.to_list()}
-        hits += [raw for raw in raws if raw["_id"] not in missed]
-        if len(hits) >= limit or len(raws) < _SEARCHED_AT_ONCE:
+        hits += [document for document in documents if document["_id"] not in missed]
+        if len(hits) >= limit or len(documents) < _SEARCH_BATCH:
             return hits[:limit]
-        place = order.place_of(raws[-1])
+        place = order.sort_key(documents[-1])
 
 
-def _name_of(raw: Raw) -> str:
-    name = decode(raw.get("name"))
+def _name_text(document: Raw) -> str:
+    name = decode(document.get("name"))
     return name if isinstance(name, str) else ""

@@ -17,7 +17,6 @@ from mongostore.arguments import (
     check_limit,
     check_list,
     check_members,
-    check_vote,
 )
 from mongostore.codec import (
     decode_members,
@@ -25,28 +24,29 @@ from mongostore.codec import (
     escape_key,
     to_micros,
 )
-from mongostore.documents.stored import UNREADABLE, Raw, check_size, given
+from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance, check_size
 from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
-from mongostore.repositories import Connection, Repository, current_call, long_running, reads, writes
-from mongostore.repositories.paging import Order, count_options, find_page, walk
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.paging import count_options, find_page, walk
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
+from mongostore.repositories.threads.filters import has_data, thread_filter, thread_order
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
-from mongostore.repositories.threads.upkeep import delete_elements, new_thread, upsert_thread
+from mongostore.repositories.threads.thread_writes import delete_elements, new_thread, upsert_thread
 from mongostore.repositories.threads.users import AsyncUsers
 
 AFTER = ReturnDocument.AFTER
 _ITER_PAGE = 200
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE = timedelta(days=30)
-_MERGED = ("data", "metadata")
+_MERGED_MEMBERS = ("data", "metadata")
 # What goes with a deleted thread.
-_SAID = [
+_ERASED_FIELDS = [
     *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
     *("votes", "has_pinned"),
 ]
@@ -86,14 +86,14 @@ class AsyncThreads(Repository):
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the thread takes more than a document can hold.
         """
-        call = current_call()
+        call = current_operation()
         key = check_id("thread_id", call.token if thread_id is None else thread_id)
         document = await self._new(members)
         try:
             await self._threads.insert_one({"_id": key, **document})
         except DuplicateKeyError:
-            there = await self._threads.find_one({"_id": key}, {"created_by": 1})
-            if there is None or there.get("created_by") != call.token:
+            existing = await self._threads.find_one({"_id": key}, {"create_op": 1})
+            if existing is None or existing.get("create_op") != call.token:
                 raise AlreadyExistsError("thread", key) from None
         return to_thread({"_id": key, **document})
 
@@ -110,11 +110,11 @@ class AsyncThreads(Repository):
         where = {"_id": check_id("thread_id", thread_id), "state": "open"}
         new = {"$setOnInsert": await self._new(members)}
         try:
-            raw = await self._threads.find_one_and_update(where, new, upsert=True, return_document=AFTER)
+            document = await self._threads.find_one_and_update(where, new, upsert=True, return_document=AFTER)
         except DuplicateKeyError:
             # Deleted, or created by another call at the same time.
             return await self.get(thread_id)
-        return to_thread(raw)
+        return to_thread(document)
 
     @writes
     async def update(self, thread_id: str, **members: Unpack[ThreadUpdate]) -> Thread:
@@ -133,10 +133,10 @@ class AsyncThreads(Repository):
         update = await self._changes(members, replaces=True)
         if not update:
             return await self.get(thread_id)
-        raw = await self._threads.find_one_and_update(where, update, return_document=AFTER)
-        if raw is None:
+        document = await self._threads.find_one_and_update(where, update, return_document=AFTER)
+        if document is None:
             raise NotFoundError("thread", thread_id)
-        return to_thread(raw)
+        return to_thread(document)
 
     @writes
     async def merge(
@@ -161,7 +161,7 @@ class AsyncThreads(Repository):
         update = await self._changes(members)
         sets = update.get("$set", {})
         added = [path for path in sets if "." in path] if check_flag("if_absent", if_absent) else []
-        await upsert_thread(self._connection, key, update, current_call().now, added)
+        await upsert_thread(self._connection, key, update, current_operation().now, added)
 
     @reads
     async def get(self, thread_id: str) -> Thread:
@@ -185,8 +185,8 @@ class AsyncThreads(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the thread cannot be read.
         """
-        raw = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
-        return None if raw is None else to_thread(raw)
+        document = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
+        return None if document is None else to_thread(document)
 
     @reads
     async def exists(self, thread_id: str) -> bool:
@@ -205,14 +205,14 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If the limit or a filter is of the wrong type or out of range.
         """
-        filter = _filter(where)
+        filter = thread_filter(where)
         if "data" not in where:
             return await count(self._connection, "threads", filter, limit)
         most, counted = count_options(limit).get("limit"), 0
         async with self._threads.find(filter, {"data": 1}) as found:
-            async for raw in found:
-                with suppress(*UNREADABLE):
-                    counted += _has_data(decode_members(raw["data"]), where)
+            async for document in found:
+                with suppress(*DECODE_ERRORS):
+                    counted += has_data(decode_members(document["data"]), where)
                 if counted == most:
                     break
         return counted
@@ -245,14 +245,16 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        limit, sort, filter = check_limit("limit", limit), _order(order, newest), _filter(where)
+        limit, sort, filter = check_limit("limit", limit), thread_order(order, newest), thread_filter(where)
         place = sort.decode(cursor)
         if pattern := text_pattern(text):
-            raws = await search(self._connection, filter, sort, place, pattern, limit + 1)
+            documents = await search(self._connection, filter, sort, place, pattern, limit + 1)
         else:
-            raws = await find_page(self._connection, "threads", sort.behind(filter, place), sort, limit + 1)
-        page = sort.page(raws, limit, to_thread)
-        page.items = [thread for thread in page.items if _has_data(thread.data, where)]
+            documents = await find_page(
+                self._connection, "threads", sort.keyset_filter(filter, place), sort, limit + 1
+            )
+        page = sort.page(documents, limit, to_thread)
+        page.items = [thread for thread in page.items if has_data(thread.data, where)]
         return page
 
     @long_running
@@ -274,11 +276,11 @@ class AsyncThreads(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a thread cannot be read and `errors` is not given.
         """
-        filter, sort = _filter(where), _order("created", newest)
+        filter, sort = thread_filter(where), thread_order("created", newest)
         async for thread in walk(
             self._connection, "threads", filter, sort, to_thread, errors, size=_ITER_PAGE
         ):
-            if _has_data(thread.data, where):
+            if has_data(thread.data, where):
                 yield thread
 
     @staticmethod
@@ -288,7 +290,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
-        shown, sort = given("thread", thread, Thread), _order(order, True)
+        shown, sort = check_instance("thread", thread, Thread), thread_order(order, True)
         return sort.cursor((to_micros(sort.field, getattr(shown, sort.field)), check_id("id", shown.id)))
 
     @writes
@@ -300,25 +302,25 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: The id is no plain string.
         """
-        call, key = current_call(), check_id("thread_id", thread_id)
+        call, key = current_operation(), check_id("thread_id", thread_id)
         deleted = await self._threads.update_one(
             {"_id": key, "state": "open"},
             {
                 "$set": {
                     "state": "deleted",
-                    "deleted_by": call.token,
+                    "delete_op": call.token,
                     "expires_at": datetime.now(UTC) + _TOMBSTONE,
                 },
-                "$unset": dict.fromkeys(_SAID, ""),
+                "$unset": dict.fromkeys(_ERASED_FIELDS, ""),
             },
         )
-        mine = {"_id": key, "state": "deleted", "deleted_by": call.token}
-        was_there = bool(deleted.matched_count) or (
-            call.attempt > 0 and await self._threads.find_one(mine, {"_id": 1}) is not None
+        own_write = {"_id": key, "state": "deleted", "delete_op": call.token}
+        has_matched = bool(deleted.matched_count) or (
+            call.attempt > 0 and await self._threads.find_one(own_write, {"_id": 1}) is not None
         )
         await self._connection.collection("messages").delete_many({"thread_id": key})
         await delete_elements(self._connection, {"thread_id": key})
-        return was_there
+        return has_matched
 
     @property
     def _threads(self) -> Any:
@@ -326,21 +328,21 @@ class AsyncThreads(Repository):
 
     async def _new(self, members: ThreadUpdate) -> Raw:
         """Return the document of a new thread with these members, without its id."""
-        call = current_call()
-        document = {**new_thread(call.now), "created_by": call.token}
+        call = current_operation()
+        document = {**new_thread(call.now), "create_op": call.token}
         for path, value in (await self._changes(members)).get("$set", {}).items():
             parent, _, name = path.partition(".")
             (document[parent] if name else document)[name or parent] = value
         return document
 
-    async def _changes(self, given: ThreadUpdate, *, replaces: bool = False) -> Raw:
+    async def _changes(self, arguments: ThreadUpdate, *, replaces: bool = False) -> Raw:
         """Return the update that changes members of a thread, and merges `data` unless it replaces it."""
-        members = check_members(given, ThreadUpdate)
+        members = check_members(arguments, ThreadUpdate)
         removed = members.pop("unset", None)
         sets: Raw = {}
         unset: Raw = {}
         for name, value in members.items():
-            if name not in _MERGED:
+            if name not in _MERGED_MEMBERS:
                 sets[name] = to_stored_thread_member(name, value)
                 continue
             packed = encode_members(name, value)
@@ -365,38 +367,11 @@ class AsyncThreads(Repository):
         return {operator: part for operator, part in (("$set", sets), ("$unset", unset)) if part}
 
 
-def _order(order: ListOrder, newest: bool) -> Order:
-    if order not in ("active", "created"):
-        raise InvalidValueError("order", "must be 'active' or 'created'")
-    return Order(f"{order}_at", rising=not check_flag("newest", newest))
-
-
-def _filter(where: ThreadFilter) -> Raw:
-    filter: Raw = {"state": "open"}
-    for name, value in check_members(where, ThreadFilter).items():
-        match name:
-            case "data":
-                # By `$eq`, for a key of a value may look like an operator.
-                filter |= {f"data.{key}": {"$eq": item} for key, item in encode_members(name, value).items()}
-            case "vote":
-                filter["votes.value"] = check_vote(name, value)
-            case "name":
-                filter[name] = to_stored_thread_member(name, value)
-            case _:
-                filter[name] = check_id(name, value)
-    return filter
-
-
-def _has_data(data: dict[str, Any], where: ThreadFilter) -> bool:
-    # A server finds a list by what is in it, too.
-    return all(data.get(key) == value for key, value in where.get("data", {}).items())
-
-
 def _unset_keys(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the member and the escaped key that each path names."""
     check_list("unset", paths)
     for number, path in enumerate(paths):
         name, dot, key = path.partition(".") if type(path) is str else ("", "", "")
-        if name not in _MERGED or not dot:
+        if name not in _MERGED_MEMBERS or not dot:
             raise InvalidValueError(f"unset[{number}]", "must be data.<key> or metadata.<key>")
         yield name, escape_key(key)

@@ -11,11 +11,11 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
 from mongostore.codec import encode_object
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_size
 from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, User
-from mongostore.repositories import Repository, current_call, long_running, reads, was_there, writes
+from mongostore.repositories import Repository, current_operation, has_matched, long_running, reads, writes
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, count, read_page
 
@@ -32,15 +32,19 @@ class AsyncUsers(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the user takes more than a document can hold.
         """
-        call = current_call()
-        raw = {**_new(), "identifier": check_id("identifier", identifier), "metadata": _metadata(metadata)}
+        call = current_operation()
+        document = {
+            **_new(),
+            "identifier": check_id("identifier", identifier),
+            "metadata": _metadata(metadata),
+        }
         try:
-            await self._users.insert_one(raw)
+            await self._users.insert_one(document)
         except DuplicateKeyError:
-            there = await self._users.find_one({"identifier": identifier}, {"_id": 1})
-            if there is None or there["_id"] != call.token:
+            existing = await self._users.find_one({"identifier": identifier}, {"_id": 1})
+            if existing is None or existing["_id"] != call.token:
                 raise AlreadyExistsError("user", identifier) from None
-        return to_user(raw)
+        return to_user(document)
 
     @writes
     async def ensure(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
@@ -86,8 +90,8 @@ class AsyncUsers(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the user cannot be read.
         """
-        raw = await self._users.find_one({"_id": check_id("user_id", user_id)})
-        return None if raw is None else to_user(raw)
+        document = await self._users.find_one({"_id": check_id("user_id", user_id)})
+        return None if document is None else to_user(document)
 
     @reads
     async def find_by_identifier(self, identifier: str) -> User | None:
@@ -97,8 +101,8 @@ class AsyncUsers(Repository):
             InvalidValueError: If the identifier is no plain string.
             InvalidDocumentError: If the user cannot be read.
         """
-        raw = await self._users.find_one({"identifier": check_id("identifier", identifier)})
-        return None if raw is None else to_user(raw)
+        document = await self._users.find_one({"identifier": check_id("identifier", identifier)})
+        return None if document is None else to_user(document)
 
     @reads
     async def count(self, *, limit: int | None = None) -> int:
@@ -139,7 +143,7 @@ class AsyncUsers(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        return was_there(await self._users.delete_one({"_id": check_id("user_id", user_id)}))
+        return has_matched(await self._users.delete_one({"_id": check_id("user_id", user_id)}))
 
     @property
     def _users(self) -> Any:
@@ -149,17 +153,17 @@ class AsyncUsers(Repository):
         where = {"identifier": check_id("identifier", identifier)}
         while True:
             try:
-                raw = await self._users.find_one_and_update(
+                document = await self._users.find_one_and_update(
                     where, update, upsert=True, return_document=ReturnDocument.AFTER
                 )
             except DuplicateKeyError:
                 # Of two at once the other one was first.
                 continue
-            return to_user(raw)
+            return to_user(document)
 
 
 def _new() -> Raw:
-    call = current_call()
+    call = current_operation()
     return {"_id": call.token, "created_at": call.now, "schema_version": SCHEMA_VERSION}
 
 

@@ -1,0 +1,62 @@
+"""How people across rooms are stored: identities with their addresses, and their proofs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel
+
+from mongostore.arguments import check_id
+from mongostore.documents.mapping import Stored, reader, writer
+from mongostore.documents.rooms import part_id
+from mongostore.models import Identity, Verification, VerificationRequest
+from mongostore.models.fields import organization_key
+
+
+class StoredIdentity(Identity, Stored):
+    """An identity; the keys of `addresses` are escaped. `op` is the token of the operation that stored it."""
+
+    op: str
+
+
+class StoredAddress(BaseModel):
+    """An address of an organization, and whose it is."""
+
+    id: dict[str, str]
+    identity_id: str
+
+
+class StoredVerification(Verification, Stored):
+    """A verification of an identity within an organization."""
+
+
+class StoredRequest(VerificationRequest, Stored):
+    """A request for a verification. `op` is the token of the operation that stored it."""
+
+    op: str
+
+
+to_identity: Final = reader(Identity, "identity")
+to_stored_identity: Final = writer(Identity, "identity")
+to_verification: Final = reader(Verification, "verification")
+to_stored_verification: Final = writer(
+    Verification,
+    "verification",
+    "identity_id",
+    more=lambda verification, stored: {"_id": part_id(stored["identity_id"], stored["organization_id"])},
+)
+to_request: Final = reader(VerificationRequest, "request")
+to_stored_request: Final = writer(VerificationRequest, "request")
+
+
+def address_id(channel_type: str, address: str, organization_id: str | None) -> dict[str, str]:
+    """Return the key of an address of an organization, or of none.
+
+    Raises:
+        InvalidValueError: One of them is no plain string.
+    """
+    return {
+        "t": check_id("channel_type", channel_type),
+        "a": check_id("address", address),
+        "o": organization_key(organization_id),
+    }

@@ -1,0 +1,229 @@
+"""Between values and their stored form, both ways: what is derived from how an entity is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
+
+import bson
+from bson.errors import BSONError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
+from mongostore.models.fields import Codec, StoreOwned
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+# A document, or a part of one, as the driver gives and takes it.
+Raw = dict[str, Any]
+
+SCHEMA_VERSION = 1
+# Room for the envelope around a value in a document of 16 MiB.
+MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
+# What is raised where a member is missing, or of a type that cannot even be unpacked.
+DECODE_ERRORS = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
+
+class Stored(BaseModel):
+    """The base of classes that describe stored documents: the members of a model and the store's own."""
+
+    # Documents are read as the models of callers, so that few of these are ever built.
+    model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
+    schema_version: int = SCHEMA_VERSION
+
+
+def bson_size(path: str, document: Mapping[str, Any]) -> int:
+    """Return the number of bytes that a document takes as BSON.
+
+    Raises:
+        InvalidValueError: It cannot be BSON at all.
+    """
+    try:
+        return len(bson.encode(document))
+    except (BSONError, OverflowError, RecursionError, UnicodeError) as error:
+        raise InvalidValueError(path, f"cannot be stored ({type(error).__name__})") from None
+
+
+def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BYTES) -> int:
+    """Return how many bytes something takes, unless it is more than a limit, by default that of a document.
+
+    Raises:
+        DocumentTooLargeError: It does.
+        InvalidValueError: It cannot be BSON at all.
+    """
+    if (size := bson_size(what, document)) > limit:
+        raise DocumentTooLargeError(what, size, limit)
+    return size
+
+
+def invalid_fields(error: Exception) -> tuple[str, ...]:
+    """Return the names of the fields that do not fit, without their values."""
+    if not isinstance(error, ValidationError):
+        return ()
+    return tuple(sorted({".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)}))
+
+
+def check_instance(path: str, value: Any, model: type[T]) -> T:
+    """Return `value`, which must be one of ours.
+
+    Raises:
+        InvalidValueError: It is of another type, or of a subclass whose own members would not come back.
+    """
+    if not isinstance(value, model):
+        raise InvalidValueError(path, f"must be a {model.__name__}, not {type(value).__name__}")
+    taken: T = value
+    if type(value) is not model and isinstance(value, BaseModel):
+        known: Any = model
+        if added := sorted(type(value).model_fields.keys() - known.model_fields.keys()):
+            raise InvalidValueError(path, f"no {model.__name__} has {', '.join(added)}: put them into data")
+    return taken
+
+
+def check_fits(what: str, stored: Raw) -> Raw:
+    """Return a document that is not too large.
+
+    Raises:
+        DocumentTooLargeError: It takes more than a document can hold.
+    """
+    check_size(what, stored)
+    return stored
+
+
+def decode_document(kind: str, raw: Raw, read: Callable[[], T], key: str = "_id") -> T:
+    """Return what `read` makes of a stored document, which `key` names.
+
+    Raises:
+        InvalidDocumentError: It does not fit the model.
+    """
+    try:
+        return read()
+    except DECODE_ERRORS as error:
+        raise InvalidDocumentError(kind, str(raw.get(key)), invalid_fields(error)) from None
+
+
+def reader(
+    model: type[M], kind: str, key: str = "_id", prepare: Callable[[Raw], Raw] | None = None
+) -> Callable[[Raw], M]:
+    """Return what reads documents of a model, passing over members of newer versions.
+
+    What it returns raises `InvalidDocumentError`, which names the document by its `kind` and `key`.
+
+    Args:
+        model: The model.
+        kind: What it is called in errors.
+        key: The stored name of the model's id, or of what else names the document.
+        prepare: Returns the members of the model that are not stored as such.
+    """
+    has_id = "id" in model.model_fields
+
+    def read(raw: Raw) -> M:
+        members = {**raw, "id": raw[key]} if has_id else raw
+        if prepare:
+            members = {**members, **prepare(raw)}
+        return model.model_validate(members, strict=True, extra="ignore")
+
+    return lambda raw: decode_document(kind, raw, lambda: read(raw), key)
+
+
+def writer(
+    model: type[M],
+    kind: str,
+    key: str = "_id",
+    path: str | None = None,
+    more: Callable[[M, Raw], Raw] = lambda value, stored: {},
+) -> Callable[[M], Raw]:
+    """Return what makes documents of a model's values, but for what the store adds.
+
+    What it returns raises `InvalidValueError` where a value cannot be stored, and `DocumentTooLargeError`.
+
+    Args:
+        model: The model.
+        kind: What it is called in errors.
+        key: The stored name of the model's id, or of what else names the document.
+        path: What the argument is called in errors, where it is not the kind.
+        more: Returns what is stored beside the members, of a value and its stored form.
+    """
+
+    def write_one(value: M) -> Raw:
+        stored = write(check_instance(path or kind, value, model))
+        if "id" in stored:
+            stored = {key: stored.pop("id"), **stored}
+        name = stored[key]
+        return check_fits(
+            f"{kind} {name!r}", {**stored, **more(value, stored), "schema_version": SCHEMA_VERSION}
+        )
+
+    return write_one
+
+
+def write(value: BaseModel) -> Raw:
+    """Return the stored form of what a caller has given, but for what the store alone moves.
+
+    Raises:
+        InvalidValueError: One of the members cannot be stored; names its path.
+    """
+    return {name: write_one(name, getattr(value, name)) for name, write_one in _writers(type(value)).items()}
+
+
+def write_slim(value: BaseModel) -> Raw:
+    """Return the stored form of what a caller has given, but for the members that read back by default.
+
+    Raises:
+        InvalidValueError: One of the members cannot be stored; names its path.
+    """
+    stored, members = {}, value.__dict__
+    for name, (write_one, takes_none, is_map) in _slim_writers(type(value)).items():
+        member = members[name]
+        if not (member is None and takes_none) and not (is_map and member == {}):
+            stored[name] = write_one(name, member)
+    return stored
+
+
+def write_members(model: type[BaseModel], members: Mapping[str, Any]) -> Raw:
+    """Return the stored form of some members of a model, by their own names.
+
+    Raises:
+        InvalidValueError: One of them cannot be stored; names its path.
+    """
+    writers = _writers(model)
+    return {name: writers[name](name, value) for name, value in members.items()}
+
+
+@cache
+def _writers(model: type[BaseModel]) -> dict[str, Callable[[str, Any], Any]]:
+    return {
+        name: writer
+        for name, member in model.model_fields.items()
+        if (writer := _writer(member.annotation, member.metadata))
+    }
+
+
+@cache
+def _slim_writers(model: type[BaseModel]) -> dict[str, tuple[Callable[[str, Any], Any], bool, bool]]:
+    """Return what writes each member, whether it may be None, and whether it is empty by default."""
+    members = model.model_fields
+    return {
+        name: (write_one, members[name].default is None, members[name].default_factory is dict)
+        for name, write_one in _writers(model).items()
+    }
+
+
+def _writer(annotation: Any, marks: Sequence[Any]) -> Callable[[str, Any], Any] | None:
+    """Return what writes a type with its marks, None for what has no codec or is the store's."""
+    if any(isinstance(mark, StoreOwned) for mark in marks):
+        return None
+    for mark in marks:
+        if isinstance(mark, Codec):
+            return mark.write
+    if get_origin(annotation) in (Union, UnionType):
+        for arm in get_args(annotation):
+            if get_origin(arm) is Annotated and (write_one := _writer(arm, arm.__metadata__)):
+                return _optional(write_one)
+    return None
+
+
+def _optional(write_one: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda path, value: None if value is None else write_one(path, value)

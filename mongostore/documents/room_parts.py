@@ -1,0 +1,63 @@
+"""How what is noted about rooms is stored: tasks, observations, marks, reservations and leases."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel
+
+from mongostore.documents.mapping import Stored, reader, writer
+from mongostore.documents.rooms import part_id
+from mongostore.models import Observation, Task, VoiceDelivery
+
+
+class StoredTask(Task, Stored):
+    """A task. `op` is the token of the operation that stored it."""
+
+    position: int
+    op: str
+
+
+class StoredObservation(Observation, Stored):
+    """An observation. `op` is the token of the operation that stored it."""
+
+    position: int
+    op: str
+
+
+class StoredReadMarker(BaseModel):
+    """The highest index of a room that a channel has read."""
+
+    id: dict[str, str]
+    room_id: str
+    channel_id: str
+    index: int
+
+
+class StoredVoiceDelivery(VoiceDelivery, Stored):
+    """A reserved injection of speech."""
+
+
+class StoredLease(BaseModel):
+    """A lease; its end is a date, which the server compares with its own clock."""
+
+    id: str
+    owner: str
+    token: int
+    expires_at: datetime
+    renewals: int = 0
+
+
+to_task: Final = reader(Task, "task")
+to_stored_task: Final = writer(Task, "task")
+to_observation: Final = reader(Observation, "observation")
+to_stored_observation: Final = writer(Observation, "observation")
+to_delivery: Final = reader(VoiceDelivery, "voice delivery")
+to_stored_delivery: Final = writer(
+    VoiceDelivery,
+    "voice delivery",
+    "key",
+    "delivery",
+    lambda delivery, stored: {"_id": part_id(stored["room_id"], stored["key"])},
+)

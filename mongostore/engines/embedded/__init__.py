@@ -1,0 +1,1 @@
+"""The embedded engine: mongomock behind the asynchronous interface of PyMongo."""

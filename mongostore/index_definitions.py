@@ -1,0 +1,153 @@
+"""The index definitions of `indexes/`, compared with a database and applied to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import files
+from typing import Any
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+from mongostore.engines import Engine
+from mongostore.engines.driver_errors import translate_error
+from mongostore.errors import IndexConflictError
+
+IndexKey = list[tuple[str, int | str]]
+
+_NAMESPACE_NOT_FOUND = 26
+_SAME_NAME_OR_KEYS = (85, 86)
+# What a listing adds to the definition that was given.
+_ADDED_BY_SERVER = {"v", "ns", "background"}
+
+
+class IndexState(StrEnum):
+    """How an index of a database compares with its definition."""
+
+    PRESENT = "present"
+    MISSING = "missing"
+    DIFFERS = "differs"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """One index of a collection.
+
+    Attributes:
+        defined: The definition in `indexes/`; None for a foreign index.
+        found: The definition in the database; None where it is missing.
+    """
+
+    collection: str
+    name: str
+    state: IndexState
+    defined: Mapping[str, Any] | None
+    found: Mapping[str, Any] | None
+
+
+def load_indexes() -> list[dict[str, Any]]:
+    """Return the `createIndexes` commands of `indexes/`, one a collection, by file name."""
+    folder = files("mongostore.indexes")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".json"))
+    return [json.loads(folder.joinpath(name).read_text(encoding="utf-8")) for name in names]
+
+
+async def ensure_indexes(engine: Engine) -> None:
+    """Create the indexes that are missing, never dropping one; harmless from many processes at once.
+
+    Raises:
+        IndexConflictError: An index of that name, or of those keys, is there with another definition.
+        MongoStoreError: What else the server refused, by its meaning.
+    """
+    await asyncio.gather(*(_create(engine, command) for command in load_indexes()))
+
+
+async def apply_indexes(engine: Engine) -> list[IndexReport]:
+    """Create the indexes that are missing beside those that differ, which stay as they are.
+
+    Returns:
+        What `diff_indexes` finds after that.
+
+    Raises:
+        MongoStoreError: What the server refused, by its meaning.
+    """
+    missing: dict[str, list[Any]] = {}
+    for report in await diff_indexes(engine):
+        if report.state is IndexState.MISSING:
+            missing.setdefault(report.collection, []).append(report.defined)
+    for collection, definitions in missing.items():
+        await _create(engine, {"createIndexes": collection, "indexes": definitions})
+    return await diff_indexes(engine)
+
+
+async def diff_indexes(engine: Engine) -> list[IndexReport]:
+    """Return every index of our collections, defined or found, with how the two compare.
+
+    Raises:
+        MongoStoreError: What the server refused, by its meaning.
+    """
+    reports = []
+    for command in load_indexes():
+        found = await _list_existing(engine, command["createIndexes"])
+        compared = [_compare(command["createIndexes"], defined, found) for defined in command["indexes"]]
+        known = {"_id_", *(report.found["name"] for report in compared if report.found)}
+        reports += compared
+        reports += [
+            IndexReport(command["createIndexes"], name, IndexState.FOREIGN, None, index)
+            for name, index in found.items()
+            if name not in known
+        ]
+    return reports
+
+
+async def _create(engine: Engine, command: dict[str, Any]) -> None:
+    collection = engine.collection(command["createIndexes"])
+    try:
+        await engine.database.command({**command, "createIndexes": collection.name})
+    except OperationFailure as error:
+        if error.code not in _SAME_NAME_OR_KEYS:
+            raise translate_error(error, engine.address) from None
+        raise IndexConflictError(
+            f"{engine.address}: an index of {collection.name} differs from its definition in "
+            f"indexes/{command['createIndexes']}.json; `mongostore indexes check` shows how"
+        ) from None
+    except PyMongoError as error:
+        raise translate_error(error, engine.address) from None
+
+
+async def _list_existing(engine: Engine, collection: str) -> dict[str, dict[str, Any]]:
+    try:
+        async with await engine.collection(collection).list_indexes() as cursor:
+            return {index["name"]: dict(index) async for index in cursor}
+    except OperationFailure as error:
+        if error.code == _NAMESPACE_NOT_FOUND:
+            return {}
+        raise translate_error(error, engine.address) from None
+    except PyMongoError as error:
+        raise translate_error(error, engine.address) from None
+
+
+def _compare(collection: str, defined: dict[str, Any], found: dict[str, dict[str, Any]]) -> IndexReport:
+    same_name = found.get(defined["name"])
+    same_keys = next((index for index in found.values() if _index_keys(index) == _index_keys(defined)), None)
+    there = same_name or same_keys
+    if there is None:
+        state = IndexState.MISSING
+    elif _normalize(there) == _normalize(defined):
+        state = IndexState.PRESENT
+    else:
+        state = IndexState.DIFFERS
+    return IndexReport(collection, defined["name"], state, defined, there)
+
+
+def _index_keys(index: Mapping[str, Any]) -> IndexKey:
+    return [(field, int(way) if isinstance(way, int | float) else way) for field, way in index["key"].items()]
+
+
+def _normalize(index: Mapping[str, Any]) -> dict[str, Any]:
+    options = {name: value for name, value in index.items() if name not in _ADDED_BY_SERVER}
+    return {**options, "key": _index_keys(index)}

@@ -1,0 +1,172 @@
+"""Keys of programs that use a server of ours; `store.keys`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+)
+from mongostore.codec import from_micros, to_micros
+from mongostore.documents.keys import to_key
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, decode_document
+from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.models import ApiKey, Page
+from mongostore.models.keys import ALL_NAMESPACES
+from mongostore.repositories import Repository, current_operation, has_matched, reads, writes
+from mongostore.repositories.paging import SortOrder, count_options
+
+_SECRET_BYTES = 32
+_TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
+_PUBLIC_FIELDS = {"secret_hash": 0}
+
+
+class AsyncKeys(Repository):
+    """Keys: created, verified, listed and deleted."""
+
+    @writes
+    async def create(
+        self,
+        *,
+        name: str,
+        namespaces: Sequence[str] = (),
+        owner_id: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> ApiKey:
+        """Create a key and return it with its `token`, which is stored nowhere and cannot be read again.
+
+        Args:
+            name: What the key is for.
+            namespaces: Those it may use; `["*"]` for all.
+            owner_id: Whom it speaks for.
+            expires_at: When it stops being good; never unless given.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+        """
+        call = current_operation()
+        # One secret whatever the number of attempts: the first one may be stored, its answer lost.
+        secret = call.memory.setdefault("secret", secrets.token_urlsafe(_SECRET_BYTES))
+        raw: Raw = {
+            "_id": call.token,
+            "name": check_id("name", name),
+            "owner_id": None if owner_id is None else check_id("owner_id", owner_id),
+            "namespaces": _check_namespaces(namespaces),
+            "created_at": call.now,
+            "expires_at": None if expires_at is None else to_micros("expires_at", expires_at),
+            "schema_version": SCHEMA_VERSION,
+        }
+        # The id is this call's own: only an earlier attempt of it can have stored it.
+        with suppress(DuplicateKeyError):
+            await self._keys.insert_one({**raw, "secret_hash": _hash(secret)})
+        return to_key(raw).model_copy(update={"token": f"mgs_{call.token}_{secret}"})
+
+    @reads
+    async def get(self, key_id: str) -> ApiKey:
+        """Return a key.
+
+        Raises:
+            NotFoundError: If there is no such key.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the key cannot be read.
+        """
+        key = await self.find(key_id)
+        if key is None:
+            raise NotFoundError("key", key_id)
+        return key
+
+    @reads
+    async def find(self, key_id: str) -> ApiKey | None:
+        """Return a key; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the key cannot be read.
+        """
+        raw = await self._keys.find_one({"_id": check_id("key_id", key_id)}, _PUBLIC_FIELDS)
+        return None if raw is None else to_key(raw)
+
+    @reads
+    async def verify(self, token: str) -> ApiKey | None:
+        """Return the key of a token; None if it is malformed, forged, deleted or expired.
+
+        Raises:
+            InvalidDocumentError: If the key cannot be read.
+        """
+        match = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+        if match is None:
+            return None
+        raw = await self._keys.find_one({"_id": match[1]})
+        if raw is None:
+            return None
+        key, secret = to_key(raw), match[2]
+        if not decode_document("key", raw, lambda: hmac.compare_digest(_hash(secret), raw["secret_hash"])):
+            return None
+        is_good = key.expires_at is None or from_micros(current_operation().now) < key.expires_at
+        return key if is_good else None
+
+    @reads
+    async def count(self, *, limit: int | None = None) -> int:
+        """Return how many keys there are, expired ones too, `limit` at most.
+
+        Raises:
+            InvalidValueError: If the limit is out of range.
+        """
+        options = count_options(limit)
+        # Every id, so that an index is counted and not the keys themselves.
+        return int(await self._keys.count_documents({"_id": {"$gt": ""}}, **options))
+
+    @reads
+    async def list(self, *, newest: bool = False, limit: int = 50, cursor: str | None = None) -> Page[ApiKey]:
+        """Return a page of the keys, expired ones too, in the order of their creation.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        limit, order = (
+            check_limit("limit", limit),
+            SortOrder("created_at", is_ascending=not check_flag("newest", newest)),
+        )
+        where = order.keyset_filter({}, order.decode(cursor))
+        found = self._keys.find(where, _PUBLIC_FIELDS, sort=order.sort, limit=limit + 1, batch_size=limit + 2)
+        async with found as keys:
+            return order.page(await keys.to_list(), limit, to_key)
+
+    @writes
+    async def delete(self, key_id: str) -> bool:
+        """Delete a key and return whether it was there; its token is refused from now on.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+        return has_matched(await self._keys.delete_one({"_id": check_id("key_id", key_id)}))
+
+    @property
+    def _keys(self) -> Any:
+        return self._connection.collection("api_keys")
+
+
+def _check_namespaces(namespaces: Sequence[str]) -> list[str]:
+    check_list("namespaces", namespaces)
+    for number, namespace in enumerate(namespaces):
+        if not check_id(f"namespaces[{number}]", namespace) or "/" in namespace:
+            raise InvalidValueError(f"namespaces[{number}]", "must not be empty and has no slash")
+    if ALL_NAMESPACES in namespaces and len(namespaces) > 1:
+        raise InvalidValueError("namespaces", "says all and some at once")
+    return list(dict.fromkeys(namespaces))
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

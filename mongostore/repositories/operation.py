@@ -1,0 +1,149 @@
+"""One call of a public verb: how long it may take, and what its attempts have learnt."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from pymongo.results import DeleteResult, UpdateResult
+
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
+
+R = TypeVar("R")
+
+NEWER = {"$gt": SCHEMA_VERSION}
+
+# Short first attempts find the new primary soon after a failover; later ones give slow work its time.
+# A server that is silent between them has less of it at first, for another may have taken its place.
+_ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
+_SILENT_SECONDS = (3.0, 1.0, 2.0, 3.0)
+
+
+class Access(Enum):
+    """What a call does.
+
+    Attributes:
+        WRITE: It may change something.
+        READ: It reads what the primary has.
+        READ_MAJORITY: It reads what the majority has.
+    """
+
+    WRITE = auto()
+    READ = auto()
+    READ_MAJORITY = auto()
+
+
+@dataclass
+class UnmatchedWrite:
+    """An update that did not find the document that it meant."""
+
+    collection: Any
+    where: Raw
+    times: int = 0
+
+    async def check(self) -> None:
+        """Look whether the document is one that only a newer version may change.
+
+        Raises:
+            UnsupportedError: It is.
+        """
+        meant = {"_id": self.where["_id"]} if "_id" in self.where else self.where
+        newer = await self.collection.find_one({**meant, "schema_version": NEWER}, {"_id": 1})
+        if newer is not None:
+            raise UnsupportedError(
+                f"{self.collection.name} {newer['_id']!r} was written by a newer version of mongostore: "
+                "install that one here, too"
+            )
+
+
+@dataclass
+class Operation:
+    """One call of a public verb, the same object over all of its attempts.
+
+    Attributes:
+        ends: When it must have ended, by the monotonic clock.
+        access: What it does.
+        operation: Its name, for logs.
+        now: When the call began, in microseconds since 1970.
+        attempt: 0 on the first; after that the outcome of an earlier one is unknown.
+        is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
+        memory: What an earlier attempt has learnt for certain, by a name that the verb gives it.
+        missed: The updates that did not find what they meant, by collection and filter, and how often.
+    """
+
+    ends: float
+    access: Access
+    operation: str = "a call"
+    now: int = field(default_factory=lambda: time.time_ns() // 1000)
+    attempt: int = 0
+    is_silent: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
+    missed: dict[tuple[str, str], UnmatchedWrite] = field(default_factory=dict)
+
+    @functools.cached_property
+    def token(self) -> str:
+        """Unique; a retried insert knows its own first attempt by it, and few calls ask for it."""
+        return uuid4().hex
+
+    def attempt_seconds(self) -> float:
+        """Return how many seconds this attempt may take."""
+        schedule = _SILENT_SECONDS if self.is_silent else _ATTEMPT_SECONDS
+        seconds = schedule[min(self.attempt, len(schedule) - 1)]
+        return min(seconds, max(self.ends - time.monotonic(), 0.05))
+
+
+_call: ContextVar[Operation | None] = ContextVar("mongostore_call", default=None)
+
+
+def find_operation() -> Operation | None:
+    """Return the call that this code runs in, None on behalf of several at once."""
+    return _call.get()
+
+
+def current_operation() -> Operation:
+    """Return the call that this code runs in."""
+    call = _call.get()
+    assert call is not None, "repositories' helpers run inside a public verb"
+    return call
+
+
+def has_matched(result: DeleteResult | UpdateResult) -> bool:
+    """Return whether a deletion met something; what is gone when it is tried again, it has met before."""
+    met = result.deleted_count if isinstance(result, DeleteResult) else result.matched_count
+    return bool(met) or current_operation().attempt > 0
+
+
+@contextmanager
+def running(seconds: float, access: Access, operation: str = "a call") -> Iterator[Operation]:
+    """Run what is inside the `with` block as one call that may take so many seconds."""
+    call = Operation(time.monotonic() + seconds, access, operation)
+    token = _call.set(call)
+    try:
+        yield call
+    finally:
+        _call.reset(token)
+
+
+async def verify_match(call: Operation, action: Awaitable[R]) -> R:
+    """Return what an action gives, having looked whether a newer document is why it found nothing.
+
+    Raises:
+        UnsupportedError: One is.
+    """
+    try:
+        result = await action
+    except (ConflictError, NotFoundError):
+        for missed in call.missed.values():
+            await missed.check()
+        raise
+    for missed in call.missed.values():
+        await missed.check()
+    return result
