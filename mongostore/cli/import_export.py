@@ -82,7 +82,7 @@ def export_lines(
     The sessions come oldest activity first, so that an import keeps their
     order; deleted ones are left out. What is exported imports equal: messages
     with their order, ids, times, data and metadata; sessions with their names,
-    data, metadata, context and created_at. A session's updated_at, its newest
+    data, metadata, context and created_at. A session's active_at, its newest
     activity, becomes the time of the import.
 
     Examples:
@@ -130,9 +130,7 @@ async def _export(
         sessions = store.sessions.in_namespace(namespace)
         # Oldest activity first, so that those who import it list the sessions in the same order.
         errors: list[InvalidDocumentError] = []
-        known = (
-            [] if session_ids else [(one.updated_at, one.id) async for one in sessions.iter(errors=errors)]
-        )
+        known = [] if session_ids else [(one.active_at, one.id) async for one in sessions.iter(errors=errors)]
         for error in errors:
             warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]

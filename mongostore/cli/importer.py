@@ -102,14 +102,15 @@ class Importer:
         )
 
     async def _add_message(self, place: str, line: MessageLine, default: str) -> None:
-        session_id = default if line.session_id is None else line.session_id
+        session_id, message = default if line.session_id is None else line.session_id, line.message
         await self._ensure(session_id, {})
         if line.digest:
             # The same words said twice are two messages; their file imported twice has them once.
             occurrence = session_id, line.digest
-            line.message.id = line_digest(line.digest, self._occurrences[occurrence])
+            id = line_digest(line.digest, self._occurrences[occurrence])
+            message = message.model_copy(update={"id": id})
             self._occurrences[occurrence] += 1
-        self._pending.setdefault(session_id, []).append((place, line.message))
+        self._pending.setdefault(session_id, []).append((place, message))
         if len(self._pending[session_id]) == _BATCH:
             await self._flush(session_id)
         elif len(self._pending) > _OPEN_SESSIONS:

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from concurrent.futures import Executor
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
+
+from mongostore.models import Message, ThreadMessage
 
 MESSAGES = 128
 CHARACTERS = 2 * 1024 * 1024
@@ -15,12 +17,7 @@ _END = object()
 T = TypeVar("T")
 
 
-class _Timed(Protocol):
-    created_at: datetime | None
-    content: object
-
-
-M = TypeVar("M", bound=_Timed)
+M = TypeVar("M", Message, ThreadMessage)
 
 
 async def in_thread(thread: Executor, values: Iterable[T]) -> AsyncGenerator[T]:
@@ -50,7 +47,7 @@ def with_times(messages: Iterable[M], began: datetime | None) -> Iterator[M]:
     time = began
     for message in messages:
         if message.created_at is None:
-            message.created_at = time
+            message = message.model_copy(update={"created_at": time})
         time = message.created_at
         yield message
 

@@ -79,6 +79,7 @@ _WORDS = {
     401: "There is no key, or it is no good",
     403: "It may not be asked from there",
     404: "There is no such thing",
+    408: "The body came too slowly",
     409: "What is there does not allow it",
     412: "It has changed since it was read",
     413: "The request is too large",
@@ -108,7 +109,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 403, 404, 413, 422, 429, 500, 503)
+DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 403, 404, 408, 413, 422, 429, 500, 503)
 
 
 def problem(
@@ -143,9 +144,19 @@ def problem(
 
 def install_error_handlers(app: FastAPI) -> None:
     """Make an application answer every error as a problem, our own ones by their meaning."""
-    app.add_exception_handler(HTTPException, _http_problem)
-    app.add_exception_handler(RequestValidationError, _invalid_problem)
-    app.add_exception_handler(MongoStoreError, _store_problem)
+    for kind in (HTTPException, RequestValidationError, MongoStoreError):
+        app.add_exception_handler(kind, to_problem)
+
+
+def to_problem(request: Request, error: Exception) -> Response:
+    """Return the answer to a request that failed."""
+    if isinstance(error, HTTPException):
+        return _http_problem(request, error)
+    if isinstance(error, RequestValidationError):
+        wrong = [{"loc": _location(detail), "msg": _detail(detail)} for detail in error.errors()]
+        return problem(request.scope["path"], 422, errors=wrong)
+    assert isinstance(error, MongoStoreError)
+    return _store_problem(request, error)
 
 
 class CatchAllMiddleware:
@@ -181,22 +192,24 @@ class CatchAllMiddleware:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s, raised here:\n%s", type(error).__name__, where)
+            frames = traceback.extract_tb(error.__traceback__)
+            where = ", ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames[::-1])
+            log.error("%s, raised at %s", type(error).__name__, where)
             if begun:
                 raise RuntimeError("the answer broke off") from None
-            await problem(scope["path"], 500)(scope, receive, send)
+            await problem(scope["path"], 500, _failure(error))(scope, receive, send)
 
 
-def _http_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    # Starlette's own words are the meaning of the status; FastAPI's may tell of the body.
-    said = error.detail if isinstance(error, ProblemError) else ""
+def _http_problem(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         first = {*headers.get("Allow", "").replace(",", " ").split()}
         headers["Allow"] = ", ".join(sorted(first | _allowed_methods(request)))
-    return problem(request.scope["path"], error.status_code, said, headers=headers)
+    path = request.scope["path"]
+    if isinstance(error, ProblemError):
+        return problem(path, error.status_code, error.detail, errors=error.errors, headers=headers)
+    # Starlette's own words are the meaning of the status; FastAPI's may quote the body.
+    return problem(path, error.status_code, headers=headers)
 
 
 def _allowed_methods(request: Request) -> set[str]:
@@ -207,13 +220,25 @@ def _allowed_methods(request: Request) -> set[str]:
 
 
 class ProblemError(HTTPException):
-    """An error answer with words of ours."""
+    """An error answer with words of ours.
 
+    Args:
+        status: The status of the answer.
+        detail: What is wrong and what to do; else no more than the status means.
+        errors: What is wrong with the request, as `loc` and `msg`.
+        headers: Further headers.
+    """
 
-def _invalid_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    wrong = [{"loc": _location(detail), "msg": _detail(detail)} for detail in error.errors()]
-    return problem(request.scope["path"], 422, errors=wrong)
+    def __init__(
+        self,
+        status: int,
+        detail: str = "",
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.errors = errors
 
 
 def _location(detail: Mapping[str, Any]) -> list[str | int]:
@@ -228,7 +253,7 @@ def _detail(detail: Mapping[str, Any]) -> str:
     )
 
 
-def _store_problem(request: Request, error: Exception) -> Response:
+def _store_problem(request: Request, error: MongoStoreError) -> Response:
     path = request.scope["path"]
     if isinstance(error, InvalidValueError):
         # Behind the first dot or bracket stand keys that somebody chose.
@@ -237,8 +262,12 @@ def _store_problem(request: Request, error: Exception) -> Response:
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):
             # Which server does not answer is nobody's business outside.
-            said = "" if status >= 500 else str(error)
+            detail = "" if status >= 500 else str(error)
             headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
-            return problem(path, status, said, headers=headers)
-    log.error("%s", error)
-    return problem(path, 500)
+            return problem(path, status, detail, headers=headers)
+    log.error("%s: %s", type(error).__name__, error)
+    return problem(path, 500, _failure(error))
+
+
+def _failure(error: Exception) -> str:
+    return f"The server failed with {type(error).__name__}; its log has more"

@@ -99,7 +99,7 @@ class AsyncSessionContext(Repository):
             {"_id": key, "state": "open", **guard, **not_done()},
             {
                 "$set": {"context": context},
-                "$max": {"updated_at": call.now},
+                "$max": {"active_at": call.now},
                 "$push": record_operation(),
             },
             projection=projection,

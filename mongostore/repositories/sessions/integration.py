@@ -130,7 +130,7 @@ class Integrations:
                 "$push": {f"insights.{name}": {"$each": insights}, **record_operation()},
                 "$set": {f"{path}.integrated_until": new},
                 "$inc": {"revision": 1},
-                "$max": {"updated_at": call.now},
+                "$max": {"active_at": call.now},
             },
         )
         if marked.matched_count or call.attempt == 0:

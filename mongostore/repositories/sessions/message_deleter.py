@@ -81,7 +81,7 @@ class MessageDeleter:
                 {
                     "$set": sets,
                     "$inc": counts,
-                    "$max": {"updated_at": call.now},
+                    "$max": {"active_at": call.now},
                     "$push": record_operation(here.values()),
                 },
             )
@@ -129,7 +129,7 @@ class MessageDeleter:
                     "$set": sets,
                     "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
                     "$inc": {"message_count": -participant["kept"], "edit_count": 1, "revision": 1},
-                    "$max": {"updated_at": call.now},
+                    "$max": {"active_at": call.now},
                     "$push": record_operation(here.values()),
                 },
             )
@@ -177,7 +177,7 @@ class MessageDeleter:
                     "$set": {**empty, **changes(document, epoch), "epoch": epoch},
                     "$push": {"stale": old, **record_operation(document["messages"])},
                     "$inc": {"edit_count": 1},
-                    "$max": {"updated_at": call.now},
+                    "$max": {"active_at": call.now},
                 },
                 projection=PUBLIC_FIELDS,
                 return_document=ReturnDocument.AFTER,

@@ -89,7 +89,7 @@ class MessageUpdater:
     async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
-        update |= {"$max": {"updated_at": current_operation().now}, "$push": record_operation()}
+        update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
         changed = await self._tail.sessions.find_one_and_update(
             {
                 "_id": key,
@@ -190,7 +190,7 @@ class MessageUpdater:
     ) -> Raw | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
-        update |= {"$max": {"updated_at": current_operation().now}, "$push": record_operation()}
+        update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
         newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
         room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
         return await self._tail.sessions.find_one_and_update(
@@ -213,7 +213,7 @@ class MessageUpdater:
         )
         if changed is None:
             return None
-        await self._tail.sessions.update_one({"_id": key}, {"$max": {"updated_at": current_operation().now}})
+        await self._tail.sessions.update_one({"_id": key}, {"$max": {"active_at": current_operation().now}})
         if preview:
             await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
         return changed

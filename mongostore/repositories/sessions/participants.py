@@ -145,7 +145,7 @@ class AsyncSessionParticipants(Repository):
                 "$set": {f"participants.{name}": new},
                 "$push": record_operation(),
                 "$inc": {"revision": 1},
-                "$max": {"updated_at": call.now},
+                "$max": {"active_at": call.now},
             },
         )
         if bound.matched_count:
