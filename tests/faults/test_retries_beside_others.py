@@ -19,7 +19,15 @@ from tests.faults.test_unknown_outcomes import FULL, KEEP, LIMITS, VERBS, left, 
 
 Verb = Callable[[AsyncMongoStore, str], Awaitable[Any]]
 Snapshot = tuple[Any, Any]
-WRITES = {"insert_one", "update_one", "replace_one", "find_one_and_update", "delete_one", "delete_many"}
+WRITES = {
+    "insert_one",
+    "update_one",
+    "replace_one",
+    "find_one_and_update",
+    "find_and_modify",
+    "delete_one",
+    "delete_many",
+}
 # So many writes of a verb are lost, one in each run.
 LOST_WRITES = 4
 

@@ -90,7 +90,7 @@ class MessageUpdater:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
         update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
-        changed = await self._tail.sessions.find_one_and_update(
+        changed = await self._tail.find_and_modify(
             {
                 "_id": key,
                 "state": "open",
@@ -100,8 +100,8 @@ class MessageUpdater:
                 **not_done(),
             },
             update,
-            projection={"next_position": 1, "messages": {"$slice": -1}},
-            return_document=ReturnDocument.AFTER,
+            {"next_position": 1, "messages": {"$slice": -1}},
+            new=True,
         )
         return None if changed is None else await self._read_updated(key, message_id, messages_of(changed))
 

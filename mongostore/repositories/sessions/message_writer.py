@@ -160,7 +160,7 @@ class MessageWriter:
         return embedded, epoch
 
     async def _push_to_tail(self, guard: Raw, messages: list[Raw], newest: Raw) -> int | None:
-        pushed = await self._tail.sessions.find_one_and_update(
+        pushed = await self._tail.find_and_modify(
             guard,
             {
                 "$push": {"messages": {"$each": messages} if len(messages) > 1 else messages[0]},
@@ -172,7 +172,7 @@ class MessageWriter:
                 "$set": {"last": to_stored_preview(newest)},
                 "$max": {"active_at": current_operation().now},
             },
-            projection={"_id": 0, "next_position": 1},
+            {"_id": 0, "next_position": 1},
         )
         # As it was before: where the first of them has gone.
         return None if pushed is None else int(pushed["next_position"])

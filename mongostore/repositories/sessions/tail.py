@@ -14,7 +14,7 @@ import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -69,6 +69,14 @@ class Tail:
     def segments(self) -> AsyncCollection[Raw]:
         """The collection of sealed messages."""
         return self._connection.collection("session_segments")
+
+    async def find_and_modify(
+        self, filter: Raw, update: Any, fields: Raw, *, new: bool = False
+    ) -> Raw | None:
+        """Update a session in one command of which the server keeps no copy; return it as it was, or is."""
+        sessions: Any = self.sessions
+        changed: Raw | None = await sessions.find_and_modify(filter, update, fields, new=new)
+        return changed
 
     def cached_position(self, key: str) -> TailPosition:
         """Return where the tail of a session began when last seen."""

@@ -179,10 +179,10 @@ class Turns:
             "active_at": {"$max": ["$active_at", current_operation().now]},
             **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
         }
-        return await self._tail.sessions.find_one_and_update(
+        return await self._tail.find_and_modify(
             {**guard, f"{path}.epoch": binding},
             [{"$set": sets}],
-            projection={f"{path}.turn_count": 1, "next_position": 1},
+            {f"{path}.turn_count": 1, "next_position": 1},
         )
 
     async def _find(self, document: Raw, name: str, after: int, last: int, wanted: int) -> list[Raw] | None:
