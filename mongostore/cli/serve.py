@@ -16,14 +16,16 @@ from mongostore.store import AsyncMongoStore
 from mongostore.sync import MongoStore
 
 serve: Final = typer.Typer(
-    invoke_without_command=True, help="Serve the store over HTTP; unless told, sessions."
+    invoke_without_command=True, help="Serve the store over HTTP, by default its sessions."
 )
 
 _LOGGED_CHARACTERS = 4000
 
 Host = Annotated[
     str,
-    typer.Option(metavar="ADDRESS", help="Where to listen; others than this machine need keys."),
+    typer.Option(
+        metavar="ADDRESS", help="The address to listen at; beyond this machine the store needs keys."
+    ),
 ]
 Port = Annotated[int, typer.Option(metavar="NUMBER", min=0, max=65535, help="The port; 0 for a free one.")]
 
@@ -41,10 +43,10 @@ def sessions(
     uri: Uri = None,
     database: Database = None,
     require_keys: Annotated[
-        bool, typer.Option("--require-keys", help="Need a key even while there is none.")
+        bool, typer.Option("--require-keys", help="Need a key even while the store has none.")
     ] = False,
     rate: Annotated[
-        str | None, typer.Option(metavar="RATE", help="How often a key may ask, such as 100/minute.")
+        str | None, typer.Option(metavar="RATE", help="The requests of a key in a time, such as 100/minute.")
     ] = None,
     integrator: Annotated[
         IntegratorName | None,
@@ -55,10 +57,10 @@ def sessions(
         typer.Option(metavar="BYTES", min=1, help="The largest body that is read.", show_default="17825792"),
     ] = None,
 ) -> None:
-    """Serve sessions, their participants and what is learned of them.
+    """Serve sessions, their participants and integrations.
 
-    Without --uri all is kept in this process and forgotten when it ends. On
-    127.0.0.1 the page /docs shows what can be asked. Ends on Ctrl-C or SIGTERM,
+    Without --uri all data is in this process and lost when it ends. On
+    127.0.0.1 the page /docs shows the operations. Ends on Ctrl-C or SIGTERM,
     when the requests under way are answered.
 
     Example:
@@ -110,8 +112,8 @@ def threadmem(
     """Serve role threads, as threadmem's own server does.
 
     Callers need a token: of the hub at AGENTSEA_HUB_URL, or a key that
-    `mongostore keys create NAME --owner WHO` has made. Without --uri all is kept in
-    this process and forgotten when it ends, and a key is made at once.
+    `mongostore keys create NAME --owner ID` has made. Without --uri all data is
+    in this process and lost when it ends, and a key is made at once.
 
     Example:
       mongostore serve threadmem --uri mongodb://localhost:27017
@@ -135,12 +137,12 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
         if not has_keys and is_loopback(host):
             if engine.is_shared:
                 print_line(
-                    f"nobody can come in: set {HUB_URL_ENV}, or run `mongostore keys create NAME --owner WHO`"
+                    f"no token is valid: set {HUB_URL_ENV}, or run `mongostore keys create NAME --owner ID`"
                 )
             else:
-                # Nobody else can make one in this process.
+                # No other process can make one in this one.
                 token = store.keys.create(name="this process", owner_id="me").token
-                print_line(f"let clients come in with {HUB_API_KEY_ENV}={token}")
+                print_line(f"clients need {HUB_API_KEY_ENV}={token}")
         app = create_app(store=store, docs=is_loopback(host))
         await runner.run_server(app, engine, has_keys=has_keys, host=host, port=port, print_line=print_line)
 

@@ -23,7 +23,7 @@ _LINE_SECONDS = 3.0
 
 
 def _extract(text: str) -> list[str]:
-    # One for each text, as it keeps what it works with.
+    # One for each text, as an extractor grows with each.
     extractor = KeywordExtractor(lan="en", n=_WORDS, top=_KEYWORDS)
     return [keyword[:_KEYWORD_CHARACTERS] for keyword, _ in extractor.extract_keywords(text)]
 

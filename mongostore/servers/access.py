@@ -110,7 +110,7 @@ def _is_local(headers: Headers) -> bool:
         name, origin = urlsplit(f"//{host}").hostname, urlsplit(headers.get("origin", f"//{host}")).netloc
     except ValueError:
         return False
-    # Browsers alone send it; `none` stands for what a person has typed.
+    # Browsers alone send it; `none` stands for an address that a person has typed.
     site = headers.get("sec-fetch-site", "none")
     return is_loopback(name or "") and origin == host and site in ("same-origin", "none")
 

@@ -37,7 +37,7 @@ class CallerSlots:
 
     @asynccontextmanager
     async def hold(self, caller: str) -> AsyncIterator[None]:
-        """Hold a slot, after those who came before.
+        """Hold a slot, in the order of the calls.
 
         Raises:
             ProblemError: If the caller has too many requests under way (429).
@@ -51,7 +51,7 @@ class CallerSlots:
             )
         queue.waiting += 1
         try:
-            # First the caller's own turn: who has none does not wait in front of others.
+            # The caller's own turn comes first: a request without one does not wait in front of others.
             async with queue.slots, self._slots:
                 yield
         finally:

@@ -1,4 +1,4 @@
-"""What stands around every server of ours: limits of what comes in, headers of what goes out, a log line."""
+"""Middleware of every server: limits of bodies, security headers, a line in the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import re
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from itertools import accumulate, count
+from itertools import accumulate
+from itertools import count as count_from
 from operator import sub
 from typing import Final
 
@@ -23,7 +24,7 @@ from mongostore.servers.access import caller_of
 from mongostore.servers.concurrency import CallerSlots
 from mongostore.servers.error_responses import CatchAllMiddleware, ProblemError, problem
 
-# What one MongoDB document holds, and what JSON needs around it.
+# A MongoDB document of the largest size, and the JSON around it.
 MAX_BODY_BYTES = 17 * 1024 * 1024
 MAX_JSON_DEPTH = 64
 
@@ -60,7 +61,7 @@ def add_middleware(
         max_body_bytes: The largest body that is read; a larger one is answered with 413.
         max_json_depth: The deepest JSON that is read; a deeper one is answered with 422.
     """
-    # What is added last is asked first.
+    # The last one is called first.
     app.add_middleware(BodyLimits, max_bytes=max_body_bytes, max_depth=max_json_depth)
     app.add_middleware(CatchAllMiddleware)
     app.add_middleware(SecurityHeaders)
@@ -70,7 +71,8 @@ def add_middleware(
 class BodyLimits:
     """Hands a body to the application whole, when it asks for it, within limits of size, time and number.
 
-    What is refused by its headers is not read. JSON that is too deep or not in UTF-8 is refused with 422.
+    A body that its headers show to be refused is not read. JSON that is too deep or not in UTF-8 is
+    refused with 422.
 
     Args:
         app: The application that this is around.
@@ -128,7 +130,7 @@ class BodyLimits:
     def _refuse_by_headers(self, headers: Headers, path: str) -> Response | None:
         length = headers.get("content-length", "0")
         if "content-length" in headers and "transfer-encoding" in headers:
-            # A proxy may go by the one and this server by the other: what follows is nobody's request.
+            # A proxy may use the one and this server the other, and take what follows for a request.
             return problem(
                 path, 400, "Two lengths of the body: send Content-Length or Transfer-Encoding", headers=_CLOSE
             )
@@ -143,7 +145,7 @@ class BodyLimits:
         return f"The body is larger than {self._max_bytes:,} bytes"
 
     def _find_problem(self, body: bytes) -> str | None:
-        """Return what is wrong with JSON, None if its reader may see it."""
+        """Return the reason why JSON is refused; None if it may be parsed."""
         # UTF-16 and UTF-32, which Python's reader takes, cannot do without, and would hide how deep it is.
         if b"\0" in body:
             return "JSON is in UTF-8 and has no plain NUL"
@@ -152,7 +154,7 @@ class BodyLimits:
         return None
 
     async def _read(self, scope: Scope, receive: Receive, stack: AsyncExitStack) -> bytes:
-        """Return the body; a large one after it was given a slot, which the stack releases.
+        """Return the body; a large one takes a slot, which the stack releases.
 
         Raises:
             ProblemError: If it is too large (413), comes too slowly (408), or there are too many (429).
@@ -187,12 +189,12 @@ class BodyLimits:
 def exceeds_depth(body: bytes, depth: int) -> bool:
     """Return whether JSON in UTF-8 is nested deeper than a number of levels."""
     signs = _TEXTS.sub(b"", body).translate(_SIGNS, _NO_BRACKETS)
-    # Bytes have no sign: what opens counts 2 and what closes 0, which is one too many at each position.
-    return max(map(sub, accumulate(signs), count(1)), default=0) > depth
+    # Bytes have no sign: opening brackets count 2 and closing ones 0, one too many at each position.
+    return max(map(sub, accumulate(signs), count_from(1)), default=0) > depth
 
 
 class SecurityHeaders:
-    """Adds to each answer what keeps browsers and caches from misusing it, unless it says otherwise itself.
+    """Adds the headers to each answer that keep browsers and caches from misusing it, where it has none.
 
     Args:
         app: The application that this is around.
@@ -215,7 +217,7 @@ class SecurityHeaders:
 
 
 class AccessLog:
-    """Logs each request in one line of JSON: when, by which key, the route; never what was asked for or said.
+    """Logs each request in one line of JSON: time, key, route and status; never its path, query or body.
 
     `ms` is the time in milliseconds until the answer was sent, `bytes` the length of its body.
 
@@ -233,14 +235,14 @@ class AccessLog:
             return
         status, size, at, began = 0, 0, datetime.now(UTC), time.perf_counter()
 
-        async def note(message: Message) -> None:
+        async def count(message: Message) -> None:
             nonlocal status, size
             status = message.get("status", status)
             size += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, note)
+            await self._app(scope, receive, count)
         finally:
             line = {
                 "time": at.isoformat(timespec="milliseconds"),

@@ -54,7 +54,7 @@ def test_it_says_where_it_listens_and_that_nothing_lasts(serve: Serve) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", serving.url)
     assert f"shown at {serving.url}/docs\n" in serving.log
     assert (
-        "kept in mongomock://\nthis is the embedded engine: it forgets everything when the server ends\n"
+        "data is stored in mongomock://\nthis is the embedded engine: all data is lost when the server ends\n"
         in (serving.log)
     )
     assert httpx.get(f"{serving.url}/docs").status_code == 200
@@ -167,7 +167,7 @@ def test_a_port_that_is_taken_is_an_error() -> None:
         port = str(taken.getsockname()[1])
         ran = command("--port", port)
     assert ran.returncode == 1
-    assert ran.stderr == f"error: 127.0.0.1:{port} cannot be listened at: Address already in use\n"
+    assert ran.stderr == f"error: 127.0.0.1:{port} cannot be bound: Address already in use\n"
 
 
 @pytest.mark.server

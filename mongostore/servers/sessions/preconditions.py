@@ -9,7 +9,7 @@ from fastapi import Header
 from mongostore.models import Session
 from mongostore.servers.error_responses import ProblemError
 
-NO_MATCH = "The session has changed since that ETag was given"
+NO_MATCH = "The session has changed since that ETag: get it again"
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 
 

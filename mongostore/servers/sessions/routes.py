@@ -1,4 +1,4 @@
-"""FastAPI endpoint functions for managing sessions; each is what its operation is called."""
+"""FastAPI endpoint functions for managing sessions, named as their operations."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ async def update_session(
     if_match: str | None = Header(None, description="The ETag that the session must still have."),
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
-    """Update a session resource: what is left out stays, null clears, `data` is replaced whole."""
+    """Update a session resource: members that are left out stay, null clears, `data` is replaced whole."""
     sessions = _sessions(fastapi_request, namespace)
     members: SessionUpdate = request.model_dump(exclude_unset=True)  # type: ignore[assignment]
     revision = await _revision(fastapi_request, sessions, activity_session)

@@ -63,7 +63,7 @@ class SessionsService:
         self._has_ended = False
 
     async def start(self) -> None:
-        """Open the store, also after `close`, and start what the integrator needs.
+        """Open the store, also after `close`, and start the process of the integrator.
 
         Raises:
             MongoStoreError: If it cannot be opened.
@@ -112,7 +112,7 @@ def service_of(app: FastAPI) -> SessionsService:
     """Return the service of an application: its own, else one of the environment that needs keys."""
     service: SessionsService | None = getattr(app.state, "sessions_service", None)
     if service is None:
-        # Whoever includes the router has said nothing of access, so that strangers are refused.
+        # To include the router sets no rules of access, so that strangers are refused.
         service = SessionsService(getattr(app.state, "store", None), require_keys=True)
         app.state.sessions_service = service
     return service
