@@ -121,7 +121,8 @@ class Client:
     """Another client of the same data, with a memory of its own of where it lies."""
 
     def __init__(self, store: AsyncMongoStore) -> None:
-        connection = store.sessions._connection
+        connection = Connection(store.engine, 20.0)
+        connection.attach()
         self.sessions = AsyncSessions(connection, tail=Tail(connection, LIMITS))
 
 

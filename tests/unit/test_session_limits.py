@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mongostore import AsyncMongoStore, InvalidValueError, Message, MongoStore
+from mongostore.repositories import Connection
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 
 
@@ -33,7 +34,8 @@ async def test_what_rolled_by_larger_limits_is_read_by_smaller_ones(store: Async
     await store.sessions.create("s")
     await store.sessions.messages.append_many("s", [Message(role="user", content=n) for n in texts])
     assert (await store.sessions.describe_storage("s")).segments > 1
-    connection = store.sessions._connection
+    connection = Connection(store.engine, 20.0)
+    connection.attach()
     smaller = AsyncSessions(connection, tail=Tail(connection, TailLimits(keep=4, full=8))).messages
     for newest in (False, True):
         found: list[int] = []
