@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
+from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
 from mongostore.diagnostics import CheckResult, CheckStatus
 
 _STYLES = {
@@ -41,7 +40,7 @@ def doctor(
     is_well = all(result.status is not CheckStatus.ERROR for result in results)
     if as_json:
         report = {"ok": is_well, "target": target, "checks": [asdict(result) for result in results]}
-        out.print_json(json.dumps(report))
+        print_json(report)
     else:
         out.print(_table(results))
     if not is_well:
