@@ -75,7 +75,6 @@ def test_a_document_of_a_newer_version_is_bad(server_uri: str, database: str) ->
     [
         ("w=1", "write concern", "warning"),
         ("w=majority&journal=false", "write concern", "warning"),
-        ("w=0", "write concern", "error"),
         ("maxPoolSize=0", "connections", "warning"),
         ("maxPoolSize=10000000", "connections", "error"),
     ],
@@ -85,6 +84,13 @@ def test_options_of_the_uri_that_weaken_it(admin_uri: str, option: str, check: s
     findings = {finding["check"]: finding for finding in json.loads(done.stdout)["checks"]}
     assert findings[check]["status"] == status
     assert findings[check]["advice"]
+
+
+def test_option_that_cannot_work_is_one_line() -> None:
+    done = CliRunner().invoke(app, ["doctor", "--json", "--uri", "mongodb://127.0.0.1:1/?w=0"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: mongodb://127.0.0.1:1: w=0")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.server
