@@ -11,12 +11,12 @@ import pytest
 from pymongo import MongoClient
 from typer.testing import CliRunner
 
-from mongostore import diagnostics
+from mongostore import MongoStore, diagnostics
 from mongostore.cli import app
 from tests.faults.deployments import SECRET, cluster
 
 CHECKS = ["topology", "capabilities", "server", "write concern", "rights", "server's clock"]
-CHECKS += ["connections", "indexes", "schema"]
+CHECKS += ["connections", "indexes", "schema", "leftovers"]
 
 
 def told(uri: str, *more: str, well: bool = True) -> dict[str, tuple[str, str, str]]:
@@ -49,6 +49,19 @@ def test_what_a_server_lacks_is_said_and_nothing_is_written(server_uri: str, dat
     assert findings["indexes"][0] == findings["write concern"][0] == findings["server's clock"][0] == "ok"
     assert findings["topology"][0] == "warning"
     assert "three members" in findings["topology"][2]
+
+
+def test_unfinished_deletions_are_named_and_mended(database: str) -> None:
+    uri = f"mongomock://{database}"
+    with MongoStore(uri) as store:
+        store.sessions.create("s1")
+        heads = store.core.engine.collection("sessions")
+        store.portal.run(heads.update_one({}, {"$set": {"state": "deleting"}}))
+        status, found, advice = told(uri)["leftovers"]
+        assert (status, found) == ("warning", "1 unfinished deletion in sessions")
+        assert "mongostore doctor --mend" in advice
+        assert told(uri, "--mend")["leftovers"] == ("ok", "1 mended, none left", "")
+        assert told(uri)["leftovers"] == ("ok", "none", "")
 
 
 @pytest.mark.server
