@@ -15,7 +15,6 @@ from mongostore.errors import (
     MongoStoreError,
     NotFoundError,
     NotOpenError,
-    TokenExpiredError,
     UnavailableError,
     UnsupportedError,
 )
@@ -128,7 +127,6 @@ __all__ = [
     "ThreadMessageUpdate",
     "ThreadUpdate",
     "Threads",
-    "TokenExpiredError",
     "Turn",
     "UnavailableError",
     "UnsupportedError",

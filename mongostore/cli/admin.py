@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from statistics import median
@@ -12,7 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
+from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
 from mongostore.engines import Capability, Deployment
 from mongostore.index_definitions import IndexReport, IndexState, load_indexes
 
@@ -41,7 +42,7 @@ def ping(
     """
     report = run(_ping(uri, database))
     if as_json:
-        print_json(report)
+        out.print_json(json.dumps(report))
     else:
         _show(report)
     if not report["ok"]:
@@ -152,7 +153,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("lacks", ", ".join(lacking)),
     ):
         if value:
-            table.add_row(name, plain(value))
+            table.add_row(name, Text(value))
     counts = ", ".join(f"{count} {state}" for state, count in report["indexes"].items())
     if report["ok"] and report["indexes"]["missing"]:
         counts = "made when a store opens"

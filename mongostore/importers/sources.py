@@ -19,7 +19,6 @@ _MODULES: Final = {
     "chatgpt": "chatgpt",
     "claude": "claude",
     "librechat": "librechat",
-    "openai": "openai",
     "openwebui": "openwebui",
     "langchain": "langchain",
     "agents": "agents",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mongostore.importers.jsonl import (
+from mongostore.cli.jsonl import (
     LineError,
     MessageLine,
     SessionLine,
