@@ -8,6 +8,7 @@ MongoStoreError
 + NotFoundError         (LookupError)            nothing of that kind has that id
 + AlreadyExistsError                             the id is taken
 + ConflictError                                  a guarded change lost its race, or meets other content
+  + TokenExpiredError                            a token of `watch` is older than the server's history
 + DocumentTooLargeError                          more than one MongoDB document can hold
 + InvalidDocumentError                           stored data that does not fit its model
 + IndexConflictError                             an index of that name exists with another definition
@@ -89,6 +90,10 @@ class ConflictError(MongoStoreError):
     """A guarded change lost its race, or an id comes back with other content; nothing was written."""
 
 
+class TokenExpiredError(ConflictError):
+    """A token of `watch` is older than the server's history of changes: read anew, then watch."""
+
+
 class DocumentTooLargeError(MongoStoreError):
     """More than a MongoDB document (16 MiB) can hold; refused whole.
 
@@ -96,21 +101,18 @@ class DocumentTooLargeError(MongoStoreError):
         what: What is too large, such as `message 'm1'`.
         size: Its size in bytes, as far as it was counted.
         limit: The number of bytes allowed.
-        remedy: What makes room; empty where only less can be stored.
     """
 
-    def __init__(self, what: str, size: int, limit: int, remedy: str = "") -> None:
+    def __init__(self, what: str, size: int, limit: int) -> None:
         """Say that `what` takes `size` bytes where `limit` are allowed."""
-        advice = f": {remedy}" if remedy else ""
-        super().__init__(f"{what} takes {size:,} bytes; at most {limit:,} can be stored{advice}")
+        super().__init__(f"{what} takes {size:,} bytes; at most {limit:,} can be stored")
         self.what = what
         self.size = size
         self.limit = limit
-        self.remedy = remedy
 
-    def __reduce__(self) -> tuple[type[DocumentTooLargeError], tuple[str, int, int, str]]:
+    def __reduce__(self) -> tuple[type[DocumentTooLargeError], tuple[str, int, int]]:
         """Pickle by the fields, which are not the arguments that `Exception` keeps."""
-        return type(self), (self.what, self.size, self.limit, self.remedy)
+        return type(self), (self.what, self.size, self.limit)
 
 
 class InvalidDocumentError(_NamedError):

@@ -28,7 +28,6 @@ from mongostore.models.sessions import SessionFields
 _MESSAGES = TypeAdapter(list[Message])
 MAX_METADATA_BYTES = 1024 * 1024
 MAX_DATA_BYTES = 4 * 1024 * 1024
-MAX_INSIGHTS_BYTES = 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 PUBLIC_FIELDS = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
@@ -38,20 +37,21 @@ PUBLIC_FIELDS = [
 
 
 # What is left out of a stored message.
-EMPTY_BODY: Raw = {"content": None, "data": {}, "metadata": {}}
-EMPTY: Raw = {**EMPTY_BODY, "overflow": None}
+EMPTY_BODY: Raw = {"content": None, "data": {}}
+EMPTY: Raw = {**EMPTY_BODY, "metadata": {}, "overflow": None}
 
 
 class StoredMessage(Message):
     """A message inside a session or a segment; its position is its place there and is not stored.
 
     Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
-    `overflow` names the document that holds `content`, `data` and `metadata` when they are too large to
-    embed.
-    Chat turns alone have a `binding`, that of their participant, and a `number` within it.
+    `overflow` names the document that holds `content` and `data` when they are too large to embed.
+    Chat turns alone have a `binding`, that of their participant, and a `number` within it. `op` is the token
+    of the operation that appended the message, unless its id was new and so tells as much.
     """
 
     overflow: str | None = None
+    op: str | None = None
     binding: str | None = None
 
 
@@ -62,21 +62,13 @@ class StoredContext(BaseModel):
     overflow: str | None = None
 
 
-class StoredDelete(BaseModel):
-    """The newest deletion of messages: which operation did it, and how many there were."""
-
-    op: str
-    count: int
-
-
 class StoredSession(SessionFields, Stored):
     """A session document with its newest messages embedded; None stands where a message was deleted.
 
     The messages before position `tail_start` are in segments; the next message gets `next_position`.
     `messages_bytes` is at least the size of `messages`. `edit_count` grows with every change of messages
-    but an append. `merged_size` is at least the size of name, description and metadata together,
-    `insights_size` that of the insights. `pending_deletes` are ids that are being removed from segments,
-    `unbound` the epochs of participants whose turns are.
+    but an append. `pending_deletes` are ids that are being removed from segments, `unbound` the epochs of
+    participants whose turns are.
 
     `epoch` changes when all messages go at once, so that older segments are never taken for newer ones, and
     `stale` lists the epochs whose parts still have to go. `create_op` never changes: a large context belongs
@@ -84,9 +76,9 @@ class StoredSession(SessionFields, Stored):
 
     `participants` and `insights` go by the participants' ids, escaped, in the order of binding.
 
-    `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `create_op`,
-    `update_op`, `state_op`, `context_op`, `delete_op` and `last_delete` have the tokens of the operations
-    that last did these, by which a retried one recognizes its own work. Times are microseconds since 1970.
+    `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `recent_ops` are the
+    tokens of the newest operations, by which a retry recognizes what it has done, and of those whose messages
+    were removed. Times are microseconds since 1970.
     """
 
     session_id: Id
@@ -97,8 +89,6 @@ class StoredSession(SessionFields, Stored):
     context: StoredContext | None = None
     messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0
-    merged_size: int = 0
-    insights_size: int = 0
     tail_start: int = 0
     next_position: int = 0
     edit_count: int = 0
@@ -107,11 +97,7 @@ class StoredSession(SessionFields, Stored):
     stale: list[str] = Field(default_factory=list)
     pending_deletes: list[str] = Field(default_factory=list)
     unbound: list[str] = Field(default_factory=list)
-    last_delete: StoredDelete | None = None
-    update_op: str | None = None
-    state_op: str | None = None
-    context_op: str | None = None
-    delete_op: str | None = None
+    recent_ops: list[str] = Field(default_factory=list)
 
 
 class StoredSegment(BaseModel):
@@ -125,6 +111,7 @@ class StoredSegment(BaseModel):
     edit_count: int
     size: int
     messages: list[StoredMessage | None]
+    recent_ops: list[str] = Field(default_factory=list)
 
 
 class StoredOverflow(BaseModel):
@@ -159,7 +146,7 @@ def to_stored_message(message: Message, now: int) -> Raw:
     """
     stored = write_slim(check_instance("message", message, Message))
     if "metadata" in stored:
-        check_metadata_fit(message.id, stored["metadata"])
+        check_size(f"the metadata of message {message.id!r}", stored["metadata"], MAX_METADATA_BYTES)
     stored.setdefault("created_at", now)
     return stored
 
@@ -239,19 +226,10 @@ def to_metadata(message_id: str, metadata: object) -> Raw:
         InvalidValueError: It cannot be stored.
         DocumentTooLargeError: It takes more than 1 MiB.
     """
-    stored = encode_members("metadata", metadata)
-    check_metadata_fit(message_id, stored)
-    return stored
-
-
-def check_metadata_fit(message_id: str, stored: Raw) -> None:
-    """Refuse stored metadata of a message that are too large.
-
-    Raises:
-        DocumentTooLargeError: They take more than 1 MiB.
-    """
-    if stored:
-        check_size(f"the metadata of message {message_id!r}", stored, MAX_METADATA_BYTES)
+    metadata_members = encode_members("metadata", metadata)
+    if metadata_members:
+        check_size(f"the metadata of message {message_id!r}", metadata_members, MAX_METADATA_BYTES)
+    return metadata_members
 
 
 def to_stored_members(members: Mapping[str, Any]) -> Raw:
@@ -263,5 +241,15 @@ def to_stored_members(members: Mapping[str, Any]) -> Raw:
     """
     encoded = write_members(Session, members)
     if "data" in encoded:
-        check_size("the session's data", encoded["data"], MAX_DATA_BYTES)
+        check_member_fits("data", encoded["data"])
+    return encoded
+
+
+def check_member_fits(name: str, encoded: Any) -> Any:
+    """Return a encoded member of a session that is not too large.
+
+    Raises:
+        DocumentTooLargeError: It takes more than 4 MiB.
+    """
+    check_size(f"the session's {name}", encoded, MAX_DATA_BYTES)
     return encoded
