@@ -159,9 +159,11 @@ class DocumentUpdate:
                 if current is _MISSING or compares(compare, value, current):
                     self.put(path, value)
             case "$push":
-                self._extend(path, _array(path, current), _each(value))
+                array, items = _array(path, current), _each(value)
                 if isinstance(value, dict) and "$slice" in value:
-                    self.put(path, _get_path(self.document, path)[value["$slice"] :])
+                    self.put(path, _slice(array + items, value["$slice"]))
+                else:
+                    self._extend(path, array, items)
             case "$addToSet":
                 array = _array(path, current)
                 fresh: list[Any] = []
@@ -307,9 +309,8 @@ def _array(path: list[str], value: Any) -> list[Any]:
 def _each(value: Any) -> list[Any]:
     if not isinstance(value, dict) or "$each" not in value:
         return [value]
-    is_known = not value.keys() - {"$each", "$slice"} and value.get("$slice", -1) < 0
-    if not is_known or not isinstance(value["$each"], list):
-        raise WriteError("This engine knows $push with $each, an array, and $slice, from the end, alone", 2)
+    if value.keys() - {"$each", "$slice"} or not isinstance(value["$each"], list):
+        raise WriteError("This engine knows no modifiers of $push but $each, with an array, and $slice", 2)
     return value["$each"]
 
 

@@ -58,7 +58,7 @@ class RoomUpdates:
                 if may_exist:
                     return await self._to_room(existing)
                 raise AlreadyExistsError("room", key)
-            await self._finish_delete(key, existing["epoch"])
+            await self.finish_delete(key, existing["epoch"])
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
         """Change the given members of a room and return it."""
@@ -153,7 +153,7 @@ class RoomUpdates:
         except NotFoundError:
             room = await self._rooms.find_one({"_id": room_id, "state": "deleting"}, PUBLIC_FIELDS)
         if room is not None:
-            await self._finish_delete(room_id, room["epoch"])
+            await self.finish_delete(room_id, room["epoch"])
             if room["epoch"] == call.memory.get("epoch", room["epoch"]):
                 return bool(room["delete_op"] == call.token)
         return call.attempt > 0 and "epoch" in call.memory
@@ -199,7 +199,7 @@ class RoomUpdates:
             return False
         return await self._connection.collection("events").find_one(fence, {"_id": 1}) is not None
 
-    async def _finish_delete(self, room_id: str, epoch: str) -> None:
+    async def finish_delete(self, room_id: str, epoch: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last.
 
         A room that was made since under its id has another epoch. What was stored while there was no room
