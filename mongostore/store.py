@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -98,6 +98,7 @@ class AsyncMongoStore:
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
+        self._closing: AsyncGenerator[None, None] | None = None
         self.sessions: Final = AsyncSessions(self._connection, tail=Tail(self._connection, tail_limits))
         self.rooms: Final = AsyncRooms(self._connection)
         self.leases: Final = AsyncLeases(self._connection)
@@ -161,6 +162,8 @@ class AsyncMongoStore:
                 )
             with drop_driver_context():
                 await self._open()
+            self._closing = _close_at_last(self._engine)
+            await anext(self._closing)
             _log.info("opened %s", self.address, extra={"address": self.address})
 
     async def _open(self) -> None:
@@ -175,13 +178,30 @@ class AsyncMongoStore:
             raise
 
     async def close(self) -> None:
-        """Close what the store has opened itself; closing twice is harmless."""
-        was_open = self.is_open
-        self._connection.detach()
-        self._documents = None
-        await self._engine.close()
-        if was_open:
-            _log.info("closed %s", self.address, extra={"address": self.address})
+        """Let the calls under way end, each in its time, and close what the store has opened itself.
+
+        Calls that begin later are refused, and iterations end. Closing twice is harmless. A store that is
+        left open is closed when nothing refers to it any more, or when `asyncio.run` ends its event loop.
+        """
+        async with self._opening:
+            was_open = self.is_open
+            if unended := await self._drain():
+                _log.warning(
+                    "closed %s in the middle of %s",
+                    *(self.address, ", ".join(unended)),
+                    extra={"address": self.address},
+                )
+            self._connection.detach()
+            self._documents = None
+            closing, self._closing = self._closing, None
+            if closing is not None:
+                await closing.aclose()
+            await self._engine.close()
+            if was_open:
+                _log.info("closed %s", self.address, extra={"address": self.address})
+
+    async def _drain(self) -> list[str]:
+        return await self._connection.drain()
 
     async def check_indexes(self) -> list[IndexReport]:
         """Return every index of the store's collections, defined or found, with how the two compare.
@@ -246,6 +266,18 @@ class AsyncMongoStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _close_at_last(engine: Engine) -> AsyncGenerator[None, None]:
+    """Close an engine when its store is closed, or is forgotten, or when the event loop ends.
+
+    An event loop ends the asynchronous generators that are left when it is closed, and those that the
+    garbage collector meets.
+    """
+    try:
+        yield
+    finally:
+        await engine.close()
 
 
 def _check_timeout(timeout: float) -> float:

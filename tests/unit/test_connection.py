@@ -191,7 +191,7 @@ async def test_collections_are_there_while_it_is_open(engine: ScriptedEngine) ->
     assert [collection.name for collection in collections] == list(COLLECTIONS)
 
     connection.detach()
-    with pytest.raises(AssertionError, match="checks that the store is open"):
+    with pytest.raises(NotOpenError, match=r"^the store was closed during the call$"):
         connection.collection("sessions")
 
 
