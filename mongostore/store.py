@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import weakref
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -164,6 +165,9 @@ class AsyncMongoStore:
                 await self._open()
             self._closing = _close_at_last(self._engine)
             await anext(self._closing)
+            # What it holds must outlive the store: the garbage collector would close sockets under the loop.
+            self._forgotten = weakref.finalize(self, _end_soon, asyncio.get_running_loop(), self._closing)
+            self._forgotten.atexit = False
             _log.info("opened %s", self.address, extra={"address": self.address})
 
     async def _open(self) -> None:
@@ -195,6 +199,7 @@ class AsyncMongoStore:
             self._documents = None
             closing, self._closing = self._closing, None
             if closing is not None:
+                self._forgotten.detach()
                 await closing.aclose()
             await self._engine.close()
             if was_open:
@@ -269,15 +274,23 @@ class AsyncMongoStore:
 
 
 async def _close_at_last(engine: Engine) -> AsyncGenerator[None, None]:
-    """Close an engine when its store is closed, or is forgotten, or when the event loop ends.
+    """Close an engine when its store is closed or forgotten, or when its event loop ends.
 
-    An event loop ends the asynchronous generators that are left when it is closed, and those that the
-    garbage collector meets.
+    The loop ends the asynchronous generators that it has begun before it is closed itself.
     """
     try:
         yield
     finally:
         await engine.close()
+
+
+def _end_soon(loop: asyncio.AbstractEventLoop, generator: AsyncGenerator[None, None]) -> None:
+    if not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(_end(generator), loop)
+
+
+async def _end(generator: AsyncGenerator[None, None]) -> None:
+    await generator.aclose()
 
 
 def _check_timeout(timeout: float) -> float:

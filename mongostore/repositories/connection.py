@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ R = TypeVar("R")
 
 # Beyond the time of a call, in which it ends by itself and says why.
 _GRACE_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
 
 _ticket: ContextVar[object] = ContextVar("mongostore_ticket", default=None)
 
@@ -82,7 +84,7 @@ class Connection:
                 self._is_idle.set()
 
     async def drain(self) -> list[str]:
-        """Admit no other verb, and wait for those under way as long as one may take.
+        """Admit no other verb, and wait for those under way as long as one may take and the server answers.
 
         Returns:
             Those that have not ended by then.
@@ -92,12 +94,19 @@ class Connection:
             self._closed.set_result(None)
         if owner != (os.getpid(), asyncio.get_running_loop()):
             return []
-        others = {ticket for ticket in self._admitted if ticket is not _ticket.get()}
-        if others:
-            self._is_idle.clear()
+        others = self._admitted.keys() - {_ticket.get()}
+        self._is_idle.clear()
+        end = time.monotonic() + self.timeout + _GRACE_SECONDS
+        while others & self._admitted.keys() and time.monotonic() < end:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._is_idle.wait(), self.timeout + _GRACE_SECONDS)
-        return sorted(self._admitted[ticket] for ticket in others if ticket in self._admitted)
+                await asyncio.wait_for(self._is_idle.wait(), _LOOK_SECONDS)
+                break
+            # Nothing ends well at a server that is silent.
+            with suppress(MongoStoreError):
+                if await self.engine.recover():
+                    continue
+            break
+        return sorted(self._admitted[ticket] for ticket in others & self._admitted.keys())
 
     def detach(self) -> None:
         """Mark the connection as closed, for those too who wait without a bound."""
