@@ -1,4 +1,4 @@
-"""`mongostore import` and `mongostore export`: conversations from JSON lines and back."""
+"""`mongostore import` and `mongostore export`: conversations from elsewhere, and to JSON lines."""
 
 from __future__ import annotations
 
@@ -13,51 +13,123 @@ from rich import box
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mongostore.cli.import_sources import import_source, print_report
 from mongostore.cli.importer import Importer, Tally
-from mongostore.cli.jsonl import message_members, session_members, write_line
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError
+from mongostore.importers import Options, names
+from mongostore.importers.jsonl import message_members, session_members, write_line
 from mongostore.models import Session
 from mongostore.repositories.sessions import AsyncSessions
 
 _STDIO = Path("-")
 
 
-def import_lines(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE", callback=_check_files, help="JSON lines; - is stdin."),
+def import_conversations(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[SOURCE] PATH|URI…", help="JSON lines, - for stdin; or a source and its place."
+        ),
     ],
     namespace: Namespace = "default",
     session: Annotated[
         str | None,
         typer.Option(metavar="ID", help="The session of messages that name none; else the file's name."),
     ] = None,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="The user of all sessions.")] = None,
+    files: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the source keeps its files.")
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=OTHER", help="Another name of a table or collection of the source."),
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=OTHER", help="Another name of a key of the source.")
+    ] = None,
+    source_timezone: Annotated[
+        str, typer.Option(metavar="NAME", help="The zone of the source's times that name none.")
+    ] = "UTC",
+    include_deleted: Annotated[bool, typer.Option(help="Take what is softly deleted, too.")] = False,
+    include_temporary: Annotated[bool, typer.Option(help="Take what is to expire, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare, and write nothing.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin a cut-short import anew.")] = False,
+    verify: Annotated[bool, typer.Option(help="Read back what was written.")] = True,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as JSON, with a digest a unit.")
+    ] = None,
     uri: Uri = None,
     database: Database = None,
 ) -> None:
-    """Import conversations from JSON lines.
+    """Import conversations from JSON lines, or from another program.
 
     A line is a conversation, as OpenAI's files have it, or one message:
       {"id": …, "name": …, "messages": [{"role": …, "content": …}, …]}
       {"session_id": …, "role": …, "content": …}
 
-    Ids may be left out: what was imported before is known again by its
-    content, so a file may be imported twice, or anew when it has grown.
+    Ids may be left out: a message that was imported before is recognized by
+    its content, so a file may be imported twice, or anew when it has grown.
     Members that are not ours go into the data of the message or session.
 
     A session that is there keeps its name and other members. Bad lines, and
-    messages whose id is there with other content, are named on stderr, and
-    the rest goes on; the exit code is then 1.
+    messages whose id is stored with other content, are named on stderr, and
+    the others are imported; the exit code is then 1.
+
+    Sources: agents, chainlit, chatgpt, claude, director, langchain,
+    librechat, openai, openwebui, sharegpt, threadmem. No source is ever
+    written. Ids, order and times are kept, a second import stores nothing
+    twice, and one that was interrupted continues where it was. All that is
+    stored is read back and compared, and each row that is not is named.
 
     Examples:
       mongostore import chats.jsonl --uri mongodb://localhost:27017
       gunzip -c log.jsonl.gz | mongostore import - --session support
+      mongostore import chatgpt export.zip --namespace ada --dry-run
+      mongostore import chainlit chainlit.db --files ./files
+      mongostore import langchain mongodb://localhost/chat_history
     """
-    tally = run(_import(files, namespace, session, uri, database))
+    source = arguments[0]
+    if source in names() and not Path(source).exists():
+        if len(arguments) != 2:
+            raise typer.BadParameter(f"{source} wants one path or URI")
+        options = Options(
+            namespace=namespace,
+            user_id=user,
+            files=files,
+            tables=_pairs(table),
+            keys=_pairs(key),
+            source_timezone=source_timezone,
+            with_deleted=include_deleted,
+            with_temporary=include_temporary,
+        )
+        work = import_source(
+            source,
+            arguments[1],
+            options,
+            uri=uri,
+            database=database,
+            dry_run=dry_run,
+            restart=restart,
+            verify=verify,
+            has_digests=report is not None,
+        )
+        done = run(work)
+        print_report(done, dry_run=dry_run, file=report)
+        if not done.is_complete:
+            raise typer.Exit(1)
+        return
+    tally = run(_import(_check_files(arguments), namespace, session, uri, database))
     out.print(_table(tally))
     if not tally.complete:
         raise typer.Exit(1)
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts or ()]
+    if not all(name and value for name, _, value in pairs):
+        raise typer.BadParameter("must be NAME=OTHER")
+    return {name: value for name, _, value in pairs}
 
 
 def export_lines(
@@ -68,7 +140,7 @@ def export_lines(
     namespace: Namespace = "default",
     session: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Only this session; may be given many times."),
+        typer.Option(metavar="ID", help="Only this session; may be repeated."),
     ] = None,
     messages: Annotated[
         bool,
@@ -80,9 +152,9 @@ def export_lines(
     """Export conversations as JSON lines, one a session.
 
     The sessions come oldest activity first, so that an import keeps their
-    order; deleted ones are left out. What is exported imports equal: messages
+    order; deleted ones are left out. An import of the file gives the same: messages
     with their order, ids, times, data and metadata; sessions with their names,
-    data, metadata, context and created_at. A session's updated_at, its newest
+    data, metadata, context and created_at. A session's active_at, its newest
     activity, becomes the time of the import.
 
     Examples:
@@ -93,7 +165,8 @@ def export_lines(
     err.print("exported sessions: {:,}, messages: {:,}".format(*counts))
 
 
-def _check_files(files: list[Path]) -> list[Path]:
+def _check_files(names: list[str]) -> list[Path]:
+    files = [Path(name) for name in names]
     for file in files:
         if file != _STDIO and (file.is_dir() or not file.exists()):
             raise typer.BadParameter(f"there is no file {str(file)!r}")
@@ -105,7 +178,7 @@ async def _import(
 ) -> Tally:
     async with open_store(uri, database) as store:
         if not store.engine.is_shared:
-            warn(f"{store.engine.address} forgets it all when this command ends: name a server with --uri")
+            warn(f"{store.engine.address} loses all data when this command ends: name a server with --uri")
         importer = Importer(store.sessions.in_namespace(namespace), warn)
         with _progress() as progress:
             for file in files:
@@ -128,11 +201,9 @@ async def _export(
     count = message_count = 0
     async with open_store(uri, database) as store:
         sessions = store.sessions.in_namespace(namespace)
-        # Oldest activity first, so that those who import it list the sessions in the same order.
+        # Oldest activity first, so that after an import the sessions are listed in the same order.
         errors: list[InvalidDocumentError] = []
-        known = (
-            [] if session_ids else [(one.updated_at, one.id) async for one in sessions.iter(errors=errors)]
-        )
+        known = [] if session_ids else [(one.active_at, one.id) async for one in sessions.iter(errors=errors)]
         for error in errors:
             warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
@@ -167,7 +238,7 @@ async def _lines_of(
 
 @contextmanager
 def _write_file(file: Path) -> Iterator[BinaryIO]:
-    """Open what an export goes to; a file that is there is replaced only by a whole one."""
+    """Open the target of an export; an existing file is replaced by a whole one only."""
     if file == _STDIO:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

@@ -14,14 +14,17 @@ from mongostore.importers.report import Report
 from mongostore.importers.units import Unit
 
 _MODULES: Final = {
+    "chainlit": "chainlit",
     "director": "director",
     "chatgpt": "chatgpt",
     "claude": "claude",
     "librechat": "librechat",
+    "openai": "openai",
     "openwebui": "openwebui",
     "langchain": "langchain",
     "agents": "agents",
     "sharegpt": "sharegpt",
+    "threadmem": "threadmem",
 }
 
 

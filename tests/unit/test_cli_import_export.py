@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mongostore import Message, MongoStore
 from mongostore.cli import app
-from mongostore.cli.jsonl import message_members, read_line, write_line
+from mongostore.importers.jsonl import message_members, read_line, write_line
 
 TIME = datetime(2001, 2, 3, 4, 5, 6, 789012, UTC)
 NASTY = {
@@ -54,7 +54,7 @@ def contents(uri, database=None, namespace="default"):
         sessions = store.sessions.in_namespace(namespace)
         return [
             (
-                session.model_dump(exclude={"updated_at", "namespace", "revision"}),
+                session.model_dump(exclude={"active_at", "namespace", "revision"}),
                 sessions.context.get(session.id) if session.has_context else None,
                 [message.model_dump() for message in sessions.messages.iter(session.id)],
             )

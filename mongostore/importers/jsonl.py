@@ -24,12 +24,12 @@ _MESSAGE_MEMBERS = (
     "created_at",
     "updated_at",
 )
-# Beside its message, a line may say `session_id`, and `messages` would make it a conversation.
+# Beside its message, a line may have `session_id`, and `messages` would make it a conversation.
 _TAKEN = {*_MESSAGE_MEMBERS, "session_id", "messages"}
 
 
 class LineError(Exception):
-    """A line cannot be imported; the text says why, and not what the line holds."""
+    """A line cannot be imported; the text gives the reason without the content."""
 
 
 class _Head(BaseModel):
@@ -51,7 +51,7 @@ class SessionLine:
     """A conversation.
 
     Attributes:
-        members: What `create` takes beside the id.
+        members: The arguments of `create` beside the id.
         context: The context messages, in a list of their own; empty when the line has none.
     """
 
@@ -76,16 +76,13 @@ class MessageLine:
 
 
 def read_line(text: bytes) -> SessionLine | MessageLine:
-    """Return what a line holds.
+    """Return the conversation or the message of a line.
 
     Raises:
-        LineError: It is neither a conversation nor a message.
+        LineError: If it is neither a conversation nor a message.
     """
     try:
-        members = json.loads(text.decode("utf-8-sig"))
-        if not isinstance(members, dict):
-            raise LineError("not a JSON object")
-        return _session_line(members) if "messages" in members else _message_line(members)
+        return parse_line(json.loads(text.decode("utf-8-sig")))
     except UnicodeDecodeError:
         raise LineError("not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -94,6 +91,17 @@ def read_line(text: bytes) -> SessionLine | MessageLine:
         raise LineError("nested too deep") from None
     except ValueError:
         raise LineError("a number has too many digits") from None
+
+
+def parse_line(value: object) -> SessionLine | MessageLine:
+    """Return the conversation or the message of a line's JSON.
+
+    Raises:
+        LineError: If it is neither a conversation nor a message.
+    """
+    if not isinstance(value, dict):
+        raise LineError("not a JSON object")
+    return _session_line(value) if "messages" in value else _message_line(value)
 
 
 def line_digest(*parts: object) -> str:
@@ -116,7 +124,7 @@ def session_members(session: Session) -> dict[str, Any]:
 
 
 def message_members(message: Message) -> dict[str, Any]:
-    """Return the members of a message, what belongs to it beside its role and content as OpenAI has it."""
+    """Return the members of a message's line, its data beside role and content as in OpenAI's files."""
     collides = not _TAKEN.isdisjoint(message.data)
     ours = {
         "id": message.id,
