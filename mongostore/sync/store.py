@@ -162,10 +162,10 @@ class MongoStore(StoreVerbs):
                     "the embedded engine's data is in the process that forked: use a server between processes"
                 )
             core = self._make()
-            was_open, self._portal = self._portal is not None, None
-            self._core, self._is_forked = core, False
-            if was_open:
-                self._use(_open_in_portal(core))
+            portal = None if self._portal is None else _open_in_portal(core)
+            self._core, self._portal, self._is_forked = core, None, False
+            if portal is not None:
+                self._use(portal)
 
     def _mark_forked(self) -> None:
         """Note, first thing in a forked child, that nothing here may be used as it is."""
