@@ -97,8 +97,11 @@ class Portal:
             last: Runs when all calls have ended.
             first: Runs before they are ended, to wait for them.
         """
-        call = self._begin_to_close(last, first)
+        with self._gate:
+            self._is_closing = True
+        call = _Call(_run_last(last, first))
         try:
+            self._loop.call_soon_threadsafe(call.start)
             call.wait()
         except BaseException:
             self._cancel_and_raise(call)
@@ -111,19 +114,9 @@ class Portal:
 
     def close_in_background(self, last: Coroutine[Any, Any, None]) -> None:
         """Do what `close` does without waiting, from wherever the garbage collector runs."""
-        self._begin_to_close(last, None, self._loop.stop)
-
-    def _begin_to_close(
-        self,
-        last: Coroutine[Any, Any, None],
-        first: Coroutine[Any, Any, Any] | None,
-        afterwards: Callable[[], None] | None = None,
-    ) -> _Call[None]:
         with self._gate:
             self._is_closing = True
-        call = _Call(_run_last(last, first), afterwards)
-        self._loop.call_soon_threadsafe(call.start)
-        return call
+        self._loop.call_soon_threadsafe(_Call(_run_last(last, None), self._loop.stop).start)
 
     def _cancel_and_raise(self, call: _Call[Any]) -> None:
         # On Ctrl-C, wherever it comes, the coroutine would otherwise run on behind the caller's back.
