@@ -33,6 +33,8 @@ _UNCHANGED_BY_REPLACE = {"_id", "room_id", "created_at", "delivery_results"}
 class StoredRoom(Room, Stored):
     """A room, with the counters that its events move and what the service keeps for itself in `private`.
 
+    `merged_size` is at least the size of data, metadata and private together.
+
     `epoch` is its life: a room that is created again under its id has another one, and so have its parts.
     `log` is the open log of its events; `next_index` and the counters are those with which that began.
     `next_part_position` is that of the next binding, participant, task or observation. `state` is `open` or
@@ -41,6 +43,7 @@ class StoredRoom(Room, Stored):
     """
 
     private: JsonObject = Field(default_factory=dict)
+    merged_size: int = 0
     epoch: str
     log: str
     next_index: int = 0

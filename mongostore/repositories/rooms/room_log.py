@@ -24,21 +24,26 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, Raw
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Connection
 from mongostore.repositories.operation import UnmatchedWrite
+from mongostore.repositories.size_limits import SizeLimit
 
 # What callers never see, and may be large.
 PUBLIC_FIELDS: Raw = {"private": 0, "ops": 0}
 # Any index: fences and events that were deleted have none.
 HAS_INDEX: Raw = {"$gte": 0}
+
+# The rest of a room is short.
+MERGED = SizeLimit("room", ("data", "metadata", "private"), MAX_VALUE_BYTES)
 
 _COUNTERS = ("event_count", "latest_index", "active_at")
 _HEAD_FIELDS = {"_id": 0, **dict.fromkeys(("room_id", "epoch", "log", "log_index", "index", "counters"), 1)}
@@ -195,12 +200,8 @@ class RoomLog:
     async def _update_beside(self, room: Raw, update: Raw) -> Raw | None:
         """Change a room whose commits need not heed it; None if the room is gone."""
         sets = {name: value for name, value in update["$set"].items() if name != "active_at"}
-        changed: Raw | None = await self._connection.collection("rooms").find_one_and_update(
-            {"_id": room["_id"], "state": "open", "epoch": room["epoch"]},
-            {**update, "$set": sets},
-            PUBLIC_FIELDS,
-            return_document=ReturnDocument.AFTER,
-        )
+        same = {"_id": room["_id"], "state": "open", "epoch": room["epoch"]}
+        changed = await update_room(self._connection, same, {**update, "$set": sets})
         # Another log has begun with counters that are newer.
         return changed | _counters(room) if changed and changed["log"] == room["log"] else changed
 
@@ -222,13 +223,9 @@ class RoomLog:
         self.forget(room_id)
         self._connection.check_open()
         base = {"log": uuid4().hex, "next_index": head.next_index, **head.counters}
-        changed: Raw | None = await self._connection.collection("rooms").find_one_and_update(
-            {"_id": room_id, "state": "open", "epoch": head.epoch, "log": head.log, **guard},
-            {**update, "$set": {**base, **update.get("$set", {})}},
-            PUBLIC_FIELDS,
-            return_document=ReturnDocument.AFTER,
-        )
-        return changed
+        log = {"_id": room_id, "state": "open", "epoch": head.epoch, "log": head.log, **guard}
+        update = {**update, "$set": {**base, **update.get("$set", {})}}
+        return await update_room(self._connection, log, update)
 
     async def _newest(self, room_id: str, head: LogHead) -> Raw | None:
         """Return the newest document of a log that the majority has, be it an event or a fence."""
@@ -265,6 +262,18 @@ def _needs_fence(room: Raw, update: Raw, guard: Raw) -> bool:
 
 def _counters(room: Raw) -> Raw:
     return {name: room[name] for name in _COUNTERS}
+
+
+async def update_room(connection: Connection, filter: Raw, update: Raw) -> Raw | None:
+    """Update a room and return it; None if the filter finds none.
+
+    Raises:
+        DocumentTooLargeError: It would be too large.
+    """
+    rooms = connection.collection("rooms")
+    run = partial(rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER)
+    document: Raw | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
+    return document
 
 
 async def find_room(

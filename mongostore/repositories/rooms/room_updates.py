@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -11,18 +12,25 @@ from pymongo import ReturnDocument
 
 from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
 from mongostore.codec import encode_members, escape_key
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance, check_size, write_members
+from mongostore.documents.mapping import (
+    SCHEMA_VERSION,
+    Raw,
+    check_instance,
+    write_members,
+)
 from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.room_log import (
     HAS_INDEX,
+    MERGED,
     PUBLIC_FIELDS,
     LogHead,
     RoomLog,
     count_rooms_events,
     emptied,
+    update_room,
 )
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
@@ -44,7 +52,8 @@ class RoomUpdates:
         call, members = current_operation(), check_members(given_members, RoomCreate)
         key = call.token if room_id is None else check_id("room_id", room_id)
         epoch = call.memory.setdefault("epoch", uuid4().hex)
-        stored = _to_new_room(Room.model_construct(id=key, **members), epoch)
+        next_index = check_position("next_index", members.pop("next_index", 0))
+        stored = _to_new_room(Room.model_construct(id=key, **members), next_index, epoch)
         while True:
             if call.attempt and await self._was_deleted(key, epoch):
                 return to_room({"_id": key, **stored})
@@ -72,8 +81,7 @@ class RoomUpdates:
         else:
             removed = [key for key in _unset_keys(unset) if key not in metadata]
         encoded = encode_members("metadata", metadata)
-        check_size("the room's metadata", encoded)
-        sets = _encode_members(members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
+        sets = write_members(Room, members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
         update: Raw = {"$set": {**sets, "updated_at": call.now}, "$push": _op(call.token)}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
@@ -128,7 +136,6 @@ class RoomUpdates:
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a value about a room outside its members, and remove the key from its metadata."""
         encoded = encode_members("private", {check_text("key", key): value})
-        check_size("the room's private state", encoded)
         ((name, stored),) = encoded.items()
         update: Raw = {"$unset": {f"{_METADATA}{name}": ""}, "$push": _op(current_operation().token)}
         if value is None:
@@ -177,11 +184,10 @@ class RoomUpdates:
 
         Raises:
             NotFoundError: There is no such room.
+            DocumentTooLargeError: It would be too large.
         """
         call, room = current_operation(), open_room_filter(room_id)
-        document: Raw | None = await self._rooms.find_one_and_update(
-            {**room, "ops": {"$ne": call.token}}, update, PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
-        )
+        document = await update_room(self._connection, {**room, "ops": {"$ne": call.token}}, update)
         if document is None and call.attempt:
             document = await self._rooms.find_one(room, PUBLIC_FIELDS)
         if document is None:
@@ -211,6 +217,27 @@ class RoomUpdates:
             await self._connection.collection(name).delete_many(parts)
         await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
 
+    async def _change(self, room_id: str, update: Raw, guard: Raw | None = None) -> Raw:
+        """Update a room that is still as the guard says, and return its document.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            ConflictError: If it is not as the guard says.
+            DocumentTooLargeError: If it would be too large.
+        """
+        filter = {**open_room_filter(room_id), **(guard or {})}
+        run = partial(
+            self._rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
+        )
+        document: Raw | None = await _MERGED.write(self._rooms, room_id, filter, update, run)
+        if document is None:
+            document = await self._rooms.find_one(open_room_filter(room_id), PUBLIC_FIELDS)
+            if document is None:
+                raise NotFoundError("room", room_id)
+            if "update_op" not in update["$set"] or document["update_op"] != update["$set"]["update_op"]:
+                raise ConflictError(f"room {room_id!r} is in another state by now")
+        return document
+
     @property
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
@@ -229,7 +256,7 @@ def _op(token: str) -> Raw:
     return {"ops": {"$each": [token], "$slice": -_OPS}}
 
 
-def _to_new_room(room: Room, epoch: str) -> Raw:
+def _to_new_room(room: Room, next_index: int, epoch: str) -> Raw:
     """Return the stored form of a new room, with the counters that it brings, but without its id.
 
     Raises:
@@ -238,14 +265,16 @@ def _to_new_room(room: Room, epoch: str) -> Raw:
     """
     latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
     delivered = room.delivered_index
-    return to_stored_room(room, current_operation().now) | {
+    stored = to_stored_room(room, current_operation().now)
+    return stored | {
+        **MERGED.count(room.id, stored),
         "private": {},
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
         "epoch": epoch,
         "log": uuid4().hex,
-        "next_index": 0 if latest is None else latest + 1,
+        "next_index": max(next_index, 0 if latest is None else latest + 1),
         "next_part_position": 0,
         "state": "open",
         "ops": [],
@@ -267,9 +296,3 @@ def _check_key(key: object) -> str:
     if type(key) is not str:
         raise InvalidValueError("metadata", f"has a key that is no plain string but {type(key).__name__}")
     return key
-
-
-def _encode_members(members: dict[str, Any]) -> Raw:
-    encoded = write_members(Room, members)
-    check_size("the room's data", {"data": encoded.get("data")})
-    return encoded
