@@ -31,7 +31,7 @@ from mongostore.repositories.rooms.pending_events import (
     take_batch,
     take_group,
 )
-from mongostore.repositories.rooms.room_log import HAS_INDEX, LogHead, RoomLog
+from mongostore.repositories.rooms.room_log import HAS_INDEX, LogHead, RoomLog, position_below
 
 _DUPLICATE_KEY = 11000
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
@@ -228,8 +228,7 @@ class CommitQueue:
         events, index = self._collection("events"), pending.index
         taken = await events.find_one({"room_id": pending.event["room_id"], "index": index}, {"op": 1})
         if taken is None:
-            # The life itself is the log of all that came below its logs.
-            position = {"index": index, "epoch": head.epoch, "log": head.epoch, "log_index": index}
+            position = position_below(head.epoch, index)
 
             async def insert(session: Any) -> None:
                 # A write, though it changes nothing: it conflicts with a deletion of the room.

@@ -255,7 +255,7 @@ def _fenced(head: LogHead, fence: Raw) -> LogHead:
 def _needs_fence(room: Raw, update: Raw, guard: Raw) -> bool:
     """Return whether commits must heed a change of a room."""
     sets = update.get("$set")
-    if not sets or guard or "state" in sets or sets.get("status") == "paused":
+    if not sets or guard or {"state", "next_index"} & sets.keys() or sets.get("status") == "paused":
         return True
     return bool(sets.get("active_at", room["active_at"]) != room["active_at"])
 
@@ -342,6 +342,11 @@ def count_events(room: Raw, newest: Raw | None) -> Raw:
             room |= newest["counters"]
             room["next_index"] = index + 1
     return room
+
+
+def position_below(epoch: str, index: int) -> Raw:
+    """Return the position of an event whose index no log gives any more: the epoch names their log."""
+    return {"index": index, "epoch": epoch, "log": epoch, "log_index": index}
 
 
 def emptied() -> list[Raw]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 from uuid import uuid4
-
-from pymongo import ReturnDocument
 
 from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
 from mongostore.codec import encode_members, escape_key
@@ -216,27 +213,6 @@ class RoomUpdates:
         for name in _PARTS:
             await self._connection.collection(name).delete_many(parts)
         await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
-
-    async def _change(self, room_id: str, update: Raw, guard: Raw | None = None) -> Raw:
-        """Update a room that is still as the guard says, and return its document.
-
-        Raises:
-            NotFoundError: If there is no such room.
-            ConflictError: If it is not as the guard says.
-            DocumentTooLargeError: If it would be too large.
-        """
-        filter = {**open_room_filter(room_id), **(guard or {})}
-        run = partial(
-            self._rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
-        )
-        document: Raw | None = await _MERGED.write(self._rooms, room_id, filter, update, run)
-        if document is None:
-            document = await self._rooms.find_one(open_room_filter(room_id), PUBLIC_FIELDS)
-            if document is None:
-                raise NotFoundError("room", room_id)
-            if "update_op" not in update["$set"] or document["update_op"] != update["$set"]["update_op"]:
-                raise ConflictError(f"room {room_id!r} is in another state by now")
-        return document
 
     @property
     def _rooms(self) -> Any:
