@@ -215,7 +215,7 @@ async def test_a_silent_server_is_given_less_time_for_its_next_answers() -> None
             given.append(seconds)
             return nullcontext()
 
-        async def revive(self) -> bool:
+        async def recover(self) -> bool:
             return not next(silence)
 
     async def answer() -> bool:
