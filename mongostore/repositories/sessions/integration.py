@@ -16,9 +16,9 @@ from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import current_operation, majority_step, retry_step
+from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
-from mongostore.repositories.sessions.turns import participant_of
 
 
 class Integrations:
@@ -119,24 +119,23 @@ class Integrations:
         call, path = current_operation(), f"participants.{name}"
         check_size(f"the insights of participant {unescape_key(name)!r}", {"insights": insights})
         marked = await self._storage.sessions.update_one(
-            {"_id": key, "state": "open", f"{path}.epoch": binding, f"{path}.integrated_until": old},
             {
-                "$push": {f"insights.{name}": {"$each": insights}},
-                "$set": {f"{path}.integrated_until": new, f"{path}.integrate_op": call.token},
+                "_id": key,
+                "state": "open",
+                f"{path}.epoch": binding,
+                f"{path}.integrated_until": old,
+                **not_done(),
+            },
+            {
+                "$push": {f"insights.{name}": {"$each": insights}, **record_operation()},
+                "$set": {f"{path}.integrated_until": new},
                 "$inc": {"revision": 1},
                 "$max": {"active_at": call.now},
             },
         )
         if marked.matched_count or call.attempt == 0:
             return bool(marked.matched_count)
-        # An earlier attempt of this call may have been the one that did it.
-        try:
-            participant = participant_of(await self._storage.tail.read_fields(key, path), name)
-        except NotFoundError as error:
-            if error.kind != "participant":
-                raise
-            return False
-        return bool(participant["integrate_op"] == call.token)
+        return was_done(await self._storage.tail.read_fields(key, "recent_ops"))
 
     async def _read_session(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""
