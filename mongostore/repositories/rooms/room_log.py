@@ -178,7 +178,7 @@ class RoomLog:
 
         Args:
             room_id: The room.
-            decide: Returns the update for the room that it is check_instance, and what the update's filter adds; may
+            decide: Returns the update for the room that it is given, and what the update's filter adds; may
                 be called several times.
 
         Raises:
