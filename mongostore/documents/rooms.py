@@ -6,6 +6,7 @@ A key of two parts is a document, whose order counts: `part_id` makes it.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Final
 
 from pydantic import Field
@@ -57,13 +58,15 @@ class StoredEvent(Event, Stored):
     """An event; members without a value are left out. `op` is the token of the operation that stored it.
 
     `log` and `log_index` are its position in a log of the room, `epoch` is the room's life, and `counters`
-    are the room's `event_count`, `latest_index` and `active_at` as they are after it.
+    are the room's `event_count`, `latest_index` and `active_at` as they are after it. Of a deleted event
+    nothing but its position stays for a while, with the time at which it was emptied.
     """
 
     op: str
     epoch: str
     log: str
     log_index: int
+    emptied_at: datetime | None = None
     counters: JsonObject
 
 
