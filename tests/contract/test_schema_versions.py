@@ -124,7 +124,7 @@ async def test_what_a_newer_version_has_written_is_refused_and_not_damaged(
     store: AsyncMongoStore, collection: str, verb: Verb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What was remembered of rooms is read again.
-    monkeypatch.setattr(room_log, "_FRESH_SECONDS", 0)
+    monkeypatch.setattr(room_log, "FRESH_SECONDS", 0)
     await fill(store)
     await mark(store, collection, schema_version=SCHEMA_VERSION + 1, **LATER)
     before = await raws(store)

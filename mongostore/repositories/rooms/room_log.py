@@ -48,7 +48,7 @@ MERGED = SizeLimit("room", ("data", "metadata", "private"), MAX_VALUE_BYTES)
 _COUNTERS = ("event_count", "latest_index", "active_at")
 _HEAD_FIELDS = {"_id": 0, **dict.fromkeys(("room_id", "epoch", "log", "log_index", "index", "counters"), 1)}
 # Far less than the time for which an empty position stays taken (indexes/events.json).
-_FRESH_SECONDS = 30.0
+FRESH_SECONDS = 30.0
 _MOST_HEADS = 10_000
 _BATCH = 200
 _PAUSE_SECONDS = 0.002
@@ -119,7 +119,7 @@ class RoomLog:
     def cached(self, room_id: str) -> LogHead | None:
         """Return the end of a room's log as this process has seen it lately."""
         head, seen_at = self._heads.get(room_id, (None, 0.0))
-        return head if time.monotonic() - seen_at < _FRESH_SECONDS else None
+        return head if time.monotonic() - seen_at < FRESH_SECONDS else None
 
     def remember(self, room_id: str, head: LogHead) -> None:
         """Keep the end of a room's log, which the majority has."""
