@@ -175,7 +175,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
         Args:
             session_id: The session.
-            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            messages: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
 
         Returns:
             The messages as they are stored, with their times and positions.
@@ -499,7 +499,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         Args:
             session_id: The session.
             participant_id: The participant.
-            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            turns: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
@@ -620,7 +620,8 @@ class Sessions(Mirror[AsyncSessions]):
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
+                4 MiB.
         """
 
     def get(self, session_id: str) -> Session:
@@ -1521,11 +1522,19 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
 class ReadMarkers(Mirror[AsyncReadMarkers]):
     """Blocking twin of `AsyncReadMarkers`."""
 
-    def advance(self, room_id: str, channel_id: str, event_id: str | None = None) -> bool:
+    def advance(
+        self, room_id: str, channel_id: str, event_id: str | None = None, *, index: int | None = None
+    ) -> bool:
         """Move a channel's marker to an event, or to the newest one; return whether the room has it.
 
+        Args:
+            room_id: The room.
+            channel_id: The channel.
+            event_id: The event; None for the newest one.
+            index: The index to move to, instead of an event's, for a marker whose event is deleted.
+
         Raises:
-            InvalidValueError: If an id is no plain string.
+            InvalidValueError: If an argument is of the wrong type, or both an event and an index are given.
         """
 
     def find(self, room_id: str, channel_id: str) -> ReadMarker | None:
