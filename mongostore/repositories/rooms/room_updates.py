@@ -34,7 +34,8 @@ class RoomUpdates:
         """Create a room, or return the one that is there if it may be."""
         call, members = current_operation(), check_members(given_members, RoomCreate)
         key = call.token if room_id is None else check_id("room_id", room_id)
-        stored = _to_new_room(Room.model_construct(id=key, **members))
+        next_index = check_position("next_index", members.pop("next_index", 0))
+        stored = _to_new_room(Room.model_construct(id=key, **members), next_index)
         while True:
             existing = await self._rooms.find_one_and_update(
                 {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS if may_exist else _STATE, upsert=True
@@ -147,7 +148,7 @@ class RoomUpdates:
         return self._connection.collection("rooms")
 
 
-def _to_new_room(room: Room) -> Raw:
+def _to_new_room(room: Room, next_index: int) -> Raw:
     """Return the stored form of a new room, with the counters that it brings, but without its id.
 
     Raises:
@@ -162,7 +163,7 @@ def _to_new_room(room: Room) -> Raw:
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
-        "next_index": 0 if latest is None else latest + 1,
+        "next_index": max(next_index, 0 if latest is None else latest + 1),
         "next_part_position": 0,
         "state": "open",
         "update_op": call.token,
