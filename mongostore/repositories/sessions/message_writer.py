@@ -27,7 +27,8 @@ from mongostore.repositories.sessions.tail import (
 )
 
 BATCH_MESSAGES = 1000
-BATCH_BYTES = 8 * 1024 * 1024
+# With the other parts of a session at their limits, its document still holds a batch.
+BATCH_BYTES = 6 * 1024 * 1024
 _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 
 
