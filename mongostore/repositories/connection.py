@@ -21,6 +21,7 @@ from mongostore.engines.driver_errors import translate
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
 from mongostore.repositories.operation import Access, Call, calling, checked
 from mongostore.repositories.schema_guard import Guarded
+from mongostore.repositories.server_clock import ServerClock
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,10 +38,14 @@ class Connection:
     Args:
         engine: The engine, opened and closed by the store.
         timeout: Seconds that one call may take, retries included.
+
+    Attributes:
+        clock: The server's clock.
     """
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self.engine = engine
+        self.clock = ServerClock()
         self.timeout = timeout
         self._collections: dict[str, Guarded] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
@@ -54,6 +59,19 @@ class Connection:
             self._collections[name] = Guarded(collection, self.engine.settled(collection))
         loop = asyncio.get_running_loop()
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()
+
+    async def read_clock(self) -> None:
+        """Learn the server's time, which decides where that of this host differs.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        asked_at = time.time_ns() // 1000
+        try:
+            hello = await self.engine.database.command("hello")
+        except PyMongoError as error:
+            raise translate(error, self.engine.label) from None
+        self.clock.set(hello["localTime"], asked_at)
 
     @property
     def is_attached(self) -> bool:
@@ -184,12 +202,13 @@ async def bounded(
     connection.check_open()
     engine = connection.engine
     with calling(connection.timeout, access, operation) as call:
+        call.now = connection.clock.from_host(call.now)
         while True:
             try:
                 with engine.deadline(call.attempt_seconds()):
                     # The driver looks for a server half a second at a time, and for its name without end.
                     async with asyncio.timeout(call.ends - time.monotonic() + _GRACE_SECONDS):
-                        return await _attempt(engine, call, action)
+                        return await _attempt(connection, call, action)
             except PyMongoError as error:
                 reported: MongoStoreError = translate(error, engine.label)
             except UnavailableError as error:
@@ -201,7 +220,11 @@ async def bounded(
             await _pause(connection, call, reported)
 
 
-async def _attempt(engine: Engine, call: Call, action: Callable[[], Awaitable[R]]) -> R:
+async def _attempt(connection: Connection, call: Call, action: Callable[[], Awaitable[R]]) -> R:
+    engine = connection.engine
+    if connection.clock.is_stale:
+        await connection.read_clock()
+        call.now = connection.clock.now()
     if call.access is Access.READ_MAJORITY:
         return await checked(call, engine.settle(action))
     result = await checked(call, action())
