@@ -37,8 +37,9 @@ class StoredThread(Thread, Stored):
     """A thread.
 
     `created_by` and `deleted_by` name the calls that did these, by which a retried call knows its own doing.
-    `state` is `open`, or `deleted`: then nothing else is left of it, and it cannot come back until
-    `expires_at`, a date, after which nobody can still be writing to it.
+    `state` is `open`, or `deleted`: then nothing else is left of it, and what began before `deleted_at` does
+    not bring it back until `expires_at`, a date, after which nobody can still be writing to it. Without that
+    date the deletion is not over. What begins later begins the next `life` of the thread.
     """
 
     votes: list[StoredVote] = Field(default_factory=list)
@@ -46,25 +47,40 @@ class StoredThread(Thread, Stored):
     state: str = "open"
     created_by: str | None = None
     deleted_by: str | None = None
+    deleted_at: int | None = None
     expires_at: datetime | None = None
+    life: int = 0
 
 
 class StoredThreadMessage(ThreadMessage, Stored):
     """A message of a thread.
 
     `changed` says that more was merged into it than how it began, `dated` that `created_at` is the caller's,
-    and `revision` grows with each merge.
+    and `revision` grows with each merge. `arrival` orders messages of one `created_at`. `life` is that of the
+    thread, where it is not its first one. `state` is `deleted` if nothing else is left until `expires_at`.
     """
 
     changed: bool = False
     dated: bool = False
     revision: int = 0
+    arrival: int = 0
+    life: int = 0
+    state: str | None = None
+    deleted_at: int | None = None
+    expires_at: datetime | None = None
 
 
 class StoredElement(Element, Stored):
-    """An element of a message; `created_at` is its place among the others."""
+    """An element of a message; `created_at` is its place among the others.
+
+    `life` and `state` are as those of a message.
+    """
 
     created_at: int
+    life: int = 0
+    state: str | None = None
+    deleted_at: int | None = None
+    expires_at: datetime | None = None
 
 
 def to_feedback(raw: Raw) -> Feedback:

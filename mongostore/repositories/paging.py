@@ -14,8 +14,8 @@ from mongostore.repositories import Connection, settled_step
 
 V = TypeVar("V")
 
-# The number and the key of something in a list.
-Place = tuple[int, Any]
+# The number and the key of something in a list, with the number between them that breaks ties if one does.
+Place = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,26 @@ class Order:
         field: The stored field that holds the number.
         rising: Whether the lowest comes first.
         key: The stored field that holds the key.
+        tie: The stored field of a second number, which comes before the key.
     """
 
     field: str
     rising: bool = True
     key: str = "_id"
+    tie: str | None = None
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return (self.field, self.key) if self.tie is None else (self.field, self.tie, self.key)
 
     @property
     def sort(self) -> list[tuple[str, int]]:
         """The order in a server's words."""
-        return [(self.field, 1 if self.rising else -1), (self.key, 1 if self.rising else -1)]
+        return [(field, 1 if self.rising else -1) for field in self._fields]
 
     def place_of(self, raw: Raw) -> Place:
         """Return the place of something stored."""
-        return raw[self.field], raw[self.key]
+        return tuple(raw.get(field) if field == self.tie else raw[field] for field in self._fields)
 
     def behind(self, where: Raw, place: Place | None) -> Raw:
         """Return the filter of what `where` finds behind a place; None stands before all.
@@ -48,9 +54,14 @@ class Order:
         """
         if place is None:
             return where
-        (number, key), operator = place, "$gt" if self.rising else "$lt"
-        equal = {**where, self.field: number, self.key: {operator: key}}
-        return {"$or": [equal, {**where, self.field: {operator: number}}]}
+        operator = "$gt" if self.rising else "$lt"
+        branches = [
+            {**where, **dict(zip(self._fields[:depth], place, strict=False)), field: {operator: place[depth]}}
+            for depth, field in enumerate(self._fields)
+            # Where nothing breaks the tie, only the key does.
+            if place[depth] is not None
+        ]
+        return {"$or": branches[::-1]}
 
     def after(self, where: Raw, last: Raw) -> Raw:
         """Return the filter of what `where` finds behind a document."""
@@ -69,9 +80,11 @@ class Order:
         if cursor is None:
             return None
         match decode_cursor(cursor):
-            case [int(number), str(key)] if abs(number) < 2**63:
+            case [int(number), int() | None as tie, str(key)] if self.tie and _is_64_bits(number, tie or 0):
+                return number, tie, check_id("cursor", key)
+            case [int(number), str(key)] if not self.tie and _is_64_bits(number):
                 return number, check_id("cursor", key)
-            case [int(number), {"a": str(first), "b": str(second)}] if abs(number) < 2**63:
+            case [int(number), {"a": str(first), "b": str(second)}] if _is_64_bits(number):
                 return number, {"a": check_id("cursor", first), "b": check_id("cursor", second)}
         raise InvalidValueError("cursor", "is not one that a page gave")
 
@@ -79,6 +92,10 @@ class Order:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
         return read_page(raws[:limit], self.cursor(self.place_of(raws[limit - 1])) if more else None, read)
+
+
+def _is_64_bits(*numbers: int) -> bool:
+    return all(abs(number) < 2**63 for number in numbers)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class ServerClock:
     def __init__(self) -> None:
         self.offset = 0
         self._base = _base()
+        self._last_tick = 0
 
     @property
     def is_stale(self) -> bool:
@@ -28,6 +29,11 @@ class ServerClock:
     def now(self) -> int:
         """Return the time in microseconds since 1970."""
         return self.from_host(_now())
+
+    def tick(self) -> int:
+        """Return the time, or a moment later than what was returned before: the order of what arrives."""
+        self._last_tick = max(self.now(), self._last_tick + 1)
+        return self._last_tick
 
     def from_host(self, micros: int) -> int:
         """Return what the server's clock has shown at a time of this host's."""

@@ -1781,7 +1781,8 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
             **members: The members to change.
 
         Raises:
-            NotFoundError: If the thread is deleted; nothing is stored.
+            NotFoundError: If the thread or the message is deleted and its `created_at` is not later, which
+                begins either anew; nothing is stored.
             ConflictError: If the message belongs to another thread.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take too much; it is left as it was.
@@ -1944,14 +1945,21 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
 class ThreadElements(Mirror[AsyncThreadElements]):
     """Blocking twin of `AsyncThreadElements`."""
 
-    def upsert(self, thread_id: str, element: Element) -> Element:
+    def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
         """Store or replace an element; the file of the one before is deleted if this one has another.
+
+        Args:
+            thread_id: The thread.
+            element: The element.
+            begun_at: When the caller began to make it, by the clock of this host, as of now unless given.
+                Elements are listed in this order, and one that was deleted since stays deleted.
 
         Returns:
             The element as it is stored.
 
         Raises:
-            NotFoundError: If the thread is deleted; nothing is stored, and the element's file is deleted too.
+            NotFoundError: If the thread is deleted, or the element was after it began; nothing is stored,
+                and the element's file is deleted too.
             ConflictError: If there is an element with that id in another thread.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the element takes more than a document can hold.
@@ -2322,7 +2330,14 @@ class Threads(Mirror[AsyncThreads]):
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
 
-    def merge(self, thread_id: str, *, if_absent: bool = False, **members: Unpack[ThreadUpdate]) -> None:
+    def merge(
+        self,
+        thread_id: str,
+        *,
+        if_absent: bool = False,
+        begun_at: datetime | None = None,
+        **members: Unpack[ThreadUpdate],
+    ) -> None:
         """Change the given members of a thread, which is begun if it is not there.
 
         `data` and `metadata` are merged key by key. In `metadata` None removes a key unless `unset` is given.
@@ -2330,6 +2345,8 @@ class Threads(Mirror[AsyncThreads]):
         Args:
             thread_id: The thread.
             if_absent: Whether to change nothing if one of the keys to set in `data` and `metadata` is there.
+            begun_at: When the talk began that this is said of, by the clock of this host: a thread that was
+                deleted before that is begun anew. None leaves it deleted.
             **members: The members to change.
 
         Raises:
@@ -2342,7 +2359,8 @@ class Threads(Mirror[AsyncThreads]):
     def delete(self, thread_id: str) -> bool:
         """Delete a thread for good, with its messages, elements and their files; return whether it was there.
 
-        From the first moment on nobody finds it. A deletion that is cut short goes on when it is repeated.
+        From the first moment on nobody finds it. A deletion that is cut short is finished by the next verb
+        that meets the thread.
 
         Raises:
             InvalidValueError: The id is no plain string.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Unpack
 
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from mongostore.arguments import (
     check_flag,
@@ -37,13 +37,17 @@ from mongostore.repositories.threads.filters import has_data, thread_filter, thr
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
-from mongostore.repositories.threads.thread_writes import delete_elements, new_thread, upsert_thread
+from mongostore.repositories.threads.thread_writes import (
+    TOMBSTONE,
+    finish_deletion,
+    new_thread,
+    to_begun,
+    upsert_thread,
+)
 from mongostore.repositories.threads.users import AsyncUsers
 
 AFTER = ReturnDocument.AFTER
 _ITER_PAGE = 200
-# Nobody still writes to a thread that was deleted so long ago.
-_TOMBSTONE = timedelta(days=30)
 _MERGED_MEMBERS = ("data", "metadata")
 # What goes with a deleted thread.
 _ERASED_FIELDS = [
@@ -55,10 +59,11 @@ _ERASED_FIELDS = [
 class AsyncThreads(Repository):
     """Threads of users, and those that nobody has claimed yet.
 
-    A deleted thread stays deleted: for thirty days nothing that comes late brings it back. Ids are plain
-    strings of at most 512 bytes. Beside the errors that it names, every verb raises `UnavailableError`
-    when the server does not answer within the store's timeout, `AccessDeniedError` when the user lacks
-    the right, and `NotOpenError` on a store that is not open.
+    A deleted thread stays deleted: for thirty days nothing that began before brings it back. A message whose
+    `created_at` is later begins it anew, as does `merge` with a later `begun_at`. Ids are plain strings of at
+    most 512 bytes. Beside the errors that it names, every verb raises `UnavailableError` when the server does
+    not answer within the store's timeout, `AccessDeniedError` when the user lacks the right, and
+    `NotOpenError` on a store that is not open.
 
     Attributes:
         messages: The messages and steps of threads.
@@ -140,7 +145,12 @@ class AsyncThreads(Repository):
 
     @writes
     async def merge(
-        self, thread_id: str, *, if_absent: bool = False, **members: Unpack[ThreadUpdate]
+        self,
+        thread_id: str,
+        *,
+        if_absent: bool = False,
+        begun_at: datetime | None = None,
+        **members: Unpack[ThreadUpdate],
     ) -> None:
         """Change the given members of a thread, which is begun if it is not there.
 
@@ -149,6 +159,8 @@ class AsyncThreads(Repository):
         Args:
             thread_id: The thread.
             if_absent: Whether to change nothing if one of the keys to set in `data` and `metadata` is there.
+            begun_at: When the talk began that this is said of, by the clock of this host: a thread that was
+                deleted before that is begun anew. None leaves it deleted.
             **members: The members to change.
 
         Raises:
@@ -161,7 +173,8 @@ class AsyncThreads(Repository):
         update = await self._changes(members)
         sets = update.get("$set", {})
         added = [path for path in sets if "." in path] if check_flag("if_absent", if_absent) else []
-        await upsert_thread(self._connection, key, update, current_call().now, added)
+        begun = to_begun(self._connection, begun_at)
+        await upsert_thread(self._connection, key, update, if_absent=added, begun_at=begun)
 
     @reads
     async def get(self, thread_id: str) -> Thread:
@@ -185,8 +198,13 @@ class AsyncThreads(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the thread cannot be read.
         """
-        document = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
-        return None if document is None else to_thread(document)
+        document = await self._threads.find_one({"_id": check_id("thread_id", thread_id)})
+        if document is None or document.get("state") == "open":
+            return None if document is None else to_thread(document)
+        # Those without the right to write still read.
+        with suppress(OperationFailure):
+            await finish_deletion(self._connection, document)
+        return None
 
     @reads
     async def exists(self, thread_id: str) -> bool:
@@ -297,29 +315,29 @@ class AsyncThreads(Repository):
     async def delete(self, thread_id: str) -> bool:
         """Delete a thread for good, with its messages, elements and their files; return whether it was there.
 
-        From the first moment on nobody finds it. A deletion that is cut short goes on when it is repeated.
+        From the first moment on nobody finds it. A deletion that is cut short is finished by the next verb
+        that meets the thread.
 
         Raises:
             InvalidValueError: The id is no plain string.
         """
         call, key = current_call(), check_id("thread_id", thread_id)
-        deleted = await self._threads.update_one(
-            {"_id": key, "state": "open"},
+        # A retry leaves alone what has begun after the attempt before.
+        tombstone = await self._threads.find_one_and_update(
+            {"_id": key, "state": "open", "deleted_at": {"$not": {"$gte": call.now}}},
             {
-                "$set": {
-                    "state": "deleted",
-                    "deleted_by": call.token,
-                    "expires_at": datetime.now(UTC) + _TOMBSTONE,
-                },
+                "$set": {"state": "deleted", "deleted_by": call.token, "deleted_at": call.now},
                 "$unset": dict.fromkeys(_ERASED_FIELDS, ""),
             },
+            projection=TOMBSTONE,
+            return_document=AFTER,
         )
-        own_write = {"_id": key, "state": "deleted", "deleted_by": call.token}
-        was_there = bool(deleted.matched_count) or (
-            call.attempt > 0 and await self._threads.find_one(own_write, {"_id": 1}) is not None
-        )
-        await self._connection.collection("messages").delete_many({"thread_id": key})
-        await delete_elements(self._connection, {"thread_id": key})
+        was_there = tombstone is not None
+        if tombstone is None:
+            tombstone = await self._threads.find_one({"_id": key}, TOMBSTONE) or {}
+            was_there = call.attempt > 0 and tombstone.get("deleted_by") == call.token
+        if tombstone.get("state") == "deleted":
+            await finish_deletion(self._connection, tombstone)
         return was_there
 
     @property
