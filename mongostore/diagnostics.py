@@ -13,7 +13,7 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from mongostore.documents.stored import SCHEMA_VERSION
 from mongostore.engines import Capability, Deployment, Engine
-from mongostore.engines.driver_errors import translate
+from mongostore.engines.driver_errors import translate_error
 from mongostore.engines.protocol import Database
 from mongostore.index_definitions import IndexState, diff_indexes
 
@@ -66,7 +66,7 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
     deployment = await engine.describe()
     findings = [_topology(deployment), _capabilities(engine.capabilities)]
     try:
-        if engine.shared:
+        if engine.is_shared:
             findings += [
                 _version(deployment),
                 _write_concern(engine.database),
@@ -76,7 +76,7 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
         findings.append(await _indexes(engine))
         findings.append(await _schema_versions(engine, collections))
     except PyMongoError as error:
-        raise translate(error, engine.label) from None
+        raise translate_error(error, engine.address) from None
     return findings
 
 
@@ -225,11 +225,11 @@ async def _indexes(engine: Engine) -> CheckResult:
     if differing:
         advice = "`mongostore indexes check` shows how; drop those and run `mongostore indexes apply`."
         return CheckResult("indexes", CheckStatus.ERROR, f"differing: {', '.join(differing)}", advice)
-    if missing and engine.shared:
+    if missing and engine.is_shared:
         found = f"{len(missing)} of {ours} are missing"
         return CheckResult("indexes", CheckStatus.ERROR, found, "Run `mongostore indexes apply`.")
     return CheckResult(
-        "indexes", CheckStatus.OK, f"all {ours}" if engine.shared else "made when a store opens"
+        "indexes", CheckStatus.OK, f"all {ours}" if engine.is_shared else "made when a store opens"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pymongo.errors import OperationFailure, PyMongoError
 
 from mongostore.engines import Engine
-from mongostore.engines.driver_errors import translate
+from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import IndexConflictError
 
 IndexKey = list[tuple[str, int | str]]
@@ -92,8 +92,8 @@ async def diff_indexes(engine: Engine) -> list[IndexReport]:
     """
     reports = []
     for command in load_indexes():
-        found = await _listed(engine, command["createIndexes"])
-        compared = [_compared(command["createIndexes"], defined, found) for defined in command["indexes"]]
+        found = await _list_existing(engine, command["createIndexes"])
+        compared = [_compare(command["createIndexes"], defined, found) for defined in command["indexes"]]
         known = {"_id_", *(report.found["name"] for report in compared if report.found)}
         reports += compared
         reports += [
@@ -110,44 +110,44 @@ async def _create(engine: Engine, command: dict[str, Any]) -> None:
         await engine.database.command({**command, "createIndexes": collection.name})
     except OperationFailure as error:
         if error.code not in _SAME_NAME_OR_KEYS:
-            raise translate(error, engine.label) from None
+            raise translate_error(error, engine.address) from None
         raise IndexConflictError(
-            f"{engine.label}: an index of {collection.name} differs from its definition in "
+            f"{engine.address}: an index of {collection.name} differs from its definition in "
             f"indexes/{command['createIndexes']}.json; `mongostore indexes check` shows how"
         ) from None
     except PyMongoError as error:
-        raise translate(error, engine.label) from None
+        raise translate_error(error, engine.address) from None
 
 
-async def _listed(engine: Engine, collection: str) -> dict[str, dict[str, Any]]:
+async def _list_existing(engine: Engine, collection: str) -> dict[str, dict[str, Any]]:
     try:
         async with await engine.collection(collection).list_indexes() as cursor:
             return {index["name"]: dict(index) async for index in cursor}
     except OperationFailure as error:
         if error.code == _NAMESPACE_NOT_FOUND:
             return {}
-        raise translate(error, engine.label) from None
+        raise translate_error(error, engine.address) from None
     except PyMongoError as error:
-        raise translate(error, engine.label) from None
+        raise translate_error(error, engine.address) from None
 
 
-def _compared(collection: str, defined: dict[str, Any], found: dict[str, dict[str, Any]]) -> IndexReport:
+def _compare(collection: str, defined: dict[str, Any], found: dict[str, dict[str, Any]]) -> IndexReport:
     same_name = found.get(defined["name"])
-    same_keys = next((index for index in found.values() if _keys(index) == _keys(defined)), None)
+    same_keys = next((index for index in found.values() if _index_keys(index) == _index_keys(defined)), None)
     there = same_name or same_keys
     if there is None:
         state = IndexState.MISSING
-    elif _definition(there) == _definition(defined):
+    elif _normalize(there) == _normalize(defined):
         state = IndexState.PRESENT
     else:
         state = IndexState.DIFFERS
     return IndexReport(collection, defined["name"], state, defined, there)
 
 
-def _keys(index: Mapping[str, Any]) -> IndexKey:
+def _index_keys(index: Mapping[str, Any]) -> IndexKey:
     return [(field, int(way) if isinstance(way, int | float) else way) for field, way in index["key"].items()]
 
 
-def _definition(index: Mapping[str, Any]) -> dict[str, Any]:
+def _normalize(index: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in index.items() if name not in _ADDED_BY_SERVER}
-    return {**options, "key": _keys(index)}
+    return {**options, "key": _index_keys(index)}

@@ -35,7 +35,7 @@ class Portal:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        # Reentrant, as the garbage collector may drop an iteration in the middle of a call.
+        # Reentrant, as the garbage collector may close_iterator an iteration in the middle of a call.
         self._gate = threading.RLock()
         self._is_closing = False
         self._loop = asyncio.new_event_loop()
@@ -64,15 +64,15 @@ class Portal:
             # Not before the lock: what gets through it before `close` is ended by `close`.
             with self._gate if self._pid == os.getpid() else nullcontext():
                 if not self.is_usable:
-                    call.refuse()
+                    call.reject()
                     raise NotOpenError("the store was closed")
-                self._loop.call_soon_threadsafe(call.begin)
+                self._loop.call_soon_threadsafe(call.start)
             return call.wait()
         except BaseException:
-            self._give_up(call)
+            self._cancel_and_raise(call)
             raise
 
-    def drop(self, items: AsyncGeneratorType[Any, None]) -> None:
+    def close_iterator(self, items: AsyncGeneratorType[Any, None]) -> None:
         """Close a generator, from wherever its last user is: another thread, this one, a fork, the end."""
         if threading.current_thread() is self._thread:
             self._loop.create_task(_close(items), name=_CALL)
@@ -84,23 +84,23 @@ class Portal:
         """End every call, run a last coroutine, stop the loop and join its thread."""
         with self._gate:
             self._is_closing = True
-        call = _Call(_end(last))
+        call = _Call(_run_last(last))
         try:
-            self._loop.call_soon_threadsafe(call.begin)
+            self._loop.call_soon_threadsafe(call.start)
             call.wait()
         except BaseException:
-            self._give_up(call)
+            self._cancel_and_raise(call)
             raise
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
 
-    def _give_up(self, call: _Call[Any]) -> None:
+    def _cancel_and_raise(self, call: _Call[Any]) -> None:
         # On Ctrl-C, wherever it comes, the coroutine would otherwise run on behind the caller's back.
-        if not call.is_over:
+        if not call.is_done:
             self._loop.call_soon_threadsafe(call.cancel)
-            call.wait_over()
+            call.wait_done()
 
 
 async def _close(items: AsyncGeneratorType[Any, None]) -> None:
@@ -110,7 +110,7 @@ async def _close(items: AsyncGeneratorType[Any, None]) -> None:
     await items.aclose()
 
 
-async def _end(last: Coroutine[Any, Any, None]) -> None:
+async def _run_last(last: Coroutine[Any, Any, None]) -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     calls = [task for task in tasks if task.get_name() == _CALL]
     for call in calls:
@@ -130,29 +130,29 @@ class _Call(Generic[R]):
         self._ended.acquire()
 
     @property
-    def is_over(self) -> bool:
+    def is_done(self) -> bool:
         return self._outcome is not None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=_CALL)
 
     def cancel(self) -> None:
         if self._task is None:
-            self.refuse()
+            self.reject()
         else:
             # After its first step: a task that is cancelled before runs nothing of itself.
             asyncio.get_running_loop().call_soon(self._task.cancel)
 
-    def refuse(self) -> None:
+    def reject(self) -> None:
         self._work.close()
         self._outcome = None, asyncio.CancelledError()
         self._ended.release()
 
-    def wait_over(self) -> None:
+    def wait_done(self) -> None:
         self._ended.acquire()
 
     def wait(self) -> R:
-        self.wait_over()
+        self.wait_done()
         assert self._outcome is not None
         result, error = self._outcome
         if isinstance(error, asyncio.CancelledError):
@@ -170,7 +170,7 @@ class _Call(Generic[R]):
             self._ended.release()
 
 
-class Mirrored(Protocol[S_co]):
+class Twin(Protocol[S_co]):
     """A blocking object that knows its async core and the portal to it."""
 
     @property
@@ -184,11 +184,11 @@ class Mirrored(Protocol[S_co]):
 
 def mirror(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Mirrored[S], P], R]:
+) -> Callable[Concatenate[Twin[S], P], R]:
     """Return the blocking twin of a coroutine method."""
 
     @functools.wraps(method)
-    def call(self: Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: Twin[S], /, *args: P.args, **kwargs: P.kwargs) -> R:
         # The portal first: after a fork it renews the core.
         portal = self.portal
         return portal.run(method(self.core, *args, **kwargs))
@@ -197,29 +197,29 @@ def mirror(
 
 
 def mirror_iter(
-    method: Callable[Concatenate[S, P], AsyncIterator[R]], *, ahead: int
-) -> Callable[Concatenate[Mirrored[S], P], Iterator[R]]:
+    method: Callable[Concatenate[S, P], AsyncIterator[R]], *, prefetch: int
+) -> Callable[Concatenate[Twin[S], P], Iterator[R]]:
     """Return the blocking twin of an async-generator method.
 
     Args:
         method: The async twin.
-        ahead: How many items are fetched at a time: 1 where each has to be seen as soon as it comes.
+        prefetch: How many items are fetched at a time: 1 where each has to be seen as soon as it comes.
     """
 
     @functools.wraps(method)
-    def call(self: Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def call(self: Twin[S], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         portal = self.portal
         items = cast(AsyncGeneratorType[R, None], method(self.core, *args, **kwargs))
         try:
             while True:
-                fetched, error = portal.run(_fetch(items, ahead))
+                fetched, error = portal.run(_fetch(items, prefetch))
                 yield from fetched
                 if error is not None:
                     raise error
-                if len(fetched) < ahead:
+                if len(fetched) < prefetch:
                     return
         finally:
-            portal.drop(items)
+            portal.close_iterator(items)
 
     vars(call)["__signature__"] = _blocking_signature(method)
     return call
@@ -227,12 +227,12 @@ def mirror_iter(
 
 def mirror_context(
     method: Callable[Concatenate[S, P], AbstractAsyncContextManager[R]],
-) -> Callable[Concatenate[Mirrored[S], P], AbstractContextManager[R]]:
+) -> Callable[Concatenate[Twin[S], P], AbstractContextManager[R]]:
     """Return the blocking twin of a method that returns an async context manager."""
 
     @functools.wraps(method)
     @contextmanager
-    def call(self: Mirrored[S], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def call(self: Twin[S], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         portal = self.portal
         context = _Context(method(self.core, *args, **kwargs))
         entered = portal.run(context.enter())

@@ -14,15 +14,15 @@ _Target = tuple[str | None, ...]
 
 
 @dataclass
-class _Shared:
+class _SharedEntry:
     store: AsyncMongoStore
     users: set[int] = field(default_factory=set)
 
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Target, _Shared]] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Target, _SharedEntry]] = WeakKeyDictionary()
 
 
-class StoreUser:
+class SharedStore:
     """Whoever needs a store, a given one or one shared with others of the same event loop.
 
     Args:
@@ -39,7 +39,7 @@ class StoreUser:
         self._given = store
         self._using: tuple[int, asyncio.AbstractEventLoop, _Target] | None = None
 
-    async def open(self) -> AsyncMongoStore:
+    async def get(self) -> AsyncMongoStore:
         """Return the store, open.
 
         Raises:
@@ -55,12 +55,14 @@ class StoreUser:
         of_loop = _shared.setdefault(loop, {})
         shared = of_loop.get(self._using[2])
         if shared is None:
-            shared = of_loop[self._using[2]] = _Shared(AsyncMongoStore(self._using[2][0], self._database))
+            shared = of_loop[self._using[2]] = _SharedEntry(
+                AsyncMongoStore(self._using[2][0], self._database)
+            )
         shared.users.add(id(self))
         await shared.store.open()
         return shared.store
 
-    def uses_same(self, other: StoreUser) -> bool:
+    def is_same_as(self, other: SharedStore) -> bool:
         """Return whether another one uses the same store as this one."""
         return (self._given, self._uri, self._database) == (other._given, other._uri, other._database)
 

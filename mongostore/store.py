@@ -22,12 +22,13 @@ from mongostore.engines import (
     Transactions,
     engine_for,
 )
-from mongostore.engines.driver_errors import unchained
+from mongostore.engines.driver_errors import drop_driver_context
 from mongostore.errors import ConfigurationError
 from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.api_keys import AsyncKeys
-from mongostore.repositories.rooms import AsyncLeases, AsyncRooms
+from mongostore.repositories.leases import AsyncLeases
+from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import AsyncThreads
 from mongostore.settings import Settings
@@ -82,7 +83,7 @@ class AsyncMongoStore:
         tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
-        self._ensures_indexes = self._settings.ensure_indexes if ensure_indexes is None else ensure_indexes
+        self._ensure_indexes = self._settings.ensure_indexes if ensure_indexes is None else ensure_indexes
         self._is_default = target is None and self._settings.uri is None
         self._engine = engine_for(
             (self._settings.uri or "mongomock://") if target is None else target,
@@ -104,7 +105,7 @@ class AsyncMongoStore:
         self.keys: Final = AsyncKeys(self._connection)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._engine.label}>"
+        return f"<{type(self).__name__} {self._engine.address}>"
 
     @property
     def engine(self) -> Engine:
@@ -114,7 +115,7 @@ class AsyncMongoStore:
     @property
     def address(self) -> str:
         """The target as it may be shown in logs: without a password."""
-        return self._engine.label
+        return self._engine.address
 
     @property
     def is_open(self) -> bool:
@@ -158,14 +159,14 @@ class AsyncMongoStore:
                 _log.warning(
                     "no target and no MONGOSTORE_URI: conversations are kept in memory and lost at exit"
                 )
-            with unchained():
+            with drop_driver_context():
                 await self._open()
             _log.info("opened %s", self.address, extra={"address": self.address})
 
     async def _open(self) -> None:
         await self._engine.open()
         try:
-            if self._ensures_indexes:
+            if self._ensure_indexes:
                 with self._engine.deadline(_INDEX_SECONDS):
                     await ensure_indexes(self._engine)
             with self._engine.deadline(_INDEX_SECONDS):
@@ -190,7 +191,7 @@ class AsyncMongoStore:
         Raises:
             MongoStoreError: What the server refused, by its meaning.
         """
-        with self._asking():
+        with self._bounded_call():
             return await diff_indexes(self._engine)
 
     async def apply_indexes(self) -> list[IndexReport]:
@@ -202,7 +203,7 @@ class AsyncMongoStore:
         Raises:
             MongoStoreError: What the server refused, by its meaning.
         """
-        with self._asking(_INDEX_SECONDS):
+        with self._bounded_call(_INDEX_SECONDS):
             return await apply_indexes(self._engine)
 
     async def describe(self) -> Deployment:
@@ -211,7 +212,7 @@ class AsyncMongoStore:
         Raises:
             MongoStoreError: What the server refused, by its meaning.
         """
-        with self._asking():
+        with self._bounded_call():
             return await self._engine.describe()
 
     async def diagnose(self) -> list[CheckResult]:
@@ -220,7 +221,7 @@ class AsyncMongoStore:
         Raises:
             MongoStoreError: What the server refused, by its meaning.
         """
-        with self._asking(_DIAGNOSE_SECONDS):
+        with self._bounded_call(_DIAGNOSE_SECONDS):
             return await diagnose(self._engine, COLLECTIONS)
 
     async def usage(self) -> list[CollectionUsage]:
@@ -229,14 +230,14 @@ class AsyncMongoStore:
         Raises:
             MongoStoreError: What the server refused, by its meaning.
         """
-        with self._asking():
+        with self._bounded_call():
             return await self._engine.usage(COLLECTIONS)
 
     @contextmanager
-    def _asking(self, seconds: float | None = None) -> Iterator[None]:
+    def _bounded_call(self, seconds: float | None = None) -> Iterator[None]:
         """Check that the store is open, and bound what is asked of its engine."""
         self._connection.check_open()
-        with unchained(), self._engine.deadline(seconds or self._timeout):
+        with drop_driver_context(), self._engine.deadline(seconds or self._timeout):
             yield
 
     async def __aenter__(self) -> Self:

@@ -15,7 +15,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore import AsyncMongoStore, ConfigurationError
-from mongostore.engines.mongod_process import Mongod
+from mongostore.engines.mongod_process import MongodProcess
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.faults.deployments import certificate, cluster
@@ -82,7 +82,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def mongod_binary() -> Path:
     """The server that tests may start by themselves."""
     try:
-        return Mongod.find_binary(Settings().mongod)
+        return MongodProcess.find_binary(Settings().mongod)
     except ConfigurationError:
         absent(NO_SERVER)
         raise
@@ -132,7 +132,7 @@ def server(
             guarded.add_role("dropper", "", "dropDatabase")
             yield Server(guarded.add_user("tester", "readWriteAnyDatabase", "dropper"), guarded.admin_uri)
         return
-    server = Mongod(folder, binary, ["--setParameter", "enableTestCommands=1", *options])
+    server = MongodProcess(folder, binary, ["--setParameter", "enableTestCommands=1", *options])
     uri = server.start()
     yield Server(uri, uri)
     server.stop()
@@ -202,7 +202,7 @@ async def store(
     """An open store on each engine in turn."""
     async with AsyncMongoStore(store_uri, database, tail_limits=tail_limits) as opened:
         yield opened
-        if opened.engine.shared:
+        if opened.engine.is_shared:
             await empty(opened.engine.database)
             emptied.append(database)
         else:

@@ -200,7 +200,7 @@ class MongoDB(BaseDB):  # type: ignore[misc]  # Director has no types
             "context": session is not None and session.has_context,
             "session": session is not None and bool(session.data),
         }
-        return any(existing.values()), [name for name, was_there in existing.items() if not was_there]
+        return any(existing.values()), [name for name, has_matched in existing.items() if not has_matched]
 
     def health_check(self) -> bool:
         """Return whether the database answers, its indexes made if they were not; a failure is logged."""

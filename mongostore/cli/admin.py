@@ -97,7 +97,7 @@ async def _ping(uri: str | None, database: str | None) -> dict[str, Any]:
         deployment = await store.describe()
         states = Counter(report.state for report in await store.check_indexes())
         # An embedded store has nothing before it opens, and then makes its indexes at once.
-        healthy = not store.engine.shared or not any(states[state] for state in _WRONG)
+        healthy = not store.engine.is_shared or not any(states[state] for state in _WRONG)
         return {
             "ok": healthy,
             "target": store.address,

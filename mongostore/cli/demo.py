@@ -103,7 +103,7 @@ async def _open(store: AsyncMongoStore) -> None:
     present = sum(report.state is IndexState.PRESENT for report in await store.apply_indexes())
     lacking = [capability for capability in Capability if capability not in store.capabilities]
     out.print(Text(f"{store.address}: {deployment.server}, {deployment.topology}"))
-    if not store.engine.shared:
+    if not store.engine.is_shared:
         out.print("This is the embedded engine: it lives in this process and forgets when it ends.")
     out.print(f"It has {_join_names(sorted(store.capabilities))}.")
     if lacking:
@@ -237,7 +237,7 @@ async def _measure(store: AsyncMongoStore) -> None:
 def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) -> None:
     _print_step(7, "Read the same in Python")
     arguments = ", ".join(repr(value) for value in (store.address, database) if value)
-    if store.engine.shared and Capability.TRANSACTIONS not in store.capabilities:
+    if store.engine.is_shared and Capability.TRANSACTIONS not in store.capabilities:
         arguments += ", transactions='off'"
     code = (
         f"with mongostore.MongoStore({arguments}) as store:\n"
@@ -246,7 +246,7 @@ def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) ->
         f"        print(message.role, message.content)"
     )
     out.print(Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True))
-    if not store.engine.shared:
+    if not store.engine.is_shared:
         out.print("To keep it all: mongostore demo --uri mongodb://localhost:27017")
 
 

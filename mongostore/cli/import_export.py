@@ -104,8 +104,8 @@ async def _import(
     files: Sequence[Path], namespace: str, session: str | None, uri: str | None, database: str | None
 ) -> Tally:
     async with open_store(uri, database) as store:
-        if not store.engine.shared:
-            warn(f"{store.engine.label} forgets it all when this command ends: name a server with --uri")
+        if not store.engine.is_shared:
+            warn(f"{store.engine.address} forgets it all when this command ends: name a server with --uri")
         importer = Importer(store.sessions.in_namespace(namespace), warn)
         with _progress() as progress:
             for file in files:

@@ -122,7 +122,7 @@ async def _create(
         made = await store.keys.create(
             name=name, namespaces=namespaces, owner_id=owner, expires_at=expires_at
         )
-        return made, store.engine.shared
+        return made, store.engine.is_shared
 
 
 async def _list(uri: str | None, database: str | None) -> list[ApiKey]:

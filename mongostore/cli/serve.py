@@ -123,7 +123,7 @@ async def _serve_threadmem(host: str, port: int, uri: str | None, database: str 
     with MongoStore(target_of(uri), database) as store:
         engine, has_keys = store.core.engine, store.keys.count() > 0 or HUB_URL_ENV in os.environ
         if not has_keys and is_loopback(host):
-            if engine.shared:
+            if engine.is_shared:
                 print_line(
                     f"nobody can come in: set {HUB_URL_ENV}, or run `mongostore keys create NAME --owner WHO`"
                 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-PINGS = 10
+PING_COUNT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class CollectionUsage:
     bytes: int
 
 
-async def ping_times(database: AsyncDatabase[dict[str, Any]]) -> tuple[float, ...]:
+async def measure_pings(database: AsyncDatabase[dict[str, Any]]) -> tuple[float, ...]:
     """Return how long each of ten round trips took, one after the other."""
     times = []
-    for _ in range(PINGS):
+    for _ in range(PING_COUNT):
         began = time.perf_counter()
         await database.command("ping")
         times.append(time.perf_counter() - began)

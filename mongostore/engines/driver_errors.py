@@ -53,7 +53,7 @@ _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
 
 
 @contextmanager
-def unchained() -> Iterator[None]:
+def drop_driver_context() -> Iterator[None]:
     """Part the errors of ours that leave the block from those of the driver that they came of.
 
     Those quote what is stored. `from None` hides them from a traceback, not from who looks at errors whole.
@@ -66,19 +66,19 @@ def unchained() -> Iterator[None]:
         raise
 
 
-def translate(error: PyMongoError, where: str) -> MongoStoreError:
+def translate_error(error: PyMongoError, where: str) -> MongoStoreError:
     """Return the error of ours that says what `error` says, without the values that the driver's text quotes.
 
     Args:
         error: What PyMongo, or the embedded engine in its place, raised.
-        where: The engine's label, for the message.
+        where: The engine's address, for the message.
     """
     if isinstance(error, DocumentTooLarge):
         return DocumentTooLargeError("a document", MAX_DOCUMENT_BYTES + 1, MAX_DOCUMENT_BYTES)
     if isinstance(error, OperationFailure):
-        return _translate_failure(error, where)
+        return _translate_server_error(error, where)
     if isinstance(error, ConnectionFailure) or error.timeout:
-        return UnavailableError(f"{where}: {_reason(error)}")
+        return UnavailableError(f"{where}: {_describe(error)}")
     if isinstance(error, InvalidOperation):
         return NotOpenError(f"{where}: the client is closed")
     if isinstance(error, DriverConfigurationError):
@@ -88,7 +88,7 @@ def translate(error: PyMongoError, where: str) -> MongoStoreError:
     return MongoStoreError(f"{where}: {type(error).__name__}")
 
 
-def _reason(error: PyMongoError) -> str:
+def _describe(error: PyMongoError) -> str:
     if isinstance(error, WaitQueueTimeoutError):
         return "no answer in time: every connection of the pool is in use (see maxPoolSize)"
     if isinstance(error, ServerSelectionTimeoutError):
@@ -96,7 +96,7 @@ def _reason(error: PyMongoError) -> str:
     return "no answer in time" if error.timeout else "the connection was lost"
 
 
-def _translate_failure(error: OperationFailure, where: str) -> MongoStoreError:
+def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreError:
     code = error.code or 0
     name = (error.details or {}).get("codeName", "unnamed")
     if isinstance(error, DuplicateKeyError):

@@ -12,7 +12,7 @@ from pymongo.read_concern import ReadConcern
 R = TypeVar("R")
 
 
-class Settling:
+class MajorityReads:
     """What a replica set's majority has, as one client reads it.
 
     Nothing of it is ever taken back. But a new primary, which has all that was acknowledged, has yet to
@@ -29,34 +29,34 @@ class Settling:
     ) -> None:
         self._client = client
         self._collection = collection
-        self._settled: object = self
+        self._known_election: object = self
 
-    def of(self, collection: Any) -> Any:
+    def collection(self, collection: Any) -> Any:
         """Return a collection without what the majority does not have."""
         return collection.with_options(read_concern=ReadConcern("majority"))
 
     async def read(self, reading: Callable[[], Awaitable[R]]) -> R:
         """Run what reads such collections, anew if there was an election in between."""
         while True:
-            await self._wait()
-            election = self._settled
+            await self._wait_for_operation()
+            election = self._known_election
             result = await reading()
-            if self._election() == election:
+            if self._election_id() == election:
                 return result
 
-    async def confirm(self) -> None:
+    async def wait_for_majority(self) -> None:
         """Wait until the majority has all that the primary has by now."""
         async with self._client.start_session(causal_consistency=True) as session:
             # Its answer tells how far the primary has come, and the read waits for the majority to.
             await self._collection.database.command("ping", session=session)
-            await self.of(self._collection).find_one({}, {"_id": 1}, session=session)
+            await self.collection(self._collection).find_one({}, {"_id": 1}, session=session)
 
-    async def _wait(self) -> None:
-        while self._settled != (election := self._election()):
-            await self.confirm()
-            self._settled = election
+    async def _wait_for_operation(self) -> None:
+        while self._known_election != (election := self._election_id()):
+            await self.wait_for_majority()
+            self._known_election = election
 
-    def _election(self) -> object:
+    def _election_id(self) -> object:
         for server in self._client.topology_description.server_descriptions().values():
             if server.server_type_name == "RSPrimary":
                 return server.election_id

@@ -26,12 +26,19 @@ from pymongo.errors import (
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from mongostore.engines.deployment import CollectionUsage, Deployment, ping_times
-from mongostore.engines.driver_errors import translate
-from mongostore.engines.majority import Settling
+from mongostore.engines.deployment import CollectionUsage, Deployment, measure_pings
+from mongostore.engines.driver_errors import translate_error
+from mongostore.engines.majority import MajorityReads
 from mongostore.engines.protocol import Capability, Collection, Database
-from mongostore.engines.transactions import DRIVER, Client, Statements, deadline, end_abandoned, transact
-from mongostore.engines.uris import first_line, label_of, label_of_client, named_options
+from mongostore.engines.transactions import (
+    DRIVER,
+    Client,
+    TransactionBody,
+    deadline,
+    kill_idle_transactions,
+    transact,
+)
+from mongostore.engines.uris import address_of, address_of_client, first_line, uri_options
 from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
 
 R = TypeVar("R")
@@ -89,7 +96,7 @@ class MongoEngine:
         options: Options beside the URI's, as `AsyncMongoClient` takes them.
     """
 
-    shared = True
+    is_shared = True
 
     def __init__(
         self,
@@ -109,11 +116,11 @@ class MongoEngine:
         self._transactions = transactions
         self._client: Client | None = None
         self._capabilities: frozenset[Capability] = frozenset()
-        self._settling: Settling | None = None
+        self._majority: MajorityReads | None = None
         self._primary: str | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
-        self._unended: set[asyncio.Task[Any]] = set()
-        self.label: str = label_of(source) if isinstance(source, str) else label_of_client(source)
+        self._unfinished: set[asyncio.Task[Any]] = set()
+        self.address: str = address_of(source) if isinstance(source, str) else address_of_client(source)
 
     @property
     def database(self) -> Database:
@@ -151,41 +158,41 @@ class MongoEngine:
             await self._connect()
             if Capability.TRANSACTIONS not in self._capabilities and self._transactions == "required":
                 raise UnsupportedError(
-                    f"{self.label} is a standalone server without transactions: start it with --replSet and "
-                    'run rs.initiate(), or open the store with transactions="off"'
+                    f"{self.address} is a standalone server without transactions: start it with --replSet "
+                    'and run rs.initiate(), or open the store with transactions="off"'
                 )
         except BaseException:
             await self.close()
             raise
 
     async def _connect(self) -> None:
-        _keep_commands_out_of_logs()
+        _silence_command_log()
         try:
             self._client = self._open_client()
             with pymongo.timeout(OPEN_SECONDS):
-                self._capabilities = await self._discover()
+                self._capabilities = await self._detect_capabilities()
             self._primary = _primary_of(self._client)
             is_set = self._client.topology_description.topology_type_name.startswith("ReplicaSet")
             if is_set and self.database.write_concern.document["w"] == "majority":
-                self._settling = Settling(self._client, self.collection("sessions"))
+                self._majority = MajorityReads(self._client, self.collection("sessions"))
         except RuntimeError:
             # The driver's, when a client is used in another loop than before.
             raise ConfigurationError(
-                f"{self.label}: the client belongs to another event loop: open the store in that one"
+                f"{self.address}: the client belongs to another event loop: open the store in that one"
             ) from None
         except InvalidOperation:
-            raise ConfigurationError(f"{self.label}: the client that was handed in is closed") from None
+            raise ConfigurationError(f"{self.address}: the client that was handed in is closed") from None
         except DriverConfigurationError as error:
-            raise ConfigurationError(f"{self.label}: {first_line(error)}") from None
+            raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
         except OSError as error:
             # A certificate that holds none, say.
-            raise ConfigurationError(f"{self.label}: a certificate it names: {error.strerror}") from None
+            raise ConfigurationError(f"{self.address}: a certificate it names: {error.strerror}") from None
         except PyMongoError as error:
-            raise self._diagnose(error) from None
+            raise self._explain_failure(error) from None
 
     def _open_client(self) -> Client:
         if isinstance(self._source, str):
-            named = named_options(self._source)
+            named = uri_options(self._source)
             options = {key: value for key, value in self._options.items() if key.lower() not in named}
             return _new_client(self._source, options)
         return self._source
@@ -201,7 +208,7 @@ class MongoEngine:
         try:
             # The server would keep them open for a minute, and others waiting.
             loop = asyncio.get_running_loop()
-            in_hand = self._transactions_in_hand | self._unended
+            in_hand = self._transactions_in_hand | self._unfinished
             if ending := [one for one in in_hand if one.get_loop() is loop]:
                 await asyncio.wait(ending, timeout=_ENDING_SECONDS)
         finally:
@@ -210,11 +217,11 @@ class MongoEngine:
                 with pymongo.timeout(_ENDING_SECONDS):
                     await client.close()
 
-    async def revive(self) -> bool:
+    async def recover(self) -> bool:
         """End what dead processes have begun and others wait for, and return whether the server answers."""
         try:
             async with asyncio.timeout(_REVIVE_SECONDS):
-                await end_abandoned(self.database.client)
+                await kill_idle_transactions(self.database.client)
         except (PyMongoError, TimeoutError):
             return False
         self._log_failover()
@@ -229,7 +236,7 @@ class MongoEngine:
         before, self._primary = self._primary, _primary_of(self._client) or self._primary
         if before not in (None, self._primary):
             _log.warning(
-                "the primary is now %s (was %s)", self._primary, before, extra={"address": self.label}
+                "the primary is now %s (was %s)", self._primary, before, extra={"address": self.address}
             )
 
     async def describe(self) -> Deployment:
@@ -241,10 +248,10 @@ class MongoEngine:
         try:
             hello = await self.database.command("hello")
             build = await self.database.command("buildInfo")
-            pings = await ping_times(self.database)
+            pings = await measure_pings(self.database)
             connections = await self._connections()
         except PyMongoError as error:
-            raise translate(error, self.label) from None
+            raise translate_error(error, self.address) from None
         return Deployment(
             server=f"MongoDB {build['version']}",
             topology=_topology(hello),
@@ -274,10 +281,10 @@ class MongoEngine:
                     )
                 )
         except PyMongoError as error:
-            raise translate(error, self.label) from None
+            raise translate_error(error, self.address) from None
         return found
 
-    async def transact(self, statements: Statements[R]) -> R:
+    async def transact(self, statements: TransactionBody[R]) -> R:
         """Run statements in one transaction, or one after the other on a server that has none."""
         if Capability.TRANSACTIONS not in self._capabilities:
             return await statements(None)
@@ -285,38 +292,38 @@ class MongoEngine:
         ended = asyncio.get_running_loop().create_future()
         self._transactions_in_hand.add(ended)
         try:
-            return await transact(self._client, self.database.write_concern, statements, self._unended)
+            return await transact(self._client, self.database.write_concern, statements, self._unfinished)
         finally:
             self._transactions_in_hand.discard(ended)
             ended.set_result(None)
 
-    def settled(self, collection: Any) -> Any:
+    def majority_collection(self, collection: Any) -> Any:
         """Return a collection without what may be taken back, if the majority acknowledges what is written.
 
         Where fewer do, who has written something would not find it at once.
         """
-        return self._settling.of(collection) if self._settling else collection
+        return self._majority.collection(collection) if self._majority else collection
 
-    async def settle(self, reading: Callable[[], Awaitable[R]]) -> R:
+    async def read_majority(self, reading: Callable[[], Awaitable[R]]) -> R:
         """Run what reads, and wait beforehand if there is a new primary."""
-        return await (self._settling.read(reading) if self._settling else reading())
+        return await (self._majority.read(reading) if self._majority else reading())
 
-    async def confirm(self) -> None:
+    async def wait_for_majority(self) -> None:
         """Wait until the majority has what the primary has, if the majority acknowledges what is written."""
-        if self._settling:
-            await self._settling.confirm()
+        if self._majority:
+            await self._majority.wait_for_majority()
 
-    def overdue(self) -> MongoStoreError:
+    def timeout_error(self) -> MongoStoreError:
         """Return the error that says whether there was no server to ask, or none that answered in time."""
         servers = self._client.topology_description.server_descriptions() if self._client else {}
         is_there = any(server.is_server_type_known for server in servers.values())
-        return translate(NetworkTimeout() if is_there else ServerSelectionTimeoutError(), self.label)
+        return translate_error(NetworkTimeout() if is_there else ServerSelectionTimeoutError(), self.address)
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:
         """Bound every command sent inside the `with` block."""
         return deadline(seconds)
 
-    async def _discover(self) -> frozenset[Capability]:
+    async def _detect_capabilities(self) -> frozenset[Capability]:
         assert self._client is not None
         hello = await self._client.admin.command("hello")
         # The first command that needs a login: wrong credentials show here and not in the middle of the work.
@@ -345,9 +352,9 @@ class MongoEngine:
             return {}
         return dict(status["connections"])
 
-    def _diagnose(self, error: PyMongoError) -> MongoStoreError:
+    def _explain_failure(self, error: PyMongoError) -> MongoStoreError:
         if not isinstance(error, ConnectionFailure):
-            return translate(error, self.label)
+            return translate_error(error, self.address)
         topology = self._client.topology_description if self._client else None
         servers = topology.server_descriptions() if topology else {}
         # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
@@ -361,7 +368,7 @@ class MongoEngine:
         if topology and not servers:
             # Whoever calls itself by another name is struck off the list.
             reason = _OTHER_SET
-        return UnavailableError(f"{self.label}: {reason}")
+        return UnavailableError(f"{self.address}: {reason}")
 
 
 def _new_client(uri: str, options: Mapping[str, Any]) -> AsyncMongoClient[dict[str, Any]]:
@@ -379,7 +386,7 @@ def _primary_of(client: Client) -> str | None:
     return None
 
 
-def _keep_commands_out_of_logs() -> None:
+def _silence_command_log() -> None:
     """Have the driver log no commands, whose documents it quotes, unless somebody asks for just that."""
     commands = logging.getLogger("pymongo.command")
     if commands.level == logging.NOTSET:

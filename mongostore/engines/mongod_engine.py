@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mongostore.engines.mongo import MongoEngine
-from mongostore.engines.mongod_process import Mongod
+from mongostore.engines.mongod_process import MongodProcess
 
 
 class MongodEngine(MongoEngine):
@@ -17,7 +17,7 @@ class MongodEngine(MongoEngine):
     Args:
         directory: The folder; made when missing.
         database: The database.
-        binary: The server to run; else it is looked for (see `Mongod`).
+        binary: The server to run; else it is looked for (see `MongodProcess`).
         prefix: Begins the name of every collection.
         options: Options of PyMongo's client.
     """
@@ -32,8 +32,8 @@ class MongodEngine(MongoEngine):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__("mongodb://127.0.0.1", database, prefix=prefix, options=options)
-        self._server = Mongod(directory, binary)
-        self.label: str = f"mongod://{directory}"
+        self._server = MongodProcess(directory, binary)
+        self.address: str = f"mongod://{directory}"
 
     async def open(self) -> None:
         """Start the server, or join the one that runs in that folder, and connect.
@@ -56,7 +56,7 @@ class MongodEngine(MongoEngine):
         else:
             await stopping
 
-    async def revive(self) -> bool:
+    async def recover(self) -> bool:
         """Start the server again if it died, and end what dead processes have begun."""
         await asyncio.to_thread(self._server.start)
-        return await super().revive()
+        return await super().recover()

@@ -41,7 +41,7 @@ REMEDY = (
 )
 
 
-class Mongod:
+class MongodProcess:
     """A MongoDB server with its data in a folder: the first to start runs it, the last to stop ends it.
 
     Every method blocks. Processes agree through two locked files, which the kernel lets go of when a process
@@ -104,9 +104,9 @@ class Mongod:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._data.mkdir(mode=0o700, exist_ok=True)
             with self._locked():
-                port = self._bring_up()
+                port = self._ensure_running()
                 if self._process != os.getpid():
-                    self._join()
+                    self._register_user()
         except MongoStoreError:
             raise
         except OSError as error:
@@ -127,13 +127,13 @@ class Mongod:
         atexit.unregister(self.stop)
         try:
             if process == os.getpid():
-                self._leave(users)
+                self._unregister_user(users)
         except FileNotFoundError:
             pass  # The folder was deleted, of which its server dies.
         finally:
             os.close(users)
 
-    def _join(self) -> None:
+    def _register_user(self) -> None:
         if self._users is not None:
             os.close(self._users)
         self._users = self._open("users")
@@ -141,7 +141,7 @@ class Mongod:
         fcntl.flock(self._users, fcntl.LOCK_SH)
         atexit.register(self.stop)
 
-    def _leave(self, users: int) -> None:
+    def _unregister_user(self, users: int) -> None:
         with self._locked():
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,19 +179,19 @@ class Mongod:
             os.close(lock)
         return False
 
-    def _bring_up(self) -> int:
+    def _ensure_running(self) -> int:
         """See to it that the server runs and takes writes, and return its port."""
         launched = False
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if not self._is_running():
                 if launched:
-                    raise self._failure()
+                    raise self._read_failure()
                 self._launch()
                 launched = True
             port = self._port()
             with contextlib.suppress(OSError):
-                if self._is_ours(port) and self._is_primary(port):
+                if self._is_own_server(port) and self._is_primary(port):
                     return port
             time.sleep(PAUSE)
         raise UnavailableError(f"mongod is not ready after {PATIENCE:.0f} seconds (see {self._log})")
@@ -226,7 +226,7 @@ class Mongod:
                 return
             if launcher.returncode != EXIT_PORT_TAKEN:
                 break
-        raise self._failure(launcher.stderr + launcher.stdout)
+        raise self._read_failure(launcher.stderr + launcher.stdout)
 
     def _port(self) -> int:
         with contextlib.suppress(FileNotFoundError, ValueError):
@@ -242,22 +242,22 @@ class Mongod:
         self._port_file.write_text(str(port))
         return port
 
-    def _is_ours(self, port: int) -> bool:
+    def _is_own_server(self, port: int) -> bool:
         """Whether the server on that port is this folder's: a port may have found another owner since."""
-        options = _command(port, {"getCmdLineOpts": 1}).get("parsed", {})
+        options = _run_command(port, {"getCmdLineOpts": 1}).get("parsed", {})
         return bool(options.get("storage", {}).get("dbPath") == str(self._data))
 
     def _is_primary(self, port: int) -> bool:
         """Whether the server takes writes; if not, see to it that it knows itself as its set's one member."""
-        if _command(port, {"hello": 1}).get("isWritablePrimary"):
+        if _run_command(port, {"hello": 1}).get("isWritablePrimary"):
             return True
         member = {"_id": 0, "host": f"{HOST}:{port}"}
-        config = _command(port, {"replSetGetConfig": 1}).get("config")
+        config = _run_command(port, {"replSetGetConfig": 1}).get("config")
         if config is None:
-            _command(port, {"replSetInitiate": {"_id": "mongostore", "members": [member]}})
+            _run_command(port, {"replSetInitiate": {"_id": "mongostore", "members": [member]}})
         elif config["members"][0]["host"] != member["host"]:
             config |= {"version": config["version"] + 1, "members": [member]}
-            _command(port, {"replSetReconfig": config, "force": True})
+            _run_command(port, {"replSetReconfig": config, "force": True})
         return False
 
     def _shut_down(self) -> None:
@@ -266,14 +266,14 @@ class Mongod:
         port = self._port()
         deadline = time.monotonic() + PATIENCE
         with contextlib.suppress(OSError):
-            if self._is_ours(port):
-                _command(port, {"shutdown": 1, "force": True, "timeoutSecs": 0})
+            if self._is_own_server(port):
+                _run_command(port, {"shutdown": 1, "force": True, "timeoutSecs": 0})
         while self._is_running() or not _is_free(port):
             if time.monotonic() > deadline:
                 raise UnavailableError(f"mongod has not ended after {PATIENCE:.0f} seconds (see {self._log})")
             time.sleep(PAUSE)
 
-    def _failure(self, output: str = "") -> UnavailableError:
+    def _read_failure(self, output: str = "") -> UnavailableError:
         """Say why the server ended: the first error in its log, of which later ones are consequences."""
         with contextlib.suppress(FileNotFoundError):
             output = self._log.read_text(errors="replace") + output
@@ -311,7 +311,7 @@ def _is_free(port: int) -> bool:
     return False
 
 
-def _command(port: int, command: dict[str, Any]) -> dict[str, Any]:
+def _run_command(port: int, command: dict[str, Any]) -> dict[str, Any]:
     """Have a local server run an admin command.
 
     Not through a MongoClient, because that starts threads, and an interpreter on its way out refuses to.

@@ -11,7 +11,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mongostore.engines.deployment import CollectionUsage, Deployment
-from mongostore.engines.transactions import Statements
+from mongostore.engines.transactions import TransactionBody
 from mongostore.errors import MongoStoreError
 
 R = TypeVar("R")
@@ -33,12 +33,12 @@ class Engine(Protocol):
     """A place where documents are kept, spoken to through PyMongo's async interface.
 
     Attributes:
-        label: The engine's address as it may be shown: never a password.
-        shared: Whether other processes see the same data.
+        address: The engine's address as it may be shown: never a password.
+        is_shared: Whether other processes see the same data.
     """
 
-    label: str
-    shared: bool
+    address: str
+    is_shared: bool
 
     @property
     def database(self) -> Database:
@@ -64,7 +64,7 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Let go of every connection; closing twice is harmless."""
 
-    async def revive(self) -> bool:
+    async def recover(self) -> bool:
         """Do what may help the next attempt of what has failed: bring back a server that this engine runs.
 
         Returns:
@@ -85,7 +85,7 @@ class Engine(Protocol):
             MongoStoreError: What the server refused, by its meaning.
         """
 
-    async def transact(self, statements: Statements[R]) -> R:
+    async def transact(self, statements: TransactionBody[R]) -> R:
         """Run statements in one transaction, or one after the other on a server that has none.
 
         Args:
@@ -93,23 +93,23 @@ class Engine(Protocol):
                 transaction; may be called several times.
         """
 
-    def settled(self, collection: Any) -> Any:
+    def majority_collection(self, collection: Any) -> Any:
         """Return a collection as those read it who go on from what they have seen.
 
         What a primary has not yet got through to the majority may be gone with it.
         """
 
-    async def settle(self, reading: Callable[[], Awaitable[R]]) -> R:
-        """Run what reads settled collections, so that it misses nothing that was acknowledged.
+    async def read_majority(self, reading: Callable[[], Awaitable[R]]) -> R:
+        """Run what reads majority_collection collections, so that it misses nothing that was acknowledged.
 
         Args:
             reading: May be called several times.
         """
 
-    async def confirm(self) -> None:
+    async def wait_for_majority(self) -> None:
         """Wait until nothing that is there by now is taken back any more."""
 
-    def overdue(self) -> MongoStoreError:
+    def timeout_error(self) -> MongoStoreError:
         """Return the error that says, as far as it is known, why something has not ended in time."""
 
     def deadline(self, seconds: float) -> AbstractContextManager[object]:

@@ -21,7 +21,7 @@ from pymongo.write_concern import WriteConcern
 R = TypeVar("R")
 
 Client = AsyncMongoClient[dict[str, Any]]
-Statements = Callable[[AsyncClientSession | None], Awaitable[R]]
+TransactionBody = Callable[[AsyncClientSession | None], Awaitable[R]]
 
 _log = logging.getLogger("mongostore.transactions")
 
@@ -50,7 +50,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 async def transact(
-    client: Client, concern: WriteConcern, statements: Statements[R], unended: set[asyncio.Task[Any]]
+    client: Client, concern: WriteConcern, statements: TransactionBody[R], unfinished: set[asyncio.Task[Any]]
 ) -> R:
     """Run statements in one transaction, anew whenever another one is in their way.
 
@@ -61,39 +61,39 @@ async def transact(
         client: Who asks.
         concern: How the transaction is written.
         statements: What is done in it.
-        unended: Where the ends of transactions are kept that last longer than that deadline.
+        unfinished: Where the ends of transactions are kept that last longer than that deadline.
 
     Raises:
         PyMongoError: The last attempt's; with the label UnknownTransactionCommitResult it may have succeeded.
     """
     pause, patience = _FIRST_PAUSE, time.monotonic() + _ABANDONED_SECONDS
     session = client.start_session()
-    ending = _Ending(unended)
+    ending = _TransactionGuard(unfinished)
     try:
         while True:
             try:
                 await session.start_transaction(write_concern=concern)
-                result = await ending.carry_through(statements(session))
-                await ending.carry_through(_commit(session, ending))
+                result = await ending.run_shielded(statements(session))
+                await ending.run_shielded(_commit_with_retry(session, ending))
             except BaseException as error:
                 # A commit that goes on alone is in the way of an abort.
-                has_ended = not ending.goes_on and (
-                    not session.in_transaction or await ending.try_out(session.abort_transaction)
+                has_ended = not ending.is_running and (
+                    not session.in_transaction or await ending.start_ending(session.abort_transaction)
                 )
-                if not has_ended or not _is_passing(error):
+                if not has_ended or not _is_transient(error):
                     raise
             else:
                 return result
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
             if time.monotonic() > patience:
-                await end_abandoned(client)
+                await kill_idle_transactions(client)
                 patience = time.monotonic() + _ABANDONED_SECONDS
     finally:
-        await ending.leave(session)
+        await ending.release_session(session)
 
 
-async def end_abandoned(client: Client) -> None:
+async def kill_idle_transactions(client: Client) -> None:
     """End the transactions in the middle of which a process of this package has died, or stands still.
 
     A server keeps them open for a minute, and keeps all waiting who want to write the same documents. Whoever
@@ -119,14 +119,14 @@ async def end_abandoned(client: Client) -> None:
             _log.warning("killed %d abandoned transactions, each idle for over a second", len(sessions))
 
 
-def _is_passing(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     # A lost connection is not: whoever tries again later looks for the new primary first.
     if not isinstance(error, PyMongoError) or isinstance(error, ConnectionFailure):
         return False
     return error.has_error_label("TransientTransactionError")
 
 
-class _Ending:
+class _TransactionGuard:
     """What is under way in a transaction, and its end: neither is given up half-way.
 
     An abort on another connection would overtake a statement, which would then begin the transaction anew and
@@ -134,16 +134,16 @@ class _Ending:
     hardly longer; what has not ended by then goes on without him.
     """
 
-    def __init__(self, unended: set[asyncio.Task[Any]]) -> None:
-        self._unended = unended
+    def __init__(self, unfinished: set[asyncio.Task[Any]]) -> None:
+        self._unended = unfinished
         self._task: asyncio.Task[Any] | None = None
 
     @property
-    def goes_on(self) -> bool:
+    def is_running(self) -> bool:
         """Whether something is under way that nobody waits for any more."""
         return self._task is not None and not self._task.done()
 
-    async def carry_through(self, work: Awaitable[R]) -> R:
+    async def run_shielded(self, work: Awaitable[R]) -> R:
         """Wait for something in the transaction, and return what comes of it.
 
         Raises:
@@ -155,27 +155,27 @@ class _Ending:
 
         task = asyncio.create_task(run(), context=copy_context())
         try:
-            await _to_the_end(task, _ends.get() + _GRACE_SECONDS)
+            await _wait_shielded(task, _ends.get() + _GRACE_SECONDS)
         finally:
             if not task.done():
-                self._keep(task)
+                self._hold_reference(task)
         if not task.done():
             raise NetworkTimeout("it has not ended in time")
         return task.result()
 
-    async def try_out(self, end: Callable[[], Awaitable[None]]) -> bool:
+    async def start_ending(self, end: Callable[[], Awaitable[None]]) -> bool:
         """Begin an end of the transaction, with time of its own, and return whether it is reached by now.
 
         Raises:
             PyMongoError: What came of it, in time.
         """
-        task = self._keep(asyncio.create_task(_bounded(end), context=Context()))
-        await _to_the_end(task, max(_ends.get(), time.monotonic() + _GRACE_SECONDS))
+        task = self._hold_reference(asyncio.create_task(_with_deadline(end), context=Context()))
+        await _wait_shielded(task, max(_ends.get(), time.monotonic() + _GRACE_SECONDS))
         if task.done():
             task.result()
         return task.done()
 
-    async def leave(self, session: AsyncClientSession) -> None:
+    async def release_session(self, session: AsyncClientSession) -> None:
         """Give the session back as soon as nothing uses it any more."""
         if (before := self._task) is None or before.done():
             await session.end_session()
@@ -183,33 +183,33 @@ class _Ending:
 
         async def leave() -> None:
             await asyncio.wait([before])
-            await _bounded(session.end_session)
+            await _with_deadline(session.end_session)
 
-        self._keep(asyncio.create_task(leave(), context=Context()))
+        self._hold_reference(asyncio.create_task(leave(), context=Context()))
 
-    def _keep(self, task: asyncio.Task[R]) -> asyncio.Task[R]:
+    def _hold_reference(self, task: asyncio.Task[R]) -> asyncio.Task[R]:
         self._task = task
         self._unended.add(task)
-        task.add_done_callback(self._note_end)
+        task.add_done_callback(self._record_outcome)
         return task
 
-    def _note_end(self, task: asyncio.Task[Any]) -> None:
+    def _record_outcome(self, task: asyncio.Task[Any]) -> None:
         self._unended.discard(task)
         # Looked at, for nobody else may.
         task.cancelled() or task.exception()
 
 
-async def _commit(session: AsyncClientSession, ending: _Ending) -> None:
+async def _commit_with_retry(session: AsyncClientSession, ending: _TransactionGuard) -> None:
     try:
-        await _insist(session)
+        await _retry_commit(session)
     except PyMongoError as error:
         if not error.has_error_label("UnknownTransactionCommitResult"):
             raise
-        if not await ending.try_out(session.commit_transaction):
+        if not await ending.start_ending(session.commit_transaction):
             raise
 
 
-async def _insist(session: AsyncClientSession) -> None:
+async def _retry_commit(session: AsyncClientSession) -> None:
     while True:
         try:
             return await session.commit_transaction()
@@ -219,12 +219,12 @@ async def _insist(session: AsyncClientSession) -> None:
         await asyncio.sleep(_LONGEST_PAUSE)
 
 
-async def _bounded(end: Callable[[], Awaitable[None]]) -> None:
+async def _with_deadline(end: Callable[[], Awaitable[None]]) -> None:
     with pymongo.timeout(_LAST_SECONDS):
         await end()
 
 
-async def _to_the_end(task: asyncio.Task[Any], until: float) -> None:
+async def _wait_shielded(task: asyncio.Task[Any], until: float) -> None:
     """Wait for what ends by itself, or until then; whoever is cancelled meanwhile is so after it."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done() and (left := until - time.monotonic()) > 0:

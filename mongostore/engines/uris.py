@@ -13,20 +13,20 @@ from pymongo.uri_parser import parse_uri, validate_options
 from mongostore.errors import ConfigurationError
 
 
-def label_of(uri: str) -> str:
+def address_of(uri: str) -> str:
     """Return the scheme and hosts of a URI: no user, password, path or option."""
     # Greedy to the last @, so that not even a password with an unescaped one shows.
     found = re.match(r"([a-z+]*://)(?:.*@)?([^/?]*)", uri)
     return f"{found[1]}{found[2]}" if found else "the URI"
 
 
-def label_of_client(client: AsyncMongoClient[Any]) -> str:
+def address_of_client(client: AsyncMongoClient[Any]) -> str:
     """Return the scheme and hosts of a client."""
     hosts = client.topology_description.server_descriptions()
     return "mongodb://" + ",".join(f"{host}:{port}" for host, port in hosts)
 
 
-def named_options(uri: str) -> set[str]:
+def uri_options(uri: str) -> set[str]:
     """Return the names, in lower case, of the options that a URI sets, having checked them."""
     # Checked without the DNS look-ups that an SRV address takes.
     plain = uri.replace("mongodb+srv://", "mongodb://", 1)
@@ -36,9 +36,9 @@ def named_options(uri: str) -> set[str]:
         validate_options(options)
     except OSError as error:
         # The driver opens the certificates that are named.
-        raise ConfigurationError(f"{label_of(uri)}: {error.filename}: {error.strerror}") from None
+        raise ConfigurationError(f"{address_of(uri)}: {error.filename}: {error.strerror}") from None
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"{label_of(uri)}: {first_line(error)}") from None
+        raise ConfigurationError(f"{address_of(uri)}: {first_line(error)}") from None
     return {name.lower() for name in options}
 
 

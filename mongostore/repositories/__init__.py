@@ -9,21 +9,22 @@ from typing import Any, ParamSpec, TypeVar
 
 from pymongo.errors import PyMongoError
 
-from mongostore.engines.driver_errors import translate, unchained
-from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
-from mongostore.repositories.operation import Access, current_call, find_call, was_there
+from mongostore.engines.driver_errors import drop_driver_context, translate_error
+from mongostore.repositories.connection import Connection
+from mongostore.repositories.operation import Access, current_operation, find_operation, has_matched
+from mongostore.repositories.retry import majority_step, open_stream, retry_step, run_with_retry
 
 __all__ = [
     "Connection",
     "Repository",
-    "current_call",
+    "current_operation",
+    "has_matched",
     "long_running",
-    "opened",
+    "majority_step",
+    "open_stream",
     "reads",
     "reads_majority",
-    "settled_step",
-    "step",
-    "was_there",
+    "retry_step",
     "writes",
 ]
 
@@ -40,7 +41,7 @@ class Repository:
     Each public coroutine and async generator says by its decorator what it does: `writes`, `reads`,
     `reads_majority` or `long_running`. It then runs against an open store, within the store's timeout, is
     tried again while the server is away, and raises errors of this package alone. So each of them must be
-    safe to run twice; `current_call` tells a second run.
+    safe to run twice; `current_operation` tells a second run.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -77,7 +78,7 @@ def reads_majority(verb: F) -> F:
 def long_running(verb: F) -> F:
     """Declare that a coroutine or an async generator waits for something else than the server.
 
-    It runs once, and bounds and retries its own steps with `step` and `settled_step`.
+    It runs once, and bounds and retries its own steps with `retry_step` and `majority_step`.
     """
     guard = _guarded_generator if inspect.isasyncgenfunction(verb) else _guarded_steps
     return _declared(verb, guard(verb))
@@ -93,11 +94,11 @@ def _guarded(verb: Callable[P, Awaitable[R]], access: Access) -> Callable[P, Awa
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
-        if find_call() is not None:
+        if find_operation() is not None:
             connection.check_open()
             return await verb(*args, **kwargs)
-        with unchained():
-            return await bounded(connection, lambda: verb(*args, **kwargs), access, verb.__qualname__)
+        with drop_driver_context():
+            return await run_with_retry(connection, lambda: verb(*args, **kwargs), access, verb.__qualname__)
 
     return run
 
@@ -107,25 +108,25 @@ def _guarded_steps(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
         connection.check_open()
-        with unchained():
+        with drop_driver_context():
             return await verb(*args, **kwargs)
 
     return run
 
 
 def _guarded_generator(verb: Callable[P, AsyncIterator[R]]) -> Callable[P, AsyncIterator[R]]:
-    # A generator lives as long as its consumer likes: it bounds and retries its own steps with `step`.
+    # A generator lives as long as its consumer likes: it bounds and retries its own steps with `retry_step`.
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
         connection.check_open()
         items = verb(*args, **kwargs)
-        with unchained():
+        with drop_driver_context():
             try:
                 async for item in items:
                     yield item
             except PyMongoError as error:
-                raise translate(error, connection.engine.label) from None
+                raise translate_error(error, connection.engine.address) from None
             finally:
                 await items.aclose()  # type: ignore[attr-defined]  # an async generator
 

@@ -25,12 +25,12 @@ from mongostore.documents.stored import SCHEMA_VERSION, Raw, read_as
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
-from mongostore.repositories import Repository, current_call, reads, was_there, writes
-from mongostore.repositories.paging import Order, count_options
+from mongostore.repositories import Repository, current_operation, has_matched, reads, writes
+from mongostore.repositories.paging import SortOrder, count_options
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile("mgs_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
-_SHOWN = {"secret_hash": 0}
+_PUBLIC_FIELDS = {"secret_hash": 0}
 
 
 class AsyncKeys(Repository):
@@ -56,14 +56,14 @@ class AsyncKeys(Repository):
         Raises:
             InvalidValueError: If a value cannot be stored.
         """
-        call = current_call()
+        call = current_operation()
         # One secret whatever the number of attempts: the first one may be stored, its answer lost.
-        secret = call.seen.setdefault("secret", secrets.token_urlsafe(_SECRET_BYTES))
+        secret = call.memory.setdefault("secret", secrets.token_urlsafe(_SECRET_BYTES))
         raw: Raw = {
             "_id": call.token,
             "name": check_id("name", name),
             "owner_id": None if owner_id is None else check_id("owner_id", owner_id),
-            "namespaces": _checked(namespaces),
+            "namespaces": _check_namespaces(namespaces),
             "created_at": call.now,
             "expires_at": None if expires_at is None else to_micros("expires_at", expires_at),
             "schema_version": SCHEMA_VERSION,
@@ -95,7 +95,7 @@ class AsyncKeys(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the key cannot be read.
         """
-        raw = await self._keys.find_one({"_id": check_id("key_id", key_id)}, _SHOWN)
+        raw = await self._keys.find_one({"_id": check_id("key_id", key_id)}, _PUBLIC_FIELDS)
         return None if raw is None else to_key(raw)
 
     @reads
@@ -114,7 +114,7 @@ class AsyncKeys(Repository):
         key, secret = to_key(raw), match[2]
         if not read_as("key", raw, lambda: hmac.compare_digest(_hash(secret), raw["secret_hash"])):
             return None
-        is_good = key.expires_at is None or from_micros(current_call().now) < key.expires_at
+        is_good = key.expires_at is None or from_micros(current_operation().now) < key.expires_at
         return key if is_good else None
 
     @reads
@@ -137,10 +137,10 @@ class AsyncKeys(Repository):
         """
         limit, order = (
             check_limit("limit", limit),
-            Order("created_at", rising=not check_flag("newest", newest)),
+            SortOrder("created_at", is_ascending=not check_flag("newest", newest)),
         )
-        where = order.behind({}, order.decode(cursor))
-        found = self._keys.find(where, _SHOWN, sort=order.sort, limit=limit + 1, batch_size=limit + 2)
+        where = order.keyset_filter({}, order.decode(cursor))
+        found = self._keys.find(where, _PUBLIC_FIELDS, sort=order.sort, limit=limit + 1, batch_size=limit + 2)
         async with found as keys:
             return order.page(await keys.to_list(), limit, to_key)
 
@@ -151,14 +151,14 @@ class AsyncKeys(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        return was_there(await self._keys.delete_one({"_id": check_id("key_id", key_id)}))
+        return has_matched(await self._keys.delete_one({"_id": check_id("key_id", key_id)}))
 
     @property
     def _keys(self) -> Any:
         return self._connection.collection("api_keys")
 
 
-def _checked(namespaces: Sequence[str]) -> list[str]:
+def _check_namespaces(namespaces: Sequence[str]) -> list[str]:
     check_list("namespaces", namespaces)
     for number, namespace in enumerate(namespaces):
         if not check_id(f"namespaces[{number}]", namespace) or "/" in namespace:

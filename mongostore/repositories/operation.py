@@ -1,4 +1,4 @@
-"""One call of a public verb: how long it may take, and what its attempts have seen."""
+"""One call of a public verb: how long it may take, and what its attempts have learnt."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Access(Enum):
 
 
 @dataclass
-class Missed:
+class UnmatchedWrite:
     """An update that did not find the document that it meant."""
 
     collection: Any
@@ -65,7 +65,7 @@ class Missed:
 
 
 @dataclass
-class Call:
+class Operation:
     """One call of a public verb, the same object over all of its attempts.
 
     Attributes:
@@ -75,7 +75,7 @@ class Call:
         now: When the call began, in microseconds since 1970, by the server's clock.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
-        seen: What an earlier attempt has seen for certain, by a name that the verb gives it.
+        memory: What an earlier attempt has learnt for certain, by a name that the verb gives it.
         missed: The updates that did not find what they meant, by collection and filter, and how often.
     """
 
@@ -85,8 +85,8 @@ class Call:
     now: int = field(default_factory=lambda: time.time_ns() // 1000)
     attempt: int = 0
     is_silent: bool = False
-    seen: dict[str, Any] = field(default_factory=dict)
-    missed: dict[tuple[str, str], Missed] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
+    missed: dict[tuple[str, str], UnmatchedWrite] = field(default_factory=dict)
 
     @functools.cached_property
     def token(self) -> str:
@@ -100,31 +100,31 @@ class Call:
         return min(seconds, max(self.ends - time.monotonic(), 0.05))
 
 
-_call: ContextVar[Call | None] = ContextVar("mongostore_call", default=None)
+_call: ContextVar[Operation | None] = ContextVar("mongostore_call", default=None)
 
 
-def find_call() -> Call | None:
+def find_operation() -> Operation | None:
     """Return the call that this code runs in, None on behalf of several at once."""
     return _call.get()
 
 
-def current_call() -> Call:
+def current_operation() -> Operation:
     """Return the call that this code runs in."""
     call = _call.get()
     assert call is not None, "repositories' helpers run inside a public verb"
     return call
 
 
-def was_there(result: DeleteResult | UpdateResult) -> bool:
+def has_matched(result: DeleteResult | UpdateResult) -> bool:
     """Return whether a deletion met something; what is gone when it is tried again, it has met before."""
     met = result.deleted_count if isinstance(result, DeleteResult) else result.matched_count
-    return bool(met) or current_call().attempt > 0
+    return bool(met) or current_operation().attempt > 0
 
 
 @contextmanager
-def calling(seconds: float, access: Access, operation: str = "a call") -> Iterator[Call]:
+def running(seconds: float, access: Access, operation: str = "a call") -> Iterator[Operation]:
     """Run what is inside the `with` block as one call that may take so many seconds."""
-    call = Call(time.monotonic() + seconds, access, operation)
+    call = Operation(time.monotonic() + seconds, access, operation)
     token = _call.set(call)
     try:
         yield call
@@ -132,7 +132,7 @@ def calling(seconds: float, access: Access, operation: str = "a call") -> Iterat
         _call.reset(token)
 
 
-async def checked(call: Call, action: Awaitable[R]) -> R:
+async def verify_match(call: Operation, action: Awaitable[R]) -> R:
     """Return what an action gives, having looked whether a newer document is why it found nothing.
 
     Raises:

@@ -10,27 +10,27 @@ from mongostore.arguments import check_id, decode_cursor, encode_cursor
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
-from mongostore.repositories import Connection, settled_step
+from mongostore.repositories import Connection, majority_step
 
 V = TypeVar("V")
 
 # The number and the key of something in a list, with the number between them that breaks ties if one does.
-Place = tuple[Any, ...]
+SortKey = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Order:
+class SortOrder:
     """The order of a list: by a number, and among equal ones by key.
 
     Attributes:
         field: The stored field that holds the number.
-        rising: Whether the lowest comes first.
+        is_ascending: Whether the lowest comes first.
         key: The stored field that holds the key.
         tie: The stored field of a second number, which comes before the key.
     """
 
     field: str
-    rising: bool = True
+    is_ascending: bool = True
     key: str = "_id"
     tie: str | None = None
 
@@ -41,41 +41,41 @@ class Order:
     @property
     def sort(self) -> list[tuple[str, int]]:
         """The order in a server's words."""
-        return [(field, 1 if self.rising else -1) for field in self._fields]
+        return [(field, 1 if self.is_ascending else -1) for field in self._fields]
 
-    def place_of(self, raw: Raw) -> Place:
-        """Return the place of something stored."""
+    def sort_key(self, raw: Raw) -> SortKey:
+        """Return the sort key of a document."""
         return tuple(raw.get(field) if field == self.tie else raw[field] for field in self._fields)
 
-    def behind(self, where: Raw, place: Place | None) -> Raw:
-        """Return the filter of what `where` finds behind a place; None stands before all.
+    def keyset_filter(self, filter: Raw, key: SortKey | None) -> Raw:
+        """Return the filter of the documents of `filter` after a sort key; None stands before all.
 
-        Each of its branches is one scan of an index: not even those of an equal number are read in vain.
+        Each of its branches is one scan of an index: no document of an equal number is read in vain.
         """
-        if place is None:
-            return where
-        operator = "$gt" if self.rising else "$lt"
+        if key is None:
+            return filter
+        operator = "$gt" if self.is_ascending else "$lt"
         branches = [
-            {**where, **dict(zip(self._fields[:depth], place, strict=False)), field: {operator: place[depth]}}
+            {**filter, **dict(zip(self._fields[:depth], key, strict=False)), field: {operator: key[depth]}}
             for depth, field in enumerate(self._fields)
             # Where nothing breaks the tie, only the key does.
-            if place[depth] is not None
+            if key[depth] is not None
         ]
         return {"$or": branches[::-1]}
 
-    def after(self, where: Raw, last: Raw) -> Raw:
-        """Return the filter of what `where` finds behind a document."""
-        return self.behind(where, self.place_of(last))
+    def after(self, filter: Raw, last: Raw) -> Raw:
+        """Return the filter of the documents of `filter` after a document."""
+        return self.keyset_filter(filter, self.sort_key(last))
 
-    def cursor(self, place: Place) -> str:
-        """Return the text that callers keep of a place."""
-        return encode_cursor([*place])
+    def cursor(self, key: SortKey) -> str:
+        """Return the text that callers keep of a sort key."""
+        return encode_cursor([*key])
 
-    def decode(self, cursor: object) -> Place | None:
-        """Return the place that a cursor names; None for none.
+    def decode(self, cursor: object) -> SortKey | None:
+        """Return the sort key that a cursor names; None for none.
 
         Raises:
-            InvalidValueError: It is no such text.
+            InvalidValueError: If it is no such text.
         """
         if cursor is None:
             return None
@@ -91,7 +91,7 @@ class Order:
     def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
-        return read_page(raws[:limit], self.cursor(self.place_of(raws[limit - 1])) if more else None, read)
+        return read_page(raws[:limit], self.cursor(self.sort_key(raws[limit - 1])) if more else None, read)
 
 
 def _is_64_bits(*numbers: int) -> bool:
@@ -104,18 +104,18 @@ class KeyOrder:
 
     Attributes:
         field: The stored field that holds the text.
-        rising: Whether the lowest comes first.
+        is_ascending: Whether the lowest comes first.
     """
 
     field: str
-    rising: bool = True
+    is_ascending: bool = True
 
     @property
     def sort(self) -> list[tuple[str, int]]:
         """The order in a server's words."""
-        return [(self.field, 1 if self.rising else -1)]
+        return [(self.field, 1 if self.is_ascending else -1)]
 
-    def behind(self, filter: Raw, cursor: object) -> Raw:
+    def keyset_filter(self, filter: Raw, cursor: object) -> Raw:
         """Return the filter of the documents of `filter` behind a cursor; None stands before all.
 
         Raises:
@@ -127,7 +127,7 @@ class KeyOrder:
 
     def after(self, filter: Raw, last: Raw) -> Raw:
         """Return the filter of the documents of `filter` after a document."""
-        return {**filter, self.field: {"$gt" if self.rising else "$lt": last[self.field]}}
+        return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": last[self.field]}}
 
     def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
@@ -139,7 +139,7 @@ async def find_page(
     connection: Connection,
     collection: str,
     filter: Raw,
-    order: Order | KeyOrder,
+    order: SortOrder | KeyOrder,
     limit: int,
     fields: Raw | None = None,
 ) -> list[Raw]:
@@ -156,7 +156,7 @@ async def walk(
     connection: Connection,
     collection: str,
     filter: Raw,
-    order: Order | KeyOrder,
+    order: SortOrder | KeyOrder,
     read: Callable[[Raw], V],
     errors: list[InvalidDocumentError] | None,
     *,
@@ -184,11 +184,11 @@ async def walk(
     errors = check_errors(errors)
     conditions = filter
     while True:
-        raws = await settled_step(
+        raws = await majority_step(
             connection, find_page, connection, collection, conditions, order, size, fields
         )
         if not raws and when_empty and conditions is filter:
-            await settled_step(connection, when_empty)
+            await majority_step(connection, when_empty)
         for item in read_each(raws, read, errors):
             yield item
         if len(raws) < size:

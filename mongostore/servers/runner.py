@@ -58,8 +58,8 @@ async def run_server(
     print_line(f"listening at {address}")
     if app.openapi_url:
         print_line(f"what can be asked is shown at {address}/docs")
-    print_line(f"kept in {engine.label}")
-    if not engine.shared:
+    print_line(f"kept in {engine.address}")
+    if not engine.is_shared:
         print_line("this is the embedded engine: it forgets everything when the server ends")
     with listening:
         await server.serve(sockets=[listening])

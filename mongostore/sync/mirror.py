@@ -7,14 +7,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from mongostore.portal import Mirrored, Portal
+from mongostore.portal import Portal, Twin
 from mongostore.store import AsyncMongoStore
 
 C = TypeVar("C")
 M = TypeVar("M", bound="Mirror[Any]")
 P = ParamSpec("P")
 # The blocking store, as its repositories' twins see it.
-Owner = Mirrored[AsyncMongoStore]
+Owner = Twin[AsyncMongoStore]
 
 
 class Mirror(Generic[C]):

@@ -82,7 +82,7 @@ class MongoStore(StoreVerbs):
         self.keys: Final = Keys(self, lambda core: core.keys)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._core.engine.label}>"
+        return f"<{type(self).__name__} {self._core.engine.address}>"
 
     @property
     def core(self) -> AsyncMongoStore:
@@ -97,7 +97,7 @@ class MongoStore(StoreVerbs):
             NotOpenError: The store is not open.
         """
         if self._is_forked:
-            self._renew()
+            self._reopen_after_fork()
         if (portal := self._portal) is None:
             raise NotOpenError("the store is not open: use `with`, or call open() first")
         return portal
@@ -128,10 +128,10 @@ class MongoStore(StoreVerbs):
             IndexConflictError: An index is there with another definition.
         """
         if self._is_forked:
-            self._renew()
+            self._reopen_after_fork()
         with self._lock:
             if self._portal is None:
-                self._portal = _launch(self._core)
+                self._portal = _open_in_portal(self._core)
 
     def close(self) -> None:
         """Close every connection and end the loop thread; closing twice is harmless."""
@@ -140,17 +140,17 @@ class MongoStore(StoreVerbs):
             if portal is not None and portal.is_usable:
                 portal.close(self._core.close())
 
-    def _renew(self) -> None:
+    def _reopen_after_fork(self) -> None:
         """Begin anew in a forked child: its copies of the loop and of the connections are dead."""
         with self._lock:
             if not self._is_forked:
                 return
-            if self._portal is not None and not self._core.engine.shared:
+            if self._portal is not None and not self._core.engine.is_shared:
                 raise NotOpenError(
                     "the embedded engine's data is in the process that forked: use a server between processes"
                 )
             core = self._make()
-            self._portal = None if self._portal is None else _launch(core)
+            self._portal = None if self._portal is None else _open_in_portal(core)
             self._core, self._is_forked = core, False
 
     def _mark_forked(self) -> None:
@@ -167,7 +167,7 @@ class MongoStore(StoreVerbs):
         self.close()
 
 
-def _launch(core: AsyncMongoStore) -> Portal:
+def _open_in_portal(core: AsyncMongoStore) -> Portal:
     """Open a store in an event loop of its own."""
     portal = Portal()
     try:

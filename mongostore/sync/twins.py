@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from mongostore.portal import mirror, mirror_context, mirror_iter
 from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.rooms import (
     AsyncIdentities,
-    AsyncLeases,
     AsyncReadMarkers,
     AsyncRoomBindings,
     AsyncRoomEvents,
@@ -62,14 +62,14 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     exists = mirror(AsyncSessionMessages.exists)
     count = mirror(AsyncSessionMessages.count)
     list = mirror(AsyncSessionMessages.list)
-    iter = mirror_iter(AsyncSessionMessages.iter, ahead=100)
+    iter = mirror_iter(AsyncSessionMessages.iter, prefetch=100)
     list_conversations = mirror(AsyncSessionMessages.list_conversations)
     update = mirror(AsyncSessionMessages.update)
     upsert = mirror(AsyncSessionMessages.upsert)
     delete = mirror(AsyncSessionMessages.delete)
     delete_many = mirror(AsyncSessionMessages.delete_many)
     truncate = mirror(AsyncSessionMessages.truncate)
-    watch = mirror_iter(AsyncSessionMessages.watch, ahead=1)
+    watch = mirror_iter(AsyncSessionMessages.watch, prefetch=1)
 
 
 class SessionContext(Mirror[AsyncSessionContext]):
@@ -99,7 +99,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
     append_many = mirror(AsyncSessionTurns.append_many)
     count = mirror(AsyncSessionTurns.count)
     list = mirror(AsyncSessionTurns.list)
-    iter = mirror_iter(AsyncSessionTurns.iter, ahead=100)
+    iter = mirror_iter(AsyncSessionTurns.iter, prefetch=100)
     integrate = mirror(AsyncSessionTurns.integrate)
 
 
@@ -120,7 +120,7 @@ class Sessions(Mirror[AsyncSessions]):
     exists = mirror(AsyncSessions.exists)
     count = mirror(AsyncSessions.count)
     list = mirror(AsyncSessions.list)
-    iter = mirror_iter(AsyncSessions.iter, ahead=100)
+    iter = mirror_iter(AsyncSessions.iter, prefetch=100)
     update = mirror(AsyncSessions.update)
     truncate = mirror(AsyncSessions.truncate)
     soft_delete = mirror(AsyncSessions.soft_delete)
@@ -156,7 +156,7 @@ class Rooms(Mirror[AsyncRooms]):
     count = mirror(AsyncRooms.count)
     list = mirror(AsyncRooms.list)
     list_by_channel = mirror(AsyncRooms.list_by_channel)
-    iter = mirror_iter(AsyncRooms.iter, ahead=100)
+    iter = mirror_iter(AsyncRooms.iter, prefetch=100)
     cursor_of = staticmethod(AsyncRooms.cursor_of)
     update = mirror(AsyncRooms.update)
     replace = mirror(AsyncRooms.replace)
@@ -178,14 +178,14 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
     exists = mirror(AsyncRoomEvents.exists)
     count = mirror(AsyncRoomEvents.count)
     list = mirror(AsyncRoomEvents.list)
-    iter = mirror_iter(AsyncRoomEvents.iter, ahead=100)
+    iter = mirror_iter(AsyncRoomEvents.iter, prefetch=100)
     cursor_of = staticmethod(AsyncRoomEvents.cursor_of)
     summarize_replies = mirror(AsyncRoomEvents.summarize_replies)
     update = mirror(AsyncRoomEvents.update)
     replace = mirror(AsyncRoomEvents.replace)
     pop = mirror(AsyncRoomEvents.pop)
     delete = mirror(AsyncRoomEvents.delete)
-    watch = mirror_iter(AsyncRoomEvents.watch, ahead=1)
+    watch = mirror_iter(AsyncRoomEvents.watch, prefetch=1)
 
 
 class RoomBindings(Mirror[AsyncRoomBindings]):
@@ -197,7 +197,7 @@ class RoomBindings(Mirror[AsyncRoomBindings]):
     exists = mirror(AsyncRoomBindings.exists)
     delete = mirror(AsyncRoomBindings.delete)
     list = mirror(AsyncRoomBindings.list)
-    iter = mirror_iter(AsyncRoomBindings.iter, ahead=100)
+    iter = mirror_iter(AsyncRoomBindings.iter, prefetch=100)
 
 
 class RoomParticipants(Mirror[AsyncRoomParticipants]):
@@ -209,7 +209,7 @@ class RoomParticipants(Mirror[AsyncRoomParticipants]):
     exists = mirror(AsyncRoomParticipants.exists)
     delete = mirror(AsyncRoomParticipants.delete)
     list = mirror(AsyncRoomParticipants.list)
-    iter = mirror_iter(AsyncRoomParticipants.iter, ahead=100)
+    iter = mirror_iter(AsyncRoomParticipants.iter, prefetch=100)
 
 
 class RoomTasks(Mirror[AsyncRoomTasks]):
@@ -221,7 +221,7 @@ class RoomTasks(Mirror[AsyncRoomTasks]):
     find = mirror(AsyncRoomTasks.find)
     find_by_id = mirror(AsyncRoomTasks.find_by_id)
     list = mirror(AsyncRoomTasks.list)
-    iter = mirror_iter(AsyncRoomTasks.iter, ahead=100)
+    iter = mirror_iter(AsyncRoomTasks.iter, prefetch=100)
     delete = mirror(AsyncRoomTasks.delete)
 
 
@@ -231,7 +231,7 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
     create = mirror(AsyncRoomObservations.create)
     delete = mirror(AsyncRoomObservations.delete)
     list = mirror(AsyncRoomObservations.list)
-    iter = mirror_iter(AsyncRoomObservations.iter, ahead=100)
+    iter = mirror_iter(AsyncRoomObservations.iter, prefetch=100)
 
 
 class ReadMarkers(Mirror[AsyncReadMarkers]):
@@ -240,7 +240,7 @@ class ReadMarkers(Mirror[AsyncReadMarkers]):
     advance = mirror(AsyncReadMarkers.advance)
     find = mirror(AsyncReadMarkers.find)
     list = mirror(AsyncReadMarkers.list)
-    iter = mirror_iter(AsyncReadMarkers.iter, ahead=100)
+    iter = mirror_iter(AsyncReadMarkers.iter, prefetch=100)
     count_unread = mirror(AsyncReadMarkers.count_unread)
 
 
@@ -260,7 +260,7 @@ class Identities(Mirror[AsyncIdentities]):
     find = mirror(AsyncIdentities.find)
     find_by_address = mirror(AsyncIdentities.find_by_address)
     list = mirror(AsyncIdentities.list)
-    iter = mirror_iter(AsyncIdentities.iter, ahead=100)
+    iter = mirror_iter(AsyncIdentities.iter, prefetch=100)
     link_address = mirror(AsyncIdentities.link_address)
     unlink_address = mirror(AsyncIdentities.unlink_address)
 
@@ -274,7 +274,7 @@ class Verifications(Mirror[AsyncVerifications]):
 
     find = mirror(AsyncVerifications.find)
     upsert = mirror(AsyncVerifications.upsert)
-    iter_expiring = mirror_iter(AsyncVerifications.iter_expiring, ahead=100)
+    iter_expiring = mirror_iter(AsyncVerifications.iter_expiring, prefetch=100)
 
 
 class VerificationRequests(Mirror[AsyncVerificationRequests]):
@@ -305,7 +305,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
     exists = mirror(AsyncThreadMessages.exists)
     count = mirror(AsyncThreadMessages.count)
     list = mirror(AsyncThreadMessages.list)
-    iter = mirror_iter(AsyncThreadMessages.iter, ahead=100)
+    iter = mirror_iter(AsyncThreadMessages.iter, prefetch=100)
     cursor_of = staticmethod(AsyncThreadMessages.cursor_of)
     list_pinned = mirror(AsyncThreadMessages.list_pinned)
     delete = mirror(AsyncThreadMessages.delete)
@@ -328,7 +328,7 @@ class ThreadElements(Mirror[AsyncThreadElements]):
     find = mirror(AsyncThreadElements.find)
     find_by_id = mirror(AsyncThreadElements.find_by_id)
     list = mirror(AsyncThreadElements.list)
-    iter = mirror_iter(AsyncThreadElements.iter, ahead=100)
+    iter = mirror_iter(AsyncThreadElements.iter, prefetch=100)
     delete = mirror(AsyncThreadElements.delete)
 
 
@@ -340,9 +340,9 @@ class Files(Mirror[AsyncFiles]):
     find = mirror(AsyncFiles.find)
     exists = mirror(AsyncFiles.exists)
     list = mirror(AsyncFiles.list)
-    iter = mirror_iter(AsyncFiles.iter, ahead=100)
+    iter = mirror_iter(AsyncFiles.iter, prefetch=100)
     read = mirror(AsyncFiles.read)
-    iter_content = mirror_iter(AsyncFiles.iter_content, ahead=100)
+    iter_content = mirror_iter(AsyncFiles.iter_content, prefetch=100)
     delete = mirror(AsyncFiles.delete)
 
 
@@ -357,7 +357,7 @@ class Users(Mirror[AsyncUsers]):
     find_by_identifier = mirror(AsyncUsers.find_by_identifier)
     count = mirror(AsyncUsers.count)
     list = mirror(AsyncUsers.list)
-    iter = mirror_iter(AsyncUsers.iter, ahead=100)
+    iter = mirror_iter(AsyncUsers.iter, prefetch=100)
     delete = mirror(AsyncUsers.delete)
 
 
@@ -379,7 +379,7 @@ class Threads(Mirror[AsyncThreads]):
     exists = mirror(AsyncThreads.exists)
     count = mirror(AsyncThreads.count)
     list = mirror(AsyncThreads.list)
-    iter = mirror_iter(AsyncThreads.iter, ahead=100)
+    iter = mirror_iter(AsyncThreads.iter, prefetch=100)
     cursor_of = staticmethod(AsyncThreads.cursor_of)
     update = mirror(AsyncThreads.update)
     merge = mirror(AsyncThreads.merge)

@@ -58,9 +58,9 @@ from mongostore.models import (
     VoiceDelivery,
 )
 from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.rooms import (
     AsyncIdentities,
-    AsyncLeases,
     AsyncReadMarkers,
     AsyncRoomBindings,
     AsyncRoomEvents,

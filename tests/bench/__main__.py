@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mongostore.engines.mongod_process import Mongod
+from mongostore.engines.mongod_process import MongodProcess
 from tests.bench import postgres, sessions
 from tests.bench.measuring import Cells
 from tests.bench.races import COLUMNS, Columns
@@ -196,7 +196,7 @@ def _server() -> Iterator[str]:
         yield given
         return
     with tempfile.TemporaryDirectory(prefix="mongostore-bench-") as folder:
-        server = Mongod(Path(folder))
+        server = MongodProcess(Path(folder))
         try:
             yield server.start()
         finally:

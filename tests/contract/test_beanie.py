@@ -189,7 +189,7 @@ async def test_what_is_deleted_for_good_is_not_shown(store: AsyncMongoStore, ses
     assert [one.id for one in await documents.find(documents.name == "a").to_list()] == ["t2"]
     assert await documents.count() == await documents.find(documents.name == "a").count() == 1
     assert await documents.get("t1") is None
-    if store.engine.shared:
+    if store.engine.is_shared:
         # The embedded engine has no such command.
         assert await documents.distinct("_id") == ["t2"]
     assert await documents.aggregate([{"$project": {"_id": 1}}]).to_list() == [{"_id": "t2"}]

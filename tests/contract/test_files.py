@@ -433,7 +433,7 @@ async def test_20_mib_are_uploaded_piece_by_piece(store: AsyncMongoStore) -> Non
         tracemalloc.stop()
     assert stored.size == 20 * MiB
     # The embedded engine keeps in memory all that is stored.
-    if store.engine.shared:
+    if store.engine.is_shared:
         assert max(sizes) < 16 * MiB
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore, Message, NotFoundError, ParticipantIntegration, Turn
-from mongostore.repositories import current_call
+from mongostore.repositories import current_operation
 from tests.contract.integrating import FAILED, INTEGRATED, NOTHING_NEW, Integrator, contents_of, insights_of
 from tests.contract.oddities import NASTY, same
 from tests.contract.turns import said
@@ -242,7 +242,7 @@ async def test_an_integrator_takes_longer_than_any_call_may(
 
         async def slow(participant: str, turns: Sequence[Turn]) -> list[Any]:
             with pytest.raises(AssertionError):
-                current_call()
+                current_operation()
             await asyncio.sleep(3.5)
             # And it may use the store, each call with its own time.
             return [len((await store.sessions.turns.list("s", participant)).items)]

@@ -76,17 +76,17 @@ class Wire(CommandListener):
 async def wired_store(uri: str, database: str, wire: Wire) -> AsyncIterator[AsyncMongoStore]:
     """An open store whose commands go past the wire, what it asks once after each election first."""
     async with AsyncMongoStore(uri, database, client_options={"event_listeners": [wire]}) as store:
-        await settle(store)
+        await read_majority(store)
         yield store
 
 
-async def settle(store: AsyncMongoStore) -> None:
+async def read_majority(store: AsyncMongoStore) -> None:
     """Have a store ask what it asks once after each election, which is not what a verb costs."""
 
     async def nothing() -> None:
         pass
 
-    await store.engine.settle(nothing)
+    await store.engine.read_majority(nothing)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pymongo import AsyncMongoClient
 
 from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Turn, UnavailableError
 from mongostore.engines.embedded.engine import EmbeddedEngine
-from mongostore.repositories import Connection, step
+from mongostore.repositories import Connection, retry_step
 from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
 from tests.contract.wire import Case, repositories_of, short_names, verbs_of, wrapped
@@ -161,7 +161,7 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
     await asyncio.sleep(0.2)
     for outcome in outcomes:
         assert type(outcome.error) is UnavailableError, outcome
-        assert store.engine.label in str(outcome.error), outcome
+        assert store.engine.address in str(outcome.error), outcome
         assert [word for word in words if word in str(outcome.error)], outcome
         assert outcome.error.__cause__ is None
         assert outcome.in_time, outcome
@@ -226,7 +226,7 @@ async def test_a_silent_server_is_given_less_time_for_its_next_answers() -> None
     connection = Connection(Silent("", "silent"), timeout=60.0)
     connection.attach()
     given.clear()
-    assert await step(connection, answer)
+    assert await retry_step(connection, answer)
     # The last three attempts are made at a server that has said something since.
     assert given == [3.0, 1.0, 2.0, 3.0, 3.0, 6.0, 6.0, 6.0]
 

@@ -17,7 +17,7 @@ if sys.version_info < (3, 12):
 
 from mongostore import AsyncMongoStore, ConflictError, UnavailableError
 from mongostore.adapters.roomkit import MongoRoomLockManager
-from mongostore.repositories.rooms.holding import LeaseHolder
+from mongostore.repositories.lease_holder import LeaseHolder
 from mongostore.testing.roomkit import RoomLockSuite
 from mongostore.testing.roomkit.locks import SOON
 

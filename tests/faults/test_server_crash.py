@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mongostore import AsyncMongoStore, Message
-from mongostore.engines.mongod_process import Mongod
+from mongostore.engines.mongod_process import MongodProcess
 
 pytestmark = pytest.mark.server
 
@@ -25,9 +25,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def crashing(folder: Path, mongod_binary: Path) -> Iterator[Mongod]:
+def crashing(folder: Path, mongod_binary: Path) -> Iterator[MongodProcess]:
     """A server of this test's own."""
-    server = Mongod(folder, mongod_binary)
+    server = MongodProcess(folder, mongod_binary)
     yield server
     server.stop()
 
@@ -71,7 +71,7 @@ async def check(store: AsyncMongoStore, acknowledged: dict[int, list[str]]) -> N
 
 
 async def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(
-    crashing: Mongod, folder: Path
+    crashing: MongodProcess, folder: Path
 ) -> None:
     uri = await asyncio.to_thread(crashing.start)
 
@@ -86,7 +86,7 @@ async def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(
 
 
 async def test_a_server_of_the_stores_own_is_brought_back_by_it(
-    crashing: Mongod, folder: Path, mongod_binary: Path, monkeypatch: pytest.MonkeyPatch
+    crashing: MongodProcess, folder: Path, mongod_binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MONGOSTORE_MONGOD", str(mongod_binary))
 

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from mongostore import MongoStore
-from mongostore.engines.mongod_process import Mongod
+from mongostore.engines.mongod_process import MongodProcess
 from mongostore.servers import runner
 from tests.servers.endpoint import Endpoint
 from tests.servers.serving import Serving
@@ -169,7 +169,7 @@ def test_a_server_that_began_with_keys_needs_one_when_all_are_revoked(
 
 @pytest.mark.server
 def test_it_is_ready_only_while_its_store_answers(serve: Serve, mongod_binary: Path, tmp_path: Path) -> None:
-    server = Mongod(tmp_path / "mongod", mongod_binary)
+    server = MongodProcess(tmp_path / "mongod", mongod_binary)
     uri = server.start()
     try:
         serving = serve("--uri", uri, "--database", "test", MONGOSTORE_TIMEOUT="2")

@@ -28,6 +28,7 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.api_keys import AsyncKeys
+from mongostore.repositories.leases import AsyncLeases
 from mongostore.sync import twins
 from tests.contract.wire import repositories_of
 
@@ -112,6 +113,7 @@ def twin_name(repository: type) -> str:
 
 REPOSITORIES = [
     AsyncKeys,
+    AsyncLeases,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
     sessions.AsyncSessions,
     sessions.AsyncSessionContext,

@@ -16,13 +16,13 @@ from mongostore.errors import ConflictError, MongoStoreError, NotFoundError, Uns
 from mongostore.repositories import operation
 from mongostore.repositories.operation import (
     Access,
-    Call,
-    Missed,
-    calling,
-    checked,
-    current_call,
-    find_call,
-    was_there,
+    Operation,
+    UnmatchedWrite,
+    current_operation,
+    find_operation,
+    has_matched,
+    running,
+    verify_match,
 )
 
 CURRENT = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
@@ -60,7 +60,7 @@ async def fail(error: Exception) -> None:
     ],
 )
 def test_an_attempt_has_the_seconds_of_its_turn(attempt: int, is_silent: bool, seconds: float) -> None:
-    call = Call(time.monotonic() + 1000, Access.READ, attempt=attempt, is_silent=is_silent)
+    call = Operation(time.monotonic() + 1000, Access.READ, attempt=attempt, is_silent=is_silent)
 
     assert call.attempt_seconds() == seconds
 
@@ -73,7 +73,7 @@ def test_an_attempt_ends_with_its_call_but_has_some_time(
 ) -> None:
     monkeypatch.setattr(operation, "time", SimpleNamespace(monotonic=lambda: 100.0))
 
-    call = Call(100.0 + left, Access.READ, now=0)
+    call = Operation(100.0 + left, Access.READ, now=0)
 
     assert call.attempt_seconds() == pytest.approx(seconds)
 
@@ -82,58 +82,58 @@ def test_a_call_knows_when_it_began_and_when_it_ends(monkeypatch: pytest.MonkeyP
     clock = SimpleNamespace(monotonic=lambda: 100.0, time_ns=lambda: 1_700_000_000_123_456_789)
     monkeypatch.setattr(operation, "time", clock)
 
-    with calling(20, Access.WRITE) as call:
+    with running(20, Access.WRITE) as call:
         assert (call.ends, call.now, call.attempt) == (120.0, 1_700_000_000_123_456, 0)
 
 
 def test_the_token_of_a_call_stays_and_is_its_own() -> None:
-    first, second = Call(0, Access.WRITE), Call(0, Access.WRITE)
+    first, second = Operation(0, Access.WRITE), Operation(0, Access.WRITE)
 
     assert first.token == first.token
     assert first.token != second.token
 
 
 def test_what_a_call_has_seen_is_its_own() -> None:
-    first, second = Call(0, Access.WRITE), Call(0, Access.WRITE)
-    first.seen["a"] = 1
+    first, second = Operation(0, Access.WRITE), Operation(0, Access.WRITE)
+    first.memory["a"] = 1
 
-    assert second.seen == {}
+    assert second.memory == {}
 
 
 def test_there_is_no_call_outside_of_one() -> None:
-    assert find_call() is None
+    assert find_operation() is None
     with pytest.raises(AssertionError, match="inside a public verb"):
-        current_call()
+        current_operation()
 
 
 def test_the_code_inside_finds_its_call() -> None:
-    with calling(1, Access.READ_MAJORITY) as call:
-        assert find_call() is call
-        assert current_call() is call
+    with running(1, Access.READ_MAJORITY) as call:
+        assert find_operation() is call
+        assert current_operation() is call
         assert call.access is Access.READ_MAJORITY
 
-    assert find_call() is None
+    assert find_operation() is None
 
 
 def test_a_call_within_a_call_gives_way_to_the_outer_one() -> None:
-    with calling(1, Access.WRITE) as outer:
-        with calling(1, Access.READ) as inner:
-            assert current_call() is inner
-        assert current_call() is outer
+    with running(1, Access.WRITE) as outer:
+        with running(1, Access.READ) as inner:
+            assert current_operation() is inner
+        assert current_operation() is outer
 
 
 def test_a_call_that_fails_is_over() -> None:
-    with pytest.raises(KeyError), calling(1, Access.WRITE):
+    with pytest.raises(KeyError), running(1, Access.WRITE):
         raise KeyError
 
-    assert find_call() is None
+    assert find_operation() is None
 
 
 async def test_calls_at_once_are_kept_apart() -> None:
     async def run() -> bool:
-        with calling(1, Access.WRITE) as call:
+        with running(1, Access.WRITE) as call:
             await asyncio.sleep(0)
-            return current_call() is call
+            return current_operation() is call
 
     assert await asyncio.gather(run(), run(), run()) == [True, True, True]
 
@@ -161,9 +161,9 @@ def matched(count: int) -> UpdateResult:
 def test_what_is_gone_when_it_is_tried_again_was_there(
     result: DeleteResult | UpdateResult, attempt: int, there: bool
 ) -> None:
-    with calling(1, Access.WRITE) as call:
+    with running(1, Access.WRITE) as call:
         call.attempt = attempt
-        assert was_there(result) is there
+        assert has_matched(result) is there
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_is_gone_when_it_is_tried_again_was_there(
 )
 async def test_a_newer_document_that_was_missed_is_named(things: Any, where: Raw) -> None:
     with pytest.raises(UnsupportedError, match=r"^things 'newer' was written by a newer version"):
-        await Missed(things, where).check()
+        await UnmatchedWrite(things, where).check()
 
 
 @pytest.mark.parametrize(
@@ -185,60 +185,60 @@ async def test_a_newer_document_that_was_missed_is_named(things: Any, where: Raw
     [{"_id": "current"}, {"_id": "old"}, {"_id": "nobody"}, {"place": 1}, {"place": 2, "user": "u"}],
 )
 async def test_any_other_document_may_be_missed(things: Any, where: Raw) -> None:
-    await Missed(things, where).check()
+    await UnmatchedWrite(things, where).check()
 
 
 async def test_what_an_action_gives_is_returned(things: Any) -> None:
-    call = Call(0, Access.WRITE)
-    call.missed["things", "current"] = Missed(things, {"_id": "current"})
+    call = Operation(0, Access.WRITE)
+    call.missed["things", "current"] = UnmatchedWrite(things, {"_id": "current"})
 
-    assert await checked(call, answer()) == "answer"
+    assert await verify_match(call, answer()) == "answer"
 
 
 async def test_an_answer_that_came_of_missing_a_newer_document_is_none(things: Any) -> None:
-    call = Call(0, Access.WRITE)
-    call.missed["things", "current"] = Missed(things, {"_id": "current"})
-    call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
+    call = Operation(0, Access.WRITE)
+    call.missed["things", "current"] = UnmatchedWrite(things, {"_id": "current"})
+    call.missed["things", "newer"] = UnmatchedWrite(things, {"_id": "newer"})
 
     with pytest.raises(UnsupportedError, match="newer version"):
-        await checked(call, answer())
+        await verify_match(call, answer())
 
 
 @pytest.mark.parametrize("error", [ConflictError("lost"), NotFoundError("thing", "newer")])
 async def test_a_newer_document_explains_why_nothing_was_found(things: Any, error: MongoStoreError) -> None:
-    call = Call(0, Access.WRITE)
-    call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
+    call = Operation(0, Access.WRITE)
+    call.missed["things", "newer"] = UnmatchedWrite(things, {"_id": "newer"})
 
     with pytest.raises(UnsupportedError, match="newer version"):
-        await checked(call, fail(error))
+        await verify_match(call, fail(error))
 
 
 @pytest.mark.parametrize("error", [ConflictError("lost"), NotFoundError("thing", "current")])
 async def test_without_a_newer_document_nothing_found_is_nothing_found(
     things: Any, error: MongoStoreError
 ) -> None:
-    call = Call(0, Access.WRITE)
-    call.missed["things", "current"] = Missed(things, {"_id": "current"})
+    call = Operation(0, Access.WRITE)
+    call.missed["things", "current"] = UnmatchedWrite(things, {"_id": "current"})
 
     with pytest.raises(type(error)) as raised:
-        await checked(call, fail(error))
+        await verify_match(call, fail(error))
 
     assert raised.value is error
 
 
 async def test_an_error_of_another_kind_is_not_looked_into(things: Any) -> None:
-    call = Call(0, Access.WRITE)
-    call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
+    call = Operation(0, Access.WRITE)
+    call.missed["things", "newer"] = UnmatchedWrite(things, {"_id": "newer"})
 
     with pytest.raises(KeyError, match="unrelated"):
-        await checked(call, fail(KeyError("unrelated")))
+        await verify_match(call, fail(KeyError("unrelated")))
 
 
 async def test_what_is_missed_while_the_action_runs_counts(things: Any) -> None:
-    call = Call(0, Access.WRITE)
+    call = Operation(0, Access.WRITE)
 
     async def miss() -> None:
-        call.missed["things", "newer"] = Missed(things, {"_id": "newer"})
+        call.missed["things", "newer"] = UnmatchedWrite(things, {"_id": "newer"})
 
     with pytest.raises(UnsupportedError):
-        await checked(call, miss())
+        await verify_match(call, miss())

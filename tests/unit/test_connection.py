@@ -25,10 +25,18 @@ from mongostore.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from mongostore.repositories import connection as module
-from mongostore.repositories.connection import Connection, bounded, opened, settled_step, step
-from mongostore.repositories.operation import Access, Call, Missed, current_call, find_call
-from mongostore.repositories.schema_guard import Guarded
+from mongostore.repositories import connection as connection_module
+from mongostore.repositories import retry as module
+from mongostore.repositories.connection import Connection
+from mongostore.repositories.operation import (
+    Access,
+    Operation,
+    UnmatchedWrite,
+    current_operation,
+    find_operation,
+)
+from mongostore.repositories.retry import majority_step, open_stream, retry_step, run_with_retry
+from mongostore.repositories.schema_guard import VersionCheckedCollection
 
 R = TypeVar("R")
 
@@ -61,23 +69,23 @@ class ScriptedEngine(EmbeddedEngine):
         finally:
             self.within -= 1
 
-    async def revive(self) -> bool:
-        self.asked.append("revive")
+    async def recover(self) -> bool:
+        self.asked.append("recover")
         if self.reviving:
             await self.reviving()
         return self.is_there
 
-    async def settle(self, reading: Callable[[], Awaitable[R]]) -> R:
-        self.asked.append("settle")
+    async def read_majority(self, reading: Callable[[], Awaitable[R]]) -> R:
+        self.asked.append("read_majority")
         return await reading()
 
-    async def confirm(self) -> None:
-        self.asked.append("confirm")
+    async def wait_for_majority(self) -> None:
+        self.asked.append("wait_for_majority")
         if self.confirmations:
             raise self.confirmations.pop(0)
 
-    def overdue(self) -> MongoStoreError:
-        self.asked.append("overdue")
+    def timeout_error(self) -> MongoStoreError:
+        self.asked.append("timeout_error")
         return self.lateness
 
 
@@ -86,11 +94,11 @@ class Script:
 
     def __init__(self, *outcomes: object) -> None:
         self.outcomes = list(outcomes)
-        self.calls: list[Call] = []
+        self.calls: list[Operation] = []
         self.attempts: list[int] = []
 
     async def __call__(self) -> object:
-        call = current_call()
+        call = current_operation()
         self.calls.append(call)
         self.attempts.append(call.attempt)
         outcome = self.outcomes.pop(0)
@@ -164,7 +172,7 @@ async def test_a_connection_may_be_attached_again(connection: Connection) -> Non
     connection.attach()
 
     connection.check_open()
-    assert await connection.wait(give("here")) == "here"
+    assert await connection.wait_or_closed(give("here")) == "here"
 
 
 def test_what_was_never_attached_can_be_detached(engine: ScriptedEngine) -> None:
@@ -179,7 +187,7 @@ async def test_collections_are_there_while_it_is_open(engine: ScriptedEngine) ->
     connection = Connection(engine, 5)
     connection.attach()
     collections: list[Any] = [connection.collection(name) for name in COLLECTIONS]
-    assert all(isinstance(collection, Guarded) for collection in collections)
+    assert all(isinstance(collection, VersionCheckedCollection) for collection in collections)
     assert [collection.name for collection in collections] == list(COLLECTIONS)
 
     connection.detach()
@@ -196,7 +204,7 @@ async def test_attaching_asks_nothing_of_the_server(engine: ScriptedEngine) -> N
 async def test_a_forked_process_cannot_use_it(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "os", SimpleNamespace(getpid=lambda: -1))
+    monkeypatch.setattr(connection_module, "os", SimpleNamespace(getpid=lambda: -1))
 
     with pytest.raises(NotOpenError, match="before a fork"):
         connection.check_open()
@@ -223,7 +231,7 @@ def test_what_the_deployment_cannot_do_is_named(engine: ScriptedEngine) -> None:
 
 
 async def test_what_is_waited_for_is_returned(connection: Connection) -> None:
-    assert await connection.wait(give("here")) == "here"
+    assert await connection.wait_or_closed(give("here")) == "here"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +245,7 @@ async def test_what_is_refused_to_waiting_is_told_in_our_words(
         raise error
 
     with pytest.raises(reported, match=r"^mongomock://: ") as raised:
-        await connection.wait(fail())
+        await connection.wait_or_closed(fail())
 
     assert "secret" not in str(raised.value)
     assert raised.value.__suppress_context__
@@ -250,12 +258,12 @@ async def test_waiting_ends_with_nothing_when_the_connection_is_lost(
     async def fail() -> None:
         raise error
 
-    assert await connection.wait(fail()) is None
+    assert await connection.wait_or_closed(fail()) is None
 
 
 async def test_waiting_ends_with_nothing_when_the_store_is_closed(connection: Connection) -> None:
     endless = asyncio.get_running_loop().create_future()
-    waiting = asyncio.create_task(connection.wait(endless))
+    waiting = asyncio.create_task(connection.wait_or_closed(endless))
     await asyncio.sleep(0)
     assert not waiting.done()
 
@@ -267,7 +275,7 @@ async def test_waiting_ends_with_nothing_when_the_store_is_closed(connection: Co
 
 async def test_who_gives_up_waiting_ends_what_is_waited_for(connection: Connection) -> None:
     endless = asyncio.get_running_loop().create_future()
-    waiting = asyncio.create_task(connection.wait(endless))
+    waiting = asyncio.create_task(connection.wait_or_closed(endless))
     await asyncio.sleep(0)
 
     waiting.cancel()
@@ -280,12 +288,12 @@ async def test_who_gives_up_waiting_ends_what_is_waited_for(connection: Connecti
 async def test_a_call_that_succeeds_is_one_attempt(connection: Connection, engine: ScriptedEngine) -> None:
     action = Script("done")
 
-    assert await bounded(connection, action, Access.WRITE) == "done"
+    assert await run_with_retry(connection, action, Access.WRITE) == "done"
 
     assert action.attempts == [0]
     assert engine.deadlines == [3.0]
     assert engine.asked == []
-    assert find_call() is None
+    assert find_operation() is None
 
 
 async def test_a_closed_store_does_nothing(connection: Connection) -> None:
@@ -293,7 +301,7 @@ async def test_a_closed_store_does_nothing(connection: Connection) -> None:
     connection.detach()
 
     with pytest.raises(NotOpenError):
-        await bounded(connection, action, Access.READ)
+        await run_with_retry(connection, action, Access.READ)
 
     assert action.attempts == []
 
@@ -315,7 +323,7 @@ async def test_a_call_is_tried_again_while_the_server_is_away(
 ) -> None:
     action = Script(error, error, "done")
 
-    assert await bounded(connection, action, access) == "done"
+    assert await run_with_retry(connection, action, access) == "done"
 
     assert action.attempts == [0, 1, 2]
     assert all(call is action.calls[0] and call.access is access for call in action.calls)
@@ -338,14 +346,14 @@ async def test_what_would_fail_again_is_tried_once(
     action = Script(error)
 
     with pytest.raises(reported) as raised:
-        await bounded(connection, action, Access.WRITE)
+        await run_with_retry(connection, action, Access.WRITE)
 
     assert type(raised.value) is reported
     assert "secret" not in str(raised.value)
     assert raised.value.__cause__ is None
     assert action.attempts == [0]
     assert engine.asked == []
-    assert find_call() is None
+    assert find_operation() is None
 
 
 @pytest.mark.parametrize(
@@ -357,10 +365,10 @@ async def test_the_engine_says_why_something_is_late(
     engine.lateness = lateness
 
     with pytest.raises(type(lateness)) as raised:
-        await bounded(connection, Script(TimeoutError()), Access.READ)
+        await run_with_retry(connection, Script(TimeoutError()), Access.READ)
 
     assert raised.value is lateness
-    assert engine.asked == ["overdue"]
+    assert engine.asked == ["timeout_error"]
 
 
 async def test_what_never_ends_is_ended_soon_after_its_time(engine: ScriptedEngine) -> None:
@@ -369,24 +377,24 @@ async def test_what_never_ends_is_ended_soon_after_its_time(engine: ScriptedEngi
     endless = asyncio.get_running_loop().create_future()
 
     with pytest.raises(UnavailableError, match=r"^late$"):
-        await asyncio.wait_for(bounded(connection, lambda: endless, Access.READ), 1)
+        await asyncio.wait_for(run_with_retry(connection, lambda: endless, Access.READ), 1)
 
     assert endless.cancelled()
-    assert engine.asked == ["overdue"]
+    assert engine.asked == ["timeout_error"]
 
 
 @pytest.mark.parametrize(
     ("access", "asked"),
     [
-        (Access.READ, ["revive", "revive"]),
-        (Access.READ_MAJORITY, ["settle", "revive", "settle", "revive", "settle"]),
-        (Access.WRITE, ["revive", "revive", "confirm"]),
+        (Access.READ, ["recover", "recover"]),
+        (Access.READ_MAJORITY, ["read_majority", "recover", "read_majority", "recover", "read_majority"]),
+        (Access.WRITE, ["recover", "recover", "wait_for_majority"]),
     ],
 )
 async def test_the_engine_is_asked_for_what_the_kind_of_call_needs(
     connection: Connection, engine: ScriptedEngine, access: Access, asked: list[str]
 ) -> None:
-    await bounded(connection, Script(away(), away(), "done"), access)
+    await run_with_retry(connection, Script(away(), away(), "done"), access)
 
     assert engine.asked == asked
 
@@ -397,9 +405,9 @@ async def test_a_change_that_cannot_be_confirmed_is_tried_again(
     action = Script(away(), "first", "second")
     engine.confirmations = [away()]
 
-    assert await bounded(connection, action, Access.WRITE) == "second"
+    assert await run_with_retry(connection, action, Access.WRITE) == "second"
 
-    assert engine.asked == ["revive", "confirm", "revive", "confirm"]
+    assert engine.asked == ["recover", "wait_for_majority", "recover", "wait_for_majority"]
 
 
 @pytest.mark.parametrize(
@@ -410,7 +418,7 @@ async def test_a_silent_server_has_less_time(
 ) -> None:
     engine.is_there = is_there
 
-    await bounded(connection, Script(*[away() for _ in range(4)], "done"), Access.READ)
+    await run_with_retry(connection, Script(*[away() for _ in range(4)], "done"), Access.READ)
 
     assert engine.deadlines == seconds
 
@@ -424,7 +432,7 @@ async def test_pauses_grow_up_to_a_second(connection: Connection, monkeypatch: p
     pauses(monkeypatch, 1.0)
     monkeypatch.setattr(module, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
 
-    await bounded(connection, Script(*[away() for _ in range(7)], "done"), Access.READ)
+    await run_with_retry(connection, Script(*[away() for _ in range(7)], "done"), Access.READ)
 
     assert slept == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
 
@@ -436,7 +444,7 @@ async def test_without_time_for_another_attempt_there_is_none(
     action = Script(away(), "done")
 
     with pytest.raises(UnavailableError, match=r"^mongomock://: the connection was lost$") as raised:
-        await asyncio.wait_for(bounded(connection, action, Access.READ), 1)
+        await asyncio.wait_for(run_with_retry(connection, action, Access.READ), 1)
 
     assert raised.value.__suppress_context__
     assert action.attempts == [0]
@@ -450,7 +458,7 @@ async def test_a_server_that_takes_too_long_to_come_back_is_away(engine: Scripte
     action = Script(away(), "done")
 
     with pytest.raises(UnavailableError, match=r"^mongomock://: the connection was lost$"):
-        await bounded(connection, action, Access.READ)
+        await run_with_retry(connection, action, Access.READ)
 
     assert action.attempts == [0]
 
@@ -465,7 +473,7 @@ async def test_a_store_closed_between_attempts_does_not_go_on(
     action = Script(away(), "done")
 
     with pytest.raises(NotOpenError):
-        await bounded(connection, action, Access.WRITE)
+        await run_with_retry(connection, action, Access.WRITE)
 
     assert action.attempts == [0]
 
@@ -478,20 +486,22 @@ async def test_nothing_comes_of_missing_a_newer_document(
     await things.insert_one({"_id": "newer", "schema_version": SCHEMA_VERSION + 1})
 
     async def miss() -> None:
-        current_call().missed["things", "newer"] = Missed(things, {"_id": "newer"})
+        current_operation().missed["things", "newer"] = UnmatchedWrite(things, {"_id": "newer"})
 
     with pytest.raises(UnsupportedError, match="newer version"):
-        await bounded(connection, miss, access)
+        await run_with_retry(connection, miss, access)
 
 
-@pytest.mark.parametrize(("run", "access"), [(step, Access.WRITE), (settled_step, Access.READ_MAJORITY)])
+@pytest.mark.parametrize(
+    ("run", "access"), [(retry_step, Access.WRITE), (majority_step, Access.READ_MAJORITY)]
+)
 async def test_a_step_is_a_call_of_its_kind(connection: Connection, run: Any, access: Access) -> None:
     failures: list[Exception] = [away()]
 
     async def act(*args: object, **kwargs: object) -> tuple[object, ...]:
         if failures:
             raise failures.pop()
-        return current_call().access, current_call().attempt, args, kwargs
+        return current_operation().access, current_operation().attempt, args, kwargs
 
     assert await run(connection, act, 1, connection=2) == (access, 1, (1,), {"connection": 2})
 
@@ -499,7 +509,7 @@ async def test_a_step_is_a_call_of_its_kind(connection: Connection, run: Any, ac
 async def test_an_opened_stream_is_closed_at_the_end(connection: Connection, engine: ScriptedEngine) -> None:
     stream = Stream(engine)
 
-    async with opened(connection, Script(away(), stream)) as given:
+    async with open_stream(connection, Script(away(), stream)) as given:
         assert given is stream
         assert stream.closings == []
 
@@ -512,7 +522,7 @@ async def test_an_opened_stream_is_closed_when_its_reader_fails(
     stream = Stream(engine)
 
     with pytest.raises(KeyError):
-        async with opened(connection, Script(stream)):
+        async with open_stream(connection, Script(stream)):
             raise KeyError
 
     assert stream.closings == [1]
@@ -525,13 +535,13 @@ async def test_what_is_opened_is_given_its_arguments(connection: Connection, eng
         assert (args, kwargs) == ((1,), {"name": 2})
         return stream
 
-    async with opened(connection, act, 1, name=2) as given:
+    async with open_stream(connection, act, 1, name=2) as given:
         assert given is stream
 
 
 async def test_a_stream_that_cannot_be_opened_is_not_read(connection: Connection) -> None:
     with pytest.raises(AccessDeniedError):
-        async with opened(connection, Script(OperationFailure("no", 13))):
+        async with open_stream(connection, Script(OperationFailure("no", 13))):
             pytest.fail("there is nothing to read")
 
 
@@ -541,7 +551,7 @@ async def test_a_stream_that_cannot_be_closed_is_let_go(
 ) -> None:
     stream = Stream(engine, error)
 
-    async with opened(connection, Script(stream)):
+    async with open_stream(connection, Script(stream)):
         pass
 
     assert stream.closings == [1]
@@ -561,7 +571,7 @@ async def test_who_is_cancelled_while_opening_is_so_at_once_and_the_stream_is_cl
         closed.set()
 
     async def read() -> None:
-        async with opened(connection, act):
+        async with open_stream(connection, act):
             pytest.fail("it was cancelled before")
 
     reading = asyncio.create_task(read())
@@ -583,7 +593,7 @@ async def test_who_is_cancelled_while_reading_leaves_the_stream_closed(
     stream, is_reading = Stream(engine), asyncio.Event()
 
     async def read() -> None:
-        async with opened(connection, Script(stream)):
+        async with open_stream(connection, Script(stream)):
             is_reading.set()
             await asyncio.get_running_loop().create_future()
 
@@ -601,7 +611,7 @@ async def test_what_is_discarded_is_closed_in_the_time_of_one_call(
 ) -> None:
     stream = Stream(engine)
 
-    await connection.discard(asyncio.create_task(give(stream)))
+    await connection.close_in_background(asyncio.create_task(give(stream)))
 
     assert stream.closings == [1]
     assert engine.deadlines == [1000]
@@ -612,4 +622,4 @@ async def test_discarding_what_was_never_opened_is_harmless(connection: Connecti
     async def fail() -> Stream:
         raise error
 
-    await connection.discard(asyncio.create_task(fail()))
+    await connection.close_in_background(asyncio.create_task(fail()))

@@ -21,7 +21,7 @@ from mongostore.codec import (
 from mongostore.documents import keys, notes, people, rooms, sessions, stored, threads
 from mongostore.documents.participants import StoredParticipant
 from mongostore.documents.stored import Raw
-from mongostore.engines.embedded.operators import copied
+from mongostore.engines.embedded.operators import deep_copy
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import (
     ApiKey,
@@ -517,14 +517,14 @@ def test_the_full_value_sets_every_member_otherwise_than_by_default(entity: Enti
 
 @every_entity
 def test_a_value_with_every_member_comes_back_equal(entity: Entity) -> None:
-    read = entity.read(copied(entity.keep(entity.full)))
+    read = entity.read(deep_copy(entity.keep(entity.full)))
     assert read == entity.full
     assert kinds(read.model_dump()) == kinds(entity.full.model_dump())
 
 
 @every_entity
 def test_a_value_with_the_required_members_alone_comes_back_equal(entity: Entity) -> None:
-    read = entity.read(copied(entity.keep(entity.least)))
+    read = entity.read(deep_copy(entity.keep(entity.least)))
     assert read == entity.least.model_copy(update=entity.given)
 
 
@@ -536,7 +536,7 @@ def test_the_stored_form_has_declared_members_alone(entity: Entity) -> None:
 @every_entity
 def test_the_stored_form_fits_the_declared_document(entity: Entity) -> None:
     for value in (entity.full, entity.least):
-        document = copied(entity.keep(value))
+        document = deep_copy(entity.keep(value))
         named = {**document, **threads.feedback_of(document), "id": document[entity.names]}
         entity.fields.model_validate(named, strict=True, extra="ignore")
 
@@ -550,20 +550,20 @@ def test_a_time_is_stored_as_an_integer(entity: Entity) -> None:
 
 @every_entity
 def test_a_member_of_a_newer_version_is_passed_over(entity: Entity) -> None:
-    document = copied({**entity.keep(entity.full), "from_the_future": {"a": 1}})
+    document = deep_copy({**entity.keep(entity.full), "from_the_future": {"a": 1}})
     assert entity.read(document) == entity.full
 
 
 @every_entity
 def test_reading_leaves_the_document_as_it_is(entity: Entity) -> None:
-    document = copied(entity.keep(entity.full))
+    document = deep_copy(entity.keep(entity.full))
     entity.read(document)
-    assert document == copied(entity.keep(entity.full))
+    assert document == deep_copy(entity.keep(entity.full))
 
 
 @every_entity
 def test_an_unreadable_member_is_named_without_what_is_stored_in_it(entity: Entity) -> None:
-    document = copied({**entity.keep(entity.full), entity.spoilt: {"said": PRIVATE}})
+    document = deep_copy({**entity.keep(entity.full), entity.spoilt: {"said": PRIVATE}})
     with pytest.raises(InvalidDocumentError) as raised:
         entity.read(document)
     assert raised.value.fields == (entity.spoilt,)
@@ -600,7 +600,7 @@ SPOILS: dict[str, Any] = {
 @every_entity
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
 def test_whatever_is_in_a_member_it_is_read_or_refused_without_being_told(entity: Entity, spoil: Any) -> None:
-    whole = copied(entity.keep(entity.full))
+    whole = deep_copy(entity.keep(entity.full))
     for name in whole.keys() - {entity.names}:
         error = refusal(entity, {**whole, name: spoil})
         assert error is None or PRIVATE not in "".join(traceback.format_exception(error)), name
@@ -608,7 +608,7 @@ def test_whatever_is_in_a_member_it_is_read_or_refused_without_being_told(entity
 
 @every_entity
 def test_whatever_member_is_missing_the_document_is_read_or_refused_by_its_id(entity: Entity) -> None:
-    whole = copied(entity.keep(entity.full))
+    whole = deep_copy(entity.keep(entity.full))
     for name in whole.keys() - {entity.names}:
         error = refusal(entity, {other: value for other, value in whole.items() if other != name})
         assert error is None or error.id == str(whole[entity.names]), name
@@ -616,7 +616,7 @@ def test_whatever_member_is_missing_the_document_is_read_or_refused_by_its_id(en
 
 @every_entity
 def test_a_document_without_one_of_the_members_that_a_value_requires_is_refused(entity: Entity) -> None:
-    whole = copied(entity.keep(entity.full))
+    whole = deep_copy(entity.keep(entity.full))
     required = {name for name, member in type(entity.full).model_fields.items() if member.is_required()}
     for name in (required & whole.keys()) - {entity.names}:
         assert refusal(entity, {other: value for other, value in whole.items() if other != name}), name

@@ -516,13 +516,13 @@ async def test_beanie_binds_inserts_and_finds(embedded: Database) -> None:
 
 async def test_an_engine_keeps_the_protocol_and_its_data_over_close() -> None:
     engine = EmbeddedEngine("", "test")
-    assert (engine.label, engine.shared) == ("mongomock://", False)
+    assert (engine.address, engine.is_shared) == ("mongomock://", False)
     assert engine.capabilities == {Capability.TRANSACTIONS, Capability.CHANGE_STREAMS, Capability.TTL}
     await engine.open()
     with engine.deadline(1):
         await engine.database["things"].insert_one({"_id": 1})
     await engine.close()
-    await engine.revive()
+    await engine.recover()
     await engine.open()
     assert await engine.database["things"].count_documents({}) == 1
     await engine.database.client.close()

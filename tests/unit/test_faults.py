@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pymongo import errors as driver
 
-from mongostore.engines.driver_errors import MAX_DOCUMENT_BYTES, translate, unchained
+from mongostore.engines.driver_errors import MAX_DOCUMENT_BYTES, drop_driver_context, translate_error
 from mongostore.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -37,7 +37,7 @@ class LateError(driver.PyMongoError):
 
 
 def told(error: driver.PyMongoError, kind: type[MongoStoreError], message: str) -> None:
-    reported = translate(error, WHERE)
+    reported = translate_error(error, WHERE)
 
     assert type(reported) is kind
     assert str(reported) == message
@@ -119,7 +119,7 @@ def test_refused_credentials_are_denied_access(code: int, reason: str, label: st
     ],
 )
 def test_a_document_that_the_server_cannot_hold_is_too_large(error: driver.PyMongoError) -> None:
-    reported = translate(error, WHERE)
+    reported = translate_error(error, WHERE)
 
     assert isinstance(reported, DocumentTooLargeError)
     assert str(reported) == "a document takes 16,777,217 bytes; at most 16,777,216 can be stored"
@@ -203,7 +203,7 @@ def test_only_what_an_error_of_ours_hides_is_parted_from_it(
     error.__context__ = context = failure(1)
     error.__suppress_context__ = is_hidden
 
-    with pytest.raises(type(error)) as raised, unchained():
+    with pytest.raises(type(error)) as raised, drop_driver_context():
         raise error
 
     assert raised.value is error
@@ -211,5 +211,5 @@ def test_only_what_an_error_of_ours_hides_is_parted_from_it(
 
 
 def test_where_nothing_is_raised_nothing_happens() -> None:
-    with unchained():
+    with drop_driver_context():
         pass

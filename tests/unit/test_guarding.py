@@ -11,8 +11,8 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import UnsupportedError
-from mongostore.repositories.operation import Access, calling
-from mongostore.repositories.schema_guard import Guarded
+from mongostore.repositories.operation import Access, running
+from mongostore.repositories.schema_guard import VersionCheckedCollection
 
 CURRENT: Raw = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
 OLD: Raw = {"_id": "old", "place": 3}
@@ -59,8 +59,8 @@ async def things() -> Any:
 
 
 @pytest.fixture
-def guarded(things: Any) -> Guarded:
-    return Guarded(things, things.database["settled"])
+def guarded(things: Any) -> VersionCheckedCollection:
+    return VersionCheckedCollection(things, things.database["settled"])
 
 
 async def stored(things: Any) -> list[Raw]:
@@ -71,18 +71,22 @@ async def stored(things: Any) -> list[Raw]:
 @pytest.mark.parametrize(
     ("access", "name"), [(Access.WRITE, "things"), (Access.READ, "things"), (Access.READ_MAJORITY, "settled")]
 )
-async def test_settled_calls_read_what_is_settled(guarded: Guarded, access: Access, name: str) -> None:
-    with calling(1, access):
+async def test_settled_calls_read_what_is_settled(
+    guarded: VersionCheckedCollection, access: Access, name: str
+) -> None:
+    with running(1, access):
         assert guarded.name == name
         assert (await guarded.find_one({"_id": "settled"}) is not None) == (name == "settled")
 
 
-def test_outside_of_a_call_nothing_is_settled(guarded: Guarded) -> None:
+def test_outside_of_a_call_nothing_is_settled(guarded: VersionCheckedCollection) -> None:
     assert guarded.name == "things"
 
 
-async def test_settled_calls_change_what_others_change(guarded: Guarded, things: Any) -> None:
-    with calling(1, Access.READ_MAJORITY):
+async def test_settled_calls_change_what_others_change(
+    guarded: VersionCheckedCollection, things: Any
+) -> None:
+    with running(1, Access.READ_MAJORITY):
         assert (await guarded.update_one({"_id": "old"}, {"$set": {"place": 9}})).matched_count == 1
 
     assert await things.find_one({"_id": "old"}) == {"_id": "old", "place": 9}
@@ -92,12 +96,12 @@ async def test_settled_calls_change_what_others_change(guarded: Guarded, things:
 @pytest.mark.parametrize("id", ["current", "old"])
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_what_is_not_newer_is_changed(
-    guarded: Guarded, things: Any, method: str, update: Raw, id: str, is_called: bool
+    guarded: VersionCheckedCollection, things: Any, method: str, update: Raw, id: str, is_called: bool
 ) -> None:
     where = {"_id": id}
 
     if is_called:
-        with calling(1, Access.WRITE) as call:
+        with running(1, Access.WRITE) as call:
             await getattr(guarded, method)(where, update)
             assert call.missed == {}
     else:
@@ -110,7 +114,7 @@ async def test_what_is_not_newer_is_changed(
 @pytest.mark.parametrize("where", [{"_id": "newer"}, {"_id": "newer", "place": 7}, {"place": 2}])
 @pytest.mark.parametrize(("method", "arguments"), [*((name, [new]) for name, new in CHANGES), *URGENT])
 async def test_outside_of_a_call_a_newer_document_is_told_at_once_and_stays(
-    guarded: Guarded, things: Any, method: str, arguments: list[Raw], where: Raw
+    guarded: VersionCheckedCollection, things: Any, method: str, arguments: list[Raw], where: Raw
 ) -> None:
     with pytest.raises(UnsupportedError, match=IS_NEWER):
         await getattr(guarded, method)(where, *arguments)
@@ -120,11 +124,11 @@ async def test_outside_of_a_call_a_newer_document_is_told_at_once_and_stays(
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stays(
-    guarded: Guarded, things: Any, method: str, update: Raw
+    guarded: VersionCheckedCollection, things: Any, method: str, update: Raw
 ) -> None:
     change = getattr(guarded, method)
 
-    with calling(1, Access.WRITE) as call:
+    with running(1, Access.WRITE) as call:
         for times in (1, 2):
             await change({"_id": "newer"}, update)
             assert [missed.times for missed in call.missed.values()] == [times]
@@ -136,9 +140,9 @@ async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stay
 
 @pytest.mark.parametrize(("method", "arguments"), URGENT)
 async def test_what_ends_something_newer_is_told_at_once(
-    guarded: Guarded, things: Any, method: str, arguments: list[Raw]
+    guarded: VersionCheckedCollection, things: Any, method: str, arguments: list[Raw]
 ) -> None:
-    with calling(1, Access.WRITE), pytest.raises(UnsupportedError, match=IS_NEWER):
+    with running(1, Access.WRITE), pytest.raises(UnsupportedError, match=IS_NEWER):
         await getattr(guarded, method)({"_id": "newer"}, *arguments)
 
     assert await stored(things) == [CURRENT, NEWER, OLD]
@@ -146,16 +150,16 @@ async def test_what_ends_something_newer_is_told_at_once(
 
 @pytest.mark.parametrize(("method", "arguments"), [*((name, [new]) for name, new in CHANGES), *URGENT])
 async def test_what_is_not_there_may_be_missed_as_often_as_one_likes(
-    guarded: Guarded, method: str, arguments: list[Raw]
+    guarded: VersionCheckedCollection, method: str, arguments: list[Raw]
 ) -> None:
     await getattr(guarded, method)({"_id": "nobody"}, *arguments)
-    with calling(1, Access.WRITE):
+    with running(1, Access.WRITE):
         for _ in range(7):
             await getattr(guarded, method)({"_id": "nobody"}, *arguments)
 
 
-async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: Guarded) -> None:
-    with calling(1, Access.WRITE) as call:
+async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: VersionCheckedCollection) -> None:
+    with running(1, Access.WRITE) as call:
         for _ in range(3):
             await guarded.update_one({"_id": "nobody"}, {"$set": {"place": 9}})
         assert call.missed == {}
@@ -163,17 +167,19 @@ async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: Guarded) -> No
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_a_miss_is_forgotten_once_the_document_is_met(
-    guarded: Guarded, method: str, update: Raw
+    guarded: VersionCheckedCollection, method: str, update: Raw
 ) -> None:
-    with calling(1, Access.WRITE) as call:
+    with running(1, Access.WRITE) as call:
         await getattr(guarded, method)({"_id": "old", "place": 7}, update)
         assert list(call.missed) == [("things", "old")]
         await getattr(guarded, method)({"_id": "old", "place": 3}, update)
         assert call.missed == {}
 
 
-async def test_a_miss_is_forgotten_once_the_document_is_inserted(guarded: Guarded, things: Any) -> None:
-    with calling(1, Access.WRITE) as call:
+async def test_a_miss_is_forgotten_once_the_document_is_inserted(
+    guarded: VersionCheckedCollection, things: Any
+) -> None:
+    with running(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "made"}, {"$set": {"place": 9}})
         assert list(call.missed) == [("things", "made")]
         await guarded.insert_one({"_id": "made"})
@@ -182,8 +188,10 @@ async def test_a_miss_is_forgotten_once_the_document_is_inserted(guarded: Guarde
     assert await things.find_one({"_id": "made"}) == {"_id": "made"}
 
 
-async def test_a_miss_is_forgotten_once_the_document_is_deleted(guarded: Guarded, things: Any) -> None:
-    with calling(1, Access.WRITE) as call:
+async def test_a_miss_is_forgotten_once_the_document_is_deleted(
+    guarded: VersionCheckedCollection, things: Any
+) -> None:
+    with running(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "old", "place": 7}, {"$set": {"place": 9}})
         assert (await guarded.delete_one({"_id": "old"})).deleted_count == 1
         assert call.missed == {}
@@ -191,8 +199,8 @@ async def test_a_miss_is_forgotten_once_the_document_is_deleted(guarded: Guarded
     assert await things.find_one({"_id": "old"}) is None
 
 
-async def test_misses_of_different_documents_are_counted_apart(guarded: Guarded) -> None:
-    with calling(1, Access.WRITE) as call:
+async def test_misses_of_different_documents_are_counted_apart(guarded: VersionCheckedCollection) -> None:
+    with running(1, Access.WRITE) as call:
         await guarded.update_one({"_id": "a"}, {"$set": {"place": 9}})
         await guarded.update_one({"place": 7}, {"$set": {"place": 9}})
         await guarded.update_one({"_id": "a", "place": 8}, {"$set": {"place": 9}})
@@ -205,9 +213,9 @@ async def test_misses_of_different_documents_are_counted_apart(guarded: Guarded)
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_what_an_upsert_makes_is_not_missed(
-    guarded: Guarded, things: Any, method: str, update: Raw
+    guarded: VersionCheckedCollection, things: Any, method: str, update: Raw
 ) -> None:
-    with calling(1, Access.WRITE) as call:
+    with running(1, Access.WRITE) as call:
         await getattr(guarded, method)({"_id": "made"}, update, upsert=True)
         assert call.missed == {}
 
@@ -217,9 +225,9 @@ async def test_what_an_upsert_makes_is_not_missed(
 @pytest.mark.parametrize("is_called", [False, True])
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_an_upsert_of_what_is_newer_changes_nothing(
-    guarded: Guarded, things: Any, method: str, update: Raw, is_called: bool
+    guarded: VersionCheckedCollection, things: Any, method: str, update: Raw, is_called: bool
 ) -> None:
-    call = calling(1, Access.WRITE) if is_called else nullcontext()
+    call = running(1, Access.WRITE) if is_called else nullcontext()
 
     with call, pytest.raises(UnsupportedError, match=IS_NEWER):
         await getattr(guarded, method)({"_id": "newer"}, update, upsert=True)
@@ -231,8 +239,8 @@ async def test_an_upsert_of_what_is_newer_changes_nothing(
 async def test_an_upsert_updates_what_another_has_just_made(things: Any, times: int) -> None:
     contended = Contended(things, times)
 
-    with calling(1, Access.WRITE) as call:
-        result = await Guarded(contended, things).update_one(
+    with running(1, Access.WRITE) as call:
+        result = await VersionCheckedCollection(contended, things).update_one(
             {"_id": "old"}, {"$set": {"place": 9}}, upsert=True
         )
         assert call.missed == {}
@@ -253,14 +261,16 @@ async def test_an_upsert_updates_what_another_has_just_made(things: Any, times: 
 async def test_any_other_taken_key_is_told(things: Any, where: Raw, key: str, options: Raw) -> None:
     contended = Contended(things, 1, key)
 
-    with calling(1, Access.WRITE), pytest.raises(DuplicateKeyError) as raised:
-        await Guarded(contended, things).update_one(where, {"$set": {"place": 9}}, upsert=True, **options)
+    with running(1, Access.WRITE), pytest.raises(DuplicateKeyError) as raised:
+        await VersionCheckedCollection(contended, things).update_one(
+            where, {"$set": {"place": 9}}, upsert=True, **options
+        )
 
     assert raised.value is contended.error
     assert contended.asked == 1
 
 
-async def test_many_are_updated_but_the_newer_one(guarded: Guarded, things: Any) -> None:
+async def test_many_are_updated_but_the_newer_one(guarded: VersionCheckedCollection, things: Any) -> None:
     result = await guarded.update_many({}, {"$set": {"seen": True}})
 
     assert result.matched_count == 2

@@ -33,8 +33,8 @@ from mongostore.models import (
     Turn,
 )
 from mongostore.models.value import Value
-from mongostore.repositories.rooms.routing import room_conditions
-from mongostore.repositories.rooms.timeline import event_conditions
+from mongostore.repositories.rooms.event_queries import event_filter
+from mongostore.repositories.rooms.room_lookup import room_filter
 
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 PRIVATE = "what somebody has said"
@@ -212,8 +212,8 @@ def test_pages_do_not_share_their_errors() -> None:
 
 
 def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
-    assert event_conditions("r", {}) == {"room_id": "r", "status": {"$ne": "blocked"}}
-    assert room_conditions({}) == {"state": "open"}
+    assert event_filter("r", {}) == {"room_id": "r", "status": {"$ne": "blocked"}}
+    assert room_filter({}) == {"state": "open"}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from mongostore.engines.mongod_process import Mongod
+from mongostore.engines.mongod_process import MongodProcess
 from mongostore.errors import ConfigurationError, UnavailableError
 
 User = subprocess.Popen[str]
@@ -31,8 +31,8 @@ User = subprocess.Popen[str]
 USER = """
 import sys
 from pathlib import Path
-from mongostore.engines.mongod_process import Mongod
-server = Mongod(Path(sys.argv[1]), Path(sys.argv[2]))
+from mongostore.engines.mongod_process import MongodProcess
+server = MongodProcess(Path(sys.argv[1]), Path(sys.argv[2]))
 print(server.start(), flush=True)
 """
 STAY_THEN_STOP = "sys.stdin.readline(); server.stop()"
@@ -57,8 +57,8 @@ class Stranger(socketserver.TCPServer):
 
 
 @pytest.fixture
-def server(mongod_binary: Path, tmp_path: Path) -> Iterator[Mongod]:
-    server = Mongod(tmp_path / "server", mongod_binary)
+def server(mongod_binary: Path, tmp_path: Path) -> Iterator[MongodProcess]:
+    server = MongodProcess(tmp_path / "server", mongod_binary)
     yield server
     server.stop()
 
@@ -143,12 +143,12 @@ def test_an_explicit_binary_goes_before_the_setting_before_path(
     no_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_path = script(no_binary / "mongod", "echo db version v1")
-    assert Mongod.find_binary() == on_path
+    assert MongodProcess.find_binary() == on_path
     set_by_environment = script(tmp_path / "set", "echo db version v1")
     monkeypatch.setenv("MONGOSTORE_MONGOD", str(set_by_environment))
-    assert Mongod.find_binary() == set_by_environment
+    assert MongodProcess.find_binary() == set_by_environment
     explicit = script(tmp_path / "explicit", "echo db version v1")
-    assert Mongod.find_binary(explicit) == explicit
+    assert MongodProcess.find_binary(explicit) == explicit
 
 
 def test_the_binary_of_an_installed_wheel_is_found_without_importing_it(
@@ -162,13 +162,13 @@ def test_the_binary_of_an_installed_wheel_is_found_without_importing_it(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("MONGOSTORE_MONGOD", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Mongod.find_binary() == binary
+    assert MongodProcess.find_binary() == binary
     assert "fiftyone" not in sys.modules
 
 
 def test_no_binary_says_what_to_install(no_binary: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Mongod(tmp_path / "server").start()
+        MongodProcess(tmp_path / "server").start()
     text = str(caught.value)
     assert 'pip install "mongostore[mongod]"' in text
     assert "distribution" in text
@@ -196,7 +196,7 @@ def test_a_binary_that_does_not_run_is_named_with_the_reason(
     if text is not None and mode is not None:
         script(binary, text).chmod(mode)
     with pytest.raises(ConfigurationError) as caught:
-        Mongod(tmp_path / "server", binary).start()
+        MongodProcess(tmp_path / "server", binary).start()
     assert str(caught.value).startswith(f"{binary} does not run: ")
     assert reason in str(caught.value)
     assert "mongostore[mongod]" in str(caught.value)
@@ -206,21 +206,21 @@ def test_a_binary_that_does_not_run_is_named_with_the_reason(
 def test_a_folder_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="file/server cannot hold a MongoDB server: Not a directory"):
-        Mongod(tmp_path / "file" / "server").start()
+        MongodProcess(tmp_path / "file" / "server").start()
 
 
 def test_windows_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(ConfigurationError, match="Windows"):
-        Mongod(tmp_path).start()
+        MongodProcess(tmp_path).start()
 
 
 def test_stop_without_start_is_harmless(tmp_path: Path) -> None:
-    Mongod(tmp_path).stop()
+    MongodProcess(tmp_path).stop()
 
 
 @pytest.mark.server
-def test_what_is_written_is_there_after_a_restart(server: Mongod, tmp_path: Path) -> None:
+def test_what_is_written_is_there_after_a_restart(server: MongodProcess, tmp_path: Path) -> None:
     uri = server.start()
     write(uri, 1, 2)
     first = server_process(tmp_path)
@@ -232,7 +232,7 @@ def test_what_is_written_is_there_after_a_restart(server: Mongod, tmp_path: Path
 
 
 @pytest.mark.server
-def test_transactions_and_change_streams_work(server: Mongod) -> None:
+def test_transactions_and_change_streams_work(server: MongodProcess) -> None:
     with MongoClient[dict[str, Any]](server.start()) as client:
         collection = client.test.notes
         with collection.watch() as changes:
@@ -242,7 +242,7 @@ def test_transactions_and_change_streams_work(server: Mongod) -> None:
 
 
 @pytest.mark.server
-def test_only_the_owner_may_look_into_the_folder(server: Mongod, tmp_path: Path) -> None:
+def test_only_the_owner_may_look_into_the_folder(server: MongodProcess, tmp_path: Path) -> None:
     server.start()
     folder = tmp_path / "server"
     for path in (folder, *folder.iterdir()):
@@ -251,7 +251,7 @@ def test_only_the_owner_may_look_into_the_folder(server: Mongod, tmp_path: Path)
 
 @pytest.mark.server
 def test_the_last_of_two_processes_to_leave_stops_the_server(
-    server: Mongod, user: Callable[[str], User], tmp_path: Path
+    server: MongodProcess, user: Callable[[str], User], tmp_path: Path
 ) -> None:
     first = user(STAY_THEN_STOP)
     uri = read(first)
@@ -277,7 +277,9 @@ def test_four_processes_at_once_get_one_server(user: Callable[[str], User], tmp_
 
 
 @pytest.mark.server
-def test_a_killed_server_comes_back_with_every_acknowledged_write(server: Mongod, tmp_path: Path) -> None:
+def test_a_killed_server_comes_back_with_every_acknowledged_write(
+    server: MongodProcess, tmp_path: Path
+) -> None:
     uri = server.start()
     acknowledged: list[int] = []
 
@@ -298,7 +300,7 @@ def test_a_killed_server_comes_back_with_every_acknowledged_write(server: Mongod
 
 
 @pytest.mark.server
-def test_a_stale_process_id_is_neither_believed_nor_signalled(server: Mongod, tmp_path: Path) -> None:
+def test_a_stale_process_id_is_neither_believed_nor_signalled(server: MongodProcess, tmp_path: Path) -> None:
     server.start()
     server_process(tmp_path).kill()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
@@ -309,7 +311,9 @@ def test_a_stale_process_id_is_neither_believed_nor_signalled(server: Mongod, tm
 
 
 @pytest.mark.server
-def test_a_killed_user_is_not_counted(server: Mongod, user: Callable[[str], User], tmp_path: Path) -> None:
+def test_a_killed_user_is_not_counted(
+    server: MongodProcess, user: Callable[[str], User], tmp_path: Path
+) -> None:
     first = user(STAY_THEN_STOP)
     uri = read(first)
     process = server_process(tmp_path)
@@ -348,7 +352,7 @@ def test_stop_in_a_forked_child_leaves_the_server_to_its_parent(
 
 @pytest.mark.server
 def test_ctrl_c_in_the_starter_does_not_reach_the_server(
-    server: Mongod, user: Callable[[str], User], tmp_path: Path
+    server: MongodProcess, user: Callable[[str], User], tmp_path: Path
 ) -> None:
     starter = user(STAY_THEN_STOP)
     read(starter)
@@ -361,7 +365,7 @@ def test_ctrl_c_in_the_starter_does_not_reach_the_server(
 
 
 @pytest.mark.server
-def test_a_taken_port_is_left_to_its_owner(server: Mongod) -> None:
+def test_a_taken_port_is_left_to_its_owner(server: MongodProcess) -> None:
     uri = server.start()
     write(uri, 1)
     server.stop()
@@ -376,12 +380,12 @@ def test_a_taken_port_is_left_to_its_owner(server: Mongod) -> None:
 
 @pytest.mark.server
 def test_a_copied_folder_gets_a_server_of_its_own(
-    server: Mongod, mongod_binary: Path, tmp_path: Path
+    server: MongodProcess, mongod_binary: Path, tmp_path: Path
 ) -> None:
     write(server.start(), 1)
     server.stop()
     shutil.copytree(tmp_path / "server", tmp_path / "copy")
-    copy = Mongod(tmp_path / "copy", mongod_binary)
+    copy = MongodProcess(tmp_path / "copy", mongod_binary)
     uri = server.start()
     write(copy.start(), 2)
     copy.stop()
@@ -390,7 +394,7 @@ def test_a_copied_folder_gets_a_server_of_its_own(
 
 @pytest.mark.server
 def test_a_server_that_ends_at_its_start_is_quoted(mongod_binary: Path, tmp_path: Path) -> None:
-    server = Mongod(tmp_path, mongod_binary, ["--setParameter=nonsense=1"])
+    server = MongodProcess(tmp_path, mongod_binary, ["--setParameter=nonsense=1"])
     with pytest.raises(UnavailableError, match="Unknown --setParameter 'nonsense'") as caught:
         server.start()
     assert not caught.value.retryable

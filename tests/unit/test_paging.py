@@ -14,10 +14,10 @@ from mongostore.documents.stored import Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
-from mongostore.repositories.paging import Order, count_options
+from mongostore.repositories.paging import SortOrder, count_options
 
-RISING = Order("at")
-FALLING = Order("at", rising=False)
+RISING = SortOrder("at")
+FALLING = SortOrder("at", is_ascending=False)
 
 THINGS: list[Raw] = [
     {"_id": "e", "at": 1},
@@ -42,19 +42,21 @@ def test_a_list_rises_unless_it_is_said_to_fall() -> None:
 
 
 def test_a_place_is_the_number_and_the_key() -> None:
-    assert RISING.place_of({"_id": "a", "at": 3, "other": 1}) == (3, "a")
+    assert RISING.sort_key({"_id": "a", "at": 3, "other": 1}) == (3, "a")
 
 
 @pytest.mark.parametrize("order", [RISING, FALLING])
-def test_all_is_behind_no_place(order: Order) -> None:
-    assert order.behind({"user": "u"}, None) == {"user": "u"}
+def test_all_is_behind_no_place(order: SortOrder) -> None:
+    assert order.keyset_filter({"user": "u"}, None) == {"user": "u"}
 
 
 @pytest.mark.parametrize(("order", "operator"), [(RISING, "$gt"), (FALLING, "$lt")])
-def test_behind_a_place_are_later_keys_of_its_number_and_later_numbers(order: Order, operator: str) -> None:
+def test_behind_a_place_are_later_keys_of_its_number_and_later_numbers(
+    order: SortOrder, operator: str
+) -> None:
     where = {"user": "u"}
 
-    behind = order.behind(where, (3, "k"))
+    behind = order.keyset_filter(where, (3, "k"))
 
     assert behind == {
         "$or": [
@@ -67,7 +69,7 @@ def test_behind_a_place_are_later_keys_of_its_number_and_later_numbers(order: Or
 
 @pytest.mark.parametrize("order", [RISING, FALLING])
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-async def test_page_after_page_all_is_read_once_and_in_order(order: Order, limit: int) -> None:
+async def test_page_after_page_all_is_read_once_and_in_order(order: SortOrder, limit: int) -> None:
     things = EmbeddedEngine("", "paging").database["things"]
     await things.insert_many([dict(thing) for thing in reversed(THINGS)])
     await things.insert_one({"_id": "bb", "at": 2, "other": True})
@@ -76,7 +78,7 @@ async def test_page_after_page_all_is_read_once_and_in_order(order: Order, limit
     cursor: str | None = None
     pages = 0
     for _ in range(len(THINGS) + 1):
-        where = order.behind({"other": None}, order.decode(cursor))
+        where = order.keyset_filter({"other": None}, order.decode(cursor))
         raws = await things.find(where, sort=order.sort, limit=limit + 1).to_list()
         page = order.page(raws, limit, name_of)
         read += page.items
@@ -84,8 +86,8 @@ async def test_page_after_page_all_is_read_once_and_in_order(order: Order, limit
         if (cursor := page.next_cursor) is None:
             break
 
-    rising = [thing["_id"] for thing in THINGS]
-    assert read == (rising if order.rising else rising[::-1])
+    is_ascending = [thing["_id"] for thing in THINGS]
+    assert read == (is_ascending if order.is_ascending else is_ascending[::-1])
     assert pages == math.ceil(len(THINGS) / limit)
 
 

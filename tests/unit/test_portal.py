@@ -402,9 +402,9 @@ class Numbers:
         self.core = AsyncNumbers()
 
     add = mirror(AsyncNumbers.add)
-    one_by_one = mirror_iter(AsyncNumbers.count, ahead=1)
-    three_by_three = mirror_iter(AsyncNumbers.count, ahead=3)
-    stop_twice = mirror_iter(AsyncNumbers.stop_twice, ahead=1)
+    one_by_one = mirror_iter(AsyncNumbers.count, prefetch=1)
+    three_by_three = mirror_iter(AsyncNumbers.count, prefetch=3)
+    stop_twice = mirror_iter(AsyncNumbers.stop_twice, prefetch=1)
 
 
 @pytest.fixture
@@ -446,7 +446,7 @@ def test_a_mirror_asks_for_the_portal_before_the_core_which_that_may_renew(
             return AsyncNumbers()
 
     if iterates:
-        assert list(mirror_iter(AsyncNumbers.count, ahead=2)(Renewing(), 3)) == [0, 1, 2]
+        assert list(mirror_iter(AsyncNumbers.count, prefetch=2)(Renewing(), 3)) == [0, 1, 2]
     else:
         assert mirror(AsyncNumbers.add)(Renewing(), 1) == 2
     assert asked == ["portal", "core"]
@@ -553,7 +553,7 @@ def test_an_iteration_that_is_closed_on_the_loops_own_thread_ends_its_generator(
 def test_a_generator_that_never_began_can_be_dropped(portal: Portal) -> None:
     core = AsyncNumbers()
     items: Any = core.count(3)
-    portal.drop(items)
+    portal.close_iterator(items)
 
     async def rest() -> list[int]:
         return [number async for number in items]
@@ -563,7 +563,7 @@ def test_a_generator_that_never_began_can_be_dropped(portal: Portal) -> None:
 
 async def test_a_generator_that_is_dropped_after_the_end_is_left_alone(closed: Portal) -> None:
     items: Any = AsyncNumbers().count(1)
-    closed.drop(items)
+    closed.close_iterator(items)
     assert [number async for number in items] == [0]
 
 
@@ -578,7 +578,7 @@ def test_an_interrupted_iteration_ends_its_generator(numbers: Numbers) -> None:
                 self.ended.append("interrupted")
 
     numbers.core = core = Waiting()
-    items: Iterator[int] = mirror_iter(Waiting.wait, ahead=1)(numbers)  # type: ignore[arg-type]
+    items: Iterator[int] = mirror_iter(Waiting.wait, prefetch=1)(numbers)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
         next(items)
     assert core.ended == ["interrupted"]

@@ -52,7 +52,7 @@ def reached(tree: ast.AST) -> Iterator[tuple[int, str]]:
         "del thread.messages()[0]._storage",
         "AsyncMongoStore._open",
         "def test(self): return self.store._engine",
-        "from mongostore.shared_store import StoreUser, _shared",
+        "from mongostore.shared_store import SharedStore, _shared",
         "from mongostore._inner import name",
         "import mongostore.engines._inner as inner",
         "monkeypatch.setattr(tail, '_PLACES', 100)",

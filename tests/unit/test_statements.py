@@ -11,14 +11,21 @@ from bson.errors import InvalidDocument
 from bson.int64 import Int64
 from pymongo.errors import DocumentTooLarge, OperationFailure, WriteError
 
-from mongostore.engines.embedded.operators import MAX_DOCUMENT, Change, copied, projected, same, seed
+from mongostore.engines.embedded.operators import (
+    MAX_DOCUMENT,
+    DocumentUpdate,
+    deep_copy,
+    is_identical,
+    project,
+    upsert_base,
+)
 
 Case = tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any], list[str]]
 
 
-def changed(before: dict[str, Any], update: Any, filter: dict[str, Any] | None = None) -> Change:
+def changed(before: dict[str, Any], update: Any, filter: dict[str, Any] | None = None) -> DocumentUpdate:
     """Return an update of a document, carried out."""
-    change = Change(before)
+    change = DocumentUpdate(before)
     change.apply(update, filter or {})
     return change
 
@@ -94,14 +101,14 @@ UPDATES: dict[str, Case] = {
 def test_an_update_changes_a_document_and_tells_what_is_new_and_gone(case: Case) -> None:
     before, update, after, updated, removed = case
     change = changed(before, update)
-    assert same(change.document, after)
+    assert is_identical(change.document, after)
     assert (change.updated, change.removed) == (updated, removed)
 
 
 @pytest.mark.parametrize("case", UPDATES.values(), ids=UPDATES)
 def test_an_update_leaves_the_document_of_before_and_shares_nothing_with_what_it_is_given(case: Case) -> None:
     before, update, after, *_ = case
-    copies = copied(before), copied(update)
+    copies = deep_copy(before), deep_copy(update)
     change = changed(before, update)
     for value in [*change.document.values()]:
         if isinstance(value, list):
@@ -144,7 +151,7 @@ def test_paths_that_begin_alike_and_are_apart_do_not_conflict() -> None:
 
 
 def test_an_insert_sets_what_is_set_on_insert() -> None:
-    change = Change({"a": 1})
+    change = DocumentUpdate({"a": 1})
     change.apply({"$setOnInsert": {"b": 2}, "$set": {"c": 3}}, {}, inserting=True)
     assert change.document == {"a": 1, "b": 2, "c": 3}
 
@@ -190,8 +197,8 @@ def test_a_computed_change_tells_a_large_document_by_what_is_new_in_it_and_a_sma
     ("one", "other"), [(1, 1.0), (1, True), (0, False), (None, ""), ({"a": 1, "b": 2}, {"b": 2, "a": 1})]
 )
 def test_values_that_are_equal_and_stored_otherwise_are_not_the_same(one: Any, other: Any) -> None:
-    assert same(one, one)
-    assert not same(one, other)
+    assert is_identical(one, one)
+    assert not is_identical(one, other)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +215,7 @@ def test_values_that_are_equal_and_stored_otherwise_are_not_the_same(one: Any, o
 def test_an_upsert_starts_from_what_its_filter_says_by_equality(
     filter: dict[str, Any], document: dict[str, Any]
 ) -> None:
-    assert seed(filter) == document
+    assert upsert_base(filter) == document
 
 
 DOCUMENT = {"_id": 1, "a": 1, "b": {"c": 2, "d": 3}, "l": [{"x": 1, "y": 2}, 5, {"y": 3}], "n": [1, 2, 3, 4]}
@@ -241,18 +248,18 @@ DOCUMENT = {"_id": 1, "a": 1, "b": {"c": 2, "d": 3}, "l": [{"x": 1, "y": 2}, 5, 
     ids=str,
 )
 def test_a_projection_shows_what_it_includes_or_all_but_what_it_excludes(projection: Any, shown: Any) -> None:
-    assert projected(DOCUMENT, projection) == shown
+    assert project(DOCUMENT, projection) == shown
 
 
 def test_a_projection_that_includes_and_excludes_is_refused() -> None:
     with pytest.raises(OperationFailure) as refused:
-        projected(DOCUMENT, {"a": 1, "b": 0})
+        project(DOCUMENT, {"a": 1, "b": 0})
     assert refused.value.code == 31254
 
 
 def test_a_copy_has_the_types_that_a_server_gives_back_and_shares_nothing() -> None:
     before = {"a": [1, {"b": 2**40}], "c": (1, 2)}
-    copy = copied(before)
+    copy = deep_copy(before)
     assert type(copy["a"][1]["b"]) is Int64
     assert copy["c"] == [1, 2]
     copy["a"].append(1)
@@ -261,11 +268,11 @@ def test_a_copy_has_the_types_that_a_server_gives_back_and_shares_nothing() -> N
 
 def test_a_copy_of_more_than_a_document_can_hold_is_refused() -> None:
     room = MAX_DOCUMENT - len(bson.encode({"a": ""}))
-    assert len(copied({"a": "x" * room})["a"]) == room
+    assert len(deep_copy({"a": "x" * room})["a"]) == room
     with pytest.raises(DocumentTooLarge):
-        copied({"a": "x" * (room + 1)})
+        deep_copy({"a": "x" * (room + 1)})
 
 
 def test_a_copy_of_what_bson_cannot_hold_is_refused() -> None:
     with pytest.raises(InvalidDocument):
-        copied({"a": {1}})
+        deep_copy({"a": {1}})

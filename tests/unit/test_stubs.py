@@ -62,7 +62,7 @@ C = TypeVar("C")
 class Mirror(Generic[C]): ...
 
 
-def mirror(verb, ahead=0):
+def mirror(verb, prefetch=0):
     return verb
 """
 
@@ -77,7 +77,7 @@ class Books(Mirror[AsyncBooks]):
     narrowed = mirror(AsyncBooks.narrowed)
     get = mirror(AsyncBooks.get)
     list = mirror(AsyncBooks.list)
-    iter = mirror(AsyncBooks.iter, ahead=1)
+    iter = mirror(AsyncBooks.iter, prefetch=1)
     hold = mirror(AsyncBooks.hold)
     others = mirror(AsyncBooks.others)
 '''

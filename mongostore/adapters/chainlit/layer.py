@@ -32,7 +32,7 @@ from mongostore.adapters.chainlit.conversions import (
 )
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
 from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
-from mongostore.shared_store import StoreUser
+from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 logger: Final = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class MongoDataLayer(BaseDataLayer):
         *,
         store: AsyncMongoStore | None = None,
     ) -> None:
-        self._user = StoreUser(uri, database, store)
+        self._user = SharedStore(uri, database, store)
         self._storage = storage_provider or GridFSStorageClient(uri, database, store=store)
         # Only files in the store's own database go when what they belong to goes.
         self._is_in_store = isinstance(
@@ -69,15 +69,15 @@ class MongoDataLayer(BaseDataLayer):
         ) and self._storage.is_in_database_of(self._user)
 
     async def get_user(self, identifier: str) -> PersistedUser | None:
-        store = await self._user.open()
+        store = await self._user.get()
         return to_user(await store.threads.users.find_by_identifier(identifier))
 
     async def create_user(self, user: User) -> PersistedUser | None:
-        store = await self._user.open()
+        store = await self._user.get()
         return to_user(await store.threads.users.upsert(user.identifier, metadata=user.metadata))
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
-        store = await self._user.open()
+        store = await self._user.get()
         message = await store.threads.messages.find_by_id(feedback.forId)
         if message is None or message.thread_id is None:
             raise NotFoundError("message", feedback.forId)
@@ -88,7 +88,7 @@ class MongoDataLayer(BaseDataLayer):
         return (await store.threads.feedback.upsert(message.thread_id, given)).id
 
     async def delete_feedback(self, feedback_id: str) -> bool:
-        store = await self._user.open()
+        store = await self._user.get()
         with suppress(InvalidValueError):
             found = await store.threads.feedback.find_by_id(feedback_id)
             if found is not None and found.thread_id is not None:
@@ -105,7 +105,7 @@ class MongoDataLayer(BaseDataLayer):
 
     @queue_until_user_message()
     async def delete_step(self, step_id: str) -> None:
-        store = await self._user.open()
+        store = await self._user.get()
         step = await store.threads.messages.find_by_id(step_id)
         if step is None:
             return
@@ -125,7 +125,7 @@ class MongoDataLayer(BaseDataLayer):
             data, key = from_element(element), None
             if content is not None:
                 key = await self._upload(element, content)
-            store = await self._user.open()
+            store = await self._user.get()
             stored = models.Element(
                 id=element.id,
                 message_id=element.for_id,
@@ -140,13 +140,13 @@ class MongoDataLayer(BaseDataLayer):
                 raise
 
     async def get_element(self, thread_id: str, element_id: str) -> ElementDict | None:
-        store = await self._user.open()
+        store = await self._user.get()
         element = await store.threads.elements.find(thread_id, element_id)
         return None if element is None else await self._to_element_dict(element)
 
     @queue_until_user_message()
     async def delete_element(self, element_id: str, thread_id: str | None = None) -> None:
-        store = await self._user.open()
+        store = await self._user.get()
         if thread_id is None or not self._is_in_store:
             element = await store.threads.elements.find_by_id(element_id)
             if element is None or element.thread_id is None or thread_id not in (None, element.thread_id):
@@ -163,7 +163,7 @@ class MongoDataLayer(BaseDataLayer):
         thread = await self._find_thread(thread_id)
         if thread is None:
             return None
-        store = await self._user.open()
+        store = await self._user.get()
         messages = store.threads.messages.iter(thread_id, errors=[])
         steps = [to_step(message) async for message in messages]
         found = store.threads.elements.iter(thread_id, errors=[])
@@ -175,7 +175,7 @@ class MongoDataLayer(BaseDataLayer):
     ) -> PaginatedResponse[ThreadDict]:
         if not filters.userId:
             raise ValueError("userId is required")
-        threads = (await self._user.open()).threads
+        threads = (await self._user.get()).threads
         limit = max(1, min(pagination.first, _MOST_AT_ONCE))
         where = models.ThreadFilter(user_id=filters.userId)
         if filters.feedback is not None:
@@ -217,18 +217,18 @@ class MongoDataLayer(BaseDataLayer):
         if tags is not None:
             given["tags"] = tags
         async with _log_failures("thread", thread_id):
-            store = await self._user.open()
+            store = await self._user.get()
             await store.threads.merge(thread_id, **given)
 
     async def delete_thread(self, thread_id: str) -> None:
-        store = await self._user.open()
+        store = await self._user.get()
         if not self._is_in_store:
             async for element in store.threads.elements.iter(thread_id, errors=[]):
                 await self._delete_file(element)
         await store.threads.delete(thread_id)
 
     async def get_favorite_steps(self, user_id: str) -> list[StepDict]:
-        store = await self._user.open()
+        store = await self._user.get()
         steps: list[StepDict] = []
         cursor = None
         while True:
@@ -254,12 +254,12 @@ class MongoDataLayer(BaseDataLayer):
 
     async def _merge_step(self, step: StepDict, *, is_start: bool) -> None:
         async with _log_failures("step", step["id"]):
-            store = await self._user.open()
+            store = await self._user.get()
             members = from_step(step, is_start=is_start)
             await store.threads.messages.merge(step["threadId"], step["id"], only_missing=is_start, **members)
 
     async def _find_thread(self, thread_id: str) -> models.Thread | None:
-        store = await self._user.open()
+        store = await self._user.get()
         # An address may name anything, even what can be no id.
         with suppress(InvalidValueError):
             return await store.threads.find(thread_id)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from mongostore.errors import AlreadyExistsError, InvalidValueError, NotFoundError
 from mongostore.models import File
-from mongostore.shared_store import StoreUser
+from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 _PATH = "/mongostore/files"
@@ -61,7 +61,7 @@ class GridFSStorageClient(BaseStorageClient):
         store: AsyncMongoStore | None = None,
         base_url: str = "",
     ) -> None:
-        self._user = StoreUser(uri, database, store)
+        self._user = SharedStore(uri, database, store)
         self._base_url = base_url.rstrip("/")
         self._mount()
 
@@ -73,7 +73,7 @@ class GridFSStorageClient(BaseStorageClient):
         overwrite: bool = True,
         content_disposition: str | None = None,
     ) -> dict[str, Any]:
-        files = (await self._user.open()).threads.files
+        files = (await self._user.get()).threads.files
         if not overwrite and await files.exists(object_key):
             raise AlreadyExistsError("file", object_key)
         content = data.encode(errors="surrogatepass") if isinstance(data, str) else data
@@ -82,7 +82,7 @@ class GridFSStorageClient(BaseStorageClient):
         return {"object_key": object_key, "url": await self.get_read_url(object_key)}
 
     async def delete_file(self, object_key: str) -> bool:
-        store = await self._user.open()
+        store = await self._user.get()
         return await store.threads.files.delete(object_key)
 
     async def get_read_url(self, object_key: str) -> str:
@@ -96,9 +96,9 @@ class GridFSStorageClient(BaseStorageClient):
     async def close(self) -> None:
         await self._user.close()
 
-    def is_in_database_of(self, user: StoreUser) -> bool:
+    def is_in_database_of(self, user: SharedStore) -> bool:
         """Return whether the files are kept in the database that a user of a store uses."""
-        return self._user.uses_same(user)
+        return self._user.is_same_as(user)
 
     def _mount(self) -> None:
         """Put the route before Chainlit's own, the last of which answers everything."""
@@ -120,7 +120,7 @@ class GridFSStorageClient(BaseStorageClient):
                 audience=_AUDIENCE,
                 options={"require": ["exp", "key"]},
             )["key"]
-            files = (await self._user.open()).threads.files
+            files = (await self._user.get()).threads.files
             file = await files.get(key)
         except (jwt.InvalidTokenError, InvalidValueError, NotFoundError):
             return PlainTextResponse("Not found", 404, headers=_HEADERS)

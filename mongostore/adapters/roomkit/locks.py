@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from roomkit.core.locks import RoomLockManager, _has_room_lock, _mark_room_locked
 
 from mongostore.errors import InvalidValueError
-from mongostore.repositories.rooms.holding import LeaseHolder
-from mongostore.shared_store import StoreUser
+from mongostore.repositories.lease_holder import LeaseHolder
+from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 
@@ -43,10 +43,10 @@ class MongoRoomLockManager(RoomLockManager):
     ) -> None:
         if not 1 <= lease <= 24 * 3600:
             raise InvalidValueError("lease", "must be from a second to a day")
-        self._user = StoreUser(uri, database, store)
+        self._user = SharedStore(uri, database, store)
         self._seconds = lease
         # Who waits in this process, in turn, so that one at a time asks the server.
-        self._turns: dict[str, _Turn] = {}
+        self._queues: dict[str, _LocalQueue] = {}
         self._holder = LeaseHolder()
 
     @asynccontextmanager
@@ -60,8 +60,8 @@ class MongoRoomLockManager(RoomLockManager):
         if _has_room_lock(room_id, self):
             yield
             return
-        async with self._turn(room_id):
-            leases = (await self._user.open()).leases
+        async with self._local_queue(room_id):
+            leases = (await self._user.get()).leases
             async with self._holder.hold(leases, f"room/{room_id}", self._seconds, math.inf):
                 with _mark_room_locked(self, room_id):
                     yield
@@ -72,8 +72,8 @@ class MongoRoomLockManager(RoomLockManager):
         await self._user.close()
 
     @asynccontextmanager
-    async def _turn(self, room_id: str) -> AsyncGenerator[None, None]:
-        turn = self._turns.setdefault(room_id, _Turn())
+    async def _local_queue(self, room_id: str) -> AsyncGenerator[None, None]:
+        turn = self._queues.setdefault(room_id, _LocalQueue())
         turn.wanted += 1
         try:
             async with turn.lock:
@@ -81,10 +81,10 @@ class MongoRoomLockManager(RoomLockManager):
         finally:
             turn.wanted -= 1
             if not turn.wanted:
-                del self._turns[room_id]
+                del self._queues[room_id]
 
 
 @dataclass
-class _Turn:
+class _LocalQueue:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     wanted: int = 0

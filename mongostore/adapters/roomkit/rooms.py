@@ -16,21 +16,21 @@ from roomkit.models.room import Room
 from roomkit.models.store_filter import RoomFilter
 from roomkit.store.base import ConversationStore, room_taken, sender_names
 
-from mongostore.adapters.roomkit.records import (
+from mongostore.adapters.roomkit.conversions import (
     from_binding,
     from_participant,
     from_room,
-    in_utc,
     room_members,
     to_binding,
     to_participant,
     to_room,
+    to_utc,
 )
-from mongostore.adapters.roomkit.records import room_filter as to_filter
+from mongostore.adapters.roomkit.conversions import room_filter as to_filter
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, RoomState
 from mongostore.repositories.rooms.offsets import OffsetLists
-from mongostore.shared_store import StoreUser
+from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
 
 T = TypeVar("T")
@@ -46,10 +46,10 @@ class RoomMethods(ConversationStore):
     def __init__(
         self, uri: str | None = None, database: str | None = None, *, store: AsyncMongoStore | None = None
     ) -> None:
-        self._user = StoreUser(uri, database, store)
+        self._user = SharedStore(uri, database, store)
 
     async def create_room(self, room: Room) -> Room:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             await store.rooms.create(room.id, **room_members(room))
         except AlreadyExistsError:
@@ -57,16 +57,16 @@ class RoomMethods(ConversationStore):
         return room
 
     async def get_room(self, room_id: str) -> Room | None:
-        store = await self._user.open()
+        store = await self._user.get()
         room = await store.rooms.find(room_id)
         return None if room is None else to_room(room)
 
     async def room_exists(self, room_id: str) -> bool:
-        store = await self._user.open()
+        store = await self._user.get()
         return await store.rooms.exists(room_id)
 
     async def update_room(self, room: Room) -> Room:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             return to_room(await store.rooms.replace(from_room(room)))
         except NotFoundError:
@@ -80,8 +80,8 @@ class RoomMethods(ConversationStore):
         paused_at: datetime | None,
         last_activity_at: datetime | None,
     ) -> Room | None:
-        store = await self._user.open()
-        expected = RoomState(str(status), in_utc(paused_at), in_utc(last_activity_at))
+        store = await self._user.get()
+        expected = RoomState(str(status), to_utc(paused_at), to_utc(last_activity_at))
         try:
             return to_room(await store.rooms.replace(from_room(room), expected=expected))
         except (ConflictError, NotFoundError):
@@ -90,7 +90,7 @@ class RoomMethods(ConversationStore):
     async def patch_room_metadata(
         self, room_id: str, patch: dict[str, Any], *, unset: Sequence[str] = ()
     ) -> Room | None:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             paths = [f"metadata.{key}" for key in unset]
             return to_room(await store.rooms.update(room_id, metadata=patch, unset=paths))
@@ -98,28 +98,28 @@ class RoomMethods(ConversationStore):
             return None
 
     async def get_delivered_index(self, room_id: str) -> int:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             return (await store.rooms.get(room_id)).delivered_index
         except NotFoundError:
             return -1
 
     async def advance_delivered_index(self, room_id: str, index: int, *, force: bool = False) -> bool:
-        store = await self._user.open()
+        store = await self._user.get()
         return await store.rooms.advance_delivered_index(room_id, index, force=force)
 
     async def get_private_state(self, room_id: str, key: str) -> dict[str, Any] | None:
-        store = await self._user.open()
+        store = await self._user.get()
         value = await store.rooms.find_private(room_id, key)
         return value if isinstance(value, dict) else None
 
     async def set_private_state(self, room_id: str, key: str, value: dict[str, Any] | None) -> None:
-        store = await self._user.open()
+        store = await self._user.get()
         with suppress(NotFoundError):
             await store.rooms.set_private(room_id, key, value)
 
     async def delete_room(self, room_id: str) -> bool:
-        store = await self._user.open()
+        store = await self._user.get()
         return await store.rooms.delete(room_id)
 
     async def list_rooms(self, offset: int = 0, limit: int = 50) -> list[Room]:
@@ -134,7 +134,7 @@ class RoomMethods(ConversationStore):
         limit: int = 100,
         offset: int = 0,
     ) -> list[Room]:
-        rooms = OffsetLists.of((await self._user.open()).rooms)
+        rooms = OffsetLists.of((await self._user.get()).rooms)
         filter = to_filter(status=status, organization_id=organization_id)
         found: list[Room] = []
         cursor = None
@@ -146,7 +146,7 @@ class RoomMethods(ConversationStore):
                 metadata=metadata_filter,
                 **filter,
             )
-            found += map(to_room, readable(page))
+            found += map(to_room, collect_readable(page))
             cursor = page.next_cursor
             if cursor is None:
                 break
@@ -155,7 +155,7 @@ class RoomMethods(ConversationStore):
     async def find_latest_room(
         self, participant_id: str, channel_type: str | None = None, status: str | None = None
     ) -> Room | None:
-        store = await self._user.open()
+        store = await self._user.get()
         room = await store.rooms.find_by_participant(
             participant_id,
             channel_type=None if channel_type is None else str(channel_type),
@@ -164,9 +164,9 @@ class RoomMethods(ConversationStore):
         return None if room is None else to_room(room)
 
     async def find_room_id_by_channel(self, channel_id: str, status: str | None = None) -> str | None:
-        store = await self._user.open()
+        store = await self._user.get()
         page = await store.rooms.list_by_channel(channel_id, limit=1, **to_filter(status=status))
-        return next((room.id for room in readable(page)), None)
+        return next((room.id for room in collect_readable(page)), None)
 
     async def find_room_ids_by_channel(
         self,
@@ -176,7 +176,7 @@ class RoomMethods(ConversationStore):
         *,
         group: bool | None = None,
     ) -> list[str]:
-        rooms = (await self._user.open()).rooms
+        rooms = (await self._user.get()).rooms
         filter = to_filter(room_filter)
         found: list[str] = []
         cursor = None
@@ -184,7 +184,7 @@ class RoomMethods(ConversationStore):
             page = await rooms.list_by_channel(
                 channel_id, group=group, limit=min(limit - len(found), PAGE), cursor=cursor, **filter
             )
-            found += [room.id for room in readable(page)]
+            found += [room.id for room in collect_readable(page)]
             if (cursor := page.next_cursor) is None:
                 break
         return found
@@ -198,7 +198,7 @@ class RoomMethods(ConversationStore):
         *,
         recipient_key: str | None = None,
     ) -> str | None:
-        store = await self._user.open()
+        store = await self._user.get()
         room = await store.rooms.find_by_binding(
             channel_id,
             sorted(sender_names(participant_id, identity_id)),
@@ -214,7 +214,7 @@ class RoomMethods(ConversationStore):
         identity_id: str | None = None,
         room_filter: RoomFilter | None = None,
     ) -> str | None:
-        store = await self._user.open()
+        store = await self._user.get()
         names = sorted(sender_names(participant_id, identity_id))
         room = await store.rooms.find_by_route(channel_id, names, **to_filter(room_filter))
         return None if room is None else room.id
@@ -222,7 +222,7 @@ class RoomMethods(ConversationStore):
     async def load_room_context(
         self, room_id: str
     ) -> tuple[Room | None, list[ChannelBinding], list[Participant]]:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             full = await store.rooms.get_full(room_id)
         except NotFoundError:
@@ -231,7 +231,7 @@ class RoomMethods(ConversationStore):
         return to_room(full.room), bindings, [to_participant(one) for one in full.participants]
 
     async def add_binding(self, binding: ChannelBinding) -> ChannelBinding:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             await store.rooms.bindings.upsert(binding.room_id, from_binding(binding))
         except NotFoundError:
@@ -239,27 +239,27 @@ class RoomMethods(ConversationStore):
         return binding
 
     async def get_binding(self, room_id: str, channel_id: str) -> ChannelBinding | None:
-        store = await self._user.open()
+        store = await self._user.get()
         binding = await store.rooms.bindings.find(room_id, channel_id)
         return None if binding is None else to_binding(binding)
 
     async def binding_exists(self, room_id: str, channel_id: str) -> bool:
-        store = await self._user.open()
+        store = await self._user.get()
         return await store.rooms.bindings.exists(room_id, channel_id)
 
     async def update_binding(self, binding: ChannelBinding) -> ChannelBinding:
         return await self.add_binding(binding)
 
     async def remove_binding(self, room_id: str, channel_id: str) -> bool:
-        store = await self._user.open()
+        store = await self._user.get()
         return await store.rooms.bindings.delete(room_id, channel_id)
 
     async def list_bindings(self, room_id: str) -> list[ChannelBinding]:
-        store = await self._user.open()
+        store = await self._user.get()
         return [to_binding(binding) for binding in await collect(store.rooms.bindings.iter, room_id)]
 
     async def add_participant(self, participant: Participant) -> Participant:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             await store.rooms.participants.upsert(participant.room_id, from_participant(participant))
         except NotFoundError:
@@ -267,7 +267,7 @@ class RoomMethods(ConversationStore):
         return participant
 
     async def get_participant(self, room_id: str, participant_id: str) -> Participant | None:
-        store = await self._user.open()
+        store = await self._user.get()
         participant = await store.rooms.participants.find(room_id, participant_id)
         return None if participant is None else to_participant(participant)
 
@@ -275,7 +275,7 @@ class RoomMethods(ConversationStore):
         return await self.add_participant(participant)
 
     async def list_participants(self, room_id: str) -> list[Participant]:
-        store = await self._user.open()
+        store = await self._user.get()
         return [to_participant(one) for one in await collect(store.rooms.participants.iter, room_id)]
 
 
@@ -283,10 +283,10 @@ async def collect(iterate: Callable[..., AsyncIterator[T]], *arguments: Any, **o
     """Return all that can be read of what a verb yields, and log the rest by its ids."""
     errors: list[InvalidDocumentError] = []
     items = [item async for item in iterate(*arguments, **options, errors=errors)]
-    return readable(Page(items, errors=errors))
+    return collect_readable(Page(items, errors=errors))
 
 
-def readable(page: Page[T]) -> list[T]:
+def collect_readable(page: Page[T]) -> list[T]:
     """Return what of a page can be read, and log the rest by its ids."""
     for error in page.errors:
         logger.error("left out of a list: %s", error)

@@ -1,4 +1,4 @@
-"""RoomKit's `ConversationStore`, whole: rooms and events are inherited, people and notes are here."""
+"""RoomKit's `ConversationStore`, whole: rooms and events are inherited, the rest is here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from roomkit.models.verification import Verification, VerificationRequest
 from roomkit.models.voice_delivery import VoiceDeliveryRecord
 from roomkit.store.base import address_linked
 
-from mongostore.adapters.roomkit.events import EventMethods
-from mongostore.adapters.roomkit.records import (
+from mongostore.adapters.roomkit.conversions import (
     from_delivery,
     from_identity,
     from_observation,
@@ -25,6 +24,7 @@ from mongostore.adapters.roomkit.records import (
     to_identity,
     to_verification,
 )
+from mongostore.adapters.roomkit.events import EventMethods
 from mongostore.adapters.roomkit.rooms import collect
 from mongostore.errors import ConflictError, NotFoundError
 
@@ -46,9 +46,9 @@ class MongoConversationStore(EventMethods):
         """Connect and create missing indexes.
 
         Raises:
-            MongoStoreError: The store cannot be opened, as `AsyncMongoStore.open` says.
+            MongoStoreError: The store cannot be open_stream, as `AsyncMongoStore.open` says.
         """
-        await self._user.open()
+        await self._user.get()
 
     async def close(self) -> None:
         """Leave the database; closing twice is harmless, and a later call connects again."""
@@ -64,7 +64,7 @@ class MongoConversationStore(EventMethods):
         await self.close()
 
     async def create_identity(self, identity: Identity) -> Identity:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             await store.rooms.identities.create(from_identity(identity))
         except ConflictError as error:
@@ -72,13 +72,13 @@ class MongoConversationStore(EventMethods):
         return identity
 
     async def get_identity(self, identity_id: str) -> Identity | None:
-        store = await self._user.open()
+        store = await self._user.get()
         return to_identity(await store.rooms.identities.find(identity_id))
 
     async def resolve_identity(
         self, channel_type: str, address: str, organization_id: str | None = None
     ) -> Identity | None:
-        store = await self._user.open()
+        store = await self._user.get()
         return to_identity(
             await store.rooms.identities.find_by_address(
                 str(channel_type), address, organization_id=organization_id
@@ -88,96 +88,96 @@ class MongoConversationStore(EventMethods):
     async def link_address(
         self, identity_id: str, channel_type: str, address: str, organization_id: str | None = None
     ) -> None:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             await store.rooms.identities.link_address(
                 identity_id, str(channel_type), address, organization_id=organization_id
             )
         except NotFoundError:
-            raise _not_found(identity_id) from None
+            raise _not_found_error(identity_id) from None
         except ConflictError:
             raise address_linked(channel_type) from None
 
     async def unlink_address(
         self, identity_id: str, channel_type: str, address: str, organization_id: str | None = None
     ) -> None:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             await store.rooms.identities.unlink_address(
                 identity_id, str(channel_type), address, organization_id=organization_id
             )
         except NotFoundError:
-            raise _not_found(identity_id) from None
+            raise _not_found_error(identity_id) from None
 
     async def get_verification(
         self, identity_id: str, organization_id: str | None = None
     ) -> Verification | None:
-        store = await self._user.open()
+        store = await self._user.get()
         found = await store.rooms.verifications.find(identity_id, organization_id=organization_id)
         return None if found is None else to_verification(found)
 
     async def put_verification(self, verification: Verification) -> Verification:
-        store = await self._user.open()
+        store = await self._user.get()
         await store.rooms.verifications.upsert(from_verification(verification))
         return verification
 
     async def list_verifications_in_force(self) -> list[Verification]:
-        store = await self._user.open()
+        store = await self._user.get()
         verified = await collect(store.rooms.verifications.iter_expiring, str(VerificationStatus.VERIFIED))
         return [to_verification(verification) for verification in verified]
 
     async def create_verification_request(self, request: VerificationRequest) -> VerificationRequest:
-        store = await self._user.open()
+        store = await self._user.get()
         await store.rooms.verifications.requests.create(from_request(request))
         return request
 
     async def get_verification_request(self, request_id: str) -> VerificationRequest | None:
-        store = await self._user.open()
+        store = await self._user.get()
         found = await store.rooms.verifications.requests.find(request_id)
         return None if found is None else VerificationRequest.model_validate(found.data)
 
     async def update_verification_request(self, request: VerificationRequest) -> VerificationRequest:
-        store = await self._user.open()
+        store = await self._user.get()
         await store.rooms.verifications.requests.upsert(from_request(request))
         return request
 
     async def add_task(self, task: Task) -> Task:
-        store = await self._user.open()
+        store = await self._user.get()
         await store.rooms.tasks.create(task.room_id, from_task(task))
         return task
 
     async def get_task(self, task_id: str) -> Task | None:
-        store = await self._user.open()
+        store = await self._user.get()
         task = await store.rooms.tasks.find_by_id(task_id)
         return None if task is None else Task.model_validate(task.data)
 
     async def list_tasks(self, room_id: str, status: str | None = None) -> list[Task]:
-        store = await self._user.open()
+        store = await self._user.get()
         tasks = await collect(store.rooms.tasks.iter, room_id, status=None if status is None else str(status))
         return [Task.model_validate(task.data) for task in tasks]
 
     async def update_task(self, task: Task) -> Task:
-        store = await self._user.open()
+        store = await self._user.get()
         await store.rooms.tasks.upsert(task.room_id, from_task(task))
         return task
 
     async def add_observation(self, observation: Observation) -> Observation:
-        store = await self._user.open()
+        store = await self._user.get()
         await store.rooms.observations.create(observation.room_id, from_observation(observation))
         return observation
 
     async def list_observations(self, room_id: str) -> list[Observation]:
-        store = await self._user.open()
+        store = await self._user.get()
         observations = await collect(store.rooms.observations.iter, room_id)
         return [Observation.model_validate(observation.data) for observation in observations]
 
     async def get_voice_delivery(self, room_id: str, key_hash: str) -> VoiceDeliveryRecord | None:
-        store = await self._user.open()
+        store = await self._user.get()
         found = await store.rooms.voice_deliveries.find(room_id, key_hash)
         return None if found is None else to_delivery(found)
 
     async def claim_voice_delivery(self, record: VoiceDeliveryRecord) -> VoiceDeliveryRecord:
-        store = await self._user.open()
+        store = await self._user.get()
         try:
             return to_delivery(
                 await store.rooms.voice_deliveries.claim(record.room_id, from_delivery(record))
@@ -186,9 +186,9 @@ class MongoConversationStore(EventMethods):
             raise ValueError("Room does not exist") from None
 
     async def complete_voice_delivery(self, record: VoiceDeliveryRecord) -> bool:
-        store = await self._user.open()
+        store = await self._user.get()
         return await store.rooms.voice_deliveries.complete(record.room_id, from_delivery(record))
 
 
-def _not_found(identity_id: str) -> IdentityNotFoundError:
+def _not_found_error(identity_id: str) -> IdentityNotFoundError:
     return IdentityNotFoundError(f"Identity {identity_id} not found")

@@ -10,16 +10,16 @@ from typing import Any, TypeVar, cast
 
 from bson import encode
 
-from mongostore.engines.deployment import CollectionUsage, Deployment, ping_times
-from mongostore.engines.embedded.fake_driver import Client
+from mongostore.engines.deployment import CollectionUsage, Deployment, measure_pings
+from mongostore.engines.embedded.fake_driver import FakeClient
 from mongostore.engines.embedded.oplog import LOCK
 from mongostore.engines.protocol import Capability, Collection, Database
-from mongostore.engines.transactions import Statements
+from mongostore.engines.transactions import TransactionBody
 from mongostore.errors import MongoStoreError, UnavailableError
 
 R = TypeVar("R")
 
-_NAMED: dict[str, Client] = {}
+_NAMED: dict[str, FakeClient] = {}
 _CAPABILITIES = frozenset({Capability.TRANSACTIONS, Capability.CHANGE_STREAMS, Capability.TTL})
 
 
@@ -27,18 +27,18 @@ class EmbeddedEngine:
     """An engine for `mongomock://[name]`: nothing to install, nothing kept when the process ends.
 
     Attributes:
-        label: The engine's address.
-        shared: Always false: no other process sees the data.
+        address: The engine's address.
+        is_shared: Always false: no other process sees the data.
     """
 
-    shared = False
+    is_shared = False
 
     def __init__(self, name: str, database: str, prefix: str = "") -> None:
         """Use the data of that `name` in this process, or with no name data of this engine's own."""
-        self.label: str = f"mongomock://{name}"
+        self.address: str = f"mongomock://{name}"
         self._prefix = prefix
         with LOCK:
-            client = _NAMED.get(name) or Client()
+            client = _NAMED.get(name) or FakeClient()
             if name:
                 _NAMED[name] = client
         self._database = client[database]
@@ -63,53 +63,53 @@ class EmbeddedEngine:
     async def close(self) -> None:
         """Do nothing: the data stay, and the engine may be opened again."""
 
-    async def revive(self) -> bool:
+    async def recover(self) -> bool:
         """Return True: there is no server that could be silent."""
         return True
 
-    def settled(self, collection: Any) -> Any:
+    def majority_collection(self, collection: Any) -> Any:
         """Return the collection: nothing of it is ever taken back."""
         return collection
 
-    async def settle(self, reading: Callable[[], Awaitable[R]]) -> R:
+    async def read_majority(self, reading: Callable[[], Awaitable[R]]) -> R:
         """Run what reads."""
         return await reading()
 
-    async def confirm(self) -> None:
+    async def wait_for_majority(self) -> None:
         """Do nothing: nothing is ever taken back."""
 
     async def describe(self) -> Deployment:
         """Return what the engine is made of and how fast it answers."""
         server = f"mongomock {version('mongomock')}"
-        return Deployment(server, "embedded", hosts=(), pings=await ping_times(self.database))
+        return Deployment(server, "embedded", hosts=(), pings=await measure_pings(self.database))
 
     async def usage(self, collections: Iterable[str]) -> list[CollectionUsage]:
         """Return what those of the collections hold that are there."""
         stored_names = [self._prefix + name for name in collections]
         with LOCK:
-            there = [name for name in stored_names if self._database[name].records.exists]
-            stored = {name: self._database[name].records.select(None) for name in there}
+            there = [name for name in stored_names if self._database[name].storage.exists]
+            stored = {name: self._database[name].storage.find(None) for name in there}
         return [
             CollectionUsage(name, len(documents), sum(len(encode(document)) for document in documents))
             for name, documents in stored.items()
         ]
 
-    async def transact(self, statements: Statements[R]) -> R:
+    async def transact(self, statements: TransactionBody[R]) -> R:
         """Run statements as one: nobody else touches any data meanwhile, and an error undoes them."""
         await asyncio.sleep(0)
-        with LOCK, self._database.client.feed.transaction():
-            return _run_at_once(statements(None))
+        with LOCK, self._database.client.oplog.transaction():
+            return _run_serially(statements(None))
 
-    def overdue(self) -> MongoStoreError:
+    def timeout_error(self) -> MongoStoreError:
         """Return the error that says that something has not ended in time."""
-        return UnavailableError(f"{self.label}: no answer in time")
+        return UnavailableError(f"{self.address}: no answer in time")
 
     def deadline(self, seconds: float) -> contextlib.AbstractContextManager[object]:
         """Bound nothing: no command waits for anything."""
         return contextlib.nullcontext()
 
 
-def _run_at_once(statements: Awaitable[R]) -> R:
+def _run_serially(statements: Awaitable[R]) -> R:
     """Run a coroutine to its end without giving way to the event loop."""
     steps = statements.__await__()
     try:

@@ -1,4 +1,4 @@
-"""Data in this process with the faces of PyMongo's asynchronous classes.
+"""Data in this process with the interface of PyMongo's asynchronous classes.
 
 mongomock keeps, finds, sorts and aggregates documents. Updates, projections, indexes, expiry and
 change streams are done here as a server does them. The faces offer what the repositories and Beanie
@@ -22,9 +22,9 @@ from pymongo.common import validate_ok_for_replace, validate_ok_for_update
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
-from mongostore.engines.embedded.operators import Document, copied, matches, projected
-from mongostore.engines.embedded.oplog import LOCK, ChangeStream, Feed
-from mongostore.engines.embedded.storage import Filter, Records, Sort, Update, refusing
+from mongostore.engines.embedded.operators import Document, deep_copy, matches, project
+from mongostore.engines.embedded.oplog import LOCK, FakeChangeStream, Oplog
+from mongostore.engines.embedded.storage import CollectionStorage, Filter, Sort, Update, as_server_error
 
 R = TypeVar("R")
 
@@ -38,7 +38,7 @@ _new_store: Callable[[], Any] = ServerStore
 _ADVICE = ("session", "comment", "hint", "batch_size", "batchSize", "max_time_ms", "allow_disk_use")
 
 
-def _atomic(method: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
+def _locked(method: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
     """Make `method` a coroutine function during which nobody else touches any data."""
 
     @functools.wraps(method)
@@ -46,65 +46,65 @@ def _atomic(method: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
         # As with a server, the other tasks of the loop go on before the answer comes.
         await asyncio.sleep(0)
         with LOCK:
-            return method(*args, **_meant(options))
+            return method(*args, **_matching(options))
 
     return run
 
 
-def _meant(options: dict[str, Any]) -> dict[str, Any]:
+def _matching(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in _ADVICE}
 
 
-class Client:
-    """Databases that share a feed of changes; in place of `AsyncMongoClient`."""
+class FakeClient:
+    """Databases that share an oplog; in place of `AsyncMongoClient`."""
 
     def __init__(self) -> None:
-        self.feed: Feed = Feed()
+        self.oplog: Oplog = Oplog()
         self.store: Any = _new_store()
         self.mock: Any = mongomock.MongoClient(_store=self.store)
-        self.databases: dict[str, Database] = {}
+        self.databases: dict[str, FakeDatabase] = {}
 
-    def __getitem__(self, name: str) -> Database:
+    def __getitem__(self, name: str) -> FakeDatabase:
         with LOCK:
             if name not in self.databases:
-                self.databases[name] = Database(self, name)
+                self.databases[name] = FakeDatabase(self, name)
             return self.databases[name]
 
     def append_metadata(self, driver_info: object) -> None:
         """Accept what Beanie tells a server about itself."""
 
-    @_atomic
-    def drop_database(self, database: str | Database) -> None:
+    @_locked
+    def drop_database(self, database: str | FakeDatabase) -> None:
         name = database if isinstance(database, str) else database.name
         for collection in self[name].collections.values():
-            collection.records.clear()
+            collection.storage.clear()
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""
 
 
-class Database:
+class FakeDatabase:
     """Collections by name; in place of `AsyncDatabase`."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: FakeClient, name: str) -> None:
         self.client = client
         self.name = name
-        self.collections: dict[str, Collection] = {}
+        self.collections: dict[str, FakeCollection] = {}
 
-    def __getitem__(self, name: str) -> Collection:
+    def __getitem__(self, name: str) -> FakeCollection:
         with LOCK:
             if name not in self.collections:
-                self.collections[name] = Collection(self, name)
+                self.collections[name] = FakeCollection(self, name)
             return self.collections[name]
 
-    def get_collection(self, name: str, **_options: Any) -> Collection:
+    def get_collection(self, name: str, **_options: Any) -> FakeCollection:
         return self[name]
 
-    @_atomic
+    @_locked
     def list_collection_names(self, **_options: Any) -> list[str]:
-        return [name for name, collection in self.collections.items() if collection.records.exists]
+        return [name for name, collection in self.collections.items() if collection.storage.exists]
 
-    @_atomic
+    @_locked
     def command(self, command: str | Mapping[str, Any], **_options: Any) -> Document:
         document: Mapping[str, Any] = {command: 1} if isinstance(command, str) else command
         match next(iter(document)).lower():
@@ -116,7 +116,7 @@ class Database:
                 return {"version": "6.0.0", "versionArray": [6, 0, 0, 0], "ok": 1.0}
             case "createindexes":
                 for specification in document["indexes"]:
-                    self[document["createIndexes"]].records.add_index(specification)
+                    self[document["createIndexes"]].storage.add_index(specification)
                 return {"ok": 1.0}
             case name:
                 raise OperationFailure(f"no such command: {name!r}", 59)
@@ -128,76 +128,76 @@ class Database:
         full_document: str | None = None,
         resume_after: Mapping[str, Any] | None = None,
         start_after: Mapping[str, Any] | None = None,
-    ) -> ChangeStream:
+    ) -> FakeChangeStream:
         stages = pipeline or ()
         if any([*stage] != ["$match"] for stage in stages):
             raise OperationFailure("The embedded engine watches through $match alone", 115)
-        wanted = [copied(stage["$match"]) for stage in stages]
+        wanted = [deep_copy(stage["$match"]) for stage in stages]
 
         def view(event: Document) -> Document | None:
             if event["ns"]["db"] != self.name:
                 return None
             if full_document == "updateLookup" and event["operationType"] == "update":
-                now = self[event["ns"]["coll"]].records.select({"_id": event["documentKey"]["_id"]})
+                now = self[event["ns"]["coll"]].storage.find({"_id": event["documentKey"]["_id"]})
                 event = {**event, "fullDocument": now[0] if now else None}
-            with refusing():
+            with as_server_error():
                 return event if all(matches(match, event) for match in wanted) else None
 
         with LOCK:
-            return ChangeStream(self.client.feed, resume_after or start_after, view)
+            return FakeChangeStream(self.client.oplog, resume_after or start_after, view)
 
 
-class Collection:
+class FakeCollection:
     """Documents with their indexes; in place of `AsyncCollection`."""
 
-    def __init__(self, database: Database, name: str) -> None:
+    def __init__(self, database: FakeDatabase, name: str) -> None:
         self.database = database
         self.name = name
         client = database.client
         self._mock = client.mock[database.name][name]
-        self.records: Records = Records(
-            {"db": database.name, "coll": name}, client.store[database.name][name], client.feed
+        self.storage: CollectionStorage = CollectionStorage(
+            {"db": database.name, "coll": name}, client.store[database.name][name], client.oplog
         )
 
-    def with_options(self, **_options: Any) -> Collection:
+    def with_options(self, **_options: Any) -> FakeCollection:
         return self
 
-    def find(self, filter: Filter | None = None, projection: Projection = None, **options: Any) -> Cursor:
-        return Cursor(lambda: self._read(filter, projection, **_meant(options)))
+    def find(self, filter: Filter | None = None, projection: Projection = None, **options: Any) -> FakeCursor:
+        return FakeCursor(lambda: self._read(filter, projection, **_matching(options)))
 
-    @_atomic
+    @_locked
     def find_one(
         self, filter: Filter | None = None, projection: Projection = None, **options: Any
     ) -> Document | None:
         return next(iter(self._read(filter, projection, limit=1, **options)), None)
 
-    @_atomic
+    @_locked
     def count_documents(self, filter: Filter, **options: Any) -> int:
-        return len(self.records.select(filter, **options))
+        return len(self.storage.find(filter, **options))
 
-    @_atomic
-    def aggregate(self, pipeline: Pipeline) -> Cursor:
-        documents = self._aggregated(copied({"pipeline": pipeline})["pipeline"])
-        return Cursor(lambda: documents)
+    @_locked
+    def aggregate(self, pipeline: Pipeline) -> FakeCursor:
+        documents = self._run_pipeline(deep_copy({"pipeline": pipeline})["pipeline"])
+        return FakeCursor(lambda: documents)
 
-    def _aggregated(self, pipeline: list[Document]) -> list[Document]:
+    def _run_pipeline(self, pipeline: list[Document]) -> list[Document]:
         # mongomock has no $unionWith, which is used as the last stage alone.
         union = pipeline.pop()["$unionWith"] if pipeline and "$unionWith" in pipeline[-1] else None
-        self.records.expire()
-        with refusing():
-            found = self._aggregated(pipeline) if union else self._mock.aggregate(pipeline)
-            documents = [copied(document) for document in found]
+        self.storage.expire()
+        with as_server_error():
+            found = self._run_pipeline(pipeline) if union else self._mock.aggregate(pipeline)
+            documents = [deep_copy(document) for document in found]
         if union:
-            documents += self.database[union["coll"]]._aggregated(union["pipeline"])
+            documents += self.database[union["coll"]]._run_pipeline(union["pipeline"])
         return documents
 
-    @_atomic
+    @_locked
     def insert_one(self, document: MutableMapping[str, Any]) -> InsertOneResult:
         document.setdefault("_id", ObjectId())
-        self.records.insert(copied({"_id": document["_id"], **document}))
+        self.storage.insert(deep_copy({"_id": document["_id"], **document}))
         return InsertOneResult(document["_id"], True)
 
-    @_atomic
+    @_locked
     def insert_many(
         self, documents: Iterable[MutableMapping[str, Any]], ordered: bool = True
     ) -> InsertManyResult:
@@ -206,9 +206,9 @@ class Collection:
             document.setdefault("_id", ObjectId())
         errors: list[Document] = []
         stored = 0
-        for index, document in enumerate([copied({"_id": item["_id"], **item}) for item in given]):
+        for index, document in enumerate([deep_copy({"_id": item["_id"], **item}) for item in given]):
             try:
-                self.records.insert(document)
+                self.storage.insert(document)
                 stored += 1
             except DuplicateKeyError as error:
                 errors.append(
@@ -220,17 +220,17 @@ class Collection:
             raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [], "nInserted": stored})
         return InsertManyResult([document["_id"] for document in given], True)
 
-    @_atomic
+    @_locked
     def update_one(self, filter: Filter, update: Update, upsert: bool = False) -> UpdateResult:
         validate_ok_for_update(update)
-        return self.records.update(filter, update, upsert, limit=1)[0]
+        return self.storage.update(filter, update, upsert, limit=1)[0]
 
-    @_atomic
+    @_locked
     def update_many(self, filter: Filter, update: Update, upsert: bool = False) -> UpdateResult:
         validate_ok_for_update(update)
-        return self.records.update(filter, update, upsert)[0]
+        return self.storage.update(filter, update, upsert)[0]
 
-    @_atomic
+    @_locked
     def find_one_and_update(
         self,
         filter: Filter,
@@ -241,54 +241,54 @@ class Collection:
         return_document: bool = ReturnDocument.BEFORE,
     ) -> Document | None:
         validate_ok_for_update(update)
-        _, before, after = self.records.update(filter, update, upsert, sort, limit=1)
+        _, before, after = self.storage.update(filter, update, upsert, sort, limit=1)
         shown = after if return_document else before
-        return None if shown is None else copied(projected(shown, projection))
+        return None if shown is None else deep_copy(project(shown, projection))
 
-    @_atomic
+    @_locked
     def replace_one(self, filter: Filter, replacement: Filter, upsert: bool = False) -> UpdateResult:
         validate_ok_for_replace(replacement)
-        return self.records.replace(filter, replacement, upsert)
+        return self.storage.replace(filter, replacement, upsert)
 
-    @_atomic
+    @_locked
     def delete_one(self, filter: Filter) -> DeleteResult:
-        return DeleteResult({"n": self.records.delete(self.records.select(filter, limit=1))}, True)
+        return DeleteResult({"n": self.storage.delete(self.storage.find(filter, limit=1))}, True)
 
-    @_atomic
+    @_locked
     def delete_many(self, filter: Filter) -> DeleteResult:
-        return DeleteResult({"n": self.records.delete(self.records.select(filter))}, True)
+        return DeleteResult({"n": self.storage.delete(self.storage.find(filter))}, True)
 
-    @_atomic
+    @_locked
     def drop(self) -> None:
-        self.records.clear()
+        self.storage.clear()
 
-    @_atomic
+    @_locked
     def create_indexes(self, indexes: Sequence[IndexModel]) -> list[str]:
         for index in indexes:
-            self.records.add_index(index.document)
+            self.storage.add_index(index.document)
         return [index.document["name"] for index in indexes]
 
-    @_atomic
-    def list_indexes(self) -> Cursor:
-        indexes = [copied(index) for index in self.records.indexes]
-        return Cursor(lambda: indexes)
+    @_locked
+    def list_indexes(self) -> FakeCursor:
+        indexes = [deep_copy(index) for index in self.storage.indexes]
+        return FakeCursor(lambda: indexes)
 
-    @_atomic
+    @_locked
     def index_information(self) -> Document:
-        return {index["name"]: {"key": [*index["key"].items()]} for index in self.records.indexes}
+        return {index["name"]: {"key": [*index["key"].items()]} for index in self.storage.indexes}
 
     def _read(self, filter: Filter | None, projection: Projection, **options: Any) -> list[Document]:
-        return [copied(projected(found, projection)) for found in self.records.select(filter, **options)]
+        return [deep_copy(project(found, projection)) for found in self.storage.find(filter, **options)]
 
 
-class Cursor:
+class FakeCursor:
     """What a query found, as it was when the first document was asked for; in place of `AsyncCursor`."""
 
     def __init__(self, read: Callable[[], list[Document]]) -> None:
         self._read = read
         self._documents: Iterator[Document] | None = None
 
-    def __aiter__(self) -> Cursor:
+    def __aiter__(self) -> FakeCursor:
         return self
 
     async def __anext__(self) -> Document:
@@ -296,7 +296,7 @@ class Cursor:
             return document
         raise StopAsyncIteration
 
-    async def __aenter__(self) -> Cursor:
+    async def __aenter__(self) -> FakeCursor:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -308,7 +308,7 @@ class Cursor:
     async def close(self) -> None:
         self._documents = iter(())
 
-    @_atomic
+    @_locked
     def _rest(self) -> Iterator[Document]:
         if self._documents is None:
             self._documents = iter(self._read())

@@ -26,7 +26,7 @@ _Expressions: Any = aggregate._Parser  # the one way to name $$NOW
 _MISSING = object()
 
 
-def copied(document: Mapping[str, Any]) -> Document:
+def deep_copy(document: Mapping[str, Any]) -> Document:
     """Return what a server would give back for `document`, sharing nothing with it.
 
     Raises:
@@ -39,20 +39,20 @@ def copied(document: Mapping[str, Any]) -> Document:
     return bson.decode(data, CODEC)
 
 
-def same(one: Any, other: Any) -> bool:
+def is_identical(one: Any, other: Any) -> bool:
     """Tell whether two values are stored alike, as 1, 1.0 and True are not."""
     return one is not _MISSING and bson.encode({"": one}, codec_options=CODEC) == bson.encode(
         {"": other}, codec_options=CODEC
     )
 
 
-def seed(filter: Document) -> Document:
+def upsert_base(filter: Document) -> Document:
     """Return the document that an upsert starts from: what `filter` says by equality."""
-    change = Change({})
+    change = DocumentUpdate({})
     for path, condition in sorted(filter.items()):
         if path == "$and":
             for part in condition:
-                for name, value in seed(part).items():
+                for name, value in upsert_base(part).items():
                     change.put([name], value)
         elif isinstance(condition, dict) and next(iter(condition), "").startswith("$"):
             if "$eq" in condition:
@@ -62,7 +62,7 @@ def seed(filter: Document) -> Document:
     return change.document
 
 
-class Change:
+class DocumentUpdate:
     """One update of one document, and what a change stream tells of it.
 
     Attributes:
@@ -72,7 +72,7 @@ class Change:
     """
 
     def __init__(self, before: Document) -> None:
-        self.document: Document = copied(before)
+        self.document: Document = deep_copy(before)
         self.updated: Document = {}
         self.removed: list[str] = []
 
@@ -83,14 +83,14 @@ class Change:
             WriteError: A server would refuse it, or this engine does not know an operator.
         """
         if isinstance(update, list):
-            before = copied(self.document)
+            before = deep_copy(self.document)
             for stage in update:
                 self._stage(stage)
             self.updated, self.removed = _difference(before, self.document)
         else:
             self._operators(update, filter, inserting)
         try:
-            self.document = copied(self.document)
+            self.document = deep_copy(self.document)
         except DocumentTooLarge as error:
             raise WriteError(str(error), 10334) from error
 
@@ -110,7 +110,7 @@ class Change:
 
     def _operators(self, update: Document, filter: Document, inserting: bool) -> None:
         steps = [
-            (self._resolved(path, filter), name, value)
+            (self._resolve_path(path, filter), name, value)
             for name, fields in update.items()
             for path, value in fields.items()
             if inserting or name != "$setOnInsert"
@@ -126,12 +126,12 @@ class Change:
 
     def put(self, path: list[str], value: Any) -> None:
         """Set the value at `path`, making the documents on the way."""
-        if same(_at(self.document, path), value):
+        if is_identical(_get_path(self.document, path), value):
             return
-        while len(path) > 1 and _at(self.document, path[:-1]) is _MISSING:
+        while len(path) > 1 and _get_path(self.document, path[:-1]) is _MISSING:
             *path, name = path
             value = {name: value}
-        parent, name = _at(self.document, path[:-1]), path[-1]
+        parent, name = _get_path(self.document, path[:-1]), path[-1]
         if isinstance(parent, dict):
             parent[name] = value
         elif isinstance(parent, list) and name.isdecimal():
@@ -139,10 +139,10 @@ class Change:
             parent[int(name)] = value
         else:
             raise WriteError(f"Cannot create field {name!r} in element {'.'.join(path[:-1])!r}", 28)
-        self._tell(path, value)
+        self._record_change(path, value)
 
     def _step(self, name: str, path: list[str], value: Any) -> None:
-        current = _at(self.document, path)
+        current = _get_path(self.document, path)
         match name:
             case "$set" | "$setOnInsert":
                 self.put(path, value)
@@ -166,7 +166,7 @@ class Change:
             case "$pull":
                 array = _array(path, current)
                 if current is not _MISSING:
-                    self.put(path, [item for item in array if not _pulled(value, item)])
+                    self.put(path, [item for item in array if not _pull(value, item)])
             case _:
                 raise WriteError(f"Unknown modifier: {name}", 9)
 
@@ -175,25 +175,25 @@ class Change:
             self.put(path, items)
             return
         for index, item in enumerate(items, start=len(array)):
-            self._tell([*path, str(index)], item)
+            self._record_change([*path, str(index)], item)
         array.extend(items)
 
     def _remove(self, path: list[str]) -> None:
-        if _at(self.document, path) is _MISSING:
+        if _get_path(self.document, path) is _MISSING:
             return
-        parent = _at(self.document, path[:-1])
+        parent = _get_path(self.document, path[:-1])
         if isinstance(parent, list):
             self.put(path, None)
         else:
             del parent[path[-1]]
             self.removed.append(".".join(path))
 
-    def _tell(self, path: list[str], value: Any) -> None:
+    def _record_change(self, path: list[str], value: Any) -> None:
         # A document made by this very update is told whole, with whatever else goes into it.
         if not any(".".join(path[:depth]) in self.updated for depth in range(1, len(path))):
             self.updated[".".join(path)] = value
 
-    def _resolved(self, path: str, filter: Document) -> list[str]:
+    def _resolve_path(self, path: str, filter: Document) -> list[str]:
         parts = path.split(".")
         if "" in parts:
             raise WriteError(f"The update path {path!r} contains an empty field name", 56)
@@ -212,7 +212,7 @@ def _difference(before: Document, after: Document) -> tuple[Document, list[str]]
     updated: Document = {}
     for name, value in after.items():
         held = before.get(name, _MISSING)
-        if same(held, value):
+        if is_identical(held, value):
             continue
         if isinstance(held, dict) and isinstance(value, dict):
             inside, gone = _difference(held, value)
@@ -224,7 +224,7 @@ def _difference(before: Document, after: Document) -> tuple[Document, list[str]]
     return updated, removed
 
 
-def projected(document: Document, projection: Mapping[str, Any] | Iterable[str] | None) -> Document:
+def project(document: Document, projection: Mapping[str, Any] | Iterable[str] | None) -> Document:
     """Return the part of `document` that `projection` shows; it shares values with it.
 
     Raises:
@@ -244,17 +244,19 @@ def projected(document: Document, projection: Mapping[str, Any] | Iterable[str] 
         branch = tree
         for name in path.split("."):
             branch = branch.setdefault(name, {})
-    shown: Document = _picked(document, tree, including)
+    shown: Document = _pick_fields(document, tree, including)
     for path, window in slices.items():
         if isinstance(shown.get(path), list):
-            shown[path] = _sliced(shown[path], window)
+            shown[path] = _slice(shown[path], window)
     return shown
 
 
-def _picked(value: Any, tree: Document, including: bool) -> Any:
+def _pick_fields(value: Any, tree: Document, including: bool) -> Any:
     if isinstance(value, list):
         return [
-            _picked(item, tree, including) for item in value if not including or isinstance(item, dict | list)
+            _pick_fields(item, tree, including)
+            for item in value
+            if not including or isinstance(item, dict | list)
         ]
     if not isinstance(value, dict):
         return value
@@ -262,13 +264,13 @@ def _picked(value: Any, tree: Document, including: bool) -> Any:
     for name, member in value.items():
         if tree.get(name):
             if not including or isinstance(member, dict | list):
-                kept[name] = _picked(member, tree[name], including)
+                kept[name] = _pick_fields(member, tree[name], including)
         elif (name in tree) is including:
             kept[name] = member
     return kept
 
 
-def _at(value: Any, path: list[str]) -> Any:
+def _get_path(value: Any, path: list[str]) -> Any:
     for name in path:
         if isinstance(value, dict) and name in value:
             value = value[name]
@@ -304,7 +306,7 @@ def _each(value: Any) -> list[Any]:
     return value["$each"]
 
 
-def _pulled(condition: Any, item: Any) -> bool:
+def _pull(condition: Any, item: Any) -> bool:
     if isinstance(condition, dict) and not next(iter(condition), "").startswith("$"):
         return isinstance(item, dict) and matches(condition, item)
     return matches({"item": condition}, {"item": item})
@@ -319,14 +321,14 @@ def _position(filter: Document, path: list[str], document: Document) -> int:
         if (name == array and isinstance(condition, dict) and "$elemMatch" in condition)
         or (name.startswith(members) and (not isinstance(condition, dict) or "$in" in condition))
     ]
-    items = _at(document, path)
+    items = _get_path(document, path)
     for index, item in enumerate(items if wanted and isinstance(items, list) else ()):
         if isinstance(item, dict) and matches(wanted[0], item):
             return index
     raise WriteError("The positional operator did not find the match needed from the query.", 2)
 
 
-def _sliced(items: list[Any], window: int | list[int]) -> list[Any]:
+def _slice(items: list[Any], window: int | list[int]) -> list[Any]:
     if isinstance(window, int):
         return items[window:] if window < 0 else items[:window]
     skip, limit = window

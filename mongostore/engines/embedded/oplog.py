@@ -27,7 +27,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 
-class Feed:
+class Oplog:
     """The last few thousand changes of one store, kept from the first time somebody watches it."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Feed:
         for tell in told:
             tell()
 
-    def changed(self, undo: Callable[[], None]) -> None:
+    def record_undo(self, undo: Callable[[], None]) -> None:
         """Note how to take back a change that was just made, in case the transaction fails."""
         if self._undoing is not None:
             self._undoing.append(undo)
@@ -73,7 +73,7 @@ class Feed:
                     **details,
                 }
             )
-            self.wake()
+            self.notify()
 
     def position_of(self, token: Mapping[str, Any] | None) -> int:
         """Return where `token` stands, or the end; from now on changes are kept.
@@ -91,7 +91,7 @@ class Feed:
         self._check(position)
         return position
 
-    def after(self, position: int) -> Document | None:
+    def next_after(self, position: int) -> Document | None:
         """Return the change that follows `position`, if there is one by now."""
         self._check(position)
         return self._events[position - self.last] if position < self.last else None
@@ -102,7 +102,7 @@ class Feed:
         self._waiters = [*(other for other in self._waiters if not other.done()), waiter]
         return waiter
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """Let everybody who waits look again."""
         for waiter in self._waiters:
             # A loop that was closed while somebody waited in it has nobody left to wake.
@@ -115,19 +115,19 @@ class Feed:
             raise OperationFailure("The resume point is no longer in the history", _HISTORY_LOST)
 
 
-class ChangeStream:
-    """A reader of a `Feed`, with the interface of PyMongo's `AsyncChangeStream`.
+class FakeChangeStream:
+    """A reader of an `Oplog`, with the interface of PyMongo's `AsyncChangeStream`.
 
     Attributes:
         alive: Whether `next` may still return something.
     """
 
     def __init__(
-        self, feed: Feed, token: Mapping[str, Any] | None, view: Callable[[Document], Document | None]
+        self, oplog: Oplog, token: Mapping[str, Any] | None, view: Callable[[Document], Document | None]
     ) -> None:
         """Read on from `token`; `view` turns a change into what this stream shows of it, or None."""
-        self._feed = feed
-        self._position = feed.position_of(token)
+        self._oplog = oplog
+        self._position = oplog.position_of(token)
         self._view = view
         self.alive: bool = True
 
@@ -136,13 +136,13 @@ class ChangeStream:
         """The place from which another stream would go on."""
         return _token(self._position)
 
-    def __aiter__(self) -> ChangeStream:
+    def __aiter__(self) -> FakeChangeStream:
         return self
 
     async def __anext__(self) -> Document:
         return await self.next()
 
-    async def __aenter__(self) -> ChangeStream:
+    async def __aenter__(self) -> FakeChangeStream:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -155,7 +155,7 @@ class ChangeStream:
                 event = self._advance()
                 if event is not None:
                     return event
-                news = self._feed.wait()
+                news = self._oplog.wait()
             await news
         raise StopAsyncIteration
 
@@ -169,10 +169,10 @@ class ChangeStream:
         """End the stream, for those too who wait for its next change."""
         with LOCK:
             self.alive = False
-            self._feed.wake()
+            self._oplog.notify()
 
     def _advance(self) -> Document | None:
-        while (event := self._feed.after(self._position)) is not None:
+        while (event := self._oplog.next_after(self._position)) is not None:
             self._position += 1
             if (shown := self._view(event)) is not None:
                 return copy.deepcopy(shown)

@@ -16,8 +16,15 @@ from mongomock.helpers import hashdict
 from pymongo.errors import DuplicateKeyError, OperationFailure, WriteError
 from pymongo.results import UpdateResult
 
-from mongostore.engines.embedded.operators import Change, Document, copied, matches, same, seed
-from mongostore.engines.embedded.oplog import Feed
+from mongostore.engines.embedded.operators import (
+    Document,
+    DocumentUpdate,
+    deep_copy,
+    is_identical,
+    matches,
+    upsert_base,
+)
+from mongostore.engines.embedded.oplog import Oplog
 
 Filter = Mapping[str, Any]
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -32,7 +39,7 @@ _ID_INDEX: Document = {"v": 2, "key": {"_id": 1}, "name": "_id_"}
 
 
 @contextlib.contextmanager
-def refusing() -> Iterator[None]:
+def as_server_error() -> Iterator[None]:
     """Turn mongomock's ways of failing at a statement into a server's refusal."""
     try:
         yield
@@ -42,16 +49,16 @@ def refusing() -> Iterator[None]:
         raise OperationFailure(f"Malformed statement: {error}", 2) from error
 
 
-class Records:
+class CollectionStorage:
     """What one collection holds; every call is made under the lock of all stores.
 
     A stored document is replaced, never changed in place, so that whoever has seen it may keep it.
     """
 
-    def __init__(self, namespace: Document, documents: Any, feed: Feed) -> None:
+    def __init__(self, namespace: Document, documents: Any, oplog: Oplog) -> None:
         self.namespace = namespace
         self._documents = documents
-        self._feed = feed
+        self._oplog = oplog
         self._forget_indexes()
 
     @property
@@ -69,21 +76,19 @@ class Records:
         if self.exists:
             self._documents.drop()
             self._forget_indexes()
-            self._feed.publish("drop", self.namespace)
+            self._oplog.publish("drop", self.namespace)
 
-    def select(
-        self, filter: Filter | None, sort: Sort = None, skip: int = 0, limit: int = 0
-    ) -> list[Document]:
+    def find(self, filter: Filter | None, sort: Sort = None, skip: int = 0, limit: int = 0) -> list[Document]:
         """Return the stored documents that `filter` finds, themselves and not copies."""
         self.expire()
-        wanted = copied(filter or {})
+        wanted = deep_copy(filter or {})
         key = wanted.get("_id")
         if isinstance(key, str | ObjectId):
             stored = [self._documents[key]] if key in self._documents else []
         else:
             stored = list(self._documents.documents)
         order = list(sort.items() if isinstance(sort, Mapping) else sort or ())
-        with refusing():
+        with as_server_error():
             found = [document for document in stored if matches(wanted, document)]
             for path, direction in reversed(order):
                 found.sort(key=functools.partial(filtering.resolve_sort_key, path), reverse=direction < 0)
@@ -92,42 +97,42 @@ class Records:
     def insert(self, document: Document) -> None:
         """Add a document that has its `_id` and belongs to nobody else."""
         self._swap(None, document)
-        self._tell("insert", document, fullDocument=document)
+        self._publish("insert", document, fullDocument=document)
 
     def delete(self, documents: Sequence[Document]) -> int:
         """Remove stored documents and return their number."""
         for document in documents:
             self._swap(document, None)
-            self._tell("delete", document)
+            self._publish("delete", document)
         return len(documents)
 
     def replace(self, filter: Filter, replacement: Filter, upsert: bool) -> UpdateResult:
         """Put `replacement` in the place of the first document that `filter` finds."""
-        before = next(iter(self.select(filter, limit=1)), None)
+        before = next(iter(self.find(filter, limit=1)), None)
         if before is None and not upsert:
-            return outcome()
-        base = seed(copied(filter)) if before is None else before
+            return update_result()
+        base = upsert_base(deep_copy(filter)) if before is None else before
         key = base["_id"] if "_id" in base else replacement.get("_id", ObjectId())
-        after = copied({"_id": key, **replacement})
+        after = deep_copy({"_id": key, **replacement})
         if before is None:
             self.insert(after)
-            return outcome(upserted=after["_id"])
+            return update_result(upserted=after["_id"])
         if after["_id"] != key:
             raise WriteError("The immutable field '_id' was found to have been altered", 66)
         self._swap(before, after)
-        self._tell("replace", after, fullDocument=after)
-        return outcome(matched=1, modified=int(not same(before, after)))
+        self._publish("replace", after, fullDocument=after)
+        return update_result(matched=1, modified=int(not is_identical(before, after)))
 
     def update(
         self, filter: Filter, update: Update, upsert: bool, sort: Sort = None, limit: int = 0
     ) -> tuple[UpdateResult, Document | None, Document | None]:
         """Update what `filter` finds; return also the last document before and after it."""
-        wanted, orders = copied(filter), copied({"": update})[""]
+        wanted, orders = deep_copy(filter), deep_copy({"": update})[""]
         before = after = None
-        found, modified = self.select(filter, sort, limit=limit), 0
+        found, modified = self.find(filter, sort, limit=limit), 0
         for before in found:
             after = before
-            change = Change(before)
+            change = DocumentUpdate(before)
             change.apply(orders, wanted)
             if change.document["_id"] != before["_id"]:
                 raise WriteError("Performing an update on the path '_id' would modify an immutable field", 66)
@@ -135,7 +140,7 @@ class Records:
                 modified += 1
                 after = change.document
                 self._swap(before, after)
-                self._tell(
+                self._publish(
                     "update",
                     after,
                     updateDescription={
@@ -145,12 +150,12 @@ class Records:
                     },
                 )
         if found or not upsert:
-            return outcome(len(found), modified), before, after
-        change = Change(seed(wanted))
+            return update_result(len(found), modified), before, after
+        change = DocumentUpdate(upsert_base(wanted))
         change.apply(orders, wanted, inserting=True)
         after = {"_id": change.document.pop("_id", ObjectId()), **change.document}
         self.insert(after)
-        return outcome(upserted=after["_id"]), None, after
+        return update_result(upserted=after["_id"]), None, after
 
     def add_index(self, specification: Filter) -> None:
         """Make an index unless it is there.
@@ -159,10 +164,10 @@ class Records:
             DuplicateKeyError: It is unique and the documents are not.
             OperationFailure: One of that name (86) or of those keys (85) differs.
         """
-        options = {name: value for name, value in copied(specification).items() if value is not False}
+        options = {name: value for name, value in deep_copy(specification).items() if value is not False}
         index = {"v": 2, "key": options.pop("key"), "name": options.pop("name"), **options}
         for other in self._indexes.values():
-            alike = _identity(other) == _identity(index)
+            alike = _id_key(other) == _id_key(index)
             if alike and other == index:
                 return
             if alike:
@@ -173,7 +178,7 @@ class Records:
             held: dict[Hashable, Document] = {}
             for document in self._documents.documents:
                 self._check(index, held, None, document)
-                held.update(dict.fromkeys(_entries(index, document), document))
+                held.update(dict.fromkeys(_index_entries(index, document), document))
             self._unique[index["name"]] = held
         self._indexes[index["name"]] = index
         self._documents.create()
@@ -184,7 +189,7 @@ class Records:
             if "expireAfterSeconds" in index:
                 oldest = datetime.now(UTC) - timedelta(seconds=index["expireAfterSeconds"])
                 dates = [{path: {"$lte": oldest}} for path in index["key"]]
-                over = copied({"$and": [*dates, index.get("partialFilterExpression", {})]})
+                over = deep_copy({"$and": [*dates, index.get("partialFilterExpression", {})]})
                 self.delete([item for item in self._documents.documents if matches(over, item)])
 
     def _forget_indexes(self) -> None:
@@ -196,21 +201,21 @@ class Records:
         for name, held in self._unique.items():
             self._check(self._indexes[name], held, before, after)
         for name, held in self._unique.items():
-            for entry in _entries(self._indexes[name], before):
+            for entry in _index_entries(self._indexes[name], before):
                 del held[entry]
             if after is not None:
-                held.update(dict.fromkeys(_entries(self._indexes[name], after), after))
+                held.update(dict.fromkeys(_index_entries(self._indexes[name], after), after))
         if after is not None:
             self._documents.create()
             self._documents[_hashable(after["_id"])] = after
         elif before is not None:
             del self._documents[_hashable(before["_id"])]
-        self._feed.changed(lambda: self._swap(after, before))
+        self._oplog.record_undo(lambda: self._swap(after, before))
 
     def _check(
         self, index: Document, held: dict[Hashable, Document], before: Document | None, after: Document | None
     ) -> None:
-        for entry in _entries(index, after):
+        for entry in _index_entries(index, after):
             if held.get(entry, before) is not before:
                 name = f"{self.namespace['db']}.{self.namespace['coll']} index: {index['name']}"
                 details = {
@@ -220,23 +225,23 @@ class Records:
                 }
                 raise DuplicateKeyError(f"E11000 duplicate key error collection: {name}", 11000, details)
 
-    def _tell(self, operation: str, document: Document, **details: Any) -> None:
-        self._feed.publish(operation, self.namespace, documentKey={"_id": document["_id"]}, **details)
+    def _publish(self, operation: str, document: Document, **details: Any) -> None:
+        self._oplog.publish(operation, self.namespace, documentKey={"_id": document["_id"]}, **details)
 
 
-def outcome(matched: int = 0, modified: int = 0, upserted: Any = None) -> UpdateResult:
+def update_result(matched: int = 0, modified: int = 0, upserted: Any = None) -> UpdateResult:
     """Return the result of an update in PyMongo's words."""
     if upserted is not None:
         return UpdateResult({"n": 1, "nModified": 0, "upserted": upserted}, True)
     return UpdateResult({"n": matched, "nModified": modified}, True)
 
 
-def _identity(index: Document) -> list[Any]:
+def _id_key(index: Document) -> list[Any]:
     # A server takes two indexes for one unless they differ in these; the order of the keys counts.
     return [list(index["key"].items()), *map(index.get, ("unique", "sparse", "partialFilterExpression"))]
 
 
-def _entries(index: Document, document: Document | None) -> set[tuple[Hashable, ...]]:
+def _index_entries(index: Document, document: Document | None) -> set[tuple[Hashable, ...]]:
     """Return what a unique index holds of `document`: several entries if it meets an array."""
     if document is None or not matches(index.get("partialFilterExpression", {}), document):
         return set()

@@ -7,20 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Unpack
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_position,
-    encode_cursor,
-)
+from mongostore.arguments import check_flag, check_id, check_position, encode_cursor
 from mongostore.documents.rooms import to_event
 from mongostore.documents.stored import given
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
 from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
-from mongostore.repositories.rooms.recording import EventUpdates
-from mongostore.repositories.rooms.tailing import Tailer
-from mongostore.repositories.rooms.timeline import EventReader
+from mongostore.repositories.rooms.event_queries import EventQueries
+from mongostore.repositories.rooms.event_stream import EventStream
+from mongostore.repositories.rooms.event_updates import EventUpdates
 
 
 class AsyncRoomEvents(Repository):
@@ -28,9 +23,9 @@ class AsyncRoomEvents(Repository):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self._reader = EventReader(connection)
+        self._reader = EventQueries(connection)
         self._updates = EventUpdates(connection)
-        self._tailer = Tailer(connection)
+        self._stream = EventStream(connection)
 
     @writes
     async def append(
@@ -91,8 +86,8 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        raw = await self._reader.find_one(check_id("room_id", room_id), check_id("event_id", event_id))
-        return None if raw is None else to_event(raw)
+        document = await self._reader.find_one(check_id("room_id", room_id), check_id("event_id", event_id))
+        return None if document is None else to_event(document)
 
     @reads
     async def find_by_id(self, event_id: str) -> Event | None:
@@ -102,8 +97,10 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        raw = await self._connection.collection("events").find_one({"_id": check_id("event_id", event_id)})
-        return None if raw is None else to_event(raw)
+        document = await self._connection.collection("events").find_one(
+            {"_id": check_id("event_id", event_id)}
+        )
+        return None if document is None else to_event(document)
 
     @reads
     async def find_by_key(self, room_id: str, key: str, *, channel_id: str | None = None) -> Event | None:
@@ -297,6 +294,6 @@ class AsyncRoomEvents(Repository):
         check_id("room_id", room_id)
         if after is not None and (type(after) is not int or not -1 <= after < 2**62):
             raise InvalidValueError("after", "must be an index, an integer from -1")
-        async with aclosing(self._tailer.tail(room_id, after)) as events:
+        async with aclosing(self._stream.tail(room_id, after)) as events:
             async for event in events:
                 yield event

@@ -6,10 +6,10 @@ from typing import Any, Self, Unpack
 
 from mongostore.models import Event, EventFilter, Page, Room, RoomFilter
 from mongostore.repositories import Repository, reads, reads_majority
-from mongostore.repositories.rooms.listing import RoomReader
+from mongostore.repositories.rooms.event_queries import EventQueries
+from mongostore.repositories.rooms.room_lookup import room_filter
+from mongostore.repositories.rooms.room_reader import RoomReader
 from mongostore.repositories.rooms.rooms import AsyncRooms
-from mongostore.repositories.rooms.routing import room_conditions
-from mongostore.repositories.rooms.timeline import EventReader
 
 
 class OffsetLists(Repository):
@@ -32,7 +32,7 @@ class OffsetLists(Repository):
     ) -> Page[Room]:
         """Return a page of rooms, as `store.rooms.list` does, after `offset` others."""
         reader = RoomReader(self._connection)
-        return await reader.page(False, limit, cursor, metadata, room_conditions(filter), offset)
+        return await reader.page(False, limit, cursor, metadata, room_filter(filter), offset)
 
     @reads_majority
     async def list_events(
@@ -48,5 +48,5 @@ class OffsetLists(Repository):
         **filter: Unpack[EventFilter],
     ) -> Page[Event]:
         """Return a page of events, as `store.rooms.events.list` does, after `offset` others."""
-        reader = EventReader(self._connection)
+        reader = EventQueries(self._connection)
         return await reader.page(room_id, newest, limit, cursor, before, after, filter, offset)

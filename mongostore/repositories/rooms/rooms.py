@@ -14,14 +14,18 @@ from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomState, RoomUpdate
 from mongostore.repositories import Connection, Repository, long_running, reads, writes
-from mongostore.repositories.rooms.changing import RoomUpdates
+from mongostore.repositories.rooms.bindings import AsyncRoomBindings
 from mongostore.repositories.rooms.events import AsyncRoomEvents
-from mongostore.repositories.rooms.identities import AsyncIdentities, AsyncVerifications
-from mongostore.repositories.rooms.listing import RoomReader, cursor_behind
-from mongostore.repositories.rooms.marks import AsyncReadMarkers, AsyncVoiceDeliveries
-from mongostore.repositories.rooms.members import AsyncRoomBindings, AsyncRoomParticipants
-from mongostore.repositories.rooms.notes import AsyncRoomObservations, AsyncRoomTasks
-from mongostore.repositories.rooms.routing import SHOWN, RoomLookup, open_room, room_conditions
+from mongostore.repositories.rooms.identities import AsyncIdentities
+from mongostore.repositories.rooms.observations import AsyncRoomObservations
+from mongostore.repositories.rooms.participants import AsyncRoomParticipants
+from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
+from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS, RoomLookup, open_room_filter, room_filter
+from mongostore.repositories.rooms.room_reader import RoomReader, cursor_behind
+from mongostore.repositories.rooms.room_updates import RoomUpdates
+from mongostore.repositories.rooms.tasks import AsyncRoomTasks
+from mongostore.repositories.rooms.verifications import AsyncVerifications
+from mongostore.repositories.rooms.voice_deliveries import AsyncVoiceDeliveries
 
 _BATCH = 200
 
@@ -110,7 +114,7 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the room or one of the others cannot be read.
         """
-        pipeline: list[Raw] = [{"$match": open_room(room_id)}, {"$project": SHOWN}]
+        pipeline: list[Raw] = [{"$match": open_room_filter(room_id)}, {"$project": PUBLIC_FIELDS}]
         for collection in ("bindings", "participants"):
             members: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
             stored = self._connection.collection(collection).name
@@ -119,8 +123,8 @@ class AsyncRooms(Repository):
             found = await cursor.to_list()
         if not found or "room_id" in found[0]:
             raise NotFoundError("room", room_id)
-        bindings = [to_binding(raw) for raw in found[1:] if "names" in raw]
-        participants = [to_participant(raw) for raw in found[1:] if "routes" in raw]
+        bindings = [to_binding(document) for document in found[1:] if "names" in document]
+        participants = [to_participant(document) for document in found[1:] if "routes" in document]
         return FullRoom(to_room(found[0]), bindings, participants)
 
     @reads
@@ -131,8 +135,8 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        raw = await self._rooms.find_one(open_room(room_id), SHOWN)
-        return None if raw is None else to_room(raw)
+        document = await self._rooms.find_one(open_room_filter(room_id), PUBLIC_FIELDS)
+        return None if document is None else to_room(document)
 
     @reads
     async def find_by_binding(
@@ -156,7 +160,7 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the room cannot be read.
         """
-        return await self._lookup.by_binding(channel_id, names, recipient, room_conditions(filter))
+        return await self._lookup.by_binding(channel_id, names, recipient, room_filter(filter))
 
     @reads
     async def find_by_route(
@@ -173,7 +177,7 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the room cannot be read.
         """
-        return await self._lookup.by_route(channel_id, names, room_conditions(filter))
+        return await self._lookup.by_route(channel_id, names, room_filter(filter))
 
     @reads
     async def find_by_participant(
@@ -190,7 +194,7 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the room cannot be read.
         """
-        return await self._lookup.by_participant(participant_id, channel_type, room_conditions(filter))
+        return await self._lookup.by_participant(participant_id, channel_type, room_filter(filter))
 
     @reads
     async def exists(self, room_id: str) -> bool:
@@ -199,7 +203,7 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        return await self._rooms.find_one(open_room(room_id), {"_id": 1}) is not None
+        return await self._rooms.find_one(open_room_filter(room_id), {"_id": 1}) is not None
 
     @reads
     async def count(
@@ -214,7 +218,7 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        return await self._reader.count(limit, metadata, room_conditions(filter))
+        return await self._reader.count(limit, metadata, room_filter(filter))
 
     @reads
     async def list(
@@ -239,7 +243,7 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        return await self._reader.page(newest, limit, cursor, metadata, room_conditions(filter))
+        return await self._reader.page(newest, limit, cursor, metadata, room_filter(filter))
 
     @reads
     async def list_by_channel(
@@ -265,7 +269,7 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        rooms = room_conditions(filter)
+        rooms = room_filter(filter)
         return await self._lookup.page_of_channel(
             channel_id, group, check_flag("newest", newest), limit, cursor, rooms
         )
@@ -291,7 +295,7 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a room cannot be read and `errors` is None.
         """
-        found = self._reader.iterate(newest, metadata, room_conditions(filter), errors)
+        found = self._reader.iterate(newest, metadata, room_filter(filter), errors)
         async with aclosing(found) as rooms:
             async for room in rooms:
                 yield room
@@ -355,8 +359,8 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id or the key is no plain string.
         """
         ((name, _),) = encode_members("private", {check_text("key", key): None}).items()
-        raw = await self._rooms.find_one(open_room(room_id), {f"private.{name}": 1})
-        return decode((raw or {}).get("private", {}).get(name))
+        document = await self._rooms.find_one(open_room_filter(room_id), {f"private.{name}": 1})
+        return decode((document or {}).get("private", {}).get(name))
 
     @writes
     async def set_private(self, room_id: str, key: str, value: Any) -> None:

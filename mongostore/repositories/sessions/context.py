@@ -7,7 +7,7 @@ from typing import Any
 from mongostore.codec import decode, encode
 from mongostore.documents.stored import Raw, check_size, size_of
 from mongostore.errors import NotFoundError
-from mongostore.repositories import Repository, current_call, reads, writes
+from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
 
@@ -91,12 +91,12 @@ class AsyncSessionContext(Repository):
         before = await self._replace(self._storage.key(session_id), None)
         # The second sign is that an earlier attempt of this call did it.
         return before is not None and (
-            before.get("context") is not None or before.get("context_by") == current_call().token
+            before.get("context") is not None or before.get("context_by") == current_operation().token
         )
 
     async def _replace(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
         """Set a session's context and drop the large one it had; return what there was of the session."""
-        call = current_call()
+        call = current_operation()
         before = await self._storage.sessions.find_one_and_update(
             {"_id": key, "state": "open", **guard},
             {"$set": {"context": context, "context_by": call.token}, "$max": {"updated_at": call.now}},

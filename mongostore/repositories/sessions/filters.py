@@ -8,7 +8,7 @@ from typing import Any
 from mongostore.arguments import check_flag, check_id
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
-from mongostore.repositories.paging import Order, Place
+from mongostore.repositories.paging import SortKey, SortOrder
 
 STATE_FILTERS: Mapping[bool | None, Any] = {
     False: "open",
@@ -19,7 +19,7 @@ STATE_FILTERS: Mapping[bool | None, Any] = {
 _FIELDS: Mapping[str, str] = {"active": "updated_at", "created": "created_at"}
 
 
-def list_order(order: str, newest: bool) -> Order:
+def list_order(order: str, newest: bool) -> SortOrder:
     """Return the order of a list as callers name it.
 
     Raises:
@@ -27,7 +27,7 @@ def list_order(order: str, newest: bool) -> Order:
     """
     if type(order) is not str or order not in _FIELDS:
         raise InvalidValueError("order", f"must be one of {', '.join(_FIELDS)}")
-    return Order(_FIELDS[order], rising=not check_flag("newest", newest))
+    return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
 
 
 def session_filter(namespace: str, user_id: str | None, deleted: bool | None) -> Raw:
@@ -44,12 +44,12 @@ def session_filter(namespace: str, user_id: str | None, deleted: bool | None) ->
     return filter
 
 
-def keyset_filter(order: Order, filter: Raw, place: Place | None) -> Raw:
+def keyset_filter(order: SortOrder, filter: Raw, place: SortKey | None) -> Raw:
     """Return the filter of the sessions behind a place; None stands before all.
 
     Each state is a branch of its own: only of such can the server merge what indexes give in order.
     """
     states = filter["state"]["$in"] if isinstance(filter["state"], dict) else [filter["state"]]
-    branches_of_states = [order.behind({**filter, "state": state}, place) for state in states]
+    branches_of_states = [order.keyset_filter({**filter, "state": state}, place) for state in states]
     branches = [branch for each in branches_of_states for branch in each.get("$or", [each])]
     return branches[0] if len(branches) == 1 else {"$or": branches}

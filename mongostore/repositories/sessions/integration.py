@@ -15,7 +15,7 @@ from mongostore.documents.sessions import SHOWN, to_session
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
-from mongostore.repositories import current_call, settled_step, step
+from mongostore.repositories import current_operation, majority_step, retry_step
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
 from mongostore.repositories.sessions.turns import participant_of
@@ -29,13 +29,13 @@ class Integrations:
 
     async def run(self, key: str, integrator: Integrator, executor: Executor | None) -> Integration:
         """Integrate what is new of each participant; see `AsyncSessionTurns.integrate`."""
-        document = await settled_step(self._storage.connection, self._read_session, key)
+        document = await majority_step(self._storage.connection, self._read_session, key)
         results = [
             await self._integrate(key, name, seen, integrator, executor)
             for name, seen in document.get("participants", {}).items()
         ]
         if any(result.status is IntegrationStatus.INTEGRATED for result in results):
-            document = await settled_step(self._storage.connection, self._read_session, key)
+            document = await majority_step(self._storage.connection, self._read_session, key)
         return Integration(session=to_session(document), results=results)
 
     async def _integrate(
@@ -67,7 +67,7 @@ class Integrations:
             last = turns[-1].number
             mark = (key, name, seen["binding"], until, last, outcome)
             try:
-                marked = await step(self._storage.connection, self._store_insights, *mark)
+                marked = await retry_step(self._storage.connection, self._store_insights, *mark)
             except DocumentTooLargeError as error:
                 return result(IntegrationStatus.FAILED, error=type(error).__name__)
             if marked:
@@ -88,7 +88,7 @@ class Integrations:
         next_after: int | None = None
         while True:
             try:
-                part = await settled_step(
+                part = await majority_step(
                     self._storage.connection,
                     self._storage.turns.read,
                     key,
@@ -116,7 +116,7 @@ class Integrations:
         self, key: str, name: str, binding: str, old: int | None, new: int | None, insights: list[Any]
     ) -> bool:
         """Add insights and move the marker in one step; return whether it still stood where it was."""
-        call, path = current_call(), f"participants.{name}"
+        call, path = current_operation(), f"participants.{name}"
         check_size(f"the insights of participant {unescape_key(name)!r}", {"insights": insights})
         marked = await self._storage.sessions.update_one(
             {"_id": key, "state": "open", f"{path}.binding": binding, f"{path}.integrated": old},

@@ -10,7 +10,7 @@ from pymongo import ReturnDocument
 from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
 from mongostore.documents.stored import Raw
 from mongostore.models import Session
-from mongostore.repositories import current_call
+from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import (
@@ -42,7 +42,7 @@ class MessageDeleter:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
         """
-        call = current_call()
+        call = current_operation()
         wanted = set(message_ids)
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
@@ -91,7 +91,7 @@ class MessageDeleter:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
         """
-        call = current_call()
+        call = current_operation()
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
@@ -142,7 +142,7 @@ class MessageDeleter:
             ConflictError: Others kept changing the session for too long.
             InvalidDocumentError: The session cannot be read, after it was emptied.
         """
-        call = current_call()
+        call = current_operation()
         empty: Raw = {
             "messages": [],
             "messages_bytes": 0,
@@ -180,7 +180,7 @@ class MessageDeleter:
 
     async def delete_session(self, key: str) -> bool:
         """Delete a session for good, softly deleted or not; return whether it was there."""
-        call = current_call()
+        call = current_operation()
         document = await self._tail.sessions.find_one_and_update(
             {"_id": key, "state": STATE_FILTERS[None]},
             {"$set": {"state": "purging", "purged_by": call.token}},
@@ -191,10 +191,10 @@ class MessageDeleter:
             document = await self._tail.sessions.find_one({"_id": key, "state": "purging"}, _MARKED)
             own_write = document is not None and document["purged_by"] == call.token
         if own_write:
-            call.seen["deleted"] = True
+            call.memory["deleted"] = True
         if document is not None:
             await self.finish_delete(document)
-        return "deleted" in call.seen
+        return "deleted" in call.memory
 
     async def finish_delete(self, document: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
@@ -245,4 +245,4 @@ class MessageDeleter:
 
 def _was_done(document: Raw) -> bool:
     """Return whether an earlier attempt of this very call, of unknown outcome, has done it."""
-    return bool(document["erasure"] and document["erasure"]["token"] == current_call().token)
+    return bool(document["erasure"] and document["erasure"]["token"] == current_operation().token)

@@ -9,7 +9,7 @@ from mongostore.documents.sessions import to_messages
 from mongostore.documents.stored import Raw
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
-from mongostore.repositories import Connection, settled_step
+from mongostore.repositories import Connection, majority_step
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import (
     Positioned,
@@ -95,11 +95,11 @@ class MessageReader:
             ConflictError: All messages were removed meanwhile.
             InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
         """
-        document = await settled_step(self._connection, self._tail.read, key)
+        document = await majority_step(self._connection, self._tail.read, key)
         position, base = 0, document["base"]
         while position < base:
             # No cursor stays open while the consumer takes its time.
-            segments = await settled_step(
+            segments = await majority_step(
                 self._connection,
                 self._segments,
                 document,
@@ -209,10 +209,10 @@ class MessageReader:
         self, key: str, positioned: Sequence[Positioned], errors: list[InvalidDocumentError] | None
     ) -> list[Message]:
         """Return messages as callers see them, those that are being replaced as they stand afterwards."""
-        page = await settled_step(self._connection, self._decode_page, positioned)
+        page = await majority_step(self._connection, self._decode_page, positioned)
         if page is None:
             ids = [one[1]["id"] for one in positioned]
-            page = await settled_step(self._connection, self._find_all, key, ids)
+            page = await majority_step(self._connection, self._find_all, key, ids)
         if errors is None and page.errors:
             raise page.errors[0]
         if errors is not None:

@@ -17,7 +17,7 @@ from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ChangeKind, Message, MessageChange
-from mongostore.repositories import Connection, opened, settled_step
+from mongostore.repositories import Connection, majority_step, open_stream
 from mongostore.repositories.sessions.message_reader import MessageReader
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
@@ -91,16 +91,16 @@ class MessageWatcher:
         self, key: str, seen: WatchToken | None
     ) -> AsyncGenerator[tuple[WatchToken, MessageChange | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
-        async with opened(self._connection, self._open, key, seen.token if seen else None) as stream:
+        async with open_stream(self._connection, self._open, key, seen.token if seen else None) as stream:
             known: Raw | None = None
             if seen is None:
-                known = await settled_step(self._connection, self._tail.read, key)
+                known = await majority_step(self._connection, self._tail.read, key)
                 # None where the opening itself brought changes: they are old, and each has its own.
                 token = stream.resume_token
                 seen = WatchToken(token and dict(token), known["base"], known["end"])
                 # A connection lost from here on goes on here, and not with what is new by then.
                 yield seen, None
-            while event := await self._connection.wait(anext(stream, None)):
+            while event := await self._connection.wait_or_closed(anext(stream, None)):
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
                     old = _precedes(event, known)
                     if old:
@@ -183,7 +183,7 @@ class MessageWatcher:
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
         try:
-            page = await settled_step(
+            page = await majority_step(
                 self._connection,
                 self._reader.page,
                 key,

@@ -29,8 +29,8 @@ from mongostore.models import (
     Preview,
     Session,
 )
-from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import Order, check_errors
+from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import SortOrder, check_errors
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
@@ -80,7 +80,7 @@ class AsyncSessionMessages(Repository):
         """
         key = self._storage.key(session_id)
         check_list("messages", messages)
-        stored = [to_stored(message, current_call().now) for message in messages]
+        stored = [to_stored(message, current_operation().now) for message in messages]
         if not stored:
             await self._storage.tail.read(key)
             return []
@@ -232,7 +232,10 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a message cannot be read.
         """
-        key, order = self._storage.key(session_id), Order("first", rising=not check_flag("newest", newest))
+        key, order = (
+            self._storage.key(session_id),
+            SortOrder("first", is_ascending=not check_flag("newest", newest)),
+        )
         limit, place = check_limit("limit", limit), order.decode(cursor)
         found: dict[str, Raw] = {}
         async for message in self._storage.reader.iterate(key, None, None):
@@ -240,12 +243,12 @@ class AsyncSessionMessages(Repository):
             group = found.setdefault(name, {"_id": name, "first": message.position, "count": 0})
             group["count"] += 1
             group["last"] = message
-        groups = [*found.values()][:: 1 if order.rising else -1]
+        groups = [*found.values()][:: 1 if order.is_ascending else -1]
         if place is not None:
             groups = [
                 group
                 for group in groups
-                if (order.place_of(group) > place if order.rising else order.place_of(group) < place)
+                if (order.sort_key(group) > place if order.is_ascending else order.sort_key(group) < place)
             ]
         return order.page(groups[: limit + 1], limit, _conversation)
 
@@ -269,7 +272,7 @@ class AsyncSessionMessages(Repository):
         key = self._storage.key(session_id)
         check_id("message_id", message_id)
         patch = MessagePatch.from_members(message_id, check_members(members, MessageUpdate))
-        patch.members["updated_at"] = current_call().now
+        patch.members["updated_at"] = current_operation().now
         positioned = await self._storage.writer.update(key, message_id, patch)
         if positioned is None:
             raise NotFoundError("message", message_id)
@@ -289,9 +292,9 @@ class AsyncSessionMessages(Repository):
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
         key = self._storage.key(session_id)
-        stored = to_stored(message, current_call().now)
+        stored = to_stored(message, current_operation().now)
         _claim_fresh_id(message)
-        replaced = {**EMPTY, "updated_at": current_call().now, **stored}
+        replaced = {**EMPTY, "updated_at": current_operation().now, **stored}
         del replaced["id"], replaced["created_at"]
         return _message(await self._storage.writer.upsert(key, stored, MessagePatch(replaced)))
 

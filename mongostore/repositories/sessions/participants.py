@@ -18,13 +18,13 @@ from mongostore.documents.participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
-from mongostore.repositories import Repository, current_call, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import Order, Place, check_errors
+from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import SortKey, SortOrder, check_errors
 from mongostore.repositories.sessions.integration import Integrations
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
 from mongostore.repositories.sessions.turns import participant_of
 
-_BY_BINDING = Order("bound_at")
+_BY_BINDING = SortOrder("bound_at")
 
 
 class AsyncSessionParticipants(Repository):
@@ -132,7 +132,7 @@ class AsyncSessionParticipants(Repository):
 
     async def _bind(self, session_id: str, participant_id: str) -> tuple[SessionParticipant, bool]:
         """Bind a participant unless it is bound; return it, and whether this call has bound it."""
-        call, key, name = current_call(), self._storage.key(session_id), _name(participant_id)
+        call, key, name = current_operation(), self._storage.key(session_id), _name(participant_id)
         new = StoredParticipant(bound_at=call.now, binding=call.token).model_dump()
         bound = await self._storage.sessions.update_one(
             {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}},
@@ -196,7 +196,7 @@ class AsyncSessionTurns(Repository):
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
         """
-        call, key, name = current_call(), self._storage.key(session_id), _name(participant_id)
+        call, key, name = current_operation(), self._storage.key(session_id), _name(participant_id)
         check_list("turns", turns)
         messages = [
             to_stored_turn(f"turns[{i}]", participant_id, turn, f"{call.token}-{i}", call.now)
@@ -302,7 +302,7 @@ class AsyncSessionTurns(Repository):
         return await self._integrations.run(self._storage.key(session_id), integrator, executor)
 
 
-def _after_key(found: list[SessionParticipant], place: Place, newest: bool) -> list[SessionParticipant]:
+def _after_key(found: list[SessionParticipant], place: SortKey, newest: bool) -> list[SessionParticipant]:
     """Return the participants behind a place, also if the one of that place was unbound since."""
     for index, one in enumerate(found, 1):
         if one.id == place[1]:

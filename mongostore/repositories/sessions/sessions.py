@@ -28,13 +28,13 @@ from mongostore.models import ListOrder, Page, Session, SessionUpdate, StorageLa
 from mongostore.repositories import (
     Connection,
     Repository,
-    current_call,
+    current_operation,
     long_running,
+    majority_step,
     reads,
-    settled_step,
     writes,
 )
-from mongostore.repositories.paging import Order, check_errors
+from mongostore.repositories.paging import SortOrder, check_errors
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.filters import keyset_filter, list_order, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
@@ -43,7 +43,7 @@ from mongostore.repositories.sessions.storage import SessionStorage, check_numbe
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 
 _ITER_PAGE = 200
-_BY_CREATION = Order("created_at")
+_BY_CREATION = SortOrder("created_at")
 _HEAD_FIELDS = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
 
 
@@ -108,7 +108,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
             DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
         """
-        call = current_call()
+        call = current_operation()
         key = self._key(call.token if session_id is None else session_id)
         members = {"user_id": user_id, "name": name, "description": description, "data": data or {}}
         created = call.now if created_at is None else to_micros("created_at", created_at)
@@ -230,7 +230,7 @@ class AsyncSessions(Repository):
         errors = check_errors(errors)
         while True:
             behind = keyset_filter(_BY_CREATION, filter, place)
-            documents = await settled_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
+            documents = await majority_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
             for document in documents:
                 try:
                     session = to_session(document)
@@ -242,7 +242,7 @@ class AsyncSessions(Repository):
                     yield session
             if len(documents) < _ITER_PAGE:
                 return
-            place = _BY_CREATION.place_of(documents[-1])
+            place = _BY_CREATION.sort_key(documents[-1])
 
     @reads
     async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
@@ -272,7 +272,7 @@ class AsyncSessions(Repository):
             DocumentTooLargeError: If the session would take too much; it is left as it was.
             InvalidDocumentError: If the session cannot be read, after it was changed.
         """
-        call, key = current_call(), self._key(session_id)
+        call, key = current_operation(), self._key(session_id)
         given = check_members(members, SessionUpdate)
         metadata_members = given.pop("metadata", {})
         packed = sized_member("metadata", encode_members("metadata", metadata_members))
@@ -307,7 +307,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
-        key, token = self._key(session_id), current_call().token
+        key, token = self._key(session_id), current_operation().token
         return await self._storage.deleter.truncate(key, lambda session: begun_anew(session, token))
 
     @writes
@@ -317,7 +317,7 @@ class AsyncSessions(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        call, key = current_call(), self._key(session_id)
+        call, key = current_operation(), self._key(session_id)
         deleted = await self._sessions.update_one(
             {"_id": key, "state": "open"},
             _state_change("deleted", call.now, call.token),
@@ -337,7 +337,7 @@ class AsyncSessions(Repository):
             ConflictError: If it is not deleted.
             InvalidValueError: If the id is no plain string.
         """
-        call, key = current_call(), self._key(session_id)
+        call, key = current_operation(), self._key(session_id)
         document = await self._sessions.find_one_and_update(
             {"_id": key, "state": "deleted"},
             _state_change("open", None, call.token),
@@ -371,7 +371,7 @@ class AsyncSessions(Repository):
         """
         return await self._storage.tail.describe(self._key(session_id))
 
-    async def _page(self, filter: Raw, order: Order, limit: int) -> Sequence[Raw]:
+    async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
         async with self._sessions.find(
             filter, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
         ) as found:

@@ -24,7 +24,7 @@ from pymongo.write_concern import WriteConcern
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.overflows import Overflows
 
@@ -96,7 +96,7 @@ class Tail:
         lock = self._turns.setdefault(key, asyncio.Lock())
         async with AsyncExitStack() as turn:
             with suppress(TimeoutError):
-                async with asyncio.timeout(current_call().attempt_seconds()):
+                async with asyncio.timeout(current_operation().attempt_seconds()):
                     await turn.enter_async_context(lock)
             yield
 

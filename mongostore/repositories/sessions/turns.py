@@ -12,7 +12,7 @@ from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
 from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
-from mongostore.repositories import Connection, current_call, settled_step
+from mongostore.repositories import Connection, current_operation, majority_step
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail, back_off, session_id_of
@@ -78,7 +78,9 @@ class Turns:
             first = pushed["participants"][name]["turns"] + 1
             return int(pushed["end"])
 
-        positioned = await self._writer.append(key, messages, fresh=current_call().attempt == 0, push=push)
+        positioned = await self._writer.append(
+            key, messages, fresh=current_operation().attempt == 0, push=push
+        )
         # Else they were there, and show their numbers.
         first = first or next(
             turn["number"] - i for i, (_, turn) in enumerate(positioned) if "number" in turn
@@ -130,7 +132,7 @@ class Turns:
         next_after: int | None = 0
         binding = None
         while next_after is not None:
-            part = await settled_step(
+            part = await majority_step(
                 self._connection, self.read, key, name, next_after, MAX_LIMIT, until=until
             )
             if binding not in (None, part.participant["binding"]):
@@ -172,7 +174,7 @@ class Turns:
         sets = {
             "messages": {"$concatArrays": ["$messages", numbered]},
             "last": {"$literal": to_stored_preview(newest)},
-            "updated_at": {"$max": ["$updated_at", current_call().now]},
+            "updated_at": {"$max": ["$updated_at", current_operation().now]},
             **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
         }
         return await self._tail.sessions.find_one_and_update(

@@ -14,7 +14,7 @@ from mongostore.documents.stored import Raw, given
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
-from mongostore.repositories import Repository, current_call, long_running, reads, writes
+from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, read_page
 from mongostore.repositories.threads.thread_writes import (
@@ -53,7 +53,7 @@ class AsyncThreadElements(Repository):
         element = given("element", element, Element).model_copy(update=of_thread)
         stored = to_stored_element(element)
         # In the order of their calls, also those of one microsecond.
-        own_start = current_call().seen.setdefault("began", self._connection.clock.tick())
+        own_start = current_operation().memory.setdefault("began", self._connection.clock.tick())
         began = to_begun(self._connection, begun_at) or own_start
         try:
             before = await self._replace(stored, began)
@@ -161,7 +161,7 @@ class AsyncThreadElements(Repository):
         """
         key = _key(thread_id, element_id)
         deleted = await delete_elements(self._connection, key, new_tombstone(thread_id))
-        return deleted or current_call().attempt > 0
+        return deleted or current_operation().attempt > 0
 
     @property
     def _elements(self) -> Any:

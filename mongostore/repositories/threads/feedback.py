@@ -11,7 +11,7 @@ from mongostore.documents.stored import Raw, read_as
 from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.models import Feedback
-from mongostore.repositories import Repository, current_call, reads, writes
+from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.threads.thread_writes import record_vote
 
 _PARTS = {"thread_id": 1, "feedback": 1}
@@ -89,7 +89,7 @@ class AsyncThreadFeedback(Repository):
             await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
-        return await self._connection.engine.transact(remove) or current_call().attempt > 0
+        return await self._connection.engine.transact(remove) or current_operation().attempt > 0
 
     @property
     def _messages(self) -> Any:

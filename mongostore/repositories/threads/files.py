@@ -21,7 +21,15 @@ from mongostore.codec import decode, encode_object
 from mongostore.documents.stored import Raw, check_size
 from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
 from mongostore.models import File, Page
-from mongostore.repositories import Repository, current_call, long_running, reads, settled_step, step, writes
+from mongostore.repositories import (
+    Repository,
+    current_operation,
+    long_running,
+    majority_step,
+    reads,
+    retry_step,
+    writes,
+)
 from mongostore.repositories.threads.content import Content, chunks_of
 from mongostore.repositories.threads.thread_writes import delete_files, delete_versions
 
@@ -82,16 +90,16 @@ class AsyncFiles(Repository):
                 document["length"] += len(chunk)
                 n += 1
                 if len(chunks) == _CHUNKS_AT_ONCE:
-                    await step(self._connection, self._insert, chunks)
+                    await retry_step(self._connection, self._insert, chunks)
                     chunks.clear()
             if chunks:
-                await step(self._connection, self._insert, chunks)
+                await retry_step(self._connection, self._insert, chunks)
         except Exception as error:
             # Chunks without a file would stay for ever; a server that does not answer cannot delete them.
             if n and not isinstance(error, UnavailableError):
-                await step(self._connection, delete_versions, self._connection, [document["_id"]])
+                await retry_step(self._connection, delete_versions, self._connection, [document["_id"]])
             raise
-        return await step(self._connection, self._show, document)
+        return await retry_step(self._connection, self._show, document)
 
     @reads
     async def get(self, key: str) -> File:
@@ -149,7 +157,7 @@ class AsyncFiles(Repository):
             InvalidValueError: If the prefix is no plain string.
         """
         where, behind = _with_prefix(prefix), None
-        while documents := await settled_step(self._connection, self._page, where, behind, 1, _ITER_PAGE):
+        while documents := await majority_step(self._connection, self._page, where, behind, 1, _ITER_PAGE):
             for file in {document["filename"]: _to_file(document) for document in documents}.values():
                 yield file
             behind = documents[-1]["filename"]
@@ -178,7 +186,7 @@ class AsyncFiles(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         check_offset("start", start)
-        document, chunk = await settled_step(self._connection, self._find_with_chunk, key, start)
+        document, chunk = await majority_step(self._connection, self._find_with_chunk, key, start)
         stop = document["length"] if end is None else check_offset("end", end)
         if stop > document["length"]:
             raise InvalidValueError("end", "is behind the end of the file")
@@ -188,7 +196,7 @@ class AsyncFiles(Repository):
         first = start // size
         for n in range(first, -(-stop // size) if start < stop else first):
             if n > first:
-                chunk = await settled_step(self._connection, self._chunk, document["_id"], n)
+                chunk = await majority_step(self._connection, self._chunk, document["_id"], n)
             if chunk is None:
                 raise NotFoundError("file", key)
             yield bytes(chunk["data"])[max(start - n * size, 0) : stop - n * size]
@@ -201,7 +209,7 @@ class AsyncFiles(Repository):
             InvalidValueError: If the key is no plain string.
         """
         deleted = await delete_files(self._connection, check_id("key", key))
-        return deleted or current_call().attempt > 0
+        return deleted or current_operation().attempt > 0
 
     @property
     def _files(self) -> Any:
@@ -212,7 +220,7 @@ class AsyncFiles(Repository):
         return self._connection.engine.collection("files.chunks")
 
     async def _insert(self, chunks: builtins.list[Raw]) -> None:
-        if current_call().attempt:
+        if current_operation().attempt:
             lost = {"files_id": chunks[0]["files_id"], "n": {"$gte": chunks[0]["n"]}}
             await self._chunks.delete_many(lost)
         await self._chunks.insert_many(chunks)

@@ -10,10 +10,10 @@ from mongostore.documents.stored import Raw
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError
 from mongostore.models import ListOrder, ThreadFilter
-from mongostore.repositories.paging import Order
+from mongostore.repositories.paging import SortOrder
 
 
-def thread_order(order: ListOrder, newest: bool) -> Order:
+def thread_order(order: ListOrder, newest: bool) -> SortOrder:
     """Return the order of a list of threads.
 
     Raises:
@@ -21,7 +21,7 @@ def thread_order(order: ListOrder, newest: bool) -> Order:
     """
     if order not in ("active", "created"):
         raise InvalidValueError("order", "must be 'active' or 'created'")
-    return Order(f"{order}_at", rising=not check_flag("newest", newest))
+    return SortOrder(f"{order}_at", is_ascending=not check_flag("newest", newest))
 
 
 def thread_filter(where: ThreadFilter) -> Raw:

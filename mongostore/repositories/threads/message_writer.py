@@ -8,7 +8,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.threads.thread_writes import record_activity, record_vote
 
 NOT_DELETED = {"$ne": "deleted"}
@@ -36,7 +36,7 @@ class MessageWriter:
             if existing is None:
                 continue
             if existing.get("state") == "deleted":
-                if (self._begun_at(sets) or current_call().now) <= existing["deleted_at"]:
+                if (self._begun_at(sets) or current_operation().now) <= existing["deleted_at"]:
                     raise NotFoundError("message", message_id)
                 await self._messages.delete_one({**existing})
             elif thread_id is not None and existing["thread_id"] != thread_id:
@@ -66,7 +66,7 @@ class MessageWriter:
                 return await self._upsert(key, update["$set"])
             except DuplicateKeyError:
                 return False
-        elif sets.get("pinned") or current_call().attempt:
+        elif sets.get("pinned") or current_operation().attempt:
             return await self._record_in_thread(key["_id"], sets, sets.get("created_at"))
         return True
 
@@ -86,7 +86,7 @@ class MessageWriter:
         new: Raw = {
             "thread_id": None,
             "parent_id": None,
-            "created_at": current_call().now,
+            "created_at": current_operation().now,
             "arrival": self._connection.clock.tick(),
             "schema_version": SCHEMA_VERSION,
         }
@@ -98,7 +98,7 @@ class MessageWriter:
         placed = await self._messages.update_one(
             where, {operator: part for operator, part in update.items() if part}, upsert=True
         )
-        is_new = placed.upserted_id is not None or current_call().attempt > 0
+        is_new = placed.upserted_id is not None or current_operation().attempt > 0
         created_at = sets.get("created_at", new["created_at"] if is_new else None)
         try:
             return await self._record_in_thread(where["_id"], sets, created_at)

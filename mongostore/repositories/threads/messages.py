@@ -21,8 +21,8 @@ from mongostore.errors import (
     NotFoundError,
 )
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
-from mongostore.repositories import Connection, Repository, current_call, long_running, reads, writes
-from mongostore.repositories.paging import Order, find_page, walk
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.paging import SortOrder, find_page, walk
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
 from mongostore.repositories.threads.pages import by_arrival, count, read_page
 from mongostore.repositories.threads.thread_writes import (
@@ -273,9 +273,9 @@ class AsyncThreadMessages(Repository):
         was_there = await self._connection.engine.transact(remove)
         elements = {"thread_id": thread_id, "message_id": message_id}
         await delete_elements(self._connection, elements, tombstone)
-        return was_there or current_call().attempt > 0
+        return was_there or current_operation().attempt > 0
 
-    async def _with_arrival(self, order: Order, cursor: str | None) -> str | None:
+    async def _with_arrival(self, order: SortOrder, cursor: str | None) -> str | None:
         """Return a cursor that says when its message arrived, which that of a message does not."""
         match order.decode(cursor):
             case [created_at, None, key]:

@@ -9,34 +9,34 @@ from mongostore.arguments import check_flag, check_limit
 from mongostore.documents.stored import Raw
 from mongostore.models import Page
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, count_options, find_page
+from mongostore.repositories.paging import SortOrder, count_options, find_page
 
 V = TypeVar("V")
 
 
-def by_creation(newest: bool) -> Order:
+def by_creation(newest: bool) -> SortOrder:
     """Return the order of creation, or that from the end.
 
     Raises:
         InvalidValueError: If `newest` is no bool.
     """
-    return Order("created_at", rising=not check_flag("newest", newest))
+    return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
 
 
-def by_arrival(newest: bool) -> Order:
+def by_arrival(newest: bool) -> SortOrder:
     """Return the order of messages, of which those of one time come as they arrived.
 
     Raises:
         InvalidValueError: If `newest` is no bool.
     """
-    return Order("created_at", rising=not check_flag("newest", newest), tie="arrival")
+    return SortOrder("created_at", is_ascending=not check_flag("newest", newest), tie="arrival")
 
 
 async def read_page(
     connection: Connection,
     name: str,
     filter: Raw,
-    order: Order,
+    order: SortOrder,
     limit: int,
     cursor: str | None,
     read: Callable[[Raw], V],
@@ -48,7 +48,7 @@ async def read_page(
     """
     check_limit("limit", limit)
     documents = await find_page(
-        connection, name, order.behind(filter, order.decode(cursor)), order, limit + 1
+        connection, name, order.keyset_filter(filter, order.decode(cursor)), order, limit + 1
     )
     return order.page(documents, limit, read)
 

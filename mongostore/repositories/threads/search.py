@@ -8,7 +8,7 @@ from mongostore.codec import decode
 from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import Order, Place, find_page
+from mongostore.repositories.paging import SortKey, SortOrder, find_page
 
 _SEARCH_BATCH = 50
 # The server takes patterns of up to 32 kB, and escaping makes four bytes of a character.
@@ -37,7 +37,7 @@ def text_pattern(text: object) -> str:
 
 
 async def search(
-    connection: Connection, filter: Raw, order: Order, place: Place | None, pattern: str, limit: int
+    connection: Connection, filter: Raw, order: SortOrder, place: SortKey | None, pattern: str, limit: int
 ) -> list[Raw]:
     """Return the first threads behind a place that have a text in their names or messages."""
     hits: list[Raw] = []
@@ -46,7 +46,7 @@ async def search(
     messages = connection.collection("messages")
     named = re.compile(pattern, re.IGNORECASE)
     while True:
-        behind = order.behind(filter, place)
+        behind = order.keyset_filter(filter, place)
         documents = await find_page(connection, "threads", behind, order, _SEARCH_BATCH)
         unnamed = [document["_id"] for document in documents if not named.search(_name_text(document))]
         said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
@@ -55,7 +55,7 @@ async def search(
         hits += [document for document in documents if document["_id"] not in missed]
         if len(hits) >= limit or len(documents) < _SEARCH_BATCH:
             return hits[:limit]
-        place = order.place_of(documents[-1])
+        place = order.sort_key(documents[-1])
 
 
 def _name_text(document: Raw) -> str:

@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.codec import to_micros
 from mongostore.documents.stored import SCHEMA_VERSION, Raw
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.repositories import Connection, current_call
+from mongostore.repositories import Connection, current_operation
 
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE_LASTS = timedelta(days=30)
@@ -58,7 +58,7 @@ async def upsert_thread(
         ConflictError: One of the paths that must not be there is there.
     """
     threads = connection.collection("threads")
-    began = current_call().now if begun_at is None else begun_at
+    began = current_operation().now if begun_at is None else begun_at
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
     filter: Raw = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
@@ -84,7 +84,7 @@ async def upsert_thread(
             elif existing.get("deleted_at", -1) >= began:
                 raise NotFoundError("thread", thread_id) from None
             elif any(_has_path(existing, path) for path in if_absent):
-                if current_call().attempt and all(
+                if current_operation().attempt and all(
                     _has_path(existing, path, update["$set"][path]) for path in if_absent
                 ):
                     # By the attempt before, whose answer was lost.
@@ -128,7 +128,7 @@ def new_tombstone(thread_id: str | None) -> Raw:
     return {
         "thread_id": {"deleted": thread_id},
         "state": "deleted",
-        "deleted_at": current_call().now,
+        "deleted_at": current_operation().now,
         "expires_at": tombstone_end(),
         "schema_version": SCHEMA_VERSION,
     }
@@ -136,7 +136,7 @@ def new_tombstone(thread_id: str | None) -> Raw:
 
 def tombstone_end() -> datetime:
     """Return when a tombstone of now expires, by the server's clock."""
-    return datetime.fromtimestamp(current_call().now / 1_000_000, UTC) + _TOMBSTONE_LASTS
+    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + _TOMBSTONE_LASTS
 
 
 async def _begin_anew(connection: Connection, tombstone: Raw, new: Raw) -> None:
@@ -169,7 +169,7 @@ async def record_activity(
     Raises:
         NotFoundError: It is deleted.
     """
-    now = current_call().now
+    now = current_operation().now
     # A clock that is ahead must not keep it on top of all others.
     update: Raw = {} if active_at is None else {"$max": {"active_at": min(active_at, now)}}
     if has_pinned:

@@ -28,7 +28,7 @@ from mongostore.documents.stored import UNREADABLE, Raw, check_size, given
 from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
-from mongostore.repositories import Connection, Repository, current_call, long_running, reads, writes
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import count_options, find_page, walk
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
@@ -91,7 +91,7 @@ class AsyncThreads(Repository):
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the thread takes more than a document can hold.
         """
-        call = current_call()
+        call = current_operation()
         key = check_id("thread_id", call.token if thread_id is None else thread_id)
         document = await self._new(members)
         try:
@@ -269,7 +269,7 @@ class AsyncThreads(Repository):
             documents = await search(self._connection, filter, sort, place, pattern, limit + 1)
         else:
             documents = await find_page(
-                self._connection, "threads", sort.behind(filter, place), sort, limit + 1
+                self._connection, "threads", sort.keyset_filter(filter, place), sort, limit + 1
             )
         page = sort.page(documents, limit, to_thread)
         page.items = [thread for thread in page.items if has_data(thread.data, where)]
@@ -321,7 +321,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: The id is no plain string.
         """
-        call, key = current_call(), check_id("thread_id", thread_id)
+        call, key = current_operation(), check_id("thread_id", thread_id)
         # A retry leaves alone what has begun after the attempt before.
         tombstone = await self._threads.find_one_and_update(
             {"_id": key, "state": "open", "deleted_at": {"$not": {"$gte": call.now}}},
@@ -346,7 +346,7 @@ class AsyncThreads(Repository):
 
     async def _new(self, members: ThreadUpdate) -> Raw:
         """Return the document of a new thread with these members, without its id."""
-        call = current_call()
+        call = current_operation()
         document = {**new_thread(call.now), "created_by": call.token}
         for path, value in (await self._changes(members)).get("$set", {}).items():
             parent, _, name = path.partition(".")

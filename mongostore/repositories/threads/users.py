@@ -15,7 +15,7 @@ from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size
 from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, User
-from mongostore.repositories import Repository, current_call, long_running, reads, was_there, writes
+from mongostore.repositories import Repository, current_operation, has_matched, long_running, reads, writes
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, count, read_page
 
@@ -32,7 +32,7 @@ class AsyncUsers(Repository):
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the user takes more than a document can hold.
         """
-        call = current_call()
+        call = current_operation()
         document = {
             **_new(),
             "identifier": check_id("identifier", identifier),
@@ -143,7 +143,7 @@ class AsyncUsers(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        return was_there(await self._users.delete_one({"_id": check_id("user_id", user_id)}))
+        return has_matched(await self._users.delete_one({"_id": check_id("user_id", user_id)}))
 
     @property
     def _users(self) -> Any:
@@ -163,7 +163,7 @@ class AsyncUsers(Repository):
 
 
 def _new() -> Raw:
-    call = current_call()
+    call = current_operation()
     return {"_id": call.token, "created_at": call.now, "schema_version": SCHEMA_VERSION}
 
 

@@ -1,0 +1,90 @@
+"""Exports that are a zip file, a folder with the same files, or one of these files alone."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from mongostore.importers.json_files import TornError, iter_items
+from mongostore.importers.sources import Reading, SourceError
+from mongostore.importers.tables import temporary_folder
+
+_IN_MEMORY_BYTES = 16 * 1024 * 1024
+
+
+class Archive:
+    """The files of an export, by their names.
+
+    Args:
+        reading: The source.
+
+    Raises:
+        SourceError: There is nothing, or a broken zip file.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._path = reading.path
+        self._zip: zipfile.ZipFile | None = None
+        if self._path.is_dir():
+            files = (path for path in self._path.rglob("*") if path.is_file() and not path.is_symlink())
+            names = [path.relative_to(self._path).as_posix() for path in files]
+        elif zipfile.is_zipfile(self._path):
+            try:
+                self._zip = reading.stack.enter_context(zipfile.ZipFile(self._path))
+            except zipfile.BadZipFile:
+                raise SourceError(f"{self._path.name} is a broken zip file") from None
+            names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
+        else:
+            names = [self._path.name]
+        self.names = sorted(name for name in names if not name.startswith("__MACOSX/"))
+
+    def find(self, name: str) -> str | None:
+        """Return the file with a name, in whatever folder of the archive."""
+        return next((one for one in self.names if one.rpartition("/")[2] == name), None)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file of the archive.
+
+        Raises:
+            SourceError: It is broken.
+        """
+        try:
+            if self._zip is not None:
+                return self._zip.open(name)
+            return (self._path / name if self._path.is_dir() else self._path).open("rb")
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError):
+            raise SourceError(f"{name} in {self._path.name} cannot be unpacked") from None
+
+    def iter_items(self, name: str) -> Iterator[Any]:
+        """Yield the items of a JSON file."""
+        with self.open(name) as file:
+            yield from iter_items(file)
+
+    def read_objects(self, name: str) -> list[dict[str, Any]]:
+        """Return the objects in a small JSON file; none if it is not there, those before a torn one."""
+        found = self.find(name)
+        objects: list[dict[str, Any]] = []
+        if found is not None:
+            with suppress(TornError):
+                objects.extend(item for item in self.iter_items(found) if isinstance(item, dict))
+        return objects
+
+    def read(self, name: str) -> bytes | Path:
+        """Return the content of a file, a large one as a copy on the disk."""
+        if self._path.is_dir():
+            return self._path / name
+        with self.open(name) as file:
+            content = file.read(_IN_MEMORY_BYTES + 1)
+            if len(content) <= _IN_MEMORY_BYTES:
+                return content
+            # Under a name of ours, since those of an archive may leave the folder.
+            copy = temporary_folder(self._reading) / "file"
+            with copy.open("wb") as target:
+                target.write(content)
+                shutil.copyfileobj(file, target)
+            return copy

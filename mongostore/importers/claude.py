@@ -1,0 +1,105 @@
+"""Claude's data export: a zip file, the folder that it was unpacked to, or its conversations.json."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from mongostore.importers.archives import Archive
+from mongostore.importers.conversations import Conversation, to_session, updated
+from mongostore.importers.json_files import TornError
+from mongostore.importers.report import Report
+from mongostore.importers.sources import Reading, SourceError
+from mongostore.importers.trees import Node
+from mongostore.importers.units import SessionUnit
+from mongostore.importers.values import from_text, rest_of, text_or_none
+
+_ROOT = "00000000-0000-4000-8000-000000000000"
+_ROLES = {"human": "user"}
+_HEAD = ("uuid", "name", "summary", "created_at", "account", "chat_messages")
+_OF_MESSAGE = ("uuid", "text", "content", "sender", "created_at", "updated_at", "parent_message_uuid")
+_FILE = "conversations.json"
+
+
+def read(reading: Reading) -> Generator[SessionUnit]:
+    """Yield the conversations as sessions, as they lie in the file."""
+    archive = Archive(reading)
+    name = archive.find(_FILE) or (archive.names[0] if len(archive.names) == 1 else None)
+    if name is None:
+        raise SourceError(f"{reading.location} has no {_FILE}")
+    if projects := archive.read_objects("projects.json"):
+        documents = sum(len(project.get("docs") or ()) for project in projects)
+        reading.report.leave_out("projects.json", "", f"{len(projects)} projects, {documents} documents")
+    try:
+        for place, value in enumerate(archive.iter_items(name)):
+            if isinstance(value, dict) and isinstance(value.get("chat_messages"), list):
+                yield _session(reading, value)
+            else:
+                reading.report.refuse(name, place, "is no conversation")
+    except TornError as error:
+        reading.report.refuse(name, "", str(error))
+
+
+def _session(reading: Reading, value: dict[str, Any]) -> SessionUnit:
+    messages = value["chat_messages"]
+    account = value.get("account")
+    user_id = account.get("uuid") if isinstance(account, dict) else None
+    return to_session(
+        Conversation(
+            id=text_or_none(value.get("uuid")),
+            table=_FILE,
+            members={
+                "user_id": reading.options.user_id or text_or_none(user_id),
+                "name": text_or_none(value.get("name")),
+                "description": text_or_none(value.get("summary")),
+                "data": rest_of(value, *_HEAD),
+                "created_at": from_text(value.get("created_at")),
+            },
+            nodes=_nodes(messages, str(value.get("uuid")), reading.report),
+            # The export does not say which branch was looked at last.
+            current=messages[-1].get("uuid") if messages and isinstance(messages[-1], dict) else None,
+        ),
+        reading.report,
+        _members,
+    )
+
+
+def _nodes(messages: Sequence[Any], session_id: str, report: Report) -> list[Node]:
+    nodes: dict[str, Node] = {}
+    is_tree = any(isinstance(one, dict) and "parent_message_uuid" in one for one in messages)
+    previous: str | None = None
+    for place, message in enumerate(messages):
+        id = message.get("uuid") if isinstance(message, dict) else None
+        if not isinstance(id, str) or not isinstance(message.get("sender"), str) or id in nodes:
+            report.refuse(_FILE, f"{session_id}/{place}", "is no message with an id of its own and a sender")
+            continue
+        parent = message.get("parent_message_uuid") if is_tree else previous
+        for file in message.get("files") or ():
+            name = file.get("file_name") if isinstance(file, dict) else file
+            report.warn("files", f"{session_id}/{id}/{name}", "the export holds only the names of files")
+        nodes[id] = Node(
+            id, None if parent == _ROOT else parent, from_text(message.get("created_at")), message
+        )
+        previous = id
+    return [*nodes.values()]
+
+
+def _members(message: dict[str, Any]) -> dict[str, Any]:
+    content, text = message.get("content"), message.get("text")
+    data = rest_of(message, *_OF_MESSAGE)
+    if content and text and not _says_text(content, text):
+        data["text"] = text
+    role = message["sender"]
+    return {
+        "role": _ROLES.get(role, role),
+        "content": content or text,
+        "data": data,
+        **updated(from_text(message.get("updated_at"))),
+    }
+
+
+def _says_text(content: Any, text: str) -> bool:
+    """Return whether the blocks hold the whole text, which is made of them for reading."""
+    blocks = content if isinstance(content, list) else []
+    texts = [block.get("text") for block in blocks if isinstance(block, dict) and block.get("type") == "text"]
+    return text in ("\n".join(filter(None, texts)), "".join(filter(None, texts)))

@@ -1,0 +1,127 @@
+"""The import of a source: unit by unit, with a report, and going on where it was cut short."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, aclosing
+from itertools import islice
+
+from mongostore.importers.batches import in_thread
+from mongostore.importers.ledger import Ledger, identity_of
+from mongostore.importers.report import REFUSALS, RefusedError, Report
+from mongostore.importers.sessions import SessionImport
+from mongostore.importers.sources import Options, Reading, find_reader
+from mongostore.importers.units import SessionUnit, Unit
+from mongostore.store import AsyncMongoStore
+
+# Units are small as a rule, so that a server is best kept busy by several at once.
+_AT_ONCE = 8
+_BATCH_UNITS = 64
+
+Progress = Callable[[Report, int, int | None], None]
+
+
+class Importer:
+    """Stores sources in a store; what is there already is compared and left as it is.
+
+    Args:
+        store: An open store.
+        dry_run: Whether to compare only, and write nothing.
+        verify: Whether to read back what was written.
+    """
+
+    def __init__(self, store: AsyncMongoStore, *, dry_run: bool = False, verify: bool = True) -> None:
+        self._store = store
+        self._writes = not dry_run
+        self._verifies = verify
+
+    async def run(
+        self,
+        source: str,
+        location: str,
+        options: Options | None = None,
+        *,
+        report: Report | None = None,
+        restart: bool = False,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Import a source, and return the report.
+
+        Args:
+            source: The name of the source, such as `chainlit`.
+            location: Its path or URI.
+            options: What its format leaves open.
+            report: Collects what happens; a new one unless given.
+            restart: Whether to begin anew where an earlier import was cut short.
+            progress: Called after each batch of units with the report, the number of units that are done, and
+                the number of all if it is known.
+
+        Raises:
+            ConfigurationError: If there is no such source, or the location is none.
+            MongoStoreError: If the store cannot be used.
+        """
+        options = options or Options()
+        report = report or Report()
+        read = find_reader(source)
+        with ExitStack() as stack:
+            # One thread, for a source is read by one at a time.
+            thread = stack.enter_context(ThreadPoolExecutor(1, "mongostore-import"))
+            reading = Reading(location, options, report, stack)
+            identity = identity_of(source, location, options)
+            ledger = Ledger(self._store, identity, source, writes=self._writes)
+            done = 0 if restart else await ledger.find_done(report)
+            source_units = read(reading)
+            stack.callback(source_units.close)
+            units = in_thread(thread, _in_batches(_behind(source_units, done, report)))
+            async with aclosing(units):
+                async for batch in units:
+                    await self._store_batch(batch, options, report, thread)
+                    done += len(batch)
+                    await ledger.record(done, report)
+                    if progress is not None:
+                        progress(report, done, reading.total)
+            await ledger.finish()
+        return report
+
+    async def _store_batch(
+        self, batch: list[Unit], options: Options, report: Report, thread: Executor
+    ) -> None:
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def store(unit: Unit) -> None:
+            async with free:
+                await self._store_unit(unit, options, report, thread)
+
+        async with asyncio.TaskGroup() as tasks:
+            for unit in batch:
+                tasks.create_task(store(unit))
+
+    async def _store_unit(self, unit: Unit, options: Options, report: Report, thread: Executor) -> None:
+        assert isinstance(unit, SessionUnit)
+        one = SessionImport(self._store, options.namespace, unit, report, thread, writes=self._writes)
+        noun, _, key = one.key.partition("/")
+        counts = report.of(noun)
+        counts.read += 1
+        try:
+            outcome, digest = await one.run(verifies=self._verifies)
+        except (*REFUSALS, RefusedError) as error:
+            counts.refused += 1
+            report.refuse(noun, key, str(error))
+        else:
+            setattr(counts, outcome, getattr(counts, outcome) + 1)
+            report.add_digest(one.key, digest)
+
+
+def _in_batches(units: Iterator[Unit]) -> Iterator[list[Unit]]:
+    while batch := list(islice(units, _BATCH_UNITS)):
+        yield batch
+
+
+def _behind(units: Iterator[Unit], done: int, report: Report) -> Iterator[Unit]:
+    """Yield the units behind the first ones, which an earlier import has stored and reported."""
+    with report.muted():
+        for _ in islice(units, done):
+            pass
+    yield from units

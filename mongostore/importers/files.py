@@ -1,0 +1,54 @@
+"""Stores the files of units; one that is there with the same content is left as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from mongostore.importers.report import Report
+from mongostore.importers.units import FileUnit
+from mongostore.store import AsyncMongoStore
+
+_PIECE_BYTES = 1024 * 1024
+
+
+async def write_files(
+    store: AsyncMongoStore, units: Iterable[FileUnit], report: Report, writes: bool
+) -> None:
+    """Store files and read them back."""
+    counts = report.of("files")
+    files = store.threads.files
+    for unit in units:
+        counts.read += 1
+        content = await asyncio.to_thread(unit.read)
+        digest = await asyncio.to_thread(_sha256, content)
+        if await _stored_sha256(store, unit.key) == digest:
+            counts.known += 1
+        elif not writes:
+            counts.new += 1
+        else:
+            await files.upload(unit.key, content, content_type=unit.content_type)
+            if await _stored_sha256(store, unit.key) == digest:
+                counts.new += 1
+            else:
+                counts.refused += 1
+                report.refuse("files", unit.key, "what is stored differs from the source")
+        report.add_digest(f"files/{unit.key}", digest)
+
+
+async def _stored_sha256(store: AsyncMongoStore, key: str) -> str | None:
+    if not await store.threads.files.exists(key):
+        return None
+    digest = hashlib.sha256()
+    async for piece in store.threads.files.iter_content(key):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _sha256(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

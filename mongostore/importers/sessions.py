@@ -1,0 +1,288 @@
+"""Stores sessions: what is there is compared, what is missing is appended, and all is read back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import aclosing
+from typing import Any
+
+from mongostore.documents.sessions import to_stored
+from mongostore.documents.stored import check_size
+from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError
+from mongostore.importers.batches import in_batches, in_thread, with_times
+from mongostore.importers.digests import Digest, canonical, message_value, session_value
+from mongostore.importers.files import write_files
+from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
+from mongostore.importers.units import SessionUnit
+from mongostore.models import Message, Session
+from mongostore.store import AsyncMongoStore
+
+# An export that is made later may say these anew. The data of a message depend on the form of the export.
+_LATER_MEMBERS = ("conversation_id", "metadata")
+
+
+class SessionImport:
+    """Stores one session.
+
+    Args:
+        store: The store.
+        namespace: The namespace of units that name none.
+        unit: The session.
+        report: Counts the messages and names those that are refused.
+        thread: Where the source is read.
+        writes: Whether to write, and not only to compare.
+    """
+
+    def __init__(
+        self,
+        store: AsyncMongoStore,
+        namespace: str,
+        unit: SessionUnit,
+        report: Report,
+        thread: Executor,
+        *,
+        writes: bool,
+    ) -> None:
+        self._store = store
+        self._sessions = store.sessions.in_namespace(unit.namespace or namespace)
+        self._unit = unit
+        self._report = report
+        self._thread = thread
+        self._writes = writes
+        self._members = dict(unit.members)
+        self._digest = Digest(in_order=not unit.is_tree)
+        self._counts = report.of("messages")
+        self._changed_ids: set[str] = set()
+        self._has_written = False
+        # The first so many messages have no time, and neither has the session; of a tree, these.
+        self._timeless_count = 0
+        self._timeless_ids: set[str] = set()
+
+    @property
+    def key(self) -> str:
+        """The name of the session in the report."""
+        return f"sessions/{self._sessions.namespace}/{self._unit.id}"
+
+    async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
+        """Store the session, and return its outcome and its digest.
+
+        Raises:
+            RefusedError: The stored session is not a beginning of this one.
+            MongoStoreError: The store refuses it.
+        """
+        batches = in_thread(self._thread, in_batches(self._timed()))
+        async with aclosing(batches):
+            first: list[Message] = await anext(batches, [])
+            if self._members.get("created_at") is None and first:
+                self._members["created_at"] = first[0].created_at
+            existing = await self._begin()
+            if existing is None:
+                outcome: Outcome = "new"
+                await self._append(first)
+                async for batch in batches:
+                    await self._append(batch)
+            else:
+                has_changed = await self._go_on(existing, _each(first, batches))
+                outcome = "changed" if has_changed or self._has_written else "known"
+        await write_files(self._store, self._unit.files, self._report, self._writes)
+        self._digest.add(self._head(self._members))
+        digest = self._digest.hexdigest()
+        if verifies and self._writes and (self._has_written or outcome == "changed"):
+            await self._verify(digest)
+        return outcome, digest
+
+    def _timed(self) -> Iterator[Message]:
+        for message in with_times(self._unit.messages, self._members.get("created_at")):
+            if message.created_at is None:
+                self._timeless_count += 1
+                if self._unit.is_tree:
+                    self._timeless_ids.add(message.id)
+            yield message
+
+    async def _begin(self) -> Session | None:
+        """Create the session; return the one that is there already."""
+        if not self._writes:
+            return await self._sessions.find(self._unit.id)
+        try:
+            await self._sessions.create(self._unit.id, **self._members)
+        except AlreadyExistsError:
+            existing = await self._sessions.find(self._unit.id)
+            if existing is None:
+                raise RefusedError("deleted: it was deleted in the store") from None
+            return existing
+        if self._unit.context:
+            await self._sessions.context.set(self._unit.id, self._unit.context[0])
+        self._has_written = True
+        return None
+
+    async def _append(self, batch: Sequence[Message]) -> None:
+        if not batch:
+            return
+        self._has_written = True
+        self._counts.read += len(batch)
+        stored = batch
+        if self._writes:
+            try:
+                await self._sessions.messages.append_many(self._unit.id, batch)
+            except REFUSALS:
+                stored = [message for message in batch if await self._append_one(message)]
+        self._counts.new += len(stored)
+        for message in stored:
+            self._digest.add(self._value(message))
+
+    async def _append_one(self, message: Message) -> bool:
+        try:
+            await self._sessions.messages.append(self._unit.id, message)
+        except REFUSALS as error:
+            self._refuse(message, error)
+            return False
+        return True
+
+    async def _go_on(self, existing: Session, messages: AsyncIterator[Message]) -> bool:
+        """Compare with the session that is there and append the rest; return whether members changed."""
+        if self._unit.is_tree:
+            changed = await self._update_tree([message async for message in messages])
+            # Another form of the same export says other things of the session.
+            if not (changed or self._has_written):
+                self._members = self._head(existing)
+                return False
+        else:
+            changed = False
+            await self._compare(messages)
+        return await self._update_head(existing) or changed
+
+    async def _compare(self, messages: AsyncIterator[Message]) -> None:
+        async for old in self._sessions.messages.iter(self._unit.id):
+            while (new := await anext(messages, None)) is not None:
+                if new.id == old.id or not self._is_refused(new):
+                    break
+            if new is None:
+                raise RefusedError("shorter: the stored session has messages behind those of the source")
+            value = self._value(new)
+            if canonical(value) != canonical(self._masked(message_value(old), value)):
+                raise RefusedError(f"diverged: message {new.id!r} is not the stored one in its place")
+            self._counts.read += 1
+            self._counts.known += 1
+            self._digest.add(value)
+        batch: list[Message] = []
+        async for message in messages:
+            batch.append(message)
+            if len(batch) == 128:
+                await self._append(batch)
+                batch = []
+        await self._append(batch)
+
+    def _is_refused(self, message: Message) -> bool:
+        """Return whether the store refuses a message, which therefore is not there."""
+        try:
+            check_size("the message", to_stored(message, 0))
+        except (DocumentTooLargeError, InvalidValueError) as error:
+            self._counts.read += 1
+            self._refuse(message, error)
+            return True
+        return False
+
+    async def _update_tree(self, messages: list[Message]) -> bool:
+        """Append the new messages of a tree and update those that are there."""
+        new = {message.id: message for message in messages}
+        async for old in self._sessions.messages.iter(self._unit.id):
+            message = new.pop(old.id, None)
+            if message is None:
+                raise RefusedError(f"shorter: the source has no message {old.id!r}")
+            if (message.role, canonical(message.content)) != (old.role, canonical(old.content)):
+                raise RefusedError(f"diverged: message {old.id!r} has another content")
+            self._counts.read += 1
+            later = {**message.__dict__, "metadata": {**old.metadata, **message.metadata}}
+            changes = _changes(_LATER_MEMBERS, later, old)
+            if changes and self._writes:
+                await self._sessions.messages.update(self._unit.id, old.id, **changes)
+            if changes:
+                self._counts.changed += 1
+                self._changed_ids.add(old.id)
+            else:
+                self._counts.known += 1
+            self._digest.add(self._value(old.model_copy(update=changes)))
+        for batch in in_batches(new.values()):
+            await self._append(batch)
+        return bool(self._changed_ids)
+
+    async def _update_head(self, existing: Session) -> bool:
+        """Set the members that the source says and the store has otherwise; return whether there were any."""
+        old, said = session_value(existing), session_value(self._members)
+        new = {name: old[name] if value in (None, {}) else value for name, value in said.items()}
+        new["metadata"] = {**old["metadata"], **said["metadata"]}
+        new["created_at"] = said["created_at"] and old["created_at"]
+        changes = {
+            name: value
+            for name, value in new.items()
+            if name != "created_at" and canonical(value) != canonical(old[name])
+        }
+        if changes and self._writes:
+            await self._sessions.update(self._unit.id, **changes)
+        self._members = new
+        if not self._unit.context:
+            return bool(changes)
+        context = [await self._sessions.context.get(self._unit.id)] if existing.has_context else []
+        if canonical(context) == canonical(self._unit.context):
+            return bool(changes)
+        if self._writes:
+            await self._sessions.context.set(self._unit.id, self._unit.context[0])
+        return True
+
+    async def _verify(self, digest: str) -> None:
+        """Read back what is stored, as the majority of the servers has it."""
+        stored = Digest(in_order=not self._unit.is_tree)
+        session = await self._sessions.get(self._unit.id)
+        place = 0
+        async for message in self._sessions.messages.iter(self._unit.id):
+            value = self._value(message)
+            is_timeless = (
+                message.id in self._timeless_ids if self._unit.is_tree else place < self._timeless_count
+            )
+            stored.add(_without_times(value) if is_timeless else value)
+            place += 1
+        stored.add(self._head(session))
+        if self._unit.context and canonical(await self._sessions.context.get(self._unit.id)) != canonical(
+            self._unit.context[0]
+        ):
+            raise RefusedError("the stored context differs from the source")
+        if stored.hexdigest() != digest:
+            raise RefusedError("the stored session differs from the source")
+        self._report.verified += 1
+
+    def _refuse(self, message: Message, error: Exception) -> None:
+        self._counts.refused += 1
+        self._report.refuse("messages", f"{self._unit.id}/{message.id}", str(error))
+
+    def _head(self, session: Any) -> dict[str, Any]:
+        value = session_value(session)
+        return value if self._members.get("created_at") else {**value, "created_at": None}
+
+    def _value(self, message: Message) -> dict[str, Any]:
+        value = message_value(message)
+        if message.id in self._changed_ids:
+            # The time of the update.
+            del value["updated_at"]
+        return _without_times(value) if message.created_at is None else value
+
+    def _masked(self, stored: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+        return stored if source["created_at"] else _without_times(stored)
+
+
+async def _each(
+    first: Sequence[Message], batches: AsyncIterator[Sequence[Message]]
+) -> AsyncIterator[Message]:
+    for message in first:
+        yield message
+    async for batch in batches:
+        for message in batch:
+            yield message
+
+
+def _changes(names: Sequence[str], new: dict[str, Any], old: Message) -> dict[str, Any]:
+    return {name: new[name] for name in names if canonical(new[name]) != canonical(getattr(old, name))}
+
+
+def _without_times(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, **{name: None for name in ("created_at", "updated_at") if name in value}}

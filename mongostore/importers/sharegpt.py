@@ -1,0 +1,106 @@
+"""ShareGPT's form: a JSON list of conversations, or one conversation a line."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from mongostore.importers.digests import digest_of
+from mongostore.importers.json_files import TornError, iter_records
+from mongostore.importers.report import Report
+from mongostore.importers.sources import Reading
+from mongostore.importers.tables import temporary_folder
+from mongostore.importers.units import SessionUnit
+from mongostore.importers.values import rest_of, text_or_none
+from mongostore.models import Message
+
+_LISTS = ("conversations", "conversation", "items", "messages")
+_ROLES = {
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "assistant", "bing", "bard", "function_call"), "assistant"),
+    **dict.fromkeys(("observation", "tool"), "tool"),
+    "system": "system",
+}
+
+
+def read(reading: Reading) -> Generator[SessionUnit]:
+    """Yield the conversations in their order; a second one with the same id gets another."""
+    name = reading.path.name
+    ids = _Ids(reading)
+    with reading.path.open("rb") as file:
+        for number, value in iter_records(file):
+            if isinstance(value, TornError):
+                reading.report.refuse(name, number, str(value))
+                continue
+            turns = _turns(value)
+            if turns is None:
+                reading.report.refuse(name, number, "is no conversation")
+                continue
+            id = ids.id_of(value)
+            yield SessionUnit(
+                id=id,
+                members={
+                    "user_id": reading.options.user_id,
+                    "data": rest_of(value, "id", "system", *_LISTS),
+                },
+                # What is said in front of all messages, and is none of them.
+                context=[] if (system := text_or_none(value.get("system"))) is None else [system],
+                messages=_messages(turns, id, name, reading.report),
+            )
+
+
+def _turns(value: Any) -> list[Any] | None:
+    for name in _LISTS:
+        if isinstance(value, dict) and isinstance(turns := value.get(name), list):
+            return turns
+    return None
+
+
+class _Ids:
+    """Gives each conversation an id, and remembers them on the disk: there may be millions."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._name = reading.path.name
+        self._report = reading.report
+        self._known = sqlite3.connect(temporary_folder(reading) / "ids.db", check_same_thread=False)
+        reading.stack.callback(self._known.close)
+        self._known.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID")
+
+    def id_of(self, value: dict[str, Any]) -> str:
+        """Return the id of a conversation: its own unless that was seen with other content, or a digest."""
+        own, digest = value.get("id"), digest_of(value)
+        if isinstance(own, bool) or not isinstance(own, str | int) or own == "":
+            return digest
+        id = str(own)
+        self._known.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (id, digest))
+        if self._known.execute("SELECT digest FROM ids WHERE id = ?", (id,)).fetchone() == (digest,):
+            return id
+        another = f"{id}-{digest[:12]}"
+        self._report.warn(self._name, id, f"the id comes twice with other content: stored as {another}")
+        return another
+
+
+def _messages(turns: list[Any], session_id: str, name: str, report: Report) -> Iterator[Message]:
+    said: list[tuple[str, Any, dict[str, Any]]] = []
+    for place, turn in enumerate(turns):
+        rest = dict(turn) if isinstance(turn, dict) else {}
+        for speaker_key, content_key in (("from", "value"), ("role", "content")):
+            if isinstance(rest.get(speaker_key), str):
+                said.append((rest.pop(speaker_key), rest.pop(content_key, None), rest))
+                break
+        else:
+            pair = [(name, rest.pop(name)) for name in ("human", "gpt", "assistant") if name in rest]
+            if not pair:
+                report.refuse(name, f"{session_id}/{place}", "is no turn with a speaker")
+            said += [(speaker, content, rest if speaker == "human" else {}) for speaker, content in pair]
+    for place, (speaker, content, rest) in enumerate(said):
+        role = _ROLES.get(speaker.lower())
+        if role is None:
+            report.warn(name, f"{session_id}/{place}", "the speaker is unknown and became the role as it is")
+        yield Message(
+            id=digest_of(session_id, place),
+            role=role or speaker or "unknown",
+            content=content,
+            data={**rest, "from": speaker},
+        )

@@ -1,0 +1,105 @@
+"""The sources: their names, how each is read, and what the readers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from mongostore.errors import ConfigurationError
+from mongostore.importers.report import Report
+from mongostore.importers.units import Unit
+
+_MODULES: Final = {
+    "director": "director",
+    "chatgpt": "chatgpt",
+    "claude": "claude",
+    "librechat": "librechat",
+    "openwebui": "openwebui",
+    "langchain": "langchain",
+    "agents": "agents",
+    "sharegpt": "sharegpt",
+}
+
+
+class SourceError(ConfigurationError):
+    """A source cannot be read as what it is said to be; nothing of it was stored."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the formats leave open.
+
+    Attributes:
+        namespace: The namespace of the sessions.
+        user_id: The user of all that is imported, instead of that of the source.
+        files: The folder in which the source keeps its files.
+        database: The database of a source that is a MongoDB server.
+        tables: The names of the source's tables or collections, by those that it has as a rule.
+        keys: The names of the source's keys, by those that it has as a rule.
+        with_deleted: Whether to take softly deleted threads, too.
+        with_temporary: Whether to take conversations that are to expire, too.
+    """
+
+    namespace: str = "default"
+    user_id: str | None = None
+    files: Path | None = None
+    database: str | None = None
+    tables: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    source_timezone: str = "UTC"
+    with_deleted: bool = False
+    with_temporary: bool = False
+
+
+@dataclass
+class Reading:
+    """A source that is being read.
+
+    Attributes:
+        location: A path or URI.
+        report: Is told of each row that does not become a unit.
+        stack: Closes files and deletes copies when the import ends.
+        total: The number of units, once it is known.
+    """
+
+    location: str
+    options: Options
+    report: Report
+    stack: ExitStack
+    total: int | None = None
+
+    @property
+    def path(self) -> Path:
+        """The location as a path that exists.
+
+        Raises:
+            SourceError: There is nothing.
+        """
+        path = Path(self.location)
+        if not path.exists():
+            raise SourceError(f"there is no file {self.location!r}")
+        return path
+
+
+Read = Callable[[Reading], Generator[Unit]]
+
+
+def names() -> list[str]:
+    """Return the names of the sources."""
+    return sorted(_MODULES)
+
+
+def find_reader(name: str) -> Read:
+    """Return the function that reads a source.
+
+    Raises:
+        ConfigurationError: There is no such source.
+    """
+    if name not in _MODULES:
+        raise ConfigurationError(f"source: {name!r} is none of {', '.join(names())}")
+    read: Read = import_module(f"mongostore.importers.{_MODULES[name]}").read
+    return read

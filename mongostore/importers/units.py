@@ -1,0 +1,89 @@
+"""The units of a source: what is stored, compared and counted as one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mongostore.models import Element, Feedback, Message, ThreadMessage
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A row that is not stored as it is in the source.
+
+    Attributes:
+        table: The table, collection or file of the source.
+        key: The row in it.
+        reason: Why, without what the row holds.
+    """
+
+    table: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FileUnit:
+    """A file that belongs to a unit.
+
+    Attributes:
+        read: Returns the content, each time anew.
+    """
+
+    key: str
+    read: Callable[[], bytes | Path]
+    content_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class UserUnit:
+    """A user of threads; `members` is what `users.create` takes beside the identifier."""
+
+    identifier: str
+    members: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SessionUnit:
+    """A session with its messages.
+
+    Attributes:
+        namespace: The namespace that the source asks for; None for that of the options.
+        members: What `sessions.create` takes beside the id.
+        messages: In their order; may be read once only.
+        context: The context in a list of its own; empty if there is none.
+        is_tree: Whether a later state of the source may have changed conversation ids, data and metadata
+            of the same messages, and put new ones between them.
+    """
+
+    id: str
+    members: dict[str, Any]
+    messages: Iterable[Message]
+    namespace: str | None = None
+    context: list[Any] = field(default_factory=list)
+    files: Iterable[FileUnit] = ()
+    is_tree: bool = False
+
+
+@dataclass(frozen=True)
+class ThreadUnit:
+    """A thread with its messages, elements and files.
+
+    Attributes:
+        id: None for messages that belong to no thread; then there are no `members`.
+        members: What `threads.create` takes beside the id.
+        messages: In their order, each with its time; may be read once only.
+    """
+
+    id: str | None
+    members: dict[str, Any]
+    messages: Iterable[ThreadMessage]
+    feedback: Iterable[Feedback] = ()
+    elements: Iterable[Element] = ()
+    files: Iterable[FileUnit] = ()
+
+
+Unit = UserUnit | SessionUnit | ThreadUnit

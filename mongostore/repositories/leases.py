@@ -1,0 +1,129 @@
+"""Leases, the right to do something alone for a while: `store.leases`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.arguments import check_id, check_position
+from mongostore.codec import EPOCH
+from mongostore.documents.stored import Raw, given
+from mongostore.errors import InvalidValueError
+from mongostore.models import Lease
+from mongostore.repositories import Connection, Repository, has_matched, writes
+from mongostore.repositories.lease_holder import LeaseHolder
+
+_LONGEST = 24 * 3600.0
+
+
+class AsyncLeases(Repository):
+    """Leases by their names. They end by the server's clock, whatever the callers' clocks say."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._holder = LeaseHolder()
+
+    def hold(
+        self, name: str, *, seconds: float = 60.0, wait: float = 0.0
+    ) -> AbstractAsyncContextManager[Lease]:
+        """Hold a lease for a block, which is cancelled if the lease is lost.
+
+        The lease is renewed while the block runs. In blocking code a block is not cancelled; the error comes
+        at its end.
+
+        Args:
+            name: The name of the lease.
+            seconds: How long it lasts after the last renewal, if the process dies.
+            wait: For how many seconds to wait while another owner has it.
+
+        Raises:
+            ConflictError: If another owner still has it after that, or if it is lost.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        return self._holder.hold(self, name, seconds, wait)
+
+    @writes
+    async def acquire(self, name: str, owner: str, seconds: float) -> Lease | None:
+        """Take a lease; None while another owner has it.
+
+        Args:
+            name: The name of the lease.
+            owner: The owner, unique to this attempt; the same owner gets the same lease again.
+            seconds: How long it lasts unless it is renewed, a day at most.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        milliseconds = _milliseconds(seconds)
+        # Times are subtracted, since mongomock adds none to a date.
+        free = {"$lte": [{"$ifNull": ["$expires_at", EPOCH]}, "$$NOW"]}
+        taken = {
+            "owner": {"$cond": ["$free", {"$literal": check_id("owner", owner)}, "$owner"]},
+            "token": {"$cond": ["$free", {"$add": [{"$ifNull": ["$token", 0]}, 1]}, "$token"]},
+            "expires_at": {"$cond": ["$free", {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
+        }
+        steps: list[Raw] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
+        try:
+            document = await self._leases.find_one_and_update(
+                {"_id": check_id("name", name)}, steps, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError:
+            # Another caller has made it this very moment.
+            return None
+        return Lease(name, owner, document["token"], seconds) if document["owner"] == owner else None
+
+    @writes
+    async def renew(self, lease: Lease, seconds: float | None = None) -> bool:
+        """Begin a lease anew from now and return whether it was still held.
+
+        Args:
+            lease: The lease that `acquire` returned.
+            seconds: How long it lasts from now on; else as long as before.
+
+        Raises:
+            InvalidValueError: If it is no lease, or the time is out of range.
+        """
+        held = _held_filter(lease)
+        milliseconds = _milliseconds(lease.seconds if seconds is None else seconds)
+        lasts = {"$gt": ["$expires_at", "$$NOW"]}
+        # Counted, so that a renewal shows as a change even within the same millisecond.
+        renewed = {
+            "expires_at": {"$cond": [lasts, {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
+            "renewals": {"$cond": [lasts, {"$add": [{"$ifNull": ["$renewals", 0]}, 1]}, "$renewals"]},
+        }
+        return bool((await self._leases.update_one(held, [{"$set": renewed}])).modified_count)
+
+    @writes
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back before its end and return whether it was still held.
+
+        Raises:
+            InvalidValueError: If it is no lease.
+        """
+        released = await self._leases.update_one(
+            _held_filter(lease), [{"$set": {"owner": "", "expires_at": "$$NOW"}}]
+        )
+        return has_matched(released)
+
+    @property
+    def _leases(self) -> Any:
+        return self._connection.collection("leases")
+
+
+def _held_filter(lease: Lease) -> Raw:
+    """Return the filter of a lease that is still held."""
+    given("lease", lease, Lease)
+    return {
+        "_id": check_id("name", lease.name),
+        "owner": check_id("owner", lease.owner),
+        "token": check_position("token", lease.token),
+    }
+
+
+def _milliseconds(seconds: float) -> int:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds <= _LONGEST:
+        raise InvalidValueError("seconds", "must be more than 0 and at most a day")
+    return max(int(seconds * 1000), 1)

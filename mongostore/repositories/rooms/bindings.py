@@ -1,0 +1,80 @@
+"""Bindings: the channels attached to rooms; `store.rooms.bindings`."""
+
+from __future__ import annotations
+
+from mongostore.documents.rooms import key_of, to_binding, to_stored_binding
+from mongostore.documents.stored import Raw
+from mongostore.errors import NotFoundError
+from mongostore.models import Binding
+from mongostore.repositories import has_matched, reads, writes
+from mongostore.repositories.rooms.room_parts import RoomParts, in_room, part_filter
+
+
+class AsyncRoomBindings(RoomParts[Binding]):
+    """The channels attached to rooms, in the order in which they were attached."""
+
+    _NAME = "bindings"
+
+    @writes
+    async def upsert(self, room_id: str, binding: Binding) -> Binding:
+        """Attach a channel, or replace the binding of one, which keeps its place among the others.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        binding = in_room("binding", binding, Binding, room_id)
+        stored = to_stored_binding(binding)
+        await self._upsert_part(key_of(room_id, binding.channel_id), stored)
+        return binding
+
+    @reads
+    async def get(self, room_id: str, channel_id: str) -> Binding:
+        """Return a binding.
+
+        Raises:
+            NotFoundError: If the channel is not attached.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        binding = await self.find(room_id, channel_id)
+        if binding is None:
+            raise NotFoundError("binding", channel_id)
+        return binding
+
+    @reads
+    async def find(self, room_id: str, channel_id: str) -> Binding | None:
+        """Return a binding; None if the channel is not attached.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        document = await self._collection.find_one(part_filter(room_id, "channel_id", channel_id))
+        return None if document is None else to_binding(document)
+
+    @reads
+    async def exists(self, room_id: str, channel_id: str) -> bool:
+        """Return whether a channel is attached.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        return (
+            await self._collection.find_one(part_filter(room_id, "channel_id", channel_id), {"_id": 1})
+            is not None
+        )
+
+    @writes
+    async def delete(self, room_id: str, channel_id: str) -> bool:
+        """Detach a channel and return whether it was attached.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        return has_matched(await self._collection.delete_one(part_filter(room_id, "channel_id", channel_id)))
+
+    @staticmethod
+    def _decode(document: Raw) -> Binding:
+        return to_binding(document)

@@ -1,0 +1,197 @@
+"""How the events of a room are read: in the order of their indexes, one by one, or summed up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+    check_members,
+    check_offset,
+    check_text,
+    decode_cursor,
+    encode_cursor,
+)
+from mongostore.codec import from_micros, to_micros
+from mongostore.documents.rooms import to_event
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Event, EventFilter, Page, ReplySummary
+from mongostore.repositories import Connection
+from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
+from mongostore.repositories.rooms.room_lookup import open_room_filter
+
+_BLOCKED = "blocked"
+_EQUAL = (
+    *("visibility", "channel_id", "channel_type", "participant_id"),
+    *("correlation_id", "responds_to", "parent_event_id"),
+)
+
+
+class EventQueries:
+    """Reads events."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def find_one(self, room_id: str, event_id: str, fields: Raw | None = None) -> Raw | None:
+        """Return a stored event of a room, or some of its fields."""
+        document: Raw | None = await self._events.find_one({"_id": event_id, "room_id": room_id}, fields)
+        return document
+
+    async def find_by_key(self, room_id: str, key: str, channel_id: str | None) -> Event | None:
+        """Return the event that has an idempotency key."""
+        of_key = {"room_id": check_id("room_id", room_id), "idempotency_key": check_id("key", key)}
+        if channel_id is not None:
+            of_key["channel_id"] = check_id("channel_id", channel_id)
+        document = await self._events.find_one(of_key, sort=None if channel_id else _order(False).sort)
+        return None if document is None else to_event(document)
+
+    async def page(
+        self,
+        room_id: str,
+        newest: bool,
+        limit: int,
+        cursor: str | None,
+        before: int | None,
+        after: int | None,
+        filter: EventFilter,
+        offset: int = 0,
+    ) -> Page[Event]:
+        """Return a page of events, after `offset` others."""
+        limit, order = check_limit("limit", limit), _order(newest)
+        query = event_filter(room_id, filter)
+        bounds = _bounds(before, after, cursor, newest)
+        if check_offset("offset", offset):
+            start = await self._index_at_offset(query, bounds, offset, order)
+            if start is None:
+                return Page([])
+            bounds["$lte" if newest else "$gte"] = start
+        if bounds:
+            query["index"] = bounds
+        documents = await find_page(self._connection, "events", query, order, limit + 1)
+        if not documents:
+            await self._check_room(room_id)
+        more, documents = len(documents) > limit, documents[:limit]
+        next_cursor = encode_cursor([documents[-1]["index"]]) if more else None
+        return read_page(reversed(documents) if newest else documents, next_cursor, to_event)
+
+    async def iterate(
+        self, room_id: str, newest: bool, errors: list[InvalidDocumentError] | None, filter: EventFilter
+    ) -> AsyncGenerator[Event, None]:
+        """Yield events; `errors` collects those that cannot be read."""
+        query, order = event_filter(room_id, filter), _order(newest)
+        check_room = partial(self._check_room, room_id)
+        steps = walk(self._connection, "events", query, order, to_event, errors, when_empty=check_room)
+        async with aclosing(steps) as events:
+            async for event in events:
+                yield event
+
+    async def count(self, room_id: str, limit: int | None, filter: EventFilter) -> int:
+        """Return how many events there are, `limit` at most."""
+        counted = await self._events.count_documents(event_filter(room_id, filter), **count_options(limit))
+        if not counted:
+            await self._check_room(room_id)
+        return int(counted)
+
+    async def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:
+        """Return the summaries of the replies to these events."""
+        check_list("event_ids", event_ids)
+        roots = [check_id("event_ids", event_id) for event_id in event_ids]
+        replies = {
+            "room_id": check_id("room_id", room_id),
+            "parent_event_id": {"$in": roots, "$gte": ""},
+            "status": {"$ne": _BLOCKED},
+        }
+        summed = {"_id": "$parent_event_id", "count": {"$sum": 1}, "last": {"$max": "$created_at"}}
+        async with await self._events.aggregate([{"$match": replies}, {"$group": summed}]) as cursor:
+            found = await cursor.to_list()
+        return {
+            document["_id"]: ReplySummary(document["_id"], document["count"], from_micros(document["last"]))
+            for document in found
+        }
+
+    @property
+    def _events(self) -> Any:
+        return self._connection.collection("events")
+
+    async def _index_at_offset(self, filter: Raw, bounds: Raw, offset: int, order: KeyOrder) -> int | None:
+        """Return the index of the event behind `offset` others, read from the database's index alone."""
+        where = {**filter, "index": bounds} if bounds else filter
+        found = self._events.find(
+            where,
+            {"_id": 0, "index": 1},
+            sort=order.sort,
+            skip=offset,
+            limit=1,
+        )
+        async with found:
+            return next((document["index"] for document in await found.to_list()), None)
+
+    async def _check_room(self, room_id: str) -> None:
+        """Refuse a room that is not there."""
+        if await self._connection.collection("rooms").find_one(open_room_filter(room_id), {"_id": 1}) is None:
+            raise NotFoundError("room", room_id)
+
+
+def _order(newest: bool) -> KeyOrder:
+    return KeyOrder("index", is_ascending=not check_flag("newest", newest))
+
+
+def _bounds(before: int | None, after: int | None, cursor: object, newest: bool) -> Raw:
+    """Return the condition on the index that a list is bound by."""
+    lower = [] if after is None else [_check_index("after", after)]
+    upper = [] if before is None else [_check_index("before", before)]
+    if cursor is not None:
+        match decode_cursor(cursor):
+            case [index] if type(index) is int and 0 <= index < 2**63:
+                (upper if newest else lower).append(index)
+            case _:
+                raise InvalidValueError("cursor", "is not one that a page gave")
+    bounds: Raw = {}
+    if lower:
+        bounds["$gt"] = max(lower)
+    if upper:
+        bounds["$lt"] = min(upper)
+    return bounds
+
+
+def _check_index(path: str, value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise InvalidValueError(path, "must be an index, an integer from 0")
+    return value
+
+
+def event_filter(room_id: str, filter: EventFilter) -> Raw:
+    """Return the query of the events that a filter means: the one place where such a query begins."""
+    members = check_members(filter, EventFilter)
+    query: Raw = {"room_id": check_id("room_id", room_id)}
+    if not check_flag("blocked", members.get("blocked", False)):
+        query["status"] = {"$ne": _BLOCKED}
+    types: Raw = {}
+    for name, operator in (("types", "$in"), ("exclude_types", "$nin")):
+        if name in members:
+            check_list(name, members[name])
+            types[operator] = [check_id(name, type_) for type_ in members[name]]
+    if types:
+        query["type"] = types
+    for name in _EQUAL:
+        if name in members:
+            check = check_text if name == "visibility" else check_id
+            query[name] = check(name, members[name])
+    if check_flag("top_level", members.get("top_level", False)):
+        # No reply to anything is a reply to a certain event.
+        query["parent_event_id"] = {"$in": []} if "parent_event_id" in members else None
+    times: Raw = {}
+    for name, operator in (("created_after", "$gt"), ("created_before", "$lt")):
+        if name in members:
+            times[operator] = to_micros(name, members[name])
+    if times:
+        query["created_at"] = times
+    return query

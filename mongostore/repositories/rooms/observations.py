@@ -1,0 +1,42 @@
+"""Observations of rooms; `store.rooms.observations`."""
+
+from __future__ import annotations
+
+from mongostore.documents.notes import to_observation, to_stored_observation
+from mongostore.documents.stored import Raw
+from mongostore.models import Observation
+from mongostore.repositories import has_matched, writes
+from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
+
+
+class AsyncRoomObservations(RoomParts[Observation]):
+    """Observations of rooms; the room need not be there yet, and takes them with it when it is deleted."""
+
+    _NAME = "observations"
+
+    @writes
+    async def create(self, room_id: str, observation: Observation) -> Observation:
+        """Store an observation.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        observation = in_room("observation", observation, Observation, room_id)
+        await self._create("observation", to_stored_observation(observation))
+        return observation
+
+    @writes
+    async def delete(self, room_id: str, observation_id: str) -> bool:
+        """Delete an observation and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        observation = owned_filter(room_id, "observation_id", observation_id)
+        return has_matched(await self._collection.delete_one(observation))
+
+    @staticmethod
+    def _decode(document: Raw) -> Observation:
+        return to_observation(document)

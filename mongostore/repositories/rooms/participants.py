@@ -1,0 +1,80 @@
+"""Participants: the people of rooms; `store.rooms.participants`."""
+
+from __future__ import annotations
+
+from mongostore.documents.rooms import key_of, to_participant, to_stored_participant
+from mongostore.documents.stored import Raw
+from mongostore.errors import NotFoundError
+from mongostore.models import RoomParticipant
+from mongostore.repositories import has_matched, reads, writes
+from mongostore.repositories.rooms.room_parts import RoomParts, in_room, part_filter
+
+
+class AsyncRoomParticipants(RoomParts[RoomParticipant]):
+    """The people in rooms, in the order in which they were added."""
+
+    _NAME = "participants"
+
+    @writes
+    async def upsert(self, room_id: str, participant: RoomParticipant) -> RoomParticipant:
+        """Add a participant, or replace the one with that id, who keeps the place among the others.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        participant = in_room("participant", participant, RoomParticipant, room_id)
+        stored = to_stored_participant(participant)
+        await self._upsert_part(key_of(room_id, participant.id), stored)
+        return participant
+
+    @reads
+    async def get(self, room_id: str, participant_id: str) -> RoomParticipant:
+        """Return a participant.
+
+        Raises:
+            NotFoundError: If the room has no such participant.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        participant = await self.find(room_id, participant_id)
+        if participant is None:
+            raise NotFoundError("participant", participant_id)
+        return participant
+
+    @reads
+    async def find(self, room_id: str, participant_id: str) -> RoomParticipant | None:
+        """Return a participant; None if the room has no such participant.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        document = await self._collection.find_one(part_filter(room_id, "participant_id", participant_id))
+        return None if document is None else to_participant(document)
+
+    @reads
+    async def exists(self, room_id: str, participant_id: str) -> bool:
+        """Return whether the room has such a participant.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        participant = part_filter(room_id, "participant_id", participant_id)
+        return await self._collection.find_one(participant, {"_id": 1}) is not None
+
+    @writes
+    async def delete(self, room_id: str, participant_id: str) -> bool:
+        """Delete a participant and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        return has_matched(
+            await self._collection.delete_one(part_filter(room_id, "participant_id", participant_id))
+        )
+
+    @staticmethod
+    def _decode(document: Raw) -> RoomParticipant:
+        return to_participant(document)

@@ -1,0 +1,130 @@
+"""Read markers of channels; `store.rooms.read_markers`."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.documents.rooms import key_of
+from mongostore.documents.stored import Raw, read_as
+from mongostore.errors import InvalidDocumentError
+from mongostore.models import Page, ReadMarker
+from mongostore.repositories import Repository, long_running, reads, writes
+from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
+
+
+class AsyncReadMarkers(Repository):
+    """The highest index that each channel of a room has read; a marker never moves back."""
+
+    @writes
+    async def advance(self, room_id: str, channel_id: str, event_id: str | None = None) -> bool:
+        """Move a channel's marker to an event, or to the newest one; return whether the room has it.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        key = key_of(check_id("room_id", room_id), check_id("channel_id", channel_id))
+        if event_id is None:
+            found = self._events.find(
+                {"room_id": room_id}, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1
+            )
+        else:
+            event = {"_id": check_id("event_id", event_id), "room_id": room_id}
+            found = self._events.find(event, {"index": 1}, limit=1)
+        async with found:
+            documents = await found.to_list()
+        if not documents:
+            return False
+        update = {
+            "$max": {"index": documents[0]["index"]},
+            "$setOnInsert": {"room_id": room_id, "channel_id": channel_id},
+        }
+        while True:
+            # Two at once may both find nothing there; then the second one finds the first.
+            with suppress(DuplicateKeyError):
+                await self._markers.update_one({"_id": key}, update, upsert=True)
+                return True
+
+    @reads
+    async def find(self, room_id: str, channel_id: str) -> ReadMarker | None:
+        """Return a channel's marker; None if it has read nothing.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        key = key_of(check_id("room_id", room_id), check_id("channel_id", channel_id))
+        document = await self._markers.find_one({"_id": key})
+        return None if document is None else _to_marker(document)
+
+    @reads
+    async def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[ReadMarker]:
+        """Return a page of a room's markers, by channel.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+        limit, order = check_limit("limit", limit), _order(newest)
+        behind = order.keyset_filter({"room_id": check_id("room_id", room_id)}, cursor)
+        documents = await find_page(self._connection, "read_markers", behind, order, limit + 1)
+        return order.page(documents, limit, _to_marker)
+
+    @long_running
+    async def iter(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[ReadMarker]:
+        """Yield a room's markers, by channel.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+        of_room = {"room_id": check_id("room_id", room_id)}
+        steps = walk(self._connection, "read_markers", of_room, _order(newest), _to_marker, errors)
+        async with aclosing(steps) as markers:
+            async for marker in markers:
+                yield marker
+
+    @reads
+    async def count_unread(self, room_id: str, channel_id: str, *, limit: int | None = None) -> int:
+        """Return how many events of a room are above a channel's marker, `limit` at most.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        marker = await self.find(room_id, channel_id)
+        unread: Raw = {"room_id": room_id}
+        if marker is not None:
+            unread["index"] = {"$gt": marker.index}
+        return int(await self._events.count_documents(unread, **count_options(limit)))
+
+    @property
+    def _events(self) -> Any:
+        return self._connection.collection("events")
+
+    @property
+    def _markers(self) -> Any:
+        return self._connection.collection("read_markers")
+
+
+def _order(newest: bool) -> KeyOrder:
+    return KeyOrder("channel_id", is_ascending=not check_flag("newest", newest))
+
+
+def _to_marker(document: Raw) -> ReadMarker:
+    return read_as(
+        "read marker",
+        document,
+        lambda: ReadMarker(document["room_id"], document["channel_id"], int(document["index"])),
+    )

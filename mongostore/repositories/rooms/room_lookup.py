@@ -1,0 +1,158 @@
+"""Rooms found by their members, and by the bindings and participants that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mongostore.arguments import (
+    check_flag,
+    check_id,
+    check_limit,
+    check_list,
+    check_members,
+    check_text,
+)
+from mongostore.documents.rooms import correspondent_name, recipient_name, route_name, to_room
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidValueError
+from mongostore.models import Page, Room, RoomFilter
+from mongostore.repositories import Connection
+from mongostore.repositories.paging import SortOrder
+
+# The order of bindings and participants by the creation of their rooms.
+_NEWEST = SortOrder("room_created_at", is_ascending=False, key="room_id")
+_OLDEST = SortOrder("room_created_at", key="room_id")
+# What callers are never shown, and may be large.
+PUBLIC_FIELDS = {"private": 0}
+
+_ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
+# How many candidates are looked at in one round trip, at first and each time after that.
+_CANDIDATES = 50
+_MORE_CANDIDATES = 2000
+
+
+class RoomLookup:
+    """Finds rooms by their bindings or their participants."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def by_binding(
+        self, channel_id: str, names: Sequence[str], recipient: tuple[str, str] | None, rooms: Raw
+    ) -> Room | None:
+        """Return the newest of these rooms whose binding of a channel is one of these people's."""
+        check_list("names", names)
+        wanted = [correspondent_name(check_id("names", name)) for name in names]
+        if recipient is not None:
+            wanted.append(_recipient(recipient))
+        of_channel = {"channel_id": check_id("channel_id", channel_id), "names": {"$in": wanted}}
+        return _first(await self._find_by_part("bindings", of_channel, _NEWEST, rooms))
+
+    async def by_route(self, channel_id: str, names: Sequence[str], rooms: Raw) -> Room | None:
+        """Return the newest of these rooms that reached one of these participants by a channel."""
+        check_list("names", names)
+        check_id("channel_id", channel_id)
+        routes = {"$in": [route_name(channel_id, check_id("names", name)) for name in names]}
+        return _first(await self._find_by_part("participants", {"routes": routes}, _NEWEST, rooms))
+
+    async def by_participant(self, participant_id: str, channel_type: str | None, rooms: Raw) -> Room | None:
+        """Return the newest of these rooms that a person is in, as a participant or by a binding."""
+        person = {"participant_id": check_id("participant_id", participant_id)}
+        bound = {**person}
+        if channel_type is not None:
+            bound["channel_type"] = check_id("channel_type", channel_type)
+        found = [
+            *await self._find_by_part("participants", person, _NEWEST, rooms),
+            *await self._find_by_part("bindings", bound, _NEWEST, rooms),
+        ]
+        return _first(
+            sorted(found, key=lambda document: (document["created_at"], document["_id"]), reverse=True)
+        )
+
+    async def page_of_channel(
+        self, channel_id: str, group: bool | None, newest: bool, limit: int, cursor: str | None, rooms: Raw
+    ) -> Page[Room]:
+        """Return a page of those of these rooms that a channel is bound to."""
+        limit, order = check_limit("limit", limit), _NEWEST if check_flag("newest", newest) else _OLDEST
+        groups = [False, True] if group is None else [check_flag("group", group)]
+        of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
+        behind = order.keyset_filter(of_channel, order.decode(cursor))
+        documents = await self._find_by_part("bindings", behind, order, rooms, limit + 1)
+        return SortOrder("created_at").page(documents, limit, to_room)
+
+    async def _find_by_part(
+        self, parts: str, match: Raw, order: SortOrder, rooms: Raw, limit: int = 1
+    ) -> list[Raw]:
+        """Return the stored rooms of these parts, as far as they match, in the order of the parts.
+
+        The server would look up the rooms of all candidates, however few of them are wanted: the candidates
+        are cut before that, and mostly the first ones will do.
+        """
+        collection = self._connection.collection(parts)
+        wanted = {f"room.{name}": condition for name, condition in rooms.items()}
+        keys = {"_id": 0, "room_id": 1, "room_created_at": 1}
+        ordered: list[Raw] = [{"$match": match}, {"$sort": dict(order.sort)}]
+        lookup = {"$lookup": {"from": self._connection.collection("rooms").name, **_ROOM}}
+        found: list[Raw] = []
+        seen, count = 0, min(_CANDIDATES + limit, _MORE_CANDIDATES)
+        while True:
+            # The last document that comes is no room, but the candidate behind these if there is one.
+            more = [*ordered, {"$skip": seen + count}, {"$limit": 1}, {"$project": keys}]
+            pipeline: list[Raw] = [
+                *(*ordered, {"$skip": seen}, {"$limit": count}, {"$project": keys}, lookup),
+                *({"$match": wanted}, {"$limit": limit - len(found)}),
+                *({"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$room", 0]}}}, {"$project": PUBLIC_FIELDS}),
+                {"$unionWith": {"coll": collection.name, "pipeline": more}},
+            ]
+            async with await collection.aggregate(pipeline, batchSize=limit + 2) as cursor:
+                documents = await cursor.to_list()
+            has_more = bool(documents) and "room_id" in documents[-1]
+            found += documents[:-1] if has_more else documents
+            if len(found) == limit or not has_more:
+                return found
+            seen, count = seen + count, _MORE_CANDIDATES
+
+
+def room_filter(filter: RoomFilter) -> Raw:
+    """Return the query of the rooms that a filter means.
+
+    Raises:
+        InvalidValueError: There is no such member, or it is of the wrong type.
+    """
+    members: dict[str, Any] = check_members(filter, RoomFilter)
+    query: Raw = {"state": "open"}
+    if "organization_id" in members:
+        query["organization_id"] = check_id("organization_id", members["organization_id"])
+    if isinstance(status := members.get("status", ()), str):
+        query["status"] = check_id("status", status)
+    elif "status" in members:
+        check_list("status", status)
+        statuses = [check_id("status", one) for one in status]
+        query["status"] = statuses[0] if len(statuses) == 1 else {"$in": statuses}
+    return query
+
+
+def open_room_filter(room_id: str) -> Raw:
+    """Return the filter of a room that is not being deleted.
+
+    Raises:
+        InvalidValueError: The id is no plain string.
+    """
+    return {"_id": check_id("room_id", room_id), "state": "open"}
+
+
+def _recipient(recipient: object) -> str:
+    """Return the name by which a binding with an address is found.
+
+    Raises:
+        InvalidValueError: It is no tuple of a key of its metadata and an address.
+    """
+    if not isinstance(recipient, tuple) or len(recipient) != 2:
+        raise InvalidValueError("recipient", "must be a tuple of a key and an address")
+    key, address = recipient
+    return recipient_name(check_text("recipient", key), check_id("recipient", address))
+
+
+def _first(documents: Sequence[Raw]) -> Room | None:
+    return to_room(documents[0]) if documents else None

@@ -1,0 +1,179 @@
+"""What keeps a place in a room: the order in which things came, given by the room and never by a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import Any, ClassVar, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from pydantic import BaseModel
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.documents.rooms import key_of
+from mongostore.documents.stored import Raw, given
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Page
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
+from mongostore.repositories.paging import SortOrder, find_page, walk
+
+V = TypeVar("V")
+M = TypeVar("M", bound=BaseModel)
+
+
+class RoomParts(Repository, Generic[V]):
+    """One kind of thing of which a room can have many, each with its place."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @reads
+    async def list(
+        self, room_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[V]:
+        """Return a page of those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+        return await self._list_page({"room_id": check_id("room_id", room_id)}, newest, limit, cursor)
+
+    @long_running
+    async def iter(
+        self,
+        room_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[V]:
+        """Yield all those of a room, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+        async with aclosing(self._walk({"room_id": check_id("room_id", room_id)}, newest, errors)) as values:
+            async for value in values:
+                yield value
+
+    _NAME: ClassVar[str]
+
+    @property
+    def _collection(self) -> Any:
+        return self._connection.collection(self._NAME)
+
+    @staticmethod
+    @abstractmethod
+    def _decode(document: Raw) -> V:
+        """Return what is stored as callers see it."""
+
+    async def _list_page(self, filter: Raw, newest: bool, limit: int, cursor: str | None) -> Page[V]:
+        limit, order = check_limit("limit", limit), _order(newest)
+        behind = order.keyset_filter(filter, order.decode(cursor))
+        documents = await find_page(self._connection, self._NAME, behind, order, limit + 1)
+        return order.page(documents, limit, self._decode)
+
+    def _walk(
+        self, filter: Raw, newest: bool, errors: builtins.list[InvalidDocumentError] | None
+    ) -> AsyncGenerator[V, None]:
+        return walk(self._connection, self._NAME, filter, _order(newest), self._decode, errors)
+
+    async def _run_locked(self, room_id: str, place: Callable[[Any], Awaitable[None]]) -> None:
+        """Run a transaction that takes a place in a room; many at once would but be in each other's way."""
+        turn = self._locks.setdefault(room_id, asyncio.Lock())
+        async with turn:
+            await self._connection.engine.transact(place)
+
+    async def _allocate_position(self, room_id: str, session: Any) -> Raw | None:
+        """Return the next place in a room and the time of its creation; None where there is no such room."""
+        room = await self._connection.collection("rooms").find_one_and_update(
+            {"_id": room_id, "state": "open"},
+            {"$inc": {"next_position": 1}},
+            projection={"next_position": 1, "created_at": 1},
+            session=session,
+        )
+        return room and {"position": room["next_position"], "room_created_at": room["created_at"]}
+
+    async def _upsert_part(self, key: Any, stored: Raw) -> None:
+        """Store something under its key, in the place that it has or in the next one.
+
+        Raises:
+            NotFoundError: There is no such room.
+        """
+
+        async def place(session: Any) -> None:
+            taken = await self._allocate_position(stored["room_id"], session)
+            if taken is None:
+                raise NotFoundError("room", stored["room_id"])
+            await self._collection.update_one(
+                {"_id": key}, {"$set": stored, "$setOnInsert": taken}, upsert=True, session=session
+            )
+
+        while not (await self._collection.update_one({"_id": key}, {"$set": stored})).matched_count:
+            # Somebody else may be just about to put it there.
+            with suppress(DuplicateKeyError):
+                await self._run_locked(stored["room_id"], place)
+                break
+
+    async def _create(self, kind: str, stored: Raw) -> None:
+        """Store something that has an id of its own in the next place of its room, if there is such a room.
+
+        Raises:
+            AlreadyExistsError: The id is taken.
+        """
+        call = current_operation()
+
+        async def place(session: Any) -> None:
+            taken = await self._allocate_position(stored["room_id"], session)
+            position = taken["position"] if taken else 0
+            document = {**stored, "position": position, "token": call.token}
+            await self._collection.insert_one(document, session=session)
+
+        try:
+            await self._run_locked(stored["room_id"], place)
+        except DuplicateKeyError:
+            existing = await self._collection.find_one({"_id": stored["_id"]}, {"token": 1})
+            if existing is None or existing.get("token") != call.token:
+                raise AlreadyExistsError(kind, stored["_id"]) from None
+
+
+def _order(newest: bool) -> SortOrder:
+    return SortOrder("position", is_ascending=not check_flag("newest", newest))
+
+
+def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
+    """Return a part of a room with the id of the room.
+
+    Raises:
+        InvalidValueError: It is of another type, or says that it belongs to another room.
+    """
+    given(path, part, model)
+    if part.room_id is None:
+        part = part.model_copy(update={"room_id": check_id("room_id", room_id)})
+    elif part.room_id != check_id("room_id", room_id):
+        raise InvalidValueError("room_id", "must be None, or the id of the room that the verb names")
+    placed: M = part
+    return placed
+
+
+def part_filter(room_id: str, name: str, id: str) -> Raw:
+    """Return the filter of a part whose id is unique within its room.
+
+    Raises:
+        InvalidValueError: If an id is no plain string.
+    """
+    return {"_id": key_of(check_id("room_id", room_id), check_id(name, id))}
+
+
+def owned_filter(room_id: str, name: str, id: str) -> Raw:
+    """Return the filter of a part whose id is unique in the store.
+
+    Raises:
+        InvalidValueError: If an id is no plain string.
+    """
+    return {"_id": check_id(name, id), "room_id": check_id("room_id", room_id)}

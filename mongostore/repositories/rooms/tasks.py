@@ -1,0 +1,144 @@
+"""Tasks of rooms; `store.rooms.tasks`."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from mongostore.arguments import check_id
+from mongostore.documents.notes import to_stored_task, to_task
+from mongostore.documents.stored import Raw
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
+from mongostore.models import Page, Task
+from mongostore.repositories import has_matched, long_running, reads, writes
+from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
+
+
+class AsyncRoomTasks(RoomParts[Task]):
+    """Tasks of rooms; the room need not be there yet, and takes them with it when it is deleted."""
+
+    _NAME = "tasks"
+
+    @writes
+    async def create(self, room_id: str, task: Task) -> Task:
+        """Store a task.
+
+        Raises:
+            AlreadyExistsError: If the id is taken; nothing is written.
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        task = in_room("task", task, Task, room_id)
+        await self._create("task", to_stored_task(task))
+        return task
+
+    @writes
+    async def upsert(self, room_id: str, task: Task) -> Task:
+        """Store a task, or replace the one with that id, in its place and in this room.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        task = in_room("task", task, Task, room_id)
+        stored = to_stored_task(task)
+        while not (await self._collection.update_one({"_id": stored["_id"]}, {"$set": stored})).matched_count:
+            try:
+                await self._create("task", stored)
+            except AlreadyExistsError:
+                continue
+            break
+        return task
+
+    @reads
+    async def get(self, room_id: str, task_id: str) -> Task:
+        """Return a task.
+
+        Raises:
+            NotFoundError: If the room has no such task.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        task = await self.find(room_id, task_id)
+        if task is None:
+            raise NotFoundError("task", task_id)
+        return task
+
+    @reads
+    async def find(self, room_id: str, task_id: str) -> Task | None:
+        """Return a task; None if the room has no such task.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        document = await self._collection.find_one(owned_filter(room_id, "task_id", task_id))
+        return None if document is None else to_task(document)
+
+    @reads
+    async def find_by_id(self, task_id: str) -> Task | None:
+        """Return a task whose room is not known; None if there is none.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        document = await self._collection.find_one({"_id": check_id("task_id", task_id)})
+        return None if document is None else to_task(document)
+
+    @reads
+    async def list(
+        self,
+        room_id: str,
+        *,
+        status: str | None = None,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Task]:
+        """Return a page of a room's tasks, of one status if given, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
+        """
+        return await self._list_page(_of_status(room_id, status), newest, limit, cursor)
+
+    @long_running
+    async def iter(
+        self,
+        room_id: str,
+        *,
+        status: str | None = None,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[Task]:
+        """Yield a room's tasks, of one status if given, in the order in which they were added.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If one cannot be read and `errors` is None.
+        """
+        async with aclosing(self._walk(_of_status(room_id, status), newest, errors)) as tasks:
+            async for task in tasks:
+                yield task
+
+    @writes
+    async def delete(self, room_id: str, task_id: str) -> bool:
+        """Delete a task and return whether it was there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+        return has_matched(await self._collection.delete_one(owned_filter(room_id, "task_id", task_id)))
+
+    @staticmethod
+    def _decode(document: Raw) -> Task:
+        return to_task(document)
+
+
+def _of_status(room_id: str, status: str | None) -> Raw:
+    tasks: Raw = {"room_id": check_id("room_id", room_id)}
+    if status is not None:
+        tasks["status"] = check_id("status", status)
+    return tasks

@@ -1,0 +1,115 @@
+"""Reservations of speech; `store.rooms.voice_deliveries`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.arguments import check_id
+from mongostore.documents.notes import to_delivery, to_stored_delivery
+from mongostore.documents.rooms import key_of
+from mongostore.documents.stored import Raw
+from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.models import VoiceDelivery
+from mongostore.repositories import Repository, reads, writes
+from mongostore.repositories.rooms.room_parts import in_room
+
+
+class AsyncVoiceDeliveries(Repository):
+    """Reservations of speech: exactly one of those that claim it may speak."""
+
+    @reads
+    async def find(self, room_id: str, key: str) -> VoiceDelivery | None:
+        """Return a reservation; None if there is none.
+
+        Raises:
+            InvalidValueError: If an argument is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+        document = await self._deliveries.find_one(
+            {"_id": key_of(check_id("room_id", room_id), check_id("key", key))}
+        )
+        return None if document is None else to_delivery(document)
+
+    @writes
+    async def claim(self, room_id: str, delivery: VoiceDelivery) -> VoiceDelivery:
+        """Reserve speech that is free, or failed so that the same may be tried again.
+
+        Returns:
+            The reservation that holds: the caller's own if it has the caller's `attempt_id`.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            InvalidValueError: If a value cannot be stored, or the claim has an outcome already.
+            InvalidDocumentError: If the reservation that holds cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        delivery = in_room("delivery", delivery, VoiceDelivery, room_id)
+        stored = to_stored_delivery(delivery)
+        if delivery.outcome is not None:
+            raise InvalidValueError("outcome", "must be None in a claim")
+        key = stored["_id"]
+
+        async def reserve(session: Any) -> Raw:
+            # A write, though it changes nothing: it conflicts with a deletion of the room.
+            room = await self._connection.collection("rooms").update_one(
+                {"_id": room_id, "state": "open"}, {"$inc": {"next_position": 0}}, session=session
+            )
+            if not room.matched_count:
+                raise NotFoundError("room", room_id)
+            retried = await self._deliveries.find_one_and_update(
+                {"_id": key, "retryable": True, "content_hash": stored["content_hash"]},
+                {"$set": {name: value for name, value in stored.items() if name != "_id"}},
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
+            if retried is not None:
+                return dict(retried)
+            existing = await self._deliveries.find_one_and_update(
+                {"_id": key},
+                {"$setOnInsert": stored},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
+            return dict(existing)
+
+        while True:
+            # Without a transaction two at once may find nothing there; then the second one finds the first.
+            with suppress(DuplicateKeyError):
+                return to_delivery(await self._connection.engine.transact(reserve))
+
+    @writes
+    async def complete(self, room_id: str, delivery: VoiceDelivery) -> bool:
+        """Store the outcome of a reservation, once; return whether it has this outcome.
+
+        Args:
+            room_id: The room.
+            delivery: With its outcome, and the `attempt_id` of the reservation.
+
+        Returns:
+            False if another attempt has the reservation by now, or it has another outcome.
+
+        Raises:
+            InvalidValueError: If a value cannot be stored, or there is no outcome.
+            InvalidDocumentError: If the reservation cannot be read.
+            DocumentTooLargeError: If it takes more than a document can hold.
+        """
+        delivery = in_room("delivery", delivery, VoiceDelivery, room_id)
+        stored = to_stored_delivery(delivery)
+        if delivery.outcome is None:
+            raise InvalidValueError("outcome", "must not be None")
+        outcome = {name: stored[name] for name in ("outcome", "retryable")}
+        attempt = {name: stored[name] for name in ("_id", "attempt_id")}
+        completed = await self._deliveries.update_one({**attempt, "outcome": None}, {"$set": outcome})
+        if completed.matched_count:
+            return True
+        document = await self._deliveries.find_one(attempt)
+        return document is not None and to_delivery(document).outcome == delivery.outcome
+
+    @property
+    def _deliveries(self) -> Any:
+        return self._connection.collection("voice_deliveries")
