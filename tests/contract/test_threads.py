@@ -145,9 +145,8 @@ class TestThreads:
         ada = await user_id(store)
         for number, name in enumerate("dacb"):
             mine: dict[str, Any] = {"user_id": ada} if name in "ab" else {"kind": "role", "owner_id": "o"}
-            await store.threads.messages.merge(name, f"m{name}", created_at=at(number))
-            await store.threads.merge(name, name=name, data={"n": number % 2, "l": [number]}, **mine)
-            await store.threads.messages.merge(name, f"n{name}", created_at=at(10 - number))
+            await store.threads.create(name, name=name, data={"n": number % 2, "l": [number]}, **mine)
+            await store.threads.messages.merge(name, f"m{name}", created_at=at(10**7 - number))
 
         async def ids(**where: Any) -> str:
             return "".join([thread.id for thread in await store.threads.list(**where)])
@@ -233,24 +232,26 @@ class TestThreads:
     async def test_activity_moves_by_messages_alone(self, store: AsyncMongoStore) -> None:
         ada = await user_id(store)
         for number, name in enumerate("abc"):
-            await store.threads.messages.merge(name, f"m{name}", only_missing=True, created_at=at(number))
-            await store.threads.merge(name, user_id=ada)
+            await store.threads.create(name, user_id=ada)
+            await store.threads.messages.merge(
+                name, f"m{name}", only_missing=True, created_at=at(10**7 + number)
+            )
         assert await listed(store, ada) == ["c", "b", "a"]
         await store.threads.merge("a", name="n", tags=["x"], metadata={"k": 1}, data={"k": 1}, user_id=ada)
         await store.threads.elements.upsert("a", Element(id="e", message_id="ma"))
         await store.threads.feedback.upsert("a", Feedback(message_id="ma", value=1))
         await store.threads.messages.merge("a", "ma", pinned=True, content="more")
         await store.threads.messages.merge("a", "ma", only_missing=True, content="again")
-        await store.threads.messages.merge("a", "older", only_missing=True, created_at=at(-1))
+        await store.threads.messages.merge("a", "older", only_missing=True, created_at=at(0))
         await store.threads.elements.delete("a", "e")
         assert await listed(store, ada) == ["c", "b", "a"]
-        assert (await store.threads.get("a")).active_at == at(0)
-        await store.threads.messages.merge("a", "newer", only_missing=True, created_at=at(3))
+        assert (await store.threads.get("a")).active_at == at(10**7)
+        await store.threads.messages.merge("a", "newer", only_missing=True, created_at=at(10**7 + 3))
         assert await listed(store, ada) == ["a", "c", "b"]
-        await store.threads.messages.merge("b", "mb", created_at=at(4))
+        await store.threads.messages.merge("b", "mb", created_at=at(10**7 + 4))
         assert await listed(store, ada) == ["b", "a", "c"]
-        await store.threads.messages.merge("c", "update first", created_at=at(5))
-        assert (await store.threads.get("c")).active_at == at(5)
+        await store.threads.messages.merge("c", "update first", created_at=at(10**7 + 5))
+        assert (await store.threads.get("c")).active_at == at(10**7 + 5)
 
     async def test_a_message_makes_its_thread_as_old_as_itself(self, store: AsyncMongoStore) -> None:
         await store.threads.messages.merge("t", "m", only_missing=True, created_at=at(0))

@@ -67,14 +67,14 @@ class MessageWriter:
             except DuplicateKeyError:
                 return False
         elif sets.get("pinned") or current_operation().attempt:
-            return await self._record_in_thread(key["_id"], sets, sets.get("created_at"))
+            return await self._record_in_thread(key["_id"], sets, self._begun_at(sets))
         return True
 
     def _begun_at(self, sets: Raw) -> int | None:
         """Return when a message began by the server's clock; None if nobody said."""
         if "created_at" not in sets:
             return None
-        return min(self._connection.clock.from_host(sets["created_at"]), self._connection.clock.now())
+        return self._connection.clock.from_host(sets["created_at"])
 
     async def _upsert(self, where: Raw, sets: Raw) -> bool:
         """Merge into a message, which is made if it is not there; return False if a deletion was in the way.
@@ -99,9 +99,9 @@ class MessageWriter:
             where, {operator: part for operator, part in update.items() if part}, upsert=True
         )
         is_new = placed.upserted_id is not None or current_operation().attempt > 0
-        created_at = sets.get("created_at", new["created_at"] if is_new else None)
+        active_at = self._begun_at(sets) or (new["created_at"] if is_new else None)
         try:
-            return await self._record_in_thread(where["_id"], sets, created_at)
+            return await self._record_in_thread(where["_id"], sets, active_at)
         except UnsupportedError:
             # Its thread is one that only a newer version may change.
             if placed.upserted_id is not None:
@@ -121,7 +121,7 @@ class MessageWriter:
         )
         if filled.matched_count and fills.keys() & {"pinned", "created_at"}:
             await self._record_in_thread(
-                key["_id"], {**fills, "thread_id": document["thread_id"]}, fills.get("created_at")
+                key["_id"], {**fills, "thread_id": document["thread_id"]}, self._begun_at(fills)
             )
         return bool(filled.matched_count)
 
@@ -145,7 +145,7 @@ class MessageWriter:
                 vote = thread_id, document["_id"], feedback["value"]
                 await record_vote(self._connection, *vote, None)
 
-    async def _record_in_thread(self, message_id: str, sets: Raw, created_at: int | None) -> bool:
+    async def _record_in_thread(self, message_id: str, sets: Raw, active_at: int | None) -> bool:
         """Record in its thread, if one is named, that a message was merged into; False if it is gone."""
         thread_id = sets.get("thread_id")
         if thread_id is None:
@@ -154,7 +154,7 @@ class MessageWriter:
         pinned, begun_at = bool(sets.get("pinned")), self._begun_at(sets)
         try:
             life = await record_activity(
-                self._connection, thread_id, created_at, has_pinned=pinned, begun_at=begun_at
+                self._connection, thread_id, active_at, has_pinned=pinned, begun_at=begun_at
             )
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or

@@ -96,14 +96,14 @@ async def upsert_thread(
 
 
 def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
-    """Return when something began by the server's clock, which no time of a host can be ahead of.
+    """Return when something began by the server's clock, of a time of this host.
 
     Raises:
         InvalidValueError: It is no time.
     """
     if begun_at is None:
         return None
-    return min(connection.clock.from_host(to_micros("begun_at", begun_at)), connection.clock.now())
+    return connection.clock.from_host(to_micros("begun_at", begun_at))
 
 
 async def finish_deletion(connection: Connection, tombstone: Raw) -> None:
@@ -166,12 +166,12 @@ async def record_activity(
 ) -> int:
     """Make sure that a thread is there, and as active as its newest message; return its life.
 
+    Times are the server's, for a clock that is ahead must not keep the thread on top of all others.
+
     Raises:
         NotFoundError: It is deleted.
     """
-    now = current_operation().now
-    # A clock that is ahead must not keep it on top of all others.
-    update: Raw = {} if active_at is None else {"$max": {"active_at": min(active_at, now)}}
+    update: Raw = {} if active_at is None else {"$max": {"active_at": active_at}}
     if has_pinned:
         update["$set"] = {"has_pinned": True}
     return await upsert_thread(connection, thread_id, update, begun_at=begun_at, of_part=True)
