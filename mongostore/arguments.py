@@ -9,7 +9,7 @@ from typing import Any
 
 from mongostore.codec import is_encodable
 from mongostore.errors import InvalidValueError
-from mongostore.ids import MintedId
+from mongostore.ids import GeneratedId
 
 MAX_ID_BYTES = 512
 MAX_LIMIT = 1000
@@ -21,7 +21,7 @@ def check_text(path: str, value: object) -> str:
     Raises:
         InvalidValueError: It is no plain `str`, or holds half a surrogate pair.
     """
-    if type(value) is MintedId:
+    if type(value) is GeneratedId:
         return str(value)
     if type(value) is not str:
         raise InvalidValueError(path, f"must be a plain string, not {type(value).__name__}")

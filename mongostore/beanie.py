@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mongostore import codec, models
 from mongostore.codec import from_micros
-from mongostore.documents.participants import participants_of
+from mongostore.documents.mapping import Raw
+from mongostore.documents.session_participants import participant_documents
 from mongostore.documents.sessions import StoredContext
-from mongostore.documents.stored import Raw
 from mongostore.documents.threads import feedback_of
 from mongostore.errors import UnsupportedError
 from mongostore.models.fields import Id, Time
@@ -46,12 +46,12 @@ __all__ = [
 
 D = TypeVar("D", bound=Document)
 
-_FACTS = {
+_PASSED_THROUGH = {
     *("name", "full_name", "database", "codec_options", "list_indexes"),
     *("read_concern", "read_preference", "write_concern"),
 }
 # What must be the first stage of a pipeline.
-_FIRST = {"$geoNear", "$search", "$searchMeta", "$vectorSearch"}
+_FIRST_STAGES = {"$geoNear", "$search", "$searchMeta", "$vectorSearch"}
 
 
 def to_micros(moment: datetime) -> int:
@@ -72,43 +72,45 @@ class _ReadOnlyCollection:
     Args:
         collection: The collection of the driver.
         verbs: The part of the store that writes to it.
-        there: The filter of the documents to show.
+        visible: The filter of the documents to show.
     """
 
-    def __init__(self, collection: Any, verbs: str, there: Raw) -> None:
+    def __init__(self, collection: Any, verbs: str, visible: Raw) -> None:
         self._collection = collection
         self._verbs = verbs
-        self._there = there
+        self._visible = visible
 
     def __getattr__(self, name: str) -> Any:
-        if name in _FACTS:
+        if name in _PASSED_THROUGH:
             return getattr(self._collection, name)
         raise UnsupportedError(
             f"{self._collection.name} are only read through Beanie ({name} was asked for): use {self._verbs}"
         )
 
     def find(self, filter: Any = None, *args: Any, **options: Any) -> Any:
-        return self._collection.find(self._narrowed(filter), *args, **options)
+        return self._collection.find(self._with_visible(filter), *args, **options)
 
     def find_one(self, filter: Any = None, *args: Any, **options: Any) -> Any:
-        return self._collection.find_one(self._narrowed(filter), *args, **options)
+        return self._collection.find_one(self._with_visible(filter), *args, **options)
 
     def count_documents(self, filter: Any, **options: Any) -> Any:
-        return self._collection.count_documents(self._narrowed(filter), **options)
+        return self._collection.count_documents(self._with_visible(filter), **options)
 
     def distinct(self, key: str, filter: Any = None, **options: Any) -> Any:
-        return self._collection.distinct(key, self._narrowed(filter), **options)
+        return self._collection.distinct(key, self._with_visible(filter), **options)
 
     def aggregate(self, pipeline: Sequence[Raw], **options: Any) -> Any:
-        place = 1 if pipeline and not _FIRST.isdisjoint(pipeline[0]) else 0
-        stages = [*pipeline[:place], {"$match": self._there}, *pipeline[place:]] if self._there else pipeline
+        place = 1 if pipeline and not _FIRST_STAGES.isdisjoint(pipeline[0]) else 0
+        stages = (
+            [*pipeline[:place], {"$match": self._visible}, *pipeline[place:]] if self._visible else pipeline
+        )
         return self._collection.aggregate(stages, **options)
 
     async def index_information(self) -> Raw:
         return {}
 
-    def _narrowed(self, filter: Any) -> Any:
-        return {"$and": [filter, self._there]} if filter and self._there else filter or self._there
+    def _with_visible(self, filter: Any) -> Any:
+        return {"$and": [filter, self._visible]} if filter and self._visible else filter or self._visible
 
 
 class ReadOnly(BaseModel):
@@ -120,7 +122,7 @@ class ReadOnly(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
     VERBS: ClassVar[str]
-    THERE: ClassVar[Raw] = {}
+    VISIBLE: ClassVar[Raw] = {}
 
     def __init__(self, **stored: Any) -> None:
         """Read a stored document.
@@ -140,7 +142,7 @@ class ReadOnly(BaseModel):
     @classmethod
     def set_collection(cls, collection: Any) -> None:
         """Bind the class to a read-only collection."""
-        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.THERE))  # type: ignore[misc]
+        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.VISIBLE))  # type: ignore[misc]
 
     @classmethod
     def _members(cls, raw: Raw) -> Raw:
@@ -175,7 +177,7 @@ class SessionMessage(models.Message):
 
 class _SessionMembers(SessionFields, ReadOnly):
     VERBS: ClassVar[str] = "store.sessions"
-    THERE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
+    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "deleting"}}
     session_id: Id
     message_count: int = 0
     participants: list[models.SessionParticipant] = Field(default_factory=list)
@@ -185,13 +187,13 @@ class _SessionMembers(SessionFields, ReadOnly):
     @classmethod
     def _members(cls, raw: Raw) -> Raw:
         stored = raw.get("messages", [])
-        first = raw.get("end", 0) - len(stored)
-        placed = [
+        first = raw.get("next_position", 0) - len(stored)
+        positioned = [
             {"updated_at": message["created_at"], **message, "position": place}
             for place, message in enumerate(stored, first)
             if message
         ]
-        return {**raw, "messages": placed, "participants": participants_of(raw)}
+        return {**raw, "messages": positioned, "participants": participant_documents(raw)}
 
 
 class SessionSummary(SessionFields, Projection):
@@ -204,7 +206,7 @@ class SessionSummary(SessionFields, Projection):
 
 class _RoomMembers(models.Room, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms"
-    THERE: ClassVar[Raw] = {"state": {"$ne": "purging"}}
+    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "deleting"}}
 
 
 class _EventMembers(models.Event, ReadOnly):
@@ -213,7 +215,7 @@ class _EventMembers(models.Event, ReadOnly):
 
 class _ThreadMembers(models.Thread, ReadOnly):
     VERBS: ClassVar[str] = "store.threads"
-    THERE: ClassVar[Raw] = {"state": {"$ne": "deleted"}}
+    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "deleted"}}
 
 
 class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):
@@ -282,9 +284,11 @@ class _Bound(Generic[D]):
         self._declared = declared
 
     def __get__(self, documents: Documents, owner: type[Documents]) -> type[D]:
-        twin: type[D] = documents.bound.get(self._declared) or _twin(self._declared, documents.collection)
-        documents.bound[self._declared] = twin
-        return twin
+        bound: type[D] = documents.bound.get(self._declared) or _bound_class(
+            self._declared, documents.collection
+        )
+        documents.bound[self._declared] = bound
+        return bound
 
 
 class Documents:
@@ -301,19 +305,19 @@ class Documents:
         self.bound: dict[type[Document], Any] = {}
 
 
-def _twin(declared: Any, collection: Callable[[str], Any]) -> Any:
+def _bound_class(declared: Any, collection: Callable[[str], Any]) -> Any:
     """Return a bound copy of a document class: Beanie binds a class once in a process."""
     own = {name: vars(declared)[name] for name in ("__module__", "__doc__", "Settings")}
-    twin = type(declared)(
+    bound = type(declared)(
         declared.__name__, declared.__bases__, {**own, "__qualname__": declared.__qualname__}
     )
-    quiet: Any = _Collections(collection)
-    binding = init_beanie(quiet, document_models=[twin], skip_indexes=True)
+    database: Any = _Collections(collection)
+    binding = init_beanie(database, document_models=[bound], skip_indexes=True)
     # Beanie sends no command to the server here, so the coroutine ends at its first step.
     with suppress(StopIteration):
         binding.send(None)
         raise AssertionError("Beanie sends a command when it binds a document")
-    return twin
+    return bound
 
 
 class _Collections:

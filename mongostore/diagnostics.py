@@ -11,7 +11,7 @@ from typing import Any
 
 from pymongo.errors import ExecutionTimeout, PyMongoError
 
-from mongostore.documents.stored import SCHEMA_VERSION
+from mongostore.documents.mapping import SCHEMA_VERSION
 from mongostore.engines import Capability, Deployment, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.engines.protocol import Database

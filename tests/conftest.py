@@ -20,6 +20,16 @@ from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.faults.deployments import certificate, cluster
 
+# What is begun last should be short: first come the files that take longest, then those that wait most.
+LONGEST = (
+    "test_soak",
+    "test_roomkit_own",
+    "test_cancellation",
+    "test_privileges",
+    "test_failover",
+    "test_readme",
+)
+FOLDERS = ("faults", "adapters", "servers", "contract", "unit")
 # The folders whose tests run on both engines.
 TWICE = {"adapters", "contract", "servers"}
 NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MONGOSTORE_MONGOD"
@@ -45,11 +55,15 @@ def pytest_collection_modifyitems(
     Among these is most of what is asked of the embedded engine: the same is asked on a server in every run,
     and `tests/unit/test_embedded.py` compares the engine itself with a server.
     """
+    items.sort(key=_turn)
     for item in items:
         cases = getattr(item, "callspec", None)
         is_embedded = cases is not None and "embedded" in cases.params.values()
         if is_embedded and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.long)
+        # Servers that are killed and paused cover little that nothing else does.
+        if item.path.parent.name == "faults":
+            item.add_marker(pytest.mark.untraced)
     # `-m long` chooses here.
     yield
     if config.getoption("long"):
@@ -57,6 +71,27 @@ def pytest_collection_modifyitems(
     left_out = [item for item in items if item.get_closest_marker("long")]
     items[:] = [item for item in items if not item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _turn(item: pytest.Item) -> tuple[int, int]:
+    folder, name = item.path.parent.name, item.path.stem
+    return (
+        LONGEST.index(name) if name in LONGEST else len(LONGEST),
+        FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS),
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Trace no branches in tests that do the same thousands of times, for that takes twice as long."""
+    tracer = getattr(item.config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+    if tracer is None or not item.get_closest_marker("untraced"):
+        return (yield)
+    tracer.pause()
+    try:
+        return (yield)
+    finally:
+        tracer.resume()
 
 
 def absent(reason: str) -> None:
@@ -162,8 +197,14 @@ def store_uri(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def emptied() -> list[str]:
-    """The names of databases of the real server that have their indexes, which are long in the making."""
+    """The names of empty databases of the real server that have their indexes."""
     return []
+
+
+@pytest.fixture(scope="session")
+def indexed() -> set[str]:
+    """The names of all that have them: to look after them takes most of a store's opening."""
+    return set()
 
 
 @pytest.fixture
@@ -185,8 +226,16 @@ def _is_given_a_store(request: pytest.FixtureRequest) -> bool:
 async def empty(database: AsyncDatabase[dict[str, Any]]) -> None:
     """Delete all documents of a database, which keeps its indexes."""
     database = database.with_options(write_concern=WriteConcern(1))
-    for name in await database.list_collection_names():
-        await database[name].delete_many({})
+    # One question finds the few collections that have any.
+    first, *others = [(name, _name_if_any(name)) for name in await database.list_collection_names()]
+    unions = [{"$unionWith": {"coll": name, "pipeline": stages}} for name, stages in others]
+    async with await database[first[0]].aggregate([*first[1], *unions]) as found:
+        for each in await found.to_list():
+            await database[each["name"]].delete_many({})
+
+
+def _name_if_any(collection: str) -> list[dict[str, Any]]:
+    return [{"$limit": 1}, {"$project": {"_id": 0, "name": {"$literal": collection}}}]
 
 
 @pytest.fixture
@@ -197,24 +246,28 @@ def tail_limits() -> TailLimits:
 
 @pytest.fixture
 async def store(
-    store_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+    store_uri: str, database: str, emptied: list[str], indexed: set[str], tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on each engine in turn."""
-    async with AsyncMongoStore(store_uri, database, tail_limits=tail_limits) as opened:
+    options: dict[str, Any] = {"tail_limits": tail_limits, "ensure_indexes": database not in indexed}
+    async with AsyncMongoStore(store_uri, database, **options) as opened:
         yield opened
         if opened.engine.is_shared:
             await empty(opened.engine.database)
             emptied.append(database)
+            indexed.add(database)
         else:
             await opened.engine.database.client.drop_database(database)
 
 
 @pytest.fixture
 async def server_store(
-    server_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
+    server_uri: str, database: str, emptied: list[str], indexed: set[str], tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on the real server."""
-    async with AsyncMongoStore(server_uri, database, tail_limits=tail_limits) as opened:
+    options: dict[str, Any] = {"tail_limits": tail_limits, "ensure_indexes": database not in indexed}
+    async with AsyncMongoStore(server_uri, database, **options) as opened:
         yield opened
         await empty(opened.engine.database)
         emptied.append(database)
+        indexed.add(database)

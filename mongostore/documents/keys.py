@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import Field
 
-from mongostore.documents.stored import Stored, reader
+from mongostore.documents.mapping import Stored, reader
 from mongostore.models import ApiKey
 
 

@@ -1,6 +1,6 @@
 """How rooms, their events and all that hangs on them are stored.
 
-A key of two parts is a document, whose order counts: `key_of` makes it.
+A key of two parts is a document, whose order counts: `part_id` makes it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Final
 from pydantic import Field
 
 from mongostore.arguments import MAX_ID_BYTES
-from mongostore.documents.stored import (
+from mongostore.documents.mapping import (
     SCHEMA_VERSION,
     Raw,
     Stored,
+    check_fits,
+    check_instance,
     check_size,
-    given,
     reader,
-    sized,
     write,
     write_slim,
     writer,
@@ -27,37 +27,38 @@ from mongostore.models import Binding, Event, Room, RoomParticipant
 from mongostore.models.fields import Id, JsonObject
 
 # What a change of an event leaves as it is.
-_EVENT_KEPT = {"_id", "room_id", "created_at", "delivery_results"}
+_UNCHANGED_BY_REPLACE = {"_id", "room_id", "created_at", "delivery_results"}
 
 
 class StoredRoom(Room, Stored):
     """A room, with the counters that its events move and what the service keeps for itself in `private`.
 
-    `next_index` is the next event's, `next_position` that of the next binding, participant, task or
-    observation. `state` is `open` or `purging`: its parts are being removed. `revised_by` and
-    `delivered_by` name the calls that last did these, by which a retried call knows its own doing.
+    `next_index` is the next event's, `next_part_position` that of the next binding, participant, task or
+    observation. `state` is `open` or `deleting`: its parts are being removed. `update_op` and
+    `delivered_op` are the tokens of the operations that last did these, by which a retried one recognizes
+    its own work.
     """
 
     private: JsonObject = Field(default_factory=dict)
     next_index: int = 0
-    next_position: int = 0
+    next_part_position: int = 0
     state: str = "open"
-    revised_by: str | None = None
-    delivered_by: str | None = None
+    update_op: str | None = None
+    delivered_op: str | None = None
 
 
 class StoredEvent(Event, Stored):
-    """An event; members without a value are left out. `token` names the call that stored it."""
+    """An event; members without a value are left out. `op` is the token of the operation that stored it."""
 
-    token: str
+    op: str
 
 
 class StoredBinding(Binding, Stored):
-    """A binding, with the room's time for its place among the rooms, and the names that find it."""
+    """A binding, with the room's time for its place among the rooms, and the correspondents that find it."""
 
     position: int
     room_created_at: int
-    names: list[str]
+    correspondents: list[str]
 
 
 class StoredRoomParticipant(RoomParticipant, Stored):
@@ -75,7 +76,7 @@ to_binding: Final = reader(Binding, "binding", "channel_id")
 to_participant: Final = reader(RoomParticipant, "participant", "participant_id")
 
 
-def key_of(first: str, second: str) -> dict[str, str]:
+def part_id(first: str, second: str) -> dict[str, str]:
     """Return the key of what belongs to two things, such as a room's binding of a channel."""
     return {"a": first, "b": second}
 
@@ -87,12 +88,12 @@ def to_stored_room(room: Room, now: int) -> Raw:
         InvalidValueError: One of its members cannot be stored.
         DocumentTooLargeError: It takes more than a document can hold.
     """
-    stored = write(given("room", room, Room))
+    stored = write(check_instance("room", room, Room))
     del stored["id"]
     for name in ("created_at", "updated_at"):
         if stored[name] is None:
             stored[name] = now
-    return sized(f"room {room.id!r}", stored)
+    return check_fits(f"room {room.id!r}", stored)
 
 
 def to_stored_event(event: Event, now: int) -> Raw:
@@ -102,12 +103,12 @@ def to_stored_event(event: Event, now: int) -> Raw:
         InvalidValueError: One of its members cannot be stored.
         DocumentTooLargeError: It takes more than a document can hold.
     """
-    stored = write_slim(given("event", event, Event))
+    stored = write_slim(check_instance("event", event, Event))
     stored.setdefault("created_at", now)
     return {"_id": stored.pop("id"), **stored, "schema_version": SCHEMA_VERSION}
 
 
-def to_rewrite(event: Event) -> Raw:
+def to_replacement(event: Event) -> Raw:
     """Return the update that replaces a stored event but for its place, its birth and its delivery.
 
     Raises:
@@ -116,26 +117,28 @@ def to_rewrite(event: Event) -> Raw:
     """
     stored = to_stored_event(event, 0)
     check_size(f"event {event.id!r}", stored)
-    update: Raw = {"$set": {name: value for name, value in stored.items() if name not in _EVENT_KEPT}}
-    if gone := Event.model_fields.keys() - stored.keys() - _EVENT_KEPT - {"id", "index"}:
-        update["$unset"] = dict.fromkeys(sorted(gone), "")
+    update: Raw = {
+        "$set": {name: value for name, value in stored.items() if name not in _UNCHANGED_BY_REPLACE}
+    }
+    if missing := Event.model_fields.keys() - stored.keys() - _UNCHANGED_BY_REPLACE - {"id", "index"}:
+        update["$unset"] = dict.fromkeys(sorted(missing), "")
     return update
 
 
-def correspondent_name(participant_id: str) -> str:
+def correspondent_key(participant_id: str) -> str:
     """Return the name by which a binding of this correspondent is found."""
     return json.dumps([participant_id])
 
 
-def recipient_name(key: str, address: str) -> str:
+def recipient_key(key: str, address: str) -> str:
     """Return the name by which a binding with this address under a key of its metadata is found."""
     return json.dumps([key, address])
 
 
-def binding_names(binding: Binding) -> list[str]:
+def binding_keys(binding: Binding) -> list[str]:
     """Return the names that find a binding: its correspondent's, or else those of all possible recipients."""
     if binding.participant_id is not None:
-        return [correspondent_name(binding.participant_id)]
+        return [correspondent_key(binding.participant_id)]
     if binding.group:
         return []
     addresses = {
@@ -145,23 +148,23 @@ def binding_names(binding: Binding) -> list[str]:
     }
     # No address is longer than an id; texts among the metadata are none.
     return [
-        recipient_name(key, address)
+        recipient_key(key, address)
         for key, address in addresses.items()
         if len(address.encode(errors="replace")) <= MAX_ID_BYTES
     ]
 
 
-def route_name(channel_id: str, name: str) -> str:
+def route_key(channel_id: str, name: str) -> str:
     """Return the text by which a participant known as `name` is found on a channel."""
     return json.dumps([channel_id, name])
 
 
 def _routes(participant: RoomParticipant, stored: Raw) -> Raw:
     names = dict.fromkeys(filter(None, [stored["participant_id"], stored["identity_id"]]))
-    return {"routes": [route_name(channel, name) for channel in stored["channel_ids"] for name in names]}
+    return {"routes": [route_key(channel, name) for channel in stored["channel_ids"] for name in names]}
 
 
 to_stored_binding: Final = writer(
-    Binding, "binding", "channel_id", more=lambda binding, stored: {"names": binding_names(binding)}
+    Binding, "binding", "channel_id", more=lambda binding, stored: {"correspondents": binding_keys(binding)}
 )
 to_stored_participant: Final = writer(RoomParticipant, "participant", "participant_id", more=_routes)

@@ -8,28 +8,28 @@ from typing import Any, Final
 from pydantic import BaseModel, Field, TypeAdapter
 
 from mongostore.codec import decode, encode_members, preview_text
-from mongostore.documents.participants import StoredParticipant, participants_of
-from mongostore.documents.stored import (
-    UNREADABLE,
+from mongostore.documents.mapping import (
+    DECODE_ERRORS,
     Raw,
     Stored,
+    check_instance,
     check_size,
-    fields_of,
-    given,
+    invalid_fields,
     reader,
     write_members,
     write_slim,
 )
+from mongostore.documents.session_participants import StoredParticipant, participant_documents
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message, Session, Turn
 from mongostore.models.fields import Id, JsonValue
 from mongostore.models.sessions import SessionFields
 
 _MESSAGES = TypeAdapter(list[Message])
-MAX_NOTES_BYTES = 1024 * 1024
+MAX_METADATA_BYTES = 1024 * 1024
 MAX_DATA_BYTES = 4 * 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
-SHOWN = [
+PUBLIC_FIELDS = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
     *("created_at", "updated_at", "deleted_at", "message_count", "last", "context.overflow"),
     *("participants", "insights"),
@@ -60,30 +60,30 @@ class StoredContext(BaseModel):
     overflow: str | None = None
 
 
-class StoredErasure(BaseModel):
-    """The newest deletion of messages: which call did it, and how many there were."""
+class StoredDelete(BaseModel):
+    """The newest deletion of messages: which operation did it, and how many there were."""
 
-    token: str
+    op: str
     count: int
 
 
 class StoredSession(SessionFields, Stored):
     """A session document with its newest messages embedded; None stands where a message was deleted.
 
-    The messages before position `base` are in segments; `end` is the position of the next message.
-    `messages_bytes` is at least the size of `messages`. `edits` grows with every change of messages
-    but an append. `deletions` are ids that are being removed from segments, `unbound` the bindings whose
-    chat turns are.
+    The messages before position `tail_start` are in segments; the next message gets `next_position`.
+    `messages_bytes` is at least the size of `messages`. `edit_count` grows with every change of messages
+    but an append. `pending_deletes` are ids that are being removed from segments, `unbound` the epochs of
+    participants whose turns are.
 
-    `generation` changes when all messages go at once, so that segments of before can never be taken
-    for those of after, and `stale` lists those whose parts still have to go. `origin` never changes:
-    a large context belongs to it.
+    `epoch` changes when all messages go at once, so that older segments are never taken for newer ones, and
+    `stale` lists the epochs whose parts still have to go. `create_op` never changes: a large context belongs
+    to it.
 
     `participants` and `insights` go by the participants' ids, escaped, in the order of binding.
 
-    `state` is `open`, `deleted` (softly) or `purging` (its parts are being removed). `revised_by`,
-    `state_by`, `context_by`, `purged_by` and `erasure` name the calls that last did these, by which a retried
-    call knows its own doing. Times are microseconds since 1970.
+    `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `create_op`,
+    `update_op`, `state_op`, `context_op`, `delete_op` and `last_delete` have the tokens of the operations
+    that last did these, by which a retried one recognizes its own work. Times are microseconds since 1970.
     """
 
     session_id: Id
@@ -94,19 +94,19 @@ class StoredSession(SessionFields, Stored):
     context: StoredContext | None = None
     messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0
-    base: int = 0
-    end: int = 0
-    edits: int = 0
-    generation: str
-    origin: str
+    tail_start: int = 0
+    next_position: int = 0
+    edit_count: int = 0
+    epoch: str
+    create_op: str
     stale: list[str] = Field(default_factory=list)
-    deletions: list[str] = Field(default_factory=list)
+    pending_deletes: list[str] = Field(default_factory=list)
     unbound: list[str] = Field(default_factory=list)
-    erasure: StoredErasure | None = None
-    revised_by: str | None = None
-    state_by: str | None = None
-    context_by: str | None = None
-    purged_by: str | None = None
+    last_delete: StoredDelete | None = None
+    update_op: str | None = None
+    state_op: str | None = None
+    context_op: str | None = None
+    delete_op: str | None = None
 
 
 class StoredSegment(BaseModel):
@@ -114,11 +114,11 @@ class StoredSegment(BaseModel):
 
     id: str
     session: str
-    generation: str
+    epoch: str
     start: int
     end: int
-    edits: int
-    bytes: int
+    edit_count: int
+    size: int
     messages: list[StoredMessage | None]
 
 
@@ -127,7 +127,7 @@ class StoredOverflow(BaseModel):
 
     id: str
     session: str
-    generation: str
+    epoch: str
     value: Any
 
 
@@ -141,7 +141,7 @@ def to_new_session(members: Raw) -> Raw:
     return {**begin, **members}
 
 
-def to_stored(message: Message, now: int) -> Raw:
+def to_stored_message(message: Message, now: int) -> Raw:
     """Return a message in the form of `StoredMessage`, not yet looked at for size.
 
     Args:
@@ -152,9 +152,9 @@ def to_stored(message: Message, now: int) -> Raw:
         InvalidValueError: One of its members cannot be stored.
         DocumentTooLargeError: Its metadata take more than 1 MiB.
     """
-    stored = write_slim(given("message", message, Message))
+    stored = write_slim(check_instance("message", message, Message))
     if "metadata" in stored:
-        check_size(f"the metadata of message {message.id!r}", stored["metadata"], MAX_NOTES_BYTES)
+        check_size(f"the metadata of message {message.id!r}", stored["metadata"], MAX_METADATA_BYTES)
     stored.setdefault("created_at", now)
     return stored
 
@@ -165,7 +165,7 @@ def to_messages(placed: Sequence[tuple[int | None, Raw]]) -> tuple[list[Message]
     try:
         # All at once: half of the time that it takes one by one.
         messages = _MESSAGES.validate_python([stored for _, stored in placed], strict=True, extra="ignore")
-    except UNREADABLE:
+    except DECODE_ERRORS:
         messages, placed, errors = _one_by_one(placed)
     for (position, _), message in zip(placed, messages, strict=True):
         # To copy each document for these two members would take a tenth of the time of all.
@@ -185,22 +185,22 @@ def _one_by_one(
         try:
             messages.append(Message.model_validate(stored, strict=True, extra="ignore"))
             readable.append((position, stored))
-        except UNREADABLE as error:
+        except DECODE_ERRORS as error:
             known = stored.get("id") if isinstance(stored, dict) else None
-            errors.append(InvalidDocumentError("message", str(known), fields_of(error)))
+            errors.append(InvalidDocumentError("message", str(known), invalid_fields(error)))
     return messages, readable, errors
 
 
-def _members_of_session(raw: Raw) -> Raw:
+def _fields_of_session(raw: Raw) -> Raw:
     return {
         "id": raw["session_id"],
-        "participants": participants_of(raw),
+        "participants": participant_documents(raw),
         "count": raw.get("message_count", 0),
         "has_context": raw.get("context") is not None,
     }
 
 
-to_session: Final = reader(Session, "session", prepare=_members_of_session)
+to_session: Final = reader(Session, "session", prepare=_fields_of_session)
 
 
 def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now: int) -> Raw:
@@ -209,7 +209,7 @@ def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now
     Raises:
         InvalidValueError: It is no chat turn, or one of its members cannot be stored.
     """
-    given(path, turn, Turn)
+    check_instance(path, turn, Turn)
     # Checked by what follows, in words of ours.
     message = Message.model_construct(
         id=message_id,
@@ -218,7 +218,7 @@ def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now
         content=turn.content,
         created_at=turn.created_at,
     )
-    return to_stored(message, now)
+    return to_stored_message(message, now)
 
 
 def to_stored_preview(stored: Raw) -> Raw:
@@ -227,17 +227,17 @@ def to_stored_preview(stored: Raw) -> Raw:
     return {**preview, "text": preview_text(decode(stored.get("content")))}
 
 
-def to_notes(message_id: str, metadata: object) -> Raw:
+def to_metadata(message_id: str, metadata: object) -> Raw:
     """Return the metadata of a message in its stored form.
 
     Raises:
         InvalidValueError: It cannot be stored.
         DocumentTooLargeError: It takes more than 1 MiB.
     """
-    notes = encode_members("metadata", metadata)
-    if notes:
-        check_size(f"the metadata of message {message_id!r}", notes, MAX_NOTES_BYTES)
-    return notes
+    metadata_members = encode_members("metadata", metadata)
+    if metadata_members:
+        check_size(f"the metadata of message {message_id!r}", metadata_members, MAX_METADATA_BYTES)
+    return metadata_members
 
 
 def to_stored_members(members: Mapping[str, Any]) -> Raw:
@@ -249,11 +249,11 @@ def to_stored_members(members: Mapping[str, Any]) -> Raw:
     """
     encoded = write_members(Session, members)
     if "data" in encoded:
-        sized_member("data", encoded["data"])
+        check_member_fits("data", encoded["data"])
     return encoded
 
 
-def sized_member(name: str, encoded: Any) -> Any:
+def check_member_fits(name: str, encoded: Any) -> Any:
     """Return a encoded member of a session that is not too large.
 
     Raises:

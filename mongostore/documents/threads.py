@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 
 from mongostore.arguments import check_id
 from mongostore.codec import to_micros
-from mongostore.documents.stored import (
+from mongostore.documents.mapping import (
     Raw,
     Stored,
-    given,
+    check_fits,
+    check_instance,
     reader,
-    sized,
     write,
     write_members,
     writer,
@@ -36,7 +36,8 @@ class StoredVote(BaseModel):
 class StoredThread(Thread, Stored):
     """A thread.
 
-    `created_by` and `deleted_by` name the calls that did these, by which a retried call knows its own doing.
+    `create_op` and `delete_op` are the tokens of the operations that did these, by which a retried one
+    recognizes its own work.
     `state` is `open`, or `deleted`: then nothing else is left of it, and what began before `deleted_at` does
     not bring it back until `expires_at`, a date, after which nobody can still be writing to it. Without that
     date the deletion is not over. What begins later begins the next `life` of the thread.
@@ -45,8 +46,8 @@ class StoredThread(Thread, Stored):
     votes: list[StoredVote] = Field(default_factory=list)
     has_pinned: bool = False
     state: str = "open"
-    created_by: str | None = None
-    deleted_by: str | None = None
+    create_op: str | None = None
+    delete_op: str | None = None
     deleted_at: int | None = None
     expires_at: datetime | None = None
     life: int = 0
@@ -55,13 +56,14 @@ class StoredThread(Thread, Stored):
 class StoredThreadMessage(ThreadMessage, Stored):
     """A message of a thread.
 
-    `changed` says that more was merged into it than how it began, `dated` that `created_at` is the caller's,
-    and `revision` grows with each merge. `arrival` orders messages of one `created_at`. `life` is that of the
-    thread, where it is not its first one. `state` is `deleted` if nothing else is left until `expires_at`.
+    `is_begun` says that more was merged into it than its start, `has_created_at` that `created_at` is the
+    caller's, and `revision` grows with each merge. `arrival` orders messages of one `created_at`. `life` is
+    that of the thread, where it is not its first one. `state` is `deleted` if nothing else is left until
+    `expires_at`.
     """
 
-    changed: bool = False
-    dated: bool = False
+    is_begun: bool = False
+    has_created_at: bool = False
     revision: int = 0
     arrival: int = 0
     life: int = 0
@@ -120,9 +122,9 @@ def to_stored_message_members(members: dict[str, Any]) -> Raw:
     """
     stored = write_members(ThreadMessage, members)
     if "created_at" in members:
-        stored |= {"created_at": to_micros("created_at", members["created_at"]), "dated": True}
+        stored |= {"created_at": to_micros("created_at", members["created_at"]), "has_created_at": True}
     data = {f"data.{key}": item for key, item in stored.pop("data", {}).items()}
-    return sized("a message", {**stored, **data})
+    return check_fits("a message", {**stored, **data})
 
 
 def to_stored_feedback(feedback: Feedback) -> Raw:
@@ -131,4 +133,4 @@ def to_stored_feedback(feedback: Feedback) -> Raw:
     Raises:
         InvalidValueError: One of its members cannot be stored.
     """
-    return write(given("feedback", feedback, Feedback))
+    return write(check_instance("feedback", feedback, Feedback))

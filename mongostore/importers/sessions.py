@@ -7,8 +7,8 @@ from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Any
 
-from mongostore.documents.sessions import to_stored
-from mongostore.documents.stored import check_size
+from mongostore.documents.mapping import check_size
+from mongostore.documents.sessions import to_stored_message
 from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError
 from mongostore.importers.batches import in_batches, in_thread, with_times
 from mongostore.importers.digests import Digest, canonical, message_value, session_value
@@ -176,7 +176,7 @@ class SessionImport:
     def _is_refused(self, message: Message) -> bool:
         """Return whether the store refuses a message, which therefore is not there."""
         try:
-            check_size("the message", to_stored(message, 0))
+            check_size("the message", to_stored_message(message, 0))
         except (DocumentTooLargeError, InvalidValueError) as error:
             self._counts.read += 1
             self._refuse(message, error)

@@ -1,7 +1,8 @@
 """Plain values that go in and come out: no document, cursor or driver type among them."""
 
-from mongostore.ids import MintedId
+from mongostore.ids import GeneratedId
 from mongostore.models.keys import ApiKey
+from mongostore.models.model import ListOrder, Page
 from mongostore.models.rooms import (
     Binding,
     Event,
@@ -53,7 +54,6 @@ from mongostore.models.threads import (
     ThreadUpdate,
     User,
 )
-from mongostore.models.value import ListOrder, Page
 
 __all__ = [
     "ApiKey",
@@ -67,6 +67,7 @@ __all__ = [
     "Feedback",
     "File",
     "FullRoom",
+    "GeneratedId",
     "Identity",
     "Integration",
     "IntegrationStatus",
@@ -76,7 +77,6 @@ __all__ = [
     "Message",
     "MessageChange",
     "MessageUpdate",
-    "MintedId",
     "Observation",
     "Page",
     "ParticipantIntegration",

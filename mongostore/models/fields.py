@@ -1,6 +1,6 @@
 """The types of the members of models: the values that callers give, their stored form, and how it is read.
 
-Strict validation reads the stored form, as in `mongostore.documents.stored`; other validation takes the
+Strict validation reads the stored form, as in `mongostore.documents.mapping`; other validation takes the
 values of callers. Strictness is the one switch that pydantic passes on to nested models at run time.
 """
 
@@ -50,10 +50,10 @@ class Codec:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return a schema that reads the stored form where it is validated strictly."""
-        given = handler(source)
+        schema = handler(source)
         if self.read is None:
-            return given
-        return core_schema.lax_or_strict_schema(given, self.read(given))
+            return schema
+        return core_schema.lax_or_strict_schema(schema, self.read(schema))
 
 
 class _Aware:
@@ -66,13 +66,13 @@ class StoreOwned:
 
 
 def _decoded(decode: Callable[[Any], Any]) -> Callable[[CoreSchema], CoreSchema]:
-    return lambda given: core_schema.no_info_before_validator_function(decode, given)
+    return lambda schema: core_schema.no_info_before_validator_function(decode, schema)
 
 
-def _read_time(given: CoreSchema) -> CoreSchema:
+def _read_time(schema: CoreSchema) -> CoreSchema:
     return core_schema.union_schema(
         # A datetime too, so that others may validate strictly as well.
-        [core_schema.no_info_after_validator_function(_to_time, core_schema.int_schema()), given],
+        [core_schema.no_info_after_validator_function(_to_time, core_schema.int_schema()), schema],
         mode="left_to_right",
         # One error, not one for each of the two.
         custom_error_type="stored_time",
@@ -88,7 +88,7 @@ def _to_time(stored: int) -> datetime:
         raise ValueError("is no time between the years 1 and 9999") from None
 
 
-def _read_json(given: CoreSchema) -> CoreSchema:
+def _read_json(schema: CoreSchema) -> CoreSchema:
     # Most contents are texts, which need no call.
     return core_schema.union_schema(
         [core_schema.str_schema(), core_schema.no_info_plain_validator_function(decode)],
@@ -129,7 +129,7 @@ def _write_name(path: str, value: Any) -> Any:
     return encode(path, value)
 
 
-def scope_of(organization_id: str | None) -> str:
+def organization_key(organization_id: str | None) -> str:
     """Return the stored form of an organization, which is empty for none.
 
     Raises:
@@ -139,7 +139,7 @@ def scope_of(organization_id: str | None) -> str:
 
 
 def _write_scope(path: str, value: Any) -> str:
-    return scope_of(value)
+    return organization_key(value)
 
 
 Time = Annotated[datetime, _Aware(), Codec(to_micros, _read_time)]
@@ -153,7 +153,7 @@ Texts = Annotated[list[str], Codec(_write_texts)]
 AnyText = Annotated[str, Codec(_write_name, _decoded(decode))]
 # What belongs to an organization or to none, and is looked up by which.
 Scope = Annotated[
-    str | None, Codec(lambda path, value: scope_of(value), _decoded(lambda stored: stored or None))
+    str | None, Codec(lambda path, value: organization_key(value), _decoded(lambda stored: stored or None))
 ]
 JsonValue = Annotated[Any, Codec(encode, _read_json)]
 # A dict that is replaced whole.

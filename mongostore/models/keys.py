@@ -7,12 +7,12 @@ from typing import Any
 from pydantic import Field
 
 from mongostore.models.fields import Id, Ids, Text, Time
-from mongostore.models.value import Value
+from mongostore.models.model import Model
 
 ALL_NAMESPACES = "*"
 
 
-class ApiKey(Value):
+class ApiKey(Model):
     """A key with which a program uses a server of ours.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from pydantic import Field
 
 from mongostore.errors import InvalidValueError
-from mongostore.ids import new_id
+from mongostore.ids import generate_id
 from mongostore.models.fields import (
     Addresses,
     Codec,
@@ -25,7 +25,7 @@ from mongostore.models.fields import (
     Text,
     Time,
 )
-from mongostore.models.value import Value
+from mongostore.models.model import Model
 
 
 def _check_change(path: str, value: object) -> str:
@@ -34,7 +34,7 @@ def _check_change(path: str, value: object) -> str:
     raise InvalidValueError(path, "must be 'edit', 'delete' or None")
 
 
-class Room(Value):
+class Room(Model):
     """A conversation that several channels and participants share, without its events.
 
     Attributes:
@@ -51,7 +51,7 @@ class Room(Value):
         delivered_index: The index up to which all events are delivered; -1 before the first.
     """
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     organization_id: Id | None = None
     status: Id = "active"
     created_at: Time | None = None
@@ -121,7 +121,7 @@ class RoomFilter(TypedDict, total=False):
     organization_id: str
 
 
-class Event(Value):
+class Event(Model):
     """One event of a room: a message, an edit, a tool call, anything that takes a place in its timeline.
 
     `content`, `data`, `metadata` and `delivery_results` hold JSON values of any shape and come back equal.
@@ -144,7 +144,7 @@ class Event(Value):
         delivery_results: The results of its delivery; a replacement leaves them.
     """
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     room_id: Id | None = None
     index: Annotated[int | None, StoreOwned()] = None
     type: Id = "message"
@@ -222,7 +222,7 @@ class ReplySummary:
     last_reply_at: datetime
 
 
-class Binding(Value):
+class Binding(Model):
     """A channel's attachment to a room.
 
     Attributes:
@@ -242,7 +242,7 @@ class Binding(Value):
     metadata: MergedMap = Field(default_factory=dict)
 
 
-class RoomParticipant(Value):
+class RoomParticipant(Model):
     """Somebody in a room.
 
     Attributes:
@@ -267,20 +267,20 @@ class FullRoom:
     participants: list[RoomParticipant]
 
 
-class Identity(Value):
+class Identity(Model):
     """A person, whatever addresses they write from.
 
     Attributes:
         addresses: By the type of channel. Within an organization an address belongs to one identity.
     """
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     organization_id: Scope = None
     addresses: Addresses = Field(default_factory=dict)
     data: JsonObject = Field(default_factory=dict)
 
 
-class Verification(Value):
+class Verification(Model):
     """Whether an identity has proved to be who they say, within an organization.
 
     Attributes:
@@ -295,27 +295,27 @@ class Verification(Value):
     data: JsonObject = Field(default_factory=dict)
 
 
-class VerificationRequest(Value):
+class VerificationRequest(Model):
     """An identity that is asked to prove who they are."""
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     identity_id: Id
     data: JsonObject = Field(default_factory=dict)
 
 
-class Task(Value):
+class Task(Model):
     """Something to be done, noted in a room."""
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     room_id: Id | None = None
     status: Id = "pending"
     data: JsonObject = Field(default_factory=dict)
 
 
-class Observation(Value):
+class Observation(Model):
     """Something that was noticed in a room."""
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     room_id: Id | None = None
     data: JsonObject = Field(default_factory=dict)
 
@@ -329,7 +329,7 @@ class ReadMarker:
     index: int
 
 
-class VoiceDelivery(Value):
+class VoiceDelivery(Model):
     """One reserved injection of speech, kept until its room is deleted.
 
     Attributes:
@@ -343,7 +343,7 @@ class VoiceDelivery(Value):
     room_id: Id | None = None
     key: Id
     content_hash: Id
-    attempt_id: Id = Field(default_factory=new_id)
+    attempt_id: Id = Field(default_factory=generate_id)
     outcome: JsonObject | None = None
     retryable: Flag = False
     data: JsonObject = Field(default_factory=dict)

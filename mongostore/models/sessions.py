@@ -11,12 +11,12 @@ from pydantic import Field
 
 from mongostore.arguments import check_id, check_text
 from mongostore.errors import InvalidValueError
-from mongostore.ids import MintedId
+from mongostore.ids import GeneratedId
 from mongostore.models.fields import Id, JsonObject, JsonValue, MergedMap, StoreOwned, Text, Time
-from mongostore.models.value import Value
+from mongostore.models.model import Model
 
 
-class Message(Value):
+class Message(Model):
     """One message of a session.
 
     `content`, `data` and `metadata` hold JSON values of any shape and come back equal. `data` is
@@ -24,7 +24,7 @@ class Message(Value):
     whole; `metadata` is what was noted about it and is merged key by key by an update.
 
     Attributes:
-        id: Unique within its session; minted when not given.
+        id: Unique within its session; generated unless given.
         conversation_id: Groups the messages of a session; one session may hold many conversations.
         role: Who speaks, such as `user`, `assistant`, `system` or `tool`.
         created_at: When it was first stored, aware UTC to the microsecond; set by the store unless given.
@@ -35,7 +35,7 @@ class Message(Value):
             that is no turn.
     """
 
-    id: Id = Field(default_factory=MintedId)
+    id: Id = Field(default_factory=GeneratedId)
     conversation_id: Id = "default"
     role: Text
     content: JsonValue = None
@@ -59,9 +59,9 @@ class Message(Value):
 
         Args:
             message: Such as `{"role": "tool", "content": "42", "tool_call_id": "c1"}`.
-            id: The message's id; minted when not given.
+            id: The message's id; generated unless given.
             conversation_id: The conversation that it belongs to.
-            created_at: When it was said; set by the store when not given.
+            created_at: When it was said; set by the store unless given.
 
         Raises:
             InvalidValueError: If it has no role, or no such form at all.
@@ -70,24 +70,26 @@ class Message(Value):
             raise InvalidValueError("message", f"must be a dict, not {type(message).__name__}")
         role = check_text("role", message.get("role"))
         # A content of None is kept apart from none at all, for what `to_openai` returns is equal.
-        kept = {"role", "content"} if message.get("content") is not None else {"role"}
-        given = {} if id is None else {"id": check_id("id", id)}
+        apart = {"role", "content"} if message.get("content") is not None else {"role"}
+        members = {} if id is None else {"id": check_id("id", id)}
         return cls(
-            **given,
+            **members,
             conversation_id=check_id("conversation_id", conversation_id),
             role=role,
             content=message.get("content"),
-            data={name: value for name, value in message.items() if name not in kept},
+            data={name: value for name, value in message.items() if name not in apart},
             created_at=created_at,
         )
 
     def to_openai(self) -> dict[str, Any]:
         """Return OpenAI's chat form: of a message from `from_openai` what that was given, equal."""
-        told = {"role": self.role} if self.content is None else {"role": self.role, "content": self.content}
-        return {**told, **{name: value for name, value in self.data.items() if name not in told}}
+        message = (
+            {"role": self.role} if self.content is None else {"role": self.role, "content": self.content}
+        )
+        return {**message, **{name: value for name, value in self.data.items() if name not in message}}
 
 
-class Preview(Value):
+class Preview(Model):
     """The start of a message, as lists of sessions show it.
 
     Attributes:
@@ -101,7 +103,7 @@ class Preview(Value):
     created_at: Time
 
 
-class SessionParticipant(Value):
+class SessionParticipant(Model):
     """A participant bound to a session, with the insights of its turns.
 
     Attributes:
@@ -117,7 +119,7 @@ class SessionParticipant(Value):
     integrated_until: int | None = None
 
 
-class SessionFields(Value):
+class SessionFields(Model):
     """What a session and its document have in common; see `Session`."""
 
     id: Id
@@ -156,7 +158,7 @@ class Session(SessionFields):
     has_context: bool = False
 
 
-class Conversation(Value):
+class Conversation(Model):
     """The messages of a session that share a conversation id, summed up.
 
     Attributes:
@@ -171,7 +173,7 @@ class Conversation(Value):
     last: Preview
 
 
-class StorageLayout(Value):
+class StorageLayout(Model):
     """Where the messages of a session lie: in its own document (the tail), and in segments.
 
     The position of a deleted message counts as long as its neighbours stay.
@@ -187,7 +189,7 @@ class StorageLayout(Value):
     segments: int
 
 
-class Turn(Value):
+class Turn(Model):
     """Something said by or to a participant, stored as a message of the session.
 
     Attributes:
@@ -221,7 +223,7 @@ class IntegrationStatus(StrEnum):
     FAILED = "failed"
 
 
-class ParticipantIntegration(Value):
+class ParticipantIntegration(Model):
     """What an integration did for one participant.
 
     Attributes:
@@ -238,7 +240,7 @@ class ParticipantIntegration(Value):
     error: str | None = None
 
 
-class Integration(Value):
+class Integration(Model):
     """What an integration did.
 
     Attributes:
@@ -280,7 +282,7 @@ class ChangeKind(StrEnum):
     CLOSE = "close"
 
 
-class MessageChange(Value):
+class MessageChange(Model):
     """One change that `messages.watch` yields.
 
     Attributes:

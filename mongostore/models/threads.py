@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
 
-from mongostore.ids import new_id
+from mongostore.ids import generate_id
 from mongostore.models.fields import (
     AnyText,
     Flag,
@@ -23,10 +23,10 @@ from mongostore.models.fields import (
     Time,
     Vote,
 )
-from mongostore.models.value import Value
+from mongostore.models.model import Model
 
 
-class User(Value):
+class User(Model):
     """Somebody who has threads.
 
     Attributes:
@@ -40,7 +40,7 @@ class User(Value):
     created_at: Time
 
 
-class Thread(Value):
+class Thread(Model):
     """A conversation of any length, without its messages; `store.threads.messages` reads those.
 
     Attributes:
@@ -95,7 +95,7 @@ class ThreadFilter(TypedDict, total=False):
     vote: int
 
 
-class Feedback(Value):
+class Feedback(Model):
     """What a user thinks of a message; a message has one at most.
 
     Attributes:
@@ -104,14 +104,14 @@ class Feedback(Value):
         value: Such as 0 for bad and 1 for good.
     """
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     thread_id: Annotated[str | None, StoreOwned()] = None
     message_id: Annotated[str, StoreOwned()]
     value: Vote
     comment: Text | None = None
 
 
-class ThreadMessage(Value):
+class ThreadMessage(Model):
     """One message, or one step, of a thread.
 
     Attributes:
@@ -125,7 +125,7 @@ class ThreadMessage(Value):
         created_at: Orders the messages of a thread; as of now unless given.
     """
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     thread_id: Id | None = None
     kind: Id | None = None
     parent_id: Id | None = None
@@ -156,7 +156,7 @@ class ThreadMessageFilter(TypedDict, total=False):
     pinned: bool
 
 
-class Element(Value):
+class Element(Model):
     """Something that is shown beside a message, such as an image.
 
     Attributes:
@@ -166,7 +166,7 @@ class Element(Value):
         data: All else that belongs to it, any keys as they come.
     """
 
-    id: Id = Field(default_factory=new_id)
+    id: Id = Field(default_factory=generate_id)
     thread_id: Id | None = None
     message_id: Id
     file_key: Id | None = None

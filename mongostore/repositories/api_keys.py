@@ -21,7 +21,7 @@ from mongostore.arguments import (
 )
 from mongostore.codec import from_micros, to_micros
 from mongostore.documents.keys import to_key
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, read_as
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, decode_document
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
@@ -112,7 +112,7 @@ class AsyncKeys(Repository):
         if raw is None:
             return None
         key, secret = to_key(raw), match[2]
-        if not read_as("key", raw, lambda: hmac.compare_digest(_hash(secret), raw["secret_hash"])):
+        if not decode_document("key", raw, lambda: hmac.compare_digest(_hash(secret), raw["secret_hash"])):
             return None
         is_good = key.expires_at is None or from_micros(current_operation().now) < key.expires_at
         return key if is_good else None

@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_position
 from mongostore.codec import EPOCH
-from mongostore.documents.stored import Raw, given
+from mongostore.documents.mapping import Raw, check_instance
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
 from mongostore.repositories import Connection, Repository, has_matched, writes
@@ -115,7 +115,7 @@ class AsyncLeases(Repository):
 
 def _held_filter(lease: Lease) -> Raw:
     """Return the filter of a lease that is still held."""
-    given("lease", lease, Lease)
+    check_instance("lease", lease, Lease)
     return {
         "_id": check_id("name", lease.name),
         "owner": check_id("owner", lease.owner),

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pymongo.results import DeleteResult, UpdateResult
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
 
 R = TypeVar("R")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mongostore.arguments import check_id, decode_cursor, encode_cursor
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
 from mongostore.repositories import Connection, majority_step

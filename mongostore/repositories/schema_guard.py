@@ -11,7 +11,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 from pymongo.results import DeleteResult, InsertOneResult, UpdateResult
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation
 
 # So often may others be in the way of an update before it is looked at who they are.

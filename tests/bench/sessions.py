@@ -19,7 +19,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.write_concern import WriteConcern
 
 from mongostore import AsyncMongoStore, Message, MongoStore
-from mongostore.documents.sessions import to_stored
+from mongostore.documents.sessions import to_stored_message
 from tests.bench.measuring import Row, Work, interleave
 
 COLUMNS = [("work", 46), ("ours", 10), ("raw", 10), ("result", 11), ("budget", 12), ("ok", 4)]
@@ -230,7 +230,7 @@ def _raw_message() -> dict[str, Any]:
     return {**_STORED, "_id": uuid4().hex, "session": "default/long"}
 
 
-_STORED = {name: value for name, value in to_stored(_messages(1)[0], 1).items() if name != "id"}
+_STORED = {name: value for name, value in to_stored_message(_messages(1)[0], 1).items() if name != "id"}
 
 
 def _with_option(uri: str, option: str) -> str:

@@ -305,18 +305,18 @@ class TestChatTurns:
         for n in range(1, 15):
             await sessions.turns.append_many("s", "a", said(n))
         stored = await database["sessions"].find_one({})
-        base, messages = stored["base"], stored["messages"]
+        base, messages = stored["tail_start"], stored["messages"]
         assert base
         # A roll that died before its trim, and a deletion that died before it made its hole.
         await database["session_segments"].insert_one(
             {
-                "_id": f"default/s/{stored['generation']}/{base:012}",
+                "_id": f"default/s/{stored['epoch']}/{base:012}",
                 "session": "default/s",
-                "generation": stored["generation"],
+                "epoch": stored["epoch"],
                 "start": base,
                 "end": base + 4,
-                "edits": stored["edits"],
-                "bytes": 0,
+                "edit_count": stored["edit_count"],
+                "size": 0,
                 "messages": messages[:4],
             }
         )
@@ -324,8 +324,8 @@ class TestChatTurns:
         await database["sessions"].update_one(
             {},
             {
-                "$set": {"deletions": [second]},
-                "$inc": {"message_count": -1, "edits": 1, "participants.a.kept": -1},
+                "$set": {"pending_deletes": [second]},
+                "$inc": {"message_count": -1, "edit_count": 1, "participants.a.kept": -1},
             },
         )
         expected = [(n, n) for n in range(1, 15) if n != 2]

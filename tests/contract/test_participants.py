@@ -277,13 +277,13 @@ class TestParticipants:
         [message] = (await sessions.messages.list("s", limit=1)).items
         stored = await database["sessions"].find_one({})
         # As a process that dies right behind the first write leaves it.
-        binding = stored["participants"]["a"]["binding"]
+        binding = stored["participants"]["a"]["epoch"]
         await database["sessions"].update_one(
             {},
             {
                 "$set": {"unbound": [binding]},
                 "$unset": {"participants.a": "", "insights.a": ""},
-                "$inc": {"message_count": -201, "edits": 1},
+                "$inc": {"message_count": -201, "edit_count": 1},
             },
         )
         assert await sessions.messages.count("s") == 200

@@ -124,15 +124,18 @@ async def populate(store: AsyncMongoStore) -> None:
     )
     await in_turns(store.rooms.events.append("long", event(n)) for n in range(EVENTS // 2, EVENTS))
     await in_turns(store.rooms.events.append("doomed", event(n, "doomed")) for n in range(100))
+    # Transactions that meet are tried again: a few at once, or most of the work is done in vain.
     for name in ("crowded", "doomed"):
-        await in_turns(member(store, name, f"c{n}", n) for n in range(120))
-    await in_turns(member(store, f"r{n:04}", f"c{n % 3}", n) for n in range(ROOMS))
-    await in_turns(store.rooms.tasks.create("crowded", Task(id=f"t{n}")) for n in range(100))
-    await in_turns(store.rooms.observations.create("crowded", Observation(id=f"o{n}")) for n in range(100))
-    await in_turns(store.rooms.identities.create(identity(n)) for n in range(100))
+        await in_turns((member(store, name, f"c{n}", n) for n in range(120)), width=5)
+    await in_turns((member(store, f"r{n:04}", f"c{n % 3}", n) for n in range(ROOMS)), width=10)
+    await in_turns((store.rooms.tasks.create("crowded", Task(id=f"t{n}")) for n in range(100)), width=5)
+    await in_turns(
+        (store.rooms.observations.create("crowded", Observation(id=f"o{n}")) for n in range(100)), width=5
+    )
+    await in_turns((store.rooms.identities.create(identity(n)) for n in range(100)), width=10)
     await in_turns(store.rooms.verifications.upsert(verification(n)) for n in range(200))
     await in_turns(store.rooms.read_markers.advance("long", f"c{n}", "long-10") for n in range(100))
-    await in_turns(store.rooms.voice_deliveries.claim("long", delivery(n)) for n in range(100))
+    await in_turns((store.rooms.voice_deliveries.claim("long", delivery(n)) for n in range(100)), width=5)
 
 
 async def member(store: AsyncMongoStore, room_id: str, channel_id: str, n: int) -> None:

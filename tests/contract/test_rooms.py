@@ -324,7 +324,7 @@ class TestRooms:
         rooms = store.engine.database["rooms"]
         await store.rooms.create("r")
         await fill(store)
-        await rooms.update_one({}, {"$set": {"state": "purging", "revised_by": "other"}})
+        await rooms.update_one({}, {"$set": {"state": "deleting", "update_op": "other"}})
         assert await store.rooms.find("r") is None
         with pytest.raises(NotFoundError):
             await store.rooms.get_full("r")

@@ -23,7 +23,7 @@ from mongostore import (
     UnsupportedError,
     Verification,
 )
-from mongostore.documents.stored import SCHEMA_VERSION
+from mongostore.documents.mapping import SCHEMA_VERSION
 from tests.contract.furnishing import T, furnish
 
 # What each version has written: a new version adds a file, and never changes one.

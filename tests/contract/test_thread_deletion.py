@@ -50,7 +50,7 @@ async def assert_tombstones_alone(store: AsyncMongoStore, count: int = 1) -> Non
     assert {name: len(documents) for name, documents in found.items()} == dict.fromkeys(found, 0)
     for tombstone in tombstones:
         assert tombstone.keys() <= {
-            *("_id", "state", "created_at", "active_at", "created_by", "deleted_by", "deleted_at"),
+            *("_id", "state", "created_at", "active_at", "create_op", "delete_op", "deleted_at"),
             "expires_at",
             "schema_version",
         }
@@ -198,7 +198,7 @@ async def test_an_interrupted_deletion_goes_on(store: AsyncMongoStore) -> None:
     database = store.engine.database
     await database["threads"].update_one(
         {"_id": "t"},
-        {"$set": {"state": "deleted", "deleted_by": "x"}, "$unset": dict.fromkeys(UNSET, "")},
+        {"$set": {"state": "deleted", "delete_op": "x"}, "$unset": dict.fromkeys(UNSET, "")},
     )
     # Some of the rest went, too: a message, an element's file, and only the content of another.
     await database["messages"].delete_one({"_id": "t-m1"})

@@ -120,6 +120,7 @@ async def faults(
     database: str,
     tail_limits: TailLimits,
     emptied: list[str],
+    indexed: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Faults]:
     """A store on the real server, and the means to make its commands fail."""
@@ -129,13 +130,15 @@ async def faults(
     options = {"heartbeatFrequencyMS": 500, "serverMonitoringMode": "poll"}
     uri = with_options(server_uri, appName=database, **options)
     async with AsyncMongoClient[dict[str, Any]](admin_uri) as admin:
-        async with AsyncMongoStore(uri, database, tail_limits=tail_limits) as store:
+        given: dict[str, Any] = {"tail_limits": tail_limits, "ensure_indexes": database not in indexed}
+        async with AsyncMongoStore(uri, database, **given) as store:
             try:
                 yield Faults(store, uri, database, admin)
             finally:
                 await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
         await empty(admin[database])
         emptied.append(database)
+        indexed.add(database)
 
 
 @pytest.fixture(scope="module")

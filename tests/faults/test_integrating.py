@@ -153,8 +153,8 @@ async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
         assert mine == [turn.number for turn in turns]
     # Nothing of what is gone is left in the segments that are read.
     stored = await server_store.engine.database["sessions"].find_one({})
-    bindings = {one["binding"] for one in stored["participants"].values()} | {None}
-    found = server_store.engine.database["session_segments"].find({"start": {"$lt": stored["base"]}})
+    bindings = {one["epoch"] for one in stored["participants"].values()} | {None}
+    found = server_store.engine.database["session_segments"].find({"start": {"$lt": stored["tail_start"]}})
     left = [message for segment in await found.to_list() for message in segment["messages"] if message]
     assert {message.get("binding") for message in left} <= bindings
 

@@ -350,7 +350,7 @@ VERBS: dict[str, tuple[list[str], Verb]] = {
     ),
 }
 KEPT = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
-VARYING = {"token", "created_at", "updated_at", "active_at", "revised_by", "room_created_at"}
+VARYING = {"op", "created_at", "updated_at", "active_at", "update_op", "room_created_at"}
 
 
 async def prepare(store: AsyncMongoStore) -> None:

@@ -75,16 +75,16 @@ def test_errors_survive_the_way_between_processes(error: errors.MongoStoreError)
     assert vars(twin) == vars(error)
 
 
-def test_a_minted_id_is_new_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generated_id_is_fresh_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     message = Message(role="user")
     copies = [message.model_copy(), message.model_copy(deep=True), copy.deepcopy(message)]
-    assert [one.id.use() for one in (message, *copies)] == [True, False, False, False]  # type: ignore[attr-defined]
+    assert [one.id.claim() for one in (message, *copies)] == [True, False, False, False]  # type: ignore[attr-defined]
     sent = Message(role="user")
     assert type(pickle.loads(pickle.dumps(sent)).id) is str
-    assert not sent.id.use()  # type: ignore[attr-defined]
+    assert not sent.id.claim()  # type: ignore[attr-defined]
     old = Message(role="user")
-    monkeypatch.setattr(ids, "NEW_SECONDS", 0.0)
-    assert not old.id.use()  # type: ignore[attr-defined]
+    monkeypatch.setattr(ids, "FRESH_SECONDS", 0.0)
+    assert not old.id.claim()  # type: ignore[attr-defined]
 
 
 def is_context(verb: object) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymongo.results import DeleteResult, UpdateResult
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import ConflictError, MongoStoreError, NotFoundError, UnsupportedError
 from mongostore.repositories import operation

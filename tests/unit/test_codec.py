@@ -18,7 +18,7 @@ from bson.int64 import Int64
 
 from mongostore import arguments, codec
 from mongostore.errors import InvalidValueError
-from mongostore.ids import MintedId
+from mongostore.ids import GeneratedId
 
 HALF_A_PAIR = "a\ud800b"
 
@@ -56,13 +56,13 @@ def test_a_plain_string_is_a_text(text: str) -> None:
     assert arguments.check_text("role", text) is text
 
 
-def test_a_minted_id_becomes_a_plain_string() -> None:
-    minted = MintedId()
+def test_a_generated_id_becomes_a_plain_string() -> None:
+    generated = GeneratedId()
 
-    text = arguments.check_text("id", minted)
+    text = arguments.check_text("id", generated)
 
     assert type(text) is str
-    assert text == minted
+    assert text == generated
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure
 
 from mongostore.documents import COLLECTIONS
-from mongostore.documents.stored import SCHEMA_VERSION
+from mongostore.documents.mapping import SCHEMA_VERSION
 from mongostore.engines import Capability
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import (

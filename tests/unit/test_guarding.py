@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import UnsupportedError
 from mongostore.repositories.operation import Access, running

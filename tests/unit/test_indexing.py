@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from mongostore import AsyncMongoStore, IndexConflictError
-from mongostore.documents import keys, notes, people, rooms, threads
+from mongostore.documents import identities, keys, room_parts, rooms, threads
 from mongostore.documents.sessions import StoredMessage, StoredOverflow, StoredSegment, StoredSession
 from mongostore.index_definitions import IndexState, load_indexes
 
@@ -36,13 +36,13 @@ FIELDS = {
     "events": rooms.StoredEvent,
     "bindings": rooms.StoredBinding,
     "participants": rooms.StoredRoomParticipant,
-    "identities": people.StoredIdentity,
-    "verifications": people.StoredVerification,
-    "tasks": notes.StoredTask,
-    "observations": notes.StoredObservation,
-    "read_markers": notes.StoredReadMarker,
-    "voice_deliveries": notes.StoredVoiceDelivery,
-    "leases": notes.StoredLease,
+    "identities": identities.StoredIdentity,
+    "verifications": identities.StoredVerification,
+    "tasks": room_parts.StoredTask,
+    "observations": room_parts.StoredObservation,
+    "read_markers": room_parts.StoredReadMarker,
+    "voice_deliveries": room_parts.StoredVoiceDelivery,
+    "leases": room_parts.StoredLease,
     "users": threads.StoredUser,
     "api_keys": keys.StoredKey,
     "threads": threads.StoredThread,

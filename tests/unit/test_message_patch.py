@@ -8,7 +8,7 @@ import bson
 import pytest
 
 from mongostore.codec import decode, decode_members
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
 from mongostore.repositories.sessions.message_patch import MessagePatch
@@ -24,7 +24,7 @@ def test_nothing_changes_nothing_but_the_count_of_edits() -> None:
     nothing = patch()
 
     assert nothing == MessagePatch({})
-    assert nothing.update("bytes") == {"$set": {}, "$inc": {"edits": 1, "bytes": nothing.size}}
+    assert nothing.update("size") == {"$set": {}, "$inc": {"edit_count": 1, "size": nothing.size}}
     assert nothing.preview() == {}
 
 
@@ -46,7 +46,7 @@ def test_a_member_is_set_in_its_stored_form(name: str, value: object, stored: ob
     made = patch(**{name: value})
 
     assert made == MessagePatch({name: stored})
-    assert made.update("bytes")["$set"] == {f"messages.$.{name}": stored}
+    assert made.update("size")["$set"] == {f"messages.$.{name}": stored}
 
 
 @pytest.mark.parametrize(
@@ -87,26 +87,26 @@ def test_metadata_are_merged_key_by_key_and_none_removes_one() -> None:
     assert made.members == {}
     assert decode_members(made.metadata) == {"a": 1, "b.c": BIG, "": {"x": None}}
     assert made.unset == ["gone", "%24;x"]
-    assert made.update("bytes") == {
+    assert made.update("size") == {
         "$set": {
             "messages.$.metadata.a": 1,
             "messages.$.metadata.b%2E;c": {"__json__": str(BIG)},
             "messages.$.metadata.%;": {"x": None},
         },
-        "$inc": {"edits": 1, "bytes": made.size},
+        "$inc": {"edit_count": 1, "size": made.size},
         "$unset": {"messages.$.metadata.gone": "", "messages.$.metadata.%24;x": ""},
     }
 
 
 @pytest.mark.parametrize("metadata", [{}, {"a": 1}])
 def test_where_nothing_is_removed_nothing_is_said_of_it(metadata: Raw) -> None:
-    assert "$unset" not in patch(metadata=metadata).update("bytes")
+    assert "$unset" not in patch(metadata=metadata).update("size")
 
 
 def test_metadata_among_the_members_replace_the_whole() -> None:
     whole = MessagePatch({"metadata": {"a": 1}})
 
-    assert whole.update("bytes")["$set"] == {"messages.$.metadata": {"a": 1}}
+    assert whole.update("size")["$set"] == {"messages.$.metadata": {"a": 1}}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_metadata_among_the_members_replace_the_whole() -> None:
 async def test_a_message_grows_by_no_more_than_the_size_that_is_added(message: Raw, members: Raw) -> None:
     things = EmbeddedEngine("", "patches").database["things"]
     before = {"id": "m1", "metadata": {}, **message}
-    await things.insert_one({"_id": "s", "edits": 0, "kept": 100, "messages": [{"id": "m0"}, before]})
+    await things.insert_one({"_id": "s", "edit_count": 0, "kept": 100, "messages": [{"id": "m0"}, before]})
     made = MessagePatch.from_members("m1", members)
 
     await things.update_one({"_id": "s", "messages.id": "m1"}, made.update("kept"))
@@ -130,7 +130,7 @@ async def test_a_message_grows_by_no_more_than_the_size_that_is_added(message: R
     changed = await things.find_one({"_id": "s"})
     assert changed is not None
     other, after = changed["messages"]
-    assert (changed["edits"], changed["kept"], other) == (1, 100 + made.size, {"id": "m0"})
+    assert (changed["edit_count"], changed["kept"], other) == (1, 100 + made.size, {"id": "m0"})
     assert len(bson.encode(after)) - len(bson.encode(before)) <= made.size
     for name in members.keys() - {"metadata"}:
         assert decode(after[name]) == members[name]

@@ -19,10 +19,10 @@ from mongostore.models import (
     Event,
     File,
     FullRoom,
+    GeneratedId,
     IntegrationStatus,
     Lease,
     Message,
-    MintedId,
     Page,
     ReadMarker,
     ReplySummary,
@@ -32,7 +32,7 @@ from mongostore.models import (
     Thread,
     Turn,
 )
-from mongostore.models.value import Value
+from mongostore.models.model import Model
 from mongostore.repositories.rooms.event_queries import event_filter
 from mongostore.repositories.rooms.room_lookup import room_filter
 
@@ -53,7 +53,7 @@ NEEDED: dict[str, Any] = {
 VALUES = [
     value
     for name in models.__all__
-    if inspect.isclass(value := getattr(models, name)) and issubclass(value, Value)
+    if inspect.isclass(value := getattr(models, name)) and issubclass(value, Model)
 ]
 RECORDS: list[Any] = [
     File("k", 1, "text/plain", {}, NOON),
@@ -81,7 +81,7 @@ def test_every_class_of_values_is_a_value_a_record_or_describes_arguments() -> N
         and getattr(models, name) not in {type(record) for record in RECORDS}
         and not is_typeddict(getattr(models, name))
     }
-    assert others == {"ChangeKind", "IntegrationStatus", "Integrator", "ListOrder", "MintedId", "Page"}
+    assert others == {"ChangeKind", "IntegrationStatus", "Integrator", "ListOrder", "GeneratedId", "Page"}
 
 
 @every_value
@@ -229,9 +229,9 @@ def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
         (Thread(id="t", created_at=NOON, active_at=NOON), {"kind": None, "tags": [], "user_id": None}),
         (Turn(role="user"), {"number": None, "content": None, "created_at": None}),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Value) else None,
+    ids=lambda value: type(value).__name__ if isinstance(value, Model) else None,
 )
-def test_what_is_not_given_has_its_default(value: Value, defaults: dict[str, Any]) -> None:
+def test_what_is_not_given_has_its_default(value: Model, defaults: dict[str, Any]) -> None:
     assert {name: getattr(value, name) for name in defaults} == defaults
 
 
@@ -312,11 +312,11 @@ def test_a_kind_is_the_text_that_it_stands_for(kind: Any) -> None:
     assert kind == str(kind) == kind.name.lower()
 
 
-def test_a_minted_id_is_used_once() -> None:
-    minted = MintedId()
-    assert [minted.use(), minted.use()] == [True, False]
+def test_a_generated_id_is_used_once() -> None:
+    generated = GeneratedId()
+    assert [generated.claim(), generated.claim()] == [True, False]
 
 
-def test_a_text_is_equal_to_the_minted_id_and_is_its_key() -> None:
-    minted = MintedId()
-    assert {minted: 1}[str(minted)] == 1
+def test_a_text_is_equal_to_the_generated_id_and_is_its_key() -> None:
+    generated = GeneratedId()
+    assert {generated: 1}[str(generated)] == 1

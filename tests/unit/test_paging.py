@@ -10,7 +10,7 @@ import pytest
 
 from mongostore import AsyncMongoStore
 from mongostore.arguments import encode_cursor
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page

@@ -9,7 +9,7 @@ import pytest
 
 from mongostore.arguments import MAX_ID_BYTES
 from mongostore.codec import from_micros
-from mongostore.documents import people, rooms
+from mongostore.documents import identities, rooms
 from mongostore.errors import (
     DocumentTooLargeError,
     InvalidDocumentError,
@@ -59,7 +59,7 @@ def test_a_content_that_is_empty_is_stored_and_comes_back(content: Any) -> None:
 
 
 def test_a_rewrite_removes_the_members_that_have_no_value_any_more() -> None:
-    update = rooms.to_rewrite(Event(id="e", room_id="r", channel_id="c", content="new", change="edit"))
+    update = rooms.to_replacement(Event(id="e", room_id="r", channel_id="c", content="new", change="edit"))
     assert update["$set"]["content"] == "new"
     assert update["$unset"].keys() == {
         *("channel_type", "participant_id", "parent_event_id", "responds_to", "correlation_id"),
@@ -76,14 +76,14 @@ def test_a_rewrite_leaves_the_place_the_birth_and_the_delivery_of_an_event() -> 
         created_at=from_micros(7),
         delivery_results={"a": 1},
     )
-    update = rooms.to_rewrite(event)
+    update = rooms.to_replacement(event)
     touched = update["$set"].keys() | update["$unset"].keys()
     assert not {"_id", "room_id", "index", "created_at", "delivery_results"} & touched
 
 
 def test_a_rewrite_that_no_document_can_hold_is_refused() -> None:
     with pytest.raises(DocumentTooLargeError, match=r"^event 'e' takes"):
-        rooms.to_rewrite(Event(id="e", room_id="r", channel_id="c", content="x" * 2**24))
+        rooms.to_replacement(Event(id="e", room_id="r", channel_id="c", content="x" * 2**24))
 
 
 def test_an_event_with_a_change_that_there_is_not_is_neither_stored_nor_read() -> None:
@@ -114,12 +114,12 @@ def test_an_event_with_a_change_that_there_is_not_is_neither_stored_nor_read() -
 def test_a_binding_is_found_by_its_correspondent_or_else_by_its_addresses(
     members: dict[str, Any], names: list[list[str]]
 ) -> None:
-    found = rooms.binding_names(Binding(room_id="r", channel_id="c", **members))
+    found = rooms.binding_keys(Binding(room_id="r", channel_id="c", **members))
     assert [json.loads(name) for name in found] == names
 
 
 def test_no_correspondent_is_named_like_an_address() -> None:
-    assert rooms.correspondent_name('a", "b') != rooms.recipient_name("a", "b")
+    assert rooms.correspondent_key('a", "b') != rooms.recipient_key("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_participant_is_found_on_each_channel_by_each_name_once(
 ) -> None:
     participant = RoomParticipant(room_id="r", id="p", identity_id=identity_id, channel_ids=["c1", "c2"])
     assert rooms.to_stored_participant(participant)["routes"] == [
-        rooms.route_name(channel, name) for channel in ("c1", "c2") for name in names
+        rooms.route_key(channel, name) for channel in ("c1", "c2") for name in names
     ]
 
 
@@ -145,22 +145,22 @@ def test_channels_that_are_no_list_of_ids_are_refused(members: dict[str, Any], p
 
 
 def test_a_key_of_two_parts_keeps_their_order() -> None:
-    assert list(rooms.key_of("x", "y").items()) == [("a", "x"), ("b", "y")]
+    assert list(rooms.part_id("x", "y").items()) == [("a", "x"), ("b", "y")]
 
 
 def test_no_organization_is_stored_as_an_empty_one() -> None:
-    assert people.scope_of(None) == ""
-    assert people.to_stored_identity(Identity(id="i"))["organization_id"] == ""
+    assert identities.organization_key(None) == ""
+    assert identities.to_stored_identity(Identity(id="i"))["organization_id"] == ""
 
 
 def test_an_address_has_one_key_within_an_organization() -> None:
-    assert list(people.address_key("sms", "1", None).items()) == [("t", "sms"), ("a", "1"), ("o", "")]
-    assert people.address_key("sms", "1", "o") != people.address_key("sms", "1", None)
+    assert list(identities.address_id("sms", "1", None).items()) == [("t", "sms"), ("a", "1"), ("o", "")]
+    assert identities.address_id("sms", "1", "o") != identities.address_id("sms", "1", None)
 
 
 @pytest.mark.parametrize("addresses", [["a"], {"sms": "1"}, {"sms": [1]}, {1: ["a"]}], ids=repr)
 def test_addresses_that_are_no_lists_by_channel_are_refused(addresses: Any) -> None:
     identity = Identity(id="i").model_copy(update={"addresses": addresses})
     with pytest.raises(InvalidValueError) as refused:
-        people.to_stored_identity(identity)
+        identities.to_stored_identity(identity)
     assert refused.value.path == "addresses"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mongostore.codec import from_micros
-from mongostore.documents import participants, sessions
-from mongostore.documents.stored import Raw
+from mongostore.documents import session_participants, sessions
+from mongostore.documents.mapping import Raw
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import Message, Turn
 
@@ -18,7 +18,7 @@ PRIVATE = "what somebody has said"
 
 def message(**members: Any) -> Raw:
     """Return a stored message."""
-    return {**sessions.to_stored(Message(id="m", role="user", content="hi"), NOW), **members}
+    return {**sessions.to_stored_message(Message(id="m", role="user", content="hi"), NOW), **members}
 
 
 def session(**members: Any) -> Raw:
@@ -28,21 +28,21 @@ def session(**members: Any) -> Raw:
 
 
 def test_a_message_without_times_is_stored_as_of_now() -> None:
-    stored = sessions.to_stored(Message(role="user"), NOW)
+    stored = sessions.to_stored_message(Message(role="user"), NOW)
     [read], _ = sessions.to_messages([(0, stored)])
     assert stored["created_at"] == NOW
     assert read.created_at == read.updated_at == from_micros(NOW)
 
 
 def test_a_message_with_its_time_of_birth_alone_was_changed_last_then() -> None:
-    stored = sessions.to_stored(Message(role="user", created_at=from_micros(5)), NOW)
+    stored = sessions.to_stored_message(Message(role="user", created_at=from_micros(5)), NOW)
     [read], _ = sessions.to_messages([(0, stored)])
     assert stored["created_at"] == 5
     assert read.created_at == read.updated_at == from_micros(5)
 
 
 def test_the_position_of_a_message_is_not_stored() -> None:
-    assert "position" not in sessions.to_stored(Message(role="user", position=3), NOW)
+    assert "position" not in sessions.to_stored_message(Message(role="user", position=3), NOW)
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,15 @@ def test_the_position_of_a_message_is_not_stored() -> None:
 def test_a_message_that_cannot_be_stored_is_refused_by_the_path(members: dict[str, Any], path: str) -> None:
     odd = Message(role="user").model_copy(update=members)
     with pytest.raises(InvalidValueError) as refused:
-        sessions.to_stored(odd, NOW)
+        sessions.to_stored_message(odd, NOW)
     assert refused.value.path == path
 
 
 def test_metadata_of_a_message_are_refused_above_their_limit() -> None:
-    fits = sessions.to_notes("m", {"a": "x" * (sessions.MAX_NOTES_BYTES - 100)})
-    assert len(fits["a"]) == sessions.MAX_NOTES_BYTES - 100
+    fits = sessions.to_metadata("m", {"a": "x" * (sessions.MAX_METADATA_BYTES - 100)})
+    assert len(fits["a"]) == sessions.MAX_METADATA_BYTES - 100
     with pytest.raises(DocumentTooLargeError, match=r"^the metadata of message 'm' takes"):
-        sessions.to_notes("m", {"a": "x" * sessions.MAX_NOTES_BYTES})
+        sessions.to_metadata("m", {"a": "x" * sessions.MAX_METADATA_BYTES})
 
 
 def test_data_of_a_session_are_refused_above_their_limit() -> None:
@@ -108,7 +108,9 @@ def test_a_message_that_was_changed_has_two_times() -> None:
 
 @pytest.mark.parametrize("content", ["a text", "", None, {"a": 1}, ["a"], 0, False])
 def test_a_content_of_any_kind_comes_back(content: Any) -> None:
-    [read], _ = sessions.to_messages([(0, sessions.to_stored(Message(role="user", content=content), NOW))])
+    [read], _ = sessions.to_messages(
+        [(0, sessions.to_stored_message(Message(role="user", content=content), NOW))]
+    )
     assert read.content == content
     assert type(read.content) is type(content)
 
@@ -155,14 +157,14 @@ def test_the_preview_of_a_message_is_the_start_of_its_text() -> None:
 
 
 def test_the_preview_of_a_packed_content_is_its_text() -> None:
-    stored = sessions.to_stored(Message(role="user", content="half \ud800"), NOW)
+    stored = sessions.to_stored_message(Message(role="user", content="half \ud800"), NOW)
     assert sessions.to_stored_preview(stored)["text"] == "half ?"
 
 
 def test_a_chat_turn_is_a_message_of_its_participants_conversation() -> None:
     turn = Turn(role="user", content=[1], created_at=from_micros(7))
     stored = sessions.to_stored_turn("turns[0]", "p", turn, "m", NOW)
-    assert stored == sessions.to_stored(
+    assert stored == sessions.to_stored_message(
         Message(id="m", conversation_id="p", role="user", content=[1], created_at=from_micros(7)), NOW
     )
 
@@ -173,9 +175,9 @@ def test_what_is_no_chat_turn_is_refused_by_its_path() -> None:
 
 
 def test_participants_are_stored_under_escaped_ids_with_bindings_of_their_own() -> None:
-    bound = participants.to_bound(["a.b", "c"], 5, "t")
+    bound = session_participants.bind_all(["a.b", "c"], 5, "t")
     assert list(bound) == ["a%2E;b", "c"]
-    assert [(one["bound_at"], one["binding"], one["turns"]) for one in bound.values()] == [
+    assert [(one["bound_at"], one["epoch"], one["turn_count"]) for one in bound.values()] == [
         (5, "t-0", 0),
         (5, "t-1", 0),
     ]
@@ -186,42 +188,46 @@ def test_participants_are_stored_under_escaped_ids_with_bindings_of_their_own() 
 )
 def test_participants_that_cannot_be_bound_are_refused_by_the_path(ids: Any, path: str) -> None:
     with pytest.raises(InvalidValueError) as refused:
-        participants.to_bound(ids, 5, "t")
+        session_participants.bind_all(ids, 5, "t")
     assert refused.value.path == path
 
 
 def test_participants_are_read_in_the_order_of_binding_with_their_insights() -> None:
-    bound = participants.to_bound(["b", "a"], 5, "t")
-    read = participants.to_participants(session(participants=bound, insights={"a": [{"k": 1}]}))
+    bound = session_participants.bind_all(["b", "a"], 5, "t")
+    read = session_participants.to_participants(session(participants=bound, insights={"a": [{"k": 1}]}))
     assert [(one.id, one.insights) for one in read] == [("b", []), ("a", [{"k": 1}])]
 
 
 def test_unreadable_participants_are_refused_by_their_session() -> None:
-    bound = participants.to_bound(["p"], 5, "t")
-    bound["p"]["turns"] = PRIVATE
+    bound = session_participants.bind_all(["p"], 5, "t")
+    bound["p"]["turn_count"] = PRIVATE
     with pytest.raises(InvalidDocumentError) as refused:
-        participants.to_participants(session(participants=bound))
+        session_participants.to_participants(session(participants=bound))
     assert (refused.value.kind, refused.value.id) == ("session", "n/s")
     assert refused.value.fields == ("0.turn_count",)
     assert PRIVATE not in str(refused.value)
 
 
 def test_a_session_that_begins_anew_keeps_who_was_bound_when_and_nothing_of_what_they_said() -> None:
-    bound = participants.to_bound(["a", "b"], 5, "old")
-    bound["a"] |= {"turns": 3, "kept": 2, "integrated": 1, "integrated_by": "x"}
-    anew = participants.begun_anew(session(participants=bound, insights={"a": [1]}, revision=4), "new")
-    assert anew["participants"] == participants.to_bound(["a", "b"], 5, "new")
+    bound = session_participants.bind_all(["a", "b"], 5, "old")
+    bound["a"] |= {"turn_count": 3, "kept": 2, "integrated_until": 1, "integrate_op": "x"}
+    anew = session_participants.truncated_fields(
+        session(participants=bound, insights={"a": [1]}, revision=4), "new"
+    )
+    assert anew["participants"] == session_participants.bind_all(["a", "b"], 5, "new")
     assert (anew["data"], anew["insights"], anew["revision"]) == ({}, {}, 5)
 
 
 def test_an_older_session_without_participants_can_begin_anew() -> None:
-    anew = participants.begun_anew(session(), "new")
+    anew = session_participants.truncated_fields(session(), "new")
     assert (anew["participants"], anew["revision"]) == ({}, 1)
 
 
 def test_when_all_messages_go_no_turns_are_kept_and_all_else_stays() -> None:
-    assert participants.none_kept(session(participants=participants.to_bound(["a.b", "c"], 5, "t"))) == {
+    assert session_participants.truncated_message_fields(
+        session(participants=session_participants.bind_all(["a.b", "c"], 5, "t"))
+    ) == {
         "participants.a%2E;b.kept": 0,
         "participants.c.kept": 0,
     }
-    assert participants.none_kept(session()) == {}
+    assert session_participants.truncated_message_fields(session()) == {}

@@ -9,7 +9,7 @@ import pytest
 from mongostore.arguments import check_vote
 from mongostore.codec import from_micros
 from mongostore.documents import threads
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import Element, Feedback
 
@@ -87,7 +87,7 @@ def test_data_of_a_message_are_stored_key_by_key_under_their_paths() -> None:
 def test_a_time_that_the_caller_has_given_is_marked_as_theirs() -> None:
     assert threads.to_stored_message_members({"created_at": from_micros(7)}) == {
         "created_at": 7,
-        "dated": True,
+        "has_created_at": True,
     }
     assert threads.to_stored_message_members({"pinned": False}) == {"pinned": False}
 

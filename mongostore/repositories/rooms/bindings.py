@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mongostore.documents.rooms import key_of, to_binding, to_stored_binding
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.rooms import part_id, to_binding, to_stored_binding
 from mongostore.errors import NotFoundError
 from mongostore.models import Binding
 from mongostore.repositories import has_matched, reads, writes
@@ -26,7 +26,7 @@ class AsyncRoomBindings(RoomParts[Binding]):
         """
         binding = in_room("binding", binding, Binding, room_id)
         stored = to_stored_binding(binding)
-        await self._upsert_part(key_of(room_id, binding.channel_id), stored)
+        await self._upsert_part(part_id(room_id, binding.channel_id), stored)
         return binding
 
     @reads

@@ -13,7 +13,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.engines import Capability
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import (
@@ -81,7 +81,7 @@ class Committer:
             AlreadyExistsError: The event's id is taken, or its idempotency key.
         """
         call, room_id = current_operation(), entry.event["room_id"]
-        entry.event["token"] = call.token
+        entry.event["op"] = call.token
         entry.seconds = call.attempt_seconds()
         if (waiting := self._waiting.get(room_id)) is not None:
             waiting.append(entry)
@@ -231,9 +231,9 @@ class Committer:
             UnavailableError: Nothing has them by now.
         """
         events = self._connection.collection("events")
-        existing = await events.find_one({"_id": event["_id"]}, {"token": 1, "index": 1})
+        existing = await events.find_one({"_id": event["_id"]}, {"op": 1, "index": 1})
         if existing is not None:
-            if existing["token"] == event["token"]:
+            if existing["op"] == event["op"]:
                 return int(existing["index"])
             raise AlreadyExistsError("event", event["_id"])
         if await self._holder(event) is not None:

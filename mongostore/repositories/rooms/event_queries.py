@@ -19,8 +19,8 @@ from mongostore.arguments import (
     encode_cursor,
 )
 from mongostore.codec import from_micros, to_micros
+from mongostore.documents.mapping import Raw
 from mongostore.documents.rooms import to_event
-from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ReplySummary
 from mongostore.repositories import Connection

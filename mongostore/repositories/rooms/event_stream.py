@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from mongostore.documents.mapping import Raw
 from mongostore.documents.rooms import to_event
-from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event

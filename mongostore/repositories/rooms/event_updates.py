@@ -10,8 +10,8 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_members, check_position
 from mongostore.codec import encode_members, escape_key, from_micros
-from mongostore.documents.rooms import to_event, to_rewrite, to_stored_event
-from mongostore.documents.stored import Raw, check_size, write_members
+from mongostore.documents.mapping import Raw, check_size, write_members
+from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
@@ -32,7 +32,7 @@ class EventUpdates:
         if target is not None:
             target = in_room("target", target, Event, room_id)
             deletes = event.type == event.change == "delete" and event.target_event_id == target.id
-            rewrite = Rewrite(target.id, to_rewrite(target), deletes)
+            rewrite = Rewrite(target.id, to_replacement(target), deletes)
         return await self._commit(
             event, counted=True, activity=check_flag("activity", activity), rewrite=rewrite
         )
@@ -72,7 +72,7 @@ class EventUpdates:
     async def replace(self, room_id: str, event: Event, erase_edits: bool) -> Event:
         """Replace an event in its place and return it."""
         event = in_room("event", event, Event, room_id)
-        update = to_rewrite(event)
+        update = to_replacement(event)
 
         async def replace(session: Any) -> Event:
             replaced = await self._change(room_id, event.id, update, session)

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_position, encode_cursor
+from mongostore.documents.mapping import check_instance
 from mongostore.documents.rooms import to_event
-from mongostore.documents.stored import given
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
 from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
@@ -200,7 +200,7 @@ class AsyncRoomEvents(Repository):
         Raises:
             InvalidValueError: If it is no event, or has no index.
         """
-        return encode_cursor([check_position("index", given("event", event, Event).index)])
+        return encode_cursor([check_position("index", check_instance("event", event, Event).index)])
 
     @reads
     async def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:

@@ -17,15 +17,15 @@ from mongostore.arguments import (
     check_text,
 )
 from mongostore.codec import escape_key
-from mongostore.documents.people import (
-    address_key,
+from mongostore.documents.identities import (
+    address_id,
     to_identity,
     to_stored_identity,
 )
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page
-from mongostore.models.fields import scope_of
+from mongostore.models.fields import organization_key
 from mongostore.repositories import (
     Repository,
     current_operation,
@@ -50,20 +50,20 @@ class AsyncIdentities(Repository):
             DocumentTooLargeError: If it takes more than a document can hold.
         """
         call = current_operation()
-        stored = {**to_stored_identity(identity), "token": call.token}
+        stored = {**to_stored_identity(identity), "op": call.token}
 
         async def insert(session: Any) -> None:
             for channel_type, existing in identity.addresses.items():
                 for address in dict.fromkeys(existing):
-                    key = address_key(channel_type, address, identity.organization_id)
+                    key = address_id(channel_type, address, identity.organization_id)
                     await self._claim_address(key, identity.id, session)
             await self._identities.insert_one(stored, session=session)
 
         try:
             await self._connection.engine.transact(insert)
         except DuplicateKeyError:
-            there = await self._identities.find_one({"_id": identity.id}, {"token": 1})
-            if there is None or there["token"] != call.token:
+            there = await self._identities.find_one({"_id": identity.id}, {"op": 1})
+            if there is None or there["op"] != call.token:
                 raise AlreadyExistsError("identity", identity.id) from None
         return identity
 
@@ -102,9 +102,7 @@ class AsyncIdentities(Repository):
             InvalidValueError: If an argument is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        existing = await self._addresses.find_one(
-            {"_id": address_key(channel_type, address, organization_id)}
-        )
+        existing = await self._addresses.find_one({"_id": address_id(channel_type, address, organization_id)})
         return None if existing is None else await self.find(existing["identity_id"])
 
     @reads
@@ -125,7 +123,7 @@ class AsyncIdentities(Repository):
             check_limit("limit", limit),
             KeyOrder("_id", is_ascending=not check_flag("newest", newest)),
         )
-        filter = order.keyset_filter({"organization_id": scope_of(organization_id)}, cursor)
+        filter = order.keyset_filter({"organization_id": organization_key(organization_id)}, cursor)
         documents = await find_page(self._connection, "identities", filter, order, limit + 1)
         return order.page(documents, limit, to_identity)
 
@@ -142,7 +140,7 @@ class AsyncIdentities(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If one cannot be read and `errors` is None.
         """
-        of_scope = {"organization_id": scope_of(organization_id)}
+        of_scope = {"organization_id": organization_key(organization_id)}
         steps = walk(self._connection, "identities", of_scope, KeyOrder("_id"), to_identity, errors)
         async with aclosing(steps) as identities:
             async for identity in identities:
@@ -160,7 +158,7 @@ class AsyncIdentities(Repository):
             InvalidValueError: If an argument is no plain string.
             InvalidDocumentError: If the identity cannot be read, after it was changed.
         """
-        key = address_key(channel_type, address, organization_id)
+        key = address_id(channel_type, address, organization_id)
         path = f"addresses.{escape_key(check_text('channel_type', channel_type))}"
 
         async def link(session: Any) -> Raw:
@@ -183,7 +181,7 @@ class AsyncIdentities(Repository):
             InvalidValueError: If an argument is no plain string.
             InvalidDocumentError: If the identity cannot be read, after it was changed.
         """
-        key = address_key(channel_type, address, organization_id)
+        key = address_id(channel_type, address, organization_id)
         name = escape_key(check_text("channel_type", channel_type))
 
         async def unlink(session: Any) -> Raw:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mongostore.documents.notes import to_observation, to_stored_observation
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.room_parts import to_observation, to_stored_observation
 from mongostore.models import Observation
 from mongostore.repositories import has_matched, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter

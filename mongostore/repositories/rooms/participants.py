@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mongostore.documents.rooms import key_of, to_participant, to_stored_participant
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.rooms import part_id, to_participant, to_stored_participant
 from mongostore.errors import NotFoundError
 from mongostore.models import RoomParticipant
 from mongostore.repositories import has_matched, reads, writes
@@ -26,7 +26,7 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
         """
         participant = in_room("participant", participant, RoomParticipant, room_id)
         stored = to_stored_participant(participant)
-        await self._upsert_part(key_of(room_id, participant.id), stored)
+        await self._upsert_part(part_id(room_id, participant.id), stored)
         return participant
 
     @reads

@@ -10,8 +10,8 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_limit
-from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Raw, read_as
+from mongostore.documents.mapping import Raw, decode_document
+from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, ReadMarker
 from mongostore.repositories import Repository, long_running, reads, writes
@@ -28,7 +28,7 @@ class AsyncReadMarkers(Repository):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        key = key_of(check_id("room_id", room_id), check_id("channel_id", channel_id))
+        key = part_id(check_id("room_id", room_id), check_id("channel_id", channel_id))
         if event_id is None:
             found = self._events.find(
                 {"room_id": room_id}, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1
@@ -58,7 +58,7 @@ class AsyncReadMarkers(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        key = key_of(check_id("room_id", room_id), check_id("channel_id", channel_id))
+        key = part_id(check_id("room_id", room_id), check_id("channel_id", channel_id))
         document = await self._markers.find_one({"_id": key})
         return None if document is None else _to_marker(document)
 
@@ -123,7 +123,7 @@ def _order(newest: bool) -> KeyOrder:
 
 
 def _to_marker(document: Raw) -> ReadMarker:
-    return read_as(
+    return decode_document(
         "read marker",
         document,
         lambda: ReadMarker(document["room_id"], document["channel_id"], int(document["index"])),

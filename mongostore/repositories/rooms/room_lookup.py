@@ -13,8 +13,8 @@ from mongostore.arguments import (
     check_members,
     check_text,
 )
-from mongostore.documents.rooms import correspondent_name, recipient_name, route_name, to_room
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.rooms import correspondent_key, recipient_key, route_key, to_room
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter
 from mongostore.repositories import Connection
@@ -43,17 +43,17 @@ class RoomLookup:
     ) -> Room | None:
         """Return the newest of these rooms whose binding of a channel is one of these people's."""
         check_list("names", names)
-        wanted = [correspondent_name(check_id("names", name)) for name in names]
+        wanted = [correspondent_key(check_id("names", name)) for name in names]
         if recipient is not None:
             wanted.append(_recipient(recipient))
-        of_channel = {"channel_id": check_id("channel_id", channel_id), "names": {"$in": wanted}}
+        of_channel = {"channel_id": check_id("channel_id", channel_id), "correspondents": {"$in": wanted}}
         return _first(await self._find_by_part("bindings", of_channel, _NEWEST, rooms))
 
     async def by_route(self, channel_id: str, names: Sequence[str], rooms: Raw) -> Room | None:
         """Return the newest of these rooms that reached one of these participants by a channel."""
         check_list("names", names)
         check_id("channel_id", channel_id)
-        routes = {"$in": [route_name(channel_id, check_id("names", name)) for name in names]}
+        routes = {"$in": [route_key(channel_id, check_id("names", name)) for name in names]}
         return _first(await self._find_by_part("participants", {"routes": routes}, _NEWEST, rooms))
 
     async def by_participant(self, participant_id: str, channel_type: str | None, rooms: Raw) -> Room | None:
@@ -151,7 +151,7 @@ def _recipient(recipient: object) -> str:
     if not isinstance(recipient, tuple) or len(recipient) != 2:
         raise InvalidValueError("recipient", "must be a tuple of a key and an address")
     key, address = recipient
-    return recipient_name(check_text("recipient", key), check_id("recipient", address))
+    return recipient_key(check_text("recipient", key), check_id("recipient", address))
 
 
 def _first(documents: Sequence[Raw]) -> Room | None:

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_limit
-from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Raw, given
+from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.rooms import part_id
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
@@ -93,11 +93,11 @@ class RoomParts(Repository, Generic[V]):
         """Return the next place in a room and the time of its creation; None where there is no such room."""
         room = await self._connection.collection("rooms").find_one_and_update(
             {"_id": room_id, "state": "open"},
-            {"$inc": {"next_position": 1}},
-            projection={"next_position": 1, "created_at": 1},
+            {"$inc": {"next_part_position": 1}},
+            projection={"next_part_position": 1, "created_at": 1},
             session=session,
         )
-        return room and {"position": room["next_position"], "room_created_at": room["created_at"]}
+        return room and {"position": room["next_part_position"], "room_created_at": room["created_at"]}
 
     async def _upsert_part(self, key: Any, stored: Raw) -> None:
         """Store something under its key, in the place that it has or in the next one.
@@ -131,14 +131,14 @@ class RoomParts(Repository, Generic[V]):
         async def place(session: Any) -> None:
             taken = await self._allocate_position(stored["room_id"], session)
             position = taken["position"] if taken else 0
-            document = {**stored, "position": position, "token": call.token}
+            document = {**stored, "position": position, "op": call.token}
             await self._collection.insert_one(document, session=session)
 
         try:
             await self._run_locked(stored["room_id"], place)
         except DuplicateKeyError:
-            existing = await self._collection.find_one({"_id": stored["_id"]}, {"token": 1})
-            if existing is None or existing.get("token") != call.token:
+            existing = await self._collection.find_one({"_id": stored["_id"]}, {"op": 1})
+            if existing is None or existing.get("op") != call.token:
                 raise AlreadyExistsError(kind, stored["_id"]) from None
 
 
@@ -152,7 +152,7 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
     Raises:
         InvalidValueError: It is of another type, or says that it belongs to another room.
     """
-    given(path, part, model)
+    check_instance(path, part, model)
     if part.room_id is None:
         part = part.model_copy(update={"room_id": check_id("room_id", room_id)})
     elif part.room_id != check_id("room_id", room_id):
@@ -167,7 +167,7 @@ def part_filter(room_id: str, name: str, id: str) -> Raw:
     Raises:
         InvalidValueError: If an id is no plain string.
     """
-    return {"_id": key_of(check_id("room_id", room_id), check_id(name, id))}
+    return {"_id": part_id(check_id("room_id", room_id), check_id(name, id))}
 
 
 def owned_filter(room_id: str, name: str, id: str) -> Raw:

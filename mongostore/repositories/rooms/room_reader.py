@@ -8,8 +8,8 @@ from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_offset
 from mongostore.codec import encode_members, to_micros
+from mongostore.documents.mapping import Raw, check_instance
 from mongostore.documents.rooms import to_room
-from mongostore.documents.stored import Raw, given
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
 from mongostore.repositories import Connection
@@ -119,7 +119,7 @@ def cursor_behind(room: Room) -> str:
     Raises:
         InvalidValueError: It is no room, or none that is stored.
     """
-    created_at = to_micros("created_at", given("room", room, Room).created_at)
+    created_at = to_micros("created_at", check_instance("room", room, Room).created_at)
     return _OLDEST.cursor((created_at, check_id("id", room.id)))
 
 

@@ -10,15 +10,15 @@ from pymongo import ReturnDocument
 
 from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
 from mongostore.codec import encode_members, escape_key
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance, check_size, write_members
 from mongostore.documents.rooms import to_room, to_stored_room
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size, given, write_members
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS, open_room_filter
 
 _METADATA = "metadata."
-_STATE = {"state": 1, "revised_by": 1}
+_STATE = {"state": 1, "update_op": 1}
 _PARTS = (
     *("events", "bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries"),
 )
@@ -39,7 +39,7 @@ class RoomUpdates:
             existing = await self._rooms.find_one_and_update(
                 {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS if may_exist else _STATE, upsert=True
             )
-            if existing is None or (call.attempt and existing["revised_by"] == call.token):
+            if existing is None or (call.attempt and existing["update_op"] == call.token):
                 return to_room({"_id": key, **stored})
             if existing["state"] == "open":
                 if may_exist:
@@ -74,11 +74,11 @@ class RoomUpdates:
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
         """Replace a room that is still in the expected state, and return it."""
         call = current_operation()
-        sets = {**to_stored_room(room, call.now), "revised_by": call.token}
+        sets = {**to_stored_room(room, call.now), "update_op": call.token}
         del sets["created_at"]
         guard = open_room_filter(room.id)
         if expected is not None:
-            guard |= write_members(Room, asdict(given("expected", expected, RoomState)))
+            guard |= write_members(Room, asdict(check_instance("expected", expected, RoomState)))
         document = await self._rooms.find_one_and_update(
             guard, {"$set": sets}, PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
         )
@@ -86,7 +86,7 @@ class RoomUpdates:
             document = await self._rooms.find_one(open_room_filter(room.id), PUBLIC_FIELDS)
             if document is None:
                 raise NotFoundError("room", room.id)
-            if document["revised_by"] != call.token:
+            if document["update_op"] != call.token:
                 raise ConflictError(f"room {room.id!r} is in another state by now")
         return to_room(document)
 
@@ -98,12 +98,12 @@ class RoomUpdates:
         before: Any = {"$lt": index} if check_flag("force", force) else index - 1
         moved = await self._rooms.update_one(
             {**open_room_filter(room_id), "delivered_index": before},
-            {"$set": {"delivered_index": index, "delivered_by": call.token}},
+            {"$set": {"delivered_index": index, "delivered_op": call.token}},
         )
         if moved.matched_count or call.attempt == 0:
             return bool(moved.matched_count)
         # An earlier attempt of this call may have been the one that did it.
-        own = {**open_room_filter(room_id), "delivered_by": call.token}
+        own = {**open_room_filter(room_id), "delivered_op": call.token}
         return await self._rooms.find_one(own, {"_id": 1}) is not None
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
@@ -123,13 +123,13 @@ class RoomUpdates:
         """Delete a room with all that belongs to it and return whether it was there."""
         call = current_operation()
         document = await self._rooms.find_one_and_update(
-            open_room_filter(room_id), {"$set": {"state": "purging", "revised_by": call.token}}, {"_id": 1}
+            open_room_filter(room_id), {"$set": {"state": "deleting", "update_op": call.token}}, {"_id": 1}
         )
         if document is None:
-            document = await self._rooms.find_one({"_id": room_id}, {"revised_by": 1})
+            document = await self._rooms.find_one({"_id": room_id}, {"update_op": 1})
             if document is None:
                 return "deleted" in call.memory
-            if document["revised_by"] == call.token:
+            if document["update_op"] == call.token:
                 call.memory["deleted"] = True
         else:
             call.memory["deleted"] = True
@@ -140,7 +140,7 @@ class RoomUpdates:
         """Delete all that belongs to a room that is no longer found, and the room last."""
         for parts in _PARTS:
             await self._connection.collection(parts).delete_many({"room_id": room_id})
-        await self._rooms.delete_one({"_id": room_id, "state": "purging"})
+        await self._rooms.delete_one({"_id": room_id, "state": "deleting"})
 
     @property
     def _rooms(self) -> Any:
@@ -163,10 +163,10 @@ def _to_new_room(room: Room) -> Raw:
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
         "next_index": 0 if latest is None else latest + 1,
-        "next_position": 0,
+        "next_part_position": 0,
         "state": "open",
-        "revised_by": call.token,
-        "delivered_by": None,
+        "update_op": call.token,
+        "delivered_op": None,
         "schema_version": SCHEMA_VERSION,
     }
 

@@ -9,8 +9,8 @@ from typing import Any, Final, Unpack
 
 from mongostore.arguments import check_flag, check_id, check_text
 from mongostore.codec import decode, encode_members
+from mongostore.documents.mapping import Raw
 from mongostore.documents.rooms import to_binding, to_participant, to_room
-from mongostore.documents.stored import Raw
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomState, RoomUpdate
 from mongostore.repositories import Connection, Repository, long_running, reads, writes

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from mongostore.arguments import check_id
-from mongostore.documents.notes import to_stored_task, to_task
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.room_parts import to_stored_task, to_task
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, Task
 from mongostore.repositories import has_matched, long_running, reads, writes

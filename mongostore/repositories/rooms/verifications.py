@@ -10,17 +10,17 @@ from typing import Any, Final
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.people import (
+from mongostore.documents.identities import (
     to_request,
     to_stored_request,
     to_stored_verification,
     to_verification,
 )
-from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.rooms import part_id
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Verification, VerificationRequest
-from mongostore.models.fields import scope_of
+from mongostore.models.fields import organization_key
 from mongostore.repositories import (
     Connection,
     Repository,
@@ -51,7 +51,7 @@ class AsyncVerifications(Repository):
             InvalidValueError: If an argument is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        key = key_of(check_id("identity_id", identity_id), scope_of(organization_id))
+        key = part_id(check_id("identity_id", identity_id), organization_key(organization_id))
         document = await self._verifications.find_one({"_id": key})
         return None if document is None else to_verification(document)
 
@@ -101,10 +101,10 @@ class AsyncVerificationRequests(Repository):
         """
         call = current_operation()
         try:
-            await self._requests.insert_one({**to_stored_request(request), "token": call.token})
+            await self._requests.insert_one({**to_stored_request(request), "op": call.token})
         except DuplicateKeyError:
-            existing = await self._requests.find_one({"_id": request.id}, {"token": 1})
-            if existing is None or existing.get("token") != call.token:
+            existing = await self._requests.find_one({"_id": request.id}, {"op": 1})
+            if existing is None or existing.get("op") != call.token:
                 raise AlreadyExistsError("request", request.id) from None
         return request
 

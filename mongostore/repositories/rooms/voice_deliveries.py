@@ -9,9 +9,9 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.notes import to_delivery, to_stored_delivery
-from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.room_parts import to_delivery, to_stored_delivery
+from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import VoiceDelivery
 from mongostore.repositories import Repository, reads, writes
@@ -30,7 +30,7 @@ class AsyncVoiceDeliveries(Repository):
             InvalidDocumentError: If it cannot be read.
         """
         document = await self._deliveries.find_one(
-            {"_id": key_of(check_id("room_id", room_id), check_id("key", key))}
+            {"_id": part_id(check_id("room_id", room_id), check_id("key", key))}
         )
         return None if document is None else to_delivery(document)
 
@@ -56,7 +56,7 @@ class AsyncVoiceDeliveries(Repository):
         async def reserve(session: Any) -> Raw:
             # A write, though it changes nothing: it conflicts with a deletion of the room.
             room = await self._connection.collection("rooms").update_one(
-                {"_id": room_id, "state": "open"}, {"$inc": {"next_position": 0}}, session=session
+                {"_id": room_id, "state": "open"}, {"$inc": {"next_part_position": 0}}, session=session
             )
             if not room.matched_count:
                 raise NotFoundError("room", room_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mongostore.codec import decode, encode
-from mongostore.documents.stored import Raw, check_size, size_of
+from mongostore.documents.mapping import Raw, bson_size, check_size
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.sessions.storage import SessionStorage
@@ -65,18 +65,18 @@ class AsyncSessionContext(Repository):
         """
         key, packed = self._storage.key(session_id), encode("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
-        if size_of("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
+        if bson_size("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
             if await self._replace(key, {"value": packed, "overflow": None}) is None:
                 raise NotFoundError("session", session_id)
             return
         for attempt in range(self._storage.tail.limits.attempts):
             await back_off(attempt)
-            origin = (await self._storage.tail.read_fields(key, "origin"))["origin"]
+            create_op = (await self._storage.tail.read_fields(key, "create_op"))["create_op"]
             overflow = await self._storage.overflows.put(
-                key, origin, f"the context of session {session_id!r}", packed
+                key, create_op, f"the context of session {session_id!r}", packed
             )
             # Of this very session: one made anew under the same id must not name what goes with the old one.
-            if await self._replace(key, {"value": None, "overflow": overflow}, origin=origin):
+            if await self._replace(key, {"value": None, "overflow": overflow}, create_op=create_op):
                 return
             await self._storage.overflows.delete([overflow])
         raise contention_error(key)
@@ -91,7 +91,7 @@ class AsyncSessionContext(Repository):
         before = await self._replace(self._storage.key(session_id), None)
         # The second sign is that an earlier attempt of this call did it.
         return before is not None and (
-            before.get("context") is not None or before.get("context_by") == current_operation().token
+            before.get("context") is not None or before.get("context_op") == current_operation().token
         )
 
     async def _replace(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
@@ -99,8 +99,8 @@ class AsyncSessionContext(Repository):
         call = current_operation()
         before = await self._storage.sessions.find_one_and_update(
             {"_id": key, "state": "open", **guard},
-            {"$set": {"context": context, "context_by": call.token}, "$max": {"updated_at": call.now}},
-            projection={"context.overflow": 1, "context_by": 1},
+            {"$set": {"context": context, "context_op": call.token}, "$max": {"updated_at": call.now}},
+            projection={"context.overflow": 1, "context_op": 1},
         )
         if before and before.get("context"):
             await self._storage.overflows.delete([before["context"]["overflow"]])

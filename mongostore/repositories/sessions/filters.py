@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.paging import SortKey, SortOrder
 

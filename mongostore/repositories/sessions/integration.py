@@ -11,8 +11,8 @@ from typing import Any
 
 from mongostore.arguments import MAX_LIMIT
 from mongostore.codec import encode, unescape_key
-from mongostore.documents.sessions import SHOWN, to_session
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import current_operation, majority_step, retry_step
@@ -42,7 +42,7 @@ class Integrations:
         self, key: str, name: str, seen: Raw, integrator: Integrator, executor: Executor | None
     ) -> ParticipantIntegration:
         """Integrate what was new of a participant when it was seen."""
-        participant_id, until = unescape_key(name), seen["integrated"]
+        participant_id, until = unescape_key(name), seen["integrated_until"]
 
         def result(status: IntegrationStatus, **members: Any) -> ParticipantIntegration:
             return ParticipantIntegration(
@@ -53,7 +53,7 @@ class Integrations:
         given: list[Turn] = []
         for attempt in range(self._storage.tail.limits.attempts):
             await back_off(attempt)
-            if (until or 0) >= seen["turns"]:
+            if (until or 0) >= seen["turn_count"]:
                 return result(IntegrationStatus.NOTHING_NEW)
             until, turns = await self._new_turns(key, name, seen)
             if not turns:
@@ -65,7 +65,7 @@ class Integrations:
             if isinstance(outcome, Exception):
                 return result(IntegrationStatus.FAILED, error=type(outcome).__name__)
             last = turns[-1].number
-            mark = (key, name, seen["binding"], until, last, outcome)
+            mark = (key, name, seen["epoch"], until, last, outcome)
             try:
                 marked = await retry_step(self._storage.connection, self._store_insights, *mark)
             except DocumentTooLargeError as error:
@@ -95,18 +95,18 @@ class Integrations:
                     name,
                     next_after,
                     MAX_LIMIT,
-                    until=seen["turns"],
+                    until=seen["turn_count"],
                 )
             except NotFoundError as error:
                 if error.kind != "participant":
                     raise
                 return None, []
-            if part.participant["binding"] != seen["binding"]:
-                return part.participant["integrated"], []
+            if part.participant["epoch"] != seen["epoch"]:
+                return part.participant["integrated_until"], []
             if part.errors:
                 raise part.errors[0]
             if next_after is None:
-                marker = part.participant["integrated"]
+                marker = part.participant["integrated_until"]
             turns += part.turns
             next_after = part.next_after
             if next_after is None:
@@ -119,10 +119,10 @@ class Integrations:
         call, path = current_operation(), f"participants.{name}"
         check_size(f"the insights of participant {unescape_key(name)!r}", {"insights": insights})
         marked = await self._storage.sessions.update_one(
-            {"_id": key, "state": "open", f"{path}.binding": binding, f"{path}.integrated": old},
+            {"_id": key, "state": "open", f"{path}.epoch": binding, f"{path}.integrated_until": old},
             {
                 "$push": {f"insights.{name}": {"$each": insights}},
-                "$set": {f"{path}.integrated": new, f"{path}.integrated_by": call.token},
+                "$set": {f"{path}.integrated_until": new, f"{path}.integrate_op": call.token},
                 "$inc": {"revision": 1},
                 "$max": {"updated_at": call.now},
             },
@@ -136,11 +136,11 @@ class Integrations:
             if error.kind != "participant":
                 raise
             return False
-        return bool(participant["integrated_by"] == call.token)
+        return bool(participant["integrate_op"] == call.token)
 
     async def _read_session(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""
-        return await self._storage.tail.read_fields(key, *SHOWN)
+        return await self._storage.tail.read_fields(key, *PUBLIC_FIELDS)
 
 
 async def _call_integrator(

@@ -1,4 +1,4 @@
-"""How messages go: single ones leave a hole, so that no other moves; all at once begin a new generation."""
+"""How messages go: single ones leave a hole, so that no other moves; all at once begin a new epoch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.sessions import SHOWN, to_session, to_stored_preview
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session, to_stored_preview
 from mongostore.models import Session
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.filters import STATE_FILTERS
@@ -22,7 +22,7 @@ from mongostore.repositories.sessions.tail import (
 )
 
 # What the deletion of a session needs of it.
-_MARKED = ["stale", "generation", "origin", "purged_by"]
+_MARKED = ["stale", "epoch", "create_op", "delete_op"]
 
 
 class MessageDeleter:
@@ -50,26 +50,26 @@ class MessageDeleter:
             if await self._tail.finish_pending(document):
                 continue
             if _was_done(document):
-                return int(document["erasure"]["count"])
+                return int(document["last_delete"]["count"])
             here = {
                 i: message
                 for i, message in enumerate(document["messages"])
                 if message and message["id"] in wanted
             }
-            position = TailPosition(document["generation"], document["base"])
+            position = TailPosition(document["epoch"], document["tail_start"])
             missing = wanted - {message["id"] for message in here.values()}
             sealed = [message for _, message in await self._tail.find_in_segments(position, [*missing])]
             gone = [*here.values(), *sealed]
             if not gone:
                 return 0
             sets: Raw = {f"messages.{index}": None for index in here}
-            sets["deletions"] = [message["id"] for message in sealed]
-            sets["erasure"] = {"token": call.token, "count": len(gone)}
+            sets["pending_deletes"] = [message["id"] for message in sealed]
+            sets["last_delete"] = {"op": call.token, "count": len(gone)}
             if document["last"]["id"] in wanted:
                 sets["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
-            counts: Raw = {"message_count": -len(gone), "edits": 1}
+            counts: Raw = {"message_count": -len(gone), "edit_count": 1}
             for name, participant in document.get("participants", {}).items():
-                if turns := sum(message.get("binding") == participant["binding"] for message in gone):
+                if turns := sum(message.get("binding") == participant["epoch"] for message in gone):
                     counts[f"participants.{name}.kept"] = -turns
             erased = await self._tail.sessions.update_one(
                 unchanged_filter(document),
@@ -102,7 +102,7 @@ class MessageDeleter:
             participant = document.get("participants", {}).get(name)
             if participant is None:
                 return False
-            binding = participant["binding"]
+            binding = participant["epoch"]
             here = {
                 i: message
                 for i, message in enumerate(document["messages"])
@@ -110,7 +110,7 @@ class MessageDeleter:
             }
             sets: Raw = {f"messages.{index}": None for index in here}
             sets["unbound"] = [binding] if participant["kept"] > len(here) else []
-            sets["erasure"] = {"token": call.token, "count": participant["kept"]}
+            sets["last_delete"] = {"op": call.token, "count": participant["kept"]}
             newest = next((message for message in reversed(document["messages"]) if message), None)
             if newest is None or newest.get("binding") == binding:
                 sets["last"] = await self._newest_of_others(document, binding)
@@ -119,7 +119,7 @@ class MessageDeleter:
                 {
                     "$set": sets,
                     "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
-                    "$inc": {"message_count": -participant["kept"], "edits": 1, "revision": 1},
+                    "$inc": {"message_count": -participant["kept"], "edit_count": 1, "revision": 1},
                     "$max": {"updated_at": call.now},
                 },
             )
@@ -146,11 +146,11 @@ class MessageDeleter:
         empty: Raw = {
             "messages": [],
             "messages_bytes": 0,
-            "base": 0,
-            "end": 0,
+            "tail_start": 0,
+            "next_position": 0,
             "message_count": 0,
             "last": None,
-            "deletions": [],
+            "pending_deletes": [],
             "unbound": [],
         }
         for attempt in range(self._tail.limits.attempts):
@@ -158,19 +158,19 @@ class MessageDeleter:
             document = await self._tail.read(key)
             if _was_done(document):
                 await self.delete_epochs(key, document["stale"])
-                return to_session(await self._tail.read_fields(key, *SHOWN))
-            count, old = document["message_count"], document["generation"]
-            erasure = {"token": call.token, "count": count}
-            seen = {"generation": old, "message_count": count, "revision": document.get("revision")}
+                return to_session(await self._tail.read_fields(key, *PUBLIC_FIELDS))
+            count, old = document["message_count"], document["epoch"]
+            last_delete = {"op": call.token, "count": count}
+            seen = {"epoch": old, "message_count": count, "revision": document.get("revision")}
             cleared = await self._tail.sessions.find_one_and_update(
                 {"_id": key, "state": "open", **seen},
                 {
-                    "$set": {**empty, **changes(document), "generation": call.token, "erasure": erasure},
+                    "$set": {**empty, **changes(document), "epoch": call.token, "last_delete": last_delete},
                     "$push": {"stale": old},
-                    "$inc": {"edits": 1},
+                    "$inc": {"edit_count": 1},
                     "$max": {"updated_at": call.now},
                 },
-                projection=SHOWN,
+                projection=PUBLIC_FIELDS,
                 return_document=ReturnDocument.AFTER,
             )
             if cleared is not None:
@@ -183,13 +183,13 @@ class MessageDeleter:
         call = current_operation()
         document = await self._tail.sessions.find_one_and_update(
             {"_id": key, "state": STATE_FILTERS[None]},
-            {"$set": {"state": "purging", "purged_by": call.token}},
+            {"$set": {"state": "deleting", "delete_op": call.token}},
             projection=_MARKED,
         )
         own_write = document is not None
         if document is None:
-            document = await self._tail.sessions.find_one({"_id": key, "state": "purging"}, _MARKED)
-            own_write = document is not None and document["purged_by"] == call.token
+            document = await self._tail.sessions.find_one({"_id": key, "state": "deleting"}, _MARKED)
+            own_write = document is not None and document["delete_op"] == call.token
         if own_write:
             call.memory["deleted"] = True
         if document is not None:
@@ -199,19 +199,17 @@ class MessageDeleter:
     async def finish_delete(self, document: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
         await self.delete_epochs(
-            document["_id"], [*document["stale"], document["generation"], document["origin"]]
+            document["_id"], [*document["stale"], document["epoch"], document["create_op"]]
         )
-        mark = {"_id": document["_id"], "state": "purging", "origin": document["origin"]}
+        mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
         await self._tail.sessions.delete_one(mark)
 
-    async def delete_epochs(self, key: str, generations: Sequence[str]) -> None:
-        """Remove the segments and large values of generations that nothing names any more."""
-        if generations:
-            await self._tail.segments.delete_many({"generation": {"$in": list(generations)}})
-            await self._overflows.delete_epochs(generations)
-            await self._tail.sessions.update_one(
-                {"_id": key}, {"$pull": {"stale": {"$in": list(generations)}}}
-            )
+    async def delete_epochs(self, key: str, epochs: Sequence[str]) -> None:
+        """Remove the segments and large values of epochs that nothing names any more."""
+        if epochs:
+            await self._tail.segments.delete_many({"epoch": {"$in": list(epochs)}})
+            await self._overflows.delete_epochs(epochs)
+            await self._tail.sessions.update_one({"_id": key}, {"$pull": {"stale": {"$in": list(epochs)}}})
 
     async def _newest_of_others(self, document: Raw, binding: str) -> Any:
         """Return the preview of the newest message that is no turn of a binding, None where all are."""
@@ -228,14 +226,14 @@ class MessageDeleter:
             gone: Whether a message does not stay.
             others: What finds the segments with messages that stay, where that spares reading many.
         """
-        messages, base = document["messages"], document["base"]
+        messages, base = document["messages"], document["tail_start"]
         while True:
             for message in reversed(messages):
                 if message and not gone(message):
                     filled = await self._overflows.load_into([message])
                     return to_stored_preview(filled[0] if filled else message)
             segment = base and await self._tail.segments.find_one(
-                {"generation": document["generation"], "start": {"$lt": base}, **(others or {})},
+                {"epoch": document["epoch"], "start": {"$lt": base}, **(others or {})},
                 sort=[("start", -1)],
             )
             if not segment:
@@ -245,4 +243,4 @@ class MessageDeleter:
 
 def _was_done(document: Raw) -> bool:
     """Return whether an earlier attempt of this very call, of unknown outcome, has done it."""
-    return bool(document["erasure"] and document["erasure"]["token"] == current_operation().token)
+    return bool(document["last_delete"] and document["last_delete"]["op"] == current_operation().token)

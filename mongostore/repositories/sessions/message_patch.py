@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mongostore.codec import decode, preview_text
-from mongostore.documents.sessions import to_notes
-from mongostore.documents.stored import Raw, size_of, write_members
+from mongostore.documents.mapping import Raw, bson_size, write_members
+from mongostore.documents.sessions import to_metadata
 from mongostore.models import Message
 
 
@@ -32,7 +32,7 @@ class MessagePatch:
             InvalidValueError: A value cannot be stored.
             DocumentTooLargeError: The metadata take more than 1 MiB.
         """
-        metadata = to_notes(message_id, members.get("metadata", {}))
+        metadata = to_metadata(message_id, members.get("metadata", {}))
         return cls(
             write_members(Message, {name: value for name, value in members.items() if name != "metadata"}),
             {key: value for key, value in metadata.items() if value is not None},
@@ -42,13 +42,13 @@ class MessagePatch:
     @property
     def size(self) -> int:
         """At most so many bytes does the patch add."""
-        return size_of("message", {**self.members, "notes": self.metadata})
+        return bson_size("message", {**self.members, "notes": self.metadata})
 
     def update(self, size_field: str) -> Raw:
         """Return the update of the document that holds the message, for a positional filter."""
         sets = {f"messages.$.{name}": value for name, value in self.members.items()}
         sets |= {f"messages.$.metadata.{key}": value for key, value in self.metadata.items()}
-        update: Raw = {"$set": sets, "$inc": {"edits": 1, size_field: self.size}}
+        update: Raw = {"$set": sets, "$inc": {"edit_count": 1, size_field: self.size}}
         if self.unset:
             update["$unset"] = {f"messages.$.metadata.{key}": "" for key in self.unset}
         return update

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
+from mongostore.documents.mapping import Raw
 from mongostore.documents.sessions import to_messages
-from mongostore.documents.stored import Raw
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, majority_step
@@ -72,8 +72,8 @@ class MessageReader:
             await back_off(attempt)
             document = await self._tail.read(key)
             positioned = [one for one in messages_of(document) if one[1]["id"] == message_id]
-            if not positioned and document["base"]:
-                filter = {**_segments_before(document, document["base"]), "messages.id": message_id}
+            if not positioned and document["tail_start"]:
+                filter = {**_segments_before(document, document["tail_start"]), "messages.id": message_id}
                 segment = await self._tail.segments.find_one(filter)
                 positioned = [
                     one for one in _segment_messages([segment], document) if one[1]["id"] == message_id
@@ -96,7 +96,7 @@ class MessageReader:
             InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
         """
         document = await majority_step(self._connection, self._tail.read, key)
-        position, base = 0, document["base"]
+        position, base = 0, document["tail_start"]
         while position < base:
             # No cursor stays open while the consumer takes its time.
             segments = await majority_step(
@@ -127,11 +127,14 @@ class MessageReader:
         sliced = before is None and conversation_id is None
         document = await (self._newest(key, wanted) if sliced else self._tail.read(key))
         found = _select(messages_of(document), conversation_id, start, before)
-        base = document["base"]
-        if len(found) < wanted and document["end"] - len(document["messages"]) > max(base, start):
+        base = document["tail_start"]
+        if len(found) < wanted and document["next_position"] - len(document["messages"]) > max(base, start):
             # Holes among the newest: the rest of the tail is wanted after all.
             document = await self._tail.read(key)
-            found, base = _select(messages_of(document), conversation_id, start, before), document["base"]
+            found, base = (
+                _select(messages_of(document), conversation_id, start, before),
+                document["tail_start"],
+            )
         upper = base if before is None else min(before, base)
         while len(found) < wanted and upper > start:
             filter = _segments_before(document, upper)
@@ -158,7 +161,7 @@ class MessageReader:
         """Return the first `wanted` messages between two positions, None where the reader met a gap."""
         document = await self._tail.read(key)
         found: list[Positioned] = []
-        end = document["base"] if before is None else min(before, document["base"])
+        end = document["tail_start"] if before is None else min(before, document["tail_start"])
         while len(found) < wanted and start < end:
             count = (wanted - len(found)) // self._limits.keep + 1
             segments = await self._segments(document, start, end, count, conversation_id)
@@ -232,12 +235,12 @@ class MessageReader:
 
 
 def _segments_before(document: Raw, upper: int) -> Raw:
-    return {"generation": document["generation"], "start": {"$lt": upper}}
+    return {"epoch": document["epoch"], "start": {"$lt": upper}}
 
 
 def _segment_messages(segments: Sequence[Raw | None], document: Raw) -> list[Positioned]:
     """Return the messages of segments but those that a deletion or an unbinding has announced."""
-    going, unbound = set(document["deletions"]), document.get("unbound")
+    going, unbound = set(document["pending_deletes"]), document.get("unbound")
     positioned = [
         (position, message)
         for segment in segments

@@ -12,8 +12,8 @@ from typing import Any
 from pymongo.errors import OperationFailure
 
 from mongostore.arguments import decode_cursor, encode_cursor
+from mongostore.documents.mapping import Raw
 from mongostore.documents.sessions import to_messages
-from mongostore.documents.stored import Raw
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ChangeKind, Message, MessageChange
@@ -97,7 +97,7 @@ class MessageWatcher:
                 known = await majority_step(self._connection, self._tail.read, key)
                 # None where the opening itself brought changes: they are old, and each has its own.
                 token = stream.resume_token
-                seen = WatchToken(token and dict(token), known["base"], known["end"])
+                seen = WatchToken(token and dict(token), known["tail_start"], known["next_position"])
                 # A connection lost from here on goes on here, and not with what is new by then.
                 yield seen, None
             while event := await self._connection.wait_or_closed(anext(stream, None)):
@@ -147,11 +147,11 @@ class MessageWatcher:
             return now, await self._changed_messages(key, fields, int(start), known_end=seen.end)
         if fields.get("state", "open") != "open":
             return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
-        if "generation" in fields:
+        if "epoch" in fields:
             return replace(now, base=0, end=0), [MessageChange(kind=ChangeKind.TRUNCATE, token="")]
-        if "base" in fields:
-            return replace(now, base=fields["base"]), []
-        if "end" in fields and "messages" in fields:
+        if "tail_start" in fields:
+            return replace(now, base=fields["tail_start"]), []
+        if "next_position" in fields and "messages" in fields:
             # Where that is shorter than saying what is new, as in an empty array, an append tells it whole.
             known = seen.end - seen.base
             fields = {
@@ -160,7 +160,7 @@ class MessageWatcher:
                 if index >= known
             } | fields
         changes = await self._changed_messages(key, fields, seen.base, known_end=seen.end)
-        return replace(now, end=fields.get("end", seen.end)), changes
+        return replace(now, end=fields.get("next_position", seen.end)), changes
 
     async def _changed_messages(
         self, key: str, fields: Raw, start: int, known_end: int
@@ -201,6 +201,6 @@ def _precedes(event: Raw, document: Raw) -> bool | None:
     None where the event tells nothing about that.
     """
     fields = event.get("updateDescription", {}).get("updatedFields", {})
-    if "edits" in fields:
-        return bool(fields["edits"] <= document["edits"])
-    return bool(fields["end"] <= document["end"]) if "end" in fields else None
+    if "edit_count" in fields:
+        return bool(fields["edit_count"] <= document["edit_count"])
+    return bool(fields["next_position"] <= document["next_position"]) if "next_position" in fields else None

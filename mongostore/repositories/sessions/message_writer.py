@@ -9,8 +9,8 @@ from itertools import count
 import bson
 from pymongo import ReturnDocument
 
+from mongostore.documents.mapping import MAX_VALUE_BYTES, Raw, bson_size, check_size
 from mongostore.documents.sessions import EMPTY, EMPTY_BODY, to_stored_preview
-from mongostore.documents.stored import MAX_VALUE_BYTES, Raw, check_size, size_of
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.message_patch import MessagePatch
@@ -67,9 +67,9 @@ class MessageWriter:
         whole = {message["id"]: message for message in messages}
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
-            embedded, generation = await self._embed(key, messages, large)
+            embedded, epoch = await self._embed(key, messages, large)
             try:
-                appended = await self._append(key, whole, embedded, generation, fresh=fresh, push=push)
+                appended = await self._append(key, whole, embedded, epoch, fresh=fresh, push=push)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
                 await self._overflows.delete(message.get("overflow") for message in embedded.values())
@@ -91,14 +91,14 @@ class MessageWriter:
         key: str,
         whole: dict[str, Raw],
         embedded: dict[str, Raw],
-        generation: str | None,
+        epoch: str | None,
         *,
         fresh: bool,
         push: Push | None,
     ) -> tuple[dict[str, Positioned], int] | None:
         """Append what is not there yet; return what is, and the position of the first that was not.
 
-        None if large values are of a past generation.
+        None if large values are of a past epoch.
         """
         existing: dict[str, Positioned] = {}
         checked: TailPosition | None = None
@@ -114,7 +114,7 @@ class MessageWriter:
                 if not pending:
                     return existing, 0
                 if fresh or not seen.base or checked == seen:
-                    guard = {"generation": generation or seen.generation} if generation or seen.base else {}
+                    guard = {"epoch": epoch or seen.epoch} if epoch or seen.base else {}
                     new = [embedded[message_id] for message_id in pending]
                     guard |= self._append_filter(key, seen.base, pending)
                     position = await (push or self._push_to_tail)(guard, new, whole[pending[-1]])
@@ -126,11 +126,11 @@ class MessageWriter:
                 # By now somebody else may have appended those ids, if anybody has them.
                 fresh = fresh and push is not None
                 document = await self._tail.read(key)
-                if generation and document["generation"] != generation:
+                if epoch and document["epoch"] != epoch:
                     return None
                 rolled = await self._tail.roll_if_full(document)
                 if not rolled:
-                    seen = TailPosition(document["generation"], document["base"])
+                    seen = TailPosition(document["epoch"], document["tail_start"])
                     found = messages_of(document) + await self._tail.find_in_segments(seen, pending)
                     existing |= await self._match_existing(whole, found)
                     checked = seen
@@ -185,19 +185,19 @@ class MessageWriter:
     ) -> tuple[dict[str, Raw], str | None]:
         """Return messages as they are embedded, by id: the large ones without their content.
 
-        Also the generation to which the large values belong, None where there are none.
+        Also the epoch to which the large values belong, None where there are none.
         """
         embedded = {message["id"]: message for message in messages}
         if not large:
             return embedded, None
-        generation = (await self._tail.read(key))["generation"]
+        epoch = (await self._tail.read(key))["epoch"]
         for message in large:
-            embedded[message["id"]] = await self._spill(key, generation, message, message)
-        return embedded, generation
+            embedded[message["id"]] = await self._spill(key, epoch, message, message)
+        return embedded, epoch
 
-    async def _spill(self, key: str, generation: str, message: Raw, body: Raw) -> Raw:
+    async def _spill(self, key: str, epoch: str, message: Raw, body: Raw) -> Raw:
         value = {name: body.get(name, empty) for name, empty in EMPTY_BODY.items()}
-        overflow = await self._overflows.put(key, generation, f"message {message['id']!r}", value)
+        overflow = await self._overflows.put(key, epoch, f"message {message['id']!r}", value)
         return {**message, **EMPTY_BODY, "overflow": overflow}
 
     async def _push_to_tail(self, guard: Raw, messages: list[Raw], newest: Raw) -> int | None:
@@ -207,16 +207,16 @@ class MessageWriter:
                 "$push": {"messages": {"$each": messages} if len(messages) > 1 else messages[0]},
                 "$inc": {
                     "message_count": len(messages),
-                    "end": len(messages),
-                    "messages_bytes": sum(size_of("message", message) for message in messages),
+                    "next_position": len(messages),
+                    "messages_bytes": sum(bson_size("message", message) for message in messages),
                 },
                 "$set": {"last": to_stored_preview(newest)},
                 "$max": {"updated_at": current_operation().now},
             },
-            projection={"_id": 0, "end": 1},
+            projection={"_id": 0, "next_position": 1},
         )
         # As it was before: where the first of them has gone.
-        return None if pushed is None else int(pushed["end"])
+        return None if pushed is None else int(pushed["next_position"])
 
     async def _match_existing(
         self, whole: dict[str, Raw], found: Sequence[Positioned]
@@ -243,7 +243,7 @@ class MessageWriter:
                 "messages_bytes": {"$lt": self._limits.full_bytes},
             },
             update,
-            projection={"end": 1, "messages": {"$slice": -1}},
+            projection={"next_position": 1, "messages": {"$slice": -1}},
             return_document=ReturnDocument.AFTER,
         )
         return None if changed is None else await self._read_updated(key, message_id, messages_of(changed))
@@ -272,10 +272,10 @@ class MessageWriter:
         """Return the document in which a message stands: the session's own, a segment, or None."""
         if any(message and message["id"] == message_id for message in document["messages"]):
             return document
-        if not document["base"] or message_id in document["deletions"]:
+        if not document["tail_start"] or message_id in document["pending_deletes"]:
             return None
-        filter = {"generation": document["generation"], "messages.id": message_id}
-        segment = await self._tail.segments.find_one({**filter, "start": {"$lt": document["base"]}})
+        filter = {"epoch": document["epoch"], "messages.id": message_id}
+        segment = await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
         if segment and _message_in(segment, message_id)[1].get("binding") in document.get("unbound", ()):
             return None
         return segment
@@ -291,15 +291,15 @@ class MessageWriter:
             "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
         body: Raw = {}
-        crowded = container is not document and container["bytes"] + patch.size > SEGMENT_BYTES
+        crowded = container is not document and container["size"] + patch.size > SEGMENT_BYTES
         if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
             # The body is read and written back, so nothing may change in between.
-            guard["edits"] = container["edits"]
+            guard["edit_count"] = container["edit_count"]
             moved = await self._respill(document, old, patch, out=crowded)
             if moved is None:
                 return None
             body, patch = moved
-        projection = {"end": 1, "messages": {"$slice": [index, 1]}}
+        projection = {"next_position": 1, "messages": {"$slice": [index, 1]}}
         if container is document:
             changed = await self._update_in_tail(document, guard, patch, message_id, preview, projection)
         else:
@@ -323,8 +323,8 @@ class MessageWriter:
         body = {**EMPTY_BODY, **filled[0], **patch.members}
         body = {name: body[name] for name in EMPTY_BODY}
         stored_body = {"overflow": None, **body}
-        if out or size_of("message", body) > self._limits.embed_bytes:
-            outside = await self._spill(document["_id"], document["generation"], old, body)
+        if out or bson_size("message", body) > self._limits.embed_bytes:
+            outside = await self._spill(document["_id"], document["epoch"], old, body)
             stored_body = {name: outside[name] for name in ("content", "data", "overflow")}
         return body, MessagePatch({**patch.members, **stored_body}, patch.metadata, patch.unset)
 
@@ -344,7 +344,7 @@ class MessageWriter:
         self, key: str, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw
     ) -> Raw | None:
         changed = await self._tail.segments.find_one_and_update(
-            guard, patch.update("bytes"), projection=projection, return_document=ReturnDocument.AFTER
+            guard, patch.update("size"), projection=projection, return_document=ReturnDocument.AFTER
         )
         if changed is None:
             return None
@@ -358,7 +358,7 @@ class MessageWriter:
         return {
             "_id": key,
             "state": "open",
-            "base": base,
+            "tail_start": base,
             "messages.id": {"$nin": list(message_ids)} if len(message_ids) > 1 else {"$ne": message_ids[0]},
             f"messages.{self._limits.full - 1}": {"$exists": False},
             "messages_bytes": {"$lt": self._limits.full_bytes},
@@ -380,7 +380,7 @@ def _needs_overflow(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
         raise InvalidValueError("messages", "hold the same id twice")
     large, together = [], 0
     for message in messages:
-        size = size_of("message", message)
+        size = bson_size("message", message)
         if size > MAX_VALUE_BYTES:
             raise DocumentTooLargeError(f"message {message['id']!r}", size, MAX_VALUE_BYTES)
         if size > embed_bytes:

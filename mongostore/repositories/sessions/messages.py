@@ -15,16 +15,16 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import from_micros
-from mongostore.documents.participants import none_kept
-from mongostore.documents.sessions import EMPTY, to_messages, to_stored, to_stored_preview
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.session_participants import truncated_message_fields
+from mongostore.documents.sessions import EMPTY, to_messages, to_stored_message, to_stored_preview
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import (
     Conversation,
+    GeneratedId,
     Message,
     MessageChange,
     MessageUpdate,
-    MintedId,
     Page,
     Preview,
     Session,
@@ -80,7 +80,7 @@ class AsyncSessionMessages(Repository):
         """
         key = self._storage.key(session_id)
         check_list("messages", messages)
-        stored = [to_stored(message, current_operation().now) for message in messages]
+        stored = [to_stored_message(message, current_operation().now) for message in messages]
         if not stored:
             await self._storage.tail.read(key)
             return []
@@ -292,7 +292,7 @@ class AsyncSessionMessages(Repository):
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
         key = self._storage.key(session_id)
-        stored = to_stored(message, current_operation().now)
+        stored = to_stored_message(message, current_operation().now)
         _claim_fresh_id(message)
         replaced = {**EMPTY, "updated_at": current_operation().now, **stored}
         del replaced["id"], replaced["created_at"]
@@ -336,7 +336,7 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after its messages were removed.
         """
-        return await self._storage.deleter.truncate(self._storage.key(session_id), none_kept)
+        return await self._storage.deleter.truncate(self._storage.key(session_id), truncated_message_fields)
 
     @long_running
     async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[MessageChange]:
@@ -361,7 +361,7 @@ class AsyncSessionMessages(Repository):
 
 def _claim_fresh_id(message: Message) -> bool:
     """Return whether the message's id is certainly new; from now on it is not."""
-    return isinstance(message.id, MintedId) and message.id.use()
+    return isinstance(message.id, GeneratedId) and message.id.claim()
 
 
 def _message(positioned: Positioned) -> Message:
@@ -379,7 +379,7 @@ def _message(positioned: Positioned) -> Message:
 def _conversation(group: Raw) -> Conversation:
     """Return the summary of a conversation's messages."""
     last: Message = group["last"]
-    preview = to_stored_preview(to_stored(last, 0))
+    preview = to_stored_preview(to_stored_message(last, 0))
     return Conversation(
         id=group["_id"],
         count=group["count"],

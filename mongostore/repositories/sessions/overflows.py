@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.mapping import Raw, check_size
 from mongostore.repositories import Connection
 
 
@@ -26,7 +26,7 @@ class Overflows:
     def _collection(self) -> AsyncCollection[Raw]:
         return self._connection.collection("session_overflows")
 
-    async def put(self, key: str, generation: str, what: str, value: Any) -> str:
+    async def put(self, key: str, epoch: str, what: str, value: Any) -> str:
         """Store a value of the session with that `_id` and return the value's own key.
 
         Raises:
@@ -34,9 +34,7 @@ class Overflows:
         """
         check_size(what, {"value": value})
         overflow = uuid4().hex
-        await self._collection.insert_one(
-            {"_id": overflow, "session": key, "generation": generation, "value": value}
-        )
+        await self._collection.insert_one({"_id": overflow, "session": key, "epoch": epoch, "value": value})
         return overflow
 
     async def find(self, overflow: str) -> Raw | None:
@@ -48,9 +46,9 @@ class Overflows:
         if gone := [overflow for overflow in overflows if overflow is not None]:
             await self._collection.delete_many({"_id": {"$in": gone}})
 
-    async def delete_epochs(self, generations: Sequence[str]) -> None:
-        """Remove all values of generations that nothing names any more."""
-        await self._collection.delete_many({"generation": {"$in": list(generations)}})
+    async def delete_epochs(self, epochs: Sequence[str]) -> None:
+        """Remove all values of epochs that nothing names any more."""
+        await self._collection.delete_many({"epoch": {"$in": list(epochs)}})
 
     async def load_into(self, messages: Iterable[Raw]) -> list[Raw] | None:
         """Return stored messages with their content in place, None when one has just moved elsewhere."""

@@ -14,7 +14,7 @@ from mongostore.arguments import (
     check_list,
 )
 from mongostore.codec import escape_key, from_micros, to_micros
-from mongostore.documents.participants import StoredParticipant, to_participants
+from mongostore.documents.session_participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
@@ -133,7 +133,7 @@ class AsyncSessionParticipants(Repository):
     async def _bind(self, session_id: str, participant_id: str) -> tuple[SessionParticipant, bool]:
         """Bind a participant unless it is bound; return it, and whether this call has bound it."""
         call, key, name = current_operation(), self._storage.key(session_id), _name(participant_id)
-        new = StoredParticipant(bound_at=call.now, binding=call.token).model_dump()
+        new = StoredParticipant(bound_at=call.now, epoch=call.token).model_dump()
         bound = await self._storage.sessions.update_one(
             {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}},
             {

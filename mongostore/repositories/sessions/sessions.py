@@ -14,9 +14,15 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_limit, check_members
 from mongostore.codec import encode_members, to_micros
-from mongostore.documents.participants import begun_anew, to_bound
-from mongostore.documents.sessions import SHOWN, sized_member, to_new_session, to_session, to_stored_members
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
+from mongostore.documents.session_participants import bind_all, truncated_fields
+from mongostore.documents.sessions import (
+    PUBLIC_FIELDS,
+    check_member_fits,
+    to_new_session,
+    to_session,
+    to_stored_members,
+)
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -44,7 +50,7 @@ from mongostore.repositories.sessions.tail import Tail, bindings_of
 
 _ITER_PAGE = 200
 _BY_CREATION = SortOrder("created_at")
-_HEAD_FIELDS = {"messages": 0, "context.value": 0, "deletions": 0, "erasure": 0}
+_HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0, "last_delete": 0}
 
 
 class AsyncSessions(Repository):
@@ -118,12 +124,12 @@ class AsyncSessions(Repository):
                 "namespace": self.namespace,
                 "session_id": key.partition("/")[2],
                 **to_stored_members(members),
-                "metadata": sized_member("metadata", encode_members("metadata", metadata or {})),
-                "participants": to_bound(participants, created, call.token),
+                "metadata": check_member_fits("metadata", encode_members("metadata", metadata or {})),
+                "participants": bind_all(participants, created, call.token),
                 "created_at": created,
                 "updated_at": call.now,
-                "generation": uuid4().hex,
-                "origin": call.token,
+                "epoch": uuid4().hex,
+                "create_op": call.token,
             }
         )
         while True:
@@ -133,10 +139,10 @@ class AsyncSessions(Repository):
                 existing = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
                 if existing is None:
                     continue
-                if existing["state"] == "purging":
+                if existing["state"] == "deleting":
                     await self._storage.deleter.finish_delete(existing)
                     continue
-                if existing["origin"] != call.token:
+                if existing["create_op"] != call.token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
             self._storage.tail.cache_epochs(key, bindings_of(document))
             return to_session(document)
@@ -163,7 +169,9 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, SHOWN)
+        document = await self._sessions.find_one(
+            {"_id": self._key(session_id), "state": "open"}, PUBLIC_FIELDS
+        )
         return None if document is None else to_session(document)
 
     @reads
@@ -275,8 +283,8 @@ class AsyncSessions(Repository):
         call, key = current_operation(), self._key(session_id)
         given = check_members(members, SessionUpdate)
         metadata_members = given.pop("metadata", {})
-        packed = sized_member("metadata", encode_members("metadata", metadata_members))
-        sets = to_stored_members(given) | {"revised_by": call.token}
+        packed = check_member_fits("metadata", encode_members("metadata", metadata_members))
+        sets = to_stored_members(given) | {"update_op": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
         if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
@@ -291,7 +299,7 @@ class AsyncSessions(Repository):
             document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
             if document is None:
                 raise NotFoundError("session", session_id)
-            if document.get("revised_by") != call.token:
+            if document.get("update_op") != call.token:
                 raise ConflictError(f"session {session_id!r} has another revision by now")
         return to_session(document)
 
@@ -308,7 +316,7 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
         key, token = self._key(session_id), current_operation().token
-        return await self._storage.deleter.truncate(key, lambda session: begun_anew(session, token))
+        return await self._storage.deleter.truncate(key, lambda session: truncated_fields(session, token))
 
     @writes
     async def soft_delete(self, session_id: str) -> bool:
@@ -325,7 +333,7 @@ class AsyncSessions(Repository):
         if deleted.matched_count or call.attempt == 0:
             return bool(deleted.matched_count)
         # An earlier attempt of this call may have been the one that did it.
-        done = {"_id": key, "state": "deleted", "state_by": call.token}
+        done = {"_id": key, "state": "deleted", "state_op": call.token}
         return await self._sessions.find_one(done, {"_id": 1}) is not None
 
     @writes
@@ -348,7 +356,7 @@ class AsyncSessions(Repository):
             document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
             if document is None:
                 raise NotFoundError("session", session_id)
-            if document.get("state_by") != call.token:
+            if document.get("state_op") != call.token:
                 raise ConflictError(f"session {session_id!r} is not deleted")
         return to_session(document)
 
@@ -373,10 +381,10 @@ class AsyncSessions(Repository):
 
     async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
         async with self._sessions.find(
-            filter, SHOWN, sort=order.sort, limit=limit, batch_size=limit + 1
+            filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1
         ) as found:
             return await found.to_list()
 
 
 def _state_change(state: str, deleted_at: int | None, token: str) -> Raw:
-    return {"$set": {"state": state, "deleted_at": deleted_at, "state_by": token}, "$inc": {"revision": 1}}
+    return {"$set": {"state": state, "deleted_at": deleted_at, "state_op": token}, "$inc": {"revision": 1}}

@@ -7,7 +7,7 @@ from typing import Final
 from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.arguments import check_id
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
 from mongostore.repositories.sessions.message_deleter import MessageDeleter

@@ -2,9 +2,9 @@
 
 An array that grows without bound is rewritten whole at each append and ends at 16 MiB. So the document
 embeds the newest messages alone. When they are `full`, a roll copies the oldest of them into a segment,
-which the majority acknowledges, and then trims them off, guarded by `base`, `edits` and the array's size.
-Between the two steps, and after a crash there, the messages stand in both places, and readers look in
-segments below `base` alone. Nothing here needs a transaction.
+which the majority acknowledges, and then trims them off, guarded by `tail_start`, `edit_count` and its
+size. Between the two steps, and after a crash there, the messages stand in both places, and readers look in
+segments below `tail_start` alone. Nothing here needs a transaction.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from mongostore.documents.stored import Raw, size_of
+from mongostore.documents.mapping import Raw, bson_size
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout
 from mongostore.repositories import Connection, current_operation
@@ -36,9 +36,9 @@ Positioned = tuple[int, Raw]
 
 
 class TailPosition(NamedTuple):
-    """Where the tail of a session begins: it moves on, and begins anew with each generation."""
+    """Where the tail of a session begins: it moves on, and begins anew with each epoch."""
 
-    generation: str
+    epoch: str
     base: int
 
 
@@ -112,7 +112,7 @@ class Tail:
             self._cached_positions.pop(key, None)
             self._cached_epochs.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
-        self._cache_position(key, TailPosition(document["generation"], document["base"]))
+        self._cache_position(key, TailPosition(document["epoch"], document["tail_start"]))
         self.cache_epochs(key, bindings_of(document))
         return document
 
@@ -134,10 +134,10 @@ class Tail:
             NotFoundError: If there is no such session, or it is deleted.
         """
         document = await self.read(key)
-        below = {"generation": document["generation"], "start": {"$lt": document["base"]}}
+        below = {"epoch": document["epoch"], "start": {"$lt": document["tail_start"]}}
         return StorageLayout(
             in_tail=len(document["messages"]),
-            in_segments=document["base"],
+            in_segments=document["tail_start"],
             segments=await self.segments.count_documents(below),
         )
 
@@ -146,7 +146,7 @@ class Tail:
         if not position.base or not message_ids:
             return []
         filter = {
-            "generation": position.generation,
+            "epoch": position.epoch,
             "messages.id": {"$in": list(message_ids)},
             "start": {"$lt": position.base},
         }
@@ -162,24 +162,24 @@ class Tail:
 
     async def finish_deletes(self, document: Raw) -> None:
         """Make the holes in segments that a deletion has announced; safe to do twice."""
-        for message_id in document["deletions"]:
+        for message_id in document["pending_deletes"]:
             await self.segments.update_one(
                 {
-                    "generation": document["generation"],
+                    "epoch": document["epoch"],
                     "messages.id": message_id,
-                    "start": {"$lt": document["base"]},
+                    "start": {"$lt": document["tail_start"]},
                 },
-                {"$set": {"messages.$": None}, "$inc": {"edits": 1}},
+                {"$set": {"messages.$": None}, "$inc": {"edit_count": 1}},
             )
         await self.sessions.update_one(
-            {"_id": document["_id"], "generation": document["generation"]},
-            {"$pull": {"deletions": {"$in": document["deletions"]}}},
+            {"_id": document["_id"], "epoch": document["epoch"]},
+            {"$pull": {"pending_deletes": {"$in": document["pending_deletes"]}}},
         )
 
     async def finish_unbinding(self, document: Raw) -> None:
         """Make holes of the turns in segments that an unbinding has announced; safe to do twice."""
         unbound = document["unbound"]
-        filter = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["base"]}}
+        filter = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["tail_start"]}}
         while True:
             async with self.segments.find(
                 filter, limit=_SEGMENTS_A_STEP, batch_size=_SEGMENTS_A_STEP + 1
@@ -195,17 +195,17 @@ class Tail:
                 }
                 await self._overflows.delete(message.get("overflow") for message in gone.values())
                 await self.segments.update_one(
-                    {"_id": segment["_id"], "edits": segment["edits"]},
-                    {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edits": 1}},
+                    {"_id": segment["_id"], "edit_count": segment["edit_count"]},
+                    {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edit_count": 1}},
                 )
         await self.sessions.update_one(
-            {"_id": document["_id"], "generation": document["generation"]},
+            {"_id": document["_id"], "epoch": document["epoch"]},
             {"$pull": {"unbound": {"$in": unbound}}},
         )
 
     async def finish_pending(self, document: Raw) -> bool:
         """Finish what a crashed deletion or unbinding left; return whether there was need."""
-        if document["deletions"]:
+        if document["pending_deletes"]:
             await self.finish_deletes(document)
         elif document.get("unbound"):
             await self.finish_unbinding(document)
@@ -232,8 +232,8 @@ class Tail:
 
     async def _roll(self, document: Raw) -> None:
         """Move the oldest messages into a segment, or only count the bytes anew where that suffices."""
-        base, messages = document["base"], document["messages"]
-        sizes = [size_of("message", message) if message else 0 for message in messages]
+        base, messages = document["tail_start"], document["messages"]
+        sizes = [bson_size("message", message) if message else 0 for message in messages]
         moving = _count_to_move(sizes, self.limits)
         if moving:
             moving = await self._write_segment(document, moving, sum(sizes[:moving])) - base
@@ -243,40 +243,42 @@ class Tail:
                 "$set": {
                     "messages": messages[moving:],
                     "messages_bytes": sum(sizes[moving:]),
-                    "base": base + moving,
+                    "tail_start": base + moving,
                 },
-                "$inc": {"edits": 1},
+                "$inc": {"edit_count": 1},
             },
         )
         if trimmed.matched_count:
-            self._cache_position(document["_id"], TailPosition(document["generation"], base + moving))
+            self._cache_position(document["_id"], TailPosition(document["epoch"], base + moving))
         elif moving:
             await self._delete_orphan(document)
 
     async def _delete_orphan(self, document: Raw) -> None:
-        """Remove the segment just written if all messages of its generation have gone meanwhile."""
-        same = {"_id": document["_id"], "generation": document["generation"], "state": {"$ne": "purging"}}
+        """Remove the segment just written if all messages of its epoch have gone meanwhile."""
+        same = {"_id": document["_id"], "epoch": document["epoch"], "state": {"$ne": "deleting"}}
         if await self.sessions.find_one(same, {"_id": 1}) is None:
             await self.segments.delete_one({"_id": _segment_id(document)})
 
     async def _write_segment(self, document: Raw, moving: int, size: int) -> int:
         """Write the first messages of a tail as a segment; return where the stored one ends."""
-        base, edits = document["base"], document["edits"]
+        base, edits = document["tail_start"], document["edit_count"]
         segment = {
             "_id": _segment_id(document),
             "session": document["_id"],
-            "generation": document["generation"],
+            "epoch": document["epoch"],
             "start": base,
             "end": base + moving,
-            "edits": edits,
-            "bytes": size,
+            "edit_count": edits,
+            "size": size,
             "messages": document["messages"][:moving],
         }
         # What is trimmed next must never be lost, whatever write concern the URI asks for.
         segments = self.segments.with_options(write_concern=WriteConcern("majority"))
         try:
             # Only by strictly newer: a late roller must not undo what was changed in the segment since.
-            await segments.replace_one({"_id": segment["_id"], "edits": {"$lt": edits}}, segment, upsert=True)
+            await segments.replace_one(
+                {"_id": segment["_id"], "edit_count": {"$lt": edits}}, segment, upsert=True
+            )
         except DuplicateKeyError:
             # Another roll sealed the same messages, though perhaps not as many of them.
             stored = await segments.find_one({"_id": segment["_id"]}, {"end": 1})
@@ -295,16 +297,18 @@ def unchanged_filter(document: Raw) -> Raw:
     return {
         "_id": document["_id"],
         "state": "open",
-        "generation": document["generation"],
-        "base": document["base"],
-        "edits": document["edits"],
+        "epoch": document["epoch"],
+        "tail_start": document["tail_start"],
+        "edit_count": document["edit_count"],
         "messages": {"$size": len(document["messages"])},
     }
 
 
 def messages_start(document: Raw) -> int:
     """Return the position at which the messages in a session's document or a segment begin."""
-    return int(document["end"]) - len(document["messages"])
+    if "start" in document:
+        return int(document["start"])
+    return int(document["next_position"]) - len(document["messages"])
 
 
 def messages_of(document: Raw) -> list[Positioned]:
@@ -318,7 +322,7 @@ def messages_of(document: Raw) -> list[Positioned]:
 
 def bindings_of(session: Raw) -> dict[str, str]:
     """Return the bindings of a stored session's participants."""
-    return {name: stored["binding"] for name, stored in session.get("participants", {}).items()}
+    return {name: stored["epoch"] for name, stored in session.get("participants", {}).items()}
 
 
 def session_id_of(key: str) -> str:
@@ -339,7 +343,7 @@ def contention_error(key: str) -> ConflictError:
 
 def _segment_id(document: Raw) -> str:
     """Return the `_id` of the segment into which the head of a tail goes."""
-    return f"{document['_id']}/{document['generation']}/{document['base']:012}"
+    return f"{document['_id']}/{document['epoch']}/{document['tail_start']:012}"
 
 
 def _count_to_move(sizes: Sequence[int], limits: TailLimits) -> int:

@@ -8,8 +8,8 @@ from operator import itemgetter
 
 from mongostore.arguments import MAX_LIMIT
 from mongostore.codec import unescape_key
+from mongostore.documents.mapping import Raw, bson_size
 from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
-from mongostore.documents.stored import Raw, size_of
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
 from mongostore.repositories import Connection, current_operation, majority_step
@@ -75,8 +75,8 @@ class Turns:
             pushed = await self._push(key, name, guard, new, newest)
             if pushed is None:
                 return None
-            first = pushed["participants"][name]["turns"] + 1
-            return int(pushed["end"])
+            first = pushed["participants"][name]["turn_count"] + 1
+            return int(pushed["next_position"])
 
         positioned = await self._writer.append(
             key, messages, fresh=current_operation().attempt == 0, push=push
@@ -107,8 +107,8 @@ class Turns:
             await back_off(attempt)
             document = await self._tail.read(key)
             participant = participant_of(document, name)
-            start = after if after is not None else participant["integrated"] or 0
-            last = participant["turns"] if until is None else min(until, participant["turns"])
+            start = after if after is not None else participant["integrated_until"] or 0
+            last = participant["turn_count"] if until is None else min(until, participant["turn_count"])
             found = await self._find(document, name, start, last, limit + 1)
             filled = None if found is None else await self._overflows.load_into(found[:limit])
             if found is None or filled is None:
@@ -135,7 +135,7 @@ class Turns:
             part = await majority_step(
                 self._connection, self.read, key, name, next_after, MAX_LIMIT, until=until
             )
-            if binding not in (None, part.participant["binding"]):
+            if binding not in (None, part.participant["epoch"]):
                 raise ConflictError(
                     f"session {session_id_of(key)!r}: its turns were removed while they were read"
                 )
@@ -146,8 +146,8 @@ class Turns:
             for turn in part.turns:
                 yield turn
             binding, until, next_after = (
-                part.participant["binding"],
-                until or part.participant["turns"],
+                part.participant["epoch"],
+                until or part.participant["turn_count"],
                 part.next_after,
             )
 
@@ -159,16 +159,16 @@ class Turns:
         binding = self._tail.cached_epochs(key).get(name)
         if binding is None:
             # It is gone, or a store with many sessions has forgotten it.
-            binding = participant_of(await self._tail.read(key), name)["binding"]
+            binding = participant_of(await self._tail.read(key), name)["epoch"]
         path, amount = f"participants.{name}", len(new)
         # All have the same members, for those of the first are named.
         relative = [{**EMPTY, **message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]
         members: Raw = {member: f"$$turn.{member}" for member in relative[0]}
-        members["number"] = {"$add": [f"${path}.turns", "$$turn.number"]}
+        members["number"] = {"$add": [f"${path}.turn_count", "$$turn.number"]}
         numbered = {"$map": {"input": {"$literal": relative}, "as": "turn", "in": members}}
         counts = {
-            **dict.fromkeys(("message_count", "end", f"{path}.turns", f"{path}.kept"), amount),
-            "messages_bytes": sum(size_of("message", message) for message in relative),
+            **dict.fromkeys(("message_count", "next_position", f"{path}.turn_count", f"{path}.kept"), amount),
+            "messages_bytes": sum(bson_size("message", message) for message in relative),
             "revision": 1,
         }
         sets = {
@@ -178,15 +178,15 @@ class Turns:
             **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
         }
         return await self._tail.sessions.find_one_and_update(
-            {**guard, f"{path}.binding": binding},
+            {**guard, f"{path}.epoch": binding},
             [{"$set": sets}],
-            projection={f"{path}.turns": 1, "end": 1},
+            projection={f"{path}.turn_count": 1, "next_position": 1},
         )
 
     async def _find(self, document: Raw, name: str, after: int, last: int, wanted: int) -> list[Raw] | None:
         """Return the first stored turns between two numbers, None where they went while they were read."""
         participant = document["participants"][name]
-        binding = participant["binding"]
+        binding = participant["epoch"]
         tail = [message for message in document["messages"] if message and message.get("binding") == binding]
         last_in_segments = min(tail[0]["number"] - 1, last) if tail else last
         if participant["kept"] == len(tail):
@@ -199,8 +199,8 @@ class Turns:
             if len(part) < end - start:
                 # Some were deleted, or all went this very moment.
                 now = await self._tail.read(document["_id"])
-                same = now["generation"] == document["generation"]
-                if participant_of(now, name)["binding"] != binding or not same:
+                same = now["epoch"] == document["epoch"]
+                if participant_of(now, name)["epoch"] != binding or not same:
                     return None
             found += part
             start = end
@@ -210,8 +210,8 @@ class Turns:
         """Return the turns of a binding between two numbers that are in segments below the base."""
         filter = {"messages": {"$elemMatch": {"binding": binding, "number": {"$gt": after, "$lte": last}}}}
         async with self._tail.segments.find(filter, batch_size=last - after + 2) as cursor:
-            segments = [one for one in await cursor.to_list() if one["start"] < document["base"]]
-        going = set(document["deletions"])
+            segments = [one for one in await cursor.to_list() if one["start"] < document["tail_start"]]
+        going = set(document["pending_deletes"])
         found = [
             message
             for segment in segments

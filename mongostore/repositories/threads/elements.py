@@ -10,7 +10,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.stored import Raw, given
+from mongostore.documents.mapping import Raw, check_instance
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
@@ -50,7 +50,7 @@ class AsyncThreadElements(Repository):
             DocumentTooLargeError: If the element takes more than a document can hold.
         """
         of_thread = {"thread_id": check_id("thread_id", thread_id)}
-        element = given("element", element, Element).model_copy(update=of_thread)
+        element = check_instance("element", element, Element).model_copy(update=of_thread)
         stored = to_stored_element(element)
         # In the order of their calls, also those of one microsecond.
         own_start = current_operation().memory.setdefault("began", self._connection.clock.tick())

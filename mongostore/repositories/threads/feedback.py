@@ -7,7 +7,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.stored import Raw, read_as
+from mongostore.documents.mapping import Raw, decode_document
 from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, NotFoundError
 from mongostore.models import Feedback
@@ -103,4 +103,4 @@ def _key(thread_id: str, message_id: str) -> Raw:
 def _read(document: Raw | None) -> Feedback | None:
     if document is None or document.get("feedback") is None:
         return None
-    return read_as("feedback", document, lambda: to_feedback(document))
+    return decode_document("feedback", document, lambda: to_feedback(document))

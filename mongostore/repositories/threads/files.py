@@ -18,7 +18,7 @@ from mongostore.arguments import (
     encode_cursor,
 )
 from mongostore.codec import decode, encode_object
-from mongostore.documents.stored import Raw, check_size
+from mongostore.documents.mapping import Raw, check_size
 from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
 from mongostore.models import File, Page
 from mongostore.repositories import (

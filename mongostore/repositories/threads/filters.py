@@ -6,7 +6,7 @@ from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_members, check_vote
 from mongostore.codec import encode_members
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError
 from mongostore.models import ListOrder, ThreadFilter

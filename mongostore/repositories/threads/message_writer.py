@@ -6,7 +6,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.threads.thread_writes import record_activity, record_vote
@@ -51,13 +51,13 @@ class MessageWriter:
     async def _merge_start(self, key: Raw, sets: Raw) -> bool:
         """Merge in how a message began; return False if others were in the way."""
         try:
-            return await self._upsert({**key, "changed": {"$ne": True}}, sets)
+            return await self._upsert({**key, "is_begun": {"$ne": True}}, sets)
         except DuplicateKeyError:
             return await self._fill_missing(key, sets)
 
     async def _merge_update(self, key: Raw, sets: Raw) -> bool:
         """Merge in how a message went on; return False if others were in the way."""
-        update = {"$set": {**sets, "changed": True}, "$inc": {"revision": 1}}
+        update = {"$set": {**sets, "is_begun": True}, "$inc": {"revision": 1}}
         # What makes it newer than it was makes its thread so, too.
         older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
         changed = await self._messages.update_one({**key, **older}, update)
@@ -171,6 +171,6 @@ class MessageWriter:
 def _is_missing(document: Raw, path: str) -> bool:
     if path == "created_at":
         # Not the caller's: when the first merge came.
-        return not document.get("dated")
+        return not document.get("has_created_at")
     parent, _, name = path.partition(".")
     return (document.get(parent, {}).get(name) if name else document.get(parent)) in _EMPTY_VALUES

@@ -13,7 +13,7 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import to_micros
-from mongostore.documents.stored import Raw, given
+from mongostore.documents.mapping import Raw, check_instance
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
     InvalidDocumentError,
@@ -238,7 +238,7 @@ class AsyncThreadMessages(Repository):
         Raises:
             InvalidValueError: If it is no message that a list has shown.
         """
-        shown = given("message", message, ThreadMessage)
+        shown = check_instance("message", message, ThreadMessage)
         # Its arrival is looked up where it is needed.
         return by_arrival(False).cursor(
             (to_micros("created_at", shown.created_at), None, check_id("id", shown.id))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mongostore.arguments import check_flag, check_limit
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.models import Page
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortOrder, count_options, find_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mongostore.codec import decode
-from mongostore.documents.stored import Raw
+from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortKey, SortOrder, find_page

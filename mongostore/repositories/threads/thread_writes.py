@@ -9,14 +9,14 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.codec import to_micros
-from mongostore.documents.stored import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection, current_operation
 
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE_LASTS = timedelta(days=30)
 _ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "life"), "")
-TOMBSTONE = {"state": 1, "life": 1, "deleted_at": 1, "deleted_by": 1, "expires_at": 1}
+TOMBSTONE = {"state": 1, "life": 1, "deleted_at": 1, "delete_op": 1, "expires_at": 1}
 
 
 def new_thread(began: int) -> Raw:
@@ -119,7 +119,7 @@ async def finish_deletion(connection: Connection, tombstone: Raw) -> None:
     }
     await connection.collection("messages").delete_many(parts)
     await delete_elements(connection, parts)
-    same = {"_id": tombstone["_id"], "state": "deleted", "deleted_by": tombstone.get("deleted_by")}
+    same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
     await connection.collection("threads").update_one(same, {"$set": {"expires_at": tombstone_end()}})
 
 
@@ -141,10 +141,10 @@ def tombstone_end() -> datetime:
 
 async def _begin_anew(connection: Connection, tombstone: Raw, new: Raw) -> None:
     await finish_deletion(connection, tombstone)
-    same = {"_id": tombstone["_id"], "state": "deleted", "deleted_by": tombstone.get("deleted_by")}
+    same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
     update = {
         "$set": {**new, "life": tombstone.get("life", 0) + 1},
-        "$unset": {"expires_at": "", "created_by": ""},
+        "$unset": {"expires_at": "", "create_op": ""},
     }
     await connection.collection("threads").update_one(same, update)
 

@@ -24,7 +24,7 @@ from mongostore.codec import (
     escape_key,
     to_micros,
 )
-from mongostore.documents.stored import UNREADABLE, Raw, check_size, given
+from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance, check_size
 from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
@@ -97,8 +97,8 @@ class AsyncThreads(Repository):
         try:
             await self._threads.insert_one({"_id": key, **document})
         except DuplicateKeyError:
-            existing = await self._threads.find_one({"_id": key}, {"created_by": 1})
-            if existing is None or existing.get("created_by") != call.token:
+            existing = await self._threads.find_one({"_id": key}, {"create_op": 1})
+            if existing is None or existing.get("create_op") != call.token:
                 raise AlreadyExistsError("thread", key) from None
         return to_thread({"_id": key, **document})
 
@@ -229,7 +229,7 @@ class AsyncThreads(Repository):
         most, counted = count_options(limit).get("limit"), 0
         async with self._threads.find(filter, {"data": 1}) as found:
             async for document in found:
-                with suppress(*UNREADABLE):
+                with suppress(*DECODE_ERRORS):
                     counted += has_data(decode_members(document["data"]), where)
                 if counted == most:
                     break
@@ -308,7 +308,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If it is no thread that a list has shown, or there is no such order.
         """
-        shown, sort = given("thread", thread, Thread), thread_order(order, True)
+        shown, sort = check_instance("thread", thread, Thread), thread_order(order, True)
         return sort.cursor((to_micros(sort.field, getattr(shown, sort.field)), check_id("id", shown.id)))
 
     @writes
@@ -326,7 +326,7 @@ class AsyncThreads(Repository):
         tombstone = await self._threads.find_one_and_update(
             {"_id": key, "state": "open", "deleted_at": {"$not": {"$gte": call.now}}},
             {
-                "$set": {"state": "deleted", "deleted_by": call.token, "deleted_at": call.now},
+                "$set": {"state": "deleted", "delete_op": call.token, "deleted_at": call.now},
                 "$unset": dict.fromkeys(_ERASED_FIELDS, ""),
             },
             projection=TOMBSTONE,
@@ -335,7 +335,7 @@ class AsyncThreads(Repository):
         was_there = tombstone is not None
         if tombstone is None:
             tombstone = await self._threads.find_one({"_id": key}, TOMBSTONE) or {}
-            was_there = call.attempt > 0 and tombstone.get("deleted_by") == call.token
+            was_there = call.attempt > 0 and tombstone.get("delete_op") == call.token
         if tombstone.get("state") == "deleted":
             await finish_deletion(self._connection, tombstone)
         return was_there
@@ -347,15 +347,15 @@ class AsyncThreads(Repository):
     async def _new(self, members: ThreadUpdate) -> Raw:
         """Return the document of a new thread with these members, without its id."""
         call = current_operation()
-        document = {**new_thread(call.now), "created_by": call.token}
+        document = {**new_thread(call.now), "create_op": call.token}
         for path, value in (await self._changes(members)).get("$set", {}).items():
             parent, _, name = path.partition(".")
             (document[parent] if name else document)[name or parent] = value
         return document
 
-    async def _changes(self, given: ThreadUpdate, *, replaces: bool = False) -> Raw:
+    async def _changes(self, arguments: ThreadUpdate, *, replaces: bool = False) -> Raw:
         """Return the update that changes members of a thread, and merges `data` unless it replaces it."""
-        members = check_members(given, ThreadUpdate)
+        members = check_members(arguments, ThreadUpdate)
         removed = members.pop("unset", None)
         sets: Raw = {}
         unset: Raw = {}

@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
 from mongostore.codec import encode_object
-from mongostore.documents.stored import SCHEMA_VERSION, Raw, check_size
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_size
 from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, User

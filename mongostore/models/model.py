@@ -16,7 +16,7 @@ ListOrder = Literal["active", "created"]
 """The order of a list: by newest activity, or by creation, which never changes."""
 
 
-class Value(BaseModel):
+class Model(BaseModel):
     """A plain value: no document, cursor or driver type is among its members."""
 
     # A misspelt member is an error, and an error must not carry what the user said.

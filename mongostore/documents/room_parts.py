@@ -7,23 +7,23 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Stored, reader, writer
+from mongostore.documents.mapping import Stored, reader, writer
+from mongostore.documents.rooms import part_id
 from mongostore.models import Observation, Task, VoiceDelivery
 
 
 class StoredTask(Task, Stored):
-    """A task. `token` names the call that stored it."""
+    """A task. `op` is the token of the operation that stored it."""
 
     position: int
-    token: str
+    op: str
 
 
 class StoredObservation(Observation, Stored):
-    """An observation. `token` names the call that stored it."""
+    """An observation. `op` is the token of the operation that stored it."""
 
     position: int
-    token: str
+    op: str
 
 
 class StoredReadMarker(BaseModel):
@@ -59,5 +59,5 @@ to_stored_delivery: Final = writer(
     "voice delivery",
     "key",
     "delivery",
-    lambda delivery, stored: {"_id": key_of(stored["room_id"], stored["key"])},
+    lambda delivery, stored: {"_id": part_id(stored["room_id"], stored["key"])},
 )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from mongostore.arguments import check_id, check_list
 from mongostore.codec import escape_key, unescape_key
-from mongostore.documents.stored import Raw, read_as
+from mongostore.documents.mapping import Raw, decode_document
 from mongostore.errors import InvalidValueError
 from mongostore.models import SessionParticipant
 
@@ -18,18 +18,18 @@ _PARTICIPANTS = TypeAdapter(list[SessionParticipant])
 class StoredParticipant(BaseModel):
     """One who is bound to a session, but for the insights.
 
-    `binding` is new whenever the turns begin anew, so that those of before can never be taken for those
-    of after. `turns` is the number of the newest one, `kept` how many of them are still there.
-    `integrated` is the number of the last one that an integration has covered, and `integrated_by`
+    `epoch` is new whenever the turns begin anew, so that those of before can never be taken for those
+    of after. `turn_count` is the number of the newest one, `kept` how many of them are still there.
+    `integrated_until` is the number of the last one that an integration has covered, and `integrate_op`
     names the call that did it.
     """
 
     bound_at: int
-    binding: str
-    turns: int = 0
+    epoch: str
+    turn_count: int = 0
     kept: int = 0
-    integrated: int | None = None
-    integrated_by: str | None = None
+    integrated_until: int | None = None
+    integrate_op: str | None = None
 
 
 def to_participants(raw: Raw) -> list[SessionParticipant]:
@@ -38,25 +38,27 @@ def to_participants(raw: Raw) -> list[SessionParticipant]:
     Raises:
         InvalidDocumentError: They do not fit the model.
     """
-    return read_as("session", raw, lambda: _PARTICIPANTS.validate_python(participants_of(raw), strict=True))
+    return decode_document(
+        "session", raw, lambda: _PARTICIPANTS.validate_python(participant_documents(raw), strict=True)
+    )
 
 
-def participants_of(raw: Raw) -> list[Raw]:
+def participant_documents(raw: Raw) -> list[Raw]:
     """Return the participants of a stored session as `SessionParticipant` reads them."""
     insights = raw.get("insights", {})
     return [
         {
             "id": unescape_key(name),
             "bound_at": stored["bound_at"],
-            "turn_count": stored["turns"],
+            "turn_count": stored["turn_count"],
             "insights": insights.get(name, []),
-            "integrated_until": stored["integrated"],
+            "integrated_until": stored["integrated_until"],
         }
         for name, stored in raw.get("participants", {}).items()
     ]
 
 
-def to_bound(participants: Sequence[str], at: int, token: str) -> Raw:
+def bind_all(participants: Sequence[str], at: int, token: str) -> Raw:
     """Return the participants of a new session in their stored form, bound at a time by a call.
 
     Raises:
@@ -66,26 +68,26 @@ def to_bound(participants: Sequence[str], at: int, token: str) -> Raw:
     names = [escape_key(check_id(f"participants[{i}]", one)) for i, one in enumerate(participants)]
     if len(set(names)) < len(names):
         raise InvalidValueError("participants", "hold the same id twice")
-    return _with_new_bindings({name: {"bound_at": at} for name in names}, token)
+    return _with_new_epochs({name: {"bound_at": at} for name in names}, token)
 
 
-def begun_anew(session: Raw, token: str) -> Raw:
+def truncated_fields(session: Raw, token: str) -> Raw:
     """Return what is set beside the messages when a call truncates a stored session."""
     return {
         "data": {},
-        "participants": _with_new_bindings(session.get("participants", {}), token),
+        "participants": _with_new_epochs(session.get("participants", {}), token),
         "insights": {},
         "revision": session.get("revision", 0) + 1,
     }
 
 
-def _with_new_bindings(participants: Mapping[str, Raw], token: str) -> Raw:
+def _with_new_epochs(participants: Mapping[str, Raw], token: str) -> Raw:
     return {
-        name: StoredParticipant(bound_at=stored["bound_at"], binding=f"{token}-{i}").model_dump()
+        name: StoredParticipant(bound_at=stored["bound_at"], epoch=f"{token}-{i}").model_dump()
         for i, (name, stored) in enumerate(participants.items())
     }
 
 
-def none_kept(session: Raw) -> Raw:
+def truncated_message_fields(session: Raw) -> Raw:
     """Return what is set in a stored session's participants when all messages go, and the numbers go on."""
     return {f"participants.{name}.kept": 0 for name in session.get("participants", {})}

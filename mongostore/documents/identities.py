@@ -7,16 +7,16 @@ from typing import Final
 from pydantic import BaseModel
 
 from mongostore.arguments import check_id
-from mongostore.documents.rooms import key_of
-from mongostore.documents.stored import Stored, reader, writer
+from mongostore.documents.mapping import Stored, reader, writer
+from mongostore.documents.rooms import part_id
 from mongostore.models import Identity, Verification, VerificationRequest
-from mongostore.models.fields import scope_of
+from mongostore.models.fields import organization_key
 
 
 class StoredIdentity(Identity, Stored):
-    """An identity; the keys of `addresses` are escaped. `token` names the call that stored it."""
+    """An identity; the keys of `addresses` are escaped. `op` is the token of the operation that stored it."""
 
-    token: str
+    op: str
 
 
 class StoredAddress(BaseModel):
@@ -31,9 +31,9 @@ class StoredVerification(Verification, Stored):
 
 
 class StoredRequest(VerificationRequest, Stored):
-    """A request for a verification. `token` names the call that stored it."""
+    """A request for a verification. `op` is the token of the operation that stored it."""
 
-    token: str
+    op: str
 
 
 to_identity: Final = reader(Identity, "identity")
@@ -43,13 +43,13 @@ to_stored_verification: Final = writer(
     Verification,
     "verification",
     "identity_id",
-    more=lambda verification, stored: {"_id": key_of(stored["identity_id"], stored["organization_id"])},
+    more=lambda verification, stored: {"_id": part_id(stored["identity_id"], stored["organization_id"])},
 )
 to_request: Final = reader(VerificationRequest, "request")
 to_stored_request: Final = writer(VerificationRequest, "request")
 
 
-def address_key(channel_type: str, address: str, organization_id: str | None) -> dict[str, str]:
+def address_id(channel_type: str, address: str, organization_id: str | None) -> dict[str, str]:
     """Return the key of an address of an organization, or of none.
 
     Raises:
@@ -58,5 +58,5 @@ def address_key(channel_type: str, address: str, organization_id: str | None) ->
     return {
         "t": check_id("channel_type", channel_type),
         "a": check_id("address", address),
-        "o": scope_of(organization_id),
+        "o": organization_key(organization_id),
     }

@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 # Room for the envelope around a value in a document of 16 MiB.
 MAX_VALUE_BYTES = 16 * 1024 * 1024 - 64 * 1024
 # What is raised where a member is missing, or of a type that cannot even be unpacked.
-UNREADABLE = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
+DECODE_ERRORS = (ValidationError, AttributeError, KeyError, OverflowError, TypeError, ValueError)
 
 
 class Stored(BaseModel):
@@ -35,7 +35,7 @@ class Stored(BaseModel):
     schema_version: int = SCHEMA_VERSION
 
 
-def size_of(path: str, document: Mapping[str, Any]) -> int:
+def bson_size(path: str, document: Mapping[str, Any]) -> int:
     """Return the number of bytes that a document takes as BSON.
 
     Raises:
@@ -54,19 +54,19 @@ def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BY
         DocumentTooLargeError: It does.
         InvalidValueError: It cannot be BSON at all.
     """
-    if (size := size_of(what, document)) > limit:
+    if (size := bson_size(what, document)) > limit:
         raise DocumentTooLargeError(what, size, limit)
     return size
 
 
-def fields_of(error: Exception) -> tuple[str, ...]:
+def invalid_fields(error: Exception) -> tuple[str, ...]:
     """Return the names of the fields that do not fit, without their values."""
     if not isinstance(error, ValidationError):
         return ()
     return tuple(sorted({".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)}))
 
 
-def given(path: str, value: Any, model: type[T]) -> T:
+def check_instance(path: str, value: Any, model: type[T]) -> T:
     """Return `value`, which must be one of ours.
 
     Raises:
@@ -82,7 +82,7 @@ def given(path: str, value: Any, model: type[T]) -> T:
     return taken
 
 
-def sized(what: str, stored: Raw) -> Raw:
+def check_fits(what: str, stored: Raw) -> Raw:
     """Return a document that is not too large.
 
     Raises:
@@ -92,7 +92,7 @@ def sized(what: str, stored: Raw) -> Raw:
     return stored
 
 
-def read_as(kind: str, raw: Raw, read: Callable[[], T], key: str = "_id") -> T:
+def decode_document(kind: str, raw: Raw, read: Callable[[], T], key: str = "_id") -> T:
     """Return what `read` makes of a stored document, which `key` names.
 
     Raises:
@@ -100,8 +100,8 @@ def read_as(kind: str, raw: Raw, read: Callable[[], T], key: str = "_id") -> T:
     """
     try:
         return read()
-    except UNREADABLE as error:
-        raise InvalidDocumentError(kind, str(raw.get(key)), fields_of(error)) from None
+    except DECODE_ERRORS as error:
+        raise InvalidDocumentError(kind, str(raw.get(key)), invalid_fields(error)) from None
 
 
 def reader(
@@ -125,7 +125,7 @@ def reader(
             members = {**members, **prepare(raw)}
         return model.model_validate(members, strict=True, extra="ignore")
 
-    return lambda raw: read_as(kind, raw, lambda: read(raw), key)
+    return lambda raw: decode_document(kind, raw, lambda: read(raw), key)
 
 
 def writer(
@@ -148,11 +148,13 @@ def writer(
     """
 
     def write_one(value: M) -> Raw:
-        stored = write(given(path or kind, value, model))
+        stored = write(check_instance(path or kind, value, model))
         if "id" in stored:
             stored = {key: stored.pop("id"), **stored}
         name = stored[key]
-        return sized(f"{kind} {name!r}", {**stored, **more(value, stored), "schema_version": SCHEMA_VERSION})
+        return check_fits(
+            f"{kind} {name!r}", {**stored, **more(value, stored), "schema_version": SCHEMA_VERSION}
+        )
 
     return write_one
 
