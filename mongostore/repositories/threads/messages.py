@@ -31,6 +31,15 @@ from mongostore.repositories.threads.thread_writes import (
     record_vote,
 )
 
+# What goes with a deleted message.
+_ERASED_FIELDS = dict.fromkeys(
+    (
+        *("kind", "parent_id", "content", "data", "pinned", "created_at", "feedback"),
+        *("is_begun", "has_created_at", "revision", "arrival", "life"),
+    ),
+    "",
+)
+
 
 class AsyncThreadMessages(Repository):
     """Messages and steps of threads, the oldest first.
@@ -265,7 +274,8 @@ class AsyncThreadMessages(Repository):
             document = await self._messages.find_one(key, {"feedback": 1}, session=session)
             if document is None:
                 return False
-            await self._messages.replace_one(key, tombstone, session=session)
+            update = {"$set": tombstone, "$unset": _ERASED_FIELDS}
+            await self._messages.update_one(key, update, session=session)
             if document.get("feedback") and thread_id is not None:
                 await record_vote(self._connection, thread_id, message_id, None, session)
             return True
