@@ -1906,14 +1906,20 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
 class ThreadFeedback(Mirror[AsyncThreadFeedback]):
     """Blocking twin of `AsyncThreadFeedback`."""
 
-    def upsert(self, thread_id: str, feedback: Feedback) -> Feedback:
+    def upsert(self, thread_id: str | None, feedback: Feedback) -> Feedback:
         """Store the feedback of a message, or replace it, which keeps its id.
+
+        Args:
+            thread_id: The thread of the message; None for a message that is not stored yet, and joined by its
+                feedback when it is.
+            feedback: The feedback.
 
         Returns:
             The feedback as it is stored.
 
         Raises:
-            NotFoundError: If the thread has no such message.
+            NotFoundError: If the thread has no such message, or the message is deleted.
+            ConflictError: If no thread is given, and the message is in one.
             AlreadyExistsError: If the id is that of another message's feedback.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the message would take too much with it.
@@ -1935,7 +1941,7 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
             InvalidDocumentError: If the feedback cannot be read.
         """
 
-    def delete(self, thread_id: str, message_id: str) -> bool:
+    def delete(self, thread_id: str | None, message_id: str) -> bool:
         """Delete the feedback of a message and return whether it had some.
 
         Raises:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 from chainlit.data.base import BaseDataLayer
 from chainlit.data.storage_clients.base import BaseStorageClient
@@ -19,8 +19,10 @@ from chainlit.types import Feedback, PageInfo, PaginatedResponse, Pagination, Th
 from chainlit.user import PersistedUser, User
 
 from mongostore import models
+from mongostore.adapters.chainlit.access import find_session, find_thread, may_write
 from mongostore.adapters.chainlit.conversions import (
     NAME_CHARACTERS,
+    SHARING,
     file_key_of,
     from_element,
     from_step,
@@ -29,13 +31,14 @@ from mongostore.adapters.chainlit.conversions import (
     to_step,
     to_thread,
     to_user,
+    without_old_sharing,
 )
+from mongostore.adapters.chainlit.failures import log_failures
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
-from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
+from mongostore.adapters.chainlit.write_order import Keys, Write, WriteOrder
+from mongostore.errors import AccessDeniedError, InvalidValueError, NotFoundError
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
-
-logger: Final = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 1000
 
@@ -43,8 +46,9 @@ _MOST_AT_ONCE = 1000
 class MongoDataLayer(BaseDataLayer):
     """Users, threads, steps, elements and feedback of Chainlit in MongoDB.
 
-    Connects when it is first used, in the event loop that uses it. What comes late for a deleted thread is
-    dropped. What cannot be stored is logged by its id, and raised.
+    Connects when it is first used, in the event loop that uses it. Writes of one step or element are carried
+    out in the order of their calls. What comes late for a deleted thread is dropped; a talk that begins after
+    the deletion is stored. What cannot be stored is logged by its id, and raised.
 
     Args:
         uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
@@ -63,6 +67,7 @@ class MongoDataLayer(BaseDataLayer):
     ) -> None:
         self._user = SharedStore(uri, database, store)
         self._storage = storage_provider or GridFSStorageClient(uri, database, store=store)
+        self._order = WriteOrder()
         # Only files in the store's own database go when what they belong to goes.
         self._is_in_store = isinstance(
             self._storage, GridFSStorageClient
@@ -79,52 +84,89 @@ class MongoDataLayer(BaseDataLayer):
     async def upsert_feedback(self, feedback: Feedback) -> str:
         store = await self._user.get()
         message = await store.threads.messages.find_by_id(feedback.forId)
-        if message is None or message.thread_id is None:
-            raise NotFoundError("message", feedback.forId)
+        thread_id = message.thread_id if message else None
+        # The route names no user; those who gave the feedback before know its thread.
+        is_named = feedback.threadId == thread_id or find_session() is not None
+        is_given = thread_id is not None and message is not None and message.feedback is not None
+        if is_given and not (is_named and await may_write(store, thread_id)):
+            raise AccessDeniedError("the feedback on that message is another user's")
         named = {"id": feedback.id} if feedback.id else {}
-        given = models.Feedback(
+        stored = models.Feedback(
             message_id=feedback.forId, value=feedback.value, comment=feedback.comment, **named
         )
-        return (await store.threads.feedback.upsert(message.thread_id, given)).id
+        return (await store.threads.feedback.upsert(thread_id, stored)).id
 
     async def delete_feedback(self, feedback_id: str) -> bool:
         store = await self._user.get()
         with suppress(InvalidValueError):
             found = await store.threads.feedback.find_by_id(feedback_id)
-            if found is not None and found.thread_id is not None:
+            if found is not None and (found.thread_id is None or await may_write(store, found.thread_id)):
                 await store.threads.feedback.delete(found.thread_id, found.message_id)
         return True
 
-    @queue_until_user_message()
-    async def create_step(self, step_dict: StepDict) -> None:
-        await self._merge_step(step_dict, is_start=True)
+    def create_step(self, step_dict: StepDict) -> Coroutine[Any, Any, None]:
+        return self._write_step(step_dict["id"], lambda: self._merge_step(step_dict, is_start=True))
+
+    def update_step(self, step_dict: StepDict) -> Coroutine[Any, Any, None]:
+        return self._write_step(step_dict["id"], lambda: self._merge_step(step_dict, is_start=False))
+
+    def delete_step(self, step_id: str) -> Coroutine[Any, Any, None]:
+        # With its elements, of which one may still be on its way.
+        return self._write_step(step_id, lambda: self._delete_step(step_id), {("elements", step_id)})
+
+    def create_element(self, element: Element) -> Coroutine[Any, Any, None]:
+        begun_at = datetime.now(UTC)
+        own, step = {("element", element.id)}, {("step", element.for_id or "")}
+        return self._run(
+            self._order.add(
+                lambda: self._store_element(element, begun_at),
+                own | {("elements", element.for_id or "")},
+                after=own | step,
+            )
+        )
+
+    def delete_element(self, element_id: str, thread_id: str | None = None) -> Coroutine[Any, Any, None]:
+        keys = {("element", element_id)}
+        return self._run(self._order.add(lambda: self._delete_element(element_id, thread_id), keys, keys))
+
+    def _write_step(
+        self, step_id: str, write: Callable[[], Awaitable[None]], after: Keys | None = None
+    ) -> Coroutine[Any, Any, None]:
+        keys = {("step", step_id)}
+        return self._run(self._order.add(write, keys, keys | (after or set())))
+
+    def _run(self, write: Write) -> Coroutine[Any, Any, None]:
+        waiting: Coroutine[Any, Any, None] = self._wait_and_run(write)
+        return waiting
 
     @queue_until_user_message()
-    async def update_step(self, step_dict: StepDict) -> None:
-        await self._merge_step(step_dict, is_start=False)
+    async def _wait_and_run(self, write: Write) -> None:
+        await write.run()
 
-    @queue_until_user_message()
-    async def delete_step(self, step_id: str) -> None:
+    async def _delete_step(self, step_id: str) -> None:
         store = await self._user.get()
         step = await store.threads.messages.find_by_id(step_id)
-        if step is None:
-            return
-        if not self._is_in_store and step.thread_id is not None:
-            async for element in store.threads.elements.iter(step.thread_id, errors=[]):
+        thread_id = step.thread_id if step else None
+        if not self._is_in_store and thread_id is not None:
+            async for element in store.threads.elements.iter(thread_id, errors=[]):
                 if element.message_id == step_id:
                     await self._delete_file(element)
-        await store.threads.messages.delete(step.thread_id, step_id)
+        await store.threads.messages.delete(thread_id, step_id)
 
-    @queue_until_user_message()
-    async def create_element(self, element: Element) -> None:
+    async def _store_element(self, element: Element, begun_at: datetime) -> None:
         if not element.for_id:
             return
-        async with _log_failures("element", element.id):
+        async with log_failures("element", element.id):
             # At once: the folder that the file is in goes with the session.
-            content = await _read(_open_file(element.path)) if element.path else _content(element)
+            file = _open_file(element.path) if element.path else _content(element)
             data, key = from_element(element), None
-            if content is not None:
-                key = await self._upload(element, content)
+            if file is not None:
+                key = await self._upload(element, file)
+            elif element.type == "custom" or element.object_key:
+                key = await self._check_replacement(element)
+            if key is not None:
+                # The address that it had is good for a while only.
+                data["url"] = None
             store = await self._user.get()
             stored = models.Element(
                 id=element.id,
@@ -133,34 +175,53 @@ class MongoDataLayer(BaseDataLayer):
                 data=data if self._is_in_store or key is None else {**data, "objectKey": key},
             )
             try:
-                await store.threads.elements.upsert(element.thread_id, stored)
+                await store.threads.elements.upsert(element.thread_id, stored, begun_at=begun_at)
             except NotFoundError:
                 if not self._is_in_store:
                     await self._delete_file(stored)
                 raise
+
+    async def _check_replacement(self, element: Element) -> str | None:
+        """Return the key of the file that an element names and has.
+
+        Raises:
+            AccessDeniedError: If the caller may not replace or add it.
+        """
+        store = await self._user.get()
+        existing = await store.threads.elements.find(element.thread_id, element.id)
+        if element.type == "custom" and (
+            (existing and existing.data.get("type") != "custom")
+            or not await may_write(store, element.thread_id)
+        ):
+            raise AccessDeniedError("this user may not store that element there")
+        key = existing and (existing.file_key or existing.data.get("objectKey"))
+        return key if key and key == element.object_key else None
 
     async def get_element(self, thread_id: str, element_id: str) -> ElementDict | None:
         store = await self._user.get()
         element = await store.threads.elements.find(thread_id, element_id)
         return None if element is None else await self._to_element_dict(element)
 
-    @queue_until_user_message()
-    async def delete_element(self, element_id: str, thread_id: str | None = None) -> None:
+    async def _delete_element(self, element_id: str, thread_id: str | None) -> None:
         store = await self._user.get()
+        element = None
         if thread_id is None or not self._is_in_store:
             element = await store.threads.elements.find_by_id(element_id)
-            if element is None or element.thread_id is None or thread_id not in (None, element.thread_id):
+            if element is None or thread_id not in (None, element.thread_id):
                 return
             thread_id = element.thread_id
+        if thread_id is None or not await may_write(store, thread_id):
+            return
+        if element is not None:
             await self._delete_file(element)
         await store.threads.elements.delete(thread_id, element_id)
 
     async def get_thread_author(self, thread_id: str) -> str:
-        thread = await self._find_thread(thread_id)
+        thread = await find_thread(await self._user.get(), thread_id)
         return (thread and thread.user_identifier) or ""
 
     async def get_thread(self, thread_id: str) -> ThreadDict | None:
-        thread = await self._find_thread(thread_id)
+        thread = await find_thread(await self._user.get(), thread_id)
         if thread is None:
             return None
         store = await self._user.get()
@@ -207,18 +268,31 @@ class MongoDataLayer(BaseDataLayer):
         metadata: dict[str, Any] | None = None,
         tags: list[str] | None = None,
     ) -> None:
-        given = models.ThreadUpdate()
+        members = models.ThreadUpdate()
         if name is not None:
-            given["name"] = name[:NAME_CHARACTERS]
+            members["name"] = name[:NAME_CHARACTERS]
         if user_id is not None:
-            given["user_id"] = user_id
+            members["user_id"] = user_id
         if metadata is not None:
-            given["metadata"] = metadata
+            if "shared_at" in metadata and (thread := await find_thread(await self._user.get(), thread_id)):
+                metadata = without_old_sharing(metadata, thread.metadata.get("shared_at"))
+            members["metadata"] = metadata
         if tags is not None:
-            given["tags"] = tags
-        async with _log_failures("thread", thread_id):
+            members["tags"] = tags
+        # A first message claims its thread; what is said of a thread alone begins none.
+        begun_at = None if user_id is None else datetime.now(UTC)
+        async with log_failures("thread", thread_id):
             store = await self._user.get()
-            await store.threads.merge(thread_id, **given)
+            await store.threads.merge(thread_id, begun_at=begun_at, **members)
+
+    async def delete_user_session(self, id: str) -> bool:
+        """Forget what threads keep of a user session, and return whether one kept something."""
+        store = await self._user.get()
+        threads = [thread async for thread in store.threads.iter(errors=[], metadata={"id": id})]
+        for thread in threads:
+            unset = [f"metadata.{key}" for key in thread.metadata if key not in SHARING]
+            await store.threads.merge(thread.id, unset=unset)
+        return bool(threads)
 
     async def delete_thread(self, thread_id: str) -> None:
         store = await self._user.get()
@@ -253,22 +327,19 @@ class MongoDataLayer(BaseDataLayer):
             await self._user.close()
 
     async def _merge_step(self, step: StepDict, *, is_start: bool) -> None:
-        async with _log_failures("step", step["id"]):
+        async with log_failures("step", step["id"]):
             store = await self._user.get()
             members = from_step(step, is_start=is_start)
             await store.threads.messages.merge(step["threadId"], step["id"], only_missing=is_start, **members)
 
-    async def _find_thread(self, thread_id: str) -> models.Thread | None:
-        store = await self._user.get()
-        # An address may name anything, even what can be no id.
-        with suppress(InvalidValueError):
-            return await store.threads.find(thread_id)
-        return None
-
-    async def _upload(self, element: Element, content: bytes | str) -> str:
+    async def _upload(self, element: Element, content: bytes | str | BinaryIO) -> str:
         """Store the file of an element and return what it is found by."""
         key = file_key_of(element)
-        uploaded = await self._storage.upload_file(key, content, element.mime or "application/octet-stream")
+        if not isinstance(content, bytes | str) and not self._is_in_store:
+            content = await _read(content)
+        # Ours takes an open file, too.
+        storage: Any = self._storage
+        uploaded = await storage.upload_file(key, content, element.mime or "application/octet-stream")
         if not uploaded:
             raise OSError(f"the storage provider has not stored {key!r}")
         return str(uploaded.get("object_key") or key)
@@ -296,22 +367,3 @@ async def _read(file: BinaryIO) -> bytes:
 def _content(element: Element) -> bytes | str | None:
     """Return what of an element has to be stored as a file; its props, or what others serve, have not."""
     return None if element.url or element.type == "custom" else element.content
-
-
-@asynccontextmanager
-async def _log_failures(kind: str, id: str) -> AsyncIterator[None]:
-    """Drop what comes late for a deleted thread, and log what else is not stored: nobody awaits the call."""
-    try:
-        yield
-    except NotFoundError as error:
-        if error.kind != "thread":
-            logger.error("%s %s is not stored: %s", kind, id, error)
-            raise
-        logger.debug("%s %s is dropped: its thread is deleted", kind, id)
-    except MongoStoreError as error:
-        logger.error("%s %s is not stored: %s", kind, id, error)
-        raise
-    except Exception as error:
-        # The words of others may quote what was to be stored.
-        logger.error("%s %s is not stored: %s", kind, id, type(error).__name__)
-        raise

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Unpack
+
+from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import (
     check_flag,
@@ -281,6 +284,10 @@ class AsyncThreadMessages(Repository):
             return True
 
         was_there = await self._connection.engine.transact(remove)
+        if not was_there and thread_id is None:
+            # Its start may still be on its way.
+            with suppress(DuplicateKeyError):
+                await self._messages.insert_one({"_id": message_id, **tombstone})
         elements = {"thread_id": thread_id, "message_id": message_id}
         await delete_elements(self._connection, elements, tombstone)
         return was_there or current_operation().attempt > 0

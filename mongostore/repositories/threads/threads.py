@@ -33,7 +33,7 @@ from mongostore.repositories.paging import count_options, find_page, walk
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
-from mongostore.repositories.threads.filters import has_data, thread_filter, thread_order
+from mongostore.repositories.threads.filters import is_match, thread_filter, thread_order
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
@@ -224,13 +224,14 @@ class AsyncThreads(Repository):
             InvalidValueError: If the limit or a filter is of the wrong type or out of range.
         """
         filter = thread_filter(where)
-        if "data" not in where:
+        if not where.keys() & {*_MERGED_MEMBERS}:
             return await count(self._connection, "threads", filter, limit)
         most, counted = count_options(limit).get("limit"), 0
-        async with self._threads.find(filter, {"data": 1}) as found:
+        async with self._threads.find(filter, dict.fromkeys(_MERGED_MEMBERS, 1)) as found:
             async for document in found:
                 with suppress(*DECODE_ERRORS):
-                    counted += has_data(decode_members(document["data"]), where)
+                    members = (decode_members(document[name]) for name in _MERGED_MEMBERS)
+                    counted += is_match(where, *members)
                 if counted == most:
                     break
         return counted
@@ -272,7 +273,7 @@ class AsyncThreads(Repository):
                 self._connection, "threads", sort.keyset_filter(filter, place), sort, limit + 1
             )
         page = sort.page(documents, limit, to_thread)
-        page.items = [thread for thread in page.items if has_data(thread.data, where)]
+        page.items = [thread for thread in page.items if is_match(where, thread.data, thread.metadata)]
         return page
 
     @long_running
@@ -298,7 +299,7 @@ class AsyncThreads(Repository):
         async for thread in walk(
             self._connection, "threads", filter, sort, to_thread, errors, size=_ITER_PAGE
         ):
-            if has_data(thread.data, where):
+            if is_match(where, thread.data, thread.metadata):
                 yield thread
 
     @staticmethod
