@@ -19,7 +19,8 @@ _LOGGED_CHARACTERS = 80
 async def log_failures(kind: str, id: str) -> AsyncIterator[None]:
     """Drop writes to things that were deleted since they began, and log other failures."""
     # A caller of Chainlit's routes chooses the id: no line break or terminal sequence of theirs is logged.
-    name = f"{kind} {str(id)[:_LOGGED_CHARACTERS]!r}"
+    id = str(id)[:_LOGGED_CHARACTERS]
+    name = f"{kind} {id if id.isprintable() else repr(id)}"
     try:
         yield
     except NotFoundError as error:

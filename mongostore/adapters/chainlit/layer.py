@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from chainlit.data.base import BaseDataLayer
 from chainlit.data.storage_clients.base import BaseStorageClient
-from chainlit.data.utils import queue_until_user_message
 from chainlit.element import Element, ElementDict
 from chainlit.step import StepDict
 from chainlit.types import Feedback, PageInfo, PaginatedResponse, Pagination, ThreadDict, ThreadFilter
 from chainlit.user import PersistedUser, User
 
 from mongostore import models
-from mongostore.adapters.chainlit.access import find_session, find_thread, may_write
+from mongostore.adapters.chainlit.access import find_thread, may_write
 from mongostore.adapters.chainlit.conversions import (
     NAME_CHARACTERS,
     SHARING,
@@ -35,7 +33,7 @@ from mongostore.adapters.chainlit.conversions import (
 )
 from mongostore.adapters.chainlit.failures import log_failures
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
-from mongostore.adapters.chainlit.write_order import Keys, Write, WriteOrder
+from mongostore.adapters.chainlit.write_order import Write, WriteOrder, in_order
 from mongostore.errors import AccessDeniedError, InvalidValueError, NotFoundError
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
@@ -85,10 +83,9 @@ class MongoDataLayer(BaseDataLayer):
         store = await self._user.get()
         message = await store.threads.messages.find_by_id(feedback.forId)
         thread_id = message.thread_id if message else None
-        # The route names no user; those who gave the feedback before know its thread.
-        is_named = feedback.threadId == thread_id or find_session() is not None
-        is_given = thread_id is not None and message is not None and message.feedback is not None
-        if is_given and not (is_named and await may_write(store, thread_id)):
+        is_elsewhere = feedback.threadId not in (None, thread_id)
+        is_replaced = thread_id is not None and message is not None and message.feedback is not None
+        if is_replaced and (is_elsewhere or not await may_write(store, thread_id)):
             raise AccessDeniedError("the feedback on that message is another user's")
         named = {"id": feedback.id} if feedback.id else {}
         stored = models.Feedback(
@@ -104,46 +101,40 @@ class MongoDataLayer(BaseDataLayer):
                 await store.threads.feedback.delete(found.thread_id, found.message_id)
         return True
 
-    def create_step(self, step_dict: StepDict) -> Coroutine[Any, Any, None]:
-        return self._write_step(step_dict["id"], lambda: self._merge_step(step_dict, is_start=True))
+    @in_order
+    def create_step(self, step_dict: StepDict) -> Write:
+        keys = {("step", step_dict["id"])}
+        return self._order.add(lambda write: self._merge_step(write, step_dict, is_start=True), keys, keys)
 
-    def update_step(self, step_dict: StepDict) -> Coroutine[Any, Any, None]:
-        return self._write_step(step_dict["id"], lambda: self._merge_step(step_dict, is_start=False))
+    @in_order
+    def update_step(self, step_dict: StepDict) -> Write:
+        keys = {("step", step_dict["id"])}
+        return self._order.add(lambda write: self._merge_step(write, step_dict, is_start=False), keys, keys)
 
-    def delete_step(self, step_id: str) -> Coroutine[Any, Any, None]:
+    @in_order
+    def delete_step(self, step_id: str) -> Write:
+        keys = {("step", step_id)}
         # With its elements, of which one may still be on its way.
-        return self._write_step(step_id, lambda: self._delete_step(step_id), {("elements", step_id)})
+        after = keys | {("elements of", step_id)}
+        return self._order.add(lambda write: self._delete_step(write, step_id), keys, after)
 
-    def create_element(self, element: Element) -> Coroutine[Any, Any, None]:
-        begun_at = datetime.now(UTC)
-        own, step = {("element", element.id)}, {("step", element.for_id or "")}
-        return self._run(
-            self._order.add(
-                lambda: self._store_element(element, begun_at),
-                own | {("elements", element.for_id or "")},
-                after=own | step,
-            )
+    @in_order
+    def create_element(self, element: Element) -> Write:
+        begun_at, step_id = datetime.now(UTC), element.for_id or ""
+        own = {("element", element.id)}
+        return self._order.add(
+            lambda write: self._store_element(write, element, begun_at),
+            own | {("elements of", step_id)},
+            after=own | {("step", step_id)},
         )
 
-    def delete_element(self, element_id: str, thread_id: str | None = None) -> Coroutine[Any, Any, None]:
+    @in_order
+    def delete_element(self, element_id: str, thread_id: str | None = None) -> Write:
         keys = {("element", element_id)}
-        return self._run(self._order.add(lambda: self._delete_element(element_id, thread_id), keys, keys))
+        return self._order.add(lambda write: self._delete_element(write, element_id, thread_id), keys, keys)
 
-    def _write_step(
-        self, step_id: str, write: Callable[[], Awaitable[None]], after: Keys | None = None
-    ) -> Coroutine[Any, Any, None]:
-        keys = {("step", step_id)}
-        return self._run(self._order.add(write, keys, keys | (after or set())))
-
-    def _run(self, write: Write) -> Coroutine[Any, Any, None]:
-        waiting: Coroutine[Any, Any, None] = self._wait_and_run(write)
-        return waiting
-
-    @queue_until_user_message()
-    async def _wait_and_run(self, write: Write) -> None:
-        await write.run()
-
-    async def _delete_step(self, step_id: str) -> None:
+    async def _delete_step(self, write: Write, step_id: str) -> None:
+        await write.turn()
         store = await self._user.get()
         step = await store.threads.messages.find_by_id(step_id)
         thread_id = step.thread_id if step else None
@@ -153,20 +144,20 @@ class MongoDataLayer(BaseDataLayer):
                     await self._delete_file(element)
         await store.threads.messages.delete(thread_id, step_id)
 
-    async def _store_element(self, element: Element, begun_at: datetime) -> None:
+    async def _store_element(self, write: Write, element: Element, begun_at: datetime) -> None:
         if not element.for_id:
             return
         async with log_failures("element", element.id):
             # At once: the folder that the file is in goes with the session.
-            file = _open_file(element.path) if element.path else _content(element)
-            data, key = from_element(element), None
-            if file is not None:
-                key = await self._upload(element, file)
-            elif element.type == "custom" or element.object_key:
+            with _open_content(element) as content:
+                data, key = from_element(element), None
+                await write.turn()
+                if content is not None:
+                    key = await self._upload(element, content)
+            if content is None and (element.type == "custom" or element.object_key):
                 key = await self._check_replacement(element)
-            if key is not None:
-                # The address that it had is good for a while only.
-                data["url"] = None
+                # The address of a file is good for a while only.
+                data["url"] = data["url"] if key is None else None
             store = await self._user.get()
             stored = models.Element(
                 id=element.id,
@@ -202,7 +193,8 @@ class MongoDataLayer(BaseDataLayer):
         element = await store.threads.elements.find(thread_id, element_id)
         return None if element is None else await self._to_element_dict(element)
 
-    async def _delete_element(self, element_id: str, thread_id: str | None) -> None:
+    async def _delete_element(self, write: Write, element_id: str, thread_id: str | None) -> None:
+        await write.turn()
         store = await self._user.get()
         element = None
         if thread_id is None or not self._is_in_store:
@@ -326,7 +318,8 @@ class MongoDataLayer(BaseDataLayer):
         finally:
             await self._user.close()
 
-    async def _merge_step(self, step: StepDict, *, is_start: bool) -> None:
+    async def _merge_step(self, write: Write, step: StepDict, *, is_start: bool) -> None:
+        await write.turn()
         async with log_failures("step", step["id"]):
             store = await self._user.get()
             members = from_step(step, is_start=is_start)
@@ -336,7 +329,7 @@ class MongoDataLayer(BaseDataLayer):
         """Store the file of an element and return what it is found by."""
         key = file_key_of(element)
         if not isinstance(content, bytes | str) and not self._is_in_store:
-            content = await _read(content)
+            content = await asyncio.to_thread(content.read)
         # Ours takes an open file, too.
         storage: Any = self._storage
         uploaded = await storage.upload_file(key, content, element.mime or "application/octet-stream")
@@ -354,16 +347,9 @@ class MongoDataLayer(BaseDataLayer):
             await self._storage.delete_file(key)
 
 
-def _open_file(path: str) -> BinaryIO:
-    # Once it is open it may be deleted.
-    return Path(path).open("rb")
-
-
-async def _read(file: BinaryIO) -> bytes:
-    with file:
-        return await asyncio.to_thread(file.read)
-
-
-def _content(element: Element) -> bytes | str | None:
-    """Return what of an element has to be stored as a file; its props, or what others serve, have not."""
-    return None if element.url or element.type == "custom" else element.content
+def _open_content(element: Element) -> AbstractContextManager[BinaryIO | bytes | str | None]:
+    """Open the content of an element that is stored as a file; None for its props, or what others serve."""
+    if element.path:
+        # Once it is open it may be deleted.
+        return Path(element.path).open("rb")
+    return nullcontext(None if element.url or element.type == "custom" else element.content)
