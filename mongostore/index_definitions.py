@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,16 +11,18 @@ from enum import StrEnum
 from importlib.resources import files
 from typing import Any
 
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from mongostore.engines import Engine
-from mongostore.engines.driver_errors import translate_error
+from mongostore.engines.driver_errors import find_duplicate, translate_error
 from mongostore.errors import IndexConflictError
 
 IndexKey = list[tuple[str, int | str]]
 
 _NAMESPACE_NOT_FOUND = 26
 _SAME_NAME_OR_KEYS = (85, 86)
+# A store that opens takes no more connections: many may open at once.
+_CONNECTIONS = 3
 # What a listing adds to the definition that was given.
 _ADDED_BY_SERVER = {"v", "ns", "background"}
 
@@ -56,6 +59,15 @@ def load_indexes() -> list[dict[str, Any]]:
     return [json.loads(folder.joinpath(name).read_text(encoding="utf-8")) for name in names]
 
 
+@functools.cache
+def unique_keys() -> dict[str, list[list[str]]]:
+    """Return the fields of the unique indexes by the name of their collection."""
+    return {
+        command["createIndexes"]: [[*index["key"]] for index in command["indexes"] if index.get("unique")]
+        for command in load_indexes()
+    }
+
+
 async def ensure_indexes(engine: Engine) -> None:
     """Create the indexes that are missing, never dropping one; harmless from many processes at once.
 
@@ -63,7 +75,20 @@ async def ensure_indexes(engine: Engine) -> None:
         IndexConflictError: An index of that name, or of those keys, is there with another definition.
         MongoStoreError: What else the server refused, by its meaning.
     """
-    await asyncio.gather(*(_create(engine, command) for command in load_indexes()))
+    lane = asyncio.Semaphore(_CONNECTIONS)
+
+    async def ensure(command: dict[str, Any]) -> None:
+        async with lane:
+            existing = await _list_existing(engine, command["createIndexes"])
+            compared = [_compare(command["createIndexes"], index, existing) for index in command["indexes"]]
+            missing = [one.defined for one in compared if one.state is IndexState.MISSING]
+            differing = [one.name for one in compared if one.state is IndexState.DIFFERS]
+            if differing:
+                raise _conflict(engine, command["createIndexes"], ", ".join(differing))
+            if missing:
+                await _create(engine, {**command, "indexes": missing})
+
+    await asyncio.gather(*map(ensure, load_indexes()))
 
 
 async def apply_indexes(engine: Engine) -> list[IndexReport]:
@@ -108,25 +133,35 @@ async def _create(engine: Engine, command: dict[str, Any]) -> None:
     collection = engine.collection(command["createIndexes"])
     try:
         await engine.database.command({**command, "createIndexes": collection.name})
+    except DuplicateKeyError as error:
+        raise IndexConflictError(
+            f"{engine.address}: documents in {collection.name} do not fit its unique index "
+            f"{(find_duplicate(error) or ('',))[0]}: use another database, or a prefix"
+        ) from None
     except OperationFailure as error:
         if error.code not in _SAME_NAME_OR_KEYS:
-            raise translate_error(error, engine.address) from None
-        raise IndexConflictError(
-            f"{engine.address}: an index of {collection.name} differs from its definition in "
-            f"indexes/{command['createIndexes']}.json; `mongostore indexes check` shows how"
-        ) from None
+            raise translate_error(error, f"{engine.address}: {collection.name}") from None
+        raise _conflict(engine, command["createIndexes"], "one") from None
     except PyMongoError as error:
         raise translate_error(error, engine.address) from None
 
 
-async def _list_existing(engine: Engine, collection: str) -> dict[str, dict[str, Any]]:
+def _conflict(engine: Engine, collection: str, names: str) -> IndexConflictError:
+    return IndexConflictError(
+        f"{engine.address}: of the indexes of {engine.collection(collection).name}, {names} differs from the "
+        f"definition in indexes/{collection}.json; `mongostore indexes check` shows how"
+    )
+
+
+async def _list_existing(engine: Engine, name: str) -> dict[str, dict[str, Any]]:
+    collection = engine.collection(name)
     try:
-        async with await engine.collection(collection).list_indexes() as cursor:
+        async with await collection.list_indexes() as cursor:
             return {index["name"]: dict(index) async for index in cursor}
     except OperationFailure as error:
         if error.code == _NAMESPACE_NOT_FOUND:
             return {}
-        raise translate_error(error, engine.address) from None
+        raise translate_error(error, f"{engine.address}: {collection.name}") from None
     except PyMongoError as error:
         raise translate_error(error, engine.address) from None
 

@@ -1,4 +1,4 @@
-"""What the environment says: the `MONGOSTORE_…` variables."""
+"""The settings of the environment: the `MONGOSTORE_…` variables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mongostore.errors import ConfigurationError
 
 
 class IntegratorName(StrEnum):
-    """What makes insights of chat turns."""
+    """The names of the integrators."""
 
     KEYWORDS = "keywords"
     OPENAI = "openai"
@@ -23,21 +23,21 @@ class Settings(BaseModel):
     """The `MONGOSTORE_…` variables, read when this is constructed.
 
     Attributes:
-        uri: Where conversations are kept: `mongomock://`, `mongodb://…`, `mongodb+srv://…` or `mongod:///folder`;
+        uri: The address of the store: `mongomock://`, `mongodb://…`, `mongodb+srv://…` or `mongod:///folder`;
             else `mongomock://`, with a warning.
         database: The database, where neither the call nor the URI names one.
-        prefix: Begins the name of every collection, where the call names none.
-        ensure_indexes: Whether opening a store creates missing indexes; false for users who may not.
+        prefix: The prefix of every collection's name, where the call names none.
+        ensure_indexes: Whether opening a store creates missing indexes; false for users without that right.
         timeout: Seconds that one call may take, retries included.
         mongod: The server binary that `mongod:///…` runs.
-        integrator: What makes insights of chat turns in the sessions service: `keywords`, or `openai` for a
+        integrator: The integrator of the sessions service: `keywords`, or `openai` for a
             model at an endpoint that speaks OpenAI's protocol.
         openai_base_url: That endpoint, such as `http://localhost:11434/v1`; else OpenAI's.
         openai_model: The model's name.
-        openai_api_key: What the endpoint wants to see.
+        openai_api_key: The key of that endpoint.
 
     Raises:
-        ConfigurationError: A variable has a value that cannot be; names the variable.
+        ConfigurationError: If a variable has a value that cannot work; names the variable.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(hide_input_in_errors=True)

@@ -245,7 +245,7 @@ def _to_row(session: Session) -> dict[str, Any]:
         "video_id": row.get("video_id"),
         "collection_id": row.get("collection_id"),
         "created_at": row.get("created_at", _to_seconds(session.created_at)),
-        "updated_at": row.get("updated_at", _to_seconds(session.updated_at)),
+        "updated_at": row.get("updated_at", _to_seconds(session.active_at)),
         "metadata": row.get("metadata", {}),
     }
 

@@ -1,4 +1,4 @@
-"""`mongostore ping` and `mongostore indexes`: how the server is, and whether the indexes are in order."""
+"""`mongostore ping` and `mongostore indexes`: the state of a server and of its indexes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ping(
     database: Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what answers, how fast, and whether its indexes are in order.
+    """Show a deployment, its round trip and the state of its indexes.
 
     Nothing is written. The exit code is 1 when nothing answers, and when
     indexes are missing or differ.

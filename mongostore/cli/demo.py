@@ -1,4 +1,4 @@
-"""`mongostore demo`: real dialogues stored, resumed and watched, with what it does told step by step."""
+"""`mongostore demo`: real dialogues stored, resumed and watched, step by step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LIVE = "demo:live"
 _LONG_MESSAGES = 300
 _WORDS = 40
 _WORD_SECONDS = 0.03
-# The position of a message by whose changes the talk learns that somebody listens.
+# The position of a message by whose changes the writer learns that the watcher listens.
 _MARKER_POSITION = 0
 _SHOWN_SESSIONS = 12
 _SHOWN_MESSAGES = 4
@@ -85,7 +85,7 @@ def _join_names(capabilities: Iterable[Capability]) -> str:
 
 
 def _dialogues(file: Path | None) -> list[tuple[str, bytes]]:
-    """Return the lines of a file, or of those that come with the package, each with its place."""
+    """Return the lines of a file, or of those that come with the package, each with its location."""
     shipped = (entry for entry in files("mongostore.samples").iterdir() if entry.name.endswith(".jsonl"))
     sources = [file] if file else sorted(shipped, key=lambda entry: entry.name)
     return [
@@ -104,7 +104,7 @@ async def _open(store: AsyncMongoStore) -> None:
     lacking = [capability for capability in Capability if capability not in store.capabilities]
     out.print(Text(f"{store.address}: {deployment.server}, {deployment.topology}"))
     if not store.engine.is_shared:
-        out.print("This is the embedded engine: it lives in this process and forgets when it ends.")
+        out.print("This is the embedded engine: it lives in this process, and its data is lost at exit.")
     out.print(f"It has {_join_names(sorted(store.capabilities))}.")
     if lacking:
         out.print(f"It lacks {_join_names(lacking)}.")
@@ -114,8 +114,10 @@ async def _open(store: AsyncMongoStore) -> None:
 async def _store(sessions: AsyncSessions, dialogues: Sequence[tuple[str, bytes]]) -> list[str]:
     _print_step(2, "Store dialogues")
     importer = Importer(sessions, warn)
-    for place, line in track(dialogues, "storing", console=err, transient=True, disable=not err.is_terminal):
-        await importer.add(place, line, Path(place.rpartition(":")[0]).stem)
+    for location, line in track(
+        dialogues, "storing", console=err, transient=True, disable=not err.is_terminal
+    ):
+        await importer.add(location, line, Path(location.rpartition(":")[0]).stem)
     await importer.finish()
     tally, ids = importer.tally, importer.session_ids
     if not ids:
@@ -184,11 +186,11 @@ async def _watch(store: AsyncMongoStore, session_id: str) -> None:
     if not out.is_terminal:
         out.print()
     changes = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
-    out.print(f"One task wrote, another was told: {changes}.")
+    out.print(f"One task wrote, another received: {changes}.")
 
 
 async def _tail(sessions: AsyncSessions, live: Live, watching: asyncio.Event) -> Counter[ChangeKind]:
-    """Show what arrives until the session is gone, and return how many changes of each kind there were."""
+    """Show messages until the session is deleted, and return the number of changes of each kind."""
     kinds: Counter[ChangeKind] = Counter()
     visible: dict[str, Message] = {}
     async for change in sessions.messages.watch(_LIVE):
@@ -203,8 +205,8 @@ async def _tail(sessions: AsyncSessions, live: Live, watching: asyncio.Event) ->
 
 
 async def _type_messages(sessions: AsyncSessions, script: Sequence[Message], watching: asyncio.Event) -> None:
-    """Say the messages word by word, as a model streams them, and remove the session."""
-    # A tail begins when its stream is open, of which its first change is the only sign.
+    """Write the messages word by word, as a model streams them, and delete the session."""
+    # The watcher listens once its stream is open, of which its first change is the only sign.
     marker = await sessions.messages.append(_LIVE, Message(role="system"))
     while not watching.is_set():
         await sessions.messages.update(_LIVE, marker.id, content="")
@@ -220,7 +222,7 @@ async def _type_messages(sessions: AsyncSessions, script: Sequence[Message], wat
 
 
 async def _measure(store: AsyncMongoStore) -> None:
-    _print_step(6, "See what was written where")
+    _print_step(6, "See the collections")
     table = Table("collection", box=box.SIMPLE_HEAD)
     table.add_column("documents", justify="right")
     table.add_column("bytes", justify="right")

@@ -1,4 +1,4 @@
-"""`mongostore doctor`: what may be wrong with a deployment, and what to do about it."""
+"""`mongostore doctor`: problems of a deployment, and their remedies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def doctor(
     database: Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check a deployment and print what to do about what is wrong.
+    """Check a deployment and print its problems with their remedies.
 
     Topology, capabilities, version, write concern, rights, clock, connections,
     indexes and schema. Nothing is written. The exit code is 1 if a check has
@@ -57,10 +57,10 @@ def _table(results: list[CheckResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("check", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column("found, and what to do")
+    table.add_column("found, and the remedy")
     for result in results:
-        said = plain(result.found)
+        found = plain(result.found)
         if result.advice:
-            said = Text("\n").join([said, plain(result.advice, "italic")])
-        table.add_row(result.check, Text(result.status, _STYLES[result.status]), said)
+            found = Text("\n").join([found, plain(result.advice, "italic")])
+        table.add_row(result.check, Text(result.status, _STYLES[result.status]), found)
     return table

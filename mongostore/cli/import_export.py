@@ -42,13 +42,13 @@ def import_lines(
       {"id": …, "name": …, "messages": [{"role": …, "content": …}, …]}
       {"session_id": …, "role": …, "content": …}
 
-    Ids may be left out: what was imported before is known again by its
-    content, so a file may be imported twice, or anew when it has grown.
+    Ids may be left out: a message that was imported before is recognized by
+    its content, so a file may be imported twice, or anew when it has grown.
     Members that are not ours go into the data of the message or session.
 
     A session that is there keeps its name and other members. Bad lines, and
-    messages whose id is there with other content, are named on stderr, and
-    the rest goes on; the exit code is then 1.
+    messages whose id is stored with other content, are named on stderr, and
+    the others are imported; the exit code is then 1.
 
     Examples:
       mongostore import chats.jsonl --uri mongodb://localhost:27017
@@ -68,7 +68,7 @@ def export_lines(
     namespace: Namespace = "default",
     session: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Only this session; may be given many times."),
+        typer.Option(metavar="ID", help="Only this session; may be repeated."),
     ] = None,
     messages: Annotated[
         bool,
@@ -80,9 +80,9 @@ def export_lines(
     """Export conversations as JSON lines, one a session.
 
     The sessions come oldest activity first, so that an import keeps their
-    order; deleted ones are left out. What is exported imports equal: messages
+    order; deleted ones are left out. An import of the file gives the same: messages
     with their order, ids, times, data and metadata; sessions with their names,
-    data, metadata, context and created_at. A session's updated_at, its newest
+    data, metadata, context and created_at. A session's active_at, its newest
     activity, becomes the time of the import.
 
     Examples:
@@ -105,7 +105,7 @@ async def _import(
 ) -> Tally:
     async with open_store(uri, database) as store:
         if not store.engine.is_shared:
-            warn(f"{store.engine.address} forgets it all when this command ends: name a server with --uri")
+            warn(f"{store.engine.address} loses all data when this command ends: name a server with --uri")
         importer = Importer(store.sessions.in_namespace(namespace), warn)
         with _progress() as progress:
             for file in files:
@@ -128,11 +128,9 @@ async def _export(
     count = message_count = 0
     async with open_store(uri, database) as store:
         sessions = store.sessions.in_namespace(namespace)
-        # Oldest activity first, so that those who import it list the sessions in the same order.
+        # Oldest activity first, so that after an import the sessions are listed in the same order.
         errors: list[InvalidDocumentError] = []
-        known = (
-            [] if session_ids else [(one.updated_at, one.id) async for one in sessions.iter(errors=errors)]
-        )
+        known = [] if session_ids else [(one.active_at, one.id) async for one in sessions.iter(errors=errors)]
         for error in errors:
             warn(str(error))
         wanted = session_ids or [session_id for _, session_id in sorted(known)]
@@ -167,7 +165,7 @@ async def _lines_of(
 
 @contextmanager
 def _write_file(file: Path) -> Iterator[BinaryIO]:
-    """Open what an export goes to; a file that is there is replaced only by a whole one."""
+    """Open the target of an export; an existing file is replaced by a whole one only."""
     if file == _STDIO:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""What an import does with each line."""
+"""The import of lines into sessions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mongostore.models import Message
 from mongostore.repositories.sessions import AsyncSessions
 
 _BATCH = 128
-# Files may interleave their sessions; of so many at a time are messages put by.
+# Files may interleave their sessions; messages of so many wait at a time.
 _OPEN_SESSIONS = 16
 _REFUSALS = (ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError)
 
 
 @dataclass
 class Tally:
-    """What an import came to."""
+    """The numbers of an import."""
 
     lines: int = 0
     refused_lines: int = 0
@@ -38,7 +38,7 @@ class Tally:
 
     @property
     def existing_messages(self) -> int:
-        """How many messages were there already."""
+        """The number of messages that were stored before."""
         return self.messages - self.new_messages - self.refused_messages
 
     @property
@@ -48,11 +48,11 @@ class Tally:
 
 
 class Importer:
-    """Stores lines in the sessions of a namespace; what is there already is left as it is.
+    """Stores lines in the sessions of a namespace; stored sessions and messages stay as they are.
 
     Args:
-        sessions: Where to.
-        refuse: Told of every line and message that is not stored: where it stands, and why.
+        sessions: The sessions of the namespace.
+        refuse: Called for each line and message that is not stored, with its location and the reason.
     """
 
     def __init__(self, sessions: AsyncSessions, refuse: Callable[[str], None]) -> None:
@@ -68,11 +68,11 @@ class Importer:
         """The sessions that lines went to and that hold messages, in the order in which they came."""
         return [session_id for session_id, count in self._counts.items() if count]
 
-    async def add(self, place: str, text: bytes, session_id: str) -> None:
-        """Store a line, or put it by to be stored with those that follow.
+    async def add(self, location: str, text: bytes, session_id: str) -> None:
+        """Store a line, at once or together with those that follow.
 
         Args:
-            place: Where the line stands, such as `chats.jsonl:7`.
+            location: The location of the line, such as `chats.jsonl:7`.
             text: The line.
             session_id: The session of a message that names none.
         """
@@ -80,36 +80,37 @@ class Importer:
         try:
             line = read_line(text)
             if isinstance(line, SessionLine):
-                await self._add_session(place, line)
+                await self._add_session(location, line)
             else:
-                await self._add_message(place, line, session_id)
+                await self._add_message(location, line, session_id)
         except (LineError, *_REFUSALS) as error:
             self.tally.refused_lines += 1
-            self._refuse(f"{place}: {error}")
+            self._refuse(f"{location}: {error}")
 
     async def finish(self) -> None:
-        """Store what is put by."""
+        """Store the messages that wait."""
         for session_id in list(self._pending):
             await self._flush(session_id)
 
-    async def _add_session(self, place: str, line: SessionLine) -> None:
+    async def _add_session(self, location: str, line: SessionLine) -> None:
         await self._flush(line.id)
         await self._ensure(line.id, line.members)
         if line.context and not (await self._sessions.get(line.id)).has_context:
             await self._sessions.context.set(line.id, line.context[0])
         await self._append(
-            line.id, [(f"{place}: messages[{i}]", message) for i, message in enumerate(line.messages)]
+            line.id, [(f"{location}: messages[{i}]", message) for i, message in enumerate(line.messages)]
         )
 
-    async def _add_message(self, place: str, line: MessageLine, default: str) -> None:
-        session_id = default if line.session_id is None else line.session_id
+    async def _add_message(self, location: str, line: MessageLine, default: str) -> None:
+        session_id, message = default if line.session_id is None else line.session_id, line.message
         await self._ensure(session_id, {})
         if line.digest:
-            # The same words said twice are two messages; their file imported twice has them once.
+            # The same content twice in a file is two messages, and a file imported twice stores them once.
             occurrence = session_id, line.digest
-            line.message.id = line_digest(line.digest, self._occurrences[occurrence])
+            id = line_digest(line.digest, self._occurrences[occurrence])
+            message = message.model_copy(update={"id": id})
             self._occurrences[occurrence] += 1
-        self._pending.setdefault(session_id, []).append((place, line.message))
+        self._pending.setdefault(session_id, []).append((location, message))
         if len(self._pending[session_id]) == _BATCH:
             await self._flush(session_id)
         elif len(self._pending) > _OPEN_SESSIONS:
@@ -146,9 +147,9 @@ class Importer:
             self._counts[session_id] = session.count
 
     async def _append_each(self, session_id: str, located: Sequence[tuple[str, Message]]) -> None:
-        for place, message in located:
+        for location, message in located:
             try:
                 await self._sessions.messages.append(session_id, message)
             except _REFUSALS as error:
                 self.tally.refused_messages += 1
-                self._refuse(f"{place}: {error}")
+                self._refuse(f"{location}: {error}")

@@ -24,12 +24,12 @@ _MESSAGE_MEMBERS = (
     "created_at",
     "updated_at",
 )
-# Beside its message, a line may say `session_id`, and `messages` would make it a conversation.
+# Beside its message, a line may have `session_id`, and `messages` would make it a conversation.
 _TAKEN = {*_MESSAGE_MEMBERS, "session_id", "messages"}
 
 
 class LineError(Exception):
-    """A line cannot be imported; the text says why, and not what the line holds."""
+    """A line cannot be imported; the text gives the reason without the content."""
 
 
 class _Head(BaseModel):
@@ -51,7 +51,7 @@ class SessionLine:
     """A conversation.
 
     Attributes:
-        members: What `create` takes beside the id.
+        members: The arguments of `create` beside the id.
         context: The context messages, in a list of their own; empty when the line has none.
     """
 
@@ -76,10 +76,10 @@ class MessageLine:
 
 
 def read_line(text: bytes) -> SessionLine | MessageLine:
-    """Return what a line holds.
+    """Return the conversation or the message of a line.
 
     Raises:
-        LineError: It is neither a conversation nor a message.
+        LineError: If it is neither a conversation nor a message.
     """
     try:
         members = json.loads(text.decode("utf-8-sig"))
@@ -116,7 +116,7 @@ def session_members(session: Session) -> dict[str, Any]:
 
 
 def message_members(message: Message) -> dict[str, Any]:
-    """Return the members of a message, what belongs to it beside its role and content as OpenAI has it."""
+    """Return the members of a message's line, its data beside role and content as in OpenAI's files."""
     collides = not _TAKEN.isdisjoint(message.data)
     ours = {
         "id": message.id,

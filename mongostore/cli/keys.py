@@ -1,4 +1,4 @@
-"""`mongostore keys`: make, list and revoke the keys with which programs use a server of ours."""
+"""`mongostore keys`: create, list and revoke the API keys of the servers."""
 
 from __future__ import annotations
 
@@ -16,39 +16,41 @@ from mongostore.models.keys import ALL_NAMESPACES
 
 _PAGE = 1000
 
-keys: Final = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of programs.")
+keys: Final = typer.Typer(no_args_is_help=True, help="Create, list and revoke the API keys of the servers.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The purpose of the key.")],
     namespaces: Annotated[
         list[str] | None,
-        typer.Option("--namespace", metavar="NAME", help="One it may use; may be given several times."),
+        typer.Option("--namespace", metavar="NAME", help="A namespace that it may use; may be repeated."),
     ] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="It may use all namespaces.")] = False,
-    owner: Annotated[str | None, typer.Option(metavar="ID", help="Whom it speaks for.")] = None,
+    admin: Annotated[bool, typer.Option("--admin", help="The key may use all namespaces.")] = False,
+    owner: Annotated[
+        str | None, typer.Option(metavar="ID", help="The user whose role threads it may use.")
+    ] = None,
     days: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=36500, help="How long it is good.")
+        int | None, typer.Option(metavar="N", min=1, max=36500, help="The number of days that it is valid.")
     ] = None,
     uri: Uri = None,
     database: Database = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key and print its token, this once.
+    """Create a key and print its token, which is not shown again.
 
-    Only a hash of the token is stored: keep it where secrets are kept. The server of
+    Only a hash of the token is stored: keep the token secret. The server of
     sessions asks for namespaces, that of role threads for an owner.
 
     Example:
       mongostore keys create "billing service" --namespace acme --days 90
     """
     if admin and namespaces:
-        raise typer.BadParameter("an administrator's key has no --namespace")
+        raise typer.BadParameter("--admin is for all namespaces: leave --namespace out")
     if not (admin or namespaces or owner):
-        raise typer.BadParameter("a key is for something: say --namespace, --admin or --owner")
+        raise typer.BadParameter("the key would allow nothing: set --namespace, --admin or --owner")
     key, lasts = run(
         _create(
             name,
@@ -60,7 +62,7 @@ def create(
         )
     )
     if not lasts:
-        warn("this key is gone already, with the embedded engine: name a server with --uri")
+        warn("the embedded engine has lost this key already: name a server with --uri")
     if as_json:
         out.print_json(json.dumps({**_members(key), "token": key.token}))
     else:
@@ -95,11 +97,11 @@ def list_(uri: Uri = None, database: Database = None, as_json: Json = False) -> 
 
 @keys.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="Of the key, as `list` shows it.")],
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the key, as `list` shows it.")],
     uri: Uri = None,
     database: Database = None,
 ) -> None:
-    """Revoke a key: its token is no good from now on.
+    """Revoke a key: its token is not valid any more.
 
     The exit code is 1 when there is no such key.
 
@@ -107,7 +109,7 @@ def revoke(
       mongostore keys revoke 0123456789abcdef0123456789abcdef
     """
     if not run(_revoke(key_id, uri, database)):
-        fail("no key has that id")
+        fail(f"no key has the id {key_id!r}: `mongostore keys list` shows those there are")
 
 
 async def _create(

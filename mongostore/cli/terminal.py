@@ -1,4 +1,4 @@
-"""What the commands share: their options, the consoles, and how a command ends in an error."""
+"""The options, consoles and errors that all commands share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ err: Final = Console(stderr=True, highlight=False)
 Uri = Annotated[
     str | None,
     typer.Option(
-        metavar="URI", help="Where conversations are kept; else MONGOSTORE_URI.", show_default="mongomock://"
+        metavar="URI", help="The address of the store; else MONGOSTORE_URI.", show_default="mongomock://"
     ),
 ]
 Database = Annotated[
@@ -37,22 +37,22 @@ Namespace = Annotated[str, typer.Option(metavar="NAME", help="The namespace of t
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:
-    """Do a command's work; an error of ours becomes one line, and exit code 1."""
+    """Run a command; an error of ours becomes one line, and exit code 1."""
     try:
         return asyncio.run(work)
     except MongoStoreError as error:
         fail(str(error))
     except BrokenPipeError:
-        # Whoever read the output has had enough, which is no error.
+        # The reader of the output has closed it, which is no error.
         raise
     except OSError as error:
         fail(f"{error.filename or 'the output'}: {error.strerror}")
 
 
 def target_of(uri: str | None) -> str:
-    """Return the URI that a command uses: the given one, the variable's, or that of the embedded engine.
+    """Return the URI of a command: its option, the variable, or that of the embedded engine.
 
-    Named in each case, so that the store does not warn: the commands say themselves that nothing lasts.
+    It is explicit in each case, so that the store does not warn: the commands do so themselves.
     """
     return uri or Settings().uri or "mongomock://"
 
@@ -76,5 +76,5 @@ def fail(text: str) -> NoReturn:
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Return text that came from elsewhere in one line, free of what would steer the terminal."""
+    """Return foreign text in one line, without characters that control a terminal."""
     return Text("".join(char if char.isprintable() else " " for char in text), style)

@@ -31,7 +31,7 @@ MAX_DATA_BYTES = 4 * 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 PUBLIC_FIELDS = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
-    *("created_at", "updated_at", "deleted_at", "message_count", "last", "context.overflow"),
+    *("created_at", "active_at", "deleted_at", "message_count", "last", "context.overflow"),
     *("participants", "insights"),
 ]
 

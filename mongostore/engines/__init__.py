@@ -15,6 +15,7 @@ from mongostore.engines.clients import ClientSettings, MotorObject, Target, sett
 from mongostore.engines.deployment import CollectionUsage, Deployment
 from mongostore.engines.mongo import DEFAULT_DATABASE, MongoEngine, Transactions
 from mongostore.engines.protocol import Capability, Database, Engine
+from mongostore.engines.uris import check_database
 from mongostore.errors import ConfigurationError
 
 __all__ = [
@@ -77,13 +78,18 @@ def engine_for(
         # Only here: mongomock takes a third of the time to import this package.
         from mongostore.engines.embedded.engine import EmbeddedEngine
 
-        return EmbeddedEngine(target.removeprefix("mongomock://"), database or default, prefix)
+        name = target.removeprefix("mongomock://")
+        if {"/", "?"} & {*name}:
+            raise ConfigurationError("mongomock:// takes a name alone: no database and no options")
+        return EmbeddedEngine(name, check_database(database or default), prefix)
     if scheme in ("mongodb", "mongodb+srv"):
         return MongoEngine(
             target, database, default, prefix=prefix, transactions=transactions, options=client_options
         )
     if scheme == "mongod":
         parts = urlsplit(target)
+        if parts.query:
+            raise ConfigurationError("mongod:/// takes no options: use client_options")
         if parts.netloc or not parts.path.strip("/"):
             raise ConfigurationError(
                 "mongod:// takes an absolute folder after three slashes: mongod:///srv/chat"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,3 +56,10 @@ async def measure_pings(database: AsyncDatabase[dict[str, Any]]) -> tuple[float,
         await database.command("ping")
         times.append(time.perf_counter() - began)
     return tuple(times)
+
+
+def describe_topology(hello: Mapping[str, Any]) -> str:
+    """Return what kind of deployment greets like that."""
+    if hello.get("msg") == "isdbgrid":
+        return "sharded"
+    return f"replica set {hello['setName']}" if "setName" in hello else "standalone"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from bson.errors import BSONError
 from pymongo.errors import (
-    ConfigurationError as DriverConfigurationError,
-)
-from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     DocumentTooLarge,
     DuplicateKeyError,
+    EncryptionError,
+    ExecutionTimeout,
     InvalidOperation,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
     WaitQueueTimeoutError,
+)
+from pymongo.errors import (
+    ConfigurationError as DriverConfigurationError,
 )
 
 from mongostore.errors import (
@@ -33,23 +38,75 @@ from mongostore.errors import (
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
-_ACCESS = {
-    13: "the user lacks a right",
-    18: "wrong user, password or authSource",
-    8000: "Atlas refused the user",
-}
 _TOO_LARGE = {10334, 17280, 17419, 17420}
-_INDEX = {85, 86}
-_UNSUPPORTED = {59, 115, 263, 303, 40573}
 _STREAM_LOST = {260, 280, 286}
+_ELSEWHERE = "use another database, or a prefix"
+
+# By the server's code: the error of ours, what is wrong and what to do about it.
+_REFUSALS: dict[int, tuple[type[MongoStoreError], str]] = {
+    13: (AccessDeniedError, "the user lacks a right: give it the role readWrite on the store's database"),
+    18: (AccessDeniedError, "wrong user, password or authSource"),
+    8000: (AccessDeniedError, "Atlas refused the user"),
+    79: (ConfigurationError, "the server has no write concern of that name: correct w= in the URI"),
+    301: (ConfigurationError, "the deployment has no retryable writes: add retryWrites=false to the URI"),
+    322: (ConfigurationError, "the server does not know this API version: correct server_api"),
+    323: (ConfigurationError, "the API version leaves this command out: set strict=False in server_api"),
+    121: (ConfigurationError, f"a validator of the collection refuses our documents: {_ELSEWHERE}"),
+    **dict.fromkeys((166, 167), (ConfigurationError, f"it is a view and no collection: {_ELSEWHERE}")),
+    **dict.fromkeys((10003, 10101), (ConfigurationError, f"the collection is capped: {_ELSEWHERE}")),
+    **dict.fromkeys(
+        (85, 86),
+        (IndexConflictError, "an index of that name or those keys differs: see `mongostore indexes check`"),
+    ),
+    67: (IndexConflictError, "the server cannot build an index: see `mongostore indexes check`"),
+    291: (IndexConflictError, "no index serves this: run `mongostore indexes apply`"),
+    **dict.fromkeys(
+        (59, 115, 238, 263, 303, 40324, 40573),
+        (
+            UnsupportedError,
+            "this deployment cannot do that: use a replica set of MongoDB, or Atlas",
+        ),
+    ),
+}
 # Steps of a failover, a restart or a busy moment, such as a full cache: the same call may succeed soon after.
 _PASSING = {
-    *(6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 189, 262, 388),
-    *(9001, 10107, 11600, 11602, 13388, 13435, 13436),
+    *(6, 7, 24, 43, 46, 50, 63, 64, 89, 91, 100, 107, 112, 129, 133, 134, 150, 175, 189, 202, 234, 237, 239),
+    *(262, 317, 365, 384, 388, 462, 9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436),
 }
+_PASSING_REASONS = {
+    11601: "the server was told to end the operation",
+    100: "fewer members are there than w= in the URI asks for: start them, or ask for fewer",
+    64: "too few members had stored it in time: see wtimeoutMS and w= in the URI",
+    462: "the server takes no more requests for now: send fewer, or scale it up",
+}
+_DISK_FULL = {14031, 12501}
 # What the driver says, and has no code for, of a member that has just started and is in no set yet.
 _JUST_STARTED = "Sessions are not supported"
+# The old storage engine and others' servers say so by this text; code 20 has other meanings, too.
+_NO_RETRYABLE_WRITES = ("Transaction numbers are only allowed", "does not support retryable writes")
+# Of a client, or of a session of one, that is closed; the driver has no error of its own for that.
+_CLOSED = ("after close", "ended session", "closed")
+_DUPLICATE = {11000, 11001, 12582}
 _TRANSIENT_LABELS = ("RetryableWriteError", "TransientTransactionError")
+_INDEX = re.compile(r" collection: (?:[^. ]+\.)?(\S+) index: (.+?) dup key")
+
+_CLOSES = "it closes the connection: if it wants TLS, say tls=true"
+_OTHER_SET = "no member of the replica set that the URI names: is its name right?"
+_REASONS = (
+    ("hostname mismatch", "its TLS certificate is for another host name"),
+    ("ip address mismatch", "its TLS certificate is for another host name"),
+    ("certificate verify failed", "its TLS certificate is not trusted: name the right CA with tlsCAFile="),
+    ("ssl", "it does not speak TLS, or another version: leave out tls=true, or mend the server"),
+    (" closed", _CLOSES),
+    ("reset by peer", _CLOSES),
+    ("replica set", _OTHER_SET),
+    ("refused", "nothing listens there: is the server running?"),
+    ("connect call failed", "nothing listens there: is the server running?"),
+    ("not known", "there is no such host"),
+    ("nodename", "there is no such host"),
+    ("name resolution", "the host's name cannot be looked up"),
+    ("timed out", "it does not answer"),
+)
 
 
 @contextmanager
@@ -66,53 +123,114 @@ def drop_driver_context() -> Iterator[None]:
         raise
 
 
-def translate_error(error: PyMongoError, where: str) -> MongoStoreError:
+def translate_error(error: Exception, where: str) -> MongoStoreError:
     """Return the error of ours that says what `error` says, without the values that the driver's text quotes.
 
     Args:
         error: What PyMongo, or the embedded engine in its place, raised.
         where: The engine's address, for the message.
     """
+    if isinstance(error, BulkWriteError):
+        error = _first_error(error)
     if isinstance(error, DocumentTooLarge):
         return DocumentTooLargeError("a document", MAX_DOCUMENT_BYTES + 1, MAX_DOCUMENT_BYTES)
     if isinstance(error, OperationFailure):
         return _translate_server_error(error, where)
-    if isinstance(error, ConnectionFailure) or error.timeout:
+    if isinstance(error, ConnectionFailure) or getattr(error, "timeout", False):
         return UnavailableError(f"{where}: {_describe(error)}")
     if isinstance(error, InvalidOperation):
-        return NotOpenError(f"{where}: the client is closed")
+        if any(word in str(error) for word in _CLOSED):
+            return NotOpenError(f"{where}: the client is closed")
+        return MongoStoreError(f"{where}: the driver refuses the operation")
+    if isinstance(error, EncryptionError):
+        return ConfigurationError(f"{where}: client-side encryption failed: see auto_encryption_opts")
     if isinstance(error, DriverConfigurationError):
         if _JUST_STARTED in str(error):
             return UnavailableError(f"{where}: the server has just started")
         return ConfigurationError(f"{where}: the URI's options do not go together")
+    if isinstance(error, BSONError):
+        return MongoStoreError(f"{where}: a stored value cannot be read: another program wrote it")
     return MongoStoreError(f"{where}: {type(error).__name__}")
 
 
-def _describe(error: PyMongoError) -> str:
+def find_duplicate(error: PyMongoError) -> tuple[str, list[str]] | None:
+    """Return the name and the fields of the unique index that refused a write; None if none did.
+
+    The fields are empty where the server does not tell them.
+    """
+    if isinstance(error, BulkWriteError):
+        error = _first_error(error)
+    if not isinstance(error, DuplicateKeyError):
+        return None
+    found = _INDEX.search(str(error))
+    return found[2] if found else "", [*(error.details or {}).get("keyPattern", ())]
+
+
+def _first_error(error: BulkWriteError) -> PyMongoError:
+    """Return the first error of several writes, for the bulk's own code says nothing."""
+    details = error.details
+    first = next(iter([*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]), None)
+    if first is None:
+        return OperationFailure("", details.get("code"), details)
+    code, text = first.get("code", 0), first.get("errmsg", "")
+    known = {**first, "errorLabels": [label for label in _TRANSIENT_LABELS if error.has_error_label(label)]}
+    kind = (
+        DuplicateKeyError if code in _DUPLICATE else ExecutionTimeout if error.timeout else OperationFailure
+    )
+    return kind(text, code, known)
+
+
+def _describe(error: Exception) -> str:
     if isinstance(error, WaitQueueTimeoutError):
         return "no answer in time: every connection of the pool is in use (see maxPoolSize)"
     if isinstance(error, ServerSelectionTimeoutError):
         return "no answer in time: no server to ask was found"
-    return "no answer in time" if error.timeout else "the connection was lost"
+    return (
+        "no answer in time"
+        if isinstance(error, PyMongoError) and error.timeout
+        else "the connection was lost"
+    )
 
 
 def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreError:
     code = error.code or 0
-    name = (error.details or {}).get("codeName", "unnamed")
+    name = (error.details or {}).get("codeName")
+    told = f"(code {code}, {name})" if name else f"(code {code})"
     if isinstance(error, DuplicateKeyError):
-        return ConflictError(f"{where}: a unique key is taken")
-    if code in _ACCESS:
-        return AccessDeniedError(f"{where}: {_ACCESS[code]} (code {code})")
+        found = _INDEX.search(str(error))
+        index = f": that of the index {found[2]} of {found[1]}" if found else ""
+        return ConflictError(f"{where}: a unique key is taken{index}")
     if code in _TOO_LARGE:
         return DocumentTooLargeError("a document", MAX_DOCUMENT_BYTES + 1, MAX_DOCUMENT_BYTES)
-    if code in _INDEX:
-        return IndexConflictError(f"{where}: an index of that name or those keys differs (code {code})")
     if code in _STREAM_LOST:
         return ConflictError(f"{where}: the token is older than the server's history; read anew, then watch")
-    if code in _UNSUPPORTED:
-        return UnsupportedError(f"{where}: this deployment cannot do that (code {code}, {name})")
-    if error.timeout:
-        return UnavailableError(f"{where}: no answer in time (code {code}, {name})")
+    if any(text in str(error) for text in _NO_RETRYABLE_WRITES):
+        code = 301
+    if code in _REFUSALS:
+        kind, reason = _REFUSALS[code]
+        return kind(f"{where}: {reason} {told}")
+    if code in _DISK_FULL:
+        return UnavailableError(f"{where}: the server's disk is full {told}", retryable=False)
+    if error.timeout and code not in _PASSING_REASONS:
+        return UnavailableError(f"{where}: no answer in time {told}")
     if code in _PASSING or any(map(error.has_error_label, _TRANSIENT_LABELS)):
-        return UnavailableError(f"{where}: the server is busy or changing its primary (code {code}, {name})")
-    return MongoStoreError(f"{where}: the server refused it (code {code}, {name})")
+        reason = _PASSING_REASONS.get(code, "the server is busy or changing its primary")
+        return UnavailableError(f"{where}: {reason} {told}")
+    return MongoStoreError(f"{where}: the server refused it {told}")
+
+
+def explain_silence(errors: Mapping[str, Exception | None]) -> str:
+    """Return why no server answers, as far as it is known.
+
+    Args:
+        errors: What the driver has met last at each host, by the host's name.
+    """
+    # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
+    told = [
+        str(error).replace(host, "").partition("(configured")[0] for host, error in errors.items() if error
+    ]
+    text = " ".join(told).lower()
+    if not errors:
+        # A member that calls itself by another name is struck off the list.
+        return _OTHER_SET
+    return next((reason for sign, reason in _REASONS if sign in text), "it does not answer")

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
 import pymongo
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient
 from pymongo.driver_info import DriverInfo
 from pymongo.errors import (
@@ -23,11 +23,12 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from mongostore.engines.deployment import CollectionUsage, Deployment, measure_pings
-from mongostore.engines.driver_errors import translate_error
+from mongostore.engines.deployment import CollectionUsage, Deployment, describe_topology, measure_pings
+from mongostore.engines.driver_errors import explain_silence, translate_error
 from mongostore.engines.majority import MajorityReads
 from mongostore.engines.protocol import Capability, Collection, Database
 from mongostore.engines.transactions import (
@@ -38,8 +39,14 @@ from mongostore.engines.transactions import (
     kill_idle_transactions,
     transact,
 )
-from mongostore.engines.uris import address_of, address_of_client, first_line, uri_options
-from mongostore.errors import ConfigurationError, MongoStoreError, UnavailableError, UnsupportedError
+from mongostore.engines.uris import address_of, address_of_client, check_database, first_line, uri_options
+from mongostore.errors import (
+    ConfigurationError,
+    MongoStoreError,
+    NotOpenError,
+    UnavailableError,
+    UnsupportedError,
+)
 
 R = TypeVar("R")
 
@@ -61,27 +68,15 @@ _log = logging.getLogger("mongostore.failover")
 
 # What a server without Atlas Search answers to its listing: unknown stage, or not configured.
 _NO_SEARCH = {59, 31082, 40324}
-_CLOSES = "it closes the connection: if it wants TLS, say tls=true"
-_OTHER_SET = "no member of the replica set that the URI names: is its name right?"
-_REASONS = (
-    ("hostname mismatch", "its TLS certificate is for another host name"),
-    ("ip address mismatch", "its TLS certificate is for another host name"),
-    ("certificate verify failed", "its TLS certificate is not trusted: name the right CA with tlsCAFile="),
-    ("ssl", "it does not speak TLS, or another version: leave out tls=true, or mend the server"),
-    (" closed", _CLOSES),
-    ("reset by peer", _CLOSES),
-    ("replica set", _OTHER_SET),
-    ("refused", "nothing listens there: is the server running?"),
-    ("connect call failed", "nothing listens there: is the server running?"),
-    ("not known", "there is no such host"),
-    ("nodename", "there is no such host"),
-    ("name resolution", "the host's name cannot be looked up"),
-    ("timed out", "it does not answer"),
-)
 
 
 # No type decoder for Int64: with one, the driver parses every reply twice. `codec.decode` makes them plain.
-CODEC = CodecOptions[dict[str, Any]](document_class=dict)
+# What others have written is read as far as it can be: that it is no value of ours is told by the model.
+CODEC = CodecOptions[dict[str, Any]](
+    document_class=dict,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 
 
 class MongoEngine:
@@ -111,8 +106,15 @@ class MongoEngine:
         self._source = source
         self._prefix = prefix
         self._options = {**_DEFAULTS, **(options or {})}
-        self._database = database
-        self._default_database = default_database
+        self.address: str = address_of(source) if isinstance(source, str) else address_of_client(source)
+        # What cannot work is refused now, and not by the first verb that meets it.
+        client = self._make_client()
+        if not client.write_concern.acknowledged:
+            raise ConfigurationError(
+                f"{self.address}: w=0: a store has to know what is written: leave it out"
+            )
+        named = None if database else client.get_default_database(check_database(default_database)).name
+        self._name = check_database(database or str(named))
         self._transactions = transactions
         self._client: Client | None = None
         self._capabilities: frozenset[Capability] = frozenset()
@@ -120,21 +122,33 @@ class MongoEngine:
         self._primary: str | None = None
         self._transactions_in_hand: set[asyncio.Future[None]] = set()
         self._unfinished: set[asyncio.Task[Any]] = set()
-        self.address: str = address_of(source) if isinstance(source, str) else address_of_client(source)
 
     @property
     def database(self) -> Database:
-        """The database, read from the primary and written by the majority unless the URI says otherwise."""
-        assert self._client is not None, "the store checks that it is open"
-        named = self._client.get_default_database(self._default_database).name
-        concern = self._client.write_concern
-        return self._client.get_database(
-            self._database or named,
+        """The database: read from the primary, written by the majority unless the URI has another w=."""
+        return self._database_of(self._open_client, self._name)
+
+    def _database_of(self, client: Client, name: str) -> Database:
+        concern = client.write_concern
+        return client.get_database(
+            name,
             codec_options=CODEC,
             # A secondary may lag between the two reads that a long session takes.
             read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern(),
             write_concern=concern if concern.document.get("w") is not None else WriteConcern("majority"),
         )
+
+    @property
+    def _open_client(self) -> Client:
+        """The client.
+
+        Raises:
+            NotOpenError: If the engine is closed, which may happen at any moment of a call.
+        """
+        if self._client is None:
+            raise NotOpenError(f"{self.address}: the store was closed during the call")
+        return self._client
 
     def collection(self, name: str) -> Collection:
         """Return a collection of the store, by its name without the prefix."""
@@ -167,13 +181,13 @@ class MongoEngine:
 
     async def _connect(self) -> None:
         _silence_command_log()
+        self._client = self._make_client()
         try:
-            self._client = self._open_client()
             with pymongo.timeout(OPEN_SECONDS):
                 self._capabilities = await self._detect_capabilities()
             self._primary = _primary_of(self._client)
-            is_set = self._client.topology_description.topology_type_name.startswith("ReplicaSet")
-            if is_set and self.database.write_concern.document["w"] == "majority":
+            topology = self._client.topology_description.topology_type_name
+            if topology.startswith("ReplicaSet") and self.database.write_concern.document["w"] == "majority":
                 self._majority = MajorityReads(self._client, self.collection("sessions"))
         except RuntimeError:
             # The driver's, when a client is used in another loop than before.
@@ -182,20 +196,27 @@ class MongoEngine:
             ) from None
         except InvalidOperation:
             raise ConfigurationError(f"{self.address}: the client that was handed in is closed") from None
-        except DriverConfigurationError as error:
-            raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
-        except OSError as error:
-            # A certificate that holds none, say.
-            raise ConfigurationError(f"{self.address}: a certificate it names: {error.strerror}") from None
         except PyMongoError as error:
             raise self._explain_failure(error) from None
 
-    def _open_client(self) -> Client:
-        if isinstance(self._source, str):
-            named = uri_options(self._source)
-            options = {key: value for key, value in self._options.items() if key.lower() not in named}
-            return _new_client(self._source, options)
-        return self._source
+    def _make_client(self) -> Client:
+        """Return a client that has not connected yet, or the one that was handed in.
+
+        Raises:
+            ConfigurationError: If the URI or the options cannot work.
+        """
+        if not isinstance(self._source, str):
+            return self._source
+        named = uri_options(self._source)
+        options = {key: value for key, value in self._options.items() if key.lower() not in named}
+        try:
+            return AsyncMongoClient(self._source, **options)
+        except OSError as error:
+            # A certificate that holds none, say.
+            raise ConfigurationError(f"{self.address}: a certificate it names: {error.strerror}") from None
+        except (DriverConfigurationError, TypeError, ValueError) as error:
+            # The driver tells of names that cannot be in one way, and of values in the others.
+            raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
 
     async def close(self) -> None:
         """Let the transactions in hand end, and close every connection that the engine has opened.
@@ -221,7 +242,7 @@ class MongoEngine:
         """End what dead processes have begun and others wait for, and return whether the server answers."""
         try:
             async with asyncio.timeout(_REVIVE_SECONDS):
-                await kill_idle_transactions(self.database.client)
+                await kill_idle_transactions(self._database_of(self._open_client, "admin"))
         except (PyMongoError, TimeoutError):
             return False
         self._log_failover()
@@ -232,8 +253,7 @@ class MongoEngine:
 
         Not by a listener: with one, PyMongo 4.20 fails in a forked child.
         """
-        assert self._client is not None
-        before, self._primary = self._primary, _primary_of(self._client) or self._primary
+        before, self._primary = self._primary, _primary_of(self._open_client) or self._primary
         if before not in (None, self._primary):
             _log.warning(
                 "the primary is now %s (was %s)", self._primary, before, extra={"address": self.address}
@@ -254,7 +274,7 @@ class MongoEngine:
             raise translate_error(error, self.address) from None
         return Deployment(
             server=f"MongoDB {build['version']}",
-            topology=_topology(hello),
+            topology=describe_topology(hello),
             hosts=tuple(hello.get("hosts", ())),
             pings=pings,
             connections=connections.get("current"),
@@ -288,11 +308,11 @@ class MongoEngine:
         """Run statements in one transaction, or one after the other on a server that has none."""
         if Capability.TRANSACTIONS not in self._capabilities:
             return await statements(None)
-        assert self._client is not None
+        client = self._open_client
         ended = asyncio.get_running_loop().create_future()
         self._transactions_in_hand.add(ended)
         try:
-            return await transact(self._client, self.database.write_concern, statements, self._unfinished)
+            return await transact(client, self._database_of(client, "admin"), statements, self._unfinished)
         finally:
             self._transactions_in_hand.discard(ended)
             ended.set_result(None)
@@ -324,8 +344,13 @@ class MongoEngine:
         return deadline(seconds)
 
     async def _detect_capabilities(self) -> frozenset[Capability]:
-        assert self._client is not None
-        hello = await self._client.admin.command("hello")
+        client = self._open_client
+        hello = await client.admin.command("hello")
+        is_direct = client.topology_description.topology_type_name == "Single"
+        if is_direct and hello.get("secondary"):
+            raise ConfigurationError(
+                f"{self.address}: it is a secondary, which takes no writes: leave out directConnection=true"
+            )
         # The first command that needs a login: wrong credentials show here and not in the middle of the work.
         await self.database.command("ping")
         found = {Capability.TTL}
@@ -344,9 +369,8 @@ class MongoEngine:
         return True
 
     async def _connections(self) -> Mapping[str, int]:
-        assert self._client is not None
         try:
-            status = await self._client.admin.command("serverStatus")
+            status = await self._open_client.admin.command("serverStatus")
         except OperationFailure:
             # Only those who may monitor the whole server are told.
             return {}
@@ -357,26 +381,8 @@ class MongoEngine:
             return translate_error(error, self.address)
         topology = self._client.topology_description if self._client else None
         servers = topology.server_descriptions() if topology else {}
-        # Without the host's name, which may hold any of the signs, and without the settings that are quoted.
-        told = [
-            str(server.error).replace(host, "").partition("(configured")[0]
-            for (host, _), server in servers.items()
-            if server.error
-        ]
-        text = " ".join(told).lower()
-        reason = next((reason for sign, reason in _REASONS if sign in text), "it does not answer")
-        if topology and not servers:
-            # Whoever calls itself by another name is struck off the list.
-            reason = _OTHER_SET
+        reason = explain_silence({address[0]: server.error for address, server in servers.items()})
         return UnavailableError(f"{self.address}: {reason}")
-
-
-def _new_client(uri: str, options: Mapping[str, Any]) -> AsyncMongoClient[dict[str, Any]]:
-    try:
-        return AsyncMongoClient(uri, **options)
-    except (TypeError, ValueError) as error:
-        # So the driver tells of values that cannot be, but of names in the other way.
-        raise DriverConfigurationError(str(error)) from None
 
 
 def _primary_of(client: Client) -> str | None:
@@ -391,9 +397,3 @@ def _silence_command_log() -> None:
     commands = logging.getLogger("pymongo.command")
     if commands.level == logging.NOTSET:
         commands.setLevel(logging.INFO)
-
-
-def _topology(hello: Mapping[str, Any]) -> str:
-    if hello.get("msg") == "isdbgrid":
-        return "sharded"
-    return f"replica set {hello['setName']}" if "setName" in hello else "standalone"

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
-from pymongo.write_concern import WriteConcern
 
 R = TypeVar("R")
 
@@ -50,7 +50,10 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 async def transact(
-    client: Client, concern: WriteConcern, statements: TransactionBody[R], unfinished: set[asyncio.Task[Any]]
+    client: Client,
+    admin: AsyncDatabase[dict[str, Any]],
+    statements: TransactionBody[R],
+    unfinished: set[asyncio.Task[Any]],
 ) -> R:
     """Run statements in one transaction, anew whenever another one is in their way.
 
@@ -59,7 +62,7 @@ async def transact(
 
     Args:
         client: Who asks.
-        concern: How the transaction is written.
+        admin: The database admin, with the options that the transaction has as well.
         statements: What is done in it.
         unfinished: Where the ends of transactions are kept that last longer than that deadline.
 
@@ -72,7 +75,12 @@ async def transact(
     try:
         while True:
             try:
-                await session.start_transaction(write_concern=concern)
+                # What is left out here, the client's own options decide.
+                await session.start_transaction(
+                    read_concern=admin.read_concern,
+                    write_concern=admin.write_concern,
+                    read_preference=admin.read_preference,
+                )
                 result = await ending.run_shielded(statements(session))
                 await ending.run_shielded(_commit_with_retry(session, ending))
             except BaseException as error:
@@ -87,13 +95,13 @@ async def transact(
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
             if time.monotonic() > patience:
-                await kill_idle_transactions(client)
+                await kill_idle_transactions(admin)
                 patience = time.monotonic() + _ABANDONED_SECONDS
     finally:
         await ending.release_session(session)
 
 
-async def kill_idle_transactions(client: Client) -> None:
+async def kill_idle_transactions(admin: AsyncDatabase[dict[str, Any]]) -> None:
     """End the transactions in the middle of which a process of this package has died, or stands still.
 
     A server keeps them open for a minute, and keeps all waiting who want to write the same documents. Whoever
@@ -112,10 +120,10 @@ async def kill_idle_transactions(client: Client) -> None:
     ]
     # Not every deployment tells.
     with suppress(OperationFailure):
-        async with await client.admin.aggregate(abandoned) as found:
+        async with await admin.aggregate(abandoned) as found:
             sessions = [raw["lsid"] for raw in await found.to_list()]
         if sessions:
-            await client.admin.command({"killSessions": sessions})
+            await admin.command({"killSessions": sessions})
             _log.warning("killed %d abandoned transactions, each idle for over a second", len(sessions))
 
 

@@ -12,6 +12,11 @@ from pymongo.uri_parser import parse_uri, validate_options
 
 from mongostore.errors import ConfigurationError
 
+_MAX_DATABASE_BYTES = 63
+_NOT_IN_DATABASES = frozenset('/\\. "$*<>:|?\0')
+# No transaction works in them.
+_DATABASES_OF_SERVERS = ("admin", "config", "local")
+
 
 def address_of(uri: str) -> str:
     """Return the scheme and hosts of a URI: no user, password, path or option."""
@@ -26,12 +31,28 @@ def address_of_client(client: AsyncMongoClient[Any]) -> str:
     return "mongodb://" + ",".join(f"{host}:{port}" for host, port in hosts)
 
 
+def check_database(name: str) -> str:
+    """Return the name of a database, which a server takes.
+
+    Raises:
+        ConfigurationError: If a server takes no such name, or keeps that database for itself.
+    """
+    if not isinstance(name, str) or not name or len(name.encode()) > _MAX_DATABASE_BYTES:
+        raise ConfigurationError(f"database: the name has 1 to {_MAX_DATABASE_BYTES} bytes")
+    if wrong := sorted(set(name) & _NOT_IN_DATABASES):
+        raise ConfigurationError(f"database {name!r}: the name has no {wrong[0]!r}")
+    if name in _DATABASES_OF_SERVERS:
+        raise ConfigurationError(f"database {name!r}: a server keeps it for itself: use another one")
+    return name
+
+
 def uri_options(uri: str) -> set[str]:
     """Return the names, in lower case, of the options that a URI sets, having checked them."""
     # Checked without the DNS look-ups that an SRV address takes.
     plain = uri.replace("mongodb+srv://", "mongodb://", 1)
     try:
-        options = parse_uri(plain, validate=False)["options"]
+        parsed = parse_uri(plain, validate=False)
+        options = parsed["options"]
         # Not while they are parsed: the driver would then tell neither the option nor the file.
         validate_options(options)
     except OSError as error:
@@ -39,6 +60,8 @@ def uri_options(uri: str) -> set[str]:
         raise ConfigurationError(f"{address_of(uri)}: {error.filename}: {error.strerror}") from None
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
         raise ConfigurationError(f"{address_of(uri)}: {first_line(error)}") from None
+    if parsed["collection"] is not None:
+        check_database(f"{parsed['database']}.{parsed['collection']}")
     return {name.lower() for name in options}
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from datetime import datetime
-from typing import Protocol, TypeVar
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import TypeVar
+
+from mongostore.models import Message, ThreadMessage
 
 MESSAGES = 128
 CHARACTERS = 2 * 1024 * 1024
 _END = object()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 T = TypeVar("T")
 
 
-class _Timed(Protocol):
-    created_at: datetime | None
-    content: object
-
-
-M = TypeVar("M", bound=_Timed)
+M = TypeVar("M", Message, ThreadMessage)
 
 
 async def in_thread(thread: Executor, values: Iterable[T]) -> AsyncGenerator[T]:
@@ -50,9 +50,55 @@ def with_times(messages: Iterable[M], began: datetime | None) -> Iterator[M]:
     time = began
     for message in messages:
         if message.created_at is None:
-            message.created_at = time
+            message = message.model_copy(update={"created_at": time})
         time = message.created_at
         yield message
+
+
+def with_rising_times(messages: Iterable[M], began: datetime | None) -> Iterator[M]:
+    """Yield messages in an order that their times say as well: equal and unknown ones are raised.
+
+    Messages without a time come first in a thread, at most as many as a batch.
+    """
+    timeless: list[M] = []
+    following = iter(messages)
+    first: list[M] = []
+    for message in following:
+        if message.created_at is not None or len(timeless) == MESSAGES:
+            first = [message]
+            break
+        timeless.append(message)
+    # The same in each import, so that messages are known again.
+    time = began or _EPOCH
+    if first and first[0].created_at is not None:
+        time = min(time, first[0].created_at - (len(timeless) + 1) * _MICROSECOND)
+    for message in chain(timeless, first, following):
+        own = message.created_at
+        time = time + _MICROSECOND if own is None or own <= time else own
+        yield message if own == time else message.model_copy(update={"created_at": time})
+
+
+async def each(first: Sequence[M], batches: AsyncIterator[Sequence[M]]) -> AsyncIterator[M]:
+    """Yield the messages of batches."""
+    for message in first:
+        yield message
+    async for batch in batches:
+        for message in batch:
+            yield message
+
+
+async def batched(messages: AsyncIterator[M]) -> AsyncIterator[list[M]]:
+    """Yield messages in batches."""
+    batch: list[M] = []
+    size = 0
+    async for message in messages:
+        batch.append(message)
+        size += _length(message.content)
+        if len(batch) == MESSAGES or size > CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _length(value: object) -> int:

@@ -72,9 +72,10 @@ def message_value(message: Message) -> dict[str, Any]:
     }
 
 
-def thread_message_value(message: ThreadMessage) -> dict[str, Any]:
+def thread_message_value(message: ThreadMessage, thread_id: str | None) -> list[Any]:
     """Return what is compared of a thread's message."""
-    return message.model_dump(exclude={"feedback"})
+    names = ("id", "kind", "parent_id", "content", "data", "pinned", "created_at")
+    return [thread_id, *(getattr(message, name) for name in names)]
 
 
 def _to_text(value: Any) -> str:

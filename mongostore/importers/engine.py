@@ -6,19 +6,21 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
-from itertools import islice
+from itertools import groupby, islice
 
 from mongostore.importers.batches import in_thread
 from mongostore.importers.ledger import Ledger, identity_of
 from mongostore.importers.report import REFUSALS, RefusedError, Report
 from mongostore.importers.sessions import SessionImport
 from mongostore.importers.sources import Options, Reading, find_reader
-from mongostore.importers.units import SessionUnit, Unit
+from mongostore.importers.threads import LooseMessageImport, ThreadImport, UserImport
+from mongostore.importers.units import LooseMessageUnit, SessionUnit, ThreadUnit, Unit, UserUnit
 from mongostore.store import AsyncMongoStore
 
 # Units are small as a rule, so that a server is best kept busy by several at once.
 _AT_ONCE = 8
 _BATCH_UNITS = 64
+_BATCH_FILES = 16
 
 Progress = Callable[[Report, int, int | None], None]
 
@@ -94,13 +96,17 @@ class Importer:
             async with free:
                 await self._store_unit(unit, options, report, thread)
 
-        async with asyncio.TaskGroup() as tasks:
-            for unit in batch:
-                tasks.create_task(store(unit))
+        # Users before their threads.
+        for _, units in groupby(batch, type):
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for unit in units:
+                        tasks.create_task(store(unit))
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
 
     async def _store_unit(self, unit: Unit, options: Options, report: Report, thread: Executor) -> None:
-        assert isinstance(unit, SessionUnit)
-        one = SessionImport(self._store, options.namespace, unit, report, thread, writes=self._writes)
+        one = self._import_of(unit, options, report, thread)
         noun, _, key = one.key.partition("/")
         counts = report.of(noun)
         counts.read += 1
@@ -113,9 +119,32 @@ class Importer:
             setattr(counts, outcome, getattr(counts, outcome) + 1)
             report.add_digest(one.key, digest)
 
+    def _import_of(
+        self, unit: Unit, options: Options, report: Report, thread: Executor
+    ) -> SessionImport | ThreadImport | UserImport | LooseMessageImport:
+        match unit:
+            case SessionUnit():
+                namespace = options.namespace
+                return SessionImport(self._store, namespace, unit, report, thread, writes=self._writes)
+            case ThreadUnit():
+                return ThreadImport(self._store, unit, report, thread, writes=self._writes)
+            case UserUnit():
+                return UserImport(self._store, unit, report, writes=self._writes)
+            case LooseMessageUnit():
+                return LooseMessageImport(self._store, unit, report, writes=self._writes)
+
 
 def _in_batches(units: Iterator[Unit]) -> Iterator[list[Unit]]:
-    while batch := list(islice(units, _BATCH_UNITS)):
+    """Yield units in batches, in which there are not too many files."""
+    batch: list[Unit] = []
+    files = 0
+    for unit in units:
+        batch.append(unit)
+        files += len(unit.files) if isinstance(unit, SessionUnit | ThreadUnit) else 0
+        if len(batch) == _BATCH_UNITS or files > _BATCH_FILES:
+            yield batch
+            batch, files = [], 0
+    if batch:
         yield batch
 
 

@@ -29,7 +29,7 @@ async def write_files(
         elif not writes:
             counts.new += 1
         else:
-            await files.upload(unit.key, content, content_type=unit.content_type)
+            await files.upload(unit.key, content, content_type=unit.content_type, data=unit.data)
             if await _stored_sha256(store, unit.key) == digest:
                 counts.new += 1
             else:

@@ -14,7 +14,7 @@ from mongostore.importers.json_files import TornError
 from mongostore.importers.sources import Reading
 from mongostore.importers.trees import Node
 from mongostore.importers.units import FileUnit, SessionUnit
-from mongostore.importers.values import from_text, rest_of, text_or_none
+from mongostore.importers.values import find_inside, from_text, rest_of, text_or_none
 
 _ROOT = "00000000-0000-0000-0000-000000000000"
 _HEAD = ("conversationId", "title", "user", "createdAt", "messages", "messagesTree")
@@ -138,13 +138,6 @@ def _with_file(reading: Reading, session_id: str, file: Any, files: list[FileUni
     key = f"librechat/{session_id}/{id}"
     files.append(FileUnit(key, lambda: path, str(file.get("type") or "application/octet-stream")))
     return {**file, "key": key}
-
-
-def find_inside(folder: Path, name: str) -> Path | None:
-    """Return a file of a folder; None if it is not there, or would be outside."""
-    root = folder.resolve()
-    path = (root / name.lstrip("/")).resolve()
-    return path if path.is_relative_to(root) and path.is_file() else None
 
 
 def _is_temporary(value: dict[str, Any]) -> bool:

@@ -23,6 +23,8 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _ESCAPE = re.compile(r"\\(N|[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)", re.DOTALL)
 _ARRAY_ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,{}"]+)')
 _ROWS = 500
+# Where the copy says which types the columns had.
+TYPES = "mongostore_types"
 
 Values = list[str | None]
 
@@ -100,12 +102,15 @@ class _Target:
         self._database = database
         self._names = names
         self._types: dict[str, dict[str, str]] = {}
+        database.execute(f"CREATE TABLE {TYPES} (table_name, column_name, type_name)")
 
     def create(self, table: str, types: dict[str, str]) -> None:
         """Create a table without types, so that values stay as they are."""
         self._types[table] = types
         if table in self._names:
             self._database.execute(f"CREATE TABLE {_quote(table)} ({', '.join(map(_quote, types))})")
+            rows = [(table, name, type_name) for name, type_name in types.items()]
+            self._database.executemany(f"INSERT INTO {TYPES} VALUES (?, ?, ?)", rows)
 
     def insert(self, table: str, columns: Iterable[str], rows: Iterable[Values]) -> None:
         """Insert rows whose values are PostgreSQL's texts."""

@@ -10,7 +10,8 @@ from typing import Any
 from mongostore.documents.mapping import check_size
 from mongostore.documents.sessions import to_stored_message
 from mongostore.errors import AlreadyExistsError, DocumentTooLargeError, InvalidValueError
-from mongostore.importers.batches import in_batches, in_thread, with_times
+from mongostore.importers.batches import batched, each, in_batches, in_thread, with_times
+from mongostore.importers.comparison import behind_stored
 from mongostore.importers.digests import Digest, canonical, message_value, session_value
 from mongostore.importers.files import write_files
 from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
@@ -83,7 +84,7 @@ class SessionImport:
                 async for batch in batches:
                     await self._append(batch)
             else:
-                has_changed = await self._go_on(existing, _each(first, batches))
+                has_changed = await self._go_on(existing, each(first, batches))
                 outcome = "changed" if has_changed or self._has_written else "known"
         await write_files(self._store, self._unit.files, self._report, self._writes)
         self._digest.add(self._head(self._members))
@@ -153,25 +154,20 @@ class SessionImport:
         return await self._update_head(existing) or changed
 
     async def _compare(self, messages: AsyncIterator[Message]) -> None:
-        async for old in self._sessions.messages.iter(self._unit.id):
-            while (new := await anext(messages, None)) is not None:
-                if new.id == old.id or not self._is_refused(new):
-                    break
-            if new is None:
-                raise RefusedError("shorter: the stored session has messages behind those of the source")
-            value = self._value(new)
-            if canonical(value) != canonical(self._masked(message_value(old), value)):
-                raise RefusedError(f"diverged: message {new.id!r} is not the stored one in its place")
-            self._counts.read += 1
-            self._counts.known += 1
-            self._digest.add(value)
-        batch: list[Message] = []
-        async for message in messages:
-            batch.append(message)
-            if len(batch) == 128:
+        stored = self._sessions.messages.iter(self._unit.id)
+        more = behind_stored(messages, stored, is_equal=self._is_equal, is_refused=self._is_refused)
+        async with aclosing(more):
+            async for batch in batched(more):
                 await self._append(batch)
-                batch = []
-        await self._append(batch)
+
+    def _is_equal(self, new: Message, old: Message) -> bool:
+        value = self._value(new)
+        if canonical(value) != canonical(self._masked(message_value(old), value)):
+            return False
+        self._counts.read += 1
+        self._counts.known += 1
+        self._digest.add(value)
+        return True
 
     def _is_refused(self, message: Message) -> bool:
         """Return whether the store refuses a message, which therefore is not there."""
@@ -268,16 +264,6 @@ class SessionImport:
 
     def _masked(self, stored: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
         return stored if source["created_at"] else _without_times(stored)
-
-
-async def _each(
-    first: Sequence[Message], batches: AsyncIterator[Sequence[Message]]
-) -> AsyncIterator[Message]:
-    for message in first:
-        yield message
-    async for batch in batches:
-        for message in batch:
-            yield message
 
 
 def _changes(names: Sequence[str], new: dict[str, Any], old: Message) -> dict[str, Any]:

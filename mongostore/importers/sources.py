@@ -14,6 +14,7 @@ from mongostore.importers.report import Report
 from mongostore.importers.units import Unit
 
 _MODULES: Final = {
+    "chainlit": "chainlit",
     "director": "director",
     "chatgpt": "chatgpt",
     "claude": "claude",
@@ -22,6 +23,7 @@ _MODULES: Final = {
     "langchain": "langchain",
     "agents": "agents",
     "sharegpt": "sharegpt",
+    "threadmem": "threadmem",
 }
 
 

@@ -6,11 +6,11 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mongostore.importers.postgres import copy_dump, copy_server
+from mongostore.importers.postgres import TYPES, copy_dump, copy_server
 from mongostore.importers.sources import Reading, SourceError
 
 _MAGIC = b"SQLite format 3\0"
@@ -43,6 +43,19 @@ class Tables:
     def columns(self, table: str) -> list[str]:
         """Return the names of a table's columns."""
         return [row[1] for row in self._database.execute(f"PRAGMA table_info({quote(table)})")]
+
+    def types(self, table: str) -> dict[str, str]:
+        """Return the declared types of a table's columns, in capitals."""
+        if self.is_postgres:
+            sql = f"SELECT column_name, type_name FROM {TYPES} WHERE table_name = ?"
+            rows = self._database.execute(sql, (table,))
+        else:
+            rows = self._database.execute("SELECT name, type FROM pragma_table_info(?)", (table,))
+        return {name: type_name.upper() for name, type_name in rows}
+
+    def add_function(self, name: str, function: Callable[[Any], Any]) -> None:
+        """Make a function of one argument known to queries."""
+        self._database.create_function(name, 1, function, deterministic=True)
 
     def require(self, tables: Mapping[str, Sequence[str]]) -> None:
         """Check that tables have the columns by which they are known.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ class FileUnit:
 
     Attributes:
         read: Returns the content, each time anew.
+        data: What else is stored of the file.
     """
 
     key: str
     read: Callable[[], bytes | Path]
     content_type: str = "application/octet-stream"
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class SessionUnit:
     messages: Iterable[Message]
     namespace: str | None = None
     context: list[Any] = field(default_factory=list)
-    files: Iterable[FileUnit] = ()
+    files: Sequence[FileUnit] = ()
     is_tree: bool = False
 
 
@@ -73,17 +75,25 @@ class ThreadUnit:
     """A thread with its messages, elements and files.
 
     Attributes:
-        id: None for messages that belong to no thread; then there are no `members`.
         members: What `threads.create` takes beside the id.
+        user_identifier: The identifier of its user, if the user may be stored with another id.
         messages: In their order, each with its time; may be read once only.
     """
 
-    id: str | None
+    id: str
     members: dict[str, Any]
     messages: Iterable[ThreadMessage]
-    feedback: Iterable[Feedback] = ()
-    elements: Iterable[Element] = ()
-    files: Iterable[FileUnit] = ()
+    user_identifier: str | None = None
+    feedback: Sequence[Feedback] = ()
+    elements: Sequence[Element] = ()
+    files: Sequence[FileUnit] = ()
 
 
-Unit = UserUnit | SessionUnit | ThreadUnit
+@dataclass(frozen=True)
+class LooseMessageUnit:
+    """A message that belongs to no thread."""
+
+    message: ThreadMessage
+
+
+Unit = UserUnit | SessionUnit | ThreadUnit | LooseMessageUnit

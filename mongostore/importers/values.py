@@ -1,9 +1,10 @@
-"""What sources write for times, as times."""
+"""What sources write for times, texts and files."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Any
 
 _MILLISECONDS_FROM = 100_000_000_000
@@ -38,3 +39,10 @@ def text_or_none(value: Any) -> str | None:
 def rest_of(value: dict[str, Any], *names: str) -> dict[str, Any]:
     """Return the members of an object but those with these names."""
     return {name: item for name, item in value.items() if name not in names}
+
+
+def find_inside(folder: Path, name: str) -> Path | None:
+    """Return a file of a folder; None if it is not there, or would be outside."""
+    root = folder.resolve()
+    path = (root / name.lstrip("/")).resolve()
+    return path if path.is_relative_to(root) and path.is_file() else None

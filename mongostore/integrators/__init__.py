@@ -1,4 +1,4 @@
-"""Integrators: what makes insights of the chat turns of a session's participants."""
+"""Integrators, which make insights of the chat turns of a session's participants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def integrator_for(settings: Settings, name: IntegratorName | None = None) -> In
     """Return an integrator, the one that the settings choose unless another is named.
 
     Raises:
-        ConfigurationError: What it needs is not installed, or not said.
+        ConfigurationError: If a package or a setting that it needs is missing.
     """
     # Imported here, since each needs packages of its own.
     if (name or settings.integrator) is IntegratorName.KEYWORDS:

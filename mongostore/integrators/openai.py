@@ -24,7 +24,7 @@ _PROMPT = (
 
 
 class OpenAIIntegrator:
-    """Asks a model what is worth remembering of chat turns.
+    """Asks a model for insights worth remembering from chat turns.
 
     Args:
         model: The model's name.
@@ -47,16 +47,16 @@ class OpenAIIntegrator:
         self._timeout = timeout
 
     async def __call__(self, participant: str, turns: Sequence[Turn]) -> list[dict[str, Any]]:
-        """Return what the model notes, each with the first and the last turn that it was shown.
+        """Return the insights of the model, each with the first and the last turn that it has read.
 
         Raises:
-            OpenAIError: The endpoint refuses or fails.
-            TimeoutError: It takes too long.
-            ValueError: The answer is not what was asked for.
+            OpenAIError: If the endpoint refuses or fails.
+            TimeoutError: If it takes too long.
+            ValueError: If the answer has another form.
         """
         insights = []
         for part in parts_of(turns, _CHARACTERS):
-            said = "\n".join(f"[{turn.number}] {turn.role}: {text}" for turn, text in part)
+            transcript = "\n".join(f"[{turn.number}] {turn.role}: {text}" for turn, text in part)
             insights += [
                 {
                     "kind": "note",
@@ -64,11 +64,11 @@ class OpenAIIntegrator:
                     "first_turn": part[0][0].number,
                     "last_turn": part[-1][0].number,
                 }
-                for text in _read_insights(await self._ask(participant, said))
+                for text in _read_insights(await self._ask(participant, transcript))
             ]
         return insights
 
-    async def _ask(self, participant: str, said: str) -> str | None:
+    async def _ask(self, participant: str, transcript: str) -> str | None:
         async with (
             asyncio.timeout(self._timeout),
             AsyncOpenAI(
@@ -83,7 +83,7 @@ class OpenAIIntegrator:
                 model=self._model,
                 messages=[
                     {"role": "system", "content": _PROMPT.format(participant=json.dumps(participant))},
-                    {"role": "user", "content": said},
+                    {"role": "user", "content": transcript},
                 ],
                 response_format={"type": "json_object"},
             )
@@ -93,10 +93,10 @@ class OpenAIIntegrator:
 def _read_insights(answer: str | None) -> list[str]:
     """Return the insights of a model's answer."""
     found = json.loads(answer or "")
-    notes = found.get("insights") if isinstance(found, dict) else None
-    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+    texts = found.get("insights") if isinstance(found, dict) else None
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError("the model's answer has no list of texts named insights")
-    if len(notes) > _MAX_INSIGHTS or any(len(note) > _MAX_INSIGHT_CHARACTERS for note in notes):
+    if len(texts) > _MAX_INSIGHTS or any(len(text) > _MAX_INSIGHT_CHARACTERS for text in texts):
         raise ValueError("the model's answer is too long")
     # JSON can say half a surrogate pair, which no text has.
-    return [note.encode(errors="replace").decode() for note in notes]
+    return [text.encode(errors="replace").decode() for text in texts]

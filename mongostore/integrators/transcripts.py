@@ -10,7 +10,7 @@ from mongostore.models import Turn
 
 
 def text_of(content: Any) -> str:
-    """Return what a person would read in a turn's content: a text, the texts of parts, else its JSON."""
+    """Return the readable text of a turn's content: its text, those of its parts, else its JSON."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):

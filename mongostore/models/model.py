@@ -20,7 +20,7 @@ class Model(BaseModel):
     """A plain value: no document, cursor or driver type is among its members."""
 
     # A misspelt member is an error, and an error must not carry what the user said.
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Page(Generic[T]):

@@ -132,7 +132,7 @@ class SessionFields(Model):
     last: Preview | None = None
     revision: int = 0
     created_at: Time
-    updated_at: Time
+    active_at: Time
     deleted_at: Time | None = None
 
 
@@ -149,7 +149,7 @@ class Session(SessionFields):
         has_context: Whether context messages are stored.
         revision: Grows with every change of what is shown here, but for messages that are no turns
             and for the context; hand it back to change only what you have seen.
-        updated_at: The newest activity: a message, a change of the session or of its context.
+        active_at: The newest activity: a message, a change of the session or of its context.
         deleted_at: When it was soft-deleted; None while it is open.
     """
 

@@ -17,6 +17,7 @@ from mongostore.documents.mapping import Raw
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
+from mongostore.index_definitions import unique_keys
 from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.server_clock import ServerClock
 
@@ -49,7 +50,7 @@ class Connection:
         for name in COLLECTIONS:
             collection = self.engine.collection(name)
             self._collections[name] = VersionCheckedCollection(
-                collection, self.engine.majority_collection(collection)
+                collection, self.engine.majority_collection(collection), unique_keys().get(name, ())
             )
         loop = asyncio.get_running_loop()
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()

@@ -49,7 +49,7 @@ class UnmatchedWrite:
     where: Raw
     times: int = 0
 
-    async def check(self) -> None:
+    async def verify(self) -> None:
         """Look whether the document is one that only a newer version may change.
 
         Raises:
@@ -142,8 +142,8 @@ async def verify_match(call: Operation, action: Awaitable[R]) -> R:
         result = await action
     except (ConflictError, NotFoundError):
         for missed in call.missed.values():
-            await missed.check()
+            await missed.verify()
         raise
     for missed in call.missed.values():
-        await missed.check()
+        await missed.verify()
     return result

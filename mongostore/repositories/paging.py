@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ V = TypeVar("V")
 
 # The number and the key of something in a list, with the number between them that breaks ties if one does.
 SortKey = tuple[Any, ...]
+
+_LAST = 2**63 - 1
+_AFTER_TEXTS = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,24 @@ class SortOrder:
         return [(field, 1 if self.is_ascending else -1) for field in self._fields]
 
     def sort_key(self, raw: Raw) -> SortKey:
-        """Return the sort key of a document."""
-        return tuple(raw.get(field) if field == self.tie else raw[field] for field in self._fields)
+        """Return the sort key of a document.
+
+        Of a document of others, which may have anything there, it is the one from which the rest follows.
+        """
+        number, key = self._number_and_key(raw)
+        if self.tie is None:
+            return number, key
+        tie = raw.get(self.tie)
+        return number, tie if isinstance(tie, int) and not isinstance(tie, bool) else None, key
+
+    def _number_and_key(self, raw: Raw) -> tuple[int, Any]:
+        number, key = raw.get(self.field), raw.get(self.key)
+        if isinstance(number, int) and not isinstance(number, bool):
+            return number, key if isinstance(key, dict) else _text_key(key)
+        if isinstance(number, float) and not math.isnan(number):
+            number = min(max(number, -_LAST), _LAST)
+            return (math.ceil(number), "") if self.is_ascending else (math.floor(number), _AFTER_TEXTS)
+        return (-_LAST, "") if number is None or isinstance(number, float) else (_LAST, _AFTER_TEXTS)
 
     def keyset_filter(self, filter: Raw, key: SortKey | None) -> Raw:
         """Return the filter of the documents of `filter` after a sort key; None stands before all.
@@ -100,15 +120,17 @@ def _is_64_bits(*numbers: int) -> bool:
 
 @dataclass(frozen=True)
 class KeyOrder:
-    """The order of a list by a text that is unique in it.
+    """The order of a list by a text, or a number, that is unique in it.
 
     Attributes:
-        field: The stored field that holds the text.
+        field: The stored field that holds it.
         is_ascending: Whether the lowest comes first.
+        kind: Its type.
     """
 
     field: str
     is_ascending: bool = True
+    kind: type[str] | type[int] = str
 
     @property
     def sort(self) -> list[tuple[str, int]]:
@@ -127,12 +149,28 @@ class KeyOrder:
 
     def after(self, filter: Raw, last: Raw) -> Raw:
         """Return the filter of the documents of `filter` after a document."""
-        return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": last[self.field]}}
+        return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": self._key(last)}}
+
+    def _key(self, document: Raw) -> Any:
+        key = document.get(self.field)
+        if self.kind is str:
+            return _text_key(key)
+        if isinstance(key, int | float) and key == key and not isinstance(key, bool):
+            return key
+        return -_LAST if key is None or isinstance(key, float) else _LAST
 
     def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
-        return read_page(raws[:limit], encode_cursor(raws[limit - 1][self.field]) if more else None, read)
+        return read_page(raws[:limit], encode_cursor(self._key(raws[limit - 1])) if more else None, read)
+
+
+def _text_key(key: object) -> str:
+    """Return the text from which the rest of a list follows that ends with a key, whatever that is."""
+    if isinstance(key, str):
+        return key
+    # A server sorts numbers and nothing before texts, and all else after them.
+    return "" if key is None or (isinstance(key, int | float) and not isinstance(key, bool)) else _AFTER_TEXTS
 
 
 async def find_page(

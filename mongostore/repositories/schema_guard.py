@@ -1,21 +1,29 @@
 """What a newer version of this package has written is read as far as it fits, and never changed.
 
-And what a failover may take back is not shown to those who go on from what they have read.
+And what a failover may take back is not shown to those who go on from what they have read; and a write that
+an index of others refuses is told apart from one that meets a document of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
-from pymongo.results import DeleteResult, InsertOneResult, UpdateResult
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from mongostore.documents.mapping import Raw
+from mongostore.engines.driver_errors import find_duplicate
+from mongostore.errors import IndexConflictError
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation
 
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
+# All other methods that change something are below.
+_PASSED_ON = frozenset(
+    {"aggregate", "count_documents", "database", "delete_many", "find", "find_one", "name", "watch"}
+)
 
 
 class VersionCheckedCollection:
@@ -23,17 +31,26 @@ class VersionCheckedCollection:
 
     Args:
         collection: The driver's.
-        settled: The same one, as settled calls read it.
+        majority: The same one, as majority reads see it.
+        unique_keys: The fields of each unique index of the store's own.
     """
 
-    def __init__(self, collection: Any, settled: Any) -> None:
+    def __init__(self, collection: Any, majority: Any, unique_keys: Sequence[Sequence[str]] = ()) -> None:
         self._collection = collection
-        self._settled = settled
+        self._majority = majority
+        self._unique_keys = [["_id"], *map(list, unique_keys)]
 
     def __getattr__(self, name: str) -> Any:
+        if name not in _PASSED_ON:
+            raise AttributeError(f"{name}: what changes documents is checked here: add it to this class")
         call = find_operation()
-        is_settled = call is not None and call.access is Access.READ_MAJORITY
-        return getattr(self._settled if is_settled else self._collection, name)
+        is_majority = call is not None and call.access is Access.READ_MAJORITY
+        return getattr(self._majority if is_majority else self._collection, name)
+
+    def with_options(self, **options: Any) -> VersionCheckedCollection:
+        """Return the same collection with other options of the driver's."""
+        collection, majority = (one.with_options(**options) for one in (self._collection, self._majority))
+        return VersionCheckedCollection(collection, majority, self._unique_keys)
 
     async def update_one(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
         """Update a document."""
@@ -44,8 +61,15 @@ class VersionCheckedCollection:
 
     async def insert_one(self, document: Raw, **options: Any) -> InsertOneResult:
         """Insert a document."""
-        result: InsertOneResult = await self._collection.insert_one(document, **options)
+        with self._check_index():
+            result: InsertOneResult = await self._collection.insert_one(document, **options)
         await self._record_match(document, True, False)
+        return result
+
+    async def insert_many(self, documents: Sequence[Raw], **options: Any) -> InsertManyResult:
+        """Insert documents."""
+        with self._check_index():
+            result: InsertManyResult = await self._collection.insert_many(documents, **options)
         return result
 
     async def replace_one(self, where: Raw, new: Raw, **options: Any) -> UpdateResult:
@@ -70,7 +94,8 @@ class VersionCheckedCollection:
 
     async def update_many(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
-        result: UpdateResult = await self._collection.update_many(_id_filter(where), update, **options)
+        with self._check_index():
+            result: UpdateResult = await self._collection.update_many(_id_filter(where), update, **options)
         return result
 
     async def _record_match(self, where: Raw, met: bool, is_urgent: bool) -> None:
@@ -82,7 +107,7 @@ class VersionCheckedCollection:
         call, missed = find_operation(), UnmatchedWrite(self._collection, where)
         if call is None:
             if not met:
-                await missed.check()
+                await missed.verify()
             return
         meant = self._collection.name, str(where.get("_id", where))
         if met:
@@ -91,13 +116,14 @@ class VersionCheckedCollection:
         missed = call.missed.setdefault(meant, missed)
         missed.times += 1
         if is_urgent or missed.times > _MISSES:
-            await missed.check()
+            await missed.verify()
             del call.missed[meant]
 
     async def _change(self, change: Any, where: Raw, update: Any, *args: Any, **options: Any) -> Any:
         while True:
             try:
-                return await change(_id_filter(where), update, *args, **options)
+                with self._check_index():
+                    return await change(_id_filter(where), update, *args, **options)
             except DuplicateKeyError as error:
                 await self._record_match(where, False, False)
                 # Of those who make one document at once, a server lets the others update it, but only if the
@@ -105,6 +131,24 @@ class VersionCheckedCollection:
                 is_late = where.keys() == {"_id"} and (error.details or {}).get("keyPattern") == {"_id": 1}
                 if not is_late or options.get("session"):
                     raise
+
+    @contextmanager
+    def _check_index(self) -> Iterator[None]:
+        """Say which index refuses a write if it is none of the store's.
+
+        Raises:
+            IndexConflictError: One of others does, and would do so again.
+        """
+        try:
+            yield
+        except (BulkWriteError, DuplicateKeyError) as error:
+            index, fields = find_duplicate(error) or ("", [])
+            if not fields or fields in self._unique_keys:
+                raise
+            raise IndexConflictError(
+                f"{self._collection.name}: the unique index {index or fields} is not the store's and refuses "
+                "its documents: drop it, or use another database, or a prefix"
+            ) from None
 
 
 def _id_filter(where: Raw) -> Raw:

@@ -1,4 +1,4 @@
-"""Who may use a server: those who show a key, as soon as there is one."""
+"""Access to a server: by API keys, as soon as there is one, and before a body is read."""
 
 from __future__ import annotations
 
@@ -9,71 +9,108 @@ from urllib.parse import urlsplit
 from fastapi import Depends, FastAPI, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from mongostore.models import ApiKey
 from mongostore.servers.error_responses import ProblemError
+from mongostore.servers.rate_limits import RateLimit
 from mongostore.store import AsyncMongoStore
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     scheme_name="key", description="A token that `mongostore keys create` has made.", auto_error=False
 )
 
 
 class Access:
-    """Admits those who show a good key; anybody, as long as the store has no key and none is required.
+    """Identifies callers by their API keys, and counts their requests.
 
     Args:
-        store: Where the keys are.
-        required: Whether a key is needed even then.
-        local: Whether anybody is then only who asks this machine by its own name, and no page from elsewhere:
-            a browser on this machine would let such a page ask whatever listens here.
+        store: The store with the keys, open when it is asked.
+        required: Whether a key is needed even while the store has none. If None, it is needed by callers on
+            other machines, and by all callers of an application that is mounted in another one.
+        local: Whether, while no key is needed, only requests to this machine by its own name are answered,
+            and no page from elsewhere: a browser on this machine would let such a page call any port here.
+        rate: The limit of requests of a key, or of an address without a good one.
     """
 
-    def __init__(self, store: AsyncMongoStore, *, required: bool = False, local: bool = False) -> None:
+    def __init__(
+        self,
+        store: AsyncMongoStore,
+        *,
+        required: bool | None = False,
+        local: bool = False,
+        rate: RateLimit | None = None,
+    ) -> None:
         self._store = store
         self._required = required
         self._local = local
+        self._rate = rate
 
-    async def authenticate(self, token: str | None, headers: Headers) -> ApiKey | None:
-        """Return the key of a token; None for somebody who needs none and shows none.
-
-        Args:
-            token: What the caller shows.
-            headers: Those of the request.
+    async def authenticate(self, request: Request) -> ApiKey | None:
+        """Return the key of a request; None if it has none and needs none.
 
         Raises:
-            ProblemError: The token is no good, or there is none where one is needed (401), or whoever asks
-                without one is not from here (403).
-            MongoStoreError: The store cannot tell.
+            ProblemError: If the token is not valid, or there is none where one is needed (401), if a request
+                without one is not local (403), or if the caller makes too many (429).
+            MongoStoreError: If the store cannot be asked.
         """
+        credentials = await bearer(request)
+        key = None
+        try:
+            key = await self._identify(credentials.credentials if credentials else None, request)
+        finally:
+            # The line in the log names the key; a refused request counts as one of its address.
+            request.state.key = key and key.id
+            if self._rate is not None:
+                await self._rate.count(caller_of(request.scope))
+        return key
+
+    async def _identify(self, token: str | None, request: Request) -> ApiKey | None:
         if token is not None:
             key = await self._store.keys.verify(token)
             if key is None:
-                raise _refusal('Bearer error="invalid_token"')
-            # Whoever revokes the last key closes the server's door, and does not open it.
+                raise unauthorized('Bearer error="invalid_token"')
+            # Deleting the last key must not open the server to everyone.
             self._required = True
             return key
-        if not self._required:
-            self._required = await self._store.keys.count() > 0
-        if self._required:
-            raise _refusal("Bearer")
-        if self._local and not _is_local(headers):
-            raise ProblemError(403, "Without keys, this server is for this machine alone")
+        if not self._required and await self._store.keys.count(limit=1):
+            self._required = True
+        if self._required or (self._required is None and _is_stranger(request)):
+            raise unauthorized("Bearer")
+        if self._local and not _is_local(request.headers):
+            raise ProblemError(403, "Without keys, this server answers this machine alone")
         return None
 
 
-def _refusal(challenge: str) -> ProblemError:
-    return ProblemError(401, "A good key is needed here", headers={"WWW-Authenticate": challenge})
+def caller_of(scope: Scope) -> str:
+    """Return the name by which a request is counted: that of its key, else its address."""
+    key, client = scope.get("state", {}).get("key"), scope.get("client")
+    return f"key {key}" if key else f"address {client[0] if client else ''}"
+
+
+def unauthorized(challenge: str) -> ProblemError:
+    """Return the answer to a request without a good key."""
+    return ProblemError(
+        401,
+        "A key is needed: send `Authorization: Bearer` and a token of `mongostore keys create`",
+        headers={"WWW-Authenticate": challenge},
+    )
+
+
+def _is_stranger(request: Request) -> bool:
+    """Return whether a request is from another machine, or to an application inside another one."""
+    host = request.client.host if request.client else ""
+    return "app_root_path" in request.scope or not is_loopback(host)
 
 
 def _is_local(headers: Headers) -> bool:
-    """Return whether a request is for this machine by its own name, and of no page from elsewhere."""
+    """Return whether a request is to this machine by its own name, and not from a page from elsewhere."""
     host = headers.get("host", "")
     try:
         name, origin = urlsplit(f"//{host}").hostname, urlsplit(headers.get("origin", f"//{host}")).netloc
     except ValueError:
         return False
-    # Said by browsers alone; none is for what a person has typed.
+    # Browsers alone send it; `none` stands for an address that a person has typed.
     site = headers.get("sec-fetch-site", "none")
     return is_loopback(name or "") and origin == host and site in ("same-origin", "none")
 
@@ -87,19 +124,16 @@ def is_loopback(host: str) -> bool:
 
 
 def install_access(app: FastAPI, access: Access) -> None:
-    """Say who may use an application, for `Caller` to ask."""
+    """Install the access rules of an application, which `Caller` applies."""
     app.state.access = access
 
 
 async def _caller(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 ) -> ApiKey | None:
     access: Access = request.app.state.access
-    key = await access.authenticate(credentials.credentials if credentials else None, request.headers)
-    # For the line in the log.
-    request.state.key = key and key.id
-    return key
+    return await access.authenticate(request)
 
 
-# The key of whoever calls an endpoint, which refuses those who need one and have none.
+# The key of an endpoint's caller; callers who need one and have none are refused.
 Caller = Annotated[ApiKey | None, Depends(_caller)]

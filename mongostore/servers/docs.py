@@ -1,4 +1,4 @@
-"""The page that shows what a server can do, which needs nothing from elsewhere."""
+"""The page `/docs`, which loads nothing from other servers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PAGE = """<!doctype html>
 
 def add_docs_route(app: FastAPI) -> None:
     """Add the page `/docs` to an application, with all that it needs."""
-    # Imported here, since only who shows the page needs it.
+    # Imported here, since only this page needs it.
     assets = files("fastapi_swagger.resources")
 
     async def page(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Every error answer of our servers: a problem of RFC 9457, which never says what it was given."""
+"""Error answers: problems of RFC 9457, which never quote the request."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _STATUSES: Mapping[type[MongoStoreError], int] = {
 }
 _SCHEMA = {
     "title": "Problem",
-    "description": "What is wrong, as RFC 9457 says it.",
+    "description": "An error, in the form of RFC 9457.",
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance"],
     "properties": {
@@ -54,7 +54,7 @@ _SCHEMA = {
         },
         "title": {"type": "string", "description": "The meaning of the status."},
         "status": {"type": "integer", "description": "The status of the answer."},
-        "detail": {"type": "string", "description": "What is wrong in this case."},
+        "detail": {"type": "string", "description": "The reason in this case, and the remedy."},
         "instance": {
             "type": "string",
             "format": "uri-reference",
@@ -62,7 +62,7 @@ _SCHEMA = {
         },
         "errors": {
             "type": "array",
-            "description": "What is wrong with the request, place by place.",
+            "description": "The errors in the request, each with its location.",
             "items": {
                 "type": "object",
                 "required": ["loc", "msg"],
@@ -76,10 +76,11 @@ _SCHEMA = {
 }
 _WORDS = {
     400: "The request cannot be read",
-    401: "There is no key, or it is no good",
-    403: "It may not be asked from there",
-    404: "There is no such thing",
-    409: "What is there does not allow it",
+    401: "A valid key is needed",
+    403: "Requests from there are not allowed",
+    404: "There is nothing of that kind with that id",
+    408: "The body came too slowly",
+    409: "The present state does not allow it",
     412: "It has changed since it was read",
     413: "The request is too large",
     422: "The request does not fit",
@@ -93,14 +94,16 @@ _RETRY_AFTER = {
     "Retry-After": {"description": "In how many seconds to try again.", "schema": {"type": "integer"}}
 }
 _HEADERS = {
-    401: {"WWW-Authenticate": {"description": "What is to be shown.", "schema": {"type": "string"}}},
+    401: {
+        "WWW-Authenticate": {"description": "The scheme to authenticate with.", "schema": {"type": "string"}}
+    },
     429: _RETRY_AFTER,
     503: _RETRY_AFTER,
 }
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what an operation may answer beside its success, as FastAPI takes it."""
+    """Return the error answers of an operation, as FastAPI takes them."""
     content = {MEDIA_TYPE: {"schema": _SCHEMA}}
     return {
         status: {"description": _WORDS[status], "headers": _HEADERS.get(status, {}), "content": content}
@@ -108,7 +111,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 403, 404, 413, 422, 429, 500, 503)
+DEFAULT_HTTP_ERROR_RESPONSES = problem_responses(400, 401, 403, 404, 408, 413, 422, 429, 500, 503)
 
 
 def problem(
@@ -122,10 +125,10 @@ def problem(
     """Return an error answer.
 
     Args:
-        path: What was asked for, without its query.
+        path: The path of the request, without its query.
         status: The status of the answer.
-        detail: What is wrong in this case; else no more than the status means.
-        errors: What is wrong with the request, as `loc` and `msg`.
+        detail: The reason in this case; else the meaning of the status.
+        errors: The errors in the request, as `loc` and `msg`.
         headers: Further headers.
     """
     title = HTTPStatus(status).phrase
@@ -143,13 +146,23 @@ def problem(
 
 def install_error_handlers(app: FastAPI) -> None:
     """Make an application answer every error as a problem, our own ones by their meaning."""
-    app.add_exception_handler(HTTPException, _http_problem)
-    app.add_exception_handler(RequestValidationError, _invalid_problem)
-    app.add_exception_handler(MongoStoreError, _store_problem)
+    for kind in (HTTPException, RequestValidationError, MongoStoreError):
+        app.add_exception_handler(kind, to_problem)
+
+
+def to_problem(request: Request, error: Exception) -> Response:
+    """Return the answer to a request that failed."""
+    if isinstance(error, HTTPException):
+        return _http_problem(request, error)
+    if isinstance(error, RequestValidationError):
+        wrong = [{"loc": _location(detail), "msg": _detail(detail)} for detail in error.errors()]
+        return problem(request.scope["path"], 422, errors=wrong)
+    assert isinstance(error, MongoStoreError)
+    return _store_problem(request, error)
 
 
 class CatchAllMiddleware:
-    """Answers what nobody else has caught with a 500, and logs where it was raised but not what it says.
+    """Answers uncaught exceptions with 500, and logs their class and location but not their text.
 
     A request that is cancelled, since the server ends, is answered with a 503.
 
@@ -177,26 +190,28 @@ class CatchAllMiddleware:
                 retry = {"Retry-After": str(RETRY_SECONDS)}
                 await problem(scope["path"], 503, "The server ends", headers=retry)(scope, receive, send)
             raise
-        # Whatever it is, it may quote what somebody said, which is not for the log of the server around.
+        # Its text may quote a message, and does not belong in the log of the server around.
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s, raised here:\n%s", type(error).__name__, where)
+            frames = traceback.extract_tb(error.__traceback__)
+            where = ", ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames[::-1])
+            log.error("%s, raised at %s", type(error).__name__, where)
             if begun:
                 raise RuntimeError("the answer broke off") from None
-            await problem(scope["path"], 500)(scope, receive, send)
+            await problem(scope["path"], 500, _failure(error))(scope, receive, send)
 
 
-def _http_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    # Starlette's own words are the meaning of the status; FastAPI's may tell of the body.
-    said = error.detail if isinstance(error, ProblemError) else ""
+def _http_problem(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         first = {*headers.get("Allow", "").replace(",", " ").split()}
         headers["Allow"] = ", ".join(sorted(first | _allowed_methods(request)))
-    return problem(request.scope["path"], error.status_code, said, headers=headers)
+    path = request.scope["path"]
+    if isinstance(error, ProblemError):
+        return problem(path, error.status_code, error.detail, errors=error.errors, headers=headers)
+    # Starlette's own words are the meaning of the status; FastAPI's may quote the body.
+    return problem(path, error.status_code, headers=headers)
 
 
 def _allowed_methods(request: Request) -> set[str]:
@@ -207,38 +222,52 @@ def _allowed_methods(request: Request) -> set[str]:
 
 
 class ProblemError(HTTPException):
-    """An error answer with words of ours."""
+    """An error answer with words of ours.
 
+    Args:
+        status: The status of the answer.
+        detail: The reason and the remedy; else the meaning of the status.
+        errors: The errors in the request, as `loc` and `msg`.
+        headers: Further headers.
+    """
 
-def _invalid_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    wrong = [{"loc": _location(detail), "msg": _detail(detail)} for detail in error.errors()]
-    return problem(request.scope["path"], 422, errors=wrong)
+    def __init__(
+        self,
+        status: int,
+        detail: str = "",
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.errors = errors
 
 
 def _location(detail: Mapping[str, Any]) -> list[str | int]:
-    """Return where something is wrong; an unknown member is not named: its name is what somebody said."""
-    place = [*detail["loc"]]
-    return place[:-1] if detail["type"] == "extra_forbidden" else place
+    """Return the location of an error, without the name of an unknown member, which is a caller's text."""
+    location = [*detail["loc"]]
+    return location[:-1] if detail["type"] == "extra_forbidden" else location
 
 
 def _detail(detail: Mapping[str, Any]) -> str:
-    return (
-        "There is a member that is not known here" if detail["type"] == "extra_forbidden" else detail["msg"]
-    )
+    return "There is an unknown member" if detail["type"] == "extra_forbidden" else detail["msg"]
 
 
-def _store_problem(request: Request, error: Exception) -> Response:
+def _store_problem(request: Request, error: MongoStoreError) -> Response:
     path = request.scope["path"]
     if isinstance(error, InvalidValueError):
-        # Behind the first dot or bracket stand keys that somebody chose.
+        # After the first dot or bracket come keys of the caller.
         name = error.path.partition("[")[0].partition(".")[0]
         return problem(path, 422, errors=[{"loc": [name], "msg": error.reason}])
     for kind, status in _STATUSES.items():
         if isinstance(error, kind):
-            # Which server does not answer is nobody's business outside.
-            said = "" if status >= 500 else str(error)
+            # Callers need not know which server does not answer.
+            detail = "" if status >= 500 else str(error)
             headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else None
-            return problem(path, status, said, headers=headers)
-    log.error("%s", error)
-    return problem(path, 500)
+            return problem(path, status, detail, headers=headers)
+    log.error("%s: %s", type(error).__name__, error)
+    return problem(path, 500, _failure(error))
+
+
+def _failure(error: Exception) -> str:
+    return f"The server failed with {type(error).__name__}; its log has more"

@@ -1,8 +1,9 @@
-"""Whether a server lives, and whether its store answers: for those who watch over it, and without a key."""
+"""Health and readiness of a server, for those who monitor it, without a key."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from fastapi import FastAPI
@@ -16,33 +17,42 @@ _READY_SECONDS = 2.0
 
 
 class HealthV1(BaseModel):
-    """That the server lives."""
+    """The server runs."""
 
     status: Literal["ok"] = "ok"
 
 
 class ReadinessV1(BaseModel):
-    """That the server and its store answer."""
+    """The server and its store answer."""
 
     status: Literal["ready"] = "ready"
 
 
-def add_health_routes(app: FastAPI, store: AsyncMongoStore) -> None:
-    """Add `/health` and `/ready` to an application."""
+def add_health_routes(
+    app: FastAPI, open_store: Callable[[], Awaitable[None]], store: AsyncMongoStore
+) -> None:
+    """Add `/health` and `/ready` to an application.
 
-    # Some who watch ask for the headers alone.
+    Args:
+        app: The application.
+        open_store: Opens its store, unless that is open.
+        store: The store.
+    """
+
+    # Some monitors ask for the headers alone.
     @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["HealthV1"], responses=problem_responses(500))
     async def health() -> HealthV1:
-        """Tell that the server lives."""
+        """Answer while the server runs, without asking the store."""
         return HealthV1()
 
     @app.head("/ready", include_in_schema=False)
     @app.get("/ready", tags=["HealthV1"], responses=problem_responses(500, 503))
     async def ready() -> ReadinessV1:
-        """Tell whether the store answers, within two seconds."""
+        """Answer if the store does, within two seconds."""
         try:
             async with asyncio.timeout(_READY_SECONDS):
+                await open_store()
                 await store.describe()
         except (MongoStoreError, TimeoutError):
             raise ProblemError(503, headers={"Retry-After": "1"}) from None

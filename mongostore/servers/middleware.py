@@ -1,24 +1,31 @@
-"""What stands around every server of ours: limits of what comes in, headers of what goes out, a log line."""
+"""Middleware of every server: limits of bodies, security headers, a line in the log."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from itertools import accumulate, count
+from itertools import accumulate
+from itertools import count as count_from
 from operator import sub
 from typing import Final
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mongostore.servers.error_responses import CatchAllMiddleware, problem
+from mongostore.servers.access import caller_of
+from mongostore.servers.concurrency import CallerSlots
+from mongostore.servers.error_responses import CatchAllMiddleware, ProblemError, problem
 
-MAX_BODY_BYTES = 1024 * 1024
+# A MongoDB document of the largest size, and the JSON around it.
+MAX_BODY_BYTES = 17 * 1024 * 1024
 MAX_JSON_DEPTH = 64
 
 access_log: Final = logging.getLogger("mongostore.access")
@@ -35,6 +42,13 @@ _TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SIGNS = bytes.maketrans(b"[]{}", b"\2\0\2\0")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LOGGED_CHARACTERS = 200
+# Bodies up to this size need no slot: a thousand of them are 64 MiB.
+_SMALL_BYTES = 64 * 1024
+_LARGE_BODIES = 4
+# A body has this time, and a second more for so many bytes of it.
+BODY_SECONDS = 20.0
+_BYTES_A_SECOND = 64 * 1024
+_CLOSE = {"Connection": "close"}
 
 
 def add_middleware(
@@ -47,7 +61,7 @@ def add_middleware(
         max_body_bytes: The largest body that is read; a larger one is answered with 413.
         max_json_depth: The deepest JSON that is read; a deeper one is answered with 422.
     """
-    # What is added last is asked first.
+    # The last one is called first.
     app.add_middleware(BodyLimits, max_bytes=max_body_bytes, max_depth=max_json_depth)
     app.add_middleware(CatchAllMiddleware)
     app.add_middleware(SecurityHeaders)
@@ -55,50 +69,83 @@ def add_middleware(
 
 
 class BodyLimits:
-    """Reads a request's body whole, unless it is too large; refuses JSON that is too deep or not in UTF-8.
+    """Hands a body to the application whole, when it asks for it, within limits of size, time and number.
+
+    A body that its headers show to be refused is not read. JSON that is too deep or not in UTF-8 is
+    refused with 422.
 
     Args:
         app: The application that this is around.
-        max_bytes: The largest body, whether it says its length or comes in pieces.
+        max_bytes: The largest body, whether its length is declared or it comes in pieces.
         max_depth: The deepest JSON.
+        seconds: The time that a body has; each byte gives a little more.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, max_depth: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, max_depth: int, seconds: float = BODY_SECONDS
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_depth = max_depth
+        self._seconds = seconds
+        self._slots = CallerSlots(total=_LARGE_BODIES, per_caller=_LARGE_BODIES // 2, waiting=_LARGE_BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, path = Headers(scope=scope), scope["path"]
-        said = headers.get("content-length", "0")
-        if not (said.isascii() and said.isdigit()):
-            await problem(path, 400, "The length of the body is no number")(scope, receive, send)
+        headers = Headers(scope=scope)
+        if refusal := self._refuse_by_headers(headers, scope["path"]):
+            await refusal(scope, receive, send)
             return
-        try:
-            # Told before the body, so that nobody sends it in vain.
-            body = None if int(said[:20]) > self._max_bytes else await self._read(receive)
-        except ClientDisconnect:
-            return
-        if body is None:
-            largest = f"The body is larger than {self._max_bytes:,} bytes"
-            await problem(path, 413, largest)(scope, receive, send)
-            return
-        if "json" in headers.get("content-type", "").lower() and (wrong := self._find_problem(body)):
-            await problem(path, 422, errors=[{"loc": ["body"], "msg": wrong}])(scope, receive, send)
-            return
-        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+        is_json = "json" in headers.get("content-type", "").lower()
+        is_read = is_gone = False
 
-        async def replay() -> Message:
-            return next(messages, None) or await receive()
+        async def receive_whole() -> Message:
+            nonlocal is_read, is_gone
+            if is_read:
+                return await receive()
+            is_read = True
+            try:
+                body = await self._read(scope, receive, stack)
+            except ClientDisconnect:
+                is_gone = True
+                raise
+            if is_json:
+                is_small = len(body) <= _SMALL_BYTES
+                find = self._find_problem
+                if wrong := find(body) if is_small else await asyncio.to_thread(find, body):
+                    raise ProblemError(422, errors=[{"loc": ["body"], "msg": wrong}])
+            return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._app(scope, replay, send)
+        async def send_to_present(message: Message) -> None:
+            if not is_gone:
+                await send(message)
+
+        # A slot is held until the answer is sent, as long as the body is in memory.
+        async with AsyncExitStack() as stack:
+            await self._app(scope, receive_whole, send_to_present)
+
+    def _refuse_by_headers(self, headers: Headers, path: str) -> Response | None:
+        length = headers.get("content-length", "0")
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy may use the one and this server the other, and take what follows for a request.
+            return problem(
+                path, 400, "Two lengths of the body: send Content-Length or Transfer-Encoding", headers=_CLOSE
+            )
+        if not (length.isascii() and length.isdigit()):
+            return problem(path, 400, "The length of the body is no number")
+        if int(length[:20]) > self._max_bytes:
+            return problem(path, 413, self._largest)
+        return None
+
+    @property
+    def _largest(self) -> str:
+        return f"The body is larger than {self._max_bytes:,} bytes"
 
     def _find_problem(self, body: bytes) -> str | None:
-        """Return what is wrong with JSON, None if its reader may see it."""
+        """Return the reason why JSON is refused; None if it may be parsed."""
         # UTF-16 and UTF-32, which Python's reader takes, cannot do without, and would hide how deep it is.
         if b"\0" in body:
             return "JSON is in UTF-8 and has no plain NUL"
@@ -106,31 +153,48 @@ class BodyLimits:
             return f"JSON is nested deeper than {self._max_depth} levels"
         return None
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """Return the body; None if it is too large."""
-        parts, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            part = message.get("body", b"")
-            size += len(part)
-            if size > self._max_bytes:
-                return None
-            parts.append(part)
-            if not message.get("more_body", False):
-                return b"".join(parts)
+    async def _read(self, scope: Scope, receive: Receive, stack: AsyncExitStack) -> bytes:
+        """Return the body; a large one takes a slot, which the stack releases.
+
+        Raises:
+            ProblemError: If it is too large (413), comes too slowly (408), or there are too many (429).
+            ClientDisconnect: If the client has gone.
+        """
+        parts: list[bytes] = []
+        size = 0
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._seconds
+        try:
+            while True:
+                # Each byte gives more time, so that a large body needs no fast line, and a trickle ends.
+                async with asyncio.timeout_at(deadline + size / _BYTES_A_SECOND):
+                    message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part = message.get("body", b"")
+                if size <= _SMALL_BYTES < size + len(part):
+                    waiting = loop.time()
+                    await stack.enter_async_context(self._slots.hold(caller_of(scope)))
+                    deadline += loop.time() - waiting
+                size += len(part)
+                if size > self._max_bytes:
+                    raise ProblemError(413, self._largest)
+                parts.append(part)
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+        except TimeoutError:
+            raise ProblemError(408, headers=_CLOSE) from None
 
 
 def exceeds_depth(body: bytes, depth: int) -> bool:
     """Return whether JSON in UTF-8 is nested deeper than a number of levels."""
     signs = _TEXTS.sub(b"", body).translate(_SIGNS, _NO_BRACKETS)
-    # Bytes have no sign: what opens counts 2 and what closes 0, which is one too many at each position.
-    return max(map(sub, accumulate(signs), count(1)), default=0) > depth
+    # Bytes have no sign: opening brackets count 2 and closing ones 0, one too many at each position.
+    return max(map(sub, accumulate(signs), count_from(1)), default=0) > depth
 
 
 class SecurityHeaders:
-    """Adds to each answer what keeps browsers and caches from misusing it, unless it says otherwise itself.
+    """Adds the headers to each answer that keep browsers and caches from misusing it, where it has none.
 
     Args:
         app: The application that this is around.
@@ -153,7 +217,7 @@ class SecurityHeaders:
 
 
 class AccessLog:
-    """Logs each request in one line of JSON: when, by which key, the route; never what was asked for or said.
+    """Logs each request in one line of JSON: time, key, route and status; never its path, query or body.
 
     `ms` is the time in milliseconds until the answer was sent, `bytes` the length of its body.
 
@@ -171,14 +235,14 @@ class AccessLog:
             return
         status, size, at, began = 0, 0, datetime.now(UTC), time.perf_counter()
 
-        async def note(message: Message) -> None:
+        async def count(message: Message) -> None:
             nonlocal status, size
             status = message.get("status", status)
             size += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, note)
+            await self._app(scope, receive, count)
         finally:
             line = {
                 "time": at.isoformat(timespec="milliseconds"),

@@ -1,4 +1,4 @@
-"""A server that runs: where it listens, who may come in, and how it ends."""
+"""The server process: its address, its signals and its end."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 async def run_server(
     app: FastAPI, engine: Engine, *, has_keys: bool, host: str, port: int, print_line: Callable[[str], None]
 ) -> None:
-    """Serve an application until SIGINT or SIGTERM, then let the requests under way end.
+    """Serve an application until SIGINT or SIGTERM, and let the requests under way end.
 
     Args:
         app: The application.
-        engine: That of its store, open.
-        has_keys: Whether it lets nobody in without a key.
+        engine: The engine of its store, open.
+        has_keys: Whether every caller needs a key.
         host: The address to listen at.
         port: The port; 0 for any that is free.
-        print_line: Is told where it listens and where things are kept.
+        print_line: Prints a line about the address and the store.
 
     Raises:
-        ConfigurationError: The address cannot be listened at, or others reach it and the store has no keys.
+        ConfigurationError: If the address cannot be bound, or others reach it and the store has no keys.
     """
     if not is_loopback(host) and not has_keys:
         raise ConfigurationError(
@@ -57,10 +57,10 @@ async def run_server(
     address = f"http://{name}:{listening.getsockname()[1]}"
     print_line(f"listening at {address}")
     if app.openapi_url:
-        print_line(f"what can be asked is shown at {address}/docs")
-    print_line(f"kept in {engine.address}")
+        print_line(f"the operations are shown at {address}/docs")
+    print_line(f"data is stored in {engine.address}")
     if not engine.is_shared:
-        print_line("this is the embedded engine: it forgets everything when the server ends")
+        print_line("this is the embedded engine: all data is lost when the server ends")
     with listening:
         await server.serve(sockets=[listening])
 
@@ -68,7 +68,7 @@ async def run_server(
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Note the signals that end the server, and not send them again: the store is still to be closed."""
+        """Handle the signals that end the server without raising them again, so that the store is closed."""
         before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
         try:
             yield
@@ -78,17 +78,17 @@ class _Server(uvicorn.Server):
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at an address, and on which no part of an answer is held back.
+    """Return a socket that listens at an address, without Nagle's delay of 40 ms for an answer.
 
     Raises:
-        ConfigurationError: The address cannot be listened at.
+        ConfigurationError: If the address cannot be bound.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        # Python adds the address to the system's words.
+        # Python adds the address to the system's message.
         reason = (error.strerror or "").partition(" (")[0]
-        raise ConfigurationError(f"{host}:{port} cannot be listened at: {reason}") from None
-    # Told by its number, it knows that it is TCP; else asyncio leaves Nagle's delay on, 40 ms an answer.
+        raise ConfigurationError(f"{host}:{port} cannot be bound: {reason}") from None
+    # A socket made of its number knows that it is TCP, for which asyncio switches the delay off.
     return socket.socket(fileno=listening.detach())

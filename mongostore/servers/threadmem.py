@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final, TypeVar
 
 import requests
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
@@ -31,6 +32,8 @@ from mongostore.adapters.threadmem.server.models import (
     V1UserProfile,
 )
 from mongostore.errors import InvalidValueError
+from mongostore.servers.access import caller_of
+from mongostore.servers.concurrency import CallerSlots
 from mongostore.servers.docs import add_docs_route
 from mongostore.servers.error_responses import ProblemError, install_error_handlers, problem_responses
 from mongostore.servers.middleware import add_middleware
@@ -42,6 +45,9 @@ MAX_BODY_BYTES = 24 * 1024 * 1024
 MAX_METADATA = 1000
 # Seconds to connect to the hub, and to wait for its answer.
 _HUB_TIMEOUT = (5, 10)
+_HUB_THREADS = 8
+# Questions of one address that ask or wait; one more is answered with 429.
+_HUB_WAITING = 64
 _OWN_TOKENS = "mgs_"
 
 _bearer = HTTPBearer(
@@ -76,8 +82,7 @@ class _Route(APIRoute):
         answer = super().get_route_handler()
 
         async def answer_owner(request: Request) -> Response:
-            token = await _bearer(request)
-            request.state.owner = await run_in_threadpool(_owner_of, _threads(request), token)
+            request.state.owner = await _owner_of(request, await _bearer(request))
             return await answer(request)
 
         return answer_owner
@@ -87,7 +92,7 @@ router: Final = APIRouter(
     prefix="/v1/rolethreads",
     tags=["Role threads"],
     dependencies=[Security(_bearer)],
-    responses=problem_responses(400, 401, 413, 422, 503),
+    responses=problem_responses(400, 401, 408, 413, 422, 429, 503),
     route_class=_Route,
 )
 
@@ -100,19 +105,24 @@ def _threads(request: Request) -> type[RoleThread]:
 Threads = Annotated[type[RoleThread], Depends(_threads)]
 
 
-def _owner_of(threads: type[RoleThread], credentials: HTTPAuthorizationCredentials | None) -> str:
-    """Return whom a request's token speaks for: a key of ours, or the hub knows.
+async def _owner_of(request: Request, credentials: HTTPAuthorizationCredentials | None) -> str:
+    """Return the owner that a request's token speaks for: by a key of ours, or by the hub.
 
     Raises:
-        ProblemError: There is no good token (401), or the hub does not answer (503).
+        ProblemError: If there is no good token (401), the hub does not answer (503), or the caller has too
+            many questions for it under way (429).
     """
     if credentials is None:
         raise _refusal("Bearer")
-    if credentials.credentials.startswith(_OWN_TOKENS):
-        key = threads.storage().store.keys.verify(credentials.credentials)
+    token = credentials.credentials
+    if token.startswith(_OWN_TOKENS):
+        key = await run_in_threadpool(_threads(request).storage().store.keys.verify, token)
         owner = None if key is None else key.owner_id
     else:
-        owner = _ask_hub(credentials.credentials)
+        # In threads of its own, and few of one caller: a slow hub must not delay what needs none.
+        slots: CallerSlots = request.app.state.hub_slots
+        async with slots.hold(caller_of(request.scope)):
+            owner = await to_thread.run_sync(_ask_hub, token, limiter=request.app.state.hub_threads)
     # Nobody owns what has no owner.
     if not owner:
         raise _refusal('Bearer error="invalid_token"')
@@ -284,15 +294,18 @@ def create_app(
         redoc_url=None,
     )
     app.state.threads = RoleThread.at(FileStorage(uri, database, store=store))
+    app.state.hub_slots = CallerSlots(_HUB_THREADS, _HUB_THREADS // 2, _HUB_WAITING)
+    app.state.hub_threads = CapacityLimiter(_HUB_THREADS)
     app.include_router(router)
 
+    # Coroutines, which need none of the threads that other requests wait for.
     @app.get("/", tags=["Health"])
-    def root() -> dict[str, str]:
+    async def root() -> dict[str, str]:
         """Say that a server is here."""
         return {"message": "Agent in the shell"}
 
     @app.get("/health", tags=["Health"])
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:
         """Say that the server runs."""
         return {"status": "ok"}
 

@@ -2126,11 +2126,18 @@ class Files(Mirror[AsyncFiles]):
 class Users(Mirror[AsyncUsers]):
     """Blocking twin of `AsyncUsers`."""
 
-    def create(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
-        """Create a user.
+    def create(
+        self,
+        identifier: str,
+        *,
+        user_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        created_at: datetime | None = None,
+    ) -> User:
+        """Create a user, with a generated id unless one is given, as of now unless a time is given.
 
         Raises:
-            AlreadyExistsError: If there is a user with that identifier.
+            AlreadyExistsError: If there is a user with that identifier or id.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the user takes more than a document can hold.
         """
@@ -2217,8 +2224,14 @@ class Threads(Mirror[AsyncThreads]):
     files: Files
     users: Users
 
-    def create(self, thread_id: str | None = None, **members: Unpack[ThreadUpdate]) -> Thread:
-        """Create a thread, with a generated id unless one is given.
+    def create(
+        self,
+        thread_id: str | None = None,
+        *,
+        created_at: datetime | None = None,
+        **members: Unpack[ThreadUpdate],
+    ) -> Thread:
+        """Create a thread, with a generated id unless one is given, as of now unless a time is given.
 
         Raises:
             AlreadyExistsError: If the id is taken, if only by a deleted thread.

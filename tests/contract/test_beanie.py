@@ -43,7 +43,7 @@ class Ticket(Session):
 
 class Activity(Projection):
     id: Annotated[str, Field(alias="_id")]
-    updated_at: Time
+    active_at: Time
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ async def test_a_session_is_found_by_its_members_with_what_it_says(
     found = await documents.find(documents.user_id == "ada", documents.message_count > 1).to_list()
     shown = await store.sessions.get("s3")
     assert [(one.id, one.session_id, one.metadata) for one in found] == [("default/s3", "s3", ODD)]
-    assert (found[0].created_at, found[0].updated_at, found[0].last) == (
+    assert (found[0].created_at, found[0].active_at, found[0].last) == (
         shown.created_at,
-        shown.updated_at,
+        shown.active_at,
         shown.last,
     )
     assert [(one.id, one.position, one.content) for one in found[0].messages] == [
@@ -106,10 +106,10 @@ async def test_positions_participants_and_context_are_those_that_the_store_shows
 
 async def test_times_are_compared_as_datetimes(store: AsyncMongoStore, sessions: list[str]) -> None:
     documents = store.documents.Session
-    middle = (await store.sessions.get("s2")).updated_at
-    assert await documents.find(documents.updated_at > middle).count() == 1
-    assert await documents.find({"updated_at": {"$lte": middle}}).count() == 3
-    assert await documents.find(documents.updated_at == middle + timedelta(microseconds=1)).count() == 0
+    middle = (await store.sessions.get("s2")).active_at
+    assert await documents.find(documents.active_at > middle).count() == 1
+    assert await documents.find({"active_at": {"$lte": middle}}).count() == 3
+    assert await documents.find(documents.active_at == middle + timedelta(microseconds=1)).count() == 0
     born = (await store.sessions.messages.get("s3", "m1")).created_at
     assert await documents.find(In(documents.messages.created_at, [born])).count() == 1  # type: ignore[attr-defined]
 
@@ -117,29 +117,29 @@ async def test_times_are_compared_as_datetimes(store: AsyncMongoStore, sessions:
 async def test_a_time_without_a_zone_is_refused(store: AsyncMongoStore, sessions: list[str]) -> None:
     documents = store.documents.Session
     with pytest.raises(InvalidValueError, match="time zone"):
-        await documents.find(documents.updated_at > datetime(2026, 1, 1)).to_list()
+        await documents.find(documents.active_at > datetime(2026, 1, 1)).to_list()
 
 
 async def test_sessions_are_sorted_and_read_as_projections(
     store: AsyncMongoStore, sessions: list[str]
 ) -> None:
-    newest = store.documents.Session.find_all().sort("-updated_at")
+    newest = store.documents.Session.find_all().sort("-active_at")
     summaries = await newest.project(SessionSummary).to_list()
     assert [(one.session_id, one.message_count) for one in summaries] == [
         (f"s{number}", number) for number in (3, 2, 1, 0)
     ]
     assert not hasattr(summaries[0], "messages")
     activity = await newest.project(Activity).to_list()
-    assert [(one.id, one.updated_at) for one in activity] == [(one.id, one.updated_at) for one in summaries]
+    assert [(one.id, one.active_at) for one in activity] == [(one.id, one.active_at) for one in summaries]
 
 
 async def test_an_aggregation_is_read_as_a_projection(store: AsyncMongoStore, sessions: list[str]) -> None:
     documents = store.documents.Session
-    middle = (await store.sessions.get("s2")).updated_at
-    pipeline = [{"$match": {"updated_at": {"$gte": to_micros(middle)}}}, {"$sort": {"updated_at": 1}}]
+    middle = (await store.sessions.get("s2")).active_at
+    pipeline = [{"$match": {"active_at": {"$gte": to_micros(middle)}}}, {"$sort": {"active_at": 1}}]
     found = await documents.aggregate(pipeline, projection_model=Activity).to_list()
     assert [one.id for one in found] == ["default/s2", "default/s3"]
-    assert found[0].updated_at == middle
+    assert found[0].active_at == middle
 
 
 async def test_rooms_events_threads_and_their_messages_are_read(store: AsyncMongoStore) -> None:
@@ -221,7 +221,7 @@ async def test_an_application_links_sessions_from_its_own_documents(application:
     assert order is not None
     linked = await order.session.fetch()
     assert isinstance(linked, Session)
-    assert (linked.session_id, linked.updated_at) == ("s3", session.updated_at)
+    assert (linked.session_id, linked.active_at) == ("s3", session.active_at)
 
 
 # The embedded engine joins no collections.
@@ -233,7 +233,7 @@ async def test_links_are_fetched_with_their_document_and_delete_no_session(
     session: Any = await Session.get("default/s3")
     await Order(session=session, others=[session]).insert()
     order: Any = await Order.find_one(Order.session.user_id == "ada", fetch_links=True)  # type: ignore[attr-defined]
-    assert (type(order.session), order.session.updated_at) == (Session, session.updated_at)
+    assert (type(order.session), order.session.active_at) == (Session, session.active_at)
     assert [one.session_id for one in order.others] == ["s3"]
     with pytest.raises(UnsupportedError):
         await order.delete(link_rule=DeleteRules.DELETE_LINKS)

@@ -224,7 +224,7 @@ class TestParticipants:
             await change()
             now = await sessions.get("s")
             assert now.revision == number
-            assert now.updated_at > seen.updated_at
+            assert now.active_at > seen.active_at
             with pytest.raises(ConflictError):
                 await sessions.update("s", revision=seen.revision, name="too late")
         await sessions.soft_delete("s")

@@ -55,7 +55,7 @@ class TestSessions:
             False,
             None,
         )
-        assert created.created_at == created.updated_at
+        assert created.created_at == created.active_at
         assert abs(datetime.now(UTC) - created.created_at).total_seconds() < 60
 
     async def test_create_mints_an_id(self, store: AsyncMongoStore) -> None:
@@ -126,9 +126,9 @@ class TestSessions:
         after = await store.sessions.update("s", name="other")
         assert after == await store.sessions.get("s")
         assert after == before.model_copy(
-            update={"name": "other", "updated_at": after.updated_at, "revision": before.revision + 1}
+            update={"name": "other", "active_at": after.active_at, "revision": before.revision + 1}
         )
-        assert after.updated_at > before.updated_at
+        assert after.active_at > before.active_at
         assert (await store.sessions.update("s", data={"c": 3}, name=None)).data == {"c": 3}
         assert (await store.sessions.get("s")).name is None
 
@@ -297,7 +297,7 @@ class TestSessions:
         assert await store.sessions.count(user_id="u0") == 13
         names = sorted([session.id async for session in store.sessions.iter()])
         # All at one time: the id has to decide.
-        await store.engine.database["sessions"].update_many({}, {"$set": {"updated_at": 1}})
+        await store.engine.database["sessions"].update_many({}, {"$set": {"active_at": 1}})
         assert sorted(await paged(store)) == names
 
     async def test_iter_meets_sessions_that_become_active_meanwhile(self, store: AsyncMongoStore) -> None:

@@ -108,7 +108,7 @@ VERBS: dict[str, Verb] = {
     "purge": lambda store, id: store.sessions.delete(id),
 }
 VARYING = {
-    **dict.fromkeys(("id", "created_at", "updated_at", "deleted_at", "bound_at"), True),
+    **dict.fromkeys(("id", "created_at", "updated_at", "active_at", "deleted_at", "bound_at"), True),
     "participants": {"__all__": {"bound_at"}},
 }
 

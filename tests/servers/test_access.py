@@ -8,7 +8,7 @@ import pytest
 
 from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.servers.access import Access, install_access
-from mongostore.servers.rate_limits import limit_rate
+from mongostore.servers.rate_limits import RateLimit
 from tests.servers.parts import client, small_app
 
 
@@ -114,7 +114,7 @@ async def test_an_expired_key_opens_nothing(store: AsyncMongoStore) -> None:
 
 async def test_a_rate_is_kept_for_each_key(store: AsyncMongoStore) -> None:
     app = small_app(store)
-    limit_rate(app, "3/hour")
+    install_access(app, Access(store, rate=RateLimit("3/hour")))
     tokens = [(await store.keys.create(name=name)).token for name in ("a", "b")]
     for token in tokens:
         async with client(app, token) as asking:
@@ -126,4 +126,4 @@ async def test_a_rate_is_kept_for_each_key(store: AsyncMongoStore) -> None:
 
 def test_what_is_no_rate_is_refused() -> None:
     with pytest.raises(ConfigurationError):
-        limit_rate(small_app(AsyncMongoStore("mongomock://")), "often")
+        RateLimit("often")

@@ -47,7 +47,8 @@ def test_a_key_is_made_listed_and_revoked(target: tuple[str, ...], server_uri: s
     assert run("keys", "revoke", key["id"], *target).exit_code == 0
     assert listed(target) == []
     gone = run("keys", "revoke", key["id"], *target)
-    assert (gone.exit_code, gone.stderr) == (1, "error: no key has that id\n")
+    assert gone.exit_code == 1
+    assert gone.stderr.startswith(f"error: no key has the id {key['id']!r}: `mongostore keys list`")
 
 
 def test_a_key_may_be_an_administrators_and_end_one_day(target: tuple[str, ...]) -> None:

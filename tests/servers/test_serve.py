@@ -54,7 +54,7 @@ def test_it_says_where_it_listens_and_that_nothing_lasts(serve: Serve) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", serving.url)
     assert f"shown at {serving.url}/docs\n" in serving.log
     assert (
-        "kept in mongomock://\nthis is the embedded engine: it forgets everything when the server ends\n"
+        "data is stored in mongomock://\nthis is the embedded engine: all data is lost when the server ends\n"
         in (serving.log)
     )
     assert httpx.get(f"{serving.url}/docs").status_code == 200
@@ -99,6 +99,39 @@ def test_it_ends_when_the_requests_under_way_are_answered(
     assert "Traceback" not in serving.log
 
 
+def test_it_ends_while_an_integrator_works_on_a_hostile_text(serve: Serve) -> None:
+    serving = serve()
+    turns = {"turns": [{"role": "user", "content": ",, " * 6600}] * 52}
+
+    async def integrate_and_end() -> None:
+        async with httpx.AsyncClient(base_url=serving.url, timeout=PATIENCE) as client:
+            await client.post(PATH, json={"id": "s1", "participants": ["ada"]})
+            await client.post(f"{PATH}/s1/participants/ada/chat_turns", json=turns)
+            asked = asyncio.create_task(client.post(f"{PATH}/s1/integrate"))
+            server = psutil.Process(serving.process.pid)
+            while not server.children():
+                await asyncio.sleep(0.02)
+            [child] = server.children()
+            serving.process.send_signal(signal.SIGTERM)
+            await asyncio.wait([asked])
+            assert await asyncio.to_thread(serving.process.wait, PATIENCE) == 0
+            assert not child.is_running()
+
+    asyncio.run(integrate_and_end())
+
+
+def test_request_behind_two_lengths_is_not_answered(serve: Serve) -> None:
+    address = httpx.URL(serve().url)
+    hidden = b"0\r\n\r\nGET /ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    head = b"POST /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n" % len(hidden)
+    with socket.create_connection(("127.0.0.1", address.port or 0), timeout=PATIENCE) as connection:
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + hidden)
+        answered = b""
+        while part := connection.recv(65536):
+            answered += part
+    assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"400"]
+
+
 def is_open(url: str) -> bool:
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", httpx.URL(url).port)) == 0
@@ -134,7 +167,7 @@ def test_a_port_that_is_taken_is_an_error() -> None:
         port = str(taken.getsockname()[1])
         ran = command("--port", port)
     assert ran.returncode == 1
-    assert ran.stderr == f"error: 127.0.0.1:{port} cannot be listened at: Address already in use\n"
+    assert ran.stderr == f"error: 127.0.0.1:{port} cannot be bound: Address already in use\n"
 
 
 @pytest.mark.server

@@ -194,7 +194,7 @@ def test_each_operation_is_called_as_its_function() -> None:
 
 async def test_the_service_may_be_a_part_of_another_application(store: AsyncMongoStore) -> None:
     whole = FastAPI()
-    whole.mount("/chat", create_app(store))
+    whole.mount("/chat", create_app(store, require_keys=False))
     async with client(whole) as asking:
         made = await asking.post(f"/chat{ROOT}", json={"id": "s1"})
         assert made.headers["location"] == f"/chat{S1}"

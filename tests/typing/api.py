@@ -139,6 +139,6 @@ async def read_through_beanie(store: AsyncMongoStore, moment: datetime) -> None:
     assert_type(documents.Session, type[SessionDocument])
     assert_type(documents.ThreadMessage, type[ThreadMessageDocument])
     found = documents.Session.find(documents.Session.user_id == "ada", documents.Session.created_at > moment)
-    sessions = await found.sort("-updated_at").to_list()
+    sessions = await found.sort("-active_at").to_list()
     assert_type(sessions[0].messages[0].content, Any)
     assert_type(await found.project(SessionSummary).to_list(), list[SessionSummary])

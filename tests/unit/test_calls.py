@@ -177,7 +177,7 @@ def test_what_is_gone_when_it_is_tried_again_was_there(
 )
 async def test_a_newer_document_that_was_missed_is_named(things: Any, where: Raw) -> None:
     with pytest.raises(UnsupportedError, match=r"^things 'newer' was written by a newer version"):
-        await UnmatchedWrite(things, where).check()
+        await UnmatchedWrite(things, where).verify()
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ async def test_a_newer_document_that_was_missed_is_named(things: Any, where: Raw
     [{"_id": "current"}, {"_id": "old"}, {"_id": "nobody"}, {"place": 1}, {"place": 2, "user": "u"}],
 )
 async def test_any_other_document_may_be_missed(things: Any, where: Raw) -> None:
-    await UnmatchedWrite(things, where).check()
+    await UnmatchedWrite(things, where).verify()
 
 
 async def test_what_an_action_gives_is_returned(things: Any) -> None:

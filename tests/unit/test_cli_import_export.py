@@ -54,7 +54,7 @@ def contents(uri, database=None, namespace="default"):
         sessions = store.sessions.in_namespace(namespace)
         return [
             (
-                session.model_dump(exclude={"updated_at", "namespace", "revision"}),
+                session.model_dump(exclude={"active_at", "namespace", "revision"}),
                 sessions.context.get(session.id) if session.has_context else None,
                 [message.model_dump() for message in sessions.messages.iter(session.id)],
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bson.errors import InvalidBSON
 from pymongo import errors as driver
 
 from mongostore.engines.driver_errors import MAX_DOCUMENT_BYTES, drop_driver_context, translate_error
@@ -36,7 +37,7 @@ class LateError(driver.PyMongoError):
         return True
 
 
-def told(error: driver.PyMongoError, kind: type[MongoStoreError], message: str) -> None:
+def told(error: Exception, kind: type[MongoStoreError], message: str) -> None:
     reported = translate_error(error, WHERE)
 
     assert type(reported) is kind
@@ -66,8 +67,8 @@ def test_without_an_answer_the_server_is_away(error: driver.PyMongoError, reason
 @pytest.mark.parametrize(
     "code",
     [
-        *(6, 7, 43, 64, 89, 91, 112, 133, 134, 189, 388),
-        *(9001, 10107, 11600, 11602, 13388, 13435, 13436),
+        *(6, 7, 24, 43, 46, 63, 89, 91, 107, 112, 129, 133, 134, 150, 175, 189, 202, 234, 237, 239, 317, 365),
+        *(384, 388, 9001, 10107, 11600, 11602, 13388, 13435, 13436),
     ],
 )
 def test_a_server_in_a_failover_or_under_load_is_away(code: int) -> None:
@@ -88,7 +89,6 @@ def test_what_the_server_labels_as_passing_is_so(code: int, label: str) -> None:
         (failure(50), 50),
         (failure(262), 262),
         (driver.ExecutionTimeout(SECRET, 50, {"codeName": "CodeName"}), 50),
-        (driver.WTimeoutError(SECRET, 64, {"codeName": "CodeName"}), 64),
     ],
 )
 def test_what_the_server_has_given_up_has_no_answer_in_time(
@@ -101,14 +101,14 @@ def test_what_the_server_has_given_up_has_no_answer_in_time(
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        (13, "the user lacks a right"),
+        (13, "the user lacks a right: give it the role readWrite on the store's database"),
         (18, "wrong user, password or authSource"),
         (8000, "Atlas refused the user"),
     ],
 )
 @pytest.mark.parametrize("label", ["Other", "RetryableWriteError"])
 def test_refused_credentials_are_denied_access(code: int, reason: str, label: str) -> None:
-    told(failure(code, label), AccessDeniedError, f"{WHERE}: {reason} (code {code})")
+    told(failure(code, label), AccessDeniedError, f"{WHERE}: {reason} (code {code}, CodeName)")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,10 @@ def test_a_document_that_the_server_cannot_hold_is_too_large(error: driver.PyMon
 
 @pytest.mark.parametrize("code", [85, 86])
 def test_another_index_of_that_name_is_a_conflict_of_indexes(code: int) -> None:
-    message = f"{WHERE}: an index of that name or those keys differs (code {code})"
+    message = (
+        f"{WHERE}: an index of that name or those keys differs: see `mongostore indexes check` "
+        f"(code {code}, CodeName)"
+    )
     told(failure(code), IndexConflictError, message)
 
 
@@ -138,9 +141,12 @@ def test_a_token_older_than_the_history_is_a_conflict(code: int) -> None:
     told(failure(code), ConflictError, message)
 
 
-@pytest.mark.parametrize("code", [59, 115, 263, 303, 40573])
+@pytest.mark.parametrize("code", [59, 115, 238, 263, 303, 40324, 40573])
 def test_what_the_deployment_does_not_know_is_unsupported(code: int) -> None:
-    message = f"{WHERE}: this deployment cannot do that (code {code}, CodeName)"
+    message = (
+        f"{WHERE}: this deployment cannot do that: use a replica set of MongoDB, or Atlas "
+        f"(code {code}, CodeName)"
+    )
     told(failure(code), UnsupportedError, message)
 
 
@@ -156,14 +162,129 @@ def test_any_other_refusal_is_named_by_its_code(code: int | None, shown: int) ->
     told(failure(code, "Other"), MongoStoreError, message)
 
 
-def test_a_refusal_without_details_is_unnamed() -> None:
-    message = f"{WHERE}: the server refused it (code 26, unnamed)"
+def test_a_refusal_without_details_has_its_code_alone() -> None:
+    message = f"{WHERE}: the server refused it (code 26)"
     told(driver.OperationFailure(SECRET, 26), MongoStoreError, message)
     told(driver.OperationFailure(SECRET, 26, {}), MongoStoreError, message)
 
 
 def test_a_closed_client_is_a_store_that_is_not_open() -> None:
-    told(driver.InvalidOperation(SECRET), NotOpenError, f"{WHERE}: the client is closed")
+    for text in ("Cannot use AsyncMongoClient after close", "Cannot use ended session"):
+        told(driver.InvalidOperation(text), NotOpenError, f"{WHERE}: the client is closed")
+
+
+def test_what_the_driver_itself_refuses_is_not_a_closed_client() -> None:
+    error = driver.InvalidOperation("Read preference in a transaction must be primary")
+    told(error, MongoStoreError, f"{WHERE}: the driver refuses the operation")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "reason"),
+    [
+        (79, ConfigurationError, "the server has no write concern of that name: correct w= in the URI"),
+        (301, ConfigurationError, "the deployment has no retryable writes: add retryWrites=false to the URI"),
+        (322, ConfigurationError, "the server does not know this API version: correct server_api"),
+        (
+            323,
+            ConfigurationError,
+            "the API version leaves this command out: set strict=False in server_api",
+        ),
+        (
+            121,
+            ConfigurationError,
+            "a validator of the collection refuses our documents: use another database, or a prefix",
+        ),
+        (166, ConfigurationError, "it is a view and no collection: use another database, or a prefix"),
+        (167, ConfigurationError, "it is a view and no collection: use another database, or a prefix"),
+        (10003, ConfigurationError, "the collection is capped: use another database, or a prefix"),
+        (67, IndexConflictError, "the server cannot build an index: see `mongostore indexes check`"),
+        (291, IndexConflictError, "no index serves this: run `mongostore indexes apply`"),
+        (11601, UnavailableError, "the server was told to end the operation"),
+        (
+            100,
+            UnavailableError,
+            "fewer members are there than w= in the URI asks for: start them, or ask for fewer",
+        ),
+        (64, UnavailableError, "too few members had stored it in time: see wtimeoutMS and w= in the URI"),
+        (462, UnavailableError, "the server takes no more requests for now: send fewer, or scale it up"),
+    ],
+)
+def test_a_refusal_comes_with_its_remedy(code: int, kind: type[MongoStoreError], reason: str) -> None:
+    told(failure(code), kind, f"{WHERE}: {reason} (code {code}, CodeName)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Transaction numbers are only allowed on a replica set member or mongos",
+        "This MongoDB deployment does not support retryable writes. Please add retryWrites=false",
+    ],
+)
+def test_servers_without_retryable_writes_are_known_by_their_text(text: str) -> None:
+    reported = translate_error(driver.OperationFailure(text, 20, {"codeName": "IllegalOperation"}), WHERE)
+
+    assert isinstance(reported, ConfigurationError)
+    assert "retryWrites=false" in str(reported)
+
+
+@pytest.mark.parametrize("code", [14031, 12501])
+def test_a_full_disk_is_not_tried_again(code: int) -> None:
+    reported = translate_error(failure(code), WHERE)
+
+    assert isinstance(reported, UnavailableError)
+    assert not reported.retryable
+    assert "disk is full" in str(reported)
+
+
+def bulk(**details: object) -> driver.BulkWriteError:
+    nothing = {"writeErrors": [], "writeConcernErrors": [], "nInserted": 0}
+    return driver.BulkWriteError({**nothing, **details})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            bulk(writeErrors=[{"index": 3, "code": 13, "errmsg": SECRET}, {"code": 1, "errmsg": SECRET}]),
+            AccessDeniedError,
+            "the user lacks a right: give it the role readWrite on the store's database (code 13)",
+        ),
+        (
+            bulk(writeConcernErrors=[{"code": 64, "codeName": "WriteConcernTimeout", "errmsg": SECRET}]),
+            UnavailableError,
+            "too few members had stored it in time: see wtimeoutMS and w= in the URI "
+            "(code 64, WriteConcernTimeout)",
+        ),
+        (
+            bulk(writeErrors=[{"code": 50, "errmsg": SECRET}]),
+            UnavailableError,
+            "no answer in time (code 50)",
+        ),
+        (
+            bulk(writeErrors=[{"code": 11000, "errmsg": "E11000 collection: chat.files index: n_1 dup key"}]),
+            ConflictError,
+            "a unique key is taken: that of the index n_1 of files",
+        ),
+        (bulk(), MongoStoreError, "the server refused it (code 0)"),
+    ],
+)
+def test_of_several_writes_the_first_error_counts(
+    error: driver.BulkWriteError, kind: type[MongoStoreError], message: str
+) -> None:
+    told(error, kind, f"{WHERE}: {message}")
+
+
+def test_values_that_cannot_be_read_are_others() -> None:
+    told(
+        InvalidBSON(SECRET),
+        MongoStoreError,
+        f"{WHERE}: a stored value cannot be read: another program wrote it",
+    )
+
+
+def test_failing_encryption_is_a_matter_of_configuration() -> None:
+    message = f"{WHERE}: client-side encryption failed: see auto_encryption_opts"
+    told(driver.EncryptionError(Exception(SECRET)), ConfigurationError, message)
 
 
 def test_options_that_do_not_go_together_are_a_matter_of_configuration() -> None:

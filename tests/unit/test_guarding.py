@@ -6,11 +6,13 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from pymongo.errors import DuplicateKeyError
+from pymongo import IndexModel
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.engines.embedded.engine import EmbeddedEngine
-from mongostore.errors import UnsupportedError
+from mongostore.errors import IndexConflictError, UnsupportedError
 from mongostore.repositories.operation import Access, running
 from mongostore.repositories.schema_guard import VersionCheckedCollection
 
@@ -262,12 +264,51 @@ async def test_any_other_taken_key_is_told(things: Any, where: Raw, key: str, op
     contended = Contended(things, 1, key)
 
     with running(1, Access.WRITE), pytest.raises(DuplicateKeyError) as raised:
-        await VersionCheckedCollection(contended, things).update_one(
+        await VersionCheckedCollection(contended, things, [["place"]]).update_one(
             where, {"$set": {"place": 9}}, upsert=True, **options
         )
 
     assert raised.value is contended.error
     assert contended.asked == 1
+
+
+WRITES: dict[str, tuple[Any, ...]] = {
+    "insert_one": ({"_id": "x", "place": 1},),
+    "insert_many": ([{"_id": "x", "place": 1}],),
+    "update_one": ({"_id": "old"}, {"$set": {"place": 1}}),
+    "update_many": ({"_id": "old"}, {"$set": {"place": 1}}),
+    "replace_one": ({"_id": "old"}, {"place": 1}),
+    "find_one_and_update": ({"_id": "old"}, {"$set": {"place": 1}}),
+}
+
+
+@pytest.mark.parametrize("method", WRITES)
+async def test_a_unique_index_of_others_is_named_at_once(
+    guarded: VersionCheckedCollection, things: Any, method: str
+) -> None:
+    await things.create_indexes([IndexModel([("place", 1)], name="theirs", unique=True)])
+    refused = r"^things: the unique index theirs is not the store's and refuses its documents: drop it, or "
+
+    with running(1, Access.WRITE), pytest.raises(IndexConflictError, match=refused):
+        await getattr(guarded, method)(*WRITES[method])
+
+
+@pytest.mark.parametrize("method", WRITES)
+async def test_a_unique_index_of_ours_is_a_taken_key(things: Any, method: str) -> None:
+    await things.create_indexes([IndexModel([("place", 1)], name="ours", unique=True)])
+    ours = VersionCheckedCollection(things, things, [["place"]])
+
+    with running(1, Access.WRITE), pytest.raises((DuplicateKeyError, BulkWriteError)):
+        await getattr(ours, method)(*WRITES[method])
+
+
+def test_whatever_else_changes_documents_is_not_let_through(guarded: VersionCheckedCollection) -> None:
+    reading = {"aggregate", "count_documents", "find", "find_one"}
+    changing = {*WRITES, "delete_one", "with_options"}
+    harmless = {"database", "delete_many", "name", "watch"}
+    public = {name for name in dir(AsyncCollection) if not name.startswith("_")}
+
+    assert {name for name in public if hasattr(guarded, name)} <= reading | changing | harmless
 
 
 async def test_many_are_updated_but_the_newer_one(guarded: VersionCheckedCollection, things: Any) -> None:

@@ -48,7 +48,7 @@ NEEDED: dict[str, Any] = {
     **{"value": 1, "namespaces": [], "results": [], "kind": "append"},
     "status": "failed",
     "last": {"id": "m", "conversation_id": "c", "role": "user", "text": "", "created_at": NOON},
-    "session": {"id": "s", "created_at": NOON, "updated_at": NOON},
+    "session": {"id": "s", "created_at": NOON, "active_at": NOON},
 }
 VALUES = [
     value
@@ -111,6 +111,14 @@ def test_a_member_of_another_name_is_refused(model: type[BaseModel]) -> None:
         model.model_validate({**needed(model), "contnet": PRIVATE})
     assert [detail["loc"] for detail in refused.value.errors()] == [("contnet",)]
     assert PRIVATE not in str(refused.value)
+
+
+@every_value
+def test_a_member_of_a_value_cannot_be_assigned(model: type[BaseModel]) -> None:
+    value = model.model_validate(needed(model))
+    for name in model.model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(value, name, getattr(value, name))
 
 
 @every_value
@@ -225,7 +233,7 @@ def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
             Event(room_id="r", channel_id="c"),
             {"type": "message", "status": "delivered", "visibility": "all", "change": None},
         ),
-        (Session(id="s", created_at=NOON, updated_at=NOON), {"namespace": "default", "count": 0}),
+        (Session(id="s", created_at=NOON, active_at=NOON), {"namespace": "default", "count": 0}),
         (Thread(id="t", created_at=NOON, active_at=NOON), {"kind": None, "tags": [], "user_id": None}),
         (Turn(role="user"), {"number": None, "content": None, "created_at": None}),
     ],

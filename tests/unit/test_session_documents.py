@@ -23,7 +23,7 @@ def message(**members: Any) -> Raw:
 
 def session(**members: Any) -> Raw:
     """Return a stored session of an older version, with what it must have alone."""
-    base = {"_id": "n/s", "namespace": "n", "session_id": "s", "created_at": NOW, "updated_at": NOW}
+    base = {"_id": "n/s", "namespace": "n", "session_id": "s", "created_at": NOW, "active_at": NOW}
     return {**base, **members}
 
 

@@ -217,7 +217,7 @@ class CollectionStorage:
     ) -> None:
         for entry in _index_entries(index, after):
             if held.get(entry, before) is not before:
-                name = f"{self.namespace['db']}.{self.namespace['coll']} index: {index['name']}"
+                name = f"{self.namespace['db']}.{self.namespace['coll']} index: {index['name']} dup key"
                 details = {
                     "code": 11000,
                     "keyPattern": index["key"],

@@ -141,7 +141,7 @@ class EventQueries:
 
 
 def _order(newest: bool) -> KeyOrder:
-    return KeyOrder("index", is_ascending=not check_flag("newest", newest))
+    return KeyOrder("index", kind=int, is_ascending=not check_flag("newest", newest))
 
 
 def _bounds(before: int | None, after: int | None, cursor: object, newest: bool) -> Raw:

@@ -99,7 +99,7 @@ class AsyncSessionContext(Repository):
         call = current_operation()
         before = await self._storage.sessions.find_one_and_update(
             {"_id": key, "state": "open", **guard},
-            {"$set": {"context": context, "context_op": call.token}, "$max": {"updated_at": call.now}},
+            {"$set": {"context": context, "context_op": call.token}, "$max": {"active_at": call.now}},
             projection={"context.overflow": 1, "context_op": 1},
         )
         if before and before.get("context"):

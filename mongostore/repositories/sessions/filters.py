@@ -16,7 +16,7 @@ STATE_FILTERS: Mapping[bool | None, Any] = {
     None: {"$in": ["open", "deleted"]},
 }
 
-_FIELDS: Mapping[str, str] = {"active": "updated_at", "created": "created_at"}
+_FIELDS: Mapping[str, str] = {"active": "active_at", "created": "created_at"}
 
 
 def list_order(order: str, newest: bool) -> SortOrder:

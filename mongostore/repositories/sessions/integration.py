@@ -124,7 +124,7 @@ class Integrations:
                 "$push": {f"insights.{name}": {"$each": insights}},
                 "$set": {f"{path}.integrated_until": new, f"{path}.integrate_op": call.token},
                 "$inc": {"revision": 1},
-                "$max": {"updated_at": call.now},
+                "$max": {"active_at": call.now},
             },
         )
         if marked.matched_count or call.attempt == 0:

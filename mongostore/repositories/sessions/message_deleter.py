@@ -73,7 +73,7 @@ class MessageDeleter:
                     counts[f"participants.{name}.kept"] = -turns
             erased = await self._tail.sessions.update_one(
                 unchanged_filter(document),
-                {"$set": sets, "$inc": counts, "$max": {"updated_at": call.now}},
+                {"$set": sets, "$inc": counts, "$max": {"active_at": call.now}},
             )
             if erased.matched_count:
                 if sealed:
@@ -120,7 +120,7 @@ class MessageDeleter:
                     "$set": sets,
                     "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
                     "$inc": {"message_count": -participant["kept"], "edit_count": 1, "revision": 1},
-                    "$max": {"updated_at": call.now},
+                    "$max": {"active_at": call.now},
                 },
             )
             if unbound.matched_count:
@@ -168,7 +168,7 @@ class MessageDeleter:
                     "$set": {**empty, **changes(document), "epoch": call.token, "last_delete": last_delete},
                     "$push": {"stale": old},
                     "$inc": {"edit_count": 1},
-                    "$max": {"updated_at": call.now},
+                    "$max": {"active_at": call.now},
                 },
                 projection=PUBLIC_FIELDS,
                 return_document=ReturnDocument.AFTER,

@@ -211,7 +211,7 @@ class MessageWriter:
                     "messages_bytes": sum(bson_size("message", message) for message in messages),
                 },
                 "$set": {"last": to_stored_preview(newest)},
-                "$max": {"updated_at": current_operation().now},
+                "$max": {"active_at": current_operation().now},
             },
             projection={"_id": 0, "next_position": 1},
         )
@@ -233,7 +233,7 @@ class MessageWriter:
     async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
-        update["$max"] = {"updated_at": current_operation().now}
+        update["$max"] = {"active_at": current_operation().now}
         changed = await self._tail.sessions.find_one_and_update(
             {
                 "_id": key,
@@ -333,7 +333,7 @@ class MessageWriter:
     ) -> Raw | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
-        update["$max"] = {"updated_at": current_operation().now}
+        update["$max"] = {"active_at": current_operation().now}
         newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
         room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
         return await self._tail.sessions.find_one_and_update(
@@ -348,7 +348,7 @@ class MessageWriter:
         )
         if changed is None:
             return None
-        await self._tail.sessions.update_one({"_id": key}, {"$max": {"updated_at": current_operation().now}})
+        await self._tail.sessions.update_one({"_id": key}, {"$max": {"active_at": current_operation().now}})
         if preview:
             await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
         return changed

@@ -139,7 +139,7 @@ class AsyncSessionParticipants(Repository):
             {
                 "$set": {f"participants.{name}": new},
                 "$inc": {"revision": 1},
-                "$max": {"updated_at": call.now},
+                "$max": {"active_at": call.now},
             },
         )
         if bound.matched_count:

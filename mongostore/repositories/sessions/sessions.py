@@ -127,7 +127,7 @@ class AsyncSessions(Repository):
                 "metadata": check_member_fits("metadata", encode_members("metadata", metadata or {})),
                 "participants": bind_all(participants, created, call.token),
                 "created_at": created,
-                "updated_at": call.now,
+                "active_at": call.now,
                 "epoch": uuid4().hex,
                 "create_op": call.token,
             }
@@ -286,7 +286,7 @@ class AsyncSessions(Repository):
         packed = check_member_fits("metadata", encode_members("metadata", metadata_members))
         sets = to_stored_members(given) | {"update_op": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
-        update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
+        update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"active_at": call.now}}
         if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
             update["$unset"] = dropped
         guard: Raw = {"_id": key, "state": "open"}

@@ -174,7 +174,7 @@ class Turns:
         sets = {
             "messages": {"$concatArrays": ["$messages", numbered]},
             "last": {"$literal": to_stored_preview(newest)},
-            "updated_at": {"$max": ["$updated_at", current_operation().now]},
+            "active_at": {"$max": ["$active_at", current_operation().now]},
             **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
         }
         return await self._tail.sessions.find_one_and_update(

@@ -82,8 +82,14 @@ class AsyncThreads(Repository):
         self.users: Final = AsyncUsers(connection)
 
     @writes
-    async def create(self, thread_id: str | None = None, **members: Unpack[ThreadUpdate]) -> Thread:
-        """Create a thread, with a generated id unless one is given.
+    async def create(
+        self,
+        thread_id: str | None = None,
+        *,
+        created_at: datetime | None = None,
+        **members: Unpack[ThreadUpdate],
+    ) -> Thread:
+        """Create a thread, with a generated id unless one is given, as of now unless a time is given.
 
         Raises:
             AlreadyExistsError: If the id is taken, if only by a deleted thread.
@@ -94,6 +100,8 @@ class AsyncThreads(Repository):
         call = current_operation()
         key = check_id("thread_id", call.token if thread_id is None else thread_id)
         document = await self._new(members)
+        if created_at is not None:
+            document["created_at"] = document["active_at"] = to_micros("created_at", created_at)
         try:
             await self._threads.insert_one({"_id": key, **document})
         except DuplicateKeyError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.codec import encode_object
+from mongostore.codec import encode_object, to_micros
 from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_size
 from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
@@ -24,11 +25,18 @@ class AsyncUsers(Repository):
     """Users, known by their identifiers."""
 
     @writes
-    async def create(self, identifier: str, *, metadata: dict[str, Any] | None = None) -> User:
-        """Create a user.
+    async def create(
+        self,
+        identifier: str,
+        *,
+        user_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        created_at: datetime | None = None,
+    ) -> User:
+        """Create a user, with a generated id unless one is given, as of now unless a time is given.
 
         Raises:
-            AlreadyExistsError: If there is a user with that identifier.
+            AlreadyExistsError: If there is a user with that identifier or id.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the user takes more than a document can hold.
         """
@@ -38,11 +46,16 @@ class AsyncUsers(Repository):
             "identifier": check_id("identifier", identifier),
             "metadata": _metadata(metadata),
         }
+        if user_id is not None:
+            document["_id"] = check_id("user_id", user_id)
+        if created_at is not None:
+            document["created_at"] = to_micros("created_at", created_at)
         try:
             await self._users.insert_one(document)
         except DuplicateKeyError:
-            existing = await self._users.find_one({"identifier": identifier}, {"_id": 1})
-            if existing is None or existing["_id"] != call.token:
+            # By the attempt before, whose answer was lost, or by another caller.
+            existing = await self._users.find_one({"_id": document["_id"]})
+            if not call.attempt or existing != document:
                 raise AlreadyExistsError("user", identifier) from None
         return to_user(document)
 

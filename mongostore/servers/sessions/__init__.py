@@ -1,4 +1,4 @@
-"""The sessions service: sessions of namespaces, their participants and what is learned of them, over HTTP."""
+"""The sessions service: sessions of namespaces, their participants and integrations, over HTTP."""
 
 from mongostore.servers.error_responses import DEFAULT_HTTP_ERROR_RESPONSES
 from mongostore.servers.sessions.app import create_app

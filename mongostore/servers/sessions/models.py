@@ -1,4 +1,4 @@
-"""What the sessions service takes and answers, and how a stored session becomes an answer."""
+"""The requests and answers of the sessions service, and their making from stored sessions."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class _Model(BaseModel):
 class SessionCreateRequestV1(_Model):
     """A new session."""
 
-    id: Id | None = Field(None, description="Unique in the namespace; made up unless given.")
+    id: Id | None = Field(None, description="Unique in the namespace; generated unless given.")
     name: str | None = Field(None, max_length=256)
     description: str | None = Field(None, max_length=4096)
     data: JsonObject = Field(default={}, description="The session's own content.")
     participants: list[Id] = Field(
         default=[],
         max_length=MAX_PARTICIPANTS,
-        description="Those who are bound from the beginning, in this order.",
+        description="The participants to bind at once, in this order.",
         json_schema_extra={"uniqueItems": True},
     )
 
@@ -70,16 +70,16 @@ class SessionCreateRequestV1(_Model):
 
 
 class SessionUpdateRequestV1(_Model):
-    """What changes in a session; what is left out stays, and null clears."""
+    """The members of a session to change; others stay, null clears."""
 
     name: str | None = Field(None, max_length=256)
     description: str | None = Field(None, max_length=4096)
-    # No default that a schema would show: clients made of it might send that, and clear what is there.
+    # No default that a schema would show: generated clients might send it, and clear the stored data.
     data: JsonObject = Field(default_factory=dict, description="Replaces the whole content.")
 
 
 class ChatTurnV1(_Model):
-    """Something said by or to a participant."""
+    """A message by or to a participant."""
 
     role: str = Field(min_length=1, max_length=128)
     content: Json = Field(description="Any JSON value.")
@@ -98,7 +98,7 @@ class ChatTurnsV1(_Model):
 
 
 class ParticipantV1(_Model):
-    """One who is bound to a session."""
+    """A participant of a session."""
 
     participant: str
     bound_at: datetime
@@ -129,7 +129,7 @@ class SessionPageV1(_Model):
 
 
 class ParticipantIntegrationV1(_Model):
-    """What an integration did for one participant."""
+    """The result of an integration for one participant."""
 
     participant: str
     status: Literal["integrated", "nothing_new", "failed"]
@@ -140,13 +140,13 @@ class ParticipantIntegrationV1(_Model):
 
 
 class IntegrationResultV1(_Model):
-    """What an integration did."""
+    """The result of an integration."""
 
     session: SessionV1
     results: list[ParticipantIntegrationV1] = Field(description="One for each participant that was bound.")
 
 
-# Answers are made by hand: pydantic refuses what is nested as deep as the store allows.
+# Answers are made by hand: pydantic refuses values that are nested as deep as the store allows.
 
 
 def to_session_v1(session: Session) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def to_session_v1(session: Session) -> dict[str, Any]:
         "data": to_json_safe(session.data),
         "participants": [to_participant_v1(participant) for participant in session.participants],
         "created_at": session.created_at.isoformat(),
-        "updated_at": session.updated_at.isoformat(),
+        "updated_at": session.active_at.isoformat(),
         "deleted_at": session.deleted_at and session.deleted_at.isoformat(),
     }
 
@@ -176,7 +176,7 @@ def to_participant_v1(participant: SessionParticipant) -> dict[str, Any]:
 
 
 def to_integration_result_v1(integration: Integration) -> dict[str, Any]:
-    """Return what an integration did as an IntegrationResultV1."""
+    """Return the result of an integration as an IntegrationResultV1."""
     results = [
         {
             "participant": result.participant_id,

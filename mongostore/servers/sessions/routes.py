@@ -1,21 +1,37 @@
-"""FastAPI endpoint functions for managing sessions; each is what its operation is called."""
+"""FastAPI endpoint functions for managing sessions, named as their operations."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
-from mongostore.models import Session, SessionUpdate, Turn
+from mongostore.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidValueError,
+    MongoStoreError,
+    NotFoundError,
+)
+from mongostore.models import ApiKey, Session, SessionUpdate, Turn
 from mongostore.repositories.sessions import AsyncSessions
-from mongostore.servers.access import Caller
-from mongostore.servers.error_responses import DEFAULT_HTTP_ERROR_RESPONSES, ProblemError, problem_responses
-from mongostore.servers.rate_limits import count_request
+from mongostore.servers.access import bearer, caller_of
+from mongostore.servers.error_responses import (
+    DEFAULT_HTTP_ERROR_RESPONSES,
+    RETRY_SECONDS,
+    ProblemError,
+    problem_responses,
+    to_problem,
+)
 from mongostore.servers.sessions.models import (
     ID_PATTERN,
     ChatTurnsAppendRequestV1,
@@ -30,8 +46,13 @@ from mongostore.servers.sessions.models import (
     to_participant_v1,
     to_session_v1,
 )
-from mongostore.servers.sessions.preconditions import NO_MATCH, etag_of, revision_from_if_match
-from mongostore.store import AsyncMongoStore
+from mongostore.servers.sessions.preconditions import (
+    NO_MATCH,
+    etag_of,
+    if_match_header,
+    revision_from_if_match,
+)
+from mongostore.servers.sessions.service import serve, service_of
 
 RESOURCE_SESSIONS = "Sessions"
 
@@ -48,6 +69,7 @@ participant_path_param: Final[Any] = Path(..., description="The participant's id
 _FIRST_PART = 20
 _LARGEST_PART = 100
 _PAGE_BYTES = 8 * 1024 * 1024
+_INTEGRATION_SECONDS = 300.0
 
 _ETAG = {"ETag": {"description": "The session's revision, for `If-Match`.", "schema": {"type": "string"}}}
 _LOCATION = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
@@ -61,24 +83,47 @@ def format_path(resource: str) -> str:
 async def job_pool_dependency(fastapi_request: Request) -> ThreadPoolExecutor:
     """Return the threads in which integrators run that block."""
     # A coroutine, as FastAPI would call a plain function in a thread, which takes longer than all it does.
-    pool: ThreadPoolExecutor = fastapi_request.app.state.job_pool
-    return pool
+    return service_of(fastapi_request.app).job_pool
 
 
-async def _check_namespace(
-    fastapi_request: Request, caller: Caller, namespace: str = namespace_path_param
-) -> None:
+class _Route(APIRoute):
+    """A route that knows its caller before it reads the body, and answers every error as a problem.
+
+    So it works in any application, without the middleware and the error handlers of `create_app`.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function that answers a request."""
+        answer = super().get_route_handler()
+
+        async def answer_caller(request: Request) -> Response:
+            try:
+                service = service_of(request.app)
+                await service.open()
+                _check_namespace(request, await service.access.authenticate(request))
+                return await answer(request)
+            except (HTTPException, RequestValidationError, MongoStoreError) as error:
+                return to_problem(request, error)
+
+        return answer_caller
+
+
+def _check_namespace(request: Request, caller: ApiKey | None) -> None:
     """Answer a key as if there were nothing in the namespaces that it may not use."""
+    namespace = request.path_params["namespace"]
     if caller is not None and not caller.allows(namespace):
-        session = fastapi_request.path_params.get("activity_session")
+        session = request.path_params.get("activity_session")
         raise NotFoundError("session", session) if session else NotFoundError("namespace", namespace)
 
 
 sessions_router: Final = APIRouter(
     prefix=format_path(RESOURCE_SESSIONS),
     tags=[RESOURCE_SESSIONS],
-    dependencies=[Depends(count_request), Depends(_check_namespace)],
+    # For the schema; the route itself looks at the token.
+    dependencies=[Security(bearer)],
     responses=DEFAULT_HTTP_ERROR_RESPONSES,
+    route_class=_Route,
+    lifespan=serve,
 )
 
 
@@ -102,9 +147,7 @@ async def create_session(
         data=request.data,
         participants=request.participants,
     )
-    path = fastapi_request.app.url_path_for("get_session", namespace=namespace, activity_session=session.id)
-    root = fastapi_request.scope.get("root_path", "")
-    return _answer(session, 201, {"Location": f"{root}{path}"})
+    return _answer(session, 201, {"Location": f"{fastapi_request.scope['path']}/{session.id}"})
 
 
 @sessions_router.get("", response_model=SessionPageV1)
@@ -163,19 +206,15 @@ async def update_session(
     request: SessionUpdateRequestV1,
     namespace: str = namespace_path_param,
     activity_session: str = session_path_param,
-    if_match: str | None = Header(None, description="The ETag of what is to be changed, and nothing else."),
+    if_match: str | None = Header(None, description="The ETag that the session must still have."),
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
-    """Update a session resource: what is left out stays, null clears, `data` is replaced whole."""
+    """Update a session resource: members that are left out stay, null clears, `data` is replaced whole."""
     sessions = _sessions(fastapi_request, namespace)
     members: SessionUpdate = request.model_dump(exclude_unset=True)  # type: ignore[assignment]
-    if not members or if_match is not None:
-        session = await sessions.get(activity_session)
-        revision = revision_from_if_match(if_match, session)
-        if not members:
-            return _answer(session)
-    else:
-        revision = None
+    revision = await _revision(fastapi_request, sessions, activity_session)
+    if not members:
+        return _answer(await sessions.get(activity_session))
     try:
         return _answer(await sessions.update(activity_session, revision=revision, **members))
     except ConflictError:
@@ -184,7 +223,12 @@ async def update_session(
         raise ProblemError(412, NO_MATCH) from None
 
 
-@sessions_router.delete("/{activity_session}", status_code=204)
+@sessions_router.delete(
+    "/{activity_session}",
+    status_code=204,
+    dependencies=[Depends(if_match_header)],
+    responses=problem_responses(412),
+)
 async def soft_delete_session(
     fastapi_request: Request,
     namespace: str = namespace_path_param,
@@ -192,7 +236,9 @@ async def soft_delete_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Soft delete a session resource: it is found no more until it is undeleted."""
-    if not await _sessions(fastapi_request, namespace).soft_delete(activity_session):
+    sessions = _sessions(fastapi_request, namespace)
+    await _revision(fastapi_request, sessions, activity_session)
+    if not await sessions.soft_delete(activity_session):
         raise NotFoundError("session", activity_session)
     return Response(status_code=204)
 
@@ -200,7 +246,8 @@ async def soft_delete_session(
 @sessions_router.post(
     "/{activity_session}/undelete",
     response_model=SessionV1,
-    responses={200: {"headers": _ETAG}, **problem_responses(409)},
+    responses={200: {"headers": _ETAG}, **problem_responses(409, 412)},
+    dependencies=[Depends(if_match_header)],
 )
 async def undelete_session(
     fastapi_request: Request,
@@ -209,13 +256,20 @@ async def undelete_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Undelete a soft-deleted session resource, with all that it had."""
-    return _answer(await _sessions(fastapi_request, namespace).undelete(activity_session))
+    sessions = _sessions(fastapi_request, namespace)
+    try:
+        await _revision(fastapi_request, sessions, activity_session)
+    except NotFoundError:
+        # A deleted session has no representation, and no ETag that could match.
+        raise ProblemError(412, NO_MATCH) from None
+    return _answer(await sessions.undelete(activity_session))
 
 
 @sessions_router.post(
     "/{activity_session}/truncate",
     response_model=SessionV1,
-    responses={200: {"headers": _ETAG}, **problem_responses(409)},
+    responses={200: {"headers": _ETAG}, **problem_responses(409, 412)},
+    dependencies=[Depends(if_match_header)],
 )
 async def truncate_session(
     fastapi_request: Request,
@@ -227,13 +281,16 @@ async def truncate_session(
 
     Cleared are its `data`, and of each participant the chat turns, the insights and `last_integration_turn`.
     """
-    return _answer(await _sessions(fastapi_request, namespace).truncate(activity_session))
+    sessions = _sessions(fastapi_request, namespace)
+    await _revision(fastapi_request, sessions, activity_session)
+    return _answer(await sessions.truncate(activity_session))
 
 
 @sessions_router.post(
     "/{activity_session}/integrate",
     response_model=IntegrationResultV1,
-    responses={200: {"headers": _ETAG}, **problem_responses(409)},
+    responses={200: {"headers": _ETAG}, **problem_responses(409, 412)},
+    dependencies=[Depends(if_match_header)],
 )
 async def integrate_session(
     fastapi_request: Request,
@@ -242,9 +299,17 @@ async def integrate_session(
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
     """Execute a memory integration operation for all agents participating in this session."""
-    integration = await _sessions(fastapi_request, namespace).turns.integrate(
-        activity_session, fastapi_request.app.state.integrator, executor=job_pool
-    )
+    service, sessions = service_of(fastapi_request.app), _sessions(fastapi_request, namespace)
+    await _revision(fastapi_request, sessions, activity_session)
+    async with service.integrations.hold(f"{caller_of(fastapi_request.scope)} {namespace}"):
+        try:
+            async with asyncio.timeout(_INTEGRATION_SECONDS):
+                integration = await sessions.turns.integrate(
+                    activity_session, service.integrator, executor=job_pool
+                )
+        except TimeoutError:
+            reason = f"The integration took longer than {_INTEGRATION_SECONDS:.0f} s: ask again for the rest"
+            raise ProblemError(503, reason, headers={"Retry-After": str(RETRY_SECONDS)}) from None
     return JSONResponse(to_integration_result_v1(integration), headers={"ETag": etag_of(integration.session)})
 
 
@@ -254,8 +319,9 @@ async def integrate_session(
     responses={
         200: {"description": "It was bound already, and keeps all it has"},
         201: {"model": ParticipantV1, "description": "It is bound now"},
-        **problem_responses(409),
+        **problem_responses(409, 412),
     },
+    dependencies=[Depends(if_match_header)],
 )
 async def bind_participant(
     fastapi_request: Request,
@@ -266,6 +332,7 @@ async def bind_participant(
 ) -> Response:
     """Bind a participant to a session."""
     sessions = _sessions(fastapi_request, namespace)
+    await _revision(fastapi_request, sessions, activity_session)
     try:
         bound, status = await sessions.participants.create(activity_session, participant), 201
     except AlreadyExistsError:
@@ -274,7 +341,10 @@ async def bind_participant(
 
 
 @sessions_router.delete(
-    "/{activity_session}/participants/{participant}", status_code=204, responses=problem_responses(409)
+    "/{activity_session}/participants/{participant}",
+    status_code=204,
+    responses=problem_responses(409, 412),
+    dependencies=[Depends(if_match_header)],
 )
 async def unbind_participant(
     fastapi_request: Request,
@@ -285,6 +355,7 @@ async def unbind_participant(
 ) -> Response:
     """Unbind a participant from a session, with its chat turns and insights."""
     sessions = _sessions(fastapi_request, namespace)
+    await _revision(fastapi_request, sessions, activity_session)
     if not await sessions.participants.delete(activity_session, participant):
         if not await sessions.exists(activity_session):
             raise NotFoundError("session", activity_session)
@@ -296,7 +367,8 @@ async def unbind_participant(
     "/{activity_session}/participants/{participant}/chat_turns",
     status_code=201,
     response_model=ChatTurnsV1,
-    responses=problem_responses(409),
+    responses=problem_responses(409, 412),
+    dependencies=[Depends(if_match_header)],
 )
 async def append_chat_turns(
     fastapi_request: Request,
@@ -309,13 +381,26 @@ async def append_chat_turns(
     """Append chat turns of a participant, all or none; the next integration reads them."""
     turns = [Turn(role=turn.role, content=turn.content) for turn in request.turns]
     sessions = _sessions(fastapi_request, namespace)
+    await _revision(fastapi_request, sessions, activity_session)
     appended = await sessions.turns.append_many(activity_session, participant, turns)
     return JSONResponse({"chat_turn_count": appended[-1].number}, 201)
 
 
 def _sessions(request: Request, namespace: str) -> AsyncSessions:
-    store: AsyncMongoStore = request.app.state.store
-    return store.sessions.in_namespace(namespace)
+    return service_of(request.app).store.sessions.in_namespace(namespace)
+
+
+async def _revision(request: Request, sessions: AsyncSessions, session_id: str) -> int | None:
+    """Return the revision that the session must still have; None if the request names none.
+
+    Raises:
+        ProblemError: If it has another one already (412).
+        NotFoundError: If there is no such session.
+    """
+    if_match = ",".join(request.headers.getlist("if-match"))
+    if not if_match or if_match.strip() == "*":
+        return None
+    return revision_from_if_match(if_match, await sessions.get(session_id))
 
 
 def _answer(session: Session, status: int = 200, headers: dict[str, Any] | None = None) -> Response:

@@ -31,7 +31,7 @@ async def write(store: AsyncMongoStore, writer: int, amount: int, size: int) -> 
             case 0:
                 await sessions.messages.append(SESSION, message)
             case 1:
-                message.id = f"{writer}:{n}"
+                message = message.model_copy(update={"id": f"{writer}:{n}"})
                 await asyncio.gather(*(sessions.messages.append(SESSION, message) for _ in range(2)))
             case 2:
                 await sessions.messages.append_many(SESSION, [message])

@@ -1,0 +1,56 @@
+"""Parts of Chainlit's threads, whichever of its layers has stored them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mongostore.importers.report import Report
+from mongostore.importers.sources import Reading
+from mongostore.importers.tables import Row
+from mongostore.importers.units import FileUnit
+from mongostore.importers.values import find_inside
+from mongostore.models import Element, Feedback
+
+_NAME_CHARACTERS = 100
+_UNTYPED = "application/octet-stream"
+
+
+def to_feedback(table: str, row: Row, message_id: str, report: Report) -> Feedback | None:
+    """Return a feedback; None, which is reported, if its value is no whole number."""
+    value = row["value"]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int):
+        report.warn(table, row["id"], f"value {value!r} is no integer: kept in the message's data.feedbacks")
+        return None
+    comment = row.get("comment")
+    return Feedback(id=row["id"], message_id=message_id, value=value, comment=comment)
+
+
+def to_element(
+    reading: Reading,
+    table: str,
+    thread_id: str,
+    message_id: str,
+    element_id: str,
+    data: dict[str, Any],
+    files: list[FileUnit],
+) -> Element:
+    """Return an element with its file, if that is in the folder of the options."""
+    key = data.get("objectKey")
+    path: Path | None = None
+    if isinstance(key, str):
+        folder = reading.options.files
+        path = None if folder is None else find_inside(folder, key)
+        if path is None:
+            reading.report.warn(table, element_id, f"its file {key!r} is not in the folder of --files")
+    if path is None:
+        return Element(id=element_id, message_id=message_id, data=data)
+    name = str(data.get("name") or "file").replace("/", "_")[:_NAME_CHARACTERS]
+    file_key = f"threads/{thread_id}/{element_id}/{name}"
+    mime = data.get("mime")
+    content_type = mime if isinstance(mime, str) and mime else _UNTYPED
+    files.append(FileUnit(file_key, lambda: path, content_type))
+    rest = {name: value for name, value in data.items() if name != "objectKey"}
+    return Element(id=element_id, message_id=message_id, file_key=file_key, data=rest)

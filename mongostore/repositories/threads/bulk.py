@@ -1,0 +1,89 @@
+"""Messages of threads by the batch, for imports alone: others merge them one by one, as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from pymongo.errors import BulkWriteError
+
+from mongostore.arguments import check_id
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.threads import to_stored_message_members, to_thread_message
+from mongostore.errors import ConflictError, NotFoundError
+from mongostore.models import ThreadMessage
+from mongostore.repositories import Repository, writes
+from mongostore.repositories.threads.thread_writes import record_activity
+from mongostore.repositories.threads.threads import AsyncThreads
+
+_DUPLICATE_KEY = 11000
+
+
+class ThreadMessageBatches(Repository):
+    """Stores many messages at once."""
+
+    @classmethod
+    def of(cls, threads: AsyncThreads) -> Self:
+        """Return the batches of a store's threads."""
+        return cls(threads._connection)
+
+    @writes
+    async def create_many(self, thread_id: str | None, messages: Sequence[ThreadMessage]) -> None:
+        """Store messages of a thread, with their own ids and times, and without feedback.
+
+        Raises:
+            NotFoundError: If the thread is deleted; nothing is stored.
+            ConflictError: If an id is there with other content; the other messages are stored.
+            InvalidValueError: If a value cannot be stored; nothing is stored.
+            DocumentTooLargeError: If a message takes too much; nothing is stored.
+        """
+        if thread_id is not None:
+            check_id("thread_id", thread_id)
+        documents = [_to_document(thread_id, message) for message in messages]
+        collection = self._connection.collection("messages")
+        try:
+            await collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            failed = error.details["writeErrors"]
+            if any(one["code"] != _DUPLICATE_KEY for one in failed):
+                raise
+            for one in failed:
+                await self._check_equal(documents[one["index"]])
+        if thread_id is None:
+            return
+        newest = max(document["created_at"] for document in documents)
+        pinned = any(message.pinned for message in messages)
+        try:
+            await record_activity(self._connection, thread_id, newest, has_pinned=pinned)
+        except NotFoundError:
+            # Written before the thread was looked at, so that a deletion at the same time finds the one or
+            # the other.
+            ids = [document["_id"] for document in documents]
+            await collection.delete_many({"_id": {"$in": ids}, "thread_id": thread_id})
+            raise
+
+    async def _check_equal(self, document: Raw) -> None:
+        stored = await self._connection.collection("messages").find_one({"_id": document["_id"]})
+        if stored is None or to_thread_message(stored).model_copy(
+            update={"feedback": None}
+        ) != to_thread_message(document):
+            raise ConflictError(f"message {document['_id']!r} is already there with other content")
+
+
+def _to_document(thread_id: str | None, message: ThreadMessage) -> Raw:
+    members: dict[str, Any] = {
+        name: getattr(message, name) for name in ("kind", "parent_id", "content", "data", "created_at")
+    }
+    if message.pinned:
+        members["pinned"] = True
+    document: Raw = {
+        "_id": check_id("message.id", message.id),
+        "thread_id": thread_id,
+        "data": {},
+        "revision": 1,
+        "schema_version": SCHEMA_VERSION,
+    }
+    for path, value in to_stored_message_members(members).items():
+        parent, dot, name = path.partition(".")
+        (document[parent] if dot else document)[name or parent] = value
+    return document

@@ -1,0 +1,129 @@
+"""The service behind the routes: a store that opens itself, its integrator, and the rules of access."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from mongostore.errors import NotOpenError
+from mongostore.integrators import integrator_for
+from mongostore.integrators.keywords import KeywordIntegrator
+from mongostore.models import Integrator
+from mongostore.servers.access import Access
+from mongostore.servers.concurrency import CallerSlots
+from mongostore.servers.rate_limits import RateLimit
+from mongostore.settings import IntegratorName, Settings
+from mongostore.store import AsyncMongoStore
+
+_JOB_THREADS = 8
+# Integrations work at the same time in all, and of one caller in one namespace.
+_INTEGRATIONS = 8
+_INTEGRATIONS_A_CALLER = 2
+_WAITING_A_CALLER = 16
+
+
+class SessionsService:
+    """The sessions service of one application.
+
+    Args:
+        store: An open store, which stays its owner's to close; else one that the service opens when it is
+            first used, and closes: this one, or that of the environment.
+        integrator: The integrator of chat turns, or its name; else as `MONGOSTORE_INTEGRATOR` says.
+        require_keys: As `Access` takes it.
+        local: As `Access` takes it.
+        rate_limit: The number of requests in a time, such as `100/minute`.
+
+    Raises:
+        ConfigurationError: If a setting cannot work.
+    """
+
+    def __init__(
+        self,
+        store: AsyncMongoStore | None = None,
+        *,
+        integrator: Integrator | IntegratorName | None = None,
+        require_keys: bool | None = None,
+        local: bool = False,
+        rate_limit: str | None = None,
+    ) -> None:
+        self.store = AsyncMongoStore() if store is None else store
+        if integrator is None or isinstance(integrator, IntegratorName):
+            self.integrator, self._has_own_integrator = integrator_for(Settings(), integrator), True
+        else:
+            self.integrator, self._has_own_integrator = integrator, False
+        self.job_pool = _new_pool()
+        self.integrations = CallerSlots(_INTEGRATIONS, _INTEGRATIONS_A_CALLER, _WAITING_A_CALLER)
+        rate = None if rate_limit is None else RateLimit(rate_limit)
+        self.access = Access(self.store, required=require_keys, local=local, rate=rate)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_ended = False
+
+    async def start(self) -> None:
+        """Open the store, also after `close`, and start the process of the integrator.
+
+        Raises:
+            MongoStoreError: If it cannot be opened.
+        """
+        self._has_ended = False
+        await self.open()
+        if self._has_own_integrator and isinstance(self.integrator, KeywordIntegrator):
+            self.integrator.start()
+
+    async def open(self) -> None:
+        """Open the store unless it is open, in the event loop that runs.
+
+        Raises:
+            MongoStoreError: If it cannot be opened; the next call tries again.
+            NotOpenError: If the application has ended.
+        """
+        if self._has_ended:
+            raise NotOpenError("the application has ended, and has closed its store")
+        loop = asyncio.get_running_loop()
+        if self.store.is_open and self._loop in (None, loop):
+            return
+        previous, self._loop = self._loop, loop
+        if previous not in (None, loop):
+            # That loop has ended with its requests; a store belongs to one.
+            await self.store.close()
+        await self.store.open()
+
+    async def close(self) -> None:
+        """Close the store if the service has opened it, and end the integrator's processes and threads."""
+        self._has_ended = True
+        if self._has_own_integrator and isinstance(self.integrator, KeywordIntegrator):
+            self.integrator.close()
+        pool, self.job_pool = self.job_pool, _new_pool()
+        pool.shutdown(wait=False, cancel_futures=True)
+        if self._loop is not None:
+            self._loop = None
+            await self.store.close()
+
+
+def _new_pool() -> ThreadPoolExecutor:
+    # It starts its threads when they are needed.
+    return ThreadPoolExecutor(_JOB_THREADS, "mongostore-job")
+
+
+def service_of(app: FastAPI) -> SessionsService:
+    """Return the service of an application: its own, else one of the environment that needs keys."""
+    service: SessionsService | None = getattr(app.state, "sessions_service", None)
+    if service is None:
+        # To include the router sets no rules of access, so that strangers are refused.
+        service = SessionsService(getattr(app.state, "store", None), require_keys=True)
+        app.state.sessions_service = service
+    return service
+
+
+@asynccontextmanager
+async def serve(app: FastAPI) -> AsyncIterator[None]:
+    """Open the service of an application as long as it runs."""
+    service = service_of(app)
+    await service.start()
+    try:
+        yield
+    finally:
+        await service.close()

@@ -1,0 +1,121 @@
+"""What the options of a URI do to the verbs: nothing, or the store refuses them by name when it is made."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from mongostore import AsyncMongoStore, ConfigurationError, MongoStore
+from tests.contract.test_injection import CALLS, OURS, Names, furnish, outcome_of
+
+OPTIONS = [
+    *(
+        f"readPreference={mode}"
+        for mode in ("primary", "primaryPreferred", "secondary", "secondaryPreferred")
+    ),
+    "readPreference=nearest",
+    "readPreference=nearest&maxStalenessSeconds=120",
+    "readPreference=secondaryPreferred&readPreferenceTags=dc:a",
+    *(
+        f"readConcernLevel={level}"
+        for level in ("local", "available", "majority", "linearizable", "snapshot")
+    ),
+    *("w=1", "w=majority", "journal=true", "journal=false", "w=1&wtimeoutMS=9000"),
+    *("retryWrites=false", "retryReads=false", "directConnection=true"),
+    *("maxPoolSize=2", "minPoolSize=1&maxIdleTimeMS=1000", "maxConnecting=1", "waitQueueTimeoutMS=9000"),
+    *("timeoutMS=9000", "socketTimeoutMS=9000", "heartbeatFrequencyMS=1000", "localThresholdMS=0"),
+    *("compressors=zlib", "uuidRepresentation=standard", "tz_aware=true", "serverMonitoringMode=poll"),
+    *("unicode_decode_error_handler=strict", "datetime_conversion=datetime_ms"),
+]
+SMOKE = ("readPreference=secondaryPreferred", "readConcernLevel=linearizable")
+
+
+def with_options(uri: str, options: str) -> str:
+    return f"{uri}{'&' if '?' in uri else '?'}{options}"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(one, marks=() if one in SMOKE else pytest.mark.long) for one in OPTIONS],
+)
+async def test_each_verb_works_whatever_the_options(server_uri: str, database: str, options: str) -> None:
+    if options.split("=")[0] in server_uri:
+        pytest.skip("the server's own URI says it already")
+    names = Names("own")
+    async with AsyncMongoStore(with_options(server_uri, options), database) as store:
+        await furnish(store, names)
+        outcomes = {
+            path: await outcome_of(attrgetter(path)(store), arguments(names)[0])
+            for path, arguments in CALLS.items()
+        }
+
+    strange = {path: one for path, one in outcomes.items() if isinstance(one, Exception)}
+    assert not {path: one for path, one in strange.items() if not isinstance(one, OURS)}
+
+
+@pytest.mark.parametrize("options", ["w=0", "w=0&journal=false"])
+@pytest.mark.parametrize("kind", [AsyncMongoStore, MongoStore])
+def test_a_store_that_would_not_know_what_is_written_is_not_made(kind: Any, options: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^mongodb://here: w=0: "):
+        kind(f"mongodb://here/?{options}")
+    with pytest.raises(ConfigurationError, match=r"^mongodb://here: w=0: "):
+        kind("mongodb://here", client_options={"w": 0})
+    with pytest.raises(ConfigurationError, match=r"^mongodb://here: w=0: "):
+        kind(MongoClient("mongodb://here", w=0, connect=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, "the name has no") for name in ("team.chat", "my chat", "a/b", "a\\b", "$x", 'a"b', "a\0b")),
+        *((name, "the name has 1 to 63 bytes") for name in ("x" * 64, "ä" * 32)),
+        *((name, "a server keeps it for itself") for name in ("admin", "local", "config")),
+    ],
+)
+@pytest.mark.parametrize(
+    "uri", ["mongodb://here", "mongodb+srv://here.example.com", "mongomock://", "mongod:///here"]
+)
+def test_a_database_that_no_server_has_is_refused_by_name(uri: str, name: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        AsyncMongoStore(uri, name)
+
+
+@pytest.mark.parametrize("path", ["team.chat", "my%20chat", "team$chat", "admin"])
+def test_a_database_in_the_uri_is_checked_as_well(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"(?i)database"):
+        AsyncMongoStore(f"mongodb://here/{path}")
+
+
+def test_a_database_of_the_environment_is_checked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGOSTORE_DATABASE", "team.chat")
+    for uri in ("mongodb://here", "mongomock://"):
+        with pytest.raises(ConfigurationError, match=r"database 'team\.chat'"):
+            AsyncMongoStore(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["mongomock://here?w=1", "mongomock://here/chat", "mongod:///here?readPreference=nearest"]
+)
+def test_an_engine_without_options_takes_none(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="takes"):
+        AsyncMongoStore(uri)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "w=-1",
+        "readPreference=near",
+        "tls=perhaps",
+        "tlsCAFile=/nowhere",
+        "maxPoolSize=-1",
+        "no=1&x",
+    ],
+)
+def test_a_uri_that_cannot_work_is_refused_before_anything_is_opened(options: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^mongodb://here: "):
+        AsyncMongoStore(f"mongodb://here/?{options}")
