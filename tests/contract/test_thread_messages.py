@@ -352,9 +352,9 @@ class TestThreadMessages:
         assert {error.path for error in await refused(*calls)} == {"message_id"}
         calls = [messages.list(bad), messages.count(bad), anext(messages.iter(bad)), messages.get(bad, "m")]
         calls += [messages.find(bad, "m"), messages.exists(bad, "m"), feedback.find(bad, "m")]
-        calls += [feedback.delete(bad, "m"), feedback.upsert(bad, Feedback(message_id="m", value=1))]
         if bad is not None:
-            calls += [messages.merge(bad, "m"), messages.delete(bad, "m")]
+            calls += [messages.merge(bad, "m"), messages.delete(bad, "m"), feedback.delete(bad, "m")]
+            calls += [feedback.upsert(bad, Feedback(message_id="m", value=1))]
         assert {error.path for error in await refused(*calls)} == {"thread_id"}
         calls = [feedback.find_by_id(bad), messages.list_pinned(bad)]
         assert [error.path for error in await refused(*calls)] == ["feedback_id", "user_id"]

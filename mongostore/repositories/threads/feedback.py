@@ -75,7 +75,8 @@ class AsyncThreadFeedback(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the feedback cannot be read.
         """
-        return _read(await self._messages.find_one(_key(thread_id, message_id), _PARTS))
+        key = _key(check_id("thread_id", thread_id), message_id)
+        return _read(await self._messages.find_one(key, _PARTS))
 
     @reads
     async def find_by_id(self, feedback_id: str) -> Feedback | None:
