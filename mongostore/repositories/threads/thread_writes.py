@@ -215,10 +215,12 @@ async def delete_files(connection: Connection, *keys: str) -> bool:
     if not keys:
         return False
     files = connection.engine.collection("files.files")
-    async with files.find({"filename": {"$in": [*keys]}}, {"_id": 1}) as found:
-        ids = [document["_id"] for document in await found.to_list()]
-    await delete_versions(connection, ids)
-    return bool(ids)
+    filter = {"$or": [{"filename": {"$in": [*keys]}}, {"uploading": {"$in": [*keys]}}]}
+    async with files.find(filter, {"filename": 1}) as found:
+        documents = await found.to_list()
+    await delete_versions(connection, [document["_id"] for document in documents])
+    # What is on its way was not there yet.
+    return any("filename" in document for document in documents)
 
 
 async def delete_versions(connection: Connection, ids: list[Any]) -> None:
