@@ -11,7 +11,7 @@ from mongostore.arguments import check_id, decode_cursor, encode_cursor
 from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
-from mongostore.repositories import Connection, majority_step
+from mongostore.repositories import Connection, current_operation, majority_step
 
 V = TypeVar("V")
 
@@ -221,10 +221,14 @@ async def walk(
     """
     errors = check_errors(errors)
     conditions = filter
+
+    async def find_some() -> tuple[list[Raw], int]:
+        # Over a slow line fewer, of which an attempt can bring at least one.
+        some = max(size >> 4 * current_operation().attempt, 1)
+        return await find_page(connection, collection, conditions, order, some, fields), some
+
     while True:
-        raws = await majority_step(
-            connection, find_page, connection, collection, conditions, order, size, fields
-        )
+        raws, size = await majority_step(connection, find_some)
         if not raws and when_empty and conditions is filter:
             await majority_step(connection, when_empty)
         for item in read_each(raws, read, errors):

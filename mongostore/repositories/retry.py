@@ -33,6 +33,13 @@ async def retry_step(
     return await run_with_retry(connection, lambda: action(*args, **kwargs), Access.WRITE, _name_of(action))
 
 
+async def read_step(
+    connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run a step that reads what the primary has."""
+    return await run_with_retry(connection, lambda: action(*args, **kwargs), Access.READ, _name_of(action))
+
+
 async def majority_step(
     connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
 ) -> R:

@@ -2295,7 +2295,7 @@ class Threads(Mirror[AsyncThreads]):
 
         Args:
             text: Only those whose name, or the text of one of whose messages, contains it, ignoring case; at
-                most 4,000 characters. The threads are walked until the page is full.
+                most 4,000 characters. The threads are walked, step by step, until the page is full.
             order: Whether by activity or by creation.
             newest: Whether the newest come first.
             limit: How many at most, 1 to 1,000.

@@ -28,7 +28,15 @@ from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance, che
 from mongostore.documents.threads import to_stored_thread_member, to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
-from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_operation,
+    long_running,
+    read_step,
+    reads,
+    writes,
+)
 from mongostore.repositories.paging import count_options, find_page, walk
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
@@ -244,7 +252,7 @@ class AsyncThreads(Repository):
                     break
         return counted
 
-    @reads
+    @long_running
     async def list(
         self,
         *,
@@ -259,7 +267,7 @@ class AsyncThreads(Repository):
 
         Args:
             text: Only those whose name, or the text of one of whose messages, contains it, ignoring case; at
-                most 4,000 characters. The threads are walked until the page is full.
+                most 4,000 characters. The threads are walked, step by step, until the page is full.
             order: Whether by activity or by creation.
             newest: Whether the newest come first.
             limit: How many at most, 1 to 1,000.
@@ -277,8 +285,9 @@ class AsyncThreads(Repository):
         if pattern := text_pattern(text):
             documents = await search(self._connection, filter, sort, place, pattern, limit + 1)
         else:
-            documents = await find_page(
-                self._connection, "threads", sort.keyset_filter(filter, place), sort, limit + 1
+            filter = sort.keyset_filter(filter, place)
+            documents = await read_step(
+                self._connection, find_page, self._connection, "threads", filter, sort, limit + 1
             )
         page = sort.page(documents, limit, to_thread)
         page.items = [thread for thread in page.items if is_match(where, thread.data, thread.metadata)]
