@@ -46,16 +46,15 @@ async def elements_of(layer: MongoDataLayer) -> dict[str, Any]:
 
 class TestOrder:
     async def test_tasks_of_a_step_run_in_the_order_of_their_calls(
-        self, layer: MongoDataLayer, monkeypatch: pytest.MonkeyPatch
+        self, layer: MongoDataLayer, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        merge = layer._merge_step
+        merge = store.threads.messages.merge
 
-        async def slow_start(write: Any, step: Any, *, is_start: bool) -> None:
-            await write.turn()
-            await asyncio.sleep(0.2 if is_start else 0)
-            await merge(write, step, is_start=is_start)
+        async def slow_start(*ids: str, only_missing: bool, **members: Any) -> None:
+            await asyncio.sleep(0.2 if only_missing else 0)
+            await merge(*ids, only_missing=only_missing, **members)
 
-        monkeypatch.setattr(layer, "_merge_step", slow_start)
+        monkeypatch.setattr(store.threads.messages, "merge", slow_start)
         creating = asyncio.create_task(layer.create_step(begun("m")))
         await layer.delete_step("m")
         await creating

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mongostore import AsyncMongoStore
-from mongostore.repositories import server_clock
 from mongostore.repositories.server_clock import ServerClock
 
 DAY = 86_400_000_000
@@ -37,21 +36,28 @@ def test_what_the_way_to_the_server_may_explain_is_no_difference() -> None:
 def test_a_clock_that_is_set_is_stale_until_the_server_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ServerClock()
     assert not clock.is_stale
-    base = server_clock._base()
-    monkeypatch.setattr(server_clock, "_base", lambda: base + 40 * DAY)
+    set_back(monkeypatch, 40)
     assert clock.is_stale
     clock.set(datetime.now(UTC), now())
     assert not clock.is_stale
 
 
 async def test_times_that_decide_are_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with AsyncMongoStore("mongomock://") as store:
-        store._connection.clock.offset = -40 * DAY
-        thread = await store.threads.create("t")
-        await store.sessions.create("s")
-        for created_at in (thread.created_at, (await store.sessions.get("s")).created_at):
-            assert timedelta(days=39) < datetime.now(UTC) - created_at < timedelta(days=41)
-        base = server_clock._base()
-        monkeypatch.setattr(server_clock, "_base", lambda: base + DAY)
-        thread = await store.threads.create("u")
-        assert abs(datetime.now(UTC) - thread.created_at) < timedelta(minutes=1)
+    async with AsyncMongoStore("mongomock://") as before:
+        set_back(monkeypatch, 40)
+        async with AsyncMongoStore("mongomock://") as after:
+            for store in (before, after):
+                thread = await store.threads.create("t")
+                session = await store.sessions.create("s")
+                for created_at in (thread.created_at, session.created_at):
+                    assert abs(datetime.now(UTC) - created_at) < timedelta(minutes=1)
+                await store.threads.messages.merge("t", "m")
+                assert abs(datetime.now(UTC) - (await store.threads.get("t")).active_at) < timedelta(
+                    minutes=1
+                )
+
+
+def set_back(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
+    """Set the clock of this host back, but not that of the embedded engine, which asks for a date."""
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() - days * DAY * 1000)

@@ -52,7 +52,7 @@ async def search(
         documents = await find_page(connection, "threads", order.keyset_filter(filter, place), order, some)
         unnamed = [document["_id"] for document in documents if not named.search(_name_text(document))]
         said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
-        pipeline = [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
+        pipeline: list[Raw] = [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
         async with await connection.collection("messages").aggregate(pipeline) as cursor:
             missed = {*unnamed} - {hit["_id"] for hit in await cursor.to_list()}
         found = [document for document in documents if document["_id"] not in missed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, Unpack
@@ -15,18 +15,14 @@ from mongostore.arguments import (
     check_flag,
     check_id,
     check_limit,
-    check_list,
-    check_members,
 )
 from mongostore.codec import (
     decode_members,
-    encode_members,
-    escape_key,
     to_micros,
 )
-from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance, check_size
-from mongostore.documents.threads import to_stored_thread_member, to_thread
-from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance
+from mongostore.documents.threads import to_thread
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
 from mongostore.repositories import (
     Connection,
@@ -45,6 +41,7 @@ from mongostore.repositories.threads.filters import is_match, thread_filter, thr
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
+from mongostore.repositories.threads.thread_updates import MERGED_MEMBERS, to_update
 from mongostore.repositories.threads.thread_writes import (
     TOMBSTONE,
     finish_deletion,
@@ -56,7 +53,6 @@ from mongostore.repositories.threads.users import AsyncUsers
 
 AFTER = ReturnDocument.AFTER
 _ITER_PAGE = 200
-_MERGED_MEMBERS = ("data", "metadata")
 # What goes with a deleted thread.
 _ERASED_FIELDS = [
     *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
@@ -151,7 +147,7 @@ class AsyncThreads(Repository):
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
         where = {"_id": check_id("thread_id", thread_id), "state": "open"}
-        update = await self._changes(members, replaces=True)
+        update = await to_update(self._connection, members, replaces=True)
         if not update:
             return await self.get(thread_id)
         document = await self._threads.find_one_and_update(where, update, return_document=AFTER)
@@ -186,7 +182,7 @@ class AsyncThreads(Repository):
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
         key = check_id("thread_id", thread_id)
-        update = await self._changes(members)
+        update = await to_update(self._connection, members)
         sets = update.get("$set", {})
         added = [path for path in sets if "." in path] if check_flag("if_absent", if_absent) else []
         begun = to_begun(self._connection, begun_at)
@@ -240,13 +236,13 @@ class AsyncThreads(Repository):
             InvalidValueError: If the limit or a filter is of the wrong type or out of range.
         """
         filter = thread_filter(where)
-        if not where.keys() & {*_MERGED_MEMBERS}:
+        if not where.keys() & {*MERGED_MEMBERS}:
             return await count(self._connection, "threads", filter, limit)
         most, counted = count_options(limit).get("limit"), 0
-        async with self._threads.find(filter, dict.fromkeys(_MERGED_MEMBERS, 1)) as found:
+        async with self._threads.find(filter, dict.fromkeys(MERGED_MEMBERS, 1)) as found:
             async for document in found:
                 with suppress(*DECODE_ERRORS):
-                    members = (decode_members(document[name]) for name in _MERGED_MEMBERS)
+                    members = (decode_members(document[name]) for name in MERGED_MEMBERS)
                     counted += is_match(where, *members)
                 if counted == most:
                     break
@@ -366,48 +362,7 @@ class AsyncThreads(Repository):
         """Return the document of a new thread with these members, without its id."""
         call = current_operation()
         document = {**new_thread(call.now), "create_op": call.token}
-        for path, value in (await self._changes(members)).get("$set", {}).items():
+        for path, value in (await to_update(self._connection, members)).get("$set", {}).items():
             parent, _, name = path.partition(".")
             (document[parent] if name else document)[name or parent] = value
         return document
-
-    async def _changes(self, arguments: ThreadUpdate, *, replaces: bool = False) -> Raw:
-        """Return the update that changes members of a thread, and merges `data` unless it replaces it."""
-        members = check_members(arguments, ThreadUpdate)
-        removed = members.pop("unset", None)
-        sets: Raw = {}
-        unset: Raw = {}
-        for name, value in members.items():
-            if name not in _MERGED_MEMBERS:
-                sets[name] = to_stored_thread_member(name, value)
-                continue
-            packed = encode_members(name, value)
-            if name == "metadata" and removed is None:
-                unset |= {f"{name}.{key}": "" for key, item in packed.items() if item is None}
-                packed = {key: item for key, item in packed.items() if item is not None}
-            whole = replaces and name == "data"
-            sets |= {name: packed} if whole else {f"{name}.{key}": item for key, item in packed.items()}
-        for name, key in _unset_keys(removed or ()):
-            sets.pop(f"{name}.{key}", None)
-            if name in sets:
-                sets[name].pop(key, None)
-            else:
-                unset[f"{name}.{key}"] = ""
-        if "user_id" in sets:
-            users = self._connection.collection("users")
-            user = await users.find_one({"_id": sets["user_id"]}, {"identifier": 1})
-            if user is None:
-                raise NotFoundError("user", sets["user_id"])
-            sets["user_identifier"] = user["identifier"]
-        check_size("the thread", sets)
-        return {operator: part for operator, part in (("$set", sets), ("$unset", unset)) if part}
-
-
-def _unset_keys(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the member and the escaped key that each path names."""
-    check_list("unset", paths)
-    for number, path in enumerate(paths):
-        name, dot, key = path.partition(".") if type(path) is str else ("", "", "")
-        if name not in _MERGED_MEMBERS or not dot:
-            raise InvalidValueError(f"unset[{number}]", "must be data.<key> or metadata.<key>")
-        yield name, escape_key(key)
