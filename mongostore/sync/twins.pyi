@@ -154,7 +154,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
         Args:
             session_id: The session.
-            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            messages: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
 
         Returns:
             The messages as they are stored, with their times and positions.
@@ -464,7 +464,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         Args:
             session_id: The session.
             participant_id: The participant.
-            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            turns: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
@@ -585,7 +585,8 @@ class Sessions(Mirror[AsyncSessions]):
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
+                4 MiB.
         """
 
     def get(self, session_id: str) -> Session:

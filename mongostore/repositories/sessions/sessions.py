@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Unpack
 from uuid import uuid4
 
@@ -17,8 +18,8 @@ from mongostore.codec import encode_members, to_micros
 from mongostore.documents.mapping import Raw
 from mongostore.documents.session_participants import bind_all, truncated_fields
 from mongostore.documents.sessions import (
+    MAX_DATA_BYTES,
     PUBLIC_FIELDS,
-    check_member_fits,
     to_new_session,
     to_session,
     to_stored_members,
@@ -47,9 +48,11 @@ from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.storage import SessionStorage, check_number
 from mongostore.repositories.sessions.tail import Tail, bindings_of
+from mongostore.repositories.size_limits import SizeLimit
 
 _ITER_PAGE = 200
 _BY_CREATION = SortOrder("created_at")
+_MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTES)
 _HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0, "last_delete": 0}
 
 
@@ -112,7 +115,8 @@ class AsyncSessions(Repository):
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
+                4 MiB.
         """
         call = current_operation()
         key = self._key(call.token if session_id is None else session_id)
@@ -124,7 +128,7 @@ class AsyncSessions(Repository):
                 "namespace": self.namespace,
                 "session_id": key.partition("/")[2],
                 **to_stored_members(members),
-                "metadata": check_member_fits("metadata", encode_members("metadata", metadata or {})),
+                "metadata": encode_members("metadata", metadata or {}),
                 "participants": bind_all(participants, created, call.token),
                 "created_at": created,
                 "active_at": call.now,
@@ -132,6 +136,7 @@ class AsyncSessions(Repository):
                 "create_op": call.token,
             }
         )
+        document |= _MERGED.count(document["session_id"], document)
         while True:
             try:
                 await self._sessions.insert_one(document)
@@ -283,7 +288,7 @@ class AsyncSessions(Repository):
         call, key = current_operation(), self._key(session_id)
         given = check_members(members, SessionUpdate)
         metadata_members = given.pop("metadata", {})
-        packed = check_member_fits("metadata", encode_members("metadata", metadata_members))
+        packed = encode_members("metadata", metadata_members)
         sets = to_stored_members(given) | {"update_op": call.token}
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"active_at": call.now}}
@@ -292,9 +297,12 @@ class AsyncSessions(Repository):
         guard: Raw = {"_id": key, "state": "open"}
         if revision is not None:
             guard["revision"] = check_number("revision", revision)
-        document = await self._sessions.find_one_and_update(
-            guard, update, projection=_HEAD_FIELDS, return_document=ReturnDocument.AFTER
+        run = partial(
+            self._sessions.find_one_and_update,
+            projection=_HEAD_FIELDS,
+            return_document=ReturnDocument.AFTER,
         )
+        document = await _MERGED.write(self._sessions, session_id, guard, update, run)
         if document is None:
             document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
             if document is None:
