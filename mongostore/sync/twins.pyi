@@ -1767,6 +1767,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         message_id: str,
         *,
         only_missing: bool = False,
+        begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
         """Change the given members of a message, which is begun, with its thread, if it is not there.
@@ -1779,11 +1780,12 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
             thread_id: The thread of the message; None leaves it where it is, which may be in none.
             message_id: The message.
             only_missing: Whether to leave what later merges have set.
+            begun_at: When the message began, by the clock of this host: a thread that was deleted before that
+                is begun anew. None leaves it deleted.
             **members: The members to change.
 
         Raises:
-            NotFoundError: If the thread or the message is deleted and its `created_at` is not later, which
-                begins either anew; nothing is stored.
+            NotFoundError: If the thread is deleted, or the message was after it began; nothing is stored.
             ConflictError: If the message belongs to another thread.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take too much; it is left as it was.

@@ -323,7 +323,12 @@ class MongoDataLayer(BaseDataLayer):
         async with log_failures("step", step["id"]):
             store = await self._user.get()
             members = from_step(step, is_start=is_start)
-            await store.threads.messages.merge(step["threadId"], step["id"], only_missing=is_start, **members)
+            await store.threads.messages.merge(
+                *(step["threadId"], step["id"]),
+                only_missing=is_start,
+                begun_at=members.get("created_at"),
+                **members,
+            )
 
     async def _upload(self, element: Element, content: bytes | str | BinaryIO) -> str:
         """Store the file of an element and return what it is found by."""

@@ -22,8 +22,10 @@ class MessageWriter:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def merge(self, key: Raw, sets: Raw, *, only_missing: bool) -> None:
+    async def merge(self, key: Raw, sets: Raw, begun_at: int | None, *, only_missing: bool) -> None:
         """Merge members into a message, which is made if it is not there.
+
+        If it has begun after a deletion of its thread, it begins the thread anew.
 
         Raises:
             NotFoundError: The thread or the message was deleted after this began.
@@ -31,12 +33,12 @@ class MessageWriter:
         """
         message_id, thread_id = key["_id"], sets.get("thread_id")
         merge = self._merge_start if only_missing else self._merge_update
-        while not await merge(key, sets):
+        while not await merge(key, sets, begun_at):
             existing = await self._messages.find_one({"_id": message_id}, _HEAD)
             if existing is None:
                 continue
             if existing.get("state") == "deleted":
-                if (self._begun_at(sets) or current_operation().now) <= existing["deleted_at"]:
+                if (begun_at or self._active_at(sets) or current_operation().now) <= existing["deleted_at"]:
                     raise NotFoundError("message", message_id)
                 await self._messages.delete_one({**existing})
             elif thread_id is not None and existing["thread_id"] != thread_id:
@@ -48,14 +50,14 @@ class MessageWriter:
     def _messages(self) -> Any:
         return self._connection.collection("messages")
 
-    async def _merge_start(self, key: Raw, sets: Raw) -> bool:
+    async def _merge_start(self, key: Raw, sets: Raw, begun_at: int | None) -> bool:
         """Merge in how a message began; return False if others were in the way."""
         try:
-            return await self._upsert({**key, "is_begun": {"$ne": True}}, sets)
+            return await self._upsert({**key, "is_begun": {"$ne": True}}, sets, begun_at)
         except DuplicateKeyError:
             return await self._fill_missing(key, sets)
 
-    async def _merge_update(self, key: Raw, sets: Raw) -> bool:
+    async def _merge_update(self, key: Raw, sets: Raw, begun_at: int | None) -> bool:
         """Merge in how a message went on; return False if others were in the way."""
         update = {"$set": {**sets, "is_begun": True}, "$inc": {"revision": 1}}
         # What makes it newer than it was makes its thread so, too.
@@ -63,20 +65,20 @@ class MessageWriter:
         changed = await self._messages.update_one({**key, **older}, update)
         if not changed.matched_count:
             try:
-                return await self._upsert(key, update["$set"])
+                return await self._upsert(key, update["$set"], begun_at)
             except DuplicateKeyError:
                 return False
         elif sets.get("pinned") or current_operation().attempt:
-            return await self._record_in_thread(key["_id"], sets, self._begun_at(sets))
+            return await self._record_in_thread(key["_id"], sets, self._active_at(sets))
         return True
 
-    def _begun_at(self, sets: Raw) -> int | None:
+    def _active_at(self, sets: Raw) -> int | None:
         """Return when a message began by the server's clock; None if nobody said."""
         if "created_at" not in sets:
             return None
         return self._connection.clock.from_host(sets["created_at"])
 
-    async def _upsert(self, where: Raw, sets: Raw) -> bool:
+    async def _upsert(self, where: Raw, sets: Raw, begun_at: int | None) -> bool:
         """Merge into a message, which is made if it is not there; return False if a deletion was in the way.
 
         Raises:
@@ -99,9 +101,9 @@ class MessageWriter:
             where, {operator: part for operator, part in update.items() if part}, upsert=True
         )
         is_new = placed.upserted_id is not None or current_operation().attempt > 0
-        active_at = self._begun_at(sets) or (new["created_at"] if is_new else None)
+        active_at = self._active_at(sets) or (new["created_at"] if is_new else None)
         try:
-            return await self._record_in_thread(where["_id"], sets, active_at)
+            return await self._record_in_thread(where["_id"], sets, active_at, begun_at)
         except UnsupportedError:
             # Its thread is one that only a newer version may change.
             if placed.upserted_id is not None:
@@ -121,7 +123,7 @@ class MessageWriter:
         )
         if filled.matched_count and fills.keys() & {"pinned", "created_at"}:
             await self._record_in_thread(
-                key["_id"], {**fills, "thread_id": document["thread_id"]}, self._begun_at(fills)
+                key["_id"], {**fills, "thread_id": document["thread_id"]}, self._active_at(fills)
             )
         return bool(filled.matched_count)
 
@@ -145,16 +147,18 @@ class MessageWriter:
                 vote = thread_id, document["_id"], feedback["value"]
                 await record_vote(self._connection, *vote, None)
 
-    async def _record_in_thread(self, message_id: str, sets: Raw, active_at: int | None) -> bool:
+    async def _record_in_thread(
+        self, message_id: str, sets: Raw, active_at: int | None, begun_at: int | None = None
+    ) -> bool:
         """Record in its thread, if one is named, that a message was merged into; False if it is gone."""
         thread_id = sets.get("thread_id")
         if thread_id is None:
             return True
         own_write = {"_id": message_id, "thread_id": thread_id}
-        pinned, begun_at = bool(sets.get("pinned")), self._begun_at(sets)
+        pinned, began = bool(sets.get("pinned")), begun_at or self._active_at(sets)
         try:
             life = await record_activity(
-                self._connection, thread_id, active_at, has_pinned=pinned, begun_at=begun_at
+                *(self._connection, thread_id, active_at, began), has_pinned=pinned, begun_at=begun_at
             )
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Unpack
 
 from pymongo.errors import DuplicateKeyError
@@ -32,6 +33,7 @@ from mongostore.repositories.threads.thread_writes import (
     delete_elements,
     new_tombstone,
     record_vote,
+    to_begun,
 )
 
 # What goes with a deleted message.
@@ -63,6 +65,7 @@ class AsyncThreadMessages(Repository):
         message_id: str,
         *,
         only_missing: bool = False,
+        begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
         """Change the given members of a message, which is begun, with its thread, if it is not there.
@@ -75,11 +78,12 @@ class AsyncThreadMessages(Repository):
             thread_id: The thread of the message; None leaves it where it is, which may be in none.
             message_id: The message.
             only_missing: Whether to leave what later merges have set.
+            begun_at: When the message began, by the clock of this host: a thread that was deleted before that
+                is begun anew. None leaves it deleted.
             **members: The members to change.
 
         Raises:
-            NotFoundError: If the thread or the message is deleted and its `created_at` is not later, which
-                begins either anew; nothing is stored.
+            NotFoundError: If the thread is deleted, or the message was after it began; nothing is stored.
             ConflictError: If the message belongs to another thread.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take too much; it is left as it was.
@@ -91,7 +95,8 @@ class AsyncThreadMessages(Repository):
             key["thread_id"] = thread_id
         else:
             key["state"] = NOT_DELETED
-        await self._writer.merge(key, sets, only_missing=check_flag("only_missing", only_missing))
+        begun = to_begun(self._connection, begun_at)
+        await self._writer.merge(key, sets, begun, only_missing=check_flag("only_missing", only_missing))
 
     @reads
     async def get(self, thread_id: str, message_id: str) -> ThreadMessage:

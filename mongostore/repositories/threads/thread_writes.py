@@ -39,6 +39,7 @@ async def upsert_thread(
     update: Raw,
     *,
     if_absent: Collection[str] = (),
+    began: int | None = None,
     begun_at: int | None = None,
     of_part: bool = False,
 ) -> int:
@@ -49,8 +50,9 @@ async def upsert_thread(
         thread_id: The thread.
         update: What to change.
         if_absent: The paths that must not be there.
-        begun_at: When the thing began that the caller stores: after the thread's deletion it begins the
-            thread anew. None for a time that is not known, which begins none.
+        began: When the thing began that the caller stores, as of now unless it is known: of one that began
+            before the present life of the thread, that is to be nothing.
+        begun_at: The same, if a thread that was deleted before that is to begin anew.
         of_part: Whether it is about a part of the thread, which belongs to one life alone.
 
     Raises:
@@ -58,7 +60,7 @@ async def upsert_thread(
         ConflictError: One of the paths that must not be there is there.
     """
     threads = connection.collection("threads")
-    began = current_operation().now if begun_at is None else begun_at
+    began = began or begun_at or current_operation().now
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
     filter: Raw = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
@@ -160,6 +162,7 @@ async def record_activity(
     connection: Connection,
     thread_id: str,
     active_at: int | None,
+    began: int | None = None,
     *,
     has_pinned: bool = False,
     begun_at: int | None = None,
@@ -174,7 +177,9 @@ async def record_activity(
     update: Raw = {} if active_at is None else {"$max": {"active_at": active_at}}
     if has_pinned:
         update["$set"] = {"has_pinned": True}
-    return await upsert_thread(connection, thread_id, update, begun_at=begun_at, of_part=True)
+    # A new thread is as old as what is stored in it first.
+    began = began or begun_at or active_at
+    return await upsert_thread(connection, thread_id, update, began=began, begun_at=begun_at, of_part=True)
 
 
 async def record_vote(

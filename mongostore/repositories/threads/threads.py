@@ -63,11 +63,11 @@ _ERASED_FIELDS = [
 class AsyncThreads(Repository):
     """Threads of users, and those that nobody has claimed yet.
 
-    A deleted thread stays deleted: for thirty days nothing that began before brings it back. A message whose
-    `created_at` is later begins it anew, as does `merge` with a later `begun_at`. Ids are plain strings of at
-    most 512 bytes. Beside the errors that it names, every verb raises `UnavailableError` when the server does
-    not answer within the store's timeout, `AccessDeniedError` when the user lacks the right, and
-    `NotOpenError` on a store that is not open.
+    A deleted thread stays deleted: for thirty days nothing that began before brings it back. A merge of the
+    thread or of a message with a later `begun_at` begins it anew. Ids are plain strings of at most 512 bytes.
+    Beside the errors that it names, every verb raises `UnavailableError` when the server does not answer
+    within the store's timeout, `AccessDeniedError` when the user lacks the right, and `NotOpenError` on a
+    store that is not open.
 
     Attributes:
         messages: The messages and steps of threads.
