@@ -15,6 +15,7 @@ from mongostore.errors import (
     MongoStoreError,
     NotFoundError,
     NotOpenError,
+    TokenExpiredError,
     UnavailableError,
     UnsupportedError,
 )
@@ -127,6 +128,7 @@ __all__ = [
     "ThreadMessageUpdate",
     "ThreadUpdate",
     "Threads",
+    "TokenExpiredError",
     "Turn",
     "UnavailableError",
     "UnsupportedError",

@@ -8,6 +8,7 @@ MongoStoreError
 + NotFoundError         (LookupError)            nothing of that kind has that id
 + AlreadyExistsError                             the id is taken
 + ConflictError                                  a guarded change lost its race, or meets other content
+  + TokenExpiredError                            a token of `watch` is older than the server's history
 + DocumentTooLargeError                          more than one MongoDB document can hold
 + InvalidDocumentError                           stored data that does not fit its model
 + IndexConflictError                             an index of that name exists with another definition
@@ -87,6 +88,10 @@ class AlreadyExistsError(_NamedError):
 
 class ConflictError(MongoStoreError):
     """A guarded change lost its race, or an id comes back with other content; nothing was written."""
+
+
+class TokenExpiredError(ConflictError):
+    """A token of `watch` is older than the server's history of changes: read anew, then watch."""
 
 
 class DocumentTooLargeError(MongoStoreError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -23,11 +24,12 @@ from mongostore.engines import (
     engine_for,
 )
 from mongostore.engines.driver_errors import drop_driver_context
-from mongostore.errors import ConfigurationError
+from mongostore.errors import ConfigurationError, MongoStoreError
 from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
+from mongostore.repositories.leftovers import Leftover, Leftovers
 from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import AsyncThreads
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
 _INDEX_SECONDS = 600.0
 _DIAGNOSE_SECONDS = 120.0
+# A store that opens finishes so many deletions of each house, if they take no longer.
+_SWEPT_AT_OPEN = 20
+_SWEEP_SECONDS = 2.0
 
 
 _log = logging.getLogger("mongostore")
@@ -98,7 +103,9 @@ class AsyncMongoStore:
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
-        self.sessions: Final = AsyncSessions(self._connection, tail=Tail(self._connection, tail_limits))
+        self._closing: AsyncGenerator[None, None] | None = None
+        self._tail = Tail(self._connection, tail_limits)
+        self.sessions: Final = AsyncSessions(self._connection, tail=self._tail)
         self.rooms: Final = AsyncRooms(self._connection)
         self.leases: Final = AsyncLeases(self._connection)
         self.threads: Final = AsyncThreads(self._connection)
@@ -143,7 +150,7 @@ class AsyncMongoStore:
         return self._documents
 
     async def open(self) -> None:
-        """Connect and create missing indexes; on an open store, do nothing.
+        """Connect, create missing indexes, finish some deletions; on an open store, do nothing.
 
         Raises:
             ConfigurationError: The address or the installation cannot work.
@@ -161,6 +168,13 @@ class AsyncMongoStore:
                 )
             with drop_driver_context():
                 await self._open()
+            self._closing = _close_at_last(self._engine)
+            await anext(self._closing)
+            # What it holds must outlive the store: the garbage collector would close sockets under the loop.
+            self._forgotten = weakref.finalize(self, _end_soon, asyncio.get_running_loop(), self._closing)
+            self._forgotten.atexit = False
+            if self._ensure_indexes:
+                await self._finish_deletions()
             _log.info("opened %s", self.address, extra={"address": self.address})
 
     async def _open(self) -> None:
@@ -176,14 +190,40 @@ class AsyncMongoStore:
             await self._engine.close()
             raise
 
+    async def _finish_deletions(self) -> None:
+        """Finish some deletions that were cut short; without that the store works, too."""
+        try:
+            async with asyncio.timeout(_SWEEP_SECONDS):
+                await Leftovers(self._connection, self._tail).finish_some(_SWEPT_AT_OPEN)
+        except (MongoStoreError, TimeoutError) as error:
+            _log.warning("some deletions that were cut short are not finished: %s", error)
+
     async def close(self) -> None:
-        """Close what the store has opened itself; closing twice is harmless."""
-        was_open = self.is_open
-        self._connection.detach()
-        self._documents = None
-        await self._engine.close()
-        if was_open:
-            _log.info("closed %s", self.address, extra={"address": self.address})
+        """Let the calls under way end, each in its time, and close what the store has opened itself.
+
+        Calls that begin later are refused, and iterations end. Closing twice is harmless. A store that is
+        left open is closed when nothing refers to it any more, or when `asyncio.run` ends its event loop.
+        """
+        async with self._opening:
+            was_open = self.is_open
+            if unended := await self._drain():
+                _log.warning(
+                    "closed %s in the middle of %s",
+                    *(self.address, ", ".join(unended)),
+                    extra={"address": self.address},
+                )
+            self._connection.detach()
+            self._documents = None
+            closing, self._closing = self._closing, None
+            if closing is not None:
+                self._forgotten.detach()
+                await closing.aclose()
+            await self._engine.close()
+            if was_open:
+                _log.info("closed %s", self.address, extra={"address": self.address})
+
+    async def _drain(self) -> list[str]:
+        return await self._connection.drain()
 
     async def check_indexes(self) -> list[IndexReport]:
         """Return every index of the store's collections, defined or found, with how the two compare.
@@ -224,6 +264,28 @@ class AsyncMongoStore:
         with self._bounded_call(_DIAGNOSE_SECONDS):
             return await diagnose(self._engine, COLLECTIONS)
 
+    async def find_leftovers(self) -> list[Leftover]:
+        """Return the documents that deletions and uploads left when they were cut short.
+
+        Those that another process is deleting or writing at the moment may be among them.
+
+        Raises:
+            MongoStoreError: If the server refuses to be asked.
+        """
+        return await Leftovers(self._connection, self._tail).find()
+
+    async def mend_leftovers(self, *, grace: float = 60.0) -> int:
+        """Finish deletions and delete orphaned parts; return the number of both.
+
+        Args:
+            grace: Seconds to wait before a part without a head is deleted: more than a call may take that
+                writes the part first.
+
+        Raises:
+            MongoStoreError: If the server refuses; the part that is done stays done.
+        """
+        return await Leftovers(self._connection, self._tail).mend(grace=grace)
+
     async def usage(self) -> list[CollectionUsage]:
         """Return how much each of the store's collections holds.
 
@@ -248,6 +310,26 @@ class AsyncMongoStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _close_at_last(engine: Engine) -> AsyncGenerator[None, None]:
+    """Close an engine when its store is closed or forgotten, or when its event loop ends.
+
+    The loop ends the asynchronous generators that it has begun before it is closed itself.
+    """
+    try:
+        yield
+    finally:
+        await engine.close()
+
+
+def _end_soon(loop: asyncio.AbstractEventLoop, generator: AsyncGenerator[None, None]) -> None:
+    if not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(_end(generator), loop)
+
+
+async def _end(generator: AsyncGenerator[None, None]) -> None:
+    await generator.aclose()
 
 
 def _check_timeout(timeout: float) -> float:

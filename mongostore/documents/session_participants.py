@@ -20,8 +20,7 @@ class StoredParticipant(BaseModel):
 
     `epoch` is new whenever the turns begin anew, so that those of before can never be taken for those
     of after. `turn_count` is the number of the newest one, `kept` how many of them are still there.
-    `integrated_until` is the number of the last one that an integration has covered, and `integrate_op`
-    names the call that did it.
+    `integrated_until` is the number of the last one that an integration has covered.
     """
 
     bound_at: int
@@ -29,7 +28,6 @@ class StoredParticipant(BaseModel):
     turn_count: int = 0
     kept: int = 0
     integrated_until: int | None = None
-    integrate_op: str | None = None
 
 
 def to_participants(raw: Raw) -> list[SessionParticipant]:

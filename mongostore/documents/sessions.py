@@ -48,10 +48,12 @@ class StoredMessage(Message):
     Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
     `overflow` names the document that holds `content`, `data` and `metadata` when they are too large to
     embed.
-    Chat turns alone have a `binding`, that of their participant, and a `number` within it.
+    Chat turns alone have a `binding`, that of their participant, and a `number` within it. `op` is the token
+    of the operation that appended the message, unless its id was new and so tells as much.
     """
 
     overflow: str | None = None
+    op: str | None = None
     binding: str | None = None
 
 
@@ -60,13 +62,6 @@ class StoredContext(BaseModel):
 
     value: JsonValue = None
     overflow: str | None = None
-
-
-class StoredDelete(BaseModel):
-    """The newest deletion of messages: which operation did it, and how many there were."""
-
-    op: str
-    count: int
 
 
 class StoredSession(SessionFields, Stored):
@@ -84,9 +79,9 @@ class StoredSession(SessionFields, Stored):
 
     `participants` and `insights` go by the participants' ids, escaped, in the order of binding.
 
-    `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `create_op`,
-    `update_op`, `state_op`, `context_op`, `delete_op` and `last_delete` have the tokens of the operations
-    that last did these, by which a retried one recognizes its own work. Times are microseconds since 1970.
+    `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `recent_ops` are the
+    tokens of the newest operations, by which a retry recognizes what it has done, and of those whose messages
+    were removed. Times are microseconds since 1970.
     """
 
     session_id: Id
@@ -107,11 +102,7 @@ class StoredSession(SessionFields, Stored):
     stale: list[str] = Field(default_factory=list)
     pending_deletes: list[str] = Field(default_factory=list)
     unbound: list[str] = Field(default_factory=list)
-    last_delete: StoredDelete | None = None
-    update_op: str | None = None
-    state_op: str | None = None
-    context_op: str | None = None
-    delete_op: str | None = None
+    recent_ops: list[str] = Field(default_factory=list)
 
 
 class StoredSegment(BaseModel):
@@ -125,6 +116,7 @@ class StoredSegment(BaseModel):
     edit_count: int
     size: int
     messages: list[StoredMessage | None]
+    recent_ops: list[str] = Field(default_factory=list)
 
 
 class StoredOverflow(BaseModel):

@@ -32,6 +32,7 @@ from mongostore.errors import (
     IndexConflictError,
     MongoStoreError,
     NotOpenError,
+    TokenExpiredError,
     UnavailableError,
     UnsupportedError,
 )
@@ -203,7 +204,9 @@ def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreEr
     if code in _TOO_LARGE:
         return DocumentTooLargeError("a document", MAX_DOCUMENT_BYTES + 1, MAX_DOCUMENT_BYTES)
     if code in _STREAM_LOST:
-        return ConflictError(f"{where}: the token is older than the server's history; read anew, then watch")
+        return TokenExpiredError(
+            f"{where}: the token is older than the server's history; read anew, then watch"
+        )
     if any(text in str(error) for text in _NO_RETRYABLE_WRITES):
         code = 301
     if code in _REFUSALS:

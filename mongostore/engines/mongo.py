@@ -56,7 +56,7 @@ DEFAULT_DATABASE = "mongostore"
 OPEN_SECONDS = 4.5
 # A server that is there answers sooner, and to look for another one is not this one's work.
 _REVIVE_SECONDS = 0.5
-_ENDING_SECONDS = 2.0
+_ENDING_SECONDS, _FAREWELL_SECONDS = 2.0, 1.0
 _DEFAULTS: dict[str, Any] = {
     "appname": "mongostore",
     "driver": DriverInfo(DRIVER),
@@ -235,7 +235,7 @@ class MongoEngine:
         finally:
             if client is not self._source:
                 # It tells the server, which may be one that says nothing any more.
-                with pymongo.timeout(_ENDING_SECONDS):
+                with pymongo.timeout(_FAREWELL_SECONDS):
                     await client.close()
 
     async def recover(self) -> bool:

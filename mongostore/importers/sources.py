@@ -19,9 +19,11 @@ _MODULES: Final = {
     "chatgpt": "chatgpt",
     "claude": "claude",
     "librechat": "librechat",
+    "openai": "openai",
     "openwebui": "openwebui",
     "langchain": "langchain",
     "agents": "agents",
+    "roomkit": "roomkit",
     "sharegpt": "sharegpt",
     "threadmem": "threadmem",
 }

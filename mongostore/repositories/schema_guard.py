@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteConcernError
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from mongostore.documents.mapping import Raw
@@ -84,6 +84,30 @@ class VersionCheckedCollection:
         found = await self._change(self._collection.find_one_and_update, where, update, *args, **options)
         met = found is not None or options.get("upsert", False)
         await self._record_match(where, met, _is_final(update))
+        return found
+
+    async def find_and_modify(self, where: Raw, update: Any, fields: Raw, *, new: bool = False) -> Raw | None:
+        """Update a document and return it as it was, or as it is; the caller recognizes its own write.
+
+        For the driver's own retry a server writes the whole document once more beside each of its
+        `find_one_and_update`. This command bears no transaction number, so that nothing of the kind happens.
+        """
+        found: Raw | None = await self._change(self._send_find_and_modify, where, update, fields, new)
+        await self._record_match(where, found is not None, _is_final(update))
+        return found
+
+    async def _send_find_and_modify(self, where: Raw, update: Any, fields: Raw, new: bool) -> Raw | None:
+        collection, concern = self._collection, self._collection.write_concern
+        command = {"findAndModify": collection.name, "query": where, "update": update, "fields": fields}
+        if not concern.is_server_default:
+            command["writeConcern"] = concern.document
+        reply = await collection.database.command(
+            {**command, "new": new}, codec_options=collection.codec_options
+        )
+        # The driver leaves these to its callers.
+        if failure := reply.get("writeConcernError"):
+            raise WriteConcernError(failure.get("errmsg"), failure.get("code"), failure)
+        found: Raw | None = reply["value"]
         return found
 
     async def delete_one(self, where: Raw, **options: Any) -> DeleteResult:

@@ -59,6 +59,7 @@ from mongostore.models import (
 )
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
+from mongostore.repositories.leftovers import Leftover
 from mongostore.repositories.rooms import (
     AsyncIdentities,
     AsyncReadMarkers,
@@ -129,6 +130,26 @@ class StoreVerbs:
 
         Raises:
             MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def find_leftovers(self) -> list[Leftover]:
+        """Return the documents that deletions and uploads left when they were cut short.
+
+        Those that another process is deleting or writing at the moment may be among them.
+
+        Raises:
+            MongoStoreError: If the server refuses to be asked.
+        """
+
+    def mend_leftovers(self, *, grace: float = 60.0) -> int:
+        """Finish deletions and delete orphaned parts; return the number of both.
+
+        Args:
+            grace: Seconds to wait before a part without a head is deleted: more than a call may take that
+                writes the part first.
+
+        Raises:
+            MongoStoreError: If the server refuses; the part that is done stays done.
         """
 
 class SessionMessages(Mirror[AsyncSessionMessages]):
@@ -335,7 +356,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             NotFoundError: If there is no such session, or it is deleted.
             UnsupportedError: If the deployment has no change streams.
             InvalidValueError: If the token is not one that a change gave.
-            ConflictError: If the token is older than the server's history.
+            TokenExpiredError: If the token is older than the server's history.
         """
 
 class SessionContext(Mirror[AsyncSessionContext]):
@@ -713,11 +734,16 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If the id is no plain string.
         """
 
-    def delete(self, session_id: str) -> bool:
+    def delete(self, session_id: str, *, revision: int | None = None) -> bool:
         """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
 
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
         Raises:
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision; nothing was deleted.
+            InvalidValueError: If an argument is of the wrong type.
         """
 
     def describe_storage(self, session_id: str) -> StorageLayout:
@@ -1473,11 +1499,19 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
 class ReadMarkers(Mirror[AsyncReadMarkers]):
     """Blocking twin of `AsyncReadMarkers`."""
 
-    def advance(self, room_id: str, channel_id: str, event_id: str | None = None) -> bool:
+    def advance(
+        self, room_id: str, channel_id: str, event_id: str | None = None, *, index: int | None = None
+    ) -> bool:
         """Move a channel's marker to an event, or to the newest one; return whether the room has it.
 
+        Args:
+            room_id: The room.
+            channel_id: The channel.
+            event_id: The event; None for the newest one.
+            index: The index to move to, instead of an event's, for a marker whose event is deleted.
+
         Raises:
-            InvalidValueError: If an id is no plain string.
+            InvalidValueError: If an argument is of the wrong type, or both an event and an index are given.
         """
 
     def find(self, room_id: str, channel_id: str) -> ReadMarker | None:

@@ -398,9 +398,7 @@ class TestSessions:
 async def test_purge_of_a_crashed_purge_goes_on(store: AsyncMongoStore) -> None:
     await store.sessions.create("s")
     await store.sessions.messages.append_many("s", [Message(role="user", content=str(n)) for n in range(300)])
-    await store.engine.database["sessions"].update_one(
-        {}, {"$set": {"state": "deleting", "delete_op": "another"}}
-    )
+    await store.engine.database["sessions"].update_one({}, {"$set": {"state": "deleting"}})
     assert await store.sessions.find("s") is None
     assert await store.sessions.count(deleted=None) == 0
     await store.sessions.create("s")

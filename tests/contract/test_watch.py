@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -133,6 +134,31 @@ class TestWatch:
             change = await first
         assert change.message is not None
         assert change.message.content == "x" * 2_000_000
+
+    async def test_a_token_is_refused_if_it_was_changed_or_is_another_session_s(
+        self, store: AsyncMongoStore
+    ) -> None:
+        for name in ("s", "other"):
+            await store.sessions.create(name)
+        await store.sessions.messages.append("s", Message(role="user"))
+        async with aclosing(store.sessions.messages.watch("s")) as changes:
+            first = await begin(changes)
+            await store.sessions.messages.append("s", Message(role="user"))
+            token = (await first).token
+        *fields, checksum = json.loads(base64.urlsafe_b64decode(token))
+        data, base, end, yielded = fields
+        forged = [
+            [data, -(10**30), end, 0],
+            [data, 10**30, end, 0],
+            [data, base, end + 1, 0],
+            [data, base, end, -1],
+            [data, True, end, yielded],
+            [{"_data": data["_data"] + "00"}, base, end, yielded],
+        ]
+        texts = [base64.urlsafe_b64encode(json.dumps([*one, checksum]).encode()).decode() for one in forged]
+        for session_id, text in [*(("s", text) for text in texts), ("other", token)]:
+            with pytest.raises(InvalidValueError, match="after"):
+                await anext(store.sessions.messages.watch(session_id, after=text))
 
     async def test_bad_tokens_and_sessions_are_refused(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")

@@ -608,7 +608,7 @@ async def test_a_query_that_cannot_be_answered_is_refused(
     with pytest.raises(OperationFailure):
         await embedded["things"].find_one(statement)
     with pytest.raises(OperationFailure):
-        await embedded["things"].update_one({}, {"$push": {"x": {"$each": [1], "$slice": 1}}})
+        await embedded["things"].update_one({}, {"$push": {"x": {"$each": [1], "$sort": 1}}})
     with pytest.raises(OperationFailure):
         await embedded["things"].aggregate([{"$setWindowFields": {}}])
     with pytest.raises(OperationFailure):

@@ -15,6 +15,7 @@ from mongostore.errors import (
     IndexConflictError,
     MongoStoreError,
     NotOpenError,
+    TokenExpiredError,
     UnavailableError,
     UnsupportedError,
 )
@@ -136,9 +137,9 @@ def test_another_index_of_that_name_is_a_conflict_of_indexes(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [260, 280, 286])
-def test_a_token_older_than_the_history_is_a_conflict(code: int) -> None:
+def test_a_token_older_than_the_history_has_expired(code: int) -> None:
     message = f"{WHERE}: the token is older than the server's history; read anew, then watch"
-    told(failure(code), ConflictError, message)
+    told(failure(code), TokenExpiredError, message)
 
 
 @pytest.mark.parametrize("code", [59, 115, 238, 263, 303, 40324, 40573])

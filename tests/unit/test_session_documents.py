@@ -210,7 +210,7 @@ def test_unreadable_participants_are_refused_by_their_session() -> None:
 
 def test_a_session_that_begins_anew_keeps_who_was_bound_when_and_nothing_of_what_they_said() -> None:
     bound = session_participants.bind_all(["a", "b"], 5, "old")
-    bound["a"] |= {"turn_count": 3, "kept": 2, "integrated_until": 1, "integrate_op": "x"}
+    bound["a"] |= {"turn_count": 3, "kept": 2, "integrated_until": 1}
     anew = session_participants.truncated_fields(
         session(participants=bound, insights={"a": [1]}, revision=4), "new"
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mongostore import AsyncMongoStore, InvalidValueError, Message, MongoStore
-from mongostore.repositories.sessions import TailLimits
+from mongostore.repositories import Connection
+from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 
 
-@pytest.mark.parametrize(("keep", "full"), [(0, 8), (-1, 8), (8, 8), (9, 8)])
+@pytest.mark.parametrize(("keep", "full"), [(0, 8), (-1, 8), (8, 8), (9, 8), (257, 512)])
 def test_limits_of_which_no_roll_moves_anything_are_refused(keep: int, full: int) -> None:
     with pytest.raises(InvalidValueError, match="keep"):
         TailLimits(keep=keep, full=full)
@@ -26,6 +27,28 @@ async def test_each_store_rolls_at_its_own_limits() -> None:
             sealed[limits] = (await store.sessions.describe_storage("s")).in_segments
             assert [one.content async for one in store.sessions.messages.iter("s")] == [*range(6)]
     assert [*sealed.values()] == [2, 0, 0]
+
+
+async def test_what_rolled_by_larger_limits_is_read_by_smaller_ones(store: AsyncMongoStore) -> None:
+    texts = [*range(500)]
+    await store.sessions.create("s")
+    await store.sessions.messages.append_many("s", [Message(role="user", content=n) for n in texts])
+    assert (await store.sessions.describe_storage("s")).segments > 1
+    connection = Connection(store.engine, 20.0)
+    connection.attach()
+    smaller = AsyncSessions(connection, tail=Tail(connection, TailLimits(keep=4, full=8))).messages
+    for newest in (False, True):
+        found: list[int] = []
+        page = await smaller.list("s", limit=37, newest=newest)
+        while True:
+            items = [one.content for one in page.items]
+            found = [*items, *found] if newest else [*found, *items]
+            if page.next_cursor is None:
+                break
+            page = await smaller.list("s", limit=37, newest=newest, cursor=page.next_cursor)
+        assert found == texts
+    between = await smaller.list("s", newest=True, after=99, before=150, limit=1000)
+    assert [one.content for one in between.items] == [*range(100, 150)]
 
 
 def test_the_blocking_store_passes_its_limits_on() -> None:

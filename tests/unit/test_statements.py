@@ -68,6 +68,13 @@ UPDATES: dict[str, Case] = {
         [],
     ),
     "push to nothing": ({}, {"$push": {"a": 1}}, {"a": [1]}, {"a": [1]}, []),
+    "push and keep the newest": (
+        {"a": [1, 2]},
+        {"$push": {"a": {"$each": [3, 4], "$slice": -3}}},
+        {"a": [2, 3, 4]},
+        {"a": [2, 3, 4]},
+        [],
+    ),
     "push none": ({"a": [1]}, {"$push": {"a": {"$each": []}}}, {"a": [1]}, {}, []),
     "add to a set": (
         {"a": [1]},
@@ -131,7 +138,7 @@ def test_an_update_leaves_the_document_of_before_and_shares_nothing_with_what_it
         ({"a": 1}, {"$addToSet": {"a": 1}}, 2),
         ({"a": 1}, {"$pull": {"a": 1}}, 2),
         ({}, {"$push": {"a": {"$each": 1}}}, 2),
-        ({}, {"$push": {"a": {"$each": [1], "$slice": 1}}}, 2),
+        ({}, {"$push": {"a": {"$each": [1], "$sort": 1}}}, 2),
         ({}, {"$set": {"a..b": 1}}, 56),
         ({}, {"$rename": {"a": "b"}}, 9),
         ({}, [{"$project": {"a": 1}}], 9),

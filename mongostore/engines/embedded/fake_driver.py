@@ -21,10 +21,12 @@ from pymongo import IndexModel, ReturnDocument
 from pymongo.common import validate_ok_for_replace, validate_ok_for_update
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.embedded.operators import Document, deep_copy, matches, project
 from mongostore.engines.embedded.oplog import LOCK, FakeChangeStream, Oplog
 from mongostore.engines.embedded.storage import CollectionStorage, Filter, Sort, Update, as_server_error
+from mongostore.engines.mongo import CODEC
 
 R = TypeVar("R")
 
@@ -118,6 +120,11 @@ class FakeDatabase:
                 for specification in document["indexes"]:
                     self[document["createIndexes"]].storage.add_index(specification)
                 return {"ok": 1.0}
+            case "findandmodify":
+                storage = self[document["findAndModify"]].storage
+                _, before, after = storage.update(document["query"], document["update"], False, None, limit=1)
+                found = after if document["new"] else before
+                return {"value": found and deep_copy(project(found, document["fields"])), "ok": 1.0}
             case name:
                 raise OperationFailure(f"no such command: {name!r}", 59)
 
@@ -149,6 +156,9 @@ class FakeDatabase:
 
 class FakeCollection:
     """Documents with their indexes; in place of `AsyncCollection`."""
+
+    codec_options = CODEC
+    write_concern = WriteConcern()
 
     def __init__(self, database: FakeDatabase, name: str) -> None:
         self.database = database

@@ -155,7 +155,11 @@ class DocumentUpdate:
                 if current is _MISSING or compares(compare, value, current):
                     self.put(path, value)
             case "$push":
-                self._extend(path, _array(path, current), _each(value))
+                array, items = _array(path, current), _each(value)
+                if isinstance(value, dict) and "$slice" in value:
+                    self.put(path, _slice(array + items, value["$slice"]))
+                else:
+                    self._extend(path, array, items)
             case "$addToSet":
                 array = _array(path, current)
                 fresh: list[Any] = []
@@ -301,8 +305,8 @@ def _array(path: list[str], value: Any) -> list[Any]:
 def _each(value: Any) -> list[Any]:
     if not isinstance(value, dict) or "$each" not in value:
         return [value]
-    if len(value) > 1 or not isinstance(value["$each"], list):
-        raise WriteError("This engine knows no modifier of $push but $each, with an array", 2)
+    if value.keys() - {"$each", "$slice"} or not isinstance(value["$each"], list):
+        raise WriteError("This engine knows no modifiers of $push but $each, with an array, and $slice", 2)
     return value["$each"]
 
 

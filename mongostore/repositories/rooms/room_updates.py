@@ -44,7 +44,8 @@ class RoomUpdates:
         """Create a room, or return the one that is there if it may be."""
         call, members = current_operation(), check_members(given_members, RoomCreate)
         key = call.token if room_id is None else check_id("room_id", room_id)
-        stored = _to_new_room(Room.model_construct(id=key, **members))
+        next_index = check_position("next_index", members.pop("next_index", 0))
+        stored = _to_new_room(Room.model_construct(id=key, **members), next_index)
         while True:
             existing = await self._rooms.find_one_and_update(
                 {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS if may_exist else _STATE, upsert=True
@@ -55,7 +56,7 @@ class RoomUpdates:
                 if may_exist:
                     return to_room(existing)
                 raise AlreadyExistsError("room", key)
-            await self._finish_delete(key)
+            await self.finish_delete(key)
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
         """Change the given members of a room and return it."""
@@ -128,10 +129,10 @@ class RoomUpdates:
                 call.memory["deleted"] = True
         else:
             call.memory["deleted"] = True
-        await self._finish_delete(room_id)
+        await self.finish_delete(room_id)
         return "deleted" in call.memory
 
-    async def _finish_delete(self, room_id: str) -> None:
+    async def finish_delete(self, room_id: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last."""
         for parts in _PARTS:
             await self._connection.collection(parts).delete_many({"room_id": room_id})
@@ -163,7 +164,7 @@ class RoomUpdates:
         return self._connection.collection("rooms")
 
 
-def _to_new_room(room: Room) -> Raw:
+def _to_new_room(room: Room, next_index: int) -> Raw:
     """Return the stored form of a new room, with the counters that it brings, but without its id.
 
     Raises:
@@ -180,7 +181,7 @@ def _to_new_room(room: Room) -> Raw:
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
-        "next_index": 0 if latest is None else latest + 1,
+        "next_index": max(next_index, 0 if latest is None else latest + 1),
         "next_part_position": 0,
         "state": "open",
         "update_op": call.token,

@@ -8,6 +8,7 @@ from mongostore.codec import decode, encode
 from mongostore.documents.mapping import Raw, bson_size, check_size
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
 
@@ -89,19 +90,23 @@ class AsyncSessionContext(Repository):
             InvalidValueError: If the id is no plain string.
         """
         before = await self._replace(self._storage.key(session_id), None)
-        # The second sign is that an earlier attempt of this call did it.
-        return before is not None and (
-            before.get("context") is not None or before.get("context_op") == current_operation().token
-        )
+        return before is not None and (before.get("context") is not None or was_done(before))
 
     async def _replace(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
         """Set a session's context and drop the large one it had; return what there was of the session."""
-        call = current_operation()
+        call, projection = current_operation(), {"context.overflow": 1, "recent_ops": 1}
         before = await self._storage.sessions.find_one_and_update(
-            {"_id": key, "state": "open", **guard},
-            {"$set": {"context": context, "context_op": call.token}, "$max": {"active_at": call.now}},
-            projection={"context.overflow": 1, "context_op": 1},
+            {"_id": key, "state": "open", **guard, **not_done()},
+            {
+                "$set": {"context": context},
+                "$max": {"active_at": call.now},
+                "$push": record_operation(),
+            },
+            projection=projection,
         )
+        if before is None and call.attempt:
+            done = await self._storage.sessions.find_one({"_id": key}, projection)
+            return done if done and was_done(done) else None
         if before and before.get("context"):
             await self._storage.overflows.delete([before["context"]["overflow"]])
         return before

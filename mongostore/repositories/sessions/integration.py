@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextvars import copy_context
-from functools import partial
 from typing import Any
 
 from mongostore.arguments import MAX_LIMIT
@@ -17,9 +16,9 @@ from mongostore.documents.sessions import MAX_INSIGHTS_BYTES, PUBLIC_FIELDS, to_
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import current_operation, majority_step, retry_step
+from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error, session_id_of
-from mongostore.repositories.sessions.turns import participant_of
 from mongostore.repositories.size_limits import SizeLimit
 
 _INSIGHTS = SizeLimit("session", ("insights",), MAX_INSIGHTS_BYTES, "insights_size")
@@ -121,28 +120,28 @@ class Integrations:
     ) -> bool:
         """Add insights and move the marker in one step; return whether it still stood where it was."""
         call, path = current_operation(), f"participants.{name}"
-        marker = {"_id": key, "state": "open", f"{path}.epoch": binding, f"{path}.integrated_until": old}
-        update = {
-            "$push": {f"insights.{name}": {"$each": insights}},
-            "$set": {f"{path}.integrated_until": new, f"{path}.integrate_op": call.token},
+        marker: Raw = {
+            "_id": key,
+            "state": "open",
+            f"{path}.epoch": binding,
+            f"{path}.integrated_until": old,
+            **not_done(),
+        }
+        update: Raw = {
+            "$push": {f"insights.{name}": {"$each": insights}, **record_operation()},
+            "$set": {f"{path}.integrated_until": new},
             "$inc": {"revision": 1},
             "$max": {"active_at": call.now},
         }
-        sessions, session_id = self._storage.sessions, session_id_of(key)
-        if call.attempt and await self._was_stored(key, name):
-            return True
-        run = partial(sessions.find_one_and_update, projection={"_id": 1})
-        return await _INSIGHTS.write(sessions, session_id, marker, update, run) is not None
 
-    async def _was_stored(self, key: str, name: str) -> bool:
-        """Return whether an earlier attempt of this call has added its insights."""
-        try:
-            document = await self._storage.tail.read_fields(key, f"participants.{name}")
-            return bool(participant_of(document, name)["integrate_op"] == current_operation().token)
-        except NotFoundError as error:
-            if error.kind != "participant":
-                raise
-            return False
+        async def push(filter: Raw, update: Raw) -> bool | None:
+            marked = await self._storage.sessions.update_one(filter, update)
+            if marked.matched_count or call.attempt == 0:
+                return True if marked.matched_count else None
+            return was_done(await self._storage.tail.read_fields(key, "recent_ops")) or None
+
+        sessions, session_id = self._storage.sessions, session_id_of(key)
+        return await _INSIGHTS.write(sessions, session_id, marker, update, push) is not None
 
     async def _read_session(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from mongostore.errors import InvalidValueError
 
+# Readers look for a position in segments that start so far before it, whatever `keep` their writers had. It
+# is part of the stored form: what a version that allows more has written, an older one cannot read.
+MAX_SEGMENT_MESSAGES = 256
+
 
 @dataclass(frozen=True)
 class TailLimits:
     """What a session's document embeds before messages and values move out of it.
-
-    `keep` is not stored: all processes that use the same data must be given the same one.
 
     Attributes:
         keep: Messages that stay embedded at the least, and that a segment holds at the most.
@@ -23,7 +25,7 @@ class TailLimits:
         places: Sessions of which a store remembers where their tails begin.
 
     Raises:
-        InvalidValueError: A roll would move nothing: `keep` is below 1, or not below `full`.
+        InvalidValueError: If a roll would move nothing, or more than a segment holds.
     """
 
     keep: int = 64
@@ -35,5 +37,5 @@ class TailLimits:
     places: int = 4096
 
     def __post_init__(self) -> None:
-        if not 1 <= self.keep < self.full:
-            raise InvalidValueError("keep", "must be from 1 and below full")
+        if not 1 <= self.keep <= MAX_SEGMENT_MESSAGES or self.keep >= self.full:
+            raise InvalidValueError("keep", f"must be from 1 to {MAX_SEGMENT_MESSAGES} and below full")

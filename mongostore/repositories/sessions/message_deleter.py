@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from pymongo import ReturnDocument
 
 from mongostore.documents.mapping import Raw
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_session, to_stored_preview
+from mongostore.errors import ConflictError
 from mongostore.models import Session
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.recent_operations import record_operation, was_done
 from mongostore.repositories.sessions.tail import (
     Tail,
     TailPosition,
     back_off,
     contention_error,
+    session_id_of,
     unchanged_filter,
 )
 
 # What the deletion of a session needs of it.
-_MARKED = ["stale", "epoch", "create_op", "delete_op"]
+_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision"]
 
 
 class MessageDeleter:
@@ -49,8 +53,8 @@ class MessageDeleter:
             document = await self._tail.read(key)
             if await self._tail.finish_pending(document):
                 continue
-            if _was_done(document):
-                return int(document["last_delete"]["count"])
+            if was_done(document):
+                return int(call.memory["deleted"])
             here = {
                 i: message
                 for i, message in enumerate(document["messages"])
@@ -64,16 +68,22 @@ class MessageDeleter:
                 return 0
             sets: Raw = {f"messages.{index}": None for index in here}
             sets["pending_deletes"] = [message["id"] for message in sealed]
-            sets["last_delete"] = {"op": call.token, "count": len(gone)}
             if document["last"]["id"] in wanted:
                 sets["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
             counts: Raw = {"message_count": -len(gone), "edit_count": 1}
             for name, participant in document.get("participants", {}).items():
                 if turns := sum(message.get("binding") == participant["epoch"] for message in gone):
                     counts[f"participants.{name}.kept"] = -turns
+            # If the answer to what follows is lost and the next attempt finds it done, it was this many.
+            call.memory["deleted"] = len(gone)
             erased = await self._tail.sessions.update_one(
                 unchanged_filter(document),
-                {"$set": sets, "$inc": counts, "$max": {"active_at": call.now}},
+                {
+                    "$set": sets,
+                    "$inc": counts,
+                    "$max": {"active_at": call.now},
+                    "$push": record_operation(here.values()),
+                },
             )
             if erased.matched_count:
                 if sealed:
@@ -97,7 +107,7 @@ class MessageDeleter:
             document = await self._tail.read(key)
             if await self._tail.finish_pending(document):
                 continue
-            if _was_done(document):
+            if was_done(document):
                 return True
             participant = document.get("participants", {}).get(name)
             if participant is None:
@@ -110,7 +120,6 @@ class MessageDeleter:
             }
             sets: Raw = {f"messages.{index}": None for index in here}
             sets["unbound"] = [binding] if participant["kept"] > len(here) else []
-            sets["last_delete"] = {"op": call.token, "count": participant["kept"]}
             newest = next((message for message in reversed(document["messages"]) if message), None)
             if newest is None or newest.get("binding") == binding:
                 sets["last"] = await self._newest_of_others(document, binding)
@@ -121,6 +130,7 @@ class MessageDeleter:
                     "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
                     "$inc": {"message_count": -participant["kept"], "edit_count": 1, "revision": 1},
                     "$max": {"active_at": call.now},
+                    "$push": record_operation(here.values()),
                 },
             )
             if unbound.matched_count:
@@ -130,12 +140,12 @@ class MessageDeleter:
                 return True
         raise contention_error(key)
 
-    async def truncate(self, key: str, changes: Callable[[Raw], Raw]) -> Session:
+    async def truncate(self, key: str, changes: Callable[[Raw, str], Raw]) -> Session:
         """Remove all messages, set other fields of the session in the same step, and return the session.
 
         Args:
             key: The session's `_id`.
-            changes: Gives the other fields, from the session's document as it is before.
+            changes: Returns the other fields, of the session's document before and of the new epoch.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -156,17 +166,16 @@ class MessageDeleter:
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
-            if _was_done(document):
+            if was_done(document):
                 await self.delete_epochs(key, document["stale"])
                 return to_session(await self._tail.read_fields(key, *PUBLIC_FIELDS))
-            count, old = document["message_count"], document["epoch"]
-            last_delete = {"op": call.token, "count": count}
-            seen = {"epoch": old, "message_count": count, "revision": document.get("revision")}
+            epoch, old = uuid4().hex, document["epoch"]
+            seen = {name: document.get(name) for name in ("epoch", "message_count", "revision")}
             cleared = await self._tail.sessions.find_one_and_update(
                 {"_id": key, "state": "open", **seen},
                 {
-                    "$set": {**empty, **changes(document), "epoch": call.token, "last_delete": last_delete},
-                    "$push": {"stale": old},
+                    "$set": {**empty, **changes(document, epoch), "epoch": epoch},
+                    "$push": {"stale": old, **record_operation(document["messages"])},
                     "$inc": {"edit_count": 1},
                     "$max": {"active_at": call.now},
                 },
@@ -178,38 +187,46 @@ class MessageDeleter:
                 return to_session(cleared)
         raise contention_error(key)
 
-    async def delete_session(self, key: str) -> bool:
-        """Delete a session for good, softly deleted or not; return whether it was there."""
-        call = current_operation()
-        document = await self._tail.sessions.find_one_and_update(
-            {"_id": key, "state": STATE_FILTERS[None]},
-            {"$set": {"state": "deleting", "delete_op": call.token}},
-            projection=_MARKED,
-        )
-        own_write = document is not None
-        if document is None:
-            document = await self._tail.sessions.find_one({"_id": key, "state": "deleting"}, _MARKED)
-            own_write = document is not None and document["delete_op"] == call.token
-        if own_write:
-            call.memory["deleted"] = True
-        if document is not None:
-            await self.finish_delete(document)
-        return "deleted" in call.memory
+    async def delete_session(self, key: str, guard: Raw) -> bool:
+        """Delete a session for good, softly deleted or not; return whether it was there.
+
+        Raises:
+            ConflictError: If the guard does not hold.
+        """
+        seen, sessions = current_operation().memory, self._tail.sessions
+        while document := await sessions.find_one({"_id": key}, _DELETED_FIELDS):
+            # A session made anew under that id since an earlier attempt is another one.
+            if seen.setdefault("incarnation", document["create_op"]) != document["create_op"]:
+                break
+            if document["state"] != "deleting":
+                if not guard.items() <= document.items():
+                    raise ConflictError(f"session {session_id_of(key)!r} has another revision by now")
+                seen["deleted"] = True
+                document = await sessions.find_one_and_update(
+                    {"_id": key, "create_op": document["create_op"], "state": STATE_FILTERS[None], **guard},
+                    {"$set": {"state": "deleting"}},
+                    projection=_DELETED_FIELDS,
+                )
+            if document is not None:
+                await self.finish_delete(document)
+                break
+        return "deleted" in seen
 
     async def finish_delete(self, document: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
-        await self.delete_epochs(
-            document["_id"], [*document["stale"], document["epoch"], document["create_op"]]
-        )
+        await self._delete_parts([*document["stale"], document["epoch"], document["create_op"]])
         mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
         await self._tail.sessions.delete_one(mark)
 
     async def delete_epochs(self, key: str, epochs: Sequence[str]) -> None:
-        """Remove the segments and large values of epochs that nothing names any more."""
+        """Remove the parts of epochs that a session has left, and then its note of them."""
         if epochs:
-            await self._tail.segments.delete_many({"epoch": {"$in": list(epochs)}})
-            await self._overflows.delete_epochs(epochs)
+            await self._delete_parts(epochs)
             await self._tail.sessions.update_one({"_id": key}, {"$pull": {"stale": {"$in": list(epochs)}}})
+
+    async def _delete_parts(self, epochs: Sequence[str]) -> None:
+        await self._tail.segments.delete_many({"epoch": {"$in": list(epochs)}})
+        await self._overflows.delete_epochs(epochs)
 
     async def _newest_of_others(self, document: Raw, binding: str) -> Any:
         """Return the preview of the newest message that is no turn of a binding, None where all are."""
@@ -239,8 +256,3 @@ class MessageDeleter:
             if not segment:
                 return None
             messages, base = segment["messages"], segment["start"]
-
-
-def _was_done(document: Raw) -> bool:
-    """Return whether an earlier attempt of this very call, of unknown outcome, has done it."""
-    return bool(document["last_delete"] and document["last_delete"]["op"] == current_operation().token)

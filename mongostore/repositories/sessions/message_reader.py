@@ -10,6 +10,7 @@ from mongostore.documents.sessions import to_messages
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, majority_step
+from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import (
     Positioned,
@@ -139,7 +140,7 @@ class MessageReader:
         while len(found) < wanted and upper > start:
             filter = _segments_before(document, upper)
             if start:
-                filter["start"]["$gt"] = start - self._limits.keep
+                filter = _reaching_behind(filter, start)
             if conversation_id is not None:
                 filter["messages.conversation_id"] = conversation_id
             count = (wanted - len(found)) // self._limits.keep + 1
@@ -177,10 +178,7 @@ class MessageReader:
         self, document: Raw, start: int, base: int, count: int, conversation_id: str | None
     ) -> list[Raw] | None:
         """Return the first segments that reach behind a position, None where there is a gap."""
-        filter = _segments_before(document, base)
-        # A segment has at most `keep` messages, so none that starts earlier reaches that far.
-        filter["start"]["$gt"] = start - self._limits.keep
-        filter["end"] = {"$gt": start}
+        filter = _reaching_behind(_segments_before(document, base), start)
         if conversation_id is not None:
             filter["messages.conversation_id"] = conversation_id
         async with self._tail.segments.find(
@@ -236,6 +234,18 @@ class MessageReader:
 
 def _segments_before(document: Raw, upper: int) -> Raw:
     return {"epoch": document["epoch"], "start": {"$lt": upper}}
+
+
+def _reaching_behind(filter: Raw, position: int) -> Raw:
+    """Return the filter of those segments that hold a position or one behind it.
+
+    The index goes by where segments start, and whoever wrote one may have filled it up to the limit of all.
+    """
+    return {
+        **filter,
+        "start": {**filter["start"], "$gt": position - MAX_SEGMENT_MESSAGES},
+        "end": {"$gt": position},
+    }
 
 
 def _segment_messages(segments: Sequence[Raw | None], document: Raw) -> list[Positioned]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -44,21 +45,26 @@ class WatchToken:
     end: int
     yielded: int = 0
 
-    def encode(self) -> str:
-        """Return the text that callers keep."""
-        return encode_cursor([self.token, self.base, self.end, self.yielded])
+    def encode(self, key: str) -> str:
+        """Return the text that callers keep, for the session with that `_id`."""
+        fields = [self.token, self.base, self.end, self.yielded]
+        return encode_cursor([*fields, _checksum(key, fields)])
 
     @classmethod
-    def decode(cls, text: object) -> WatchToken:
-        """Return what `encode` was given.
+    def decode(cls, key: str, text: object) -> WatchToken:
+        """Return the token that was encoded for a session.
 
         Raises:
-            InvalidValueError: It is no such text.
+            InvalidValueError: If it is no such text, or was changed, or belongs to another session.
         """
         match decode_cursor(text):
-            case [{"_data": str()} as token, int(base), int(end), int(yielded)] if len(token) == 1:
-                return cls(token, base, end, yielded)
-        raise InvalidValueError("after", "is not the token of a change")
+            case [*fields, str(checksum)] if checksum == _checksum(key, fields):
+                match fields:
+                    case [{"_data": str()} as token, int(base), int(end), int(yielded)] if (
+                        len(token) == 1 and 0 <= base <= end < 2**63 and 0 <= yielded < 2**63
+                    ):
+                        return cls(token, base, end, yielded)
+        raise InvalidValueError("after", "is not the token of a change of this session")
 
 
 class MessageWatcher:
@@ -75,7 +81,7 @@ class MessageWatcher:
     async def watch(self, key: str, after: str | None) -> AsyncGenerator[MessageChange, None]:
         """Yield changes until the session is gone; see `AsyncSessionMessages.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
-        seen = None if after is None else WatchToken.decode(after)
+        seen = None if after is None else WatchToken.decode(key, after)
         while True:
             async with aclosing(self._follow(key, seen)) as followed:
                 async for here, change in followed:
@@ -110,7 +116,7 @@ class MessageWatcher:
                 behind, changes = await self._changes(key, event, seen)
                 for yielded, change in enumerate(changes[seen.yielded :], seen.yielded + 1):
                     here = behind if yielded == len(changes) else replace(seen, yielded=yielded)
-                    yield here, change.model_copy(update={"token": here.encode()})
+                    yield here, change.model_copy(update={"token": here.encode(key)})
                 seen = behind
                 yield seen, None
 
@@ -126,7 +132,7 @@ class MessageWatcher:
         except OperationFailure as error:
             if token is None or error.code not in _BAD_TOKEN_CODES:
                 raise
-            raise InvalidValueError("after", "is not the token of a change") from None
+            raise InvalidValueError("after", "is not the token of a change of this session") from None
 
     async def _changes(
         self, key: str, event: Raw, seen: WatchToken
@@ -193,6 +199,11 @@ class MessageWatcher:
         except NotFoundError:
             return None
         return page.items[0] if page.items and page.items[0].position == position else None
+
+
+def _checksum(key: str, fields: list[Any]) -> str:
+    """Return the checksum of a token, by which one that was changed or is of another session is refused."""
+    return hashlib.blake2b(f"{key} {fields!r}".encode(), digest_size=8).hexdigest()
 
 
 def _precedes(event: Raw, document: Raw) -> bool | None:

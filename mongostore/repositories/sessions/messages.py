@@ -34,7 +34,6 @@ from mongostore.repositories.paging import SortOrder, check_errors
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
-from mongostore.repositories.sessions.tail import Positioned
 
 
 class AsyncSessionMessages(Repository):
@@ -273,7 +272,7 @@ class AsyncSessionMessages(Repository):
         check_id("message_id", message_id)
         patch = MessagePatch.from_members(message_id, check_members(members, MessageUpdate))
         patch.members["updated_at"] = current_operation().now
-        positioned = await self._storage.writer.update(key, message_id, patch)
+        positioned = await self._storage.updater.update(key, message_id, patch)
         if positioned is None:
             raise NotFoundError("message", message_id)
         return _message(positioned)
@@ -296,7 +295,7 @@ class AsyncSessionMessages(Repository):
         _claim_fresh_id(message)
         replaced = {**EMPTY, "updated_at": current_operation().now, **stored}
         del replaced["id"], replaced["created_at"]
-        return _message(await self._storage.writer.upsert(key, stored, MessagePatch(replaced)))
+        return _message(await self._storage.updater.upsert(key, stored, MessagePatch(replaced)))
 
     @writes
     async def delete(self, session_id: str, message_id: str) -> bool:
@@ -336,7 +335,9 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after its messages were removed.
         """
-        return await self._storage.deleter.truncate(self._storage.key(session_id), truncated_message_fields)
+        return await self._storage.deleter.truncate(
+            self._storage.key(session_id), lambda session, _: truncated_message_fields(session)
+        )
 
     @long_running
     async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[MessageChange]:
@@ -350,7 +351,7 @@ class AsyncSessionMessages(Repository):
             NotFoundError: If there is no such session, or it is deleted.
             UnsupportedError: If the deployment has no change streams.
             InvalidValueError: If the token is not one that a change gave.
-            ConflictError: If the token is older than the server's history.
+            TokenExpiredError: If the token is older than the server's history.
         """
         storage = self._storage
         watcher = MessageWatcher(self._connection, storage.tail, storage.overflows, storage.reader)
@@ -364,7 +365,7 @@ def _claim_fresh_id(message: Message) -> bool:
     return isinstance(message.id, GeneratedId) and message.id.claim()
 
 
-def _message(positioned: Positioned) -> Message:
+def _message(positioned: tuple[int | None, Raw]) -> Message:
     """Return a stored message as callers see it.
 
     Raises:

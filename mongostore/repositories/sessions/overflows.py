@@ -9,6 +9,7 @@ from uuid import uuid4
 from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.sessions import EMPTY_BODY
 from mongostore.repositories import Connection
 
 
@@ -36,6 +37,16 @@ class Overflows:
         overflow = uuid4().hex
         await self._collection.insert_one({"_id": overflow, "session": key, "epoch": epoch, "value": value})
         return overflow
+
+    async def spill(self, key: str, epoch: str, message: Raw, body: Raw) -> Raw:
+        """Store the body of a message and return the message without it, naming the value.
+
+        Raises:
+            DocumentTooLargeError: If no document can hold the body.
+        """
+        value = {name: body.get(name, empty) for name, empty in EMPTY_BODY.items()}
+        overflow = await self.put(key, epoch, f"message {message['id']!r}", value)
+        return {**message, **EMPTY_BODY, "overflow": overflow}
 
     async def find(self, overflow: str) -> Raw | None:
         """Return the document with a value, None when it has just been replaced."""

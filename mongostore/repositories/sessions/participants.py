@@ -14,6 +14,7 @@ from mongostore.arguments import (
     check_list,
 )
 from mongostore.codec import escape_key, from_micros, to_micros
+from mongostore.documents.mapping import Raw
 from mongostore.documents.session_participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
@@ -21,6 +22,7 @@ from mongostore.models import Integration, Integrator, Page, SessionParticipant,
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import SortKey, SortOrder, check_errors
 from mongostore.repositories.sessions.integration import Integrations
+from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
 from mongostore.repositories.sessions.turns import participant_of
 
@@ -70,7 +72,10 @@ class AsyncSessionParticipants(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the participant cannot be read.
         """
-        return await self._get(self._storage.key(session_id), _name(participant_id))
+        name = _name(participant_id)
+        document = await self._read(self._storage.key(session_id), name)
+        participant_of(document, name)
+        return to_participants(document)[0]
 
     @reads
     async def find(self, session_id: str, participant_id: str) -> SessionParticipant | None:
@@ -135,9 +140,10 @@ class AsyncSessionParticipants(Repository):
         call, key, name = current_operation(), self._storage.key(session_id), _name(participant_id)
         new = StoredParticipant(bound_at=call.now, epoch=call.token).model_dump()
         bound = await self._storage.sessions.update_one(
-            {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}},
+            {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}, **not_done()},
             {
                 "$set": {f"participants.{name}": new},
+                "$push": record_operation(),
                 "$inc": {"revision": 1},
                 "$max": {"active_at": call.now},
             },
@@ -146,14 +152,17 @@ class AsyncSessionParticipants(Repository):
             tail = self._storage.tail
             tail.cache_epochs(key, {**tail.cached_epochs(key), name: call.token})
             return to_participants({"_id": key, "participants": {name: new}})[0], True
-        participant = await self._get(key, name)
-        # An earlier attempt of this call may have been the one that did it.
-        return participant, call.attempt > 0 and participant.bound_at == from_micros(call.now)
-
-    async def _get(self, key: str, name: str) -> SessionParticipant:
-        document = await self._storage.tail.read_fields(key, f"participants.{name}", f"insights.{name}")
+        document = await self._read(key, name)
+        if was_done(document) and name not in document.get("participants", {}):
+            # It was unbound again before the answer came.
+            document = {"_id": key, "participants": {name: new}, "recent_ops": document["recent_ops"]}
         participant_of(document, name)
-        return to_participants(document)[0]
+        return to_participants(document)[0], was_done(document)
+
+    async def _read(self, key: str, name: str) -> Raw:
+        return await self._storage.tail.read_fields(
+            key, f"participants.{name}", f"insights.{name}", "recent_ops"
+        )
 
 
 class AsyncSessionTurns(Repository):

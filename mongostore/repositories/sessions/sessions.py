@@ -46,6 +46,7 @@ from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.filters import keyset_filter, list_order, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
+from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage, check_number
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 from mongostore.repositories.size_limits import SizeLimit
@@ -53,7 +54,7 @@ from mongostore.repositories.size_limits import SizeLimit
 _ITER_PAGE = 200
 _BY_CREATION = SortOrder("created_at")
 _MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTES)
-_HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0, "last_delete": 0}
+_HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0}
 
 
 class AsyncSessions(Repository):
@@ -289,7 +290,7 @@ class AsyncSessions(Repository):
         given = check_members(members, SessionUpdate)
         metadata_members = given.pop("metadata", {})
         packed = encode_members("metadata", metadata_members)
-        sets = to_stored_members(given) | {"update_op": call.token}
+        sets = to_stored_members(given)
         sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
         update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"active_at": call.now}}
         if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
@@ -297,18 +298,12 @@ class AsyncSessions(Repository):
         guard: Raw = {"_id": key, "state": "open"}
         if revision is not None:
             guard["revision"] = check_number("revision", revision)
-        run = partial(
-            self._sessions.find_one_and_update,
-            projection=_HEAD_FIELDS,
-            return_document=ReturnDocument.AFTER,
-        )
+        run = partial(self._update_once, key)
         document = await _MERGED.write(self._sessions, session_id, guard, update, run)
         if document is None:
-            document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
-            if document is None:
+            if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)
-            if document.get("update_op") != call.token:
-                raise ConflictError(f"session {session_id!r} has another revision by now")
+            raise ConflictError(f"session {session_id!r} has another revision by now")
         return to_session(document)
 
     @writes
@@ -323,8 +318,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
-        key, token = self._key(session_id), current_operation().token
-        return await self._storage.deleter.truncate(key, lambda session: truncated_fields(session, token))
+        return await self._storage.deleter.truncate(self._key(session_id), truncated_fields)
 
     @writes
     async def soft_delete(self, session_id: str) -> bool:
@@ -333,16 +327,8 @@ class AsyncSessions(Repository):
         Raises:
             InvalidValueError: If the id is no plain string.
         """
-        call, key = current_operation(), self._key(session_id)
-        deleted = await self._sessions.update_one(
-            {"_id": key, "state": "open"},
-            _state_change("deleted", call.now, call.token),
-        )
-        if deleted.matched_count or call.attempt == 0:
-            return bool(deleted.matched_count)
-        # An earlier attempt of this call may have been the one that did it.
-        done = {"_id": key, "state": "deleted", "state_op": call.token}
-        return await self._sessions.find_one(done, {"_id": 1}) is not None
+        key, change = self._key(session_id), _state_change("deleted", current_operation().now)
+        return await self._update_once(key, {"state": "open"}, change) is not None
 
     @writes
     async def undelete(self, session_id: str) -> Session:
@@ -353,29 +339,28 @@ class AsyncSessions(Repository):
             ConflictError: If it is not deleted.
             InvalidValueError: If the id is no plain string.
         """
-        call, key = current_operation(), self._key(session_id)
-        document = await self._sessions.find_one_and_update(
-            {"_id": key, "state": "deleted"},
-            _state_change("open", None, call.token),
-            projection=_HEAD_FIELDS,
-            return_document=ReturnDocument.AFTER,
-        )
+        key = self._key(session_id)
+        document = await self._update_once(key, {"state": "deleted"}, _state_change("open", None))
         if document is None:
-            document = await self._sessions.find_one({"_id": key, "state": "open"}, _HEAD_FIELDS)
-            if document is None:
+            if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)
-            if document.get("state_op") != call.token:
-                raise ConflictError(f"session {session_id!r} is not deleted")
+            raise ConflictError(f"session {session_id!r} is not deleted")
         return to_session(document)
 
     @writes
-    async def delete(self, session_id: str) -> bool:
+    async def delete(self, session_id: str, *, revision: int | None = None) -> bool:
         """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
 
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
         Raises:
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision; nothing was deleted.
+            InvalidValueError: If an argument is of the wrong type.
         """
-        return await self._storage.deleter.delete_session(self._key(session_id))
+        guard = {} if revision is None else {"revision": check_number("revision", revision)}
+        return await self._storage.deleter.delete_session(self._key(session_id), guard)
 
     @reads
     async def describe_storage(self, session_id: str) -> StorageLayout:
@@ -387,6 +372,19 @@ class AsyncSessions(Repository):
         """
         return await self._storage.tail.describe(self._key(session_id))
 
+    async def _update_once(self, key: str, guard: Raw, update: Raw) -> Raw | None:
+        """Change a session, however often it is tried, and return it; None if the guard does not hold."""
+        changed = await self._sessions.find_one_and_update(
+            {"_id": key, **guard, **not_done()},
+            {**update, "$push": record_operation()},
+            projection=_HEAD_FIELDS,
+            return_document=ReturnDocument.AFTER,
+        )
+        if changed is None and current_operation().attempt:
+            changed = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
+            return changed if changed and was_done(changed) else None
+        return changed
+
     async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
         async with self._sessions.find(
             filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1
@@ -394,5 +392,5 @@ class AsyncSessions(Repository):
             return await found.to_list()
 
 
-def _state_change(state: str, deleted_at: int | None, token: str) -> Raw:
-    return {"$set": {"state": state, "deleted_at": deleted_at, "state_op": token}, "$inc": {"revision": 1}}
+def _state_change(state: str, deleted_at: int | None) -> Raw:
+    return {"$set": {"state": state, "deleted_at": deleted_at}, "$inc": {"revision": 1}}

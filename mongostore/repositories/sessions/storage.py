@@ -12,6 +12,7 @@ from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.message_reader import MessageReader
+from mongostore.repositories.sessions.message_updater import MessageUpdater
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
@@ -33,6 +34,7 @@ class SessionStorage:
         self.tail = tail
         self.overflows: Final = Overflows(connection)
         self.writer: Final = MessageWriter(tail, self.overflows)
+        self.updater: Final = MessageUpdater(tail, self.overflows, self.writer)
         self.deleter: Final = MessageDeleter(tail, self.overflows)
         self.reader: Final = MessageReader(connection, tail, self.overflows)
         self.turns: Final = Turns(connection, tail, self.overflows, self.writer)

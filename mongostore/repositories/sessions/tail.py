@@ -14,7 +14,7 @@ import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -70,6 +70,14 @@ class Tail:
         """The collection of sealed messages."""
         return self._connection.collection("session_segments")
 
+    async def find_and_modify(
+        self, filter: Raw, update: Any, fields: Raw, *, new: bool = False
+    ) -> Raw | None:
+        """Update a session in one command of which the server keeps no copy; return it as it was, or is."""
+        sessions: Any = self.sessions
+        changed: Raw | None = await sessions.find_and_modify(filter, update, fields, new=new)
+        return changed
+
     def cached_position(self, key: str) -> TailPosition:
         """Return where the tail of a session began when last seen."""
         return self._cached_positions.get(key, TailPosition("", 0))
@@ -111,6 +119,12 @@ class Tail:
         if document is None or document["state"] != "open":
             self._cached_positions.pop(key, None)
             self._cached_epochs.pop(key, None)
+            raise NotFoundError("session", session_id_of(key))
+        if (
+            current_operation().memory.setdefault("incarnation", document["create_op"])
+            != document["create_op"]
+        ):
+            # The one that an earlier attempt has met is deleted; this one was created since.
             raise NotFoundError("session", session_id_of(key))
         self._cache_position(key, TailPosition(document["epoch"], document["tail_start"]))
         self.cache_epochs(key, bindings_of(document))

@@ -82,9 +82,11 @@ class Turns:
             key, messages, fresh=current_operation().attempt == 0, push=push
         )
         # Else they were there, and show their numbers.
-        first = first or next(
-            turn["number"] - i for i, (_, turn) in enumerate(positioned) if "number" in turn
-        )
+        numbers = (turn["number"] - i for i, (_, turn) in enumerate(positioned) if "number" in turn)
+        first = first or next(numbers, 0)
+        if not first:
+            # An earlier attempt has appended them, and others removed them since.
+            return _to_turns([turn for _, turn in positioned])[0]
         return _to_turns([{**turn, "number": n} for n, (_, turn) in enumerate(positioned, first)])[0]
 
     async def read(
@@ -177,10 +179,10 @@ class Turns:
             "active_at": {"$max": ["$active_at", current_operation().now]},
             **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
         }
-        return await self._tail.sessions.find_one_and_update(
+        return await self._tail.find_and_modify(
             {**guard, f"{path}.epoch": binding},
             [{"$set": sets}],
-            projection={f"{path}.turn_count": 1, "next_position": 1},
+            {f"{path}.turn_count": 1, "next_position": 1},
         )
 
     async def _find(self, document: Raw, name: str, after: int, last: int, wanted: int) -> list[Raw] | None:

@@ -26,6 +26,8 @@ _MESSAGE_MEMBERS = (
 )
 # Beside its message, a line may have `session_id`, and `messages` would make it a conversation.
 _TAKEN = {*_MESSAGE_MEMBERS, "session_id", "messages"}
+# JSON escapes the older control characters itself; of these, one begins sequences as well.
+_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
 class LineError(Exception):
@@ -82,10 +84,7 @@ def read_line(text: bytes) -> SessionLine | MessageLine:
         LineError: If it is neither a conversation nor a message.
     """
     try:
-        members = json.loads(text.decode("utf-8-sig"))
-        if not isinstance(members, dict):
-            raise LineError("not a JSON object")
-        return _session_line(members) if "messages" in members else _message_line(members)
+        return parse_line(json.loads(text.decode("utf-8-sig")))
     except UnicodeDecodeError:
         raise LineError("not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -94,6 +93,17 @@ def read_line(text: bytes) -> SessionLine | MessageLine:
         raise LineError("nested too deep") from None
     except ValueError:
         raise LineError("a number has too many digits") from None
+
+
+def parse_line(value: object) -> SessionLine | MessageLine:
+    """Return the conversation or the message of a line's JSON.
+
+    Raises:
+        LineError: If it is neither a conversation nor a message.
+    """
+    if not isinstance(value, dict):
+        raise LineError("not a JSON object")
+    return _session_line(value) if "messages" in value else _message_line(value)
 
 
 def line_digest(*parts: object) -> str:
@@ -134,9 +144,9 @@ def message_members(message: Message) -> dict[str, Any]:
 
 
 def write_line(members: dict[str, Any]) -> bytes:
-    """Return a line with its end, readable where UTF-8 can say it."""
+    """Return a line with its end, readable where UTF-8 has the characters and terminals only print them."""
     try:
-        return json.dumps(members, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(members, ensure_ascii=False).translate(_CONTROLS).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(members).encode() + b"\n"
 

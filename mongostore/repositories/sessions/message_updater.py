@@ -1,0 +1,240 @@
+"""How messages are changed: where they stand, in the tail or in a segment, exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from pymongo import ReturnDocument
+
+from mongostore.documents.mapping import Raw, bson_size, check_size
+from mongostore.documents.sessions import EMPTY_BODY, MAX_METADATA_BYTES, check_metadata_fit
+from mongostore.errors import ConflictError
+from mongostore.repositories import current_operation
+from mongostore.repositories.sessions.message_patch import MessagePatch
+from mongostore.repositories.sessions.message_writer import MessageWriter
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
+from mongostore.repositories.sessions.tail import (
+    Positioned,
+    Tail,
+    back_off,
+    contention_error,
+    messages_of,
+    messages_start,
+)
+
+_SEGMENT_BYTES = 8 * 1024 * 1024
+
+
+class MessageUpdater:
+    """The messages of sessions, as they are changed."""
+
+    def __init__(self, tail: Tail, overflows: Overflows, writer: MessageWriter) -> None:
+        self._tail = tail
+        self._limits = tail.limits
+        self._overflows = overflows
+        self._writer = writer
+
+    async def update(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
+        """Change one message where it stands and return it with its position; None if it is not there.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            DocumentTooLargeError: The message would be too large; it was left as it was.
+        """
+        check_size(f"message {message_id!r}", patch.members)
+        # What the newest message has is less than a full tail, so that it cannot become too large.
+        if patch.size <= min(self._limits.embed_bytes, MAX_METADATA_BYTES - self._limits.full_bytes) and (
+            changed := await self._update_newest(key, message_id, patch)
+        ):
+            return changed
+        for attempt in range(self._limits.attempts):
+            await back_off(attempt)
+            document = await self._tail.read(key)
+            if await self._was_updated(document):
+                current_operation().memory["updated"] = True
+                return await self._read_updated(key, message_id, ())
+            if document["messages_bytes"] >= self._limits.full_bytes and await self._tail.roll_if_full(
+                document
+            ):
+                continue
+            container = await self._find_container(document, message_id)
+            if container is None:
+                return None
+            if changed := await self._update_in(container, document, message_id, patch):
+                return changed
+        raise contention_error(key)
+
+    async def upsert(self, key: str, message: Raw, patch: MessagePatch) -> tuple[int | None, Raw]:
+        """Change the message with that id by the patch, or append the message; return it with its position.
+
+        Raises:
+            NotFoundError: There is no such session, or it is deleted.
+            ConflictError: Others kept changing the session for too long.
+            DocumentTooLargeError: The message is too large; nothing was changed.
+        """
+        for attempt in range(self._limits.attempts):
+            await back_off(attempt)
+            if changed := await self.update(key, message["id"], patch):
+                return changed
+            if "updated" in current_operation().memory:
+                # Another caller has removed it since.
+                return None, message
+            # Another caller may have just appended that id with other content.
+            with suppress(ConflictError):
+                return (await self._writer.append(key, [message], fresh=False))[0]
+        raise contention_error(key)
+
+    async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
+        update = patch.update("messages_bytes")
+        update["$set"] |= patch.preview()
+        update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
+        changed = await self._tail.find_and_modify(
+            {
+                "_id": key,
+                "state": "open",
+                "messages": {"$elemMatch": {"id": message_id, "overflow": None}},
+                "last.id": message_id,
+                "messages_bytes": {"$lt": self._limits.full_bytes},
+                **not_done(),
+            },
+            update,
+            {"next_position": 1, "messages": {"$slice": -1}},
+            new=True,
+        )
+        return None if changed is None else await self._read_updated(key, message_id, messages_of(changed))
+
+    async def _read_updated(
+        self, key: str, message_id: str, changed: Sequence[Positioned]
+    ) -> Positioned | None:
+        """Return a message from those that the server has shown after its change, or else read it again.
+
+        It shows another one if the tail was rolled meanwhile, or if deleted ones are behind the newest, and
+        all of them to a driver that has tried the change twice.
+        """
+        if positioned := next((one for one in changed if one[1]["id"] == message_id), None):
+            return positioned
+        for attempt in range(self._limits.attempts):
+            await back_off(attempt)
+            container = await self._find_container(await self._tail.read(key), message_id)
+            if container is None:
+                return None
+            position, message = _message_in(container, message_id)
+            if filled := await self._overflows.load_into([message]):
+                return position, filled[0]
+        raise contention_error(key)
+
+    async def _find_container(self, document: Raw, message_id: str) -> Raw | None:
+        """Return the document in which a message stands: the session's own, a segment, or None."""
+        if any(message and message["id"] == message_id for message in document["messages"]):
+            return document
+        if not document["tail_start"] or message_id in document["pending_deletes"]:
+            return None
+        filter = {"epoch": document["epoch"], "messages.id": message_id}
+        segment = await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
+        if segment and _message_in(segment, message_id)[1].get("binding") in document.get("unbound", ()):
+            return None
+        return segment
+
+    async def _update_in(
+        self, container: Raw, document: Raw, message_id: str, patch: MessagePatch
+    ) -> Positioned | None:
+        position, old = _message_in(container, message_id)
+        index = position - messages_start(container)
+        preview = patch.preview() if document["last"]["id"] == message_id else {}
+        guard: Raw = {
+            "_id": container["_id"],
+            "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
+        }
+        body: Raw = {}
+        crowded = container is not document and container["size"] + patch.size > _SEGMENT_BYTES
+        if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
+            # The body is read and written back, so nothing may change in between.
+            guard["edit_count"] = container["edit_count"]
+            moved = await self._respill(document, old, patch, out=crowded)
+            if moved is None:
+                return None
+            body, patch = moved
+        elif patch.metadata:
+            # Merged into what they are by now, for the sum has a limit.
+            check_metadata_fit(message_id, patch.merge_into(old.get("metadata", {})))
+            guard["messages"]["$elemMatch"]["metadata"] = old.get("metadata")
+        projection = {"next_position": 1, "messages": {"$slice": [index, 1]}}
+        if container is document:
+            changed = await self._update_in_tail(document, guard, patch, message_id, preview, projection)
+        else:
+            changed = await self._update_in_segment(
+                document["_id"], guard, patch, message_id, preview, projection
+            )
+        await self._overflows.delete([old.get("overflow") if changed else patch.members.get("overflow")])
+        if changed is None:
+            return None
+        same = [(position, message) for message in changed["messages"] if message]
+        positioned = await self._read_updated(document["_id"], message_id, same)
+        return positioned and (positioned[0], {**positioned[1], **body})
+
+    async def _respill(
+        self, document: Raw, old: Raw, patch: MessagePatch, *, out: bool
+    ) -> tuple[Raw, MessagePatch] | None:
+        """Return a message's new body, and the patch that takes it out of its home or back into it."""
+        filled = await self._overflows.load_into([old])
+        if filled is None:
+            return None
+        body = {**EMPTY_BODY, **filled[0], **patch.members}
+        body = {name: body[name] for name in EMPTY_BODY}
+        body["metadata"] = patch.merge_into(body["metadata"])
+        check_metadata_fit(old["id"], body["metadata"])
+        stored_body = {"overflow": None, **body}
+        if out or bson_size("message", body) > self._limits.embed_bytes:
+            outside = await self._overflows.spill(document["_id"], document["epoch"], old, body)
+            stored_body = {name: outside[name] for name in stored_body}
+        return body, MessagePatch({**patch.members, **stored_body})
+
+    async def _update_in_tail(
+        self, document: Raw, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw
+    ) -> Raw | None:
+        update = patch.update("messages_bytes")
+        update["$set"] |= preview
+        update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
+        newest = {"last.id": message_id if document["last"]["id"] == message_id else {"$ne": message_id}}
+        room = {"state": "open", "messages_bytes": {"$lt": self._limits.full_bytes}}
+        return await self._tail.sessions.find_one_and_update(
+            {**guard, **newest, **room, **not_done()},
+            update,
+            projection=projection,
+            return_document=ReturnDocument.AFTER,
+        )
+
+    async def _update_in_segment(
+        self, key: str, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw
+    ) -> Raw | None:
+        # The next attempt looks here, even if another caller puts the message elsewhere meanwhile.
+        current_operation().memory["segment"] = guard["_id"]
+        changed = await self._tail.segments.find_one_and_update(
+            {**guard, **not_done()},
+            {**patch.update("size"), "$push": record_operation()},
+            projection=projection,
+            return_document=ReturnDocument.AFTER,
+        )
+        if changed is None:
+            return None
+        await self._tail.sessions.update_one({"_id": key}, {"$max": {"active_at": current_operation().now}})
+        if preview:
+            await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
+        return changed
+
+    async def _was_updated(self, document: Raw) -> bool:
+        """Return whether an earlier attempt of this operation has changed the message."""
+        if current_operation().attempt and (segment_id := current_operation().memory.get("segment")):
+            segment = await self._tail.segments.find_one({"_id": segment_id}, ["recent_ops"])
+            # Without it, the messages were removed after that attempt, or before it could change them.
+            if segment is None or was_done(segment):
+                return True
+        return was_done(document)
+
+
+def _message_in(container: Raw, message_id: str) -> Positioned:
+    """Return the message of that id, with its position, in a document that holds it."""
+    return next(one for one in messages_of(container) if one[1]["id"] == message_id)

@@ -1,0 +1,52 @@
+"""The newest operations on a document, by which a retry recognizes what an earlier attempt has done.
+
+Between an attempt whose answer was lost and the next one other callers may change, remove or replace what the
+first one wrote, so the values cannot tell. Each write therefore records its operation token in the
+same statement, and a write that removes messages records the tokens of those who had appended them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mongostore.documents.mapping import Raw
+from mongostore.repositories import current_operation
+
+# So many writes of one document may come between an attempt and its retry.
+_REMEMBERED = 32
+
+
+def operation_token() -> str:
+    """Return the token of the current operation, the same one at each attempt."""
+    return current_operation().token[:16]
+
+
+def record_operation(removed: Iterable[Raw | None] = ()) -> Raw:
+    """Return the `$push` of an update that records the current operation.
+
+    Args:
+        removed: The messages that the update removes, the oldest first.
+    """
+    appended = dict.fromkeys(message.get("op", message["id"]) for message in removed if message)
+    tokens = [*[*appended][-_REMEMBERED // 2 :], operation_token()]
+    return {"recent_ops": {"$each": tokens, "$slice": -_REMEMBERED}}
+
+
+def not_done() -> Raw:
+    """Return the filter of a document that the current operation has not changed yet."""
+    return {"recent_ops": {"$ne": operation_token()}}
+
+
+def was_done(document: Raw) -> bool:
+    """Return whether an earlier attempt of the current operation has changed a document."""
+    return operation_token() in document.get("recent_ops", ())
+
+
+def were_appended(document: Raw, message_ids: Iterable[str]) -> bool:
+    """Return whether an earlier attempt of the current operation has appended messages, removed since.
+
+    Args:
+        document: The session's.
+        message_ids: Those of the messages whose ids nothing else has ever had.
+    """
+    return not {operation_token(), *message_ids}.isdisjoint(document.get("recent_ops", ()))

@@ -1,0 +1,233 @@
+"""A verb whose answer is lost acts once, whatever another client does before it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from mongostore import AsyncMongoStore, MongoStoreError, Turn
+from mongostore.repositories.connection import Connection
+from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
+from tests.faults.test_unknown_outcomes import FULL, KEEP, LIMITS, VERBS, left, message, plain, prepare
+
+Verb = Callable[[AsyncMongoStore, str], Awaitable[Any]]
+Snapshot = tuple[Any, Any]
+WRITES = {
+    "insert_one",
+    "update_one",
+    "replace_one",
+    "find_one_and_update",
+    "find_and_modify",
+    "delete_one",
+    "delete_many",
+}
+# So many writes of a verb are lost, one in each run.
+LOST_WRITES = 4
+
+
+@pytest.fixture
+def tail_limits() -> TailLimits:
+    return LIMITS
+
+
+@pytest.fixture(
+    params=["embedded", pytest.param("server", marks=[pytest.mark.server, pytest.mark.long])],
+)
+def store_uri(request: pytest.FixtureRequest) -> str:
+    """The URI of each engine in turn."""
+    if request.param == "embedded":
+        return f"mongomock://{uuid4().hex}"
+    return str(request.getfixturevalue("server_uri"))
+
+
+async def delete_and_append(store: AsyncMongoStore, id: str) -> None:
+    """Put other messages under the ids of those that are deleted, and delete one more."""
+    deleted = ["m3", f"m{FULL}", f"m{FULL + KEEP - 2}", "mlarge", "mnew"]
+    await store.sessions.messages.delete_many(id, deleted)
+    await store.sessions.messages.append_many(id, [message(n[1:], "anew") for n in deleted])
+    await store.sessions.messages.delete(id, "m1")
+
+
+async def update_messages(store: AsyncMongoStore, id: str) -> None:
+    """Change what the verbs change, unless it is not there."""
+    for name in ("m3", f"m{FULL}", f"m{FULL + KEEP - 2}", "mlarge", "mnew"):
+        if await store.sessions.messages.exists(id, name):
+            await store.sessions.messages.update(id, name, content="theirs", metadata={"a.b": 2})
+
+
+async def rebind(store: AsyncMongoStore, id: str) -> None:
+    for name in ("new", "p"):
+        if await store.sessions.participants.delete(id, name):
+            await store.sessions.participants.ensure(id, name)
+            await store.sessions.turns.append(id, name, Turn(role="user", content="theirs"))
+
+
+async def unbind(store: AsyncMongoStore, id: str) -> None:
+    for name in ("new", "p", "q"):
+        await store.sessions.participants.delete(id, name)
+
+
+async def truncate(store: AsyncMongoStore, id: str) -> None:
+    await store.sessions.truncate(id)
+    await store.sessions.messages.append(id, message("theirs"))
+
+
+async def truncate_messages(store: AsyncMongoStore, id: str) -> None:
+    await store.sessions.messages.truncate(id)
+    await store.sessions.messages.append(id, message("theirs"))
+
+
+async def change_head(store: AsyncMongoStore, id: str) -> None:
+    await store.sessions.update(id, name="theirs", metadata={"a": 2})
+    await store.sessions.context.set(id, ["theirs"])
+
+
+async def toggle(store: AsyncMongoStore, id: str) -> None:
+    """Delete what is open, or bring back what is deleted."""
+    if not await store.sessions.soft_delete(id):
+        await store.sessions.undelete(id)
+
+
+async def renew(store: AsyncMongoStore, id: str) -> None:
+    await store.sessions.delete(id)
+    await store.sessions.create(id, name="theirs")
+    await store.sessions.messages.append(id, message("theirs"))
+
+
+OTHERS: dict[str, Verb] = {
+    other.__name__: other
+    for other in (
+        *(delete_and_append, update_messages, rebind, unbind, truncate, truncate_messages, change_head),
+        *(toggle, renew),
+    )
+}
+# These send one statement without reading before, so that they cannot know whether a session of that id was
+# made anew. All that they do to such a one is what a call made later would do.
+BLIND = {
+    *(name for name in VERBS if name.startswith(("append", "upsert", "bind"))),
+    *("create", "update", "update-newest", "set-context", "set-context-large", "delete-context"),
+    *("delete", "restore"),
+}
+
+
+class Client:
+    """Another client of the same data, with a memory of its own of where it lies."""
+
+    def __init__(self, store: AsyncMongoStore) -> None:
+        connection = Connection(store.engine, 20.0)
+        connection.attach()
+        self.sessions = AsyncSessions(connection, tail=Tail(connection, LIMITS))
+
+
+class LossyCollection:
+    """A collection that carries out the n-th write and loses the answer, after which another client acts."""
+
+    def __init__(self, collection: Any, loss: Loss) -> None:
+        self._collection = collection
+        self._loss = loss
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._collection, name)
+        if name == "with_options":
+            return lambda **options: LossyCollection(member(**options), self._loss)
+        if name not in WRITES:
+            return member
+
+        async def write(*arguments: Any, **options: Any) -> Any:
+            result = await member(*arguments, **options)
+            await self._loss.happen()
+            return result
+
+        return write
+
+
+class Loss:
+    """What happens after the n-th write of a verb.
+
+    Attributes:
+        is_visible: Whether the verb's effect could be seen then.
+        has_happened: Whether there were so many writes.
+    """
+
+    def __init__(self, number: int, act: Callable[[], Awaitable[None]], look: Callable[[], Awaitable[Any]]):
+        self._number, self._act, self._look = number, act, look
+        self._before: Any = None
+        self.is_visible = self.has_happened = False
+
+    async def begin(self) -> None:
+        self._before = await self._look()
+
+    async def happen(self) -> None:
+        self._number -= 1
+        if self._number == 0:
+            self.has_happened = True
+
+            async def interfere() -> None:
+                self.is_visible = await self._look() != self._before
+                await self._act()
+
+            # Not within the verb's own call.
+            await asyncio.get_running_loop().create_task(interfere(), context=Context())
+            raise AutoReconnect("the answer was lost")
+
+
+async def state(store: AsyncMongoStore, id: str) -> Any:
+    """Return what can be seen of a session, deleted or not."""
+    listed = [one async for one in store.sessions.iter(deleted=None) if one.id.startswith(id)]
+    return [plain(one) for one in listed], await left(store, id)
+
+
+async def attempt(verb: Verb, store: AsyncMongoStore, id: str) -> None:
+    with suppress(MongoStoreError):
+        await verb(store, id)
+
+
+def comparable(found: Any, id: str) -> str:
+    return repr(found).replace(id, "ID")
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", VERBS)
+async def test_a_lost_answer_makes_a_verb_act_once_beside_another_client(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, name: str, other: str
+) -> None:
+    verb, act = VERBS[name], OTHERS[other]
+    client: Any = Client(store)
+    orders = {}
+    for order, steps in {"before": [verb, act], "behind": [act, verb]}.items():
+        id = f"{order}-{name}"
+        await prepare(store, id)
+        for step in steps:
+            await attempt(step, store, id)
+        orders[order] = comparable(await state(store, id), id)
+    happened = 0
+    for number in range(1, LOST_WRITES + 1):
+        id = f"{number}-{name}"
+        await prepare(store, id)
+        loss = Loss(number, lambda: attempt(act, client, id), lambda: state(client, id))  # noqa: B023
+        await loss.begin()
+        with monkeypatch.context() as patch:
+            collection = Connection.collection
+
+            def lossy(self: Connection, name: str, collection: Any = collection) -> Any:
+                found = collection(self, name)
+                return LossyCollection(found, loss) if asyncio.current_task() is task else found  # noqa: B023
+
+            patch.setattr(Connection, "collection", lossy)
+            patch.setattr("mongostore.repositories.retry.random.uniform", lambda *_: 0.01)
+            task = asyncio.create_task(attempt(verb, store, id))
+            await task
+        if not loss.has_happened:
+            break
+        happened += 1
+        is_blind = other == "renew" and name in BLIND
+        legal = [orders["before"]] if loss.is_visible and not is_blind else [*orders.values()]
+        assert comparable(await state(store, id), id) in legal, f"after write {number}"
+    assert happened or name in ("bind-again",)
