@@ -44,6 +44,8 @@ async def search(
     if pattern == _NOTHING:
         return hits
     named = re.compile(pattern, re.IGNORECASE)
+    # A content is a text, or a list of parts of which some have one.
+    in_content = [{path: {"$regex": pattern, "$options": "i"}} for path in ("content", "content.text")]
 
     async def find_some() -> tuple[list[Raw], Raw | None]:
         """Return some threads that have it, and the last one looked at if there are more."""
@@ -51,7 +53,7 @@ async def search(
         some = max(_SEARCH_BATCH >> 2 * current_operation().attempt, 1)
         documents = await find_page(connection, "threads", order.keyset_filter(filter, place), order, some)
         unnamed = [document["_id"] for document in documents if not named.search(_name_text(document))]
-        said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
+        said = {"thread_id": {"$in": unnamed}, "$or": in_content}
         pipeline: list[Raw] = [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
         async with await connection.collection("messages").aggregate(pipeline) as cursor:
             missed = {*unnamed} - {hit["_id"] for hit in await cursor.to_list()}
