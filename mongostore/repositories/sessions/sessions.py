@@ -131,7 +131,8 @@ class AsyncSessions(Repository):
                 "metadata": encode_members("metadata", metadata or {}),
                 "participants": bind_all(participants, created, call.token),
                 "created_at": created,
-                "active_at": call.now,
+                # One that comes from elsewhere is as active as its messages will say.
+                "active_at": created,
                 "epoch": uuid4().hex,
                 "create_op": call.token,
             }
