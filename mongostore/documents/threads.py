@@ -1,4 +1,4 @@
-"""How threads, their messages and elements, and users are stored."""
+"""The stored form of threads, their messages and elements, and of users."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ class StoredThread(Thread, Stored):
 
     `create_op` and `delete_op` are the tokens of the operations that did these, by which a retried one
     recognizes its own work.
-    `state` is `open`, or `deleted`: then nothing else is left of it, and it cannot come back until
-    `expires_at`, a date, after which nobody can still be writing to it.
+    `state` is `open`, or `deleted`: then nothing else is left of it, and what began before `deleted_at` does
+    not bring it back until `expires_at`, a date, after which nobody can still be writing to it. Without that
+    date the deletion is not over. What begins later begins the next `life` of the thread.
     """
 
     votes: list[StoredVote] = Field(default_factory=list)
@@ -47,25 +48,41 @@ class StoredThread(Thread, Stored):
     state: str = "open"
     create_op: str | None = None
     delete_op: str | None = None
+    deleted_at: int | None = None
     expires_at: datetime | None = None
+    life: int = 0
 
 
 class StoredThreadMessage(ThreadMessage, Stored):
     """A message of a thread.
 
     `is_begun` says that more was merged into it than its start, `has_created_at` that `created_at` is the
-    caller's, and `revision` grows with each merge.
+    caller's, and `revision` grows with each merge. `arrival` orders messages of one `created_at`. `life` is
+    that of the thread, where it is not its first one. `state` is `deleted` if nothing else is left until
+    `expires_at`.
     """
 
     is_begun: bool = False
     has_created_at: bool = False
     revision: int = 0
+    arrival: int = 0
+    life: int = 0
+    state: str | None = None
+    deleted_at: int | None = None
+    expires_at: datetime | None = None
 
 
 class StoredElement(Element, Stored):
-    """An element of a message; `created_at` is its place among the others."""
+    """An element of a message; `created_at` is its place among the others.
+
+    `life` and `state` are as those of a message.
+    """
 
     created_at: int
+    life: int = 0
+    state: str | None = None
+    deleted_at: int | None = None
+    expires_at: datetime | None = None
 
 
 def to_feedback(raw: Raw) -> Feedback:
@@ -90,7 +107,7 @@ def to_stored_thread_member(name: str, value: Any) -> Any:
     """Return a member of a thread, other than those that are merged, in its stored form.
 
     Raises:
-        InvalidValueError: It cannot be stored.
+        InvalidValueError: If it cannot be stored.
     """
     # Nobody takes a thread from its user.
     return check_id(name, value) if name == "user_id" else write_members(Thread, {name: value})[name]
@@ -100,8 +117,8 @@ def to_stored_message_members(members: dict[str, Any]) -> Raw:
     """Return members of a message in their stored form, by their paths.
 
     Raises:
-        InvalidValueError: One of them cannot be stored; names its path.
-        DocumentTooLargeError: They take more than a document can hold.
+        InvalidValueError: If one of them cannot be stored; names its path.
+        DocumentTooLargeError: If they take more than a document can hold.
     """
     stored = write_members(ThreadMessage, members)
     if "created_at" in members:
@@ -114,6 +131,6 @@ def to_stored_feedback(feedback: Feedback) -> Raw:
     """Return a feedback in its stored form.
 
     Raises:
-        InvalidValueError: One of its members cannot be stored.
+        InvalidValueError: If one of its members cannot be stored.
     """
     return write(check_instance("feedback", feedback, Feedback))

@@ -28,7 +28,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.deployment import CollectionUsage, Deployment, describe_topology, measure_pings
-from mongostore.engines.driver_errors import explain_silence, translate_error
+from mongostore.engines.driver_errors import drop_driver_context, explain_silence, translate_error
 from mongostore.engines.majority import MajorityReads
 from mongostore.engines.protocol import Capability, Collection, Database
 from mongostore.engines.transactions import (
@@ -108,7 +108,8 @@ class MongoEngine:
         self._options = {**_DEFAULTS, **(options or {})}
         self.address: str = address_of(source) if isinstance(source, str) else address_of_client(source)
         # What cannot work is refused now, and not by the first verb that meets it.
-        client = self._make_client()
+        with drop_driver_context():
+            client = self._make_client()
         if not client.write_concern.acknowledged:
             raise ConfigurationError(
                 f"{self.address}: w=0: a store has to know what is written: leave it out"
@@ -196,6 +197,9 @@ class MongoEngine:
             ) from None
         except InvalidOperation:
             raise ConfigurationError(f"{self.address}: the client that was handed in is closed") from None
+        except DriverConfigurationError as error:
+            # The names of an SRV address are looked up as late as this.
+            raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
         except PyMongoError as error:
             raise self._explain_failure(error) from None
 

@@ -53,6 +53,15 @@ class SessionStorage:
         return f"{self.namespace}/{check_id('session_id', session_id)}"
 
 
+def revision_guard(revision: int | None) -> Raw:
+    """Return the filter of a session that has a revision; of any if it is None.
+
+    Raises:
+        InvalidValueError: If it is no number.
+    """
+    return {} if revision is None else {"revision": check_number("revision", revision)}
+
+
 def check_number(path: str, value: object) -> int:
     """Return `value`, an integer from 0.
 
