@@ -38,6 +38,8 @@ FAULTS = {
     "late": {"writeConcernError": {"code": 64, "errmsg": "late"}},
     "done-while-shutting-down": {"writeConcernError": {"code": 91, "errmsg": "gone"}},
 }
+# One after which the driver tries again, and one after which the transaction is begun anew.
+EVERYWHERE = ("closed", "conflict")
 
 
 def said(n: int | str) -> Event:
@@ -88,7 +90,12 @@ async def room(faults: Any) -> Event:
 @pytest.mark.parametrize(
     ("command", "fault"),
     [
-        (command, fault)
+        # In every run each statement fails in two ways, and a commit in all.
+        pytest.param(
+            command,
+            fault,
+            marks=() if command == "commitTransaction" or fault in EVERYWHERE else pytest.mark.long,
+        )
         for command in STATEMENTS
         for fault, how in FAULTS.items()
         # Statements inside a transaction wait for no majority.
@@ -289,7 +296,9 @@ async def test_a_commit_behind_a_stalled_one_ends_in_time(
     await check_room(faults.store, *stored)
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.005, 0.01, 0.02, 0.3])
+@pytest.mark.parametrize(
+    "moment", [0.0, 0.01, *(pytest.param(moment, marks=pytest.mark.long) for moment in (0.005, 0.02, 0.3))]
+)
 @pytest.mark.parametrize("stalled", [None, "insert", "commitTransaction"])
 async def test_closing_the_store_ends_those_who_wait(
     faults: Any, room: Event, moment: float, stalled: str | None, caplog: pytest.LogCaptureFixture
