@@ -309,6 +309,8 @@ CASES = [
         1,
         lambda s: in_turns(s.events.append("long", one) for one in fifty()),
     ),
+    # What is before and behind a refused event goes on in groups.
+    Case("events: append 50 at once, a taken key among them", 4, lambda s: in_turns(poisoned(s.events))),
     Case("events: create", 1, lambda s: s.events.create("long", Event(channel_id="c"))),
     Case(
         "events: create at an index",
@@ -468,6 +470,11 @@ def taken_key() -> Event:
 
 def fifty() -> list[Event]:
     return [Event(room_id="long", channel_id="c") for _ in range(50)]
+
+
+def poisoned(events: Any) -> list[Awaitable[object]]:
+    commits = [events.append("long", one) for one in fifty()]
+    return [*commits[:25], refused(events.append("long", taken_key())), *commits[25:]]
 
 
 def request() -> VerificationRequest:

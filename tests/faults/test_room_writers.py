@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 from subprocess import Popen
@@ -104,6 +105,33 @@ async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
 
     for seen in await asyncio.wait_for(asyncio.gather(*readers), 60):
         assert seen[:enough] == [(event.index, event.id) for event in stored][:enough]
+
+
+async def test_of_processes_that_write_to_one_room_none_is_starved(
+    child: Callable[..., Popen[str]], server_uri: str, server_store: AsyncMongoStore, database: str
+) -> None:
+    await server_store.rooms.create("r")
+    processes = [
+        child("room_writer.py", server_uri, database, number, 100_000) for number in range(PROCESSES)
+    ]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    started: set[int] = set()
+    async with asyncio.timeout(60):
+        while len(started) < PROCESSES:
+            await asyncio.sleep(0.2)
+            page = await server_store.rooms.events.list("r", newest=True, limit=200)
+            started |= {int(event.id.partition(":")[0]) // 4 for event in page}
+        begun = (await server_store.rooms.get("r")).event_count
+        while (await server_store.rooms.get("r")).event_count < begun + 400:
+            await asyncio.sleep(0.2)
+    for process in processes:
+        process.kill()
+    stored = (await everything(server_store))[begun:]
+    written = Counter(int(event.id.partition(":")[0]) // 4 for event in stored)
+    assert min(written[number] for number in numbers) * 4 >= max(written.values()), written
 
 
 async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_deleted(
