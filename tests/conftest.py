@@ -217,7 +217,7 @@ def store_uri(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def emptied() -> list[str]:
-    """The names of empty databases of the real server that have their indexes, which are long in the making."""
+    """The names of empty databases of the real server, whose indexes are long in the making."""
     return []
 
 
