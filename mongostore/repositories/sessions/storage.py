@@ -53,6 +53,11 @@ class SessionStorage:
         return f"{self.namespace}/{check_id('session_id', session_id)}"
 
 
+def state_change(state: str, deleted_at: int | None) -> Raw:
+    """Return the update that hides a session, or shows it again."""
+    return {"$set": {"state": state, "deleted_at": deleted_at}, "$inc": {"revision": 1}}
+
+
 def revision_guard(revision: int | None) -> Raw:
     """Return the filter of a session that has a revision; of any if it is None.
 
