@@ -24,6 +24,7 @@ from mongostore.repositories.rooms import (
     AsyncVoiceDeliveries,
 )
 from mongostore.repositories.sessions import (
+    AsyncNamespaces,
     AsyncSessionContext,
     AsyncSessionMessages,
     AsyncSessionParticipants,
@@ -57,6 +58,8 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
     append = mirror(AsyncSessionMessages.append)
     append_many = mirror(AsyncSessionMessages.append_many)
+    replace_newest = mirror(AsyncSessionMessages.replace_newest)
+    pop = mirror(AsyncSessionMessages.pop)
     get = mirror(AsyncSessionMessages.get)
     find = mirror(AsyncSessionMessages.find)
     exists = mirror(AsyncSessionMessages.exists)
@@ -103,6 +106,14 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
     integrate = mirror(AsyncSessionTurns.integrate)
 
 
+class Namespaces(Mirror[AsyncNamespaces]):
+    """Blocking twin of `AsyncNamespaces`."""
+
+    exists = mirror(AsyncNamespaces.exists)
+    list = mirror(AsyncNamespaces.list)
+    iter = mirror_iter(AsyncNamespaces.iter, prefetch=100)
+
+
 class Sessions(Mirror[AsyncSessions]):
     """Blocking twin of `AsyncSessions`."""
 
@@ -112,9 +123,17 @@ class Sessions(Mirror[AsyncSessions]):
         self.context = SessionContext(store, lambda core: find(core).context)
         self.participants = SessionParticipants(store, lambda core: find(core).participants)
         self.turns = SessionTurns(store, lambda core: find(core).turns)
+        self.namespaces = Namespaces(store, lambda core: find(core).namespaces)
 
+    @property
+    def namespace(self) -> str:
+        """The namespace of these sessions."""
+        return self.core.namespace
+
+    cursor_of = staticmethod(AsyncSessions.cursor_of)
     in_namespace = mirror_scope(AsyncSessions.in_namespace)
     create = mirror(AsyncSessions.create)
+    ensure = mirror(AsyncSessions.ensure)
     get = mirror(AsyncSessions.get)
     find = mirror(AsyncSessions.find)
     exists = mirror(AsyncSessions.exists)

@@ -13,6 +13,7 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.index_definitions import IndexReport
 from mongostore.models import (
     ApiKey,
+    AppendOptions,
     Binding,
     Conversation,
     Element,
@@ -41,6 +42,7 @@ from mongostore.models import (
     RoomState,
     RoomUpdate,
     Session,
+    SessionCreate,
     SessionParticipant,
     SessionUpdate,
     StorageLayout,
@@ -134,34 +136,47 @@ class StoreVerbs:
 class SessionMessages(Mirror[AsyncSessionMessages]):
     """Blocking twin of `AsyncSessionMessages`."""
 
-    def append(self, session_id: str, message: Message) -> Message:
+    def append(self, session_id: str, message: Message, **options: Unpack[AppendOptions]) -> Message:
         """Append a message, exactly once however often the call is repeated.
 
-        A message whose id is there with the same content is left as it is.
+        A message whose id is there with the same content is left as it is, and so is the session.
+
+        Args:
+            session_id: The session.
+            message: The message.
+            **options: `create`: whether to create the session in the same write if it is not there, or the
+                members to create it with. `update`: members of the session that the same write changes.
+                `after`: the newest position that there may be, -1 for none. `revision`: the revision that
+                the session must still have.
 
         Returns:
             The message as it is stored, with its times and its position.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If the id is there with other content.
+            ConflictError: If the id is there with other content, or `after` or `revision` do not hold;
+                nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
 
-    def append_many(self, session_id: str, messages: Sequence[Message]) -> builtins.list[Message]:
+    def append_many(
+        self, session_id: str, messages: Sequence[Message], **options: Unpack[AppendOptions]
+    ) -> builtins.list[Message]:
         """Append messages in order, so that readers see all or none of them.
 
         Args:
             session_id: The session.
             messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            **options: As for `append`.
 
         Returns:
             The messages as they are stored, with their times and positions.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If an id is there with other content; nothing was appended.
+            ConflictError: If an id is there with other content, or `after` or `revision` do not hold;
+                nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a message, or all of them together, take too much.
         """
@@ -540,8 +555,8 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
 
         Args:
             session_id: The session.
-            integrator: Called with a participant's id and its new turns; it may take as long as it likes. A
-                coroutine function is awaited, anything else runs in a thread.
+            integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
+                failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
             executor: The executor of those threads; the event loop's own unless given.
 
         Raises:
@@ -566,21 +581,13 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If the name is no plain string, is empty or has a slash.
         """
 
-    def create(
-        self,
-        session_id: str | None = None,
-        *,
-        user_id: str | None = None,
-        name: str | None = None,
-        description: str | None = None,
-        data: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
-        created_at: datetime | None = None,
-        participants: Sequence[str] = (),
-    ) -> Session:
+    def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
         """Create a session, with a generated id unless one is given, as of now unless a time is given.
 
-        The participants are bound from the start.
+        Args:
+            session_id: The session's id.
+            **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
+                are bound from the start.
 
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
@@ -612,11 +619,13 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If the id is no plain string.
         """
 
-    def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
-        """Return the number of sessions.
+    def count(
+        self, *, limit: int | None = None, user_id: str | None = None, deleted: bool | None = False
+    ) -> int:
+        """Return the number of sessions, at most `limit`.
 
         Raises:
-            InvalidValueError: If an argument is of the wrong type.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def list(
@@ -649,6 +658,7 @@ class Sessions(Mirror[AsyncSessions]):
     def iter(
         self,
         *,
+        newest: bool = False,
         user_id: str | None = None,
         deleted: bool | None = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
@@ -656,6 +666,7 @@ class Sessions(Mirror[AsyncSessions]):
         """Yield all sessions in the order of their creation, in which none is missed or met twice.
 
         Args:
+            newest: Whether the newest come first.
             user_id: The user of the sessions, if not of all.
             deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
             errors: A list that collects what cannot be read, so that it does not end the iteration.

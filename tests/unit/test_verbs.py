@@ -128,5 +128,5 @@ def test_the_blocking_twin_has_the_same_public_names(path: str) -> None:
     for name in filter(None, path.split(".")):
         asynchronous, blocking = getattr(asynchronous, name), getattr(blocking, name)
     # Beanie is async alone, and the blocking twins find their cores by portals.
-    alone = {"engine", "documents", "namespace"}
+    alone = {"engine", "documents"}
     assert public(blocking) - {"portal", "core"} == public(asynchronous) - alone

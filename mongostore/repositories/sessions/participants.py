@@ -21,9 +21,10 @@ from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFound
 from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import SortKey, SortOrder, check_errors
+from mongostore.repositories.sessions.filters import check_number, decode_cursor
 from mongostore.repositories.sessions.integration import Integrations
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
-from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.turns import participant_of
 
 _BY_BINDING = SortOrder("bound_at")
@@ -298,8 +299,8 @@ class AsyncSessionTurns(Repository):
 
         Args:
             session_id: The session.
-            integrator: Called with a participant's id and its new turns; it may take as long as it likes. A
-                coroutine function is awaited, anything else runs in a thread.
+            integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
+                failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
             executor: The executor of those threads; the event loop's own unless given.
 
         Raises:
