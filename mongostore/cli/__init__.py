@@ -12,7 +12,7 @@ import mongostore
 from mongostore.cli.admin import indexes, ping
 from mongostore.cli.demo import demo
 from mongostore.cli.doctor import doctor
-from mongostore.cli.import_export import export_lines, import_lines
+from mongostore.cli.import_export import export_lines, import_conversations
 from mongostore.cli.keys import keys
 from mongostore.cli.serve import serve
 
@@ -56,7 +56,7 @@ def options(
 
 
 app.command()(demo)
-app.command("import")(import_lines)
+app.command("import")(import_conversations)
 app.command("export")(export_lines)
 app.command()(ping)
 app.command()(doctor)

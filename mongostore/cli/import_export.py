@@ -1,4 +1,4 @@
-"""`mongostore import` and `mongostore export`: conversations from JSON lines and back."""
+"""`mongostore import` and `mongostore export`: conversations from elsewhere, and to JSON lines."""
 
 from __future__ import annotations
 
@@ -13,30 +13,56 @@ from rich import box
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mongostore.cli.import_sources import import_source, print_report
 from mongostore.cli.importer import Importer, Tally
-from mongostore.cli.jsonl import message_members, session_members, write_line
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError
+from mongostore.importers import Options, names
+from mongostore.importers.jsonl import message_members, session_members, write_line
 from mongostore.models import Session
 from mongostore.repositories.sessions import AsyncSessions
 
 _STDIO = Path("-")
 
 
-def import_lines(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE", callback=_check_files, help="JSON lines; - is stdin."),
+def import_conversations(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[SOURCE] PATH|URI…", help="JSON lines, - for stdin; or a source and its place."
+        ),
     ],
     namespace: Namespace = "default",
     session: Annotated[
         str | None,
         typer.Option(metavar="ID", help="The session of messages that name none; else the file's name."),
     ] = None,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="The user of all sessions.")] = None,
+    files: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the source keeps its files.")
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=OTHER", help="Another name of a table or collection of the source."),
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=OTHER", help="Another name of a key of the source.")
+    ] = None,
+    source_timezone: Annotated[
+        str, typer.Option(metavar="NAME", help="The zone of the source's times that name none.")
+    ] = "UTC",
+    include_deleted: Annotated[bool, typer.Option(help="Take what is softly deleted, too.")] = False,
+    include_temporary: Annotated[bool, typer.Option(help="Take what is to expire, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare, and write nothing.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin a cut-short import anew.")] = False,
+    verify: Annotated[bool, typer.Option(help="Read back what was written.")] = True,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the report as JSON, with a digest a unit.")
+    ] = None,
     uri: Uri = None,
     database: Database = None,
 ) -> None:
-    """Import conversations from JSON lines.
+    """Import conversations from JSON lines, or from another program.
 
     A line is a conversation, as OpenAI's files have it, or one message:
       {"id": …, "name": …, "messages": [{"role": …, "content": …}, …]}
@@ -50,14 +76,60 @@ def import_lines(
     messages whose id is stored with other content, are named on stderr, and
     the others are imported; the exit code is then 1.
 
+    Sources: agents, chainlit, chatgpt, claude, director, langchain,
+    librechat, openai, openwebui, sharegpt, threadmem. No source is ever
+    written. Ids, order and times are kept, a second import stores nothing
+    twice, and one that was interrupted continues where it was. All that is
+    stored is read back and compared, and each row that is not is named.
+
     Examples:
       mongostore import chats.jsonl --uri mongodb://localhost:27017
       gunzip -c log.jsonl.gz | mongostore import - --session support
+      mongostore import chatgpt export.zip --namespace ada --dry-run
+      mongostore import chainlit chainlit.db --files ./files
+      mongostore import langchain mongodb://localhost/chat_history
     """
-    tally = run(_import(files, namespace, session, uri, database))
+    source = arguments[0]
+    if source in names() and not Path(source).exists():
+        if len(arguments) != 2:
+            raise typer.BadParameter(f"{source} wants one path or URI")
+        options = Options(
+            namespace=namespace,
+            user_id=user,
+            files=files,
+            tables=_pairs(table),
+            keys=_pairs(key),
+            source_timezone=source_timezone,
+            with_deleted=include_deleted,
+            with_temporary=include_temporary,
+        )
+        work = import_source(
+            source,
+            arguments[1],
+            options,
+            uri=uri,
+            database=database,
+            dry_run=dry_run,
+            restart=restart,
+            verify=verify,
+            has_digests=report is not None,
+        )
+        done = run(work)
+        print_report(done, dry_run=dry_run, file=report)
+        if not done.is_complete:
+            raise typer.Exit(1)
+        return
+    tally = run(_import(_check_files(arguments), namespace, session, uri, database))
     out.print(_table(tally))
     if not tally.complete:
         raise typer.Exit(1)
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts or ()]
+    if not all(name and value for name, _, value in pairs):
+        raise typer.BadParameter("must be NAME=OTHER")
+    return {name: value for name, _, value in pairs}
 
 
 def export_lines(
@@ -93,7 +165,8 @@ def export_lines(
     err.print("exported sessions: {:,}, messages: {:,}".format(*counts))
 
 
-def _check_files(files: list[Path]) -> list[Path]:
+def _check_files(names: list[str]) -> list[Path]:
+    files = [Path(name) for name in names]
     for file in files:
         if file != _STDIO and (file.is_dir() or not file.exists()):
             raise typer.BadParameter(f"there is no file {str(file)!r}")

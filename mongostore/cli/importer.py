@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mongostore.cli.jsonl import LineError, MessageLine, SessionLine, line_digest, read_line
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -15,6 +14,7 @@ from mongostore.errors import (
     InvalidValueError,
     NotFoundError,
 )
+from mongostore.importers.jsonl import LineError, MessageLine, SessionLine, line_digest, read_line
 from mongostore.models import Message
 from mongostore.repositories.sessions import AsyncSessions
 

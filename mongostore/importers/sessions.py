@@ -162,11 +162,12 @@ class SessionImport:
 
     def _is_equal(self, new: Message, old: Message) -> bool:
         value = self._value(new)
-        if canonical(value) != canonical(self._masked(message_value(old), value)):
+        line = canonical(value)
+        if line != canonical(self._masked(message_value(old), value)):
             return False
         self._counts.read += 1
         self._counts.known += 1
-        self._digest.add(value)
+        self._digest.add_line(line)
         return True
 
     def _is_refused(self, message: Message) -> bool:

@@ -178,12 +178,12 @@ class ThreadImport:
                 await self._append(batch)
 
     def _is_equal(self, new: ThreadMessage, old: ThreadMessage) -> bool:
-        value = thread_message_value(new, self._id)
-        if canonical(value) != canonical(thread_message_value(old, self._id)):
+        line = canonical(thread_message_value(new, self._id))
+        if line != canonical(thread_message_value(old, self._id)):
             return False
         self._counts.read += 1
         self._counts.known += 1
-        self._digest.add(value)
+        self._digest.add_line(line)
         return True
 
     def _is_refused(self, message: ThreadMessage) -> bool:

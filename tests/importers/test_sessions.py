@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -205,3 +206,50 @@ async def test_the_oldest_form_of_openwebui_gets_ids_of_its_content(store: Async
     texts = [message.content async for message in store.sessions.messages.iter(session.id)]
     assert texts == expected["texts"]
     assert session.created_at.isoformat() == "2023-11-14T22:13:20+00:00"
+
+
+async def test_lines_of_openai_are_conversations_batches_and_preferences(store: AsyncMongoStore) -> None:
+    for _ in range(2):
+        report = await Importer(store).run("openai", str(DATA / "openai-jsonl" / "chat.jsonl"))
+    expected = load("openai-jsonl")
+    counts = expected["counts"]
+    assert numbers(report, "sessions") == (counts["sessions"], 0, counts["sessions"], 0, 0)
+    assert numbers(report, "messages") == (counts["messages"], 0, counts["messages"], 0, 0)
+    assert named(report, "refused") == [("chat.jsonl", str(one["line"])) for one in expected["refused"]]
+    # In the order of their lines, since none of them has a time.
+    sessions = [one async for one in store.sessions.iter()]
+    for one, session in zip(expected["sessions"], sessions, strict=True):
+        messages = [message async for message in store.sessions.messages.iter(session.id)]
+        if "texts" in one:
+            assert [message.content for message in messages] == one["texts"]
+        if "roles" in one:
+            assert [message.role for message in messages] == one["roles"]
+        if "data_of_messages" in one:
+            assert [message.data for message in messages] == one["data_of_messages"]
+        if "conversations" in one:
+            found: dict[str, list[object]] = {}
+            for message in messages:
+                found.setdefault(message.conversation_id, []).append(message.content)
+            assert found == one["conversations"]
+        if "content" in one:
+            assert [message.content for message in messages] == [one["content"]]
+        for name in ("data", "metadata"):
+            if name in one:
+                assert getattr(session, name) == one[name]
+
+
+async def test_equal_conversations_of_a_file_are_told_apart(store: AsyncMongoStore, tmp_path: Path) -> None:
+    line = '{"messages": [{"role": "user", "content": "hi"}]}\n'
+    (tmp_path / "a.jsonl").write_text(line * 3)
+    for _ in range(2):
+        await Importer(store).run("openai", str(tmp_path / "a.jsonl"))
+    assert await store.sessions.count() == 3
+
+
+async def test_messages_of_one_a_line_go_to_their_sessions(store: AsyncMongoStore, tmp_path: Path) -> None:
+    lines = ['{"session_id": "s", "role": "user", "content": "same"}', '{"role": "user", "content": "x"}']
+    (tmp_path / "chats.jsonl").write_text("\n".join([*lines, lines[0], lines[0]]))
+    for _ in range(2):
+        await Importer(store).run("openai", str(tmp_path / "chats.jsonl"))
+    found = {one.id: one.count async for one in store.sessions.iter()}
+    assert found == {"s": 3, "chats": 1}

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mongostore import Message, MongoStore
 from mongostore.cli import app
-from mongostore.cli.jsonl import message_members, read_line, write_line
+from mongostore.importers.jsonl import message_members, read_line, write_line
 
 TIME = datetime(2001, 2, 3, 4, 5, 6, 789012, UTC)
 NASTY = {

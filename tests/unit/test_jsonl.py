@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mongostore.cli.jsonl import (
+from mongostore.importers.jsonl import (
     LineError,
     MessageLine,
     SessionLine,

@@ -123,7 +123,7 @@ class AsyncRooms(Repository):
             found = await cursor.to_list()
         if not found or "room_id" in found[0]:
             raise NotFoundError("room", room_id)
-        bindings = [to_binding(document) for document in found[1:] if "names" in document]
+        bindings = [to_binding(document) for document in found[1:] if "correspondents" in document]
         participants = [to_participant(document) for document in found[1:] if "routes" in document]
         return FullRoom(to_room(found[0]), bindings, participants)
 

@@ -82,10 +82,7 @@ def read_line(text: bytes) -> SessionLine | MessageLine:
         LineError: If it is neither a conversation nor a message.
     """
     try:
-        members = json.loads(text.decode("utf-8-sig"))
-        if not isinstance(members, dict):
-            raise LineError("not a JSON object")
-        return _session_line(members) if "messages" in members else _message_line(members)
+        return parse_line(json.loads(text.decode("utf-8-sig")))
     except UnicodeDecodeError:
         raise LineError("not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -94,6 +91,17 @@ def read_line(text: bytes) -> SessionLine | MessageLine:
         raise LineError("nested too deep") from None
     except ValueError:
         raise LineError("a number has too many digits") from None
+
+
+def parse_line(value: object) -> SessionLine | MessageLine:
+    """Return the conversation or the message of a line's JSON.
+
+    Raises:
+        LineError: If it is neither a conversation nor a message.
+    """
+    if not isinstance(value, dict):
+        raise LineError("not a JSON object")
+    return _session_line(value) if "messages" in value else _message_line(value)
 
 
 def line_digest(*parts: object) -> str:
