@@ -82,6 +82,7 @@ RETURNS: dict[str, Any] = {
     "update": is_entity,
     "upsert": is_entity,
     "replace": is_entity,
+    "replace_newest": lambda kind: get_origin(kind) is list,
     "merge": exactly(type(None)),
     "set": exactly(type(None)),
     "pop": lambda kind: is_optional(kind) or get_origin(kind) is list,

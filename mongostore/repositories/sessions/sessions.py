@@ -58,7 +58,6 @@ class AsyncSessions(Repository):
     if the user lacks the right, and `NotOpenError` on a store that is not open.
 
     Attributes:
-        namespace: The namespace.
         messages: The messages of these sessions.
         context: The context of these sessions: one JSON value each.
         participants: The participants bound to these sessions.
@@ -70,12 +69,16 @@ class AsyncSessions(Repository):
         super().__init__(connection)
         self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
         self._key = self._storage.key
-        self.namespace = namespace
         self.messages: Final = AsyncSessionMessages(self._storage)
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)
         self.namespaces: Final = AsyncNamespaces(connection)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of these sessions."""
+        return self._storage.namespace
 
     @property
     def _sessions(self) -> AsyncCollection[Raw]:
