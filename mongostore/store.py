@@ -23,11 +23,12 @@ from mongostore.engines import (
     engine_for,
 )
 from mongostore.engines.driver_errors import drop_driver_context
-from mongostore.errors import ConfigurationError
+from mongostore.errors import ConfigurationError, MongoStoreError
 from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.repositories import Connection
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
+from mongostore.repositories.leftovers import Leftover, Leftovers
 from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import AsyncThreads
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
 _INDEX_SECONDS = 600.0
 _DIAGNOSE_SECONDS = 120.0
+# A store that opens finishes so many deletions of each house, if they take no longer.
+_SWEPT_AT_OPEN = 20
+_SWEEP_SECONDS = 2.0
 
 
 _log = logging.getLogger("mongostore")
@@ -98,7 +102,8 @@ class AsyncMongoStore:
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
-        self.sessions: Final = AsyncSessions(self._connection, tail=Tail(self._connection, tail_limits))
+        self._tail = Tail(self._connection, tail_limits)
+        self.sessions: Final = AsyncSessions(self._connection, tail=self._tail)
         self.rooms: Final = AsyncRooms(self._connection)
         self.leases: Final = AsyncLeases(self._connection)
         self.threads: Final = AsyncThreads(self._connection)
@@ -143,7 +148,7 @@ class AsyncMongoStore:
         return self._documents
 
     async def open(self) -> None:
-        """Connect and create missing indexes; on an open store, do nothing.
+        """Connect, create missing indexes, finish some deletions; on an open store, do nothing.
 
         Raises:
             ConfigurationError: The address or the installation cannot work.
@@ -161,6 +166,8 @@ class AsyncMongoStore:
                 )
             with drop_driver_context():
                 await self._open()
+            if self._ensure_indexes:
+                await self._finish_deletions()
             _log.info("opened %s", self.address, extra={"address": self.address})
 
     async def _open(self) -> None:
@@ -173,6 +180,14 @@ class AsyncMongoStore:
         except BaseException:
             await self._engine.close()
             raise
+
+    async def _finish_deletions(self) -> None:
+        """Finish some deletions that were cut short; without that the store works, too."""
+        try:
+            async with asyncio.timeout(_SWEEP_SECONDS):
+                await Leftovers(self._connection, self._tail).finish_some(_SWEPT_AT_OPEN)
+        except (MongoStoreError, TimeoutError) as error:
+            _log.warning("some deletions that were cut short are not finished: %s", error)
 
     async def close(self) -> None:
         """Close what the store has opened itself; closing twice is harmless."""
@@ -221,6 +236,28 @@ class AsyncMongoStore:
         """
         with self._bounded_call(_DIAGNOSE_SECONDS):
             return await diagnose(self._engine, COLLECTIONS)
+
+    async def find_leftovers(self) -> list[Leftover]:
+        """Return the documents that deletions and uploads left when they were cut short.
+
+        Those that another process is deleting or writing at the moment may be among them.
+
+        Raises:
+            MongoStoreError: If the server refuses to be asked.
+        """
+        return await Leftovers(self._connection, self._tail).find()
+
+    async def mend_leftovers(self, *, grace: float = 60.0) -> int:
+        """Finish deletions and delete orphaned parts; return the number of both.
+
+        Args:
+            grace: Seconds to wait before a part without a head is deleted: more than a call may take that
+                writes the part first.
+
+        Raises:
+            MongoStoreError: If the server refuses; the part that is done stays done.
+        """
+        return await Leftovers(self._connection, self._tail).mend(grace=grace)
 
     async def usage(self) -> list[CollectionUsage]:
         """Return how much each of the store's collections holds.

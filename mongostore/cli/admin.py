@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from statistics import median
@@ -13,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
+from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
 from mongostore.engines import Capability, Deployment
 from mongostore.index_definitions import IndexReport, IndexState, load_indexes
 
@@ -42,7 +41,7 @@ def ping(
     """
     report = run(_ping(uri, database))
     if as_json:
-        out.print_json(json.dumps(report))
+        print_json(report)
     else:
         _show(report)
     if not report["ok"]:
@@ -153,7 +152,7 @@ def _show(report: Mapping[str, Any]) -> None:
         ("lacks", ", ".join(lacking)),
     ):
         if value:
-            table.add_row(name, Text(value))
+            table.add_row(name, plain(value))
     counts = ", ".join(f"{count} {state}" for state, count in report["indexes"].items())
     if report["ok"] and report["indexes"]["missing"]:
         counts = "made when a store opens"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,8 +12,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mongostore.cli.terminal import Database, Uri, open_store, out, plain, run
+from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
 from mongostore.diagnostics import CheckResult, CheckStatus
+from mongostore.repositories.leftovers import Leftover
 
 _STYLES = {
     CheckStatus.OK: "green",
@@ -25,32 +27,50 @@ _STYLES = {
 def doctor(
     uri: Uri = None,
     database: Database = None,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Finish deletions, delete orphaned parts; takes a minute.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check a deployment and print its problems with their remedies.
 
     Topology, capabilities, version, write concern, rights, clock, connections,
-    indexes and schema. Nothing is written. The exit code is 1 if a check has
-    the status error; a warning is for you to judge.
+    indexes, schema, and what deletions and uploads left when they were cut
+    short. Nothing is written without --mend. The exit code is 1 if a check
+    has the status error; a warning is for you to judge.
 
     Examples:
       mongostore doctor --uri mongodb://localhost:27017
       mongostore doctor --json
+      mongostore doctor --mend --uri mongodb://localhost:27017
     """
-    target, results = run(_diagnose(uri, database))
+    target, results = run(_diagnose(uri, database, mend))
     is_well = all(result.status is not CheckStatus.ERROR for result in results)
     if as_json:
         report = {"ok": is_well, "target": target, "checks": [asdict(result) for result in results]}
-        out.print_json(json.dumps(report))
+        print_json(report)
     else:
         out.print(_table(results))
     if not is_well:
         raise typer.Exit(1)
 
 
-async def _diagnose(uri: str | None, database: str | None) -> tuple[str, list[CheckResult]]:
+async def _diagnose(uri: str | None, database: str | None, mend: bool) -> tuple[str, list[CheckResult]]:
     async with open_store(uri, database, ensure_indexes=False) as store:
-        return store.address, await store.diagnose()
+        mended = await store.mend_leftovers() if mend else 0
+        leftovers = _check_leftovers(await store.find_leftovers(), mended)
+        return store.address, [*await store.diagnose(), leftovers]
+
+
+def _check_leftovers(leftovers: Sequence[Leftover], mended: int) -> CheckResult:
+    counts = Counter(f"{leftover.reason} in {leftover.collection}" for leftover in leftovers)
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
+    if mended:
+        found = f"{mended} mended, {found} left"
+    if not leftovers:
+        return CheckResult("leftovers", CheckStatus.OK, found)
+    advice = "run mongostore doctor --mend while no process deletes or uploads so much"
+    return CheckResult("leftovers", CheckStatus.WARNING, found, advice)
 
 
 def _table(results: list[CheckResult]) -> Table:

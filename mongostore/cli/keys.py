@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -10,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from mongostore.cli.terminal import Database, Uri, fail, open_store, out, plain, run, warn
+from mongostore.cli.terminal import Database, Uri, fail, open_store, out, plain, print_json, run, warn
 from mongostore.models import ApiKey
 from mongostore.models.keys import ALL_NAMESPACES
 
@@ -64,7 +63,7 @@ def create(
     if not lasts:
         warn("the embedded engine has lost this key already: name a server with --uri")
     if as_json:
-        out.print_json(json.dumps({**_members(key), "token": key.token}))
+        print_json({**_members(key), "token": key.token})
     else:
         out.print(plain(key.token or ""), soft_wrap=True)
 
@@ -80,7 +79,7 @@ def list_(uri: Uri = None, database: Database = None, as_json: Json = False) -> 
     """
     found = run(_list(uri, database))
     if as_json:
-        out.print_json(json.dumps([_members(key) for key in found]))
+        print_json([_members(key) for key in found])
         return
     table = Table("id", "name", "namespaces", "owner", "until", box=box.SIMPLE_HEAD)
     table.columns[0].no_wrap = table.columns[-1].no_wrap = True

@@ -75,6 +75,11 @@ def fail(text: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def print_json(value: object) -> None:
+    """Print JSON in ASCII, which has no characters that control a terminal."""
+    out.print_json(data=value, ensure_ascii=True)
+
+
 def plain(text: str, style: str = "") -> Text:
     """Return foreign text in one line, without characters that control a terminal."""
     return Text("".join(char if char.isprintable() else " " for char in text), style)

@@ -26,6 +26,8 @@ _MESSAGE_MEMBERS = (
 )
 # Beside its message, a line may have `session_id`, and `messages` would make it a conversation.
 _TAKEN = {*_MESSAGE_MEMBERS, "session_id", "messages"}
+# JSON escapes the older control characters itself; of these, one begins sequences as well.
+_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
 class LineError(Exception):
@@ -142,9 +144,9 @@ def message_members(message: Message) -> dict[str, Any]:
 
 
 def write_line(members: dict[str, Any]) -> bytes:
-    """Return a line with its end, readable where UTF-8 can say it."""
+    """Return a line with its end, readable where UTF-8 has the characters and terminals only print them."""
     try:
-        return json.dumps(members, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(members, ensure_ascii=False).translate(_CONTROLS).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(members).encode() + b"\n"
 

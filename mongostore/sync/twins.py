@@ -43,6 +43,8 @@ class StoreVerbs:
     describe = mirror(AsyncMongoStore.describe)
     diagnose = mirror(AsyncMongoStore.diagnose)
     usage = mirror(AsyncMongoStore.usage)
+    find_leftovers = mirror(AsyncMongoStore.find_leftovers)
+    mend_leftovers = mirror(AsyncMongoStore.mend_leftovers)
 
 
 class Rooms(Mirror[AsyncRooms]):

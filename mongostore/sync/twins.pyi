@@ -47,6 +47,7 @@ from mongostore.models import (
 )
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
+from mongostore.repositories.leftovers import Leftover
 from mongostore.repositories.rooms import (
     AsyncIdentities,
     AsyncReadMarkers,
@@ -110,6 +111,26 @@ class StoreVerbs:
 
         Raises:
             MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def find_leftovers(self) -> list[Leftover]:
+        """Return the documents that deletions and uploads left when they were cut short.
+
+        Those that another process is deleting or writing at the moment may be among them.
+
+        Raises:
+            MongoStoreError: If the server refuses to be asked.
+        """
+
+    def mend_leftovers(self, *, grace: float = 60.0) -> int:
+        """Finish deletions and delete orphaned parts; return the number of both.
+
+        Args:
+            grace: Seconds to wait before a part without a head is deleted: more than a call may take that
+                writes the part first.
+
+        Raises:
+            MongoStoreError: If the server refuses; the part that is done stays done.
         """
 
 class Rooms(Mirror[AsyncRooms]):

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 import mongostore
-from mongostore import MongoStore
+from mongostore import Message, MongoStore
 from mongostore.cli import app
 
 
@@ -173,3 +173,27 @@ def test_the_version_is_shown(command: list[str]) -> None:
         [sys.executable, *command, "--version"], capture_output=True, text=True, check=True
     )
     assert shown.stdout == f"mongostore {mongostore.__version__}\n"
+
+
+def test_output_has_no_control_characters_of_stored_texts():
+    evil = "x\n\r\x1b[2J\x1b]0;t\x07\x7f\x9b2J\u2028\u202e"
+    uri = f"mongomock://{uuid4().hex}"
+    with MongoStore(uri) as store:
+        store.keys.create(name=evil, namespaces=[evil], owner_id=evil)
+        session = store.sessions.create(evil, name=evil, data={evil: evil}, metadata={evil: evil})
+        store.sessions.messages.append(session.id, Message(role="user", content=evil, data={"name": evil}))
+        for command in (
+            ("keys", "list"),
+            ("keys", "list", "--json"),
+            ("export", "-"),
+            ("export", "-", "--messages"),
+            ("export", "-", "--session", evil + "?"),
+            ("keys", "revoke", evil),
+            ("ping",),
+            ("ping", "--json"),
+            ("doctor", "--json"),
+        ):
+            result = run(*command, "--uri", uri)
+            output = result.output.replace("\n", "").replace("\u202e", "")
+            assert output.isprintable(), (command, output)
+            assert command[0] not in ("export", "keys") or "[2J" in output or result.exit_code

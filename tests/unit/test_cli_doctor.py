@@ -11,12 +11,12 @@ import pytest
 from pymongo import MongoClient
 from typer.testing import CliRunner
 
-from mongostore import diagnostics
+from mongostore import MongoStore, diagnostics
 from mongostore.cli import app
 from tests.faults.deployments import SECRET, cluster
 
 CHECKS = ["topology", "capabilities", "server", "write concern", "rights", "server's clock"]
-CHECKS += ["connections", "indexes", "schema"]
+CHECKS += ["connections", "indexes", "schema", "leftovers"]
 
 
 def told(uri: str, *more: str, well: bool = True) -> dict[str, tuple[str, str, str]]:
@@ -51,6 +51,19 @@ def test_what_a_server_lacks_is_said_and_nothing_is_written(server_uri: str, dat
     assert "three members" in findings["topology"][2]
 
 
+def test_unfinished_deletions_are_named_and_mended(database: str) -> None:
+    uri = f"mongomock://{database}"
+    with MongoStore(uri) as store:
+        store.sessions.create("s1")
+        heads = store.core.engine.collection("sessions")
+        store.portal.run(heads.update_one({}, {"$set": {"state": "deleting"}}))
+        status, found, advice = told(uri)["leftovers"]
+        assert (status, found) == ("warning", "1 unfinished deletion in sessions")
+        assert "mongostore doctor --mend" in advice
+        assert told(uri, "--mend")["leftovers"] == ("ok", "1 mended, none left", "")
+        assert told(uri)["leftovers"] == ("ok", "none", "")
+
+
 @pytest.mark.server
 def test_an_index_that_differs_is_bad(server_uri: str, database: str) -> None:
     with MongoClient[dict[str, Any]](server_uri) as client:
@@ -75,7 +88,6 @@ def test_a_document_of_a_newer_version_is_bad(server_uri: str, database: str) ->
     [
         ("w=1", "write concern", "warning"),
         ("w=majority&journal=false", "write concern", "warning"),
-        ("w=0", "write concern", "error"),
         ("maxPoolSize=0", "connections", "warning"),
         ("maxPoolSize=10000000", "connections", "error"),
     ],
@@ -85,6 +97,13 @@ def test_options_of_the_uri_that_weaken_it(admin_uri: str, option: str, check: s
     findings = {finding["check"]: finding for finding in json.loads(done.stdout)["checks"]}
     assert findings[check]["status"] == status
     assert findings[check]["advice"]
+
+
+def test_option_that_cannot_work_is_one_line() -> None:
+    done = CliRunner().invoke(app, ["doctor", "--json", "--uri", "mongodb://127.0.0.1:1/?w=0"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: mongodb://127.0.0.1:1: w=0")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.server

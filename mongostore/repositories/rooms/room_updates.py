@@ -45,7 +45,7 @@ class RoomUpdates:
                 if may_exist:
                     return to_room(existing)
                 raise AlreadyExistsError("room", key)
-            await self._finish_delete(key)
+            await self.finish_delete(key)
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
         """Change the given members of a room and return it."""
@@ -133,10 +133,10 @@ class RoomUpdates:
                 call.memory["deleted"] = True
         else:
             call.memory["deleted"] = True
-        await self._finish_delete(room_id)
+        await self.finish_delete(room_id)
         return "deleted" in call.memory
 
-    async def _finish_delete(self, room_id: str) -> None:
+    async def finish_delete(self, room_id: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last."""
         for parts in _PARTS:
             await self._connection.collection(parts).delete_many({"room_id": room_id})

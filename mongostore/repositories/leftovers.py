@@ -1,0 +1,180 @@
+"""Leftovers: deletions and uploads that were cut short, found and mended in all houses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+
+from mongostore.documents.mapping import Raw
+from mongostore.repositories import Connection, Repository, long_running, retry_step
+from mongostore.repositories.rooms.room_updates import RoomUpdates
+from mongostore.repositories.sessions.message_deleter import MessageDeleter
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.tail import Tail
+
+_BATCH = 500
+_SESSION_FIELDS = {"epoch": 1, "create_op": 1, "stale": 1}
+# Documents of other applications have no such fields, and their files no such ids.
+_OWN_PARTS = {"session": {"$type": "string"}, "epoch": {"$type": "string"}}
+# Longer than an upload takes.
+_UPLOAD_LASTS = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A document that a deletion or an upload has left when it was cut short.
+
+    Attributes:
+        collection: The collection.
+        id: The document's `_id`; of the chunks of a file, that of the file.
+        reason: `unfinished deletion` of a head, or `orphan` for a part without one.
+    """
+
+    collection: str
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Deletions:
+    """The unfinished deletions of one collection of heads."""
+
+    collection: str
+    filter: Raw
+    finish: Callable[[Raw], Awaitable[None]]
+
+
+class Leftovers(Repository):
+    """Finds and mends leftovers.
+
+    Args:
+        connection: The store's connection.
+        tail: The tails of the store's sessions.
+    """
+
+    def __init__(self, connection: Connection, tail: Tail) -> None:
+        super().__init__(connection)
+        deleter, rooms = MessageDeleter(tail, Overflows(connection)), RoomUpdates(connection)
+        self._deletions = (
+            _Deletions("sessions", {"state": "deleting"}, deleter.finish_delete),
+            _Deletions("rooms", {"state": "deleting"}, lambda room: rooms.finish_delete(room["_id"])),
+        )
+
+    @long_running
+    async def find(self) -> list[Leftover]:
+        """Return all leftovers; what another process is deleting or writing just now may be among them.
+
+        Raises:
+            MongoStoreError: If the server refuses to be asked.
+        """
+        unfinished = [
+            Leftover(deletions.collection, str(head["_id"]), "unfinished deletion")
+            for deletions in self._deletions
+            for head in await retry_step(self._connection, self._heads, deletions, 0)
+        ]
+        return unfinished + [Leftover(name, str(id), "orphan") for name, id in await self._orphans()]
+
+    @long_running
+    async def mend(self, *, grace: float = 60.0) -> int:
+        """Finish deletions and delete orphans; return how many there were.
+
+        Args:
+            grace: Seconds after which a part that has no head is an orphan; more than a call may take that
+                writes the part first.
+
+        Raises:
+            MongoStoreError: If the server refuses; what was mended stays so.
+        """
+        mended = 0
+        for deletions in self._deletions:
+            while heads := await retry_step(self._connection, self._heads, deletions, _BATCH):
+                for head in heads:
+                    await retry_step(self._connection, deletions.finish, head)
+                mended += len(heads)
+        if suspects := await self._orphans():
+            await asyncio.sleep(grace)
+            orphans = sorted({*suspects} & {*await self._orphans()}, key=str)
+            for start in range(0, len(orphans), _BATCH):
+                await retry_step(self._connection, self._delete, orphans[start : start + _BATCH])
+            mended += len(orphans)
+        return mended
+
+    @long_running
+    async def finish_some(self, limit: int) -> None:
+        """Finish some deletions, for a store that opens.
+
+        Raises:
+            MongoStoreError: If the server refuses.
+        """
+        for deletions in self._deletions:
+            for head in await retry_step(self._connection, self._heads, deletions, limit):
+                await retry_step(self._connection, deletions.finish, head)
+
+    async def _heads(self, deletions: _Deletions, limit: int) -> list[Raw]:
+        heads = self._connection.collection(deletions.collection).find(
+            deletions.filter, _SESSION_FIELDS, limit=limit
+        )
+        async with heads as found:
+            return await found.to_list()
+
+    async def _orphans(self) -> list[tuple[str, Any]]:
+        """Return the collections and ids of parts without a head; for chunks the id of their file."""
+        orphans: list[tuple[str, Any]] = []
+        for name in ("session_segments", "session_overflows"):
+            async for parts in self._walk(name, _OWN_PARTS, "_id", {"session": 1, "epoch": 1}):
+                missing = await retry_step(self._connection, self._without_session, parts)
+                orphans += [(name, part["_id"]) for part in missing]
+        # Chunks are written before their file; an id tells when.
+        before = ObjectId.from_datetime(datetime.now(UTC) - _UPLOAD_LASTS)
+        first = {"n": 0, "_id": {"$lt": before}, "files_id": {"$regex": "^[0-9a-f]{32}$"}}
+        async for chunks in self._walk("files.chunks", first, "files_id", {"files_id": 1}):
+            missing = await retry_step(self._connection, self._without_file, chunks)
+            orphans += [("files.chunks", chunk["files_id"]) for chunk in missing]
+        return orphans
+
+    async def _walk(self, name: str, filter: Raw, key: str, fields: Raw) -> AsyncIterator[list[Raw]]:
+        """Yield the documents of a collection in batches, in the order of a key."""
+        after: Any = None
+        while True:
+            batch = await retry_step(self._connection, self._batch, name, filter, key, fields, after)
+            if batch:
+                yield batch
+                after = batch[-1][key]
+            if len(batch) < _BATCH:
+                return
+
+    async def _batch(self, name: str, filter: Raw, key: str, fields: Raw, after: Any) -> list[Raw]:
+        behind = {} if after is None else {"$and": [{key: {"$gt": after}}]}
+        documents = self._connection.collection(name).find(
+            {**filter, **behind}, fields, sort=[(key, 1)], limit=_BATCH
+        )
+        async with documents as found:
+            return await found.to_list()
+
+    async def _without_session(self, parts: Sequence[Raw]) -> list[Raw]:
+        keys = [*{part["session"] for part in parts}]
+        found = self._connection.collection("sessions").find({"_id": {"$in": keys}}, _SESSION_FIELDS)
+        async with found as sessions:
+            live = {
+                session["_id"]: {session.get("epoch"), session.get("create_op"), *session.get("stale", ())}
+                for session in await sessions.to_list()
+            }
+        return [part for part in parts if part["epoch"] not in live.get(part["session"], ())]
+
+    async def _without_file(self, chunks: Sequence[Raw]) -> list[Raw]:
+        ids = [chunk["files_id"] for chunk in chunks]
+        found = self._connection.collection("files.files").find({"_id": {"$in": ids}}, {"_id": 1})
+        async with found as files:
+            live = {file["_id"] for file in await files.to_list()}
+        return [chunk for chunk in chunks if chunk["files_id"] not in live]
+
+    async def _delete(self, orphans: Sequence[tuple[str, Any]]) -> None:
+        for name in {name for name, _ in orphans}:
+            key = "files_id" if name == "files.chunks" else "_id"
+            ids = [id for collection, id in orphans if collection == name]
+            await self._connection.collection(name).delete_many({key: {"$in": ids}})

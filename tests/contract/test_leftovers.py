@@ -1,0 +1,116 @@
+"""Deletions and uploads that were cut short: found by the doctor, mended by it and by a store that opens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from bson import ObjectId
+
+from mongostore import AsyncMongoStore, Event, Message
+from mongostore.repositories.leftovers import Leftover
+
+MESSAGES = 140
+LARGE = 1_200_000
+OLD = ObjectId.from_datetime(datetime.now(UTC) - timedelta(days=2))
+FOREIGN: Mapping[str, list[dict[str, Any]]] = {
+    "sessions": [{"_id": "theirs", "state": "being written"}],
+    "session_segments": [{"_id": "theirs"}, {"_id": 7, "session": 7, "epoch": None}],
+    "session_overflows": [{"_id": "theirs", "session": ["x"]}],
+    "files.chunks": [{"_id": OLD, "files_id": ObjectId(), "n": 0, "data": b"x"}],
+}
+
+
+async def filled(store: AsyncMongoStore) -> dict[str, int]:
+    """Fill sessions with segments and large values, a room and a file; return the counts of documents."""
+    for session_id in ("kept", "cut"):
+        await store.sessions.create(session_id)
+        for number in range(MESSAGES):
+            content = "x" * (LARGE if number == 9 else 10)
+            message = Message(id=f"m{number}", role="user", content=content)
+            await store.sessions.messages.append(session_id, message)
+    for room_id in ("kept", "cut"):
+        await store.rooms.create(room_id)
+        await store.rooms.events.create(room_id, Event(channel_id="c", type="message"))
+    await store.threads.files.upload("kept", b"x" * 300_000)
+    return await counts(store)
+
+
+async def counts(store: AsyncMongoStore) -> dict[str, int]:
+    return {usage.collection: usage.documents for usage in await store.usage()}
+
+
+async def cut_short(store: AsyncMongoStore, house: str) -> None:
+    """Leave a head as a deletion leaves it that is killed after its first write."""
+    key = "default/cut" if house == "sessions" else "cut"
+    await store.engine.collection(house).update_one({"_id": key}, {"$set": {"state": "deleting"}})
+
+
+async def test_unfinished_deletions_are_found_and_finished(store: AsyncMongoStore) -> None:
+    await filled(store)
+    for house in ("sessions", "rooms"):
+        await cut_short(store, house)
+    assert await store.find_leftovers() == [
+        Leftover("sessions", "default/cut", "unfinished deletion"),
+        Leftover("rooms", "cut", "unfinished deletion"),
+    ]
+    assert await store.mend_leftovers(grace=0) == 2
+    assert await store.find_leftovers() == []
+    left = await counts(store)
+    assert (left["sessions"], left["rooms"], left["events"]) == (1, 1, 1)
+    assert await store.sessions.messages.count("kept") == MESSAGES
+    assert [m async for m in store.sessions.messages.iter("kept")][9].content == "x" * LARGE
+
+
+async def test_opening_finishes_some_deletions(store: AsyncMongoStore, store_uri: str, database: str) -> None:
+    await filled(store)
+    for house in ("sessions", "rooms"):
+        await cut_short(store, house)
+    # An operator's store, that may not write indexes, looks at nothing either.
+    async with AsyncMongoStore(store_uri, database, ensure_indexes=False) as other:
+        assert len(await other.find_leftovers()) == 2
+    async with AsyncMongoStore(store_uri, database, ensure_indexes=True) as other:
+        assert await other.find_leftovers() == []
+    assert not await store.sessions.exists("cut")
+    assert await store.sessions.exists("kept")
+
+
+async def test_orphans_are_deleted_and_nothing_else(store: AsyncMongoStore) -> None:
+    before = await filled(store)
+    for collection, documents in FOREIGN.items():
+        await store.engine.collection(collection).insert_many([*documents])
+    await store.engine.collection("sessions").delete_one({"_id": "default/cut"})
+    upload, current = uuid4().hex, uuid4().hex
+    chunks = [
+        {"_id": ObjectId(OLD.binary[:-1] + bytes([n + 1])), "files_id": upload, "n": n} for n in range(2)
+    ]
+    # One whose file is still to come.
+    await store.engine.collection("files.chunks").insert_many([*chunks, {"files_id": current, "n": 0}])
+    leftovers = await store.find_leftovers()
+    assert {leftover.reason for leftover in leftovers} == {"orphan"}
+    assert Leftover("files.chunks", upload, "orphan") in leftovers
+    assert await store.mend_leftovers(grace=0) == len(leftovers)
+    assert await store.find_leftovers() == []
+    after = await counts(store)
+    foreign = {collection: len(documents) for collection, documents in FOREIGN.items()}
+    assert after["files.chunks"] == before["files.chunks"] + foreign["files.chunks"] + 1
+    for parts in ("session_segments", "session_overflows"):
+        assert after[parts] == before[parts] / 2 + foreign[parts]
+    assert len([m async for m in store.sessions.messages.iter("kept")]) == MESSAGES
+
+
+async def test_part_whose_head_comes_meanwhile_is_no_orphan(store: AsyncMongoStore) -> None:
+    await filled(store)
+    sessions = store.engine.collection("sessions")
+    head = await sessions.find_one({"_id": "default/cut"})
+    await sessions.delete_one({"_id": "default/cut"})
+    assert head is not None
+    assert await store.find_leftovers()
+    mending = asyncio.create_task(store.mend_leftovers(grace=1.5))
+    await asyncio.sleep(0.5)
+    await sessions.insert_one(head)
+    assert await mending == 0
+    assert len([m async for m in store.sessions.messages.iter("cut")]) == MESSAGES
