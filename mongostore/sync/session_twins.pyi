@@ -131,12 +131,12 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidValueError: If an id is no plain string.
         """
 
-    def count(self, session_id: str) -> int:
-        """Return the number of messages.
+    def count(self, session_id: str, *, limit: int | None = None) -> int:
+        """Return the number of messages, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def list(
@@ -414,12 +414,12 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
             DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
         """
 
-    def count(self, session_id: str, participant_id: str) -> int:
-        """Return the number of a participant's turns that are there.
+    def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:
+        """Return the number of a participant's turns that are there, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
-            InvalidValueError: If an id is no plain string.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def list(
@@ -427,15 +427,17 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         session_id: str,
         participant_id: str,
         *,
+        newest: bool = False,
         limit: int = 50,
         cursor: str | None = None,
         after: int | None = None,
     ) -> Page[Turn]:
-        """Return a page of a participant's turns, in order.
+        """Return a page of a participant's turns, the first or the last ones, in order.
 
         Args:
             session_id: The session.
             participant_id: The participant.
+            newest: Whether the page ends with the newest turns.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments.
             after: The number behind which the turns are.
@@ -451,6 +453,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         session_id: str,
         participant_id: str,
         *,
+        newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> Iterator[Turn]:
         """Yield the turns of a participant that are there when the iteration begins, in order.
@@ -458,6 +461,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         Args:
             session_id: The session.
             participant_id: The participant.
+            newest: Whether the newest comes first.
             errors: A list that collects what cannot be read, so that it does not end the iteration.
 
         Raises:

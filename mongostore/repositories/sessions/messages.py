@@ -22,7 +22,7 @@ from mongostore.models import (
     Session,
 )
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import check_errors
+from mongostore.repositories.paging import check_errors, count_options
 from mongostore.repositories.sessions.conversations import read_conversations
 from mongostore.repositories.sessions.filters import position_bounds
 from mongostore.repositories.sessions.message_arguments import check_ids, claim_fresh_id, store_messages
@@ -142,15 +142,16 @@ class AsyncSessionMessages(Repository):
             return True
 
     @reads
-    async def count(self, session_id: str) -> int:
-        """Return the number of messages.
+    async def count(self, session_id: str, *, limit: int | None = None) -> int:
+        """Return the number of messages, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        found = await self._storage.tail.read_fields(self._storage.key(session_id), "message_count")
-        return int(found["message_count"])
+        key, most = self._storage.key(session_id), count_options(limit).get("limit")
+        count = int((await self._storage.tail.read_fields(key, "message_count"))["message_count"])
+        return count if most is None else min(count, most)
 
     @reads_majority
     async def list(
