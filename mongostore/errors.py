@@ -101,18 +101,21 @@ class DocumentTooLargeError(MongoStoreError):
         what: What is too large, such as `message 'm1'`.
         size: Its size in bytes, as far as it was counted.
         limit: The number of bytes allowed.
+        remedy: What makes room; empty where only less can be stored.
     """
 
-    def __init__(self, what: str, size: int, limit: int) -> None:
+    def __init__(self, what: str, size: int, limit: int, remedy: str = "") -> None:
         """Say that `what` takes `size` bytes where `limit` are allowed."""
-        super().__init__(f"{what} takes {size:,} bytes; at most {limit:,} can be stored")
+        advice = f": {remedy}" if remedy else ""
+        super().__init__(f"{what} takes {size:,} bytes; at most {limit:,} can be stored{advice}")
         self.what = what
         self.size = size
         self.limit = limit
+        self.remedy = remedy
 
-    def __reduce__(self) -> tuple[type[DocumentTooLargeError], tuple[str, int, int]]:
+    def __reduce__(self) -> tuple[type[DocumentTooLargeError], tuple[str, int, int, str]]:
         """Pickle by the fields, which are not the arguments that `Exception` keeps."""
-        return type(self), (self.what, self.size, self.limit)
+        return type(self), (self.what, self.size, self.limit, self.remedy)
 
 
 class InvalidDocumentError(_NamedError):

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import (
@@ -35,12 +36,21 @@ class Portal:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        # Reentrant, as the garbage collector may close_iterator an iteration in the middle of a call.
+        # Reentrant, as the garbage collector may end an iteration in the middle of a call.
         self._gate = threading.RLock()
         self._is_closing = False
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="mongostore", daemon=True)
-        self._thread.start()
+        self._started, self._ended = _new_signal(), _new_signal()
+        self._thread = _start_native_thread(self._serve)
+        self._started.acquire()
+
+    def _serve(self) -> None:
+        self._thread_id, self._loop = threading.get_ident(), asyncio.new_event_loop()
+        self._loop.call_soon(self._started.release)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+            self._ended.release()
 
     @property
     def is_usable(self) -> bool:
@@ -56,7 +66,7 @@ class Portal:
             RuntimeError: It is called on the loop thread itself, which would wait for itself for ever.
             NotOpenError: The loop has been stopped.
         """
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._thread_id:
             work.close()
             raise RuntimeError("a blocking call from the store's own event loop would never end")
         call = _Call(work)
@@ -74,17 +84,22 @@ class Portal:
 
     def close_iterator(self, items: AsyncGeneratorType[Any, None]) -> None:
         """Close a generator, from wherever its last user is: another thread, this one, a fork, the end."""
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._thread_id:
             self._loop.create_task(_close(items), name=_CALL)
         elif self.is_usable:
             with suppress(NotOpenError):
                 self.run(_close(items))
 
-    def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """End every call, run a last coroutine, stop the loop and join its thread."""
+    def close(self, last: Coroutine[Any, Any, None], first: Coroutine[Any, Any, Any] | None = None) -> None:
+        """Take no more calls, end those under way, stop the loop and end its thread.
+
+        Args:
+            last: Runs when all calls have ended.
+            first: Runs before they are ended, to wait for them.
+        """
         with self._gate:
             self._is_closing = True
-        call = _Call(_run_last(last))
+        call = _Call(_run_last(last, first))
         try:
             self._loop.call_soon_threadsafe(call.start)
             call.wait()
@@ -93,8 +108,15 @@ class Portal:
             raise
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            self._ended.acquire()
+            if self._thread is not None:
+                self._thread.join()
+
+    def close_in_background(self, last: Coroutine[Any, Any, None]) -> None:
+        """Do what `close` does without waiting, from wherever the garbage collector runs."""
+        with self._gate:
+            self._is_closing = True
+        self._loop.call_soon_threadsafe(_Call(_run_last(last, None), self._loop.stop).start)
 
     def _cancel_and_raise(self, call: _Call[Any]) -> None:
         # On Ctrl-C, wherever it comes, the coroutine would otherwise run on behind the caller's back.
@@ -110,7 +132,9 @@ async def _close(items: AsyncGeneratorType[Any, None]) -> None:
     await items.aclose()
 
 
-async def _run_last(last: Coroutine[Any, Any, None]) -> None:
+async def _run_last(last: Coroutine[Any, Any, None], first: Coroutine[Any, Any, Any] | None) -> None:
+    if first is not None:
+        await first
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     calls = [task for task in tasks if task.get_name() == _CALL]
     for call in calls:
@@ -120,14 +144,65 @@ async def _run_last(last: Coroutine[Any, Any, None]) -> None:
     await last
 
 
+class _Signal(Protocol):
+    """What one thread waits for and another one gives, once; a lock that is held will do."""
+
+    def acquire(self) -> object:
+        """Wait for the signal."""
+
+    def release(self) -> None:
+        """Give the signal, from whichever thread."""
+
+
+class _GeventSignal:
+    """A signal that lets other greenlets run meanwhile: gevent's own locks know of no native threads."""
+
+    def __init__(self) -> None:
+        from gevent import event, get_hub
+
+        self._event: Any = event.Event()
+        self._watcher: Any = get_hub().loop.async_()
+        self._watcher.start(self._event.set)
+
+    def acquire(self) -> None:
+        self._event.wait()
+        self._watcher.close()
+
+    def release(self) -> None:
+        self._watcher.send()
+
+
+def _is_patched() -> bool:
+    """Return whether gevent makes greenlets of Python's threads, in which no event loop can run."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def _new_signal() -> _Signal:
+    # A bare lock: the two chained futures of `run_coroutine_threadsafe` take 30 µs more a call.
+    if _is_patched():
+        return _GeventSignal()
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def _start_native_thread(target: Callable[[], None]) -> threading.Thread | None:
+    if _is_patched():
+        sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")(target, ())
+        return None
+    thread = threading.Thread(target=target, name="mongostore", daemon=True)
+    thread.start()
+    return thread
+
+
 class _Call(Generic[R]):
-    # A bare lock to wait at: the two chained futures of `run_coroutine_threadsafe` take 30 µs more a call.
-    def __init__(self, work: Coroutine[Any, Any, R]) -> None:
+    def __init__(self, work: Coroutine[Any, Any, R], afterwards: Callable[[], None] | None = None) -> None:
         self._work = work
+        self._afterwards = afterwards
         self._task: asyncio.Task[None] | None = None
         self._outcome: tuple[R, None] | tuple[None, BaseException] | None = None
-        self._ended = threading.Lock()
-        self._ended.acquire()
+        self._ended = _new_signal()
 
     @property
     def is_done(self) -> bool:
@@ -168,6 +243,8 @@ class _Call(Generic[R]):
             self._outcome = None, error
         finally:
             self._ended.release()
+            if self._afterwards is not None:
+                self._afterwards()
 
 
 class Twin(Protocol[S_co]):

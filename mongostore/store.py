@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -102,6 +103,7 @@ class AsyncMongoStore:
         self._connection = Connection(self._engine, self._timeout)
         self._opening = asyncio.Lock()
         self._documents: Documents | None = None
+        self._closing: AsyncGenerator[None, None] | None = None
         self._tail = Tail(self._connection, tail_limits)
         self.sessions: Final = AsyncSessions(self._connection, tail=self._tail)
         self.rooms: Final = AsyncRooms(self._connection)
@@ -166,6 +168,11 @@ class AsyncMongoStore:
                 )
             with drop_driver_context():
                 await self._open()
+            self._closing = _close_at_last(self._engine)
+            await anext(self._closing)
+            # What it holds must outlive the store: the garbage collector would close sockets under the loop.
+            self._forgotten = weakref.finalize(self, _end_soon, asyncio.get_running_loop(), self._closing)
+            self._forgotten.atexit = False
             if self._ensure_indexes:
                 await self._finish_deletions()
             _log.info("opened %s", self.address, extra={"address": self.address})
@@ -190,13 +197,31 @@ class AsyncMongoStore:
             _log.warning("some deletions that were cut short are not finished: %s", error)
 
     async def close(self) -> None:
-        """Close what the store has opened itself; closing twice is harmless."""
-        was_open = self.is_open
-        self._connection.detach()
-        self._documents = None
-        await self._engine.close()
-        if was_open:
-            _log.info("closed %s", self.address, extra={"address": self.address})
+        """Let the calls under way end, each in its time, and close what the store has opened itself.
+
+        Calls that begin later are refused, and iterations end. Closing twice is harmless. A store that is
+        left open is closed when nothing refers to it any more, or when `asyncio.run` ends its event loop.
+        """
+        async with self._opening:
+            was_open = self.is_open
+            if unended := await self._drain():
+                _log.warning(
+                    "closed %s in the middle of %s",
+                    *(self.address, ", ".join(unended)),
+                    extra={"address": self.address},
+                )
+            self._connection.detach()
+            self._documents = None
+            closing, self._closing = self._closing, None
+            if closing is not None:
+                self._forgotten.detach()
+                await closing.aclose()
+            await self._engine.close()
+            if was_open:
+                _log.info("closed %s", self.address, extra={"address": self.address})
+
+    async def _drain(self) -> list[str]:
+        return await self._connection.drain()
 
     async def check_indexes(self) -> list[IndexReport]:
         """Return every index of the store's collections, defined or found, with how the two compare.
@@ -283,6 +308,26 @@ class AsyncMongoStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _close_at_last(engine: Engine) -> AsyncGenerator[None, None]:
+    """Close an engine when its store is closed or forgotten, or when its event loop ends.
+
+    The loop ends the asynchronous generators that it has begun before it is closed itself.
+    """
+    try:
+        yield
+    finally:
+        await engine.close()
+
+
+def _end_soon(loop: asyncio.AbstractEventLoop, generator: AsyncGenerator[None, None]) -> None:
+    if not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(_end(generator), loop)
+
+
+async def _end(generator: AsyncGenerator[None, None]) -> None:
+    await generator.aclose()
 
 
 def _check_timeout(timeout: float) -> float:

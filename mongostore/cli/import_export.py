@@ -77,8 +77,8 @@ def import_conversations(
     the others are imported; the exit code is then 1.
 
     Sources: agents, chainlit, chatgpt, claude, director, langchain,
-    librechat, openai, openwebui, sharegpt, threadmem. No source is ever
-    written. Ids, order and times are kept, a second import stores nothing
+    librechat, openai, openwebui, roomkit, sharegpt, threadmem. No source is
+    ever written. Ids, order and times are kept, a second import stores nothing
     twice, and one that was interrupted continues where it was. All that is
     stored is read back and compared, and each row that is not is named.
 

@@ -33,6 +33,8 @@ _UNCHANGED_BY_REPLACE = {"_id", "room_id", "created_at", "delivery_results"}
 class StoredRoom(Room, Stored):
     """A room, with the counters that its events move and what the service keeps for itself in `private`.
 
+    `merged_size` is at least the size of data, metadata and private together.
+
     `next_index` is the next event's, `next_part_position` that of the next binding, participant, task or
     observation. `state` is `open` or `deleting`: its parts are being removed. `update_op` and
     `delivered_op` are the tokens of the operations that last did these, by which a retried one recognizes
@@ -40,6 +42,7 @@ class StoredRoom(Room, Stored):
     """
 
     private: JsonObject = Field(default_factory=dict)
+    merged_size: int = 0
     next_index: int = 0
     next_part_position: int = 0
     state: str = "open"

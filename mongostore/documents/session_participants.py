@@ -75,6 +75,7 @@ def truncated_fields(session: Raw, token: str) -> Raw:
         "data": {},
         "participants": _with_new_epochs(session.get("participants", {}), token),
         "insights": {},
+        "insights_size": 0,
         "revision": session.get("revision", 0) + 1,
     }
 

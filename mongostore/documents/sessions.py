@@ -28,6 +28,7 @@ from mongostore.models.sessions import SessionFields
 _MESSAGES = TypeAdapter(list[Message])
 MAX_METADATA_BYTES = 1024 * 1024
 MAX_DATA_BYTES = 4 * 1024 * 1024
+MAX_INSIGHTS_BYTES = 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 PUBLIC_FIELDS = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
@@ -37,15 +38,16 @@ PUBLIC_FIELDS = [
 
 
 # What is left out of a stored message.
-EMPTY_BODY: Raw = {"content": None, "data": {}}
-EMPTY: Raw = {**EMPTY_BODY, "metadata": {}, "overflow": None}
+EMPTY_BODY: Raw = {"content": None, "data": {}, "metadata": {}}
+EMPTY: Raw = {**EMPTY_BODY, "overflow": None}
 
 
 class StoredMessage(Message):
     """A message inside a session or a segment; its position is its place there and is not stored.
 
     Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
-    `overflow` names the document that holds `content` and `data` when they are too large to embed.
+    `overflow` names the document that holds `content`, `data` and `metadata` when they are too large to
+    embed.
     Chat turns alone have a `binding`, that of their participant, and a `number` within it. `op` is the token
     of the operation that appended the message, unless its id was new and so tells as much.
     """
@@ -67,8 +69,9 @@ class StoredSession(SessionFields, Stored):
 
     The messages before position `tail_start` are in segments; the next message gets `next_position`.
     `messages_bytes` is at least the size of `messages`. `edit_count` grows with every change of messages
-    but an append. `pending_deletes` are ids that are being removed from segments, `unbound` the epochs of
-    participants whose turns are.
+    but an append. `merged_size` is at least the size of name, description and metadata together,
+    `insights_size` that of the insights. `pending_deletes` are ids that are being removed from segments,
+    `unbound` the epochs of participants whose turns are.
 
     `epoch` changes when all messages go at once, so that older segments are never taken for newer ones, and
     `stale` lists the epochs whose parts still have to go. `create_op` never changes: a large context belongs
@@ -89,6 +92,8 @@ class StoredSession(SessionFields, Stored):
     context: StoredContext | None = None
     messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0
+    merged_size: int = 0
+    insights_size: int = 0
     tail_start: int = 0
     next_position: int = 0
     edit_count: int = 0
@@ -146,7 +151,7 @@ def to_stored_message(message: Message, now: int) -> Raw:
     """
     stored = write_slim(check_instance("message", message, Message))
     if "metadata" in stored:
-        check_size(f"the metadata of message {message.id!r}", stored["metadata"], MAX_METADATA_BYTES)
+        check_metadata_fit(message.id, stored["metadata"])
     stored.setdefault("created_at", now)
     return stored
 
@@ -226,10 +231,19 @@ def to_metadata(message_id: str, metadata: object) -> Raw:
         InvalidValueError: It cannot be stored.
         DocumentTooLargeError: It takes more than 1 MiB.
     """
-    metadata_members = encode_members("metadata", metadata)
-    if metadata_members:
-        check_size(f"the metadata of message {message_id!r}", metadata_members, MAX_METADATA_BYTES)
-    return metadata_members
+    stored = encode_members("metadata", metadata)
+    check_metadata_fit(message_id, stored)
+    return stored
+
+
+def check_metadata_fit(message_id: str, stored: Raw) -> None:
+    """Refuse stored metadata of a message that are too large.
+
+    Raises:
+        DocumentTooLargeError: They take more than 1 MiB.
+    """
+    if stored:
+        check_size(f"the metadata of message {message_id!r}", stored, MAX_METADATA_BYTES)
 
 
 def to_stored_members(members: Mapping[str, Any]) -> Raw:
@@ -241,15 +255,5 @@ def to_stored_members(members: Mapping[str, Any]) -> Raw:
     """
     encoded = write_members(Session, members)
     if "data" in encoded:
-        check_member_fits("data", encoded["data"])
-    return encoded
-
-
-def check_member_fits(name: str, encoded: Any) -> Any:
-    """Return a encoded member of a session that is not too large.
-
-    Raises:
-        DocumentTooLargeError: It takes more than 4 MiB.
-    """
-    check_size(f"the session's {name}", encoded, MAX_DATA_BYTES)
+        check_size("the session's data", encoded["data"], MAX_DATA_BYTES)
     return encoded

@@ -28,7 +28,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from mongostore.engines.deployment import CollectionUsage, Deployment, describe_topology, measure_pings
-from mongostore.engines.driver_errors import explain_silence, translate_error
+from mongostore.engines.driver_errors import drop_driver_context, explain_silence, translate_error
 from mongostore.engines.majority import MajorityReads
 from mongostore.engines.protocol import Capability, Collection, Database
 from mongostore.engines.transactions import (
@@ -56,7 +56,7 @@ DEFAULT_DATABASE = "mongostore"
 OPEN_SECONDS = 4.5
 # A server that is there answers sooner, and to look for another one is not this one's work.
 _REVIVE_SECONDS = 0.5
-_ENDING_SECONDS = 2.0
+_ENDING_SECONDS, _FAREWELL_SECONDS = 2.0, 1.0
 _DEFAULTS: dict[str, Any] = {
     "appname": "mongostore",
     "driver": DriverInfo(DRIVER),
@@ -108,7 +108,8 @@ class MongoEngine:
         self._options = {**_DEFAULTS, **(options or {})}
         self.address: str = address_of(source) if isinstance(source, str) else address_of_client(source)
         # What cannot work is refused now, and not by the first verb that meets it.
-        client = self._make_client()
+        with drop_driver_context():
+            client = self._make_client()
         if not client.write_concern.acknowledged:
             raise ConfigurationError(
                 f"{self.address}: w=0: a store has to know what is written: leave it out"
@@ -196,6 +197,9 @@ class MongoEngine:
             ) from None
         except InvalidOperation:
             raise ConfigurationError(f"{self.address}: the client that was handed in is closed") from None
+        except DriverConfigurationError as error:
+            # The names of an SRV address are looked up as late as this.
+            raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
         except PyMongoError as error:
             raise self._explain_failure(error) from None
 
@@ -235,7 +239,7 @@ class MongoEngine:
         finally:
             if client is not self._source:
                 # It tells the server, which may be one that says nothing any more.
-                with pymongo.timeout(_ENDING_SECONDS):
+                with pymongo.timeout(_FAREWELL_SECONDS):
                     await client.close()
 
     async def recover(self) -> bool:

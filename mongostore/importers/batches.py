@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TypeVar
 
-from mongostore.models import Message, ThreadMessage
+from mongostore.models import Event, Message, ThreadMessage
 
 MESSAGES = 128
 CHARACTERS = 2 * 1024 * 1024
@@ -20,7 +20,8 @@ _MICROSECOND = timedelta(microseconds=1)
 T = TypeVar("T")
 
 
-M = TypeVar("M", Message, ThreadMessage)
+M = TypeVar("M", Event, Message, ThreadMessage)
+Timed = TypeVar("Timed", Message, ThreadMessage)
 
 
 async def in_thread(thread: Executor, values: Iterable[T]) -> AsyncGenerator[T]:
@@ -45,7 +46,7 @@ def in_batches(messages: Iterable[M]) -> Iterator[list[M]]:
         yield batch
 
 
-def with_times(messages: Iterable[M], began: datetime | None) -> Iterator[M]:
+def with_times(messages: Iterable[Timed], began: datetime | None) -> Iterator[Timed]:
     """Yield messages, one without a time with that of the message before it, else that of the session."""
     time = began
     for message in messages:
@@ -55,14 +56,14 @@ def with_times(messages: Iterable[M], began: datetime | None) -> Iterator[M]:
         yield message
 
 
-def with_rising_times(messages: Iterable[M], began: datetime | None) -> Iterator[M]:
+def with_rising_times(messages: Iterable[Timed], began: datetime | None) -> Iterator[Timed]:
     """Yield messages in an order that their times say as well: equal and unknown ones are raised.
 
     Messages without a time come first in a thread, at most as many as a batch.
     """
-    timeless: list[M] = []
+    timeless: list[Timed] = []
     following = iter(messages)
-    first: list[M] = []
+    first: list[Timed] = []
     for message in following:
         if message.created_at is not None or len(timeless) == MESSAGES:
             first = [message]

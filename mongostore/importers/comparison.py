@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeVar
 
 from mongostore.importers.report import RefusedError
-from mongostore.models import Message, ThreadMessage
+from mongostore.models import Event, Message, ThreadMessage
 
-M = TypeVar("M", Message, ThreadMessage)
+M = TypeVar("M", Event, Message, ThreadMessage)
 
 
 async def behind_stored(

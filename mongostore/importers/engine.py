@@ -11,10 +11,19 @@ from itertools import groupby, islice
 from mongostore.importers.batches import in_thread
 from mongostore.importers.ledger import Ledger, identity_of
 from mongostore.importers.report import REFUSALS, RefusedError, Report
+from mongostore.importers.rooms import RecordImport, RoomImport
 from mongostore.importers.sessions import SessionImport
 from mongostore.importers.sources import Options, Reading, find_reader
 from mongostore.importers.threads import LooseMessageImport, ThreadImport, UserImport
-from mongostore.importers.units import LooseMessageUnit, SessionUnit, ThreadUnit, Unit, UserUnit
+from mongostore.importers.units import (
+    LooseMessageUnit,
+    RecordUnit,
+    RoomUnit,
+    SessionUnit,
+    ThreadUnit,
+    Unit,
+    UserUnit,
+)
 from mongostore.store import AsyncMongoStore
 
 # Units are small as a rule, so that a server is best kept busy by several at once.
@@ -121,7 +130,7 @@ class Importer:
 
     def _import_of(
         self, unit: Unit, options: Options, report: Report, thread: Executor
-    ) -> SessionImport | ThreadImport | UserImport | LooseMessageImport:
+    ) -> SessionImport | ThreadImport | UserImport | LooseMessageImport | RoomImport | RecordImport:
         match unit:
             case SessionUnit():
                 namespace = options.namespace
@@ -132,6 +141,10 @@ class Importer:
                 return UserImport(self._store, unit, report, writes=self._writes)
             case LooseMessageUnit():
                 return LooseMessageImport(self._store, unit, report, writes=self._writes)
+            case RoomUnit():
+                return RoomImport(self._store, unit, report, thread, writes=self._writes)
+            case RecordUnit():
+                return RecordImport(self._store, unit, report, writes=self._writes)
 
 
 def _in_batches(units: Iterator[Unit]) -> Iterator[list[Unit]]:

@@ -23,6 +23,7 @@ _MODULES: Final = {
     "openwebui": "openwebui",
     "langchain": "langchain",
     "agents": "agents",
+    "roomkit": "roomkit",
     "sharegpt": "sharegpt",
     "threadmem": "threadmem",
 }

@@ -23,22 +23,22 @@ class Tables:
 
     Args:
         database: The copy.
+        path: Where it is.
         is_postgres: Whether the tables came from PostgreSQL.
     """
 
-    def __init__(self, database: sqlite3.Connection, *, is_postgres: bool = False) -> None:
+    def __init__(self, database: sqlite3.Connection, path: Path, *, is_postgres: bool = False) -> None:
         self._database = database
+        self.path = path
         self.is_postgres = is_postgres
         database.text_factory = _to_text
         self.names = {
             name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
 
-    @property
-    def user_version(self) -> int:
-        """The version that a program has written into the file."""
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        return int(version)
+    def close(self) -> None:
+        """Leave the copy, which may be opened again."""
+        self._database.close()
 
     def columns(self, table: str) -> list[str]:
         """Return the names of a table's columns."""
@@ -107,11 +107,20 @@ def open_tables(reading: Reading, names: Collection[str]) -> Tables:
         _copy(reading.path, copy)
     else:
         copy_dump(reading.path, copy, names)
+    return open_copy(reading, copy, is_postgres=not is_file)
+
+
+def open_copy(reading: Reading, path: Path, *, is_postgres: bool = False) -> Tables:
+    """Return the tables of a copy.
+
+    Raises:
+        SourceError: It is no database.
+    """
     # Read in threads, but by one at a time.
-    database = sqlite3.connect(copy, check_same_thread=False)
+    database = sqlite3.connect(path, check_same_thread=False)
     reading.stack.callback(database.close)
     try:
-        return Tables(database, is_postgres=not is_file)
+        return Tables(database, path, is_postgres=is_postgres)
     except sqlite3.DatabaseError:
         raise SourceError(f"{reading.location} cannot be read as an SQLite database") from None
 

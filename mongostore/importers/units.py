@@ -7,7 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mongostore.models import Element, Feedback, Message, ThreadMessage
+from mongostore.models import (
+    Binding,
+    Element,
+    Event,
+    Feedback,
+    Identity,
+    Message,
+    Observation,
+    RoomCreate,
+    RoomParticipant,
+    Task,
+    ThreadMessage,
+    Verification,
+    VerificationRequest,
+    VoiceDelivery,
+)
 
 
 @dataclass(frozen=True)
@@ -96,4 +111,34 @@ class LooseMessageUnit:
     message: ThreadMessage
 
 
-Unit = UserUnit | SessionUnit | ThreadUnit | LooseMessageUnit
+@dataclass(frozen=True)
+class RoomUnit:
+    """A room with all that belongs to it.
+
+    Attributes:
+        members: The arguments of `rooms.create` beside the id, its counters among them.
+        events: By their indexes; may be read once only.
+        private: The room's private values by their keys.
+        read_markers: The index that each channel has read.
+    """
+
+    id: str
+    members: RoomCreate
+    events: Iterable[Event]
+    private: dict[str, Any] = field(default_factory=dict)
+    bindings: Sequence[Binding] = ()
+    participants: Sequence[RoomParticipant] = ()
+    tasks: Sequence[Task] = ()
+    observations: Sequence[Observation] = ()
+    read_markers: dict[str, int] = field(default_factory=dict)
+    voice_deliveries: Sequence[VoiceDelivery] = ()
+
+
+@dataclass(frozen=True)
+class RecordUnit:
+    """Something that belongs to no room."""
+
+    record: Identity | Verification | VerificationRequest
+
+
+Unit = UserUnit | SessionUnit | ThreadUnit | LooseMessageUnit | RoomUnit | RecordUnit

@@ -67,7 +67,10 @@ class Room(Model):
 
 
 class RoomCreate(TypedDict, total=False):
-    """The members that a new room can be given; counters too, for a room that comes from elsewhere."""
+    """The members that a new room can be given; counters too, for a room that comes from elsewhere.
+
+    `next_index` is the index of its next event, if that is above `latest_index` + 1.
+    """
 
     organization_id: str | None
     status: str
@@ -81,6 +84,7 @@ class RoomCreate(TypedDict, total=False):
     event_count: int
     latest_index: int | None
     delivered_index: int
+    next_index: int
 
 
 class RoomUpdate(TypedDict, total=False):

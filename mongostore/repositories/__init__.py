@@ -97,7 +97,7 @@ def _guarded(verb: Callable[P, Awaitable[R]], access: Access) -> Callable[P, Awa
         if find_operation() is not None:
             connection.check_open()
             return await verb(*args, **kwargs)
-        with drop_driver_context():
+        with connection.admit(verb.__qualname__), drop_driver_context():
             return await run_with_retry(connection, lambda: verb(*args, **kwargs), access, verb.__qualname__)
 
     return run
@@ -107,8 +107,7 @@ def _guarded_steps(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]
     @functools.wraps(verb)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         connection: Connection = args[0]._connection  # type: ignore[attr-defined]  # the repository
-        connection.check_open()
-        with drop_driver_context():
+        with connection.admit(verb.__qualname__), drop_driver_context():
             return await verb(*args, **kwargs)
 
     return run

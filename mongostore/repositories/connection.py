@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable
-from contextlib import suppress
+import time
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -21,6 +23,12 @@ from mongostore.repositories.schema_guard import VersionCheckedCollection
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# Beyond the time of a call, in which it ends by itself and says why.
+_GRACE_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
+
+_ticket: ContextVar[object] = ContextVar("mongostore_ticket", default=None)
 
 
 class Connection:
@@ -38,6 +46,8 @@ class Connection:
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._discarded: set[asyncio.Task[None]] = set()
+        self._admitted: dict[object, str] = {}
+        self._is_idle = asyncio.Event()
 
     def attach(self) -> None:
         """Bind the connection to the engine, now open, to this process and to this event loop."""
@@ -54,9 +64,54 @@ class Connection:
         """Whether the connection is open, here or in another process or event loop."""
         return self._owner is not None
 
+    @contextmanager
+    def admit(self, operation: str) -> Iterator[None]:
+        """Run a verb, which a store that is closed meanwhile lets end.
+
+        Raises:
+            NotOpenError: The store is closed, or belongs to another process or event loop.
+        """
+        self.check_open()
+        ticket = object()
+        self._admitted[ticket] = operation
+        token = _ticket.set(ticket)
+        try:
+            yield
+        finally:
+            _ticket.reset(token)
+            self._admitted.pop(ticket, None)
+            if not self._admitted:
+                self._is_idle.set()
+
+    async def drain(self) -> list[str]:
+        """Admit no other verb, and wait for those under way as long as one may take and the server answers.
+
+        Returns:
+            Those that have not ended by then.
+        """
+        owner, self._owner = self._owner, None
+        if self._closed and not self._closed.done():
+            self._closed.set_result(None)
+        if owner != (os.getpid(), asyncio.get_running_loop()):
+            return []
+        others = self._admitted.keys() - {_ticket.get()}
+        self._is_idle.clear()
+        end = time.monotonic() + self.timeout + _GRACE_SECONDS
+        while others & self._admitted.keys() and time.monotonic() < end:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_idle.wait(), _LOOK_SECONDS)
+                break
+            # Nothing ends well at a server that is silent.
+            with suppress(MongoStoreError):
+                if await self.engine.recover():
+                    continue
+            break
+        return sorted(self._admitted[ticket] for ticket in others & self._admitted.keys())
+
     def detach(self) -> None:
         """Mark the connection as closed, for those too who wait without a bound."""
         self._owner = None
+        self._admitted = {}
         self._collections = {}
         if self._closed and not self._closed.done():
             self._closed.set_result(None)
@@ -94,8 +149,13 @@ class Connection:
         return task
 
     def collection(self, name: str) -> AsyncCollection[Raw]:
-        """Return a collection of an open store, one of `COLLECTIONS`."""
-        assert self._collections, "every public verb checks that the store is open"
+        """Return a collection of an open store, one of `COLLECTIONS`.
+
+        Raises:
+            NotOpenError: The store was closed meanwhile.
+        """
+        if not self._collections:
+            raise NotOpenError("the store was closed during the call")
         guarded: Any = self._collections[name]
         collection: AsyncCollection[Raw] = guarded
         return collection
@@ -107,6 +167,8 @@ class Connection:
             NotOpenError: It is closed, or belongs to another process or event loop.
         """
         if self._owner is None:
+            if _ticket.get() in self._admitted:
+                return
             raise NotOpenError("the store is not open: use `async with`, or await open() first")
         pid, loop = self._owner
         if pid != os.getpid():

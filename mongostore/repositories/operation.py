@@ -21,10 +21,12 @@ R = TypeVar("R")
 
 NEWER = {"$gt": SCHEMA_VERSION}
 
-# Short first attempts find the new primary soon after a failover; later ones give slow work its time.
-# A server that is silent between them has less of it at first, for another may have taken its place.
-_ATTEMPT_SECONDS = (3.0, 3.0, 6.0)
-_SILENT_SECONDS = (3.0, 1.0, 2.0, 3.0)
+# Short first attempts find the new primary soon after a failover; a later one at a server that answers is
+# slow work, and has all the time that is left. A server that is silent between them has less of it at first,
+# for another may have taken its place. In seconds, and as a share of the whole time where that is more.
+_ATTEMPTS = ((3.0, 0.15), (3.0, 0.15))
+_LEAST_SECONDS = 0.05
+_SILENT_ATTEMPTS = ((3.0, 0.15), (1.0, 0.05), (2.0, 0.1), (3.0, 0.15))
 
 
 class Access(Enum):
@@ -87,6 +89,7 @@ class Operation:
     is_silent: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
     missed: dict[tuple[str, str], UnmatchedWrite] = field(default_factory=dict)
+    _began: float = field(default_factory=lambda: time.monotonic(), init=False)
 
     @functools.cached_property
     def token(self) -> str:
@@ -95,9 +98,14 @@ class Operation:
 
     def attempt_seconds(self) -> float:
         """Return how many seconds this attempt may take."""
-        schedule = _SILENT_SECONDS if self.is_silent else _ATTEMPT_SECONDS
-        seconds = schedule[min(self.attempt, len(schedule) - 1)]
-        return min(seconds, max(self.ends - time.monotonic(), 0.05))
+        left = max(self.ends - time.monotonic(), _LEAST_SECONDS)
+        if self.is_silent:
+            seconds, share = _SILENT_ATTEMPTS[min(self.attempt, len(_SILENT_ATTEMPTS) - 1)]
+        elif self.attempt < len(_ATTEMPTS):
+            seconds, share = _ATTEMPTS[self.attempt]
+        else:
+            return left
+        return min(max(seconds, share * (self.ends - self._began)), left)
 
 
 _call: ContextVar[Operation | None] = ContextVar("mongostore_call", default=None)

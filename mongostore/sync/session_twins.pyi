@@ -67,7 +67,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
         Args:
             session_id: The session.
-            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            messages: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
             **options: As for `append`.
 
         Returns:
@@ -405,7 +405,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         Args:
             session_id: The session.
             participant_id: The participant.
-            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            turns: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
@@ -564,7 +564,8 @@ class Sessions(Mirror[AsyncSessions]):
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
+                4 MiB.
         """
 
     def ensure(self, session_id: str, **members: Unpack[SessionCreate]) -> Session:

@@ -131,14 +131,26 @@ class MongoStore(StoreVerbs):
             self._reopen_after_fork()
         with self._lock:
             if self._portal is None:
-                self._portal = _open_in_portal(self._core)
+                self._use(_open_in_portal(self._core))
 
     def close(self) -> None:
-        """Close every connection and end the loop thread; closing twice is harmless."""
+        """Let the calls under way end, each in its time, close every connection and end the loop thread.
+
+        Calls that begin later are refused, and iterations end. Closing twice is harmless. A store that is
+        left open is closed when nothing refers to it any more, or at the end of the process.
+        """
         with self._lock:
             portal, self._portal = self._portal, None
             if portal is not None and portal.is_usable:
-                portal.close(self._core.close())
+                self._forget()
+                portal.close(self._core.close(), self._core._drain())
+
+    def _use(self, portal: Portal) -> None:
+        self._portal = portal
+        dropped = weakref.finalize(self, _close_dropped, portal, self._core)
+        # At the end of the process its end is waited for.
+        dropped.atexit = False
+        self._forget = dropped.detach
 
     def _reopen_after_fork(self) -> None:
         """Begin anew in a forked child: its copies of the loop and of the connections are dead."""
@@ -150,8 +162,10 @@ class MongoStore(StoreVerbs):
                     "the embedded engine's data is in the process that forked: use a server between processes"
                 )
             core = self._make()
-            self._portal = None if self._portal is None else _open_in_portal(core)
-            self._core, self._is_forked = core, False
+            portal = None if self._portal is None else _open_in_portal(core)
+            self._core, self._portal, self._is_forked = core, None, False
+            if portal is not None:
+                self._use(portal)
 
     def _mark_forked(self) -> None:
         """Note, first thing in a forked child, that nothing here may be used as it is."""
@@ -176,6 +190,12 @@ def _open_in_portal(core: AsyncMongoStore) -> Portal:
         portal.close(core.close())
         raise
     return portal
+
+
+def _close_dropped(portal: Portal, core: AsyncMongoStore) -> None:
+    """Close a store that nothing refers to any more."""
+    if portal.is_usable:
+        portal.close_in_background(core.close())
 
 
 _stores: weakref.WeakSet[MongoStore] = weakref.WeakSet()

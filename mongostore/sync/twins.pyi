@@ -878,11 +878,19 @@ class RoomObservations(Mirror[AsyncRoomObservations]):
 class ReadMarkers(Mirror[AsyncReadMarkers]):
     """Blocking twin of `AsyncReadMarkers`."""
 
-    def advance(self, room_id: str, channel_id: str, event_id: str | None = None) -> bool:
+    def advance(
+        self, room_id: str, channel_id: str, event_id: str | None = None, *, index: int | None = None
+    ) -> bool:
         """Move a channel's marker to an event, or to the newest one; return whether the room has it.
 
+        Args:
+            room_id: The room.
+            channel_id: The channel.
+            event_id: The event; None for the newest one.
+            index: The index to move to, instead of an event's, for a marker whose event is deleted.
+
         Raises:
-            InvalidValueError: If an id is no plain string.
+            InvalidValueError: If an argument is of the wrong type, or both an event and an index are given.
         """
 
     def find(self, room_id: str, channel_id: str) -> ReadMarker | None:

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from mongostore import MongoStore
 from mongostore.adapters.threadmem import RoleMessage, RoleThread, V1Role, configure
 from mongostore.adapters.threadmem.file_storage import FileStorage
-from tests.contract.wire import INDEXES, Sent, Wire, concerned, nested, settle, stages_of
+from tests.contract.wire import INDEXES, Sent, Wire, concerned, nested, read_majority, stages_of
 
 pytestmark = pytest.mark.server
 
@@ -30,7 +30,7 @@ def wire(server_uri: str) -> Iterator[Wire]:
 def wired(server_uri: str, database: str, wire: Wire) -> Iterator[type[RoleThread]]:
     """Role threads whose commands go past the wire."""
     with MongoStore(server_uri, database, client_options={"event_listeners": [wire]}) as store:
-        store.portal.run(settle(store.core))
+        store.portal.run(read_majority(store.core))
         yield RoleThread.at(FileStorage(store=store))
         configure()
 

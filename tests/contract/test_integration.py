@@ -187,7 +187,7 @@ class TestIntegration:
     ) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a", "b"])
-        part = "x" * 5_000_000
+        part = "x" * 300_000
         for n in range(3):
             await sessions.turns.append_many("s", "a", said(n))
             await sessions.turns.integrate("s", lambda *_: [part])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, ConflictError, Message, NotFoundError
+from mongostore import AsyncMongoStore, ConflictError, DocumentTooLargeError, Message, NotFoundError
 from tests.contract.oddities import refused
 from tests.contract.turns import SMALL_TAILS
 
@@ -72,6 +72,18 @@ class TestAppendsThatChangeTheSession:
         await store.sessions.soft_delete("s")
         with pytest.raises(NotFoundError):
             await append("s", message("m2"), create=True)
+
+    async def test_what_appends_merge_into_a_session_has_a_limit_in_sum(self, store: AsyncMongoStore) -> None:
+        append = store.sessions.messages.append
+        half = "x" * 2_000_000
+        await append("s", message("m0"), create={"metadata": {"a": half}})
+        for n in range(1, 5):
+            # The same key again and again adds nothing.
+            await append("s", message(f"m{n}"), update={"metadata": {"b": half}})
+        with pytest.raises(DocumentTooLargeError):
+            await append("s", message("m9"), update={"metadata": {"c": half}})
+        assert [id for _, id in await ids(store)] == [f"m{n}" for n in range(5)]
+        assert (await append("s", message("m9"), update={"metadata": {"b": None}})).position == 5
 
     async def test_a_session_that_is_being_deleted_is_begun_anew(self, store: AsyncMongoStore) -> None:
         await store.sessions.messages.append("s", message("old"), create=True)

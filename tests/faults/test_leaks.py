@@ -269,7 +269,7 @@ FAULTS: dict[Callable[[Cluster], Awaitable[None]], type[MongoStoreError]] = {
     duplicate_key: AlreadyExistsError,
     duplicate_address: ConflictError,
     other_content: ConflictError,
-    not_valid: MongoStoreError,
+    not_valid: ConfigurationError,
     too_large: DocumentTooLargeError,
     no_json: InvalidValueError,
     not_readable: InvalidDocumentError,

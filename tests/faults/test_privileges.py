@@ -31,7 +31,7 @@ OPENING = {"hello", "ping", "buildInfo", "saslStart", "saslContinue", "endSessio
 COMMANDS = {
     "reader": READING | OPENING,
     "crud": READING | WRITING | OPENING,
-    "owner": READING | WRITING | OPENING | {"createIndexes"},
+    "owner": READING | WRITING | OPENING | {"listIndexes", "createIndexes"},
 }
 # A change stream needs the right changeStream, which those who may only find have not.
 WATCHING = {"watch", "events: watch"}

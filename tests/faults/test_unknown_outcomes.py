@@ -339,9 +339,8 @@ async def test_a_message_with_a_minted_id_is_known_when_it_comes_again(
     await sessions.messages.append_many("s", [message(n) for n in range(FULL)])
     await sessions.messages.append("s", again)
     assert await sessions.messages.count("s") == FULL + 1
-    again.content = "other"
     with pytest.raises(ConflictError):
-        await sessions.messages.append("s", again)
+        await sessions.messages.append("s", again.model_copy(update={"content": "other"}))
 
 
 async def test_a_verb_that_is_tried_again_ends_when_its_store_is_closed(faults: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,24 +44,27 @@ async def fail(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempt", "is_silent", "seconds"),
+    ("attempt", "is_silent", "of_20", "of_100"),
     [
-        (0, False, 3.0),
-        (1, False, 3.0),
-        (2, False, 6.0),
-        (3, False, 6.0),
-        (50, False, 6.0),
-        (0, True, 3.0),
-        (1, True, 1.0),
-        (2, True, 2.0),
-        (3, True, 3.0),
-        (50, True, 3.0),
+        (0, False, 3.0, 15.0),
+        (1, False, 3.0, 15.0),
+        (2, False, 20.0, 100.0),
+        (50, False, 20.0, 100.0),
+        (0, True, 3.0, 15.0),
+        (1, True, 1.0, 5.0),
+        (2, True, 2.0, 10.0),
+        (3, True, 3.0, 15.0),
+        (50, True, 3.0, 15.0),
     ],
 )
-def test_an_attempt_has_the_seconds_of_its_turn(attempt: int, is_silent: bool, seconds: float) -> None:
-    call = Operation(time.monotonic() + 1000, Access.READ, attempt=attempt, is_silent=is_silent)
+def test_an_attempt_has_its_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, attempt: int, is_silent: bool, of_20: float, of_100: float
+) -> None:
+    monkeypatch.setattr(operation, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    turn: dict[str, Any] = {"now": 0, "attempt": attempt, "is_silent": is_silent}
 
-    assert call.attempt_seconds() == seconds
+    assert Operation(120.0, Access.READ, **turn).attempt_seconds() == pytest.approx(of_20)
+    assert Operation(200.0, Access.READ, **turn).attempt_seconds() == pytest.approx(of_100)
 
 
 @pytest.mark.parametrize(

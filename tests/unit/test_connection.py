@@ -191,7 +191,7 @@ async def test_collections_are_there_while_it_is_open(engine: ScriptedEngine) ->
     assert [collection.name for collection in collections] == list(COLLECTIONS)
 
     connection.detach()
-    with pytest.raises(AssertionError, match="checks that the store is open"):
+    with pytest.raises(NotOpenError, match=r"^the store was closed during the call$"):
         connection.collection("sessions")
 
 
@@ -291,7 +291,7 @@ async def test_a_call_that_succeeds_is_one_attempt(connection: Connection, engin
     assert await run_with_retry(connection, action, Access.WRITE) == "done"
 
     assert action.attempts == [0]
-    assert engine.deadlines == [3.0]
+    assert engine.deadlines == pytest.approx([150.0], abs=0.1)
     assert engine.asked == []
     assert find_operation() is None
 
@@ -411,7 +411,7 @@ async def test_a_change_that_cannot_be_confirmed_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    ("is_there", "seconds"), [(True, [3.0, 3.0, 6.0, 6.0, 6.0]), (False, [3.0, 1.0, 2.0, 3.0, 3.0])]
+    ("is_there", "seconds"), [(True, [150, 150, 1000, 1000, 1000]), (False, [150, 50, 100, 150, 150])]
 )
 async def test_a_silent_server_has_less_time(
     connection: Connection, engine: ScriptedEngine, is_there: bool, seconds: list[float]
@@ -420,7 +420,7 @@ async def test_a_silent_server_has_less_time(
 
     await run_with_retry(connection, Script(*[away() for _ in range(4)], "done"), Access.READ)
 
-    assert engine.deadlines == seconds
+    assert engine.deadlines == pytest.approx(seconds, abs=1)
 
 
 async def test_pauses_grow_up_to_a_second(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import inspect
 import itertools
 import os
 import select
 import signal
+import sys
 import threading
 import time
+import types
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -707,3 +710,108 @@ def test_the_twin_of_a_context_shows_the_signature_and_help_of_its_core() -> Non
     assert signature.parameters == inspect.signature(Doors.opened).parameters
     assert signature.return_annotation == "Iterator[str]"
     assert BlockingDoors.opened.__doc__ == "Open a door."
+
+
+def test_close_waits_first_for_what_it_is_told_to(portal: Portal) -> None:
+    seen: list[str] = []
+    started, ended = threading.Event(), threading.Event()
+
+    async def work() -> str:
+        started.set()
+        await asyncio.to_thread(ended.wait)
+        seen.append("work")
+        return "done"
+
+    async def first() -> None:
+        ended.set()
+        while not seen:
+            await asyncio.sleep(0)
+        seen.append("first")
+
+    async def last() -> None:
+        seen.append("last")
+
+    with ThreadPoolExecutor() as threads:
+        result = threads.submit(portal.run, work())
+        started.wait()
+        portal.close(last(), first())
+        assert result.result() == "done"
+    assert seen == ["work", "first", "last"]
+
+
+def test_a_portal_may_be_closed_from_its_own_thread_without_waiting() -> None:
+    portal, ended = Portal(), threading.Event()
+
+    async def last() -> None:
+        ended.set()
+
+    async def collect() -> threading.Thread:
+        portal.close_in_background(last())
+        return threading.current_thread()
+
+    thread = portal.run(collect())
+    assert ended.wait(10)
+    thread.join(10)
+    assert not thread.is_alive()
+    assert not portal.is_usable
+
+
+class StandIn(types.ModuleType):
+    """As much of gevent as a portal uses: its hub is a thread that calls what it is told to."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.started: list[Callable[[], None]] = []
+        self.watchers: list[Any] = []
+        self.event = SimpleNamespace(Event=threading.Event)
+
+    def is_module_patched(self, name: str) -> bool:
+        return name == "threading"
+
+    def get_original(self, module: str, name: str) -> Callable[..., int]:
+        assert (module, name) == ("_thread", "start_new_thread")
+
+        def start(target: Callable[[], None], arguments: tuple[()]) -> int:
+            self.started.append(target)
+            return _thread.start_new_thread(target, arguments)
+
+        return start
+
+    def get_hub(self) -> Any:
+        return SimpleNamespace(loop=SimpleNamespace(async_=lambda: Watcher(self.watchers)))
+
+
+class Watcher:
+    """A callback that any thread may have called, as one of gevent's hub is."""
+
+    def __init__(self, watchers: list[Watcher]) -> None:
+        self.is_open = True
+        watchers.append(self)
+
+    def start(self, callback: Callable[[], None]) -> None:
+        self.callback = callback
+
+    def send(self) -> None:
+        self.callback()
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+def test_among_greenlets_the_loop_has_a_native_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    gevent = StandIn("gevent")
+    monkeypatch.setitem(sys.modules, "gevent", gevent)
+    monkeypatch.setitem(sys.modules, "gevent.monkey", gevent)
+    portals = [Portal(), Portal()]
+
+    async def thread_id() -> int:
+        return threading.get_ident()
+
+    async def last() -> None: ...
+
+    assert len(gevent.started) == 2
+    assert len({threading.get_ident(), *(portal.run(thread_id()) for portal in portals)}) == 3
+    for portal in portals:
+        portal.close(last())
+        assert not portal.is_usable
+    assert not [watcher for watcher in gevent.watchers if watcher.is_open]

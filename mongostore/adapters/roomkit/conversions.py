@@ -62,7 +62,8 @@ def to_room(room: models.Room) -> Room:
 def room_members(room: Room) -> models.RoomCreate:
     """Return the members of a new room."""
     stored = from_room(room)
-    members = {name: getattr(stored, name) for name in models.RoomCreate.__annotations__}
+    names = models.RoomCreate.__annotations__.keys() & models.Room.model_fields.keys()
+    members = {name: getattr(stored, name) for name in names}
     return cast(models.RoomCreate, members)
 
 

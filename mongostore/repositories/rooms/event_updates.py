@@ -43,7 +43,7 @@ class EventUpdates:
         if event.index is None:
             return await self._commit(event, counted=False, activity=False, rewrite=None)
         call = current_operation()
-        stored = {**to_stored_event(event, call.now), "token": call.token}
+        stored = {**to_stored_event(event, call.now), "op": call.token}
         check_size(f"event {event.id!r}", stored)
         stored["index"] = check_position("index", event.index)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.arguments import check_flag, check_id, check_limit, check_position
 from mongostore.documents.mapping import Raw, decode_document
 from mongostore.documents.rooms import part_id
-from mongostore.errors import InvalidDocumentError
+from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page, ReadMarker
 from mongostore.repositories import Repository, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
@@ -22,26 +22,29 @@ class AsyncReadMarkers(Repository):
     """The highest index that each channel of a room has read; a marker never moves back."""
 
     @writes
-    async def advance(self, room_id: str, channel_id: str, event_id: str | None = None) -> bool:
+    async def advance(
+        self, room_id: str, channel_id: str, event_id: str | None = None, *, index: int | None = None
+    ) -> bool:
         """Move a channel's marker to an event, or to the newest one; return whether the room has it.
 
+        Args:
+            room_id: The room.
+            channel_id: The channel.
+            event_id: The event; None for the newest one.
+            index: The index to move to, instead of an event's, for a marker whose event is deleted.
+
         Raises:
-            InvalidValueError: If an id is no plain string.
+            InvalidValueError: If an argument is of the wrong type, or both an event and an index are given.
         """
         key = part_id(check_id("room_id", room_id), check_id("channel_id", channel_id))
-        if event_id is None:
-            found = self._events.find(
-                {"room_id": room_id}, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1
-            )
-        else:
-            event = {"_id": check_id("event_id", event_id), "room_id": room_id}
-            found = self._events.find(event, {"index": 1}, limit=1)
-        async with found:
-            documents = await found.to_list()
-        if not documents:
+        if index is None:
+            index = await self._index_of(room_id, event_id)
+        elif event_id is not None:
+            raise InvalidValueError("index", "must not be given with event_id")
+        if index is None:
             return False
         update = {
-            "$max": {"index": documents[0]["index"]},
+            "$max": {"index": check_position("index", index)},
             "$setOnInsert": {"room_id": room_id, "channel_id": channel_id},
         }
         while True:
@@ -108,6 +111,14 @@ class AsyncReadMarkers(Repository):
         if marker is not None:
             unread["index"] = {"$gt": marker.index}
         return int(await self._events.count_documents(unread, **count_options(limit)))
+
+    async def _index_of(self, room_id: str, event_id: str | None) -> int | None:
+        filter, sort = {"room_id": room_id}, [("index", -1)]
+        if event_id is not None:
+            filter["_id"] = check_id("event_id", event_id)
+        async with self._events.find(filter, {"_id": 0, "index": 1}, sort=sort, limit=1) as found:
+            documents = await found.to_list()
+        return int(documents[0]["index"]) if documents else None
 
     @property
     def _events(self) -> Any:

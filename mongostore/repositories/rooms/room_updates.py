@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from pymongo import ReturnDocument
 
 from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
 from mongostore.codec import encode_members, escape_key
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance, check_size, write_members
+from mongostore.documents.mapping import (
+    MAX_VALUE_BYTES,
+    SCHEMA_VERSION,
+    Raw,
+    check_instance,
+    write_members,
+)
 from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS, open_room_filter
+from mongostore.repositories.size_limits import SizeLimit
 
 _METADATA = "metadata."
+# The rest of a room is short.
+_MERGED = SizeLimit("room", ("data", "metadata", "private"), MAX_VALUE_BYTES)
 _STATE = {"state": 1, "update_op": 1}
 _PARTS = (
     *("events", "bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries"),
@@ -34,7 +44,8 @@ class RoomUpdates:
         """Create a room, or return the one that is there if it may be."""
         call, members = current_operation(), check_members(given_members, RoomCreate)
         key = call.token if room_id is None else check_id("room_id", room_id)
-        stored = _to_new_room(Room.model_construct(id=key, **members))
+        next_index = check_position("next_index", members.pop("next_index", 0))
+        stored = _to_new_room(Room.model_construct(id=key, **members), next_index)
         while True:
             existing = await self._rooms.find_one_and_update(
                 {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS if may_exist else _STATE, upsert=True
@@ -59,36 +70,21 @@ class RoomUpdates:
         else:
             removed = [key for key in _unset_keys(unset) if key not in metadata]
         encoded = encode_members("metadata", metadata)
-        check_size("the room's metadata", encoded)
-        sets = _encode_members(members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
+        sets = write_members(Room, members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
         update: Raw = {"$set": {**sets, "updated_at": current_operation().now}}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
-        document = await self._rooms.find_one_and_update(
-            open_room_filter(room_id), update, PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
-        )
-        if document is None:
-            raise NotFoundError("room", room_id)
-        return to_room(document)
+        return to_room(await self._change(room_id, update))
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
         """Replace a room that is still in the expected state, and return it."""
         call = current_operation()
         sets = {**to_stored_room(room, call.now), "update_op": call.token}
         del sets["created_at"]
-        guard = open_room_filter(room.id)
+        guard: Raw = {}
         if expected is not None:
-            guard |= write_members(Room, asdict(check_instance("expected", expected, RoomState)))
-        document = await self._rooms.find_one_and_update(
-            guard, {"$set": sets}, PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
-        )
-        if document is None:
-            document = await self._rooms.find_one(open_room_filter(room.id), PUBLIC_FIELDS)
-            if document is None:
-                raise NotFoundError("room", room.id)
-            if document["update_op"] != call.token:
-                raise ConflictError(f"room {room.id!r} is in another state by now")
-        return to_room(document)
+            guard = write_members(Room, asdict(check_instance("expected", expected, RoomState)))
+        return to_room(await self._change(room.id, {"$set": sets}, guard))
 
     async def advance_delivered_index(self, room_id: str, index: int, force: bool) -> bool:
         """Move the delivered index to `index` and return whether it moved."""
@@ -109,14 +105,14 @@ class RoomUpdates:
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a value about a room outside its members, and remove the key from its metadata."""
         encoded = encode_members("private", {check_text("key", key): value})
-        check_size("the room's private state", encoded)
         ((name, stored),) = encoded.items()
         update: Raw = {"$unset": {f"{_METADATA}{name}": ""}}
         if value is None:
             update["$unset"][f"private.{name}"] = ""
         else:
             update["$set"] = {f"private.{name}": stored}
-        if not (await self._rooms.update_one(open_room_filter(room_id), update)).matched_count:
+        run = partial(self._rooms.find_one_and_update, projection={"_id": 1})
+        if await _MERGED.write(self._rooms, room_id, open_room_filter(room_id), update, run) is None:
             raise NotFoundError("room", room_id)
 
     async def delete(self, room_id: str) -> bool:
@@ -142,12 +138,33 @@ class RoomUpdates:
             await self._connection.collection(parts).delete_many({"room_id": room_id})
         await self._rooms.delete_one({"_id": room_id, "state": "deleting"})
 
+    async def _change(self, room_id: str, update: Raw, guard: Raw | None = None) -> Raw:
+        """Update a room that is still as the guard says, and return its document.
+
+        Raises:
+            NotFoundError: If there is no such room.
+            ConflictError: If it is not as the guard says.
+            DocumentTooLargeError: If it would be too large.
+        """
+        filter = {**open_room_filter(room_id), **(guard or {})}
+        run = partial(
+            self._rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
+        )
+        document: Raw | None = await _MERGED.write(self._rooms, room_id, filter, update, run)
+        if document is None:
+            document = await self._rooms.find_one(open_room_filter(room_id), PUBLIC_FIELDS)
+            if document is None:
+                raise NotFoundError("room", room_id)
+            if "update_op" not in update["$set"] or document["update_op"] != update["$set"]["update_op"]:
+                raise ConflictError(f"room {room_id!r} is in another state by now")
+        return document
+
     @property
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
 
-def _to_new_room(room: Room) -> Raw:
+def _to_new_room(room: Room, next_index: int) -> Raw:
     """Return the stored form of a new room, with the counters that it brings, but without its id.
 
     Raises:
@@ -157,12 +174,14 @@ def _to_new_room(room: Room) -> Raw:
     call = current_operation()
     latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
     delivered = room.delivered_index
-    return to_stored_room(room, call.now) | {
+    stored = to_stored_room(room, call.now)
+    return stored | {
+        **_MERGED.count(room.id, stored),
         "private": {},
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
-        "next_index": 0 if latest is None else latest + 1,
+        "next_index": max(next_index, 0 if latest is None else latest + 1),
         "next_part_position": 0,
         "state": "open",
         "update_op": call.token,
@@ -184,9 +203,3 @@ def _check_key(key: object) -> str:
     if type(key) is not str:
         raise InvalidValueError("metadata", f"has a key that is no plain string but {type(key).__name__}")
     return key
-
-
-def _encode_members(members: dict[str, Any]) -> Raw:
-    encoded = write_members(Room, members)
-    check_size("the room's data", {"data": encoded.get("data")})
-    return encoded

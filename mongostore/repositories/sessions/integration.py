@@ -11,14 +11,17 @@ from typing import Any
 
 from mongostore.arguments import MAX_LIMIT
 from mongostore.codec import encode, unescape_key
-from mongostore.documents.mapping import Raw, check_size
-from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
+from mongostore.documents.mapping import Raw
+from mongostore.documents.sessions import MAX_INSIGHTS_BYTES, PUBLIC_FIELDS, to_session
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
 from mongostore.repositories import current_operation, majority_step, retry_step
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import back_off, contention_error
+from mongostore.repositories.sessions.tail import back_off, contention_error, session_id_of
+from mongostore.repositories.size_limits import SizeLimit
+
+_INSIGHTS = SizeLimit("session", ("insights",), MAX_INSIGHTS_BYTES, "insights_size")
 
 # A model may think for minutes over the turns of one participant. What lasts longer is given up, so that it
 # does not hold up the other participants for ever; a thread that it runs in ends when it likes.
@@ -121,25 +124,28 @@ class Integrations:
     ) -> bool:
         """Add insights and move the marker in one step; return whether it still stood where it was."""
         call, path = current_operation(), f"participants.{name}"
-        check_size(f"the insights of participant {unescape_key(name)!r}", {"insights": insights})
-        marked = await self._storage.sessions.update_one(
-            {
-                "_id": key,
-                "state": "open",
-                f"{path}.epoch": binding,
-                f"{path}.integrated_until": old,
-                **not_done(),
-            },
-            {
-                "$push": {f"insights.{name}": {"$each": insights}, **record_operation()},
-                "$set": {f"{path}.integrated_until": new},
-                "$inc": {"revision": 1},
-                "$max": {"active_at": call.now},
-            },
-        )
-        if marked.matched_count or call.attempt == 0:
-            return bool(marked.matched_count)
-        return was_done(await self._storage.tail.read_fields(key, "recent_ops"))
+        marker: Raw = {
+            "_id": key,
+            "state": "open",
+            f"{path}.epoch": binding,
+            f"{path}.integrated_until": old,
+            **not_done(),
+        }
+        update: Raw = {
+            "$push": {f"insights.{name}": {"$each": insights}, **record_operation()},
+            "$set": {f"{path}.integrated_until": new},
+            "$inc": {"revision": 1},
+            "$max": {"active_at": call.now},
+        }
+
+        async def push(filter: Raw, update: Raw) -> bool | None:
+            marked = await self._storage.sessions.update_one(filter, update)
+            if marked.matched_count or call.attempt == 0:
+                return True if marked.matched_count else None
+            return was_done(await self._storage.tail.read_fields(key, "recent_ops")) or None
+
+        sessions, session_id = self._storage.sessions, session_id_of(key)
+        return await _INSIGHTS.write(sessions, session_id, marker, update, push) is not None
 
     async def _read_session(self, key: str) -> Raw:
         """Return what callers are shown of an open session."""

@@ -53,6 +53,11 @@ class MessagePatch:
             update["$unset"] = {f"messages.$.metadata.{key}": "" for key in self.unset}
         return update
 
+    def merge_into(self, metadata: Raw) -> Raw:
+        """Return what a message that has these metadata has afterwards."""
+        merged = {**self.members.get("metadata", metadata), **self.metadata}
+        return {key: value for key, value in merged.items() if key not in self.unset}
+
     def preview(self) -> Raw:
         """Return what changes in the session's preview when the message is its newest."""
         sets = {

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pymongo import ReturnDocument
 
 from mongostore.documents.mapping import Raw, bson_size, check_size
-from mongostore.documents.sessions import EMPTY_BODY
+from mongostore.documents.sessions import EMPTY_BODY, MAX_METADATA_BYTES, check_metadata_fit
 from mongostore.errors import ConflictError
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.message_patch import MessagePatch
@@ -45,7 +45,8 @@ class MessageUpdater:
             DocumentTooLargeError: The message would be too large; it was left as it was.
         """
         check_size(f"message {message_id!r}", patch.members)
-        if patch.size <= self._limits.embed_bytes and (
+        # What the newest message has is less than a full tail, so that it cannot become too large.
+        if patch.size <= min(self._limits.embed_bytes, MAX_METADATA_BYTES - self._limits.full_bytes) and (
             changed := await self._update_newest(key, message_id, patch)
         ):
             return changed
@@ -156,6 +157,10 @@ class MessageUpdater:
             if moved is None:
                 return None
             body, patch = moved
+        elif patch.metadata:
+            # Merged into what they are by now, for the sum has a limit.
+            check_metadata_fit(message_id, patch.merge_into(old.get("metadata", {})))
+            guard["messages"]["$elemMatch"]["metadata"] = old.get("metadata")
         projection = {"next_position": 1, "messages": {"$slice": [index, 1]}}
         if container is document:
             changed = await self._update_in_tail(document, guard, patch, message_id, preview, projection)
@@ -179,11 +184,13 @@ class MessageUpdater:
             return None
         body = {**EMPTY_BODY, **filled[0], **patch.members}
         body = {name: body[name] for name in EMPTY_BODY}
+        body["metadata"] = patch.merge_into(body["metadata"])
+        check_metadata_fit(old["id"], body["metadata"])
         stored_body = {"overflow": None, **body}
         if out or bson_size("message", body) > self._limits.embed_bytes:
             outside = await self._overflows.spill(document["_id"], document["epoch"], old, body)
-            stored_body = {name: outside[name] for name in ("content", "data", "overflow")}
-        return body, MessagePatch({**patch.members, **stored_body}, patch.metadata, patch.unset)
+            stored_body = {name: outside[name] for name in stored_body}
+        return body, MessagePatch({**patch.members, **stored_body})
 
     async def _update_in_tail(
         self, document: Raw, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw

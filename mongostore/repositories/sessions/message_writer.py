@@ -31,7 +31,8 @@ from mongostore.repositories.sessions.tail import (
 
 _NO_CHANGE = SessionChange()
 BATCH_MESSAGES = 1000
-BATCH_BYTES = 8 * 1024 * 1024
+# With the other parts of a session at their limits, its document still holds a batch.
+BATCH_BYTES = 6 * 1024 * 1024
 _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 
 
@@ -163,6 +164,10 @@ class MessageWriter:
                     checked = seen
                     if were_appended(document, whole if "fresh" in current_operation().memory else ()):
                         return existing, None
+                    if size := change.recount(document):
+                        # Any write that adds to it would have raised the count.
+                        counted = {"_id": key, **{field: document.get(field) for field in size}}
+                        await self._tail.sessions.update_one(counted, {"$set": size})
                     if not change.holds(document) and existing.keys() < whole.keys():
                         raise ConflictError(f"session {session_id_of(key)!r} has changed since it was read")
         raise contention_error(key)

@@ -73,7 +73,7 @@ class AsyncSessionMessages(Repository):
 
         Args:
             session_id: The session.
-            messages: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            messages: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
             **options: As for `append`.
 
         Returns:

@@ -198,7 +198,7 @@ class AsyncSessionTurns(Repository):
         Args:
             session_id: The session.
             participant_id: The participant.
-            turns: At most 1,000, taking at most 8 MiB beside those that are larger than 1 MiB each.
+            turns: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.

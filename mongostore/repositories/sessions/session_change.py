@@ -11,11 +11,14 @@ from mongostore.arguments import check_members
 from mongostore.codec import encode_members, to_micros
 from mongostore.documents.mapping import Raw
 from mongostore.documents.session_participants import bind_all
-from mongostore.documents.sessions import check_member_fits, to_new_session, to_stored_members
+from mongostore.documents.sessions import MAX_DATA_BYTES, to_new_session, to_stored_members
 from mongostore.errors import InvalidValueError
 from mongostore.models import AppendOptions, SessionCreate, SessionUpdate
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.filters import check_number
+from mongostore.repositories.size_limits import SizeLimit
+
+MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTES)
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class SessionChange:
         update: The update of the session.
         after: The newest position that there may be, -1 for none.
         revision: The revision that the session must still have.
+        added: The bytes that the update adds to what has a limit in sum.
     """
 
     create: Raw | None = None
     update: Raw = field(default_factory=dict)
     after: int | None = None
     revision: int | None = None
+    added: int = 0
 
     @classmethod
     def from_options(cls, key: str, options: Mapping[str, Any]) -> SessionChange:
@@ -56,7 +61,13 @@ class SessionChange:
         document = None
         if create is not False:
             document = new_session(key, create if isinstance(create, dict) else {})
-        return cls(document, session_update(update) if update else {}, after, revision)
+        if not update:
+            return cls(document, {}, after, revision)
+        changes, session_id = session_update(update), key.partition("/")[2]
+        added = MERGED.added(session_id, changes)
+        begun = document[MERGED.field] if document else 0
+        changes["$inc"][MERGED.field] = added + begun
+        return cls(document, changes, after, revision, added)
 
     @property
     def may_create(self) -> bool:
@@ -68,7 +79,19 @@ class SessionChange:
         guard: Raw = {} if self.revision is None else {"revision": self.revision}
         if self.after is not None:
             guard["next_position"] = {"$not": {"$gt": 0}} if self.after < 0 else self.after + 1
+        if self.added:
+            guard[MERGED.field] = {"$not": {"$gt": MERGED.limit - self.added}}
         return guard
+
+    def recount(self, session: Raw) -> Raw | None:
+        """Return the true size of what has a limit in sum, if a session counts too much to be changed.
+
+        Raises:
+            DocumentTooLargeError: If the session would take too much.
+        """
+        if not self.added or session.get(MERGED.field, 0) <= MERGED.limit - self.added:
+            return None
+        return MERGED.recount(session["session_id"], session, self.added)
 
     def holds(self, session: Raw) -> bool:
         """Return whether the guards allow a session to be changed."""
@@ -108,10 +131,10 @@ def new_session(key: str, members: Mapping[str, Any]) -> Raw:
     """
     call, given = current_operation(), check_members(members, SessionCreate)
     created_at, participants = given.pop("created_at", None), given.pop("participants", ())
-    metadata = check_member_fits("metadata", encode_members("metadata", given.pop("metadata", None) or {}))
+    metadata = encode_members("metadata", given.pop("metadata", None) or {})
     created = call.now if created_at is None else to_micros("created_at", created_at)
     defaults = {"user_id": None, "name": None, "description": None}
-    return to_new_session(
+    document = to_new_session(
         {
             "_id": key,
             "namespace": key.partition("/")[0],
@@ -125,6 +148,7 @@ def new_session(key: str, members: Mapping[str, Any]) -> Raw:
             "create_op": call.token,
         }
     )
+    return document | MERGED.count(document["session_id"], document)
 
 
 def session_update(members: Mapping[str, Any]) -> Raw:
@@ -135,7 +159,7 @@ def session_update(members: Mapping[str, Any]) -> Raw:
         DocumentTooLargeError: If `data` or `metadata` take too much.
     """
     given = check_members(members, SessionUpdate)
-    metadata = check_member_fits("metadata", encode_members("metadata", given.pop("metadata", {})))
+    metadata = encode_members("metadata", given.pop("metadata", {}))
     sets = to_stored_members(given)
     sets |= {f"metadata.{name}": value for name, value in metadata.items() if value is not None}
     update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"active_at": current_operation().now}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Final, Unpack
 
 from pymongo import ReturnDocument
@@ -42,7 +43,7 @@ from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
-from mongostore.repositories.sessions.session_change import new_session, session_update
+from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail, bindings_of
 
@@ -106,7 +107,8 @@ class AsyncSessions(Repository):
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
             InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
-            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
+                4 MiB.
         """
         token = current_operation().token
         key = self._key(token if session_id is None else session_id)
@@ -290,10 +292,11 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If the session cannot be read, after it was changed.
         """
         key, update = self._key(session_id), session_update(members)
-        guard: Raw = {"state": "open"}
+        guard: Raw = {"_id": key, "state": "open"}
         if revision is not None:
             guard["revision"] = check_number("revision", revision)
-        document = await self._update_once(key, guard, update)
+        run = partial(self._update_once, key)
+        document = await MERGED.write(self._sessions, session_id, guard, update, run)
         if document is None:
             if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)

@@ -46,7 +46,8 @@ async def write(store: AsyncMongoStore, writer: int, amount: int, size: int) -> 
         if chance.random() < 0.5:
             edited = untouched.pop(chance.randrange(len(untouched)))
             for _ in range(2):
-                edited.content = contents[edited.id] = text()
+                edited = edited.model_copy(update={"content": text()})
+                contents[edited.id] = edited.content
                 if chance.random() < 0.5:
                     await sessions.messages.update(SESSION, edited.id, content=edited.content)
                 else:

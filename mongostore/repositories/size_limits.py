@@ -1,0 +1,139 @@
+"""Limits of members that grow by merging, counted in the document and checked in the write that merges."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mongostore.documents.mapping import Raw, bson_size
+from mongostore.errors import DocumentTooLargeError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SizeLimit:
+    """The limit of what some members of a document take together.
+
+    A field of the document counts the bytes that were written to them, which are at least their size. Only
+    where the count does not allow a write, they are read, and the write sets their true size.
+
+    Attributes:
+        kind: What the document is, as errors call it.
+        members: The members; in the path of a write, a key of theirs stands behind a dot.
+        limit: The bytes that they may take.
+        field: The field that counts.
+    """
+
+    kind: str
+    members: tuple[str, ...]
+    limit: int
+    field: str = "merged_size"
+
+    def count(self, name: str, document: Raw) -> Raw:
+        """Return the field that counts, for a new document.
+
+        Raises:
+            DocumentTooLargeError: If the members take more than the limit.
+        """
+        return {self.field: self._check(name, self._paths(document))}
+
+    def added(self, name: str, update: Raw) -> int:
+        """Return the number of bytes that an update adds at most.
+
+        Raises:
+            DocumentTooLargeError: If those alone are more than the limit.
+        """
+        written = self._written(update)
+        return self._check(name, written) if written else 0
+
+    def recount(self, name: str, document: Raw, added: int) -> Raw:
+        """Return the field that counts, as it is for a document that so many bytes are to be added to.
+
+        Raises:
+            DocumentTooLargeError: If it would take more than the limit then.
+        """
+        size = self._check(name, self._paths(document))
+        if size + added > self.limit:
+            what = f"{self.kind} {name!r}, of which {', '.join(self.members)} count,"
+            raise DocumentTooLargeError(what, size + added, self.limit, "remove keys or shorten values")
+        return {self.field: size}
+
+    async def write(
+        self,
+        documents: Any,
+        name: str,
+        filter: Raw,
+        update: Raw,
+        run: Callable[[Raw, Raw], Awaitable[T | None]],
+    ) -> T | None:
+        """Run a write within the limit, and return what it returns; None where it finds no document.
+
+        Args:
+            documents: The collection of the document.
+            name: The id of the document, as errors call it.
+            filter: The filter of the write, with the `_id`.
+            update: The update.
+            run: Runs the write.
+
+        Raises:
+            DocumentTooLargeError: If the members would take more than the limit; nothing was written.
+        """
+        written = self._written(update)
+        if not written:
+            return await run(filter, update)
+        added = self._check(name, written)
+        counts = {**update.get("$inc", {}), self.field: added}
+        # A document that does not count yet has none.
+        allowing = {self.field: {"$not": {"$gt": self.limit - added}}}
+        tried = None
+        while True:
+            result = await run({**filter, **allowing}, {**update, "$inc": counts})
+            if result is not None:
+                return result
+            document = await documents.find_one({"_id": filter["_id"]}, [*self.members, self.field])
+            count = (document or {}).get(self.field, 0)
+            if document is None or count <= self.limit - added or count == tried:
+                return None
+            size = self._check(name, self._after(self._paths(document), update, written))
+            # Any other write would have raised the count.
+            exact = {**update, "$set": {**update.get("$set", {}), self.field: size}}
+            result = await run({**filter, self.field: count}, exact)
+            if result is not None:
+                return result
+            tried = count
+
+    @staticmethod
+    def _after(before: Raw, update: Raw, written: Raw) -> Raw:
+        """Return the values by their paths after an update."""
+        pushed = {
+            path: [*before[path], *written[path]] for path in update.get("$push", {}).keys() & before.keys()
+        }
+        replaced = tuple(f"{path}." for path in written)
+        removed = update.get("$unset", {})
+        stay = {
+            path: one for path, one in before.items() if path not in removed and not path.startswith(replaced)
+        }
+        return {**stay, **written, **pushed}
+
+    def _check(self, name: str, values: Raw) -> int:
+        if (size := bson_size(self.kind, values)) > self.limit:
+            what = f"{self.kind} {name!r}, of which {', '.join(self.members)} count,"
+            raise DocumentTooLargeError(what, size, self.limit, "remove keys or shorten values")
+        return size
+
+    def _written(self, update: Raw) -> Raw:
+        """Return what an update writes to the members, by paths."""
+        pushed = {path: value["$each"] for path, value in update.get("$push", {}).items()}
+        written = {**update.get("$set", {}), **pushed}
+        return {path: value for path, value in written.items() if path.partition(".")[0] in self.members}
+
+    def _paths(self, document: Raw) -> Raw:
+        """Return the values of the members by their paths, as a write names them."""
+        paths: Raw = {}
+        for member in self.members:
+            value = document.get(member)
+            keys = value if isinstance(value, dict) else {}
+            paths |= {f"{member}.{key}": one for key, one in keys.items()} or {member: value}
+        return paths

@@ -1,0 +1,148 @@
+"""What grows by merging ends at a limit of its own, and every other verb goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from mongostore import AsyncMongoStore, DocumentTooLargeError, Event, Message, Turn
+
+STEP = "x" * 300_000
+MB = 1_000_000
+Grow = Callable[[AsyncMongoStore, int], Awaitable[Any]]
+
+
+async def integrated(store: AsyncMongoStore, n: int) -> None:
+    await store.sessions.turns.append("s", "p", Turn(role="user", content=n))
+    [result] = (await store.sessions.turns.integrate("s", lambda *_: [STEP])).results
+    if result.error == "DocumentTooLargeError":
+        raise DocumentTooLargeError("the insights", 0, 0)
+    assert result.error is None
+
+
+def noted(message_id: str) -> Grow:
+    return lambda store, n: store.sessions.messages.update("s", message_id, metadata={f"k{n}": STEP})
+
+
+# What grows, and how many steps fit.
+SESSIONS: dict[str, tuple[Grow, int]] = {
+    "metadata": (lambda store, n: store.sessions.update("s", metadata={f"k{n}": STEP}), 13),
+    "insights": (integrated, 3),
+    "metadata of the newest message": (noted("m199"), 3),
+    "metadata of a message in the tail": (noted("m190"), 3),
+    "metadata of a message in a segment": (noted("m3"), 3),
+    "metadata of a large message": (noted("large"), 3),
+}
+ROOMS: dict[str, tuple[Grow, int]] = {
+    "metadata": (lambda store, n: store.rooms.update("r", metadata={f"k{n}": STEP * 10}, unset=[]), 5),
+    "private": (lambda store, n: store.rooms.set_private("r", f"k{n}", STEP * 10), 5),
+}
+
+
+async def session_with_messages(store: AsyncMongoStore) -> None:
+    await store.sessions.create("s", participants=["p"])
+    await store.sessions.messages.append("s", Message(id="large", role="user", content="x" * 2 * MB))
+    texts = [Message(id=f"m{n}", role="user", content="text") for n in range(200)]
+    await store.sessions.messages.append_many("s", texts)
+
+
+async def grown(store: AsyncMongoStore, grow: Grow) -> int:
+    """Let something grow to its limit and return how many steps it took."""
+    for n in range(100):
+        try:
+            await grow(store, n)
+        except DocumentTooLargeError:
+            return n
+    raise AssertionError("it grows without a limit")
+
+
+async def use_session(store: AsyncMongoStore) -> None:
+    sessions = store.sessions
+    await sessions.update("s", user_id="u", name="n", data={"k": "x" * 4 * MB})
+    await sessions.messages.append_many(
+        "s", [Message(id=f"n{n}", role="user", content="x" * 900_000) for n in range(6)]
+    )
+    await sessions.messages.update("s", "m190", content="new", metadata={"a": None})
+    await sessions.messages.update("s", "m3", content="new", metadata={"a": None})
+    await sessions.messages.upsert("s", Message(id="m4", role="user", content="new"))
+    assert await sessions.messages.delete_many("s", ["m5", "m198"]) == 2
+    await sessions.context.set("s", "x" * 60_000)
+    await sessions.participants.create("s", "q")
+    await sessions.turns.append("s", "q", Turn(role="user", content="x" * 900_000))
+    await sessions.turns.integrate("s", lambda *_: [])
+    assert len([message async for message in sessions.messages.iter("s")]) >= 204
+    assert (await sessions.get("s")).name == "n"
+    assert await sessions.participants.delete("s", "p")
+    assert await sessions.soft_delete("s")
+    await sessions.undelete("s")
+    await sessions.truncate("s")
+    assert await sessions.delete("s")
+
+
+async def use_room(store: AsyncMongoStore) -> None:
+    await store.rooms.events.append("r", Event(channel_id="c", content="x" * 2 * MB))
+    room = await store.rooms.update("r", status="paused", organization_id="o" * 500)
+    assert await store.rooms.advance_delivered_index("r", 0)
+    await store.rooms.replace(room.model_copy(update={"data": {"k": 1}}))
+    assert await store.rooms.delete("r")
+
+
+class TestSizeLimits:
+    @pytest.mark.parametrize("name", SESSIONS)
+    async def test_a_session_at_a_limit_is_used_as_before(self, store: AsyncMongoStore, name: str) -> None:
+        await session_with_messages(store)
+        grow, steps = SESSIONS[name]
+        assert await grown(store, grow) == steps
+        await use_session(store)
+
+    async def test_a_session_at_all_limits_is_used_as_before(self, store: AsyncMongoStore) -> None:
+        await session_with_messages(store)
+        for grow, steps in SESSIONS.values():
+            assert await grown(store, grow) == steps
+        await use_session(store)
+
+    @pytest.mark.parametrize("name", ROOMS)
+    async def test_a_room_at_a_limit_is_used_as_before(self, store: AsyncMongoStore, name: str) -> None:
+        await store.rooms.create("r")
+        grow, steps = ROOMS[name]
+        assert await grown(store, grow) == steps
+        await use_room(store)
+
+    async def test_only_what_is_there_counts(self, store: AsyncMongoStore) -> None:
+        await store.sessions.create("s")
+        await store.rooms.create("r")
+        for n in range(20):
+            await store.sessions.update("s", metadata={"k": f"{n}{STEP}"}, name=str(n))
+            await store.sessions.update("s", metadata={"k": None, "l": STEP})
+            await store.rooms.update("r", metadata={"k": f"{n}{STEP * 10}"}, data={"n": n})
+        assert (await store.sessions.get("s")).metadata == {"l": STEP}
+        assert (await store.rooms.get("r")).metadata == {"k": f"19{STEP * 10}"}
+
+    async def test_the_error_says_what_is_full_and_what_to_do(self, store: AsyncMongoStore) -> None:
+        await store.sessions.create("s", metadata={"k": "x" * 4 * MB})
+        with pytest.raises(DocumentTooLargeError) as caught:
+            await store.sessions.update("s", metadata={"l": STEP})
+        assert "session 's'" in str(caught.value)
+        assert "metadata" in str(caught.value)
+        assert str(caught.value).endswith("remove keys or shorten values")
+
+    async def test_64_old_messages_take_metadata_of_their_limit_each(self, store: AsyncMongoStore) -> None:
+        await session_with_messages(store)
+        metadata = {"sources": STEP * 3}
+        for n in range(64):
+            await store.sessions.messages.update("s", f"m{n}", metadata=metadata)
+        for n in (0, 31, 63):
+            message = await store.sessions.messages.get("s", f"m{n}")
+            assert (message.content, message.metadata) == ("text", metadata)
+        await store.sessions.messages.update("s", "m63", metadata={"sources": None, "k": 1})
+        assert (await store.sessions.messages.get("s", "m63")).metadata == {"k": 1}
+
+    async def test_merges_at_the_same_time_keep_the_limit(self, store: AsyncMongoStore) -> None:
+        await session_with_messages(store)
+        for grow, steps in (SESSIONS["metadata"], SESSIONS["metadata of a message in a segment"]):
+            done = await asyncio.gather(*(grow(store, n) for n in range(20)), return_exceptions=True)
+            refused = [one for one in done if isinstance(one, DocumentTooLargeError)]
+            assert len(done) - len(refused) == steps
