@@ -44,7 +44,7 @@ class TestThreadSearch:
         assert await listed(store, ben, text="billing") == ["of another"]
         assert len(await listed(store, ada, text="")) == 3
 
-    @pytest.mark.parametrize("place", ["name", "content"])
+    @pytest.mark.parametrize("place", ["name", "content", "part"])
     @pytest.mark.parametrize(
         ("text", "search", "is_found"),
         [
@@ -76,9 +76,9 @@ class TestThreadSearch:
         self, store: AsyncMongoStore, ada: str, place: str, text: str, search: str, is_found: bool
     ) -> None:
         await store.threads.create("t", user_id=ada, name=text if place == "name" else "?")
-        await store.threads.messages.merge(
-            "t", "m", only_missing=True, content=text if place == "content" else "?"
-        )
+        parts = [{"type": "image_url", "url": "?"}, {"type": "text", "text": text}]
+        content = {"name": "?", "content": text, "part": parts}[place]
+        await store.threads.messages.merge("t", "m", only_missing=True, content=content)
         assert await listed(store, ada, text=search) == (["t"] if is_found else [])
 
     async def test_pages_of_a_search_are_full_and_exact(self, store: AsyncMongoStore, ada: str) -> None:

@@ -45,11 +45,13 @@ async def search(
         return hits
     messages = connection.collection("messages")
     named = re.compile(pattern, re.IGNORECASE)
+    # A content is a text, or a list of parts of which some have one.
+    in_content = [{path: {"$regex": pattern, "$options": "i"}} for path in ("content", "content.text")]
     while True:
         behind = order.keyset_filter(filter, place)
         documents = await find_page(connection, "threads", behind, order, _SEARCH_BATCH)
         unnamed = [document["_id"] for document in documents if not named.search(_name_text(document))]
-        said = {"thread_id": {"$in": unnamed}, "content": {"$regex": pattern, "$options": "i"}}
+        said = {"thread_id": {"$in": unnamed}, "$or": in_content}
         async with await messages.aggregate([{"$match": said}, {"$group": {"_id": "$thread_id"}}]) as cursor:
             missed = {*unnamed} - {found["_id"] for found in await cursor.to_list()}
         hits += [document for document in documents if document["_id"] not in missed]
