@@ -1,4 +1,4 @@
-"""What callers hand in: ids, limits, flags and cursors are checked before anything is asked of the server."""
+"""Checks of arguments: ids, limits, flags, positions and cursors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_text(path: str, value: object) -> str:
     """Return `value`, a plain string that can be stored.
 
     Raises:
-        InvalidValueError: It is no plain `str`, or holds half a surrogate pair.
+        InvalidValueError: If it is no plain `str`, or holds half a surrogate pair.
     """
     if type(value) is GeneratedId:
         return str(value)
@@ -34,7 +34,7 @@ def check_id(path: str, value: object) -> str:
     """Return `value`, an id: a plain string of at most 512 bytes of UTF-8.
 
     Raises:
-        InvalidValueError: It is anything else.
+        InvalidValueError: If it is anything else.
     """
     text = check_text(path, value)
     if len(text.encode()) > MAX_ID_BYTES:
@@ -46,7 +46,7 @@ def check_limit(path: str, value: object) -> int:
     """Return `value`, a number of items to return: an integer from 1 to 1000.
 
     Raises:
-        InvalidValueError: It is anything else.
+        InvalidValueError: If it is anything else.
     """
     if type(value) is not int or not 1 <= value <= MAX_LIMIT:
         raise InvalidValueError(path, f"must be an integer from 1 to {MAX_LIMIT}")
@@ -57,7 +57,7 @@ def check_offset(path: str, value: object) -> int:
     """Return `value`, a number of items to pass over: an integer from 0.
 
     Raises:
-        InvalidValueError: It is anything else.
+        InvalidValueError: If it is anything else.
     """
     if type(value) is not int or not 0 <= value < 2**62:
         raise InvalidValueError(path, "must be an integer from 0")
@@ -68,7 +68,7 @@ def check_flag(path: str, value: object) -> bool:
     """Return `value`, which is True or False.
 
     Raises:
-        InvalidValueError: It is anything else.
+        InvalidValueError: If it is anything else.
     """
     if type(value) is not bool:
         raise InvalidValueError(path, f"must be True or False, not {type(value).__name__}")
@@ -79,7 +79,7 @@ def check_vote(path: str, value: object) -> int:
     """Return `value`, that of a feedback: an integer of at most 64 bits.
 
     Raises:
-        InvalidValueError: It is anything else.
+        InvalidValueError: If it is anything else.
     """
     if type(value) is not int or not -(2**63) <= value < 2**63:
         raise InvalidValueError(path, "must be an integer of at most 64 bits")
@@ -90,7 +90,7 @@ def check_list(path: str, value: object) -> None:
     """Refuse what is no list (or tuple) where several things are asked for.
 
     Raises:
-        InvalidValueError: It is anything else, a single string above all.
+        InvalidValueError: If it is anything else, a single string above all.
     """
     if not isinstance(value, list | tuple):
         raise InvalidValueError(path, f"must be a list, not {type(value).__name__}")
@@ -100,7 +100,7 @@ def check_position(path: str, value: object) -> int:
     """Return `value`, a message's position: an integer from 0, or the `next_cursor` that says one.
 
     Raises:
-        InvalidValueError: It is anything else.
+        InvalidValueError: If it is anything else.
     """
     if type(value) is str and value.isascii() and value.isdigit() and len(value) < 19:
         return int(value)
@@ -113,7 +113,7 @@ def check_members(members: Mapping[str, Any], allowed: type) -> dict[str, Any]:
     """Return a copy of `members`, whose names are those of a TypedDict.
 
     Raises:
-        InvalidValueError: There is no such member.
+        InvalidValueError: If there is no such member.
     """
     for name in members:
         if name not in allowed.__annotations__:

@@ -1,4 +1,4 @@
-"""The stored form of JSON values and times, and the way back, on which they come back equal."""
+"""The encoding of JSON values and times for BSON, from which they come back equal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def to_micros(path: str, value: object) -> int:
     """Return an aware datetime as microseconds since 1970, the form in which times are stored.
 
     Raises:
-        InvalidValueError: It is no datetime, or one without a time zone.
+        InvalidValueError: If it is no datetime, or one without a time zone.
     """
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidValueError(path, "must be a datetime with a time zone")
@@ -45,7 +45,7 @@ def from_seconds(path: str, value: object) -> datetime:
     """Return the aware UTC datetime of whole seconds since 1970.
 
     Raises:
-        InvalidValueError: It is no integer, or no time between the years 1 and 9999.
+        InvalidValueError: If it is no integer, or no time between the years 1 and 9999.
     """
     if type(value) is not int:
         raise InvalidValueError(path, "must be an integer of seconds since 1970")
@@ -59,7 +59,7 @@ def encode(path: str, value: object) -> Any:
     """Return `value` in the form that is stored: itself, with JSON text for the parts that BSON cannot hold.
 
     Raises:
-        InvalidValueError: It is no JSON value, or a dict's keys are no plain strings.
+        InvalidValueError: If it is no JSON value, or a dict's keys are no plain strings.
     """
     try:
         return value if _fits_bson(value, 0) else _to_plain(value, 0)
@@ -110,7 +110,7 @@ def encode_object(path: str, value: object) -> Any:
     """Return a dict in the form that is stored, as `encode` does.
 
     Raises:
-        InvalidValueError: It is no dict, or holds what is no JSON value.
+        InvalidValueError: If it is no dict, or holds what is no JSON value.
     """
     if not isinstance(value, dict):
         raise InvalidValueError(path, f"must be a dict, not {type(value).__name__}")
@@ -121,7 +121,7 @@ def encode_members(path: str, members: object) -> dict[str, Any]:
     """Return a dict ready to be stored key by key: keys escaped so that any can stand in an update path.
 
     Raises:
-        InvalidValueError: It is no dict with string keys and JSON values.
+        InvalidValueError: If it is no dict with string keys and JSON values.
     """
     if not isinstance(members, dict):
         raise InvalidValueError(path, f"must be a dict, not {type(members).__name__}")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +11,7 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from mongostore.documents.mapping import SCHEMA_VERSION
 from mongostore.engines import Capability, Deployment, Engine
+from mongostore.engines.deployment import clock_skews
 from mongostore.engines.driver_errors import translate_error
 from mongostore.engines.protocol import Database
 from mongostore.index_definitions import IndexState, diff_indexes
@@ -20,7 +19,6 @@ from mongostore.index_definitions import IndexState, diff_indexes
 # A server older than this gets no corrections any more.
 _OLDEST_SERVER = 7
 _WARNING_SKEW, _ERROR_SKEW = 0.5, 5.0
-_SAMPLES = 5
 _SCAN_MS = 5_000
 _READING_AND_WRITING = {"find", "insert", "update", "remove"}
 _OPENING = {"createCollection", "createIndex", "listIndexes"}
@@ -72,7 +70,7 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
                 _write_concern(engine.database),
                 await _rights(engine.database),
             ]
-            findings += [await _clock(engine.database), _pool(engine.database, deployment)]
+            findings += [await _clocks(engine.database, deployment), _pool(engine.database, deployment)]
         findings.append(await _indexes(engine))
         findings.append(await _schema_versions(engine, collections))
     except PyMongoError as error:
@@ -182,21 +180,22 @@ def _has_other_writers(privilege: Mapping[str, Any], database: str) -> bool:
     return bool(elsewhere) and "insert" in privilege["actions"]
 
 
-async def _clock(database: Database) -> CheckResult:
-    samples = []
-    for _ in range(_SAMPLES):
-        began, clock = time.perf_counter(), datetime.now(UTC)
-        told = (await database.command("hello"))["localTime"].replace(tzinfo=UTC)
-        took = time.perf_counter() - began
-        samples.append((took, (told - clock).total_seconds() - took / 2))
-    # The shorter the way, the less it hides.
-    skew = min(samples)[1]
-    found = f"{abs(skew):.3f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
-    if abs(skew) < _WARNING_SKEW:
-        return CheckResult("server's clock", CheckStatus.OK, found)
-    status = CheckStatus.WARNING if abs(skew) < _ERROR_SKEW else CheckStatus.ERROR
+async def _clocks(database: Database, deployment: Deployment) -> CheckResult:
+    hosts = deployment.hosts or ["{}:{}".format(*node) for node in database.client.nodes]
+    skews = await clock_skews(database.client, hosts)
+    if not skews:
+        return CheckResult("clocks", CheckStatus.UNKNOWN, "no host answers by its name")
+    host, skew = max(skews.items(), key=lambda one: abs(one[1]))
+    spread = max(skews.values()) - min(skews.values())
+    found = f"{host}: {abs(skew):.3f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+    if len(skews) > 1:
+        found += f"; {spread:.3f} s between the members'"
+    worst = max(abs(skew), spread)
+    if worst < _WARNING_SKEW:
+        return CheckResult("clocks", CheckStatus.OK, found)
+    status = CheckStatus.WARNING if worst < _ERROR_SKEW else CheckStatus.ERROR
     advice = "Let NTP set the clocks of all machines: messages take their times from this one."
-    return CheckResult("server's clock", status, found, advice)
+    return CheckResult("clocks", status, found, advice)
 
 
 def _pool(database: Database, deployment: Deployment) -> CheckResult:

@@ -18,6 +18,7 @@ from mongostore.cli.importer import Importer, Tally
 from mongostore.cli.terminal import Database, Namespace, Uri, err, open_store, out, plain, run, warn
 from mongostore.errors import InvalidDocumentError
 from mongostore.importers import Options, names
+from mongostore.importers.archive import HOUSES, Archive
 from mongostore.importers.jsonl import message_members, session_members, write_line
 from mongostore.models import Session
 from mongostore.repositories.sessions import AsyncSessions
@@ -77,7 +78,7 @@ def import_conversations(
     the others are imported; the exit code is then 1.
 
     Sources: agents, chainlit, chatgpt, claude, director, langchain,
-    librechat, openai, openwebui, roomkit, sharegpt, threadmem. No source is
+    librechat, mongostore, openai, openwebui, roomkit, sharegpt, threadmem. No source is
     ever written. Ids, order and times are kept, a second import stores nothing
     twice, and one that was interrupted continues where it was. All that is
     stored is read back and compared, and each row that is not is named.
@@ -90,7 +91,7 @@ def import_conversations(
       mongostore import langchain mongodb://localhost/chat_history
     """
     source = arguments[0]
-    if source in names() and not Path(source).exists():
+    if source in names() and not Path(source).is_file():
         if len(arguments) != 2:
             raise typer.BadParameter(f"{source} wants one path or URI")
         options = Options(
@@ -135,7 +136,9 @@ def _pairs(texts: list[str] | None) -> dict[str, str]:
 def export_lines(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", dir_okay=False, help="- is stdout.", show_default="-"),
+        typer.Argument(
+            metavar="FILE", dir_okay=False, help="- is stdout; .zip is an archive.", show_default="-"
+        ),
     ] = _STDIO,
     namespace: Namespace = "default",
     session: Annotated[
@@ -146,23 +149,53 @@ def export_lines(
         bool,
         typer.Option("--messages", help="One line a message: for sessions that are larger than the memory."),
     ] = False,
+    house: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of an archive: sessions, threads or rooms; may be repeated."),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="ID", help="Of an archive: the user of sessions and threads.")
+    ] = None,
     uri: Uri = None,
     database: Database = None,
 ) -> None:
-    """Export conversations as JSON lines, one a session.
+    """Export conversations as JSON lines, one a session, or all as an archive.
+
+    A file that ends in .zip holds everything, in all namespaces: sessions,
+    threads, rooms, users, identities and files. `mongostore import mongostore
+    FILE.zip` imports it, equal.
 
     The sessions come oldest activity first, so that an import keeps their
     order; deleted ones are left out. An import of the file gives the same: messages
     with their order, ids, times, data and metadata; sessions with their names,
-    data, metadata, context and created_at. A session's active_at, its newest
-    activity, becomes the time of the import.
+    data, metadata, context and created_at, and as active as their newest
+    message is.
 
     Examples:
       mongostore export backup.jsonl --uri mongodb://localhost:27017
       mongostore export --session s1 --messages | head
+      mongostore export all.zip
+      mongostore export ada.zip --house threads --user u1
     """
+    if file.suffix == ".zip":
+        archive = run(_export_archive(file, house, user, uri, database))
+        for warning in archive.warnings:
+            warn(warning)
+        err.print("exported " + ", ".join(f"{name}: {count:,}" for name, count in archive.counts.items()))
+        return
     counts = run(_export(file, namespace, session or [], messages, uri, database))
     err.print("exported sessions: {:,}, messages: {:,}".format(*counts))
+
+
+async def _export_archive(
+    file: Path, houses: list[str] | None, user: str | None, uri: str | None, database: str | None
+) -> Archive:
+    if unknown := set(houses or ()) - set(HOUSES):
+        raise typer.BadParameter(f"there is no house {sorted(unknown)[0]!r}")
+    async with open_store(uri, database) as store:
+        archive = Archive(store, user_id=user)
+        await archive.write(file, houses or HOUSES)
+        return archive
 
 
 def _check_files(names: list[str]) -> list[Path]:

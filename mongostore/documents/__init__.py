@@ -1,4 +1,4 @@
-"""How each value is stored."""
+"""The stored form of every entity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people across rooms are stored: identities with their addresses, and their proofs."""
+"""The stored form of identities, their addresses and their verifications."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def address_id(channel_type: str, address: str, organization_id: str | None) -> 
     """Return the key of an address of an organization, or of none.
 
     Raises:
-        InvalidValueError: One of them is no plain string.
+        InvalidValueError: If one of them is no plain string.
     """
     return {
         "t": check_id("channel_type", channel_type),

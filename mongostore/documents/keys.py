@@ -1,4 +1,4 @@
-"""How keys are stored: of the secret only its hash."""
+"""The stored form of API keys, which has only the hash of the secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Between values and their stored form, both ways: what is derived from how an entity is declared."""
+"""The mapping between models and stored documents, derived from the declarations of the models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bson_size(path: str, document: Mapping[str, Any]) -> int:
     """Return the number of bytes that a document takes as BSON.
 
     Raises:
-        InvalidValueError: It cannot be BSON at all.
+        InvalidValueError: If it cannot be BSON at all.
     """
     try:
         return len(bson.encode(document))
@@ -51,8 +51,8 @@ def check_size(what: str, document: Mapping[str, Any], limit: int = MAX_VALUE_BY
     """Return how many bytes something takes, unless it is more than a limit, by default that of a document.
 
     Raises:
-        DocumentTooLargeError: It does.
-        InvalidValueError: It cannot be BSON at all.
+        DocumentTooLargeError: If it does.
+        InvalidValueError: If it cannot be BSON at all.
     """
     if (size := bson_size(what, document)) > limit:
         raise DocumentTooLargeError(what, size, limit)
@@ -67,10 +67,10 @@ def invalid_fields(error: Exception) -> tuple[str, ...]:
 
 
 def check_instance(path: str, value: Any, model: type[T]) -> T:
-    """Return `value`, which must be one of ours.
+    """Return `value`, which must be an instance of a model.
 
     Raises:
-        InvalidValueError: It is of another type, or of a subclass whose own members would not come back.
+        InvalidValueError: If it is of another type, or of a subclass whose own members would not come back.
     """
     if not isinstance(value, model):
         raise InvalidValueError(path, f"must be a {model.__name__}, not {type(value).__name__}")
@@ -86,7 +86,7 @@ def check_fits(what: str, stored: Raw) -> Raw:
     """Return a document that is not too large.
 
     Raises:
-        DocumentTooLargeError: It takes more than a document can hold.
+        DocumentTooLargeError: If it takes more than a document can hold.
     """
     check_size(what, stored)
     return stored
@@ -96,7 +96,7 @@ def decode_document(kind: str, raw: Raw, read: Callable[[], T], key: str = "_id"
     """Return what `read` makes of a stored document, which `key` names.
 
     Raises:
-        InvalidDocumentError: It does not fit the model.
+        InvalidDocumentError: If it does not fit the model.
     """
     try:
         return read()
@@ -163,7 +163,7 @@ def write(value: BaseModel) -> Raw:
     """Return the stored form of what a caller has given, but for what the store alone moves.
 
     Raises:
-        InvalidValueError: One of the members cannot be stored; names its path.
+        InvalidValueError: If one of the members cannot be stored; names its path.
     """
     return {name: write_one(name, getattr(value, name)) for name, write_one in _writers(type(value)).items()}
 
@@ -172,7 +172,7 @@ def write_slim(value: BaseModel) -> Raw:
     """Return the stored form of what a caller has given, but for the members that read back by default.
 
     Raises:
-        InvalidValueError: One of the members cannot be stored; names its path.
+        InvalidValueError: If one of the members cannot be stored; names its path.
     """
     stored, members = {}, value.__dict__
     for name, (write_one, takes_none, is_map) in _slim_writers(type(value)).items():
@@ -186,7 +186,7 @@ def write_members(model: type[BaseModel], members: Mapping[str, Any]) -> Raw:
     """Return the stored form of some members of a model, by their own names.
 
     Raises:
-        InvalidValueError: One of them cannot be stored; names its path.
+        InvalidValueError: If one of them cannot be stored; names its path.
     """
     writers = _writers(model)
     return {name: writers[name](name, value) for name, value in members.items()}

@@ -1,4 +1,4 @@
-"""How what is noted about rooms is stored: tasks, observations, marks, reservations and leases."""
+"""The stored form of tasks, observations, read markers, voice deliveries and leases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How rooms, their events and all that hangs on them are stored.
+"""The stored form of rooms, events, bindings and participants.
 
 A key of two parts is a document, whose order counts: `part_id` makes it.
 """
@@ -88,8 +88,8 @@ def to_stored_room(room: Room, now: int) -> Raw:
     """Return a room in its stored form, without its key and without what only the store moves.
 
     Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
+        InvalidValueError: If one of its members cannot be stored.
+        DocumentTooLargeError: If it takes more than a document can hold.
     """
     stored = write(check_instance("room", room, Room))
     del stored["id"]
@@ -103,8 +103,8 @@ def to_stored_event(event: Event, now: int) -> Raw:
     """Return an event in its stored form, without its index.
 
     Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
+        InvalidValueError: If one of its members cannot be stored.
+        DocumentTooLargeError: If it takes more than a document can hold.
     """
     stored = write_slim(check_instance("event", event, Event))
     stored.setdefault("created_at", now)
@@ -115,8 +115,8 @@ def to_replacement(event: Event) -> Raw:
     """Return the update that replaces a stored event but for its place, its birth and its delivery.
 
     Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: It takes more than a document can hold.
+        InvalidValueError: If one of its members cannot be stored.
+        DocumentTooLargeError: If it takes more than a document can hold.
     """
     stored = to_stored_event(event, 0)
     check_size(f"event {event.id!r}", stored)

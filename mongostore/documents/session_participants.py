@@ -1,4 +1,4 @@
-"""How the participants of sessions are stored."""
+"""The stored form of the participants of sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTICIPANTS = TypeAdapter(list[SessionParticipant])
 
 
 class StoredParticipant(BaseModel):
-    """One who is bound to a session, but for the insights.
+    """A participant of a session, without the insights.
 
     `epoch` is new whenever the turns begin anew, so that those of before can never be taken for those
     of after. `turn_count` is the number of the newest one, `kept` how many of them are still there.
@@ -34,7 +34,7 @@ def to_participants(raw: Raw) -> list[SessionParticipant]:
     """Return the participants of a stored session as callers see them.
 
     Raises:
-        InvalidDocumentError: They do not fit the model.
+        InvalidDocumentError: If they do not fit the model.
     """
     return decode_document(
         "session", raw, lambda: _PARTICIPANTS.validate_python(participant_documents(raw), strict=True)
@@ -60,7 +60,7 @@ def bind_all(participants: Sequence[str], at: int, token: str) -> Raw:
     """Return the participants of a new session in their stored form, bound at a time by a call.
 
     Raises:
-        InvalidValueError: They are no list of ids, or hold one twice.
+        InvalidValueError: If they are no list of ids, or hold one twice.
     """
     check_list("participants", participants)
     names = [escape_key(check_id(f"participants[{i}]", one)) for i, one in enumerate(participants)]

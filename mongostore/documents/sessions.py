@@ -1,4 +1,4 @@
-"""How sessions and their messages are stored."""
+"""The stored form of sessions and their messages."""
 
 from __future__ import annotations
 
@@ -142,12 +142,12 @@ def to_stored_message(message: Message, now: int) -> Raw:
     """Return a message in the form of `StoredMessage`, not yet looked at for size.
 
     Args:
-        message: What a caller gave.
+        message: The message of a caller.
         now: The time, in microseconds, for the times that it does not carry.
 
     Raises:
-        InvalidValueError: One of its members cannot be stored.
-        DocumentTooLargeError: Its metadata take more than 1 MiB.
+        InvalidValueError: If one of its members cannot be stored.
+        DocumentTooLargeError: If its metadata take more than 1 MiB.
     """
     stored = write_slim(check_instance("message", message, Message))
     if "metadata" in stored:
@@ -204,7 +204,7 @@ def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now
     """Return a chat turn in the form of `StoredMessage`, without its binding and its number.
 
     Raises:
-        InvalidValueError: It is no chat turn, or one of its members cannot be stored.
+        InvalidValueError: If it is no chat turn, or one of its members cannot be stored.
     """
     check_instance(path, turn, Turn)
     # Checked by what follows, in words of ours.
@@ -228,8 +228,8 @@ def to_metadata(message_id: str, metadata: object) -> Raw:
     """Return the metadata of a message in its stored form.
 
     Raises:
-        InvalidValueError: It cannot be stored.
-        DocumentTooLargeError: It takes more than 1 MiB.
+        InvalidValueError: If it cannot be stored.
+        DocumentTooLargeError: If it takes more than 1 MiB.
     """
     stored = encode_members("metadata", metadata)
     check_metadata_fit(message_id, stored)
@@ -240,7 +240,7 @@ def check_metadata_fit(message_id: str, stored: Raw) -> None:
     """Refuse stored metadata of a message that are too large.
 
     Raises:
-        DocumentTooLargeError: They take more than 1 MiB.
+        DocumentTooLargeError: If they take more than 1 MiB.
     """
     if stored:
         check_size(f"the metadata of message {message_id!r}", stored, MAX_METADATA_BYTES)
@@ -250,8 +250,8 @@ def to_stored_members(members: Mapping[str, Any]) -> Raw:
     """Return members of a session, its metadata apart, in their stored form.
 
     Raises:
-        InvalidValueError: One cannot be stored.
-        DocumentTooLargeError: Its `data` take more than 4 MiB.
+        InvalidValueError: If one cannot be stored.
+        DocumentTooLargeError: If its `data` take more than 4 MiB.
     """
     encoded = write_members(Session, members)
     if "data" in encoded:

@@ -1,4 +1,4 @@
-"""How threads, their messages and elements, and users are stored."""
+"""The stored form of threads, their messages and elements, and of users."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def to_stored_thread_member(name: str, value: Any) -> Any:
     """Return a member of a thread, other than those that are merged, in its stored form.
 
     Raises:
-        InvalidValueError: It cannot be stored.
+        InvalidValueError: If it cannot be stored.
     """
     # Nobody takes a thread from its user.
     return check_id(name, value) if name == "user_id" else write_members(Thread, {name: value})[name]
@@ -100,8 +100,8 @@ def to_stored_message_members(members: dict[str, Any]) -> Raw:
     """Return members of a message in their stored form, by their paths.
 
     Raises:
-        InvalidValueError: One of them cannot be stored; names its path.
-        DocumentTooLargeError: They take more than a document can hold.
+        InvalidValueError: If one of them cannot be stored; names its path.
+        DocumentTooLargeError: If they take more than a document can hold.
     """
     stored = write_members(ThreadMessage, members)
     if "created_at" in members:
@@ -114,6 +114,6 @@ def to_stored_feedback(feedback: Feedback) -> Raw:
     """Return a feedback in its stored form.
 
     Raises:
-        InvalidValueError: One of its members cannot be stored.
+        InvalidValueError: If one of its members cannot be stored.
     """
     return write(check_instance("feedback", feedback, Feedback))

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConnectionFailure
+
+from mongostore.engines.clients import settings_of
 
 PING_COUNT = 10
+_SAMPLES = 5
+_HOST_MS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,39 @@ async def measure_pings(database: AsyncDatabase[dict[str, Any]]) -> tuple[float,
         await database.command("ping")
         times.append(time.perf_counter() - began)
     return tuple(times)
+
+
+async def clock_skews(client: AsyncMongoClient[Any], hosts: Iterable[str]) -> dict[str, float]:
+    """Return by how many seconds the clock of each host that answers is ahead of this machine's.
+
+    Args:
+        client: Any client of the deployment; another one like it asks each host in turn.
+        hosts: The hosts, with their ports.
+
+    Raises:
+        PyMongoError: None of them answers, or not for a reason that concerns one alone.
+    """
+    settings, host = settings_of(client), ""
+
+    def only_this(servers: list[Any]) -> list[Any]:
+        return [server for server in servers if "{}:{}".format(*server.address) == host]
+
+    assert settings is not None, "it is a client"
+    options = {**settings.options, "server_selector": only_this, "serverSelectionTimeoutMS": _HOST_MS}
+    skews = {}
+    async with AsyncMongoClient[Any](settings.uri, **options) as each:
+        for host in hosts:
+            with suppress(ConnectionFailure):
+                skews[host] = min([await _sample(each) for _ in range(_SAMPLES)])[1]
+    return skews
+
+
+async def _sample(client: AsyncMongoClient[Any]) -> tuple[float, float]:
+    """Return how long an answer took, and the skew of its clock: the shorter the way, the less it hides."""
+    began, clock = time.perf_counter(), datetime.now(UTC)
+    hello = await client.admin.command("hello", read_preference=ReadPreference.NEAREST)
+    took = time.perf_counter() - began
+    return took, (hello["localTime"].replace(tzinfo=UTC) - clock).total_seconds() - took / 2
 
 
 def describe_topology(hello: Mapping[str, Any]) -> str:

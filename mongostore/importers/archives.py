@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 from mongostore.importers.json_files import TornError, iter_items
@@ -36,6 +37,9 @@ class Archive:
         elif zipfile.is_zipfile(self._path):
             try:
                 self._zip = reading.stack.enter_context(zipfile.ZipFile(self._path))
+                # Read from other threads than the conversations are, which one object cannot be.
+                self._contents = reading.stack.enter_context(zipfile.ZipFile(self._path))
+                self._lock = Lock()
             except zipfile.BadZipFile:
                 raise SourceError(f"{self._path.name} is a broken zip file") from None
             names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
@@ -53,12 +57,9 @@ class Archive:
         Raises:
             SourceError: It is broken.
         """
-        try:
-            if self._zip is not None:
-                return self._zip.open(name)
-            return (self._path / name if self._path.is_dir() else self._path).open("rb")
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError):
-            raise SourceError(f"{name} in {self._path.name} cannot be unpacked") from None
+        if self._zip is not None:
+            return self._open_in(self._zip, name)
+        return (self._path / name if self._path.is_dir() else self._path).open("rb")
 
     def iter_items(self, name: str) -> Iterator[Any]:
         """Yield the items of a JSON file."""
@@ -76,9 +77,13 @@ class Archive:
 
     def read(self, name: str) -> bytes | Path:
         """Return the content of a file, a large one as a copy on the disk."""
-        if self._path.is_dir():
+        if self._zip is None:
             return self._path / name
-        with self.open(name) as file:
+        with self._lock:
+            return self._unpack(self._contents, name)
+
+    def _unpack(self, archive: zipfile.ZipFile, name: str) -> bytes | Path:
+        with self._open_in(archive, name) as file:
             content = file.read(_IN_MEMORY_BYTES + 1)
             if len(content) <= _IN_MEMORY_BYTES:
                 return content
@@ -88,3 +93,9 @@ class Archive:
                 target.write(content)
                 shutil.copyfileobj(file, target)
             return copy
+
+    def _open_in(self, archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+        try:
+            return archive.open(name)
+        except (KeyError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+            raise SourceError(f"{name} in {self._path.name} cannot be unpacked") from None

@@ -81,11 +81,12 @@ def thread_message_value(message: ThreadMessage, thread_id: str | None) -> list[
     return [thread_id, *(getattr(message, name) for name in names)]
 
 
-def _to_text(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """Return the text of a time, for the JSON of it."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     raise TypeError(type(value).__name__)
 
 
 # Made once: to make one takes as long as to encode a short message.
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_to_text).encode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=to_text).encode

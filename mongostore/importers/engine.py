@@ -9,6 +9,7 @@ from contextlib import ExitStack, aclosing
 from itertools import groupby, islice
 
 from mongostore.importers.batches import in_thread
+from mongostore.importers.files import write_files
 from mongostore.importers.ledger import Ledger, identity_of
 from mongostore.importers.report import REFUSALS, RefusedError, Report
 from mongostore.importers.rooms import RecordImport, RoomImport
@@ -16,6 +17,7 @@ from mongostore.importers.sessions import SessionImport
 from mongostore.importers.sources import Options, Reading, find_reader
 from mongostore.importers.threads import LooseMessageImport, ThreadImport, UserImport
 from mongostore.importers.units import (
+    FileUnit,
     LooseMessageUnit,
     RecordUnit,
     RoomUnit,
@@ -31,6 +33,7 @@ _AT_ONCE = 8
 _BATCH_UNITS = 64
 _BATCH_FILES = 16
 
+Importable = UserUnit | SessionUnit | ThreadUnit | LooseMessageUnit | RoomUnit | RecordUnit
 Progress = Callable[[Report, int, int | None], None]
 
 
@@ -115,6 +118,9 @@ class Importer:
                 raise errors.exceptions[0] from None
 
     async def _store_unit(self, unit: Unit, options: Options, report: Report, thread: Executor) -> None:
+        if isinstance(unit, FileUnit):
+            await write_files(self._store, [unit], report, self._writes)
+            return
         one = self._import_of(unit, options, report, thread)
         noun, _, key = one.key.partition("/")
         counts = report.of(noun)
@@ -129,7 +135,7 @@ class Importer:
             report.add_digest(one.key, digest)
 
     def _import_of(
-        self, unit: Unit, options: Options, report: Report, thread: Executor
+        self, unit: Importable, options: Options, report: Report, thread: Executor
     ) -> SessionImport | ThreadImport | UserImport | LooseMessageImport | RoomImport | RecordImport:
         match unit:
             case SessionUnit():

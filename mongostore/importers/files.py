@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from mongostore.importers.report import Report
+from mongostore.importers.sources import SourceError
 from mongostore.importers.units import FileUnit
 from mongostore.store import AsyncMongoStore
 
@@ -22,8 +25,13 @@ async def write_files(
     files = store.threads.files
     for unit in units:
         counts.read += 1
-        content = await asyncio.to_thread(unit.read)
-        digest = await asyncio.to_thread(_sha256, content)
+        try:
+            content = await asyncio.to_thread(unit.read)
+            digest = await asyncio.to_thread(_sha256, content)
+        except (OSError, SourceError, zipfile.BadZipFile, zlib.error) as error:
+            counts.refused += 1
+            report.refuse("files", unit.key, f"cannot be read ({type(error).__name__})")
+            continue
         if await _stored_sha256(store, unit.key) == digest:
             counts.known += 1
         elif not writes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
 from mongostore.documents.mapping import check_size
@@ -17,6 +18,7 @@ from mongostore.importers.files import write_files
 from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
 from mongostore.importers.units import SessionUnit
 from mongostore.models import Message, Session
+from mongostore.repositories.sessions.bulk import SessionTransfer
 from mongostore.store import AsyncMongoStore
 
 # An export that is made later may say these anew. The data of a message depend on the form of the export.
@@ -55,6 +57,7 @@ class SessionImport:
         self._digest = Digest(in_order=not unit.is_tree)
         self._counts = report.of("messages")
         self._changed_ids: set[str] = set()
+        self._newest: datetime | None = None
         self._has_written = False
         # The first so many messages have no time, and neither has the session; of a tree, these.
         self._timeless_count = 0
@@ -89,12 +92,15 @@ class SessionImport:
         await write_files(self._store, self._unit.files, self._report, self._writes)
         self._digest.add(self._head(self._members))
         digest = self._digest.hexdigest()
+        await self._keep_activity(outcome)
         if verifies and self._writes and (self._has_written or outcome == "changed"):
             await self._verify(digest)
         return outcome, digest
 
     def _timed(self) -> Iterator[Message]:
         for message in with_times(self._unit.messages, self._members.get("created_at")):
+            if self._newest is None or (message.created_at and message.created_at > self._newest):
+                self._newest = message.created_at
             if message.created_at is None:
                 self._timeless_count += 1
                 if self._unit.is_tree:
@@ -226,6 +232,13 @@ class SessionImport:
         if self._writes:
             await self._sessions.context.set(self._unit.id, self._unit.context[0])
         return True
+
+    async def _keep_activity(self, outcome: Outcome) -> None:
+        """Make the session as active as its newest message, also if its context or members came last."""
+        has_moved = outcome == "changed" or (outcome == "new" and self._unit.context)
+        newest = self._newest or self._members.get("created_at")
+        if self._writes and has_moved and newest is not None:
+            await SessionTransfer.of(self._sessions).set_active_at(self._unit.id, newest)
 
     async def _verify(self, digest: str) -> None:
         """Read back what is stored, as the majority of the servers has it."""

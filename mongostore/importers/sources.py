@@ -19,6 +19,7 @@ _MODULES: Final = {
     "chatgpt": "chatgpt",
     "claude": "claude",
     "librechat": "librechat",
+    "mongostore": "mongostore",
     "openai": "openai",
     "openwebui": "openwebui",
     "langchain": "langchain",

@@ -141,4 +141,4 @@ class RecordUnit:
     record: Identity | Verification | VerificationRequest
 
 
-Unit = UserUnit | SessionUnit | ThreadUnit | LooseMessageUnit | RoomUnit | RecordUnit
+Unit = UserUnit | SessionUnit | ThreadUnit | LooseMessageUnit | RoomUnit | RecordUnit | FileUnit

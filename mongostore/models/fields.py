@@ -1,4 +1,4 @@
-"""The types of the members of models: the values that callers give, their stored form, and how it is read.
+"""The types of the members of models, each with the codec of its stored form.
 
 Strict validation reads the stored form, as in `mongostore.documents.mapping`; other validation takes the
 values of callers. Strictness is the one switch that pydantic passes on to nested models at run time.
@@ -133,7 +133,7 @@ def organization_key(organization_id: str | None) -> str:
     """Return the stored form of an organization, which is empty for none.
 
     Raises:
-        InvalidValueError: It is no plain string.
+        InvalidValueError: If it is no plain string.
     """
     return "" if organization_id is None else check_id("organization_id", organization_id)
 

@@ -1,4 +1,4 @@
-"""What all values have in common: how they are declared, and how lists are paged."""
+"""The base of the models, and pages of them."""
 
 from __future__ import annotations
 

@@ -125,9 +125,10 @@ class KeyOrder:
 
     def after(self, filter: Raw, last: Raw) -> Raw:
         """Return the filter of the documents of `filter` after a document."""
-        return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": self._key(last)}}
+        return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": self.sort_key(last)}}
 
-    def _key(self, document: Raw) -> Any:
+    def sort_key(self, document: Raw) -> Any:
+        """Return the sort key of a document; of one of others, as `SortOrder.sort_key` does."""
         key = document.get(self.field)
         if self.kind is str:
             return _text_key(key)
@@ -138,7 +139,7 @@ class KeyOrder:
     def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
-        return read_page(raws[:limit], encode_cursor(self._key(raws[limit - 1])) if more else None, read)
+        return read_page(raws[:limit], encode_cursor(self.sort_key(raws[limit - 1])) if more else None, read)
 
 
 def _text_key(key: object) -> str:

@@ -319,13 +319,21 @@ class SessionContext(Mirror[AsyncSessionContext]):
 class SessionParticipants(Mirror[AsyncSessionParticipants]):
     """Blocking twin of `AsyncSessionParticipants`."""
 
-    def create(self, session_id: str, participant_id: str) -> SessionParticipant:
+    def create(
+        self, session_id: str, participant_id: str, *, revision: int | None = None
+    ) -> SessionParticipant:
         """Bind a participant to a session, and return it.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            revision: The revision that the session must still have.
 
         Raises:
             AlreadyExistsError: If it is bound already; it keeps what it has there.
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If an id is no plain string.
+            ConflictError: If the session has another revision; nothing was bound.
+            InvalidValueError: If an argument is of the wrong type.
             DocumentTooLargeError: If the session takes all that a document can hold.
         """
 
@@ -373,14 +381,20 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
             InvalidDocumentError: If the participants cannot be read.
         """
 
-    def delete(self, session_id: str, participant_id: str) -> bool:
+    def delete(self, session_id: str, participant_id: str, *, revision: int | None = None) -> bool:
         """Unbind a participant with its turns and insights, in one step; return whether it was bound.
 
         If it is bound again, its numbers begin anew.
 
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            revision: The revision that the session must still have.
+
         Raises:
-            ConflictError: If other callers kept changing the session for too long.
-            InvalidValueError: If an id is no plain string.
+            ConflictError: If the session has another revision, or other callers kept changing it for too
+                long; nothing was removed.
+            InvalidValueError: If an argument is of the wrong type.
         """
 
 class SessionTurns(Mirror[AsyncSessionTurns]):
@@ -682,23 +696,32 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidDocumentError: If the session cannot be read, after it was changed.
         """
 
-    def truncate(self, session_id: str) -> Session:
+    def truncate(self, session_id: str, *, revision: int | None = None) -> Session:
         """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
 
         All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
 
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If other callers kept changing the session for too long.
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision, or others kept changing it for too long.
+            InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
 
-    def soft_delete(self, session_id: str) -> bool:
+    def soft_delete(self, session_id: str, *, revision: int | None = None) -> bool:
         """Hide a session, and return whether it was there; `undelete` brings it back whole.
 
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
         Raises:
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision; it is not hidden.
+            InvalidValueError: If an argument is of the wrong type.
         """
 
     def undelete(self, session_id: str) -> Session:

@@ -253,3 +253,22 @@ async def test_messages_of_one_a_line_go_to_their_sessions(store: AsyncMongoStor
         await Importer(store).run("openai", str(tmp_path / "chats.jsonl"))
     found = {one.id: one.count async for one in store.sessions.iter()}
     assert found == {"s": 3, "chats": 1}
+
+
+async def test_an_import_sorts_by_the_times_of_its_messages(store: AsyncMongoStore) -> None:
+    await store.sessions.create("now")
+    for source, file in (("claude", "claude.zip"), ("chatgpt", "chatgpt.zip")):
+        await Importer(store).run(source, str(DATA / source / file))
+    director = store.sessions.in_namespace("director")
+    await Importer(store).run("director", str(DATA / "director" / "director.db"))
+    for sessions in (store.sessions, director):
+        async for session in sessions.iter():
+            times = [m.created_at async for m in sessions.messages.iter(session.id) if m.created_at]
+            if session.id != "now":
+                assert session.active_at == max([*times, session.created_at])
+    # Without those that have no time at all.
+    listed = [one.id for one in await store.sessions.list() if one.count or one.id == "now"]
+    assert listed[0] == "now"
+    # A chat of 2024, and, with a context, one of 2025.
+    assert listed[-1] == "0c1a0000-0000-0400-0800-000000000065"
+    assert [session.id for session in await director.list()][-2:] != ["s-aurora", "s-null"]

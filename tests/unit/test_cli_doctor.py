@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from mongostore import MongoStore, diagnostics
 from mongostore.cli import app
+from mongostore.engines import deployment
 from tests.faults.deployments import SECRET, cluster
 
-CHECKS = ["topology", "capabilities", "server", "write concern", "rights", "server's clock"]
+CHECKS = ["topology", "capabilities", "server", "write concern", "rights", "clocks"]
 CHECKS += ["connections", "indexes", "schema", "leftovers"]
 
 
@@ -46,7 +47,7 @@ def test_what_a_server_lacks_is_said_and_nothing_is_written(server_uri: str, dat
         assert client[database].list_collection_names() == []
     CliRunner().invoke(app, ["indexes", "apply", "--uri", server_uri, "--database", database])
     findings = told(server_uri, "--database", database)
-    assert findings["indexes"][0] == findings["write concern"][0] == findings["server's clock"][0] == "ok"
+    assert findings["indexes"][0] == findings["write concern"][0] == findings["clocks"][0] == "ok"
     assert findings["topology"][0] == "warning"
     assert "three members" in findings["topology"][2]
 
@@ -116,11 +117,46 @@ def test_a_clock_that_is_wrong(
         def now(cls, tz: tzinfo | None = None) -> Clock:
             return super().now(tz) + timedelta(seconds=seconds)
 
-    monkeypatch.setattr(diagnostics, "datetime", Clock)
+    monkeypatch.setattr(deployment, "datetime", Clock)
     done = CliRunner().invoke(app, ["doctor", "--json", "--uri", server_uri])
-    [clock] = [one for one in json.loads(done.stdout)["checks"] if one["check"] == "server's clock"]
+    [clock] = [one for one in json.loads(done.stdout)["checks"] if one["check"] == "clocks"]
     assert clock["status"] == status
     assert ("behind" if seconds > 0 else "ahead of") in clock["found"]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("skews", "status", "found"),
+    [
+        (
+            {"a:1": 0.1, "b:1": -0.1},
+            "ok",
+            "a:1: 0.100 s ahead of{} 0.200 s{}",
+        ),
+        (
+            {"a:1": 0.3, "b:1": -0.4},
+            "warning",
+            "b:1: 0.400 s behind{} 0.700 s{}",
+        ),
+        (
+            {"a:1": 0.0, "b:1": 7.0},
+            "error",
+            "b:1: 7.000 s ahead of{} 7.000 s{}",
+        ),
+        ({}, "unknown", "no host answers by its name"),
+    ],
+)
+def test_the_clocks_of_all_members_are_compared(
+    server_uri: str, monkeypatch: pytest.MonkeyPatch, skews: dict[str, float], status: str, found: str
+) -> None:
+    async def clock_skews(client: object, hosts: object) -> dict[str, float]:
+        return skews
+
+    monkeypatch.setattr(diagnostics, "clock_skews", clock_skews)
+    done = CliRunner().invoke(app, ["doctor", "--json", "--uri", server_uri])
+    [clock] = [one for one in json.loads(done.stdout)["checks"] if one["check"] == "clocks"]
+    assert clock["status"] == status
+    assert clock["found"] == found.format(" this machine's;", " between the members'")
 
 
 @pytest.mark.server

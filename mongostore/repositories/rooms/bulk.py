@@ -1,18 +1,23 @@
-"""Events of rooms by the batch, for imports alone: others append them one by one."""
+"""What imports and exports need of rooms beside the public verbs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, Self
 
 from pymongo.errors import BulkWriteError
 
 from mongostore.arguments import check_id, check_position
+from mongostore.codec import decode_members
+from mongostore.documents.identities import to_request, to_verification
 from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.room_parts import to_delivery
 from mongostore.documents.rooms import to_event, to_stored_event
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.models import Event
-from mongostore.repositories import Repository, current_operation, writes
+from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
+from mongostore.repositories import Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.paging import KeyOrder, walk
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
 _DUPLICATE_KEY = 11000
@@ -66,3 +71,52 @@ def _to_document(room_id: str, event: Event) -> Raw:
     document = to_stored_event(of_room, current_operation().now)
     check_size(f"event {event.id!r}", document)
     return {**document, "index": check_position("index", event.index)}
+
+
+class RoomTransfer(Repository):
+    """What belongs to rooms and people and is in no public list."""
+
+    @classmethod
+    def of(cls, rooms: AsyncRooms) -> Self:
+        """Return the transfer of a store's rooms."""
+        return cls(rooms._connection)
+
+    @reads
+    async def read_state(self, room_id: str) -> tuple[int, dict[str, Any]]:
+        """Return the index of a room's next event, and its private values.
+
+        Raises:
+            NotFoundError: If there is no such room.
+        """
+        fields = {"next_index": 1, "private": 1}
+        document = await self._connection.collection("rooms").find_one(
+            {"_id": check_id("room_id", room_id), "state": "open"}, fields
+        )
+        if document is None:
+            raise NotFoundError("room", room_id)
+        return int(document["next_index"]), decode_members(document["private"])
+
+    @long_running
+    async def iter_deliveries(self, room_id: str) -> AsyncIterator[VoiceDelivery]:
+        """Yield the voice deliveries of a room."""
+        of_room = {"room_id": check_id("room_id", room_id)}
+        steps = walk(self._connection, "voice_deliveries", of_room, KeyOrder("_id"), to_delivery, None)
+        async with aclosing(steps) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    @long_running
+    async def iter_verifications(self) -> AsyncIterator[Verification]:
+        """Yield all verifications."""
+        steps = walk(self._connection, "verifications", {}, KeyOrder("_id"), to_verification, None)
+        async with aclosing(steps) as verifications:
+            async for verification in verifications:
+                yield verification
+
+    @long_running
+    async def iter_requests(self) -> AsyncIterator[VerificationRequest]:
+        """Yield all requests for a verification."""
+        steps = walk(self._connection, "verification_requests", {}, KeyOrder("_id"), to_request, None)
+        async with aclosing(steps) as requests:
+            async for request in requests:
+                yield request

@@ -79,7 +79,7 @@ class EventQueries:
         if not documents:
             await self._check_room(room_id)
         more, documents = len(documents) > limit, documents[:limit]
-        next_cursor = encode_cursor([documents[-1]["index"]]) if more else None
+        next_cursor = encode_cursor([order.sort_key(documents[-1])]) if more else None
         return read_page(reversed(documents) if newest else documents, next_cursor, to_event)
 
     async def iterate(

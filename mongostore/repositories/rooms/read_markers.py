@@ -113,10 +113,11 @@ class AsyncReadMarkers(Repository):
         return int(await self._events.count_documents(unread, **count_options(limit)))
 
     async def _index_of(self, room_id: str, event_id: str | None) -> int | None:
-        filter, sort = {"room_id": room_id}, [("index", -1)]
+        # A bound leaves out what others have written there, which may be anything.
+        filter: Raw = {"room_id": room_id, "index": {"$gte": 0}}
         if event_id is not None:
             filter["_id"] = check_id("event_id", event_id)
-        async with self._events.find(filter, {"_id": 0, "index": 1}, sort=sort, limit=1) as found:
+        async with self._events.find(filter, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1) as found:
             documents = await found.to_list()
         return int(documents[0]["index"]) if documents else None
 

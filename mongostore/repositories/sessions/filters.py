@@ -95,3 +95,12 @@ def position_bounds(
     if newest:
         return start, position if end is None else min(position, end)
     return max(position + 1, start), end
+
+
+def revision_guard(revision: int | None) -> Raw:
+    """Return the filter of a session that has a revision; of any if it is None.
+
+    Raises:
+        InvalidValueError: If it is no number.
+    """
+    return {} if revision is None else {"revision": check_number("revision", revision)}

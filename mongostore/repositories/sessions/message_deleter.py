@@ -10,7 +10,6 @@ from pymongo import ReturnDocument
 
 from mongostore.documents.mapping import Raw
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_session, to_stored_preview
-from mongostore.errors import ConflictError
 from mongostore.models import Session
 from mongostore.repositories import current_operation
 from mongostore.repositories.sessions.filters import STATE_FILTERS
@@ -21,7 +20,7 @@ from mongostore.repositories.sessions.tail import (
     TailPosition,
     back_off,
     contention_error,
-    session_id_of,
+    other_revision_error,
     unchanged_filter,
 )
 
@@ -112,14 +111,14 @@ class MessageDeleter:
         await self._overflows.delete(message.get("overflow") for message in gone)
         return len(gone)
 
-    async def unbind(self, key: str, name: str) -> bool:
+    async def unbind(self, key: str, name: str, guard: Raw) -> bool:
         """Remove a participant with the turns, the insights and the marker; return whether it was there.
 
         The turns in segments are announced, and finished like messages that are deleted.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
+            ConflictError: The guard does not hold, or others kept changing the session for too long.
         """
         call = current_operation()
         for attempt in range(self._tail.limits.attempts):
@@ -129,6 +128,8 @@ class MessageDeleter:
                 continue
             if was_done(document):
                 return True
+            if not guard.items() <= document.items():
+                raise other_revision_error(key)
             participant = document.get("participants", {}).get(name)
             if participant is None:
                 return False
@@ -144,7 +145,7 @@ class MessageDeleter:
             if newest is None or newest.get("binding") == binding:
                 sets["last"] = await self._newest_of_others(document, binding)
             unbound = await self._tail.sessions.update_one(
-                unchanged_filter(document),
+                {**unchanged_filter(document), **guard},
                 {
                     "$set": sets,
                     "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
@@ -160,12 +161,13 @@ class MessageDeleter:
                 return True
         raise contention_error(key)
 
-    async def truncate(self, key: str, changes: Callable[[Raw, str], Raw]) -> Session:
+    async def truncate(self, key: str, changes: Callable[[Raw, str], Raw], guard: Raw) -> Session:
         """Remove all messages, set other fields of the session in the same step, and return the session.
 
         Args:
             key: The session's `_id`.
             changes: Returns the other fields, of the session's document before and of the new epoch.
+            guard: The fields that the session must still have, if any.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -189,6 +191,8 @@ class MessageDeleter:
             if was_done(document):
                 await self.delete_epochs(key, document["stale"])
                 return to_session(await self._tail.read_fields(key, *PUBLIC_FIELDS))
+            if not guard.items() <= document.items():
+                raise other_revision_error(key)
             epoch, old = uuid4().hex, document["epoch"]
             seen = {name: document.get(name) for name in ("epoch", "message_count", "revision")}
             cleared = await self._tail.sessions.find_one_and_update(
@@ -220,7 +224,7 @@ class MessageDeleter:
                 break
             if document["state"] != "deleting":
                 if not guard.items() <= document.items():
-                    raise ConflictError(f"session {session_id_of(key)!r} has another revision by now")
+                    raise other_revision_error(key)
                 seen["deleted"] = True
                 document = await sessions.find_one_and_update(
                     {"_id": key, "create_op": document["create_op"], "state": STATE_FILTERS[None], **guard},

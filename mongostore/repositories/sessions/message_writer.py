@@ -218,7 +218,7 @@ class MessageWriter:
                     "messages_bytes": sum(bson_size("message", message) for message in messages),
                 },
                 "$set": {"last": to_stored_preview(newest)},
-                "$max": {"active_at": current_operation().now},
+                "$max": {"active_at": max(message["created_at"] for message in messages)},
             }
         )
         try:

@@ -366,7 +366,7 @@ class AsyncSessionMessages(Repository):
             InvalidDocumentError: If the session cannot be read, after its messages were removed.
         """
         return await self._storage.deleter.truncate(
-            self._storage.key(session_id), lambda session, _: truncated_message_fields(session)
+            self._storage.key(session_id), lambda session, _: truncated_message_fields(session), {}
         )
 
     @long_running

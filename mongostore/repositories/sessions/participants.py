@@ -21,10 +21,11 @@ from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFound
 from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import SortKey, SortOrder, check_errors, count_options
-from mongostore.repositories.sessions.filters import check_number, decode_cursor
+from mongostore.repositories.sessions.filters import check_number, decode_cursor, revision_guard
 from mongostore.repositories.sessions.integration import Integrations
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.tail import other_revision_error
 from mongostore.repositories.sessions.turns import participant_of
 
 _BY_BINDING = SortOrder("bound_at")
@@ -38,16 +39,25 @@ class AsyncSessionParticipants(Repository):
         self._storage = storage
 
     @writes
-    async def create(self, session_id: str, participant_id: str) -> SessionParticipant:
+    async def create(
+        self, session_id: str, participant_id: str, *, revision: int | None = None
+    ) -> SessionParticipant:
         """Bind a participant to a session, and return it.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            revision: The revision that the session must still have.
 
         Raises:
             AlreadyExistsError: If it is bound already; it keeps what it has there.
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If an id is no plain string.
+            ConflictError: If the session has another revision; nothing was bound.
+            InvalidValueError: If an argument is of the wrong type.
             DocumentTooLargeError: If the session takes all that a document can hold.
         """
-        participant, is_new = await self._bind(session_id, participant_id)
+        guard = revision_guard(revision)
+        participant, is_new = await self._bind(session_id, participant_id, guard)
         if not is_new:
             raise AlreadyExistsError("participant", participant_id)
         return participant
@@ -62,7 +72,7 @@ class AsyncSessionParticipants(Repository):
             InvalidDocumentError: If the participant is bound and cannot be read.
             DocumentTooLargeError: If the session takes all that a document can hold.
         """
-        return (await self._bind(session_id, participant_id))[0]
+        return (await self._bind(session_id, participant_id, {}))[0]
 
     @reads
     async def get(self, session_id: str, participant_id: str) -> SessionParticipant:
@@ -121,27 +131,35 @@ class AsyncSessionParticipants(Repository):
         return Page(items, _BY_BINDING.cursor((to_micros("bound_at", items[-1].bound_at), items[-1].id)))
 
     @writes
-    async def delete(self, session_id: str, participant_id: str) -> bool:
+    async def delete(self, session_id: str, participant_id: str, *, revision: int | None = None) -> bool:
         """Unbind a participant with its turns and insights, in one step; return whether it was bound.
 
         If it is bound again, its numbers begin anew.
 
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            revision: The revision that the session must still have.
+
         Raises:
-            ConflictError: If other callers kept changing the session for too long.
-            InvalidValueError: If an id is no plain string.
+            ConflictError: If the session has another revision, or other callers kept changing it for too
+                long; nothing was removed.
+            InvalidValueError: If an argument is of the wrong type.
         """
         key, name = self._storage.key(session_id), _name(participant_id)
         try:
-            return await self._storage.deleter.unbind(key, name)
+            return await self._storage.deleter.unbind(key, name, revision_guard(revision))
         except NotFoundError:
             return False
 
-    async def _bind(self, session_id: str, participant_id: str) -> tuple[SessionParticipant, bool]:
+    async def _bind(
+        self, session_id: str, participant_id: str, guard: Raw
+    ) -> tuple[SessionParticipant, bool]:
         """Bind a participant unless it is bound; return it, and whether this call has bound it."""
         call, key, name = current_operation(), self._storage.key(session_id), _name(participant_id)
         new = StoredParticipant(bound_at=call.now, epoch=call.token).model_dump()
         bound = await self._storage.sessions.update_one(
-            {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}, **not_done()},
+            {"_id": key, "state": "open", f"participants.{name}": {"$exists": False}, **guard, **not_done()},
             {
                 "$set": {f"participants.{name}": new},
                 "$push": record_operation(),
@@ -157,6 +175,8 @@ class AsyncSessionParticipants(Repository):
         if was_done(document) and name not in document.get("participants", {}):
             # It was unbound again before the answer came.
             document = {"_id": key, "participants": {name: new}, "recent_ops": document["recent_ops"]}
+        if guard and name not in document.get("participants", {}):
+            raise other_revision_error(key)
         participant_of(document, name)
         return to_participants(document)[0], was_done(document)
 

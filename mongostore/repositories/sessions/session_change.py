@@ -143,7 +143,8 @@ def new_session(key: str, members: Mapping[str, Any]) -> Raw:
             "metadata": metadata,
             "participants": bind_all(participants, created, call.token),
             "created_at": created,
-            "active_at": call.now,
+            # One that comes from elsewhere is as active as its messages will say.
+            "active_at": created,
             "epoch": uuid4().hex,
             "create_op": call.token,
         }

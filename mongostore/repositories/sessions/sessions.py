@@ -38,14 +38,14 @@ from mongostore.repositories import (
 )
 from mongostore.repositories.paging import SortOrder, check_errors, count_options, read_each
 from mongostore.repositories.sessions.context import AsyncSessionContext
-from mongostore.repositories.sessions.filters import check_number, keyset_filter, list_order, session_filter
+from mongostore.repositories.sessions.filters import keyset_filter, list_order, revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import Tail, bindings_of
+from mongostore.repositories.sessions.tail import Tail, bindings_of, other_revision_error
 
 _ITER_PAGE = 200
 _HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0}
@@ -292,40 +292,51 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If the session cannot be read, after it was changed.
         """
         key, update = self._key(session_id), session_update(members)
-        guard: Raw = {"_id": key, "state": "open"}
-        if revision is not None:
-            guard["revision"] = check_number("revision", revision)
+        guard: Raw = {"_id": key, "state": "open", **revision_guard(revision)}
         run = partial(self._update_once, key)
         document = await MERGED.write(self._sessions, session_id, guard, update, run)
         if document is None:
             if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)
-            raise ConflictError(f"session {session_id!r} has another revision by now")
+            raise other_revision_error(key)
         return to_session(document)
 
     @writes
-    async def truncate(self, session_id: str) -> Session:
+    async def truncate(self, session_id: str, *, revision: int | None = None) -> Session:
         """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
 
         All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
 
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If other callers kept changing the session for too long.
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision, or others kept changing it for too long.
+            InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
-        return await self._storage.deleter.truncate(self._key(session_id), truncated_fields)
+        key = self._key(session_id)
+        return await self._storage.deleter.truncate(key, truncated_fields, revision_guard(revision))
 
     @writes
-    async def soft_delete(self, session_id: str) -> bool:
+    async def soft_delete(self, session_id: str, *, revision: int | None = None) -> bool:
         """Hide a session, and return whether it was there; `undelete` brings it back whole.
 
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
         Raises:
-            InvalidValueError: If the id is no plain string.
+            ConflictError: If the session has another revision; it is not hidden.
+            InvalidValueError: If an argument is of the wrong type.
         """
-        key, change = self._key(session_id), _state_change("deleted", current_operation().now)
-        return await self._update_once(key, {"state": "open"}, change) is not None
+        key, guard = self._key(session_id), {"state": "open", **revision_guard(revision)}
+        changed = await self._update_once(key, guard, _state_change("deleted", current_operation().now))
+        if not changed and revision is not None and await self.exists(session_id):
+            raise other_revision_error(key)
+        return changed is not None
 
     @writes
     async def undelete(self, session_id: str) -> Session:
@@ -356,8 +367,7 @@ class AsyncSessions(Repository):
             ConflictError: If the session has another revision; nothing was deleted.
             InvalidValueError: If an argument is of the wrong type.
         """
-        guard = {} if revision is None else {"revision": check_number("revision", revision)}
-        return await self._storage.deleter.delete_session(self._key(session_id), guard)
+        return await self._storage.deleter.delete_session(self._key(session_id), revision_guard(revision))
 
     @reads
     async def describe_storage(self, session_id: str) -> StorageLayout:

@@ -355,6 +355,11 @@ def contention_error(key: str) -> ConflictError:
     return ConflictError(f"session {session_id_of(key)!r}: others changed it at every attempt")
 
 
+def other_revision_error(key: str) -> ConflictError:
+    """Return the error of a change whose session has another revision than the caller has seen."""
+    return ConflictError(f"session {session_id_of(key)!r} has another revision by now")
+
+
 def _segment_id(document: Raw) -> str:
     """Return the `_id` of the segment into which the head of a tail goes."""
     return f"{document['_id']}/{document['epoch']}/{document['tail_start']:012}"

@@ -1,8 +1,9 @@
-"""Messages of threads by the batch, for imports alone: others merge them one by one, as they come."""
+"""What imports and exports need of threads beside the public verbs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, Self
 
 from pymongo.errors import BulkWriteError
@@ -12,7 +13,9 @@ from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import ThreadMessage
-from mongostore.repositories import Repository, writes
+from mongostore.repositories import Repository, long_running, writes
+from mongostore.repositories.paging import walk
+from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import record_activity
 from mongostore.repositories.threads.threads import AsyncThreads
 
@@ -61,6 +64,16 @@ class ThreadMessageBatches(Repository):
             ids = [document["_id"] for document in documents]
             await collection.delete_many({"_id": {"$in": ids}, "thread_id": thread_id})
             raise
+
+    @long_running
+    async def iter_loose(self) -> AsyncIterator[ThreadMessage]:
+        """Yield the messages that belong to no thread."""
+        steps = walk(
+            self._connection, "messages", {"thread_id": None}, by_creation(False), to_thread_message, None
+        )
+        async with aclosing(steps) as messages:
+            async for message in messages:
+                yield message
 
     async def _check_equal(self, document: Raw) -> None:
         stored = await self._connection.collection("messages").find_one({"_id": document["_id"]})

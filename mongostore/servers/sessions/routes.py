@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Security
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
     InvalidValueError,
-    MongoStoreError,
     NotFoundError,
 )
-from mongostore.models import ApiKey, Session, SessionUpdate, Turn
+from mongostore.models import Session, SessionUpdate, Turn
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.access import bearer, caller_of
 from mongostore.servers.error_responses import (
@@ -30,7 +26,6 @@ from mongostore.servers.error_responses import (
     RETRY_SECONDS,
     ProblemError,
     problem_responses,
-    to_problem,
 )
 from mongostore.servers.sessions.models import (
     ID_PATTERN,
@@ -52,7 +47,10 @@ from mongostore.servers.sessions.preconditions import (
     if_match_header,
     revision_from_if_match,
 )
+from mongostore.servers.sessions.route import SessionsRoute
 from mongostore.servers.sessions.service import serve, service_of
+
+R = TypeVar("R")
 
 RESOURCE_SESSIONS = "Sessions"
 
@@ -86,43 +84,13 @@ async def job_pool_dependency(fastapi_request: Request) -> ThreadPoolExecutor:
     return service_of(fastapi_request.app).job_pool
 
 
-class _Route(APIRoute):
-    """A route that knows its caller before it reads the body, and answers every error as a problem.
-
-    So it works in any application, without the middleware and the error handlers of `create_app`.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the function that answers a request."""
-        answer = super().get_route_handler()
-
-        async def answer_caller(request: Request) -> Response:
-            try:
-                service = service_of(request.app)
-                await service.open()
-                _check_namespace(request, await service.access.authenticate(request))
-                return await answer(request)
-            except (HTTPException, RequestValidationError, MongoStoreError) as error:
-                return to_problem(request, error)
-
-        return answer_caller
-
-
-def _check_namespace(request: Request, caller: ApiKey | None) -> None:
-    """Answer a key as if there were nothing in the namespaces that it may not use."""
-    namespace = request.path_params["namespace"]
-    if caller is not None and not caller.allows(namespace):
-        session = request.path_params.get("activity_session")
-        raise NotFoundError("session", session) if session else NotFoundError("namespace", namespace)
-
-
 sessions_router: Final = APIRouter(
     prefix=format_path(RESOURCE_SESSIONS),
     tags=[RESOURCE_SESSIONS],
     # For the schema; the route itself looks at the token.
     dependencies=[Security(bearer)],
     responses=DEFAULT_HTTP_ERROR_RESPONSES,
-    route_class=_Route,
+    route_class=SessionsRoute,
     lifespan=serve,
 )
 
@@ -215,12 +183,8 @@ async def update_session(
     revision = await _revision(fastapi_request, sessions, activity_session)
     if not members:
         return _answer(await sessions.get(activity_session))
-    try:
-        return _answer(await sessions.update(activity_session, revision=revision, **members))
-    except ConflictError:
-        if revision is None:
-            raise
-        raise ProblemError(412, NO_MATCH) from None
+    updating = sessions.update(activity_session, revision=revision, **members)
+    return _answer(await _if_matched(revision, updating))
 
 
 @sessions_router.delete(
@@ -237,8 +201,8 @@ async def soft_delete_session(
 ) -> Response:
     """Soft delete a session resource: it is found no more until it is undeleted."""
     sessions = _sessions(fastapi_request, namespace)
-    await _revision(fastapi_request, sessions, activity_session)
-    if not await sessions.soft_delete(activity_session):
+    revision = await _revision(fastapi_request, sessions, activity_session)
+    if not await _if_matched(revision, sessions.soft_delete(activity_session, revision=revision)):
         raise NotFoundError("session", activity_session)
     return Response(status_code=204)
 
@@ -282,8 +246,8 @@ async def truncate_session(
     Cleared are its `data`, and of each participant the chat turns, the insights and `last_integration_turn`.
     """
     sessions = _sessions(fastapi_request, namespace)
-    await _revision(fastapi_request, sessions, activity_session)
-    return _answer(await sessions.truncate(activity_session))
+    revision = await _revision(fastapi_request, sessions, activity_session)
+    return _answer(await _if_matched(revision, sessions.truncate(activity_session, revision=revision)))
 
 
 @sessions_router.post(
@@ -332,9 +296,10 @@ async def bind_participant(
 ) -> Response:
     """Bind a participant to a session."""
     sessions = _sessions(fastapi_request, namespace)
-    await _revision(fastapi_request, sessions, activity_session)
+    revision = await _revision(fastapi_request, sessions, activity_session)
     try:
-        bound, status = await sessions.participants.create(activity_session, participant), 201
+        binding = sessions.participants.create(activity_session, participant, revision=revision)
+        bound, status = await _if_matched(revision, binding), 201
     except AlreadyExistsError:
         bound, status = await sessions.participants.get(activity_session, participant), 200
     return JSONResponse(to_participant_v1(bound), status)
@@ -355,8 +320,9 @@ async def unbind_participant(
 ) -> Response:
     """Unbind a participant from a session, with its chat turns and insights."""
     sessions = _sessions(fastapi_request, namespace)
-    await _revision(fastapi_request, sessions, activity_session)
-    if not await sessions.participants.delete(activity_session, participant):
+    revision = await _revision(fastapi_request, sessions, activity_session)
+    unbinding = sessions.participants.delete(activity_session, participant, revision=revision)
+    if not await _if_matched(revision, unbinding):
         if not await sessions.exists(activity_session):
             raise NotFoundError("session", activity_session)
         raise NotFoundError("participant", participant)
@@ -390,6 +356,20 @@ def _sessions(request: Request, namespace: str) -> AsyncSessions:
     return service_of(request.app).store.sessions.in_namespace(namespace)
 
 
+async def _if_matched(revision: int | None, change: Awaitable[R]) -> R:
+    """Return the result of a change that is bound to a revision.
+
+    Raises:
+        ProblemError: If the session has another one by now (412).
+    """
+    try:
+        return await change
+    except ConflictError:
+        if revision is None:
+            raise
+        raise ProblemError(412, NO_MATCH) from None
+
+
 async def _revision(request: Request, sessions: AsyncSessions, session_id: str) -> int | None:
     """Return the revision that the session must still have; None if the request names none.
 
@@ -398,7 +378,7 @@ async def _revision(request: Request, sessions: AsyncSessions, session_id: str) 
         NotFoundError: If there is no such session.
     """
     if_match = ",".join(request.headers.getlist("if-match"))
-    if not if_match or if_match.strip() == "*":
+    if "if-match" not in request.headers or if_match.strip() == "*":
         return None
     return revision_from_if_match(if_match, await sessions.get(session_id))
 

@@ -1,0 +1,183 @@
+"""Writes what a store holds into one archive, which the source `mongostore` imports equal."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from mongostore.importers.digests import to_text
+from mongostore.importers.ledger import NAMESPACE
+from mongostore.models import ReadMarker, ThreadFilter
+from mongostore.models.model import Model
+from mongostore.repositories.rooms.bulk import RoomTransfer
+from mongostore.repositories.sessions import AsyncSessions
+from mongostore.repositories.sessions.bulk import SessionTransfer
+from mongostore.repositories.threads.bulk import ThreadMessageBatches
+from mongostore.store import AsyncMongoStore
+
+VERSION = 1
+HOUSES = ("sessions", "threads", "rooms")
+# One a line: each with what belongs to it by the id that comes first.
+MEMBERS = (
+    *("users", "sessions", "messages", "threads", "thread_messages", "elements", "files"),
+    *("identities", "verifications", "verification_requests", "rooms", "events"),
+)
+_PARTS = ("bindings", "participants", "tasks", "observations", "read_markers")
+_encode = json.JSONEncoder(default=to_text).encode
+
+
+class Archive:
+    """An archive that is being written.
+
+    Args:
+        store: An open store.
+        user_id: The user whose sessions and threads are exported; None for all, and for rooms.
+
+    Attributes:
+        counts: The number of entities by their kind.
+        warnings: What the archive does not hold, each named by its id.
+    """
+
+    def __init__(self, store: AsyncMongoStore, *, user_id: str | None = None) -> None:
+        self._store = store
+        self._user_id = user_id
+        self._lines: dict[str, IO[bytes]] = {}
+        self.counts: Counter[str] = Counter()
+        self.warnings: list[str] = []
+
+    async def write(self, path: Path, houses: Collection[str] = HOUSES) -> None:
+        """Write the archive; an existing file is replaced by a whole one only.
+
+        Raises:
+            MongoStoreError: If the store cannot be read.
+            OSError: If the file cannot be written.
+        """
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix="mongostore-export-", dir=path.parent) as folder,
+                zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
+            ):
+                with self._open_lines(Path(folder)):
+                    if "sessions" in houses:
+                        await self._write_sessions()
+                    if "threads" in houses:
+                        await self._write_threads(archive)
+                    if "rooms" in houses and self._user_id is None:
+                        await self._write_rooms()
+                for name in MEMBERS:
+                    archive.write(Path(folder) / name, f"{name}.jsonl")
+                manifest = {"version": VERSION, "created_at": datetime.now(UTC), "counts": self.counts}
+                archive.writestr("mongostore.json", _encode(manifest))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _open_lines(self, folder: Path) -> Iterator[None]:
+        try:
+            for name in MEMBERS:
+                self._lines[name] = (folder / name).open("wb")
+            yield
+        finally:
+            for file in self._lines.values():
+                file.close()
+
+    def _write(self, name: str, owner: Any, members: dict[str, Any]) -> None:
+        self._lines[name].write(_encode([owner, members]).encode() + b"\n")
+        self.counts[name] += 1
+
+    async def _write_sessions(self) -> None:
+        transfer, namespace = SessionTransfer.of(self._store.sessions), None
+        while (namespace := await transfer.find_namespace(namespace)) is not None:
+            if namespace != NAMESPACE:
+                await self._write_namespace(self._store.sessions.in_namespace(namespace))
+
+    async def _write_namespace(self, sessions: AsyncSessions) -> None:
+        async for session in sessions.iter(user_id=self._user_id):
+            owner = [sessions.namespace, session.id]
+            names = ("user_id", "name", "description", "data", "metadata", "created_at")
+            head = {name: getattr(session, name) for name in names}
+            head["participants"] = [participant.id for participant in session.participants]
+            if head["participants"]:
+                reason = "turns become messages, and insights are not exported"
+                self.warnings.append(f"session {session.id!r}: {reason}")
+            if session.has_context:
+                head["context"] = [await sessions.context.get(session.id)]
+            self._write("sessions", owner, head)
+            async for message in sessions.messages.iter(session.id):
+                self._write("messages", owner, _members(message, "position", "number"))
+
+    async def _write_threads(self, archive: zipfile.ZipFile) -> None:
+        threads = self._store.threads
+        seen: set[str] = set()
+        filter = ThreadFilter() if self._user_id is None else ThreadFilter(user_id=self._user_id)
+        async for thread in threads.iter(**filter):
+            if thread.user_id is not None and thread.user_id not in seen:
+                seen.add(thread.user_id)
+                if user := await threads.users.find(thread.user_id):
+                    self._write("users", user.id, _members(user))
+            self._write("threads", thread.id, _members(thread, "active_at", "user_identifier"))
+            async for message in threads.messages.iter(thread.id):
+                self._write("thread_messages", thread.id, _members(message, "thread_id"))
+            async for element in threads.elements.iter(thread.id):
+                self._write("elements", thread.id, _members(element, "thread_id"))
+                if element.file_key is not None and self._user_id is not None:
+                    await self._write_file(archive, element.file_key)
+        if self._user_id is None:
+            async for user in threads.users.iter():
+                if user.id not in seen:
+                    self._write("users", user.id, _members(user))
+            async for message in ThreadMessageBatches.of(threads).iter_loose():
+                self._write("thread_messages", None, _members(message, "thread_id"))
+            async for file in threads.files.iter():
+                await self._write_file(archive, file.key)
+
+    async def _write_file(self, archive: zipfile.ZipFile, key: str) -> None:
+        file = await self._store.threads.files.find(key)
+        if file is None:
+            self.warnings.append(f"file {key!r}: is not there")
+            return
+        name = f"files/{self.counts['files']}"
+        with archive.open(name, "w", force_zip64=True) as target:
+            async for piece in self._store.threads.files.iter_content(key):
+                target.write(piece)
+        self._write("files", key, {"name": name, "content_type": file.content_type, "data": file.data})
+
+    async def _write_rooms(self) -> None:
+        rooms, transfer = self._store.rooms, RoomTransfer.of(self._store.rooms)
+        async for identity in rooms.identities.iter():
+            self._write("identities", identity.id, _members(identity))
+        async for verification in transfer.iter_verifications():
+            self._write("verifications", None, _members(verification))
+        async for request in transfer.iter_requests():
+            self._write("verification_requests", None, _members(request))
+        async for room in rooms.iter():
+            next_index, private = await transfer.read_state(room.id)
+            parts: dict[str, Any] = {
+                name: [_plain(part) async for part in getattr(rooms, name).iter(room.id)] for name in _PARTS
+            }
+            parts["voice_deliveries"] = [_plain(one) async for one in transfer.iter_deliveries(room.id)]
+            head = {**_members(room, "id"), "next_index": next_index}
+            self._write("rooms", room.id, {"members": head, "private": private, **parts})
+            async for event in rooms.events.iter(room.id, blocked=True):
+                self._write("events", room.id, _members(event, "room_id"))
+
+
+def _members(model: Any, *leave_out: str) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in model.__dict__.items() if name not in leave_out}
+
+
+def _plain(value: Any) -> Any:
+    """Return a model as its members, without the owner that its line names."""
+    if isinstance(value, Model):
+        return _members(value, "room_id", "thread_id")
+    return asdict(value) if isinstance(value, ReadMarker) else value

@@ -1,0 +1,47 @@
+"""The route of every operation: it checks the caller first, and answers errors wherever it is included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from mongostore.errors import MongoStoreError, NotFoundError
+from mongostore.models import ApiKey
+from mongostore.servers.error_responses import to_problem
+from mongostore.servers.sessions.service import service_of
+
+
+class SessionsRoute(APIRoute):
+    """A route that knows its caller before it reads the body, and answers every error as a problem.
+
+    So it works in any application, without the middleware and the error handlers of `create_app`.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function that answers a request."""
+        answer = super().get_route_handler()
+
+        async def answer_caller(request: Request) -> Response:
+            try:
+                service = service_of(request.app)
+                await service.open()
+                _check_namespace(request, await service.access.authenticate(request))
+                return await answer(request)
+            except (HTTPException, RequestValidationError, MongoStoreError) as error:
+                return to_problem(request, error)
+
+        return answer_caller
+
+
+def _check_namespace(request: Request, caller: ApiKey | None) -> None:
+    """Answer a key as if there were nothing in the namespaces that it may not use."""
+    namespace = request.path_params["namespace"]
+    if caller is not None and not caller.allows(namespace):
+        session = request.path_params.get("activity_session")
+        raise NotFoundError("session", session) if session else NotFoundError("namespace", namespace)

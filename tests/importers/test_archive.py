@@ -1,0 +1,115 @@
+"""An archive holds all of a store, and imports equal."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner
+
+from mongostore import AsyncMongoStore, Message, MongoStore
+from mongostore.cli import app
+from mongostore.importers import Importer, Options, SourceError
+from mongostore.importers.archive import Archive
+from tests.importers.expected import DATA, named
+
+SOURCES = [
+    ("director", "director/director.db"),
+    ("chatgpt", "chatgpt/chatgpt.zip"),
+    ("sharegpt", "sharegpt/sharegpt.jsonl"),
+    ("chainlit", "chainlit/chainlit.db"),
+    ("threadmem", "threadmem/threads.db"),
+    ("roomkit", "roomkit/roomkit.db"),
+]
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[AsyncMongoStore]:
+    async with AsyncMongoStore(f"mongomock://{uuid4().hex}") as store:
+        yield store
+
+
+async def fill(store: AsyncMongoStore) -> None:
+    for source, file in SOURCES:
+        if source == "roomkit":
+            pytest.importorskip("roomkit", reason="RoomKit is not there for this Python")
+        options = Options(files=DATA / source / "files")
+        await Importer(store).run(source, str(DATA / file), options)
+
+
+async def test_an_archive_imports_equal(
+    store: AsyncMongoStore, other: AsyncMongoStore, tmp_path: Path
+) -> None:
+    await fill(store)
+    archive = Archive(store)
+    await archive.write(tmp_path / "all.zip")
+    assert archive.warnings == []
+    report = await Importer(other).run("mongostore", str(tmp_path / "all.zip"))
+    assert not report.refused.count
+    for noun in ("sessions", "threads", "rooms", "users", "identities", "files"):
+        assert report.of(noun).new == archive.counts[noun] > 0
+
+    again = Archive(other)
+    await again.write(tmp_path / "again.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as one, zipfile.ZipFile(tmp_path / "again.zip") as two:
+        assert one.namelist() == two.namelist()
+        for name in one.namelist():
+            if name.endswith(".jsonl"):
+                assert sorted(one.read(name).splitlines()) == sorted(two.read(name).splitlines()), name
+    for house in (store.sessions, store.threads, store.rooms):
+        assert [one async for one in house.iter()]
+
+
+async def test_a_second_import_of_an_archive_finds_all_there(store: AsyncMongoStore, tmp_path: Path) -> None:
+    await fill(store)
+    await Archive(store).write(tmp_path / "all.zip")
+    report = await Importer(store).run("mongostore", str(tmp_path / "all.zip"))
+    assert named(report, "refused") == []
+    for noun, counts in report.counts.items():
+        assert (counts.new, counts.changed, counts.known) == (0, 0, counts.read), noun
+
+
+async def test_an_archive_of_a_user_holds_nobody_else(store: AsyncMongoStore, tmp_path: Path) -> None:
+    await fill(store)
+    await store.sessions.create("of-ada", user_id="ada")
+    await store.sessions.messages.append("of-ada", Message(role="user", content="mine"))
+    user = await store.threads.users.find_by_identifier("ada@example.com")
+    assert user is not None
+    for user_id, counts in (("ada", {"sessions": 1, "messages": 1}), (user.id, {"users": 1, "threads": 2})):
+        archive = Archive(store, user_id=user_id)
+        await archive.write(tmp_path / "one.zip")
+        assert archive.counts.items() >= counts.items()
+        assert archive.counts["rooms"] == 0
+    with zipfile.ZipFile(tmp_path / "one.zip") as written:
+        assert b"zo" not in written.read("users.jsonl")
+
+
+async def test_a_newer_archive_is_refused_whole(store: AsyncMongoStore, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "newer.zip", "w") as archive:
+        archive.writestr("mongostore.json", '{"version": 99}')
+        archive.writestr("sessions.jsonl", '[["default", "s"], {"created_at": "2024-01-01T00:00:00Z"}]')
+    with pytest.raises(SourceError, match="version 99, which is newer"):
+        await Importer(store).run("mongostore", str(tmp_path / "newer.zip"))
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("conversations.json", "[]")
+    with pytest.raises(SourceError, match="no archive"):
+        await Importer(store).run("mongostore", str(tmp_path / "other.zip"))
+    assert await store.sessions.count() == 0
+
+
+def test_the_command_writes_and_reads_an_archive(tmp_path: Path) -> None:
+    one, two, file = f"mongomock://{uuid4().hex}", f"mongomock://{uuid4().hex}", tmp_path / "all.zip"
+    run = CliRunner().invoke
+    with MongoStore(one) as store:
+        store.sessions.in_namespace("ada").create("s", name="kept")
+        store.sessions.in_namespace("ada").messages.append("s", Message(role="user", content=[float("inf")]))
+    assert run(app, ["export", str(file), "--uri", one]).exit_code == 0
+    assert run(app, ["import", "mongostore", str(file), "--uri", two]).exit_code == 0
+    with MongoStore(two) as store:
+        assert store.sessions.in_namespace("ada").get("s").name == "kept"
+        (message,) = store.sessions.in_namespace("ada").messages.iter("s")
+        assert message.content == [float("inf")]
+    assert run(app, ["export", str(file), "--house", "none", "--uri", one]).exit_code == 2
