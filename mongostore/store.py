@@ -183,6 +183,8 @@ class AsyncMongoStore:
             if self._ensure_indexes:
                 with self._engine.deadline(_INDEX_SECONDS):
                     await ensure_indexes(self._engine)
+            with self._engine.deadline(_INDEX_SECONDS):
+                await self._connection.read_clock()
             self._connection.attach()
         except BaseException:
             await self._engine.close()

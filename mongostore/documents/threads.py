@@ -38,8 +38,9 @@ class StoredThread(Thread, Stored):
 
     `create_op` and `delete_op` are the tokens of the operations that did these, by which a retried one
     recognizes its own work.
-    `state` is `open`, or `deleted`: then nothing else is left of it, and it cannot come back until
-    `expires_at`, a date, after which nobody can still be writing to it.
+    `state` is `open`, or `deleted`: then nothing else is left of it, and what began before `deleted_at` does
+    not bring it back until `expires_at`, a date, after which nobody can still be writing to it. Without that
+    date the deletion is not over. What begins later begins the next `life` of the thread.
     """
 
     votes: list[StoredVote] = Field(default_factory=list)
@@ -47,25 +48,41 @@ class StoredThread(Thread, Stored):
     state: str = "open"
     create_op: str | None = None
     delete_op: str | None = None
+    deleted_at: int | None = None
     expires_at: datetime | None = None
+    life: int = 0
 
 
 class StoredThreadMessage(ThreadMessage, Stored):
     """A message of a thread.
 
     `is_begun` says that more was merged into it than its start, `has_created_at` that `created_at` is the
-    caller's, and `revision` grows with each merge.
+    caller's, and `revision` grows with each merge. `arrival` orders messages of one `created_at`. `life` is
+    that of the thread, where it is not its first one. `state` is `deleted` if nothing else is left until
+    `expires_at`.
     """
 
     is_begun: bool = False
     has_created_at: bool = False
     revision: int = 0
+    arrival: int = 0
+    life: int = 0
+    state: str | None = None
+    deleted_at: int | None = None
+    expires_at: datetime | None = None
 
 
 class StoredElement(Element, Stored):
-    """An element of a message; `created_at` is its place among the others."""
+    """An element of a message; `created_at` is its place among the others.
+
+    `life` and `state` are as those of a message.
+    """
 
     created_at: int
+    life: int = 0
+    state: str | None = None
+    deleted_at: int | None = None
+    expires_at: datetime | None = None
 
 
 def to_feedback(raw: Raw) -> Feedback:

@@ -92,6 +92,7 @@ class ThreadFilter(TypedDict, total=False):
     owner_id: str
     name: str
     data: dict[str, Any]
+    metadata: dict[str, Any]
     vote: int
 
 

@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 from mongostore.engines.driver_errors import drop_driver_context, translate_error
 from mongostore.repositories.connection import Connection
 from mongostore.repositories.operation import Access, current_operation, find_operation, has_matched
-from mongostore.repositories.retry import majority_step, open_stream, retry_step, run_with_retry
+from mongostore.repositories.retry import majority_step, open_stream, read_step, retry_step, run_with_retry
 
 __all__ = [
     "Connection",
@@ -22,6 +22,7 @@ __all__ = [
     "long_running",
     "majority_step",
     "open_stream",
+    "read_step",
     "reads",
     "reads_majority",
     "retry_step",

@@ -20,6 +20,7 @@ from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
 from mongostore.index_definitions import unique_keys
 from mongostore.repositories.schema_guard import VersionCheckedCollection
+from mongostore.repositories.server_clock import ServerClock
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,10 +38,14 @@ class Connection:
     Args:
         engine: The engine, opened and closed by the store.
         timeout: Seconds that one call may take, retries included.
+
+    Attributes:
+        clock: The server's clock.
     """
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self.engine = engine
+        self.clock = ServerClock()
         self.timeout = timeout
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
@@ -58,6 +63,19 @@ class Connection:
             )
         loop = asyncio.get_running_loop()
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()
+
+    async def read_clock(self) -> None:
+        """Learn the server's time, which decides where that of this host differs.
+
+        Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        asked_at = time.time_ns() // 1000
+        try:
+            hello = await self.engine.database.command("hello")
+        except PyMongoError as error:
+            raise translate_error(error, self.engine.address) from None
+        self.clock.set(hello["localTime"], asked_at)
 
     @property
     def is_attached(self) -> bool:

@@ -74,7 +74,7 @@ class Operation:
         ends: When it must have ended, by the monotonic clock.
         access: What it does.
         operation: Its name, for logs.
-        now: When the call began, in microseconds since 1970.
+        now: When the call began, in microseconds since 1970, by the server's clock.
         attempt: 0 on the first; after that the outcome of an earlier one is unknown.
         is_silent: Whether the server did not even tell that it is there when the last attempt had failed.
         memory: What an earlier attempt has learnt for certain, by a name that the verb gives it.

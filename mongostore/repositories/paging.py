@@ -11,12 +11,12 @@ from mongostore.arguments import check_id, decode_cursor, encode_cursor
 from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
-from mongostore.repositories import Connection, majority_step
+from mongostore.repositories import Connection, current_operation, majority_step
 
 V = TypeVar("V")
 
-# The number and the key of something in a list.
-SortKey = tuple[int, Any]
+# The number and the key of something in a list, with the number between them that breaks ties if one does.
+SortKey = tuple[Any, ...]
 
 _LAST = 2**63 - 1
 _AFTER_TEXTS = "\U0010ffff"
@@ -30,22 +30,35 @@ class SortOrder:
         field: The stored field that holds the number.
         is_ascending: Whether the lowest comes first.
         key: The stored field that holds the key.
+        tie: The stored field of a second number, which comes before the key.
     """
 
     field: str
     is_ascending: bool = True
     key: str = "_id"
+    tie: str | None = None
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return (self.field, self.key) if self.tie is None else (self.field, self.tie, self.key)
 
     @property
     def sort(self) -> list[tuple[str, int]]:
         """The order in a server's words."""
-        return [(self.field, 1 if self.is_ascending else -1), (self.key, 1 if self.is_ascending else -1)]
+        return [(field, 1 if self.is_ascending else -1) for field in self._fields]
 
     def sort_key(self, raw: Raw) -> SortKey:
         """Return the sort key of a document.
 
         Of a document of others, which may have anything there, it is the one from which the rest follows.
         """
+        number, key = self._number_and_key(raw)
+        if self.tie is None:
+            return number, key
+        tie = raw.get(self.tie)
+        return number, tie if isinstance(tie, int) and not isinstance(tie, bool) else None, key
+
+    def _number_and_key(self, raw: Raw) -> tuple[int, Any]:
         number, key = raw.get(self.field), raw.get(self.key)
         if isinstance(number, int) and not isinstance(number, bool):
             return number, key if isinstance(key, dict) else _text_key(key)
@@ -61,9 +74,14 @@ class SortOrder:
         """
         if key is None:
             return filter
-        (number, id), operator = key, "$gt" if self.is_ascending else "$lt"
-        equal = {**filter, self.field: number, self.key: {operator: id}}
-        return {"$or": [equal, {**filter, self.field: {operator: number}}]}
+        operator = "$gt" if self.is_ascending else "$lt"
+        branches = [
+            {**filter, **dict(zip(self._fields[:depth], key, strict=False)), field: {operator: key[depth]}}
+            for depth, field in enumerate(self._fields)
+            # Where nothing breaks the tie, only the key does.
+            if key[depth] is not None
+        ]
+        return {"$or": branches[::-1]}
 
     def after(self, filter: Raw, last: Raw) -> Raw:
         """Return the filter of the documents of `filter` after a document."""
@@ -82,9 +100,11 @@ class SortOrder:
         if cursor is None:
             return None
         match decode_cursor(cursor):
-            case [int(number), str(key)] if abs(number) < 2**63:
+            case [int(number), int() | None as tie, str(key)] if self.tie and _is_64_bits(number, tie or 0):
+                return number, tie, check_id("cursor", key)
+            case [int(number), str(key)] if not self.tie and _is_64_bits(number):
                 return number, check_id("cursor", key)
-            case [int(number), {"a": str(first), "b": str(second)}] if abs(number) < 2**63:
+            case [int(number), {"a": str(first), "b": str(second)}] if _is_64_bits(number):
                 return number, {"a": check_id("cursor", first), "b": check_id("cursor", second)}
         raise InvalidValueError("cursor", "is not one that a page gave")
 
@@ -92,6 +112,10 @@ class SortOrder:
         """Return a page of what was read, which is one more than fits if there is another page."""
         more = len(raws) > limit
         return read_page(raws[:limit], self.cursor(self.sort_key(raws[limit - 1])) if more else None, read)
+
+
+def _is_64_bits(*numbers: int) -> bool:
+    return all(abs(number) < 2**63 for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -198,10 +222,14 @@ async def walk(
     """
     errors = check_errors(errors)
     conditions = filter
+
+    async def find_some() -> tuple[list[Raw], int]:
+        # Over a slow line fewer, of which an attempt can bring at least one.
+        some = max(size >> 4 * current_operation().attempt, 1)
+        return await find_page(connection, collection, conditions, order, some, fields), some
+
     while True:
-        raws = await majority_step(
-            connection, find_page, connection, collection, conditions, order, size, fields
-        )
+        raws, size = await majority_step(connection, find_some)
         if not raws and when_empty and conditions is filter:
             await majority_step(connection, when_empty)
         for item in read_each(raws, read, errors):

@@ -12,7 +12,6 @@ from typing import ParamSpec, TypeVar
 
 from pymongo.errors import PyMongoError
 
-from mongostore.engines import Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, UnavailableError
 from mongostore.repositories.connection import Connection
@@ -32,6 +31,13 @@ async def retry_step(
 ) -> R:
     """Run one bounded, retried step of what is not bounded and retried as a whole."""
     return await run_with_retry(connection, lambda: action(*args, **kwargs), Access.WRITE, _name_of(action))
+
+
+async def read_step(
+    connection: Connection, action: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run a step that reads what the primary has."""
+    return await run_with_retry(connection, lambda: action(*args, **kwargs), Access.READ, _name_of(action))
 
 
 async def majority_step(
@@ -80,12 +86,13 @@ async def run_with_retry(
     connection.check_open()
     engine = connection.engine
     with running(connection.timeout, access, operation) as call:
+        call.now = connection.clock.from_host(call.now)
         while True:
             try:
                 with engine.deadline(call.attempt_seconds()):
                     # The driver looks for a server half a second at a time, and for its name without end.
                     async with asyncio.timeout(call.ends - time.monotonic() + _GRACE_SECONDS):
-                        return await _run_attempt(engine, call, action)
+                        return await _run_attempt(connection, call, action)
             except PyMongoError as error:
                 reported: MongoStoreError = translate_error(error, engine.address)
             except UnavailableError as error:
@@ -97,7 +104,11 @@ async def run_with_retry(
             await _back_off(connection, call, reported)
 
 
-async def _run_attempt(engine: Engine, call: Operation, action: Callable[[], Awaitable[R]]) -> R:
+async def _run_attempt(connection: Connection, call: Operation, action: Callable[[], Awaitable[R]]) -> R:
+    engine = connection.engine
+    if connection.clock.is_stale:
+        await connection.read_clock()
+        call.now = connection.clock.now()
     if call.access is Access.READ_MAJORITY:
         return await verify_match(call, engine.read_majority(action))
     result = await verify_match(call, action())

@@ -160,9 +160,9 @@ def _ask_hub(token: str) -> str | None:
         return None
 
 
-def _find_owned(threads: Threads, owner: Owner, thread_id: str) -> RoleThread:
+def _find_owned(threads: Threads, owner: Owner, id: str) -> RoleThread:
     """Return a thread of whoever asks."""
-    found = threads.find(id=thread_id, owner_id=owner)
+    found = threads.find(id=id, owner_id=owner)
     if not found:
         raise ProblemError(404, "Thread not found")
     return found[0]
@@ -214,13 +214,13 @@ def get_role_threads(threads: Threads, owner: Owner) -> Any:
     return _to_public(V1RoleThreads(threads=[thread.to_v1() for thread in threads.find(owner_id=owner)]))
 
 
-@router.get("/{thread_id}", response_model=V1RoleThread, responses=problem_responses(404))
+@router.get("/{id}", response_model=V1RoleThread, responses=problem_responses(404))
 def get_role_thread(thread: Owned) -> Any:
     """Return a thread of the caller with its messages."""
     return _to_public(thread.to_v1())
 
 
-@router.put("/{thread_id}", response_model=V1RoleThread, responses=problem_responses(404))
+@router.put("/{id}", response_model=V1RoleThread, responses=problem_responses(404))
 def update_role_thread(
     thread: Owned,
     data: Annotated[V1UpdateRoleThread, AfterValidator(_check_plain), AfterValidator(_check_small)],
@@ -230,14 +230,14 @@ def update_role_thread(
     return _to_public(thread.to_v1())
 
 
-@router.delete("/{thread_id}", responses=problem_responses(404))
+@router.delete("/{id}", responses=problem_responses(404))
 def delete_role_thread(thread: Owned) -> dict[str, str]:
     """Delete a thread for good, with its messages and their images."""
     thread.delete()
     return {"message": "Thread deleted successfully"}
 
 
-@router.post("/{thread_id}/msgs", responses=problem_responses(404))
+@router.post("/{id}/msgs", responses=problem_responses(404))
 def post_role_thread_msg(
     thread: Owned, data: Annotated[PostMessageModel, AfterValidator(_check_plain)]
 ) -> None:
@@ -247,7 +247,7 @@ def post_role_thread_msg(
     thread.post(data.role, data.msg, data.images, bool(data.private), data.metadata)
 
 
-@router.post("/{thread_id}/roles", responses=problem_responses(404, 409))
+@router.post("/{id}/roles", responses=problem_responses(404, 409))
 def add_role_to_thread(thread: Owned, data: Annotated[V1Role, AfterValidator(_check_plain)]) -> None:
     """Add a role."""
     try:
@@ -258,7 +258,7 @@ def add_role_to_thread(thread: Owned, data: Annotated[V1Role, AfterValidator(_ch
         raise ProblemError(409, "There is a role of that name") from None
 
 
-@router.delete("/{thread_id}/roles", responses=problem_responses(404))
+@router.delete("/{id}/roles", responses=problem_responses(404))
 def remove_role_from_thread(thread: Owned, data: V1DeleteRole) -> None:
     """Remove a role."""
     if data.name not in thread.role_mapping:

@@ -1180,6 +1180,7 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         message_id: str,
         *,
         only_missing: bool = False,
+        begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
         """Change the given members of a message, which is begun, with its thread, if it is not there.
@@ -1192,10 +1193,12 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
             thread_id: The thread of the message; None leaves it where it is, which may be in none.
             message_id: The message.
             only_missing: Whether to leave what later merges have set.
+            begun_at: When the message began, by the clock of this host: a thread that was deleted before that
+                is begun anew. None leaves it deleted.
             **members: The members to change.
 
         Raises:
-            NotFoundError: If the thread is deleted; nothing is stored.
+            NotFoundError: If the thread is deleted, or the message was after it began; nothing is stored.
             ConflictError: If the message belongs to another thread.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take too much; it is left as it was.
@@ -1319,14 +1322,20 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
 class ThreadFeedback(Mirror[AsyncThreadFeedback]):
     """Blocking twin of `AsyncThreadFeedback`."""
 
-    def upsert(self, thread_id: str, feedback: Feedback) -> Feedback:
+    def upsert(self, thread_id: str | None, feedback: Feedback) -> Feedback:
         """Store the feedback of a message, or replace it, which keeps its id.
+
+        Args:
+            thread_id: The thread of the message; None for a message that is not stored yet, and joined by its
+                feedback when it is.
+            feedback: The feedback.
 
         Returns:
             The feedback as it is stored.
 
         Raises:
-            NotFoundError: If the thread has no such message.
+            NotFoundError: If the thread has no such message, or the message is deleted.
+            ConflictError: If no thread is given, and the message is in one.
             AlreadyExistsError: If the id is that of another message's feedback.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the message would take too much with it.
@@ -1348,7 +1357,7 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
             InvalidDocumentError: If the feedback cannot be read.
         """
 
-    def delete(self, thread_id: str, message_id: str) -> bool:
+    def delete(self, thread_id: str | None, message_id: str) -> bool:
         """Delete the feedback of a message and return whether it had some.
 
         Raises:
@@ -1358,14 +1367,21 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
 class ThreadElements(Mirror[AsyncThreadElements]):
     """Blocking twin of `AsyncThreadElements`."""
 
-    def upsert(self, thread_id: str, element: Element) -> Element:
+    def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
         """Store or replace an element; the file of the one before is deleted if this one has another.
+
+        Args:
+            thread_id: The thread.
+            element: The element.
+            begun_at: When the caller began to make it, by the clock of this host, as of now unless given.
+                Elements are listed in this order, and one that was deleted since stays deleted.
 
         Returns:
             The element as it is stored.
 
         Raises:
-            NotFoundError: If the thread is deleted; nothing is stored, and the element's file is deleted too.
+            NotFoundError: If the thread is deleted, or the element was after it began; nothing is stored,
+                and the element's file is deleted too.
             ConflictError: If there is an element with that id in another thread.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the element takes more than a document can hold.
@@ -1695,7 +1711,7 @@ class Threads(Mirror[AsyncThreads]):
 
         Args:
             text: Only those whose name, or the text of one of whose messages, contains it, ignoring case; at
-                most 4,000 characters. The threads are walked until the page is full.
+                most 4,000 characters. The threads are walked, step by step, until the page is full.
             order: Whether by activity or by creation.
             newest: Whether the newest come first.
             limit: How many at most, 1 to 1,000.
@@ -1749,7 +1765,14 @@ class Threads(Mirror[AsyncThreads]):
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
 
-    def merge(self, thread_id: str, *, if_absent: bool = False, **members: Unpack[ThreadUpdate]) -> None:
+    def merge(
+        self,
+        thread_id: str,
+        *,
+        if_absent: bool = False,
+        begun_at: datetime | None = None,
+        **members: Unpack[ThreadUpdate],
+    ) -> None:
         """Change the given members of a thread, which is begun if it is not there.
 
         `data` and `metadata` are merged key by key. In `metadata` None removes a key unless `unset` is given.
@@ -1757,6 +1780,8 @@ class Threads(Mirror[AsyncThreads]):
         Args:
             thread_id: The thread.
             if_absent: Whether to change nothing if one of the keys to set in `data` and `metadata` is there.
+            begun_at: When the talk began that this is said of, by the clock of this host: a thread that was
+                deleted before that is begun anew. None leaves it deleted.
             **members: The members to change.
 
         Raises:
@@ -1769,7 +1794,8 @@ class Threads(Mirror[AsyncThreads]):
     def delete(self, thread_id: str) -> bool:
         """Delete a thread for good, with its messages, elements and their files; return whether it was there.
 
-        From the first moment on nobody finds it. A deletion that is cut short goes on when it is repeated.
+        From the first moment on nobody finds it. A deletion that is cut short is finished by the next verb
+        that meets the thread.
 
         Raises:
             InvalidValueError: The id is no plain string.

@@ -38,7 +38,13 @@ try:
             steps_of,
             stored,
         )
-        from mongostore.testing.chainlit.session import FAR_FROM_UTC, enter, http_session, in_zone
+        from mongostore.testing.chainlit.session import (
+            FAR_FROM_UTC,
+            enter,
+            http_session,
+            in_zone,
+            socket_session,
+        )
 except ImportError:
     if os.environ.get("CI"):
         raise
@@ -71,6 +77,7 @@ __all__ = [
     "in_zone",
     "message",
     "parents_first",
+    "socket_session",
     "step",
     "steps_of",
     "stored",

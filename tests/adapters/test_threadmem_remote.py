@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,28 @@ def test_a_server_that_does_not_describe_itself_is_known(monkeypatch: pytest.Mon
         thread = RoleThread(remote=server.url)
         thread.post("user", "hi", private=True)
         assert inside(server, thread).messages()[0].private is True
+
+
+def test_errors_of_a_server_are_those_of_requests_too(thread: RoleThread) -> None:
+    thread.delete()
+    with pytest.raises(requests.HTTPError) as caught:
+        thread.refresh()
+    error = caught.value
+    assert isinstance(error, NotFoundError)
+    assert (error.kind, error.id, str(error)) == (
+        "thread",
+        thread.id,
+        str(NotFoundError("thread", thread.id)),
+    )
+    assert error.response.status_code == 404
+    assert error.response.json()["status"] == 404
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again).__mro__[1:], str(again), again.id) == (type(error).__mro__[1:], str(error), thread.id)
+    with pytest.raises(requests.RequestException) as failed:
+        RoleThread(remote="http://127.0.0.1:9")
+    assert isinstance(failed.value, UnavailableError)
+    assert isinstance(failed.value, requests.ConnectionError)
+    assert failed.value.response is None
+    with pytest.raises(requests.exceptions.InvalidURL) as unknown:
+        RoleThread(remote="http://*.example.com")
+    assert isinstance(unknown.value, ConfigurationError)

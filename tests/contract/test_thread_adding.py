@@ -58,8 +58,8 @@ class TestThreadAdding:
     ) -> None:
         calls, upsert = [], threads.upsert_thread
 
-        async def lose_the_answer(*arguments: Any) -> None:
-            await upsert(*arguments)
+        async def lose_the_answer(*arguments: Any, **options: Any) -> None:
+            await upsert(*arguments, **options)
             calls.append(arguments)
             if len(calls) == 1:
                 raise AutoReconnect("lost")

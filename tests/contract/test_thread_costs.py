@@ -274,8 +274,8 @@ CASES = [
     ),
     Case("files: delete", 3, lambda s: s.threads.files.delete("new")),
     Case("files: delete nothing", 1, lambda s: s.threads.files.delete("unknown")),
-    Case("threads: delete", 7, lambda s: s.threads.delete("t006")),
-    Case("threads: delete a long one", 3, lambda s: s.threads.delete("long")),
+    Case("threads: delete", 8, lambda s: s.threads.delete("t006")),
+    Case("threads: delete a long one", 4, lambda s: s.threads.delete("long")),
     Case("threads: delete nothing", 4, lambda s: s.threads.delete("unknown")),
     Case("all: come late", 15, late),
 ]

@@ -50,7 +50,8 @@ async def assert_tombstones_alone(store: AsyncMongoStore, count: int = 1) -> Non
     assert {name: len(documents) for name, documents in found.items()} == dict.fromkeys(found, 0)
     for tombstone in tombstones:
         assert tombstone.keys() <= {
-            *("_id", "state", "created_at", "active_at", "create_op", "delete_op", "expires_at"),
+            *("_id", "state", "created_at", "active_at", "create_op", "delete_op", "deleted_at"),
+            "expires_at",
             "schema_version",
         }
         assert tombstone["state"] == "deleted"

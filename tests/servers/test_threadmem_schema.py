@@ -24,12 +24,12 @@ BOSS = V1Role(name="boss", user_id="u", user_name="U", icon="i")
 OPERATIONS = {
     "create_role_thread": ("post", "/v1/rolethreads"),
     "get_role_threads": ("get", "/v1/rolethreads"),
-    "get_role_thread": ("get", "/v1/rolethreads/{thread_id}"),
-    "update_role_thread": ("put", "/v1/rolethreads/{thread_id}"),
-    "delete_role_thread": ("delete", "/v1/rolethreads/{thread_id}"),
-    "post_role_thread_msg": ("post", "/v1/rolethreads/{thread_id}/msgs"),
-    "add_role_to_thread": ("post", "/v1/rolethreads/{thread_id}/roles"),
-    "remove_role_from_thread": ("delete", "/v1/rolethreads/{thread_id}/roles"),
+    "get_role_thread": ("get", "/v1/rolethreads/{id}"),
+    "update_role_thread": ("put", "/v1/rolethreads/{id}"),
+    "delete_role_thread": ("delete", "/v1/rolethreads/{id}"),
+    "post_role_thread_msg": ("post", "/v1/rolethreads/{id}/msgs"),
+    "add_role_to_thread": ("post", "/v1/rolethreads/{id}/roles"),
+    "remove_role_from_thread": ("delete", "/v1/rolethreads/{id}/roles"),
     "root": ("get", "/"),
     "health": ("get", "/health"),
 }
@@ -97,7 +97,7 @@ def ask(
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[*HealthCheck])
     def run(case: Case) -> None:
         if before:
-            case.path_parameters = {"thread_id": before()}
+            case.path_parameters = {"id": before()}
         case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, excluded_checks=excluded)
 
     run()

@@ -19,6 +19,7 @@ class GridFile(BaseModel):
 
     filename: str
     uploadDate: datetime
+    uploading: str
 
 
 class GridChunk(BaseModel):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any, cast
 
 from chainlit.element import Element, ElementDict
@@ -18,6 +19,8 @@ from mongostore import models
 # As long as Chainlit's own layer lets names be; the first message, which a name is made of, is kept whole.
 NAME_CHARACTERS = 255
 _FILE_NAME_CHARACTERS = 100
+# Set by the route that shares a thread, and copied by the sessions that resume it.
+SHARING = ("is_shared", "shared_at")
 _OF_STEP = ("id", "threadId", "parentId", "output", "feedback")
 _OF_ELEMENT = ("id", "threadId", "forId", "objectKey")
 
@@ -125,7 +128,11 @@ def parents_first(steps: Iterable[StepDict]) -> list[StepDict]:
 
 def file_key_of(element: Element) -> str:
     """Return what the file of an element is stored as; its name comes last, as downloads are named so."""
-    name = (element.name or "file").replace("/", "_")[:_FILE_NAME_CHARACTERS]
+    name = (element.name or "file").replace("/", "_")
+    if len(name) > _FILE_NAME_CHARACTERS:
+        # By its ending a browser knows what a download is.
+        ending = PurePath(name).suffix[:_FILE_NAME_CHARACTERS]
+        name = name[: _FILE_NAME_CHARACTERS - len(ending)] + ending
     return f"threads/{element.thread_id}/{element.id}/{to_plain(name)}"
 
 
@@ -147,6 +154,16 @@ def to_element(element: models.Element, url: str | None) -> ElementDict:
         "props": data.get("props") or {},
     }
     return cast(ElementDict, members)
+
+
+def without_old_sharing(metadata: dict[str, Any], shared_at: object) -> dict[str, Any]:
+    """Return metadata without what a session has copied of a thread that was shared at a time at least.
+
+    To share it again is said with a later time, and to end that with none.
+    """
+    if not isinstance(shared_at, str) or str(metadata["shared_at"]) > shared_at:
+        return metadata
+    return {key: value for key, value in metadata.items() if key not in SHARING}
 
 
 def to_thread(

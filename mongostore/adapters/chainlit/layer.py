@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 from chainlit.data.base import BaseDataLayer
 from chainlit.data.storage_clients.base import BaseStorageClient
-from chainlit.data.utils import queue_until_user_message
 from chainlit.element import Element, ElementDict
 from chainlit.step import StepDict
 from chainlit.types import Feedback, PageInfo, PaginatedResponse, Pagination, ThreadDict, ThreadFilter
 from chainlit.user import PersistedUser, User
 
 from mongostore import models
+from mongostore.adapters.chainlit.access import find_thread, may_write
 from mongostore.adapters.chainlit.conversions import (
     NAME_CHARACTERS,
+    SHARING,
     file_key_of,
     from_element,
     from_step,
@@ -29,13 +29,14 @@ from mongostore.adapters.chainlit.conversions import (
     to_step,
     to_thread,
     to_user,
+    without_old_sharing,
 )
+from mongostore.adapters.chainlit.failures import log_failures
 from mongostore.adapters.chainlit.storage import GridFSStorageClient
-from mongostore.errors import InvalidValueError, MongoStoreError, NotFoundError
+from mongostore.adapters.chainlit.write_order import Write, WriteOrder, in_order
+from mongostore.errors import AccessDeniedError, InvalidValueError, NotFoundError
 from mongostore.shared_store import SharedStore
 from mongostore.store import AsyncMongoStore
-
-logger: Final = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 1000
 
@@ -43,8 +44,9 @@ _MOST_AT_ONCE = 1000
 class MongoDataLayer(BaseDataLayer):
     """Users, threads, steps, elements and feedback of Chainlit in MongoDB.
 
-    Connects when it is first used, in the event loop that uses it. What comes late for a deleted thread is
-    dropped. What cannot be stored is logged by its id, and raised.
+    Connects when it is first used, in the event loop that uses it. Writes of one step or element are carried
+    out in the order of their calls. What comes late for a deleted thread is dropped; a talk that begins after
+    the deletion is stored. What cannot be stored is logged by its id, and raised.
 
     Args:
         uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
@@ -63,6 +65,7 @@ class MongoDataLayer(BaseDataLayer):
     ) -> None:
         self._user = SharedStore(uri, database, store)
         self._storage = storage_provider or GridFSStorageClient(uri, database, store=store)
+        self._order = WriteOrder()
         # Only files in the store's own database go when what they belong to goes.
         self._is_in_store = isinstance(
             self._storage, GridFSStorageClient
@@ -79,52 +82,82 @@ class MongoDataLayer(BaseDataLayer):
     async def upsert_feedback(self, feedback: Feedback) -> str:
         store = await self._user.get()
         message = await store.threads.messages.find_by_id(feedback.forId)
-        if message is None or message.thread_id is None:
-            raise NotFoundError("message", feedback.forId)
+        thread_id = message.thread_id if message else None
+        is_elsewhere = feedback.threadId not in (None, thread_id)
+        is_replaced = thread_id is not None and message is not None and message.feedback is not None
+        if is_replaced and (is_elsewhere or not await may_write(store, thread_id)):
+            raise AccessDeniedError("the feedback on that message is another user's")
         named = {"id": feedback.id} if feedback.id else {}
-        given = models.Feedback(
+        stored = models.Feedback(
             message_id=feedback.forId, value=feedback.value, comment=feedback.comment, **named
         )
-        return (await store.threads.feedback.upsert(message.thread_id, given)).id
+        return (await store.threads.feedback.upsert(thread_id, stored)).id
 
     async def delete_feedback(self, feedback_id: str) -> bool:
         store = await self._user.get()
         with suppress(InvalidValueError):
             found = await store.threads.feedback.find_by_id(feedback_id)
-            if found is not None and found.thread_id is not None:
+            if found is not None and (found.thread_id is None or await may_write(store, found.thread_id)):
                 await store.threads.feedback.delete(found.thread_id, found.message_id)
         return True
 
-    @queue_until_user_message()
-    async def create_step(self, step_dict: StepDict) -> None:
-        await self._merge_step(step_dict, is_start=True)
+    @in_order
+    def create_step(self, step_dict: StepDict) -> Write:
+        keys = {("step", step_dict["id"])}
+        return self._order.add(lambda write: self._merge_step(write, step_dict, is_start=True), keys, keys)
 
-    @queue_until_user_message()
-    async def update_step(self, step_dict: StepDict) -> None:
-        await self._merge_step(step_dict, is_start=False)
+    @in_order
+    def update_step(self, step_dict: StepDict) -> Write:
+        keys = {("step", step_dict["id"])}
+        return self._order.add(lambda write: self._merge_step(write, step_dict, is_start=False), keys, keys)
 
-    @queue_until_user_message()
-    async def delete_step(self, step_id: str) -> None:
+    @in_order
+    def delete_step(self, step_id: str) -> Write:
+        keys = {("step", step_id)}
+        # With its elements, of which one may still be on its way.
+        after = keys | {("elements of", step_id)}
+        return self._order.add(lambda write: self._delete_step(write, step_id), keys, after)
+
+    @in_order
+    def create_element(self, element: Element) -> Write:
+        begun_at, step_id = datetime.now(UTC), element.for_id or ""
+        own = {("element", element.id)}
+        return self._order.add(
+            lambda write: self._store_element(write, element, begun_at),
+            own | {("elements of", step_id)},
+            after=own | {("step", step_id)},
+        )
+
+    @in_order
+    def delete_element(self, element_id: str, thread_id: str | None = None) -> Write:
+        keys = {("element", element_id)}
+        return self._order.add(lambda write: self._delete_element(write, element_id, thread_id), keys, keys)
+
+    async def _delete_step(self, write: Write, step_id: str) -> None:
+        await write.turn()
         store = await self._user.get()
         step = await store.threads.messages.find_by_id(step_id)
-        if step is None:
-            return
-        if not self._is_in_store and step.thread_id is not None:
-            async for element in store.threads.elements.iter(step.thread_id, errors=[]):
+        thread_id = step.thread_id if step else None
+        if not self._is_in_store and thread_id is not None:
+            async for element in store.threads.elements.iter(thread_id, errors=[]):
                 if element.message_id == step_id:
                     await self._delete_file(element)
-        await store.threads.messages.delete(step.thread_id, step_id)
+        await store.threads.messages.delete(thread_id, step_id)
 
-    @queue_until_user_message()
-    async def create_element(self, element: Element) -> None:
+    async def _store_element(self, write: Write, element: Element, begun_at: datetime) -> None:
         if not element.for_id:
             return
-        async with _log_failures("element", element.id):
+        async with log_failures("element", element.id):
             # At once: the folder that the file is in goes with the session.
-            content = await _read(_open_file(element.path)) if element.path else _content(element)
-            data, key = from_element(element), None
-            if content is not None:
-                key = await self._upload(element, content)
+            with _open_content(element) as content:
+                data, key = from_element(element), None
+                await write.turn()
+                if content is not None:
+                    key = await self._upload(element, content)
+            if content is None and (element.type == "custom" or element.object_key):
+                key = await self._check_replacement(element)
+                # The address of a file is good for a while only.
+                data["url"] = data["url"] if key is None else None
             store = await self._user.get()
             stored = models.Element(
                 id=element.id,
@@ -133,34 +166,54 @@ class MongoDataLayer(BaseDataLayer):
                 data=data if self._is_in_store or key is None else {**data, "objectKey": key},
             )
             try:
-                await store.threads.elements.upsert(element.thread_id, stored)
+                await store.threads.elements.upsert(element.thread_id, stored, begun_at=begun_at)
             except NotFoundError:
                 if not self._is_in_store:
                     await self._delete_file(stored)
                 raise
+
+    async def _check_replacement(self, element: Element) -> str | None:
+        """Return the key of the file that an element names and has.
+
+        Raises:
+            AccessDeniedError: If the caller may not replace or add it.
+        """
+        store = await self._user.get()
+        existing = await store.threads.elements.find(element.thread_id, element.id)
+        if element.type == "custom" and (
+            (existing and existing.data.get("type") != "custom")
+            or not await may_write(store, element.thread_id)
+        ):
+            raise AccessDeniedError("this user may not store that element there")
+        key = existing and (existing.file_key or existing.data.get("objectKey"))
+        return key if key and key == element.object_key else None
 
     async def get_element(self, thread_id: str, element_id: str) -> ElementDict | None:
         store = await self._user.get()
         element = await store.threads.elements.find(thread_id, element_id)
         return None if element is None else await self._to_element_dict(element)
 
-    @queue_until_user_message()
-    async def delete_element(self, element_id: str, thread_id: str | None = None) -> None:
+    async def _delete_element(self, write: Write, element_id: str, thread_id: str | None) -> None:
+        await write.turn()
         store = await self._user.get()
+        element = None
         if thread_id is None or not self._is_in_store:
             element = await store.threads.elements.find_by_id(element_id)
-            if element is None or element.thread_id is None or thread_id not in (None, element.thread_id):
+            if element is None or thread_id not in (None, element.thread_id):
                 return
             thread_id = element.thread_id
+        if thread_id is None or not await may_write(store, thread_id):
+            return
+        if element is not None:
             await self._delete_file(element)
         await store.threads.elements.delete(thread_id, element_id)
 
     async def get_thread_author(self, thread_id: str) -> str:
-        thread = await self._find_thread(thread_id)
+        thread = await find_thread(await self._user.get(), thread_id)
         return (thread and thread.user_identifier) or ""
 
     async def get_thread(self, thread_id: str) -> ThreadDict | None:
-        thread = await self._find_thread(thread_id)
+        thread = await find_thread(await self._user.get(), thread_id)
         if thread is None:
             return None
         store = await self._user.get()
@@ -207,18 +260,31 @@ class MongoDataLayer(BaseDataLayer):
         metadata: dict[str, Any] | None = None,
         tags: list[str] | None = None,
     ) -> None:
-        given = models.ThreadUpdate()
+        members = models.ThreadUpdate()
         if name is not None:
-            given["name"] = name[:NAME_CHARACTERS]
+            members["name"] = name[:NAME_CHARACTERS]
         if user_id is not None:
-            given["user_id"] = user_id
+            members["user_id"] = user_id
         if metadata is not None:
-            given["metadata"] = metadata
+            if "shared_at" in metadata and (thread := await find_thread(await self._user.get(), thread_id)):
+                metadata = without_old_sharing(metadata, thread.metadata.get("shared_at"))
+            members["metadata"] = metadata
         if tags is not None:
-            given["tags"] = tags
-        async with _log_failures("thread", thread_id):
+            members["tags"] = tags
+        # A first message claims its thread; what is said of a thread alone begins none.
+        begun_at = None if user_id is None else datetime.now(UTC)
+        async with log_failures("thread", thread_id):
             store = await self._user.get()
-            await store.threads.merge(thread_id, **given)
+            await store.threads.merge(thread_id, begun_at=begun_at, **members)
+
+    async def delete_user_session(self, id: str) -> bool:
+        """Forget what threads keep of a user session, and return whether one kept something."""
+        store = await self._user.get()
+        threads = [thread async for thread in store.threads.iter(errors=[], metadata={"id": id})]
+        for thread in threads:
+            unset = [f"metadata.{key}" for key in thread.metadata if key not in SHARING]
+            await store.threads.merge(thread.id, unset=unset)
+        return bool(threads)
 
     async def delete_thread(self, thread_id: str) -> None:
         store = await self._user.get()
@@ -252,23 +318,26 @@ class MongoDataLayer(BaseDataLayer):
         finally:
             await self._user.close()
 
-    async def _merge_step(self, step: StepDict, *, is_start: bool) -> None:
-        async with _log_failures("step", step["id"]):
+    async def _merge_step(self, write: Write, step: StepDict, *, is_start: bool) -> None:
+        await write.turn()
+        async with log_failures("step", step["id"]):
             store = await self._user.get()
             members = from_step(step, is_start=is_start)
-            await store.threads.messages.merge(step["threadId"], step["id"], only_missing=is_start, **members)
+            await store.threads.messages.merge(
+                *(step["threadId"], step["id"]),
+                only_missing=is_start,
+                begun_at=members.get("created_at"),
+                **members,
+            )
 
-    async def _find_thread(self, thread_id: str) -> models.Thread | None:
-        store = await self._user.get()
-        # An address may name anything, even what can be no id.
-        with suppress(InvalidValueError):
-            return await store.threads.find(thread_id)
-        return None
-
-    async def _upload(self, element: Element, content: bytes | str) -> str:
+    async def _upload(self, element: Element, content: bytes | str | BinaryIO) -> str:
         """Store the file of an element and return what it is found by."""
         key = file_key_of(element)
-        uploaded = await self._storage.upload_file(key, content, element.mime or "application/octet-stream")
+        if not isinstance(content, bytes | str) and not self._is_in_store:
+            content = await asyncio.to_thread(content.read)
+        # Ours takes an open file, too.
+        storage: Any = self._storage
+        uploaded = await storage.upload_file(key, content, element.mime or "application/octet-stream")
         if not uploaded:
             raise OSError(f"the storage provider has not stored {key!r}")
         return str(uploaded.get("object_key") or key)
@@ -283,35 +352,9 @@ class MongoDataLayer(BaseDataLayer):
             await self._storage.delete_file(key)
 
 
-def _open_file(path: str) -> BinaryIO:
-    # Once it is open it may be deleted.
-    return Path(path).open("rb")
-
-
-async def _read(file: BinaryIO) -> bytes:
-    with file:
-        return await asyncio.to_thread(file.read)
-
-
-def _content(element: Element) -> bytes | str | None:
-    """Return what of an element has to be stored as a file; its props, or what others serve, have not."""
-    return None if element.url or element.type == "custom" else element.content
-
-
-@asynccontextmanager
-async def _log_failures(kind: str, id: str) -> AsyncIterator[None]:
-    """Drop what comes late for a deleted thread, and log what else is not stored: nobody awaits the call."""
-    try:
-        yield
-    except NotFoundError as error:
-        if error.kind != "thread":
-            logger.error("%s %s is not stored: %s", kind, id, error)
-            raise
-        logger.debug("%s %s is dropped: its thread is deleted", kind, id)
-    except MongoStoreError as error:
-        logger.error("%s %s is not stored: %s", kind, id, error)
-        raise
-    except Exception as error:
-        # The words of others may quote what was to be stored.
-        logger.error("%s %s is not stored: %s", kind, id, type(error).__name__)
-        raise
+def _open_content(element: Element) -> AbstractContextManager[BinaryIO | bytes | str | None]:
+    """Open the content of an element that is stored as a file; None for its props, or what others serve."""
+    if element.path:
+        # Once it is open it may be deleted.
+        return Path(element.path).open("rb")
+    return nullcontext(None if element.url or element.type == "custom" else element.content)

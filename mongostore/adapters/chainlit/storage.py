@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import jwt
@@ -68,7 +68,7 @@ class GridFSStorageClient(BaseStorageClient):
     async def upload_file(
         self,
         object_key: str,
-        data: bytes | str,
+        data: bytes | str | BinaryIO,
         mime: str = "application/octet-stream",
         overwrite: bool = True,
         content_disposition: str | None = None,

@@ -20,6 +20,7 @@ from mongostore.errors import (
     ConfigurationError,
     ConflictError,
     InvalidValueError,
+    MongoStoreError,
     NotFoundError,
     UnavailableError,
     UnsupportedError,
@@ -29,6 +30,7 @@ from mongostore.errors import (
 _TIMEOUT = (5, 60)
 _THREADS = "/v1/rolethreads"
 _TOKEN = re.compile("[!-~]+")
+_OF_REQUESTS = ("response", "request")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -63,6 +65,8 @@ def request(
         body: What is sent, as JSON.
         token: Who sends it; else `AGENTSEA_HUB_API_KEY`.
 
+    Errors about an answer, or the lack of one, are also those of requests, with the `response`.
+
     Raises:
         ConfigurationError: There is no token, or it or the address cannot be one.
         AccessDeniedError: The server does not accept the token.
@@ -86,7 +90,7 @@ def request(
     url = address.rstrip("/") + path
     answer = _send(where, method, url, data=data, headers=headers, auth=Bearer(token))
     if not 200 <= answer.status_code < 300:
-        raise _refusal(answer.status_code, where, thread_id)
+        raise _refusal(answer, where, thread_id)
     try:
         return answer.json()
     except (ValueError, RecursionError):
@@ -144,7 +148,7 @@ def _post_body(address: str) -> frozenset[str]:
     answer = _send(where, "GET", f"{address.rstrip('/')}/openapi.json")
     if answer.status_code >= 500:
         # Not for good, as what is returned is.
-        raise _refusal(answer.status_code, where, None)
+        raise _refusal(answer, where, None)
     if answer.status_code == 404 and answer.headers.get("Content-Type") == "application/problem+json":
         # One of ours, which does not describe itself.
         return frozenset(PostMessageModel.model_fields)
@@ -158,15 +162,22 @@ def _send(where: str, method: str, url: str, **arguments: Any) -> requests.Respo
     try:
         # A redirect would turn what is posted into a look at something.
         return requests.request(method, url, timeout=_TIMEOUT, allow_redirects=False, **arguments)
-    except requests.Timeout:
-        raise UnavailableError(f"{where} was not answered in time") from None
-    except requests.exceptions.InvalidURL:
-        raise ConfigurationError(f"{where} cannot be sent: that is no address of a server") from None
+    except requests.Timeout as error:
+        raise _as_of_requests(UnavailableError(f"{where} was not answered in time"), type(error)) from None
+    except requests.exceptions.InvalidURL as error:
+        message = f"{where} cannot be sent: that is no address of a server"
+        raise _as_of_requests(ConfigurationError(message), type(error)) from None
     except requests.RequestException as error:
-        raise UnavailableError(f"{where} failed: {type(error).__name__}") from None
+        message = f"{where} failed: {type(error).__name__}"
+        raise _as_of_requests(UnavailableError(message), type(error)) from None
 
 
-def _refusal(status: int, where: str, thread_id: str | None) -> Exception:
+def _refusal(answer: requests.Response, where: str, thread_id: str | None) -> Exception:
+    error = _refusal_of_status(answer.status_code, where, thread_id)
+    return _as_of_requests(error, requests.HTTPError, answer)
+
+
+def _refusal_of_status(status: int, where: str, thread_id: str | None) -> MongoStoreError:
     match status:
         case 300 | 301 | 302 | 303 | 307 | 308:
             return ConfigurationError(f"{where} is redirected ({status}): give the address that it leads to")
@@ -179,3 +190,25 @@ def _refusal(status: int, where: str, thread_id: str | None) -> Exception:
         case 400 | 413 | 422:
             return InvalidValueError("request", f"{where} was refused ({status})")
     return UnavailableError(f"{where} was answered with {status}", retryable=status in (429, 502, 503, 504))
+
+
+def _as_of_requests(
+    error: MongoStoreError, kind: type[requests.RequestException], response: requests.Response | None = None
+) -> MongoStoreError:
+    """Return an error that is one of requests', too, for programs that catch those around threadmem."""
+    # As all of requests' are.
+    made = OSError.__new__(_combine(type(error), kind))
+    made.args = error.args
+    vars(made).update(vars(error), response=response, request=None if response is None else response.request)
+    return made
+
+
+def _combine(ours: type[MongoStoreError], theirs: type[requests.RequestException]) -> type[MongoStoreError]:
+    def reduce(self: MongoStoreError) -> tuple[Any, ...]:
+        # An answer is of this process alone.
+        plain = ours.__new__(ours)
+        plain.args = self.args
+        vars(plain).update({name: value for name, value in vars(self).items() if name not in _OF_REQUESTS})
+        return _as_of_requests, (plain, theirs)
+
+    return type(ours.__name__, (ours, theirs), {"__reduce__": reduce, "__module__": ours.__module__})

@@ -11,6 +11,7 @@ import asyncio
 import functools
 import itertools
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import mongomock
@@ -112,7 +113,7 @@ class FakeDatabase:
             case "ping":
                 return {"ok": 1.0}
             case "hello":
-                return {"isWritablePrimary": True, "ok": 1.0}
+                return {"isWritablePrimary": True, "localTime": datetime.now(UTC), "ok": 1.0}
             case "buildinfo":
                 return {"version": "6.0.0", "versionArray": [6, 0, 0, 0], "ok": 1.0}
             case "createindexes":

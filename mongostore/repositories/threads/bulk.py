@@ -42,7 +42,8 @@ class ThreadMessageBatches(Repository):
         """
         if thread_id is not None:
             check_id("thread_id", thread_id)
-        documents = [_to_document(thread_id, message) for message in messages]
+        clock = self._connection.clock
+        documents = [{**_to_document(thread_id, message), "arrival": clock.tick()} for message in messages]
         collection = self._connection.collection("messages")
         try:
             await collection.insert_many(documents, ordered=False)
@@ -57,7 +58,10 @@ class ThreadMessageBatches(Repository):
         newest = max(document["created_at"] for document in documents)
         pinned = any(message.pinned for message in messages)
         try:
-            await record_activity(self._connection, thread_id, newest, has_pinned=pinned)
+            life = await record_activity(self._connection, thread_id, newest, has_pinned=pinned)
+            if life:
+                ids = [document["_id"] for document in documents]
+                await collection.update_many({"_id": {"$in": ids}}, {"$set": {"life": life}})
         except NotFoundError:
             # Written before the thread was looked at, so that a deletion at the same time finds the one or
             # the other.

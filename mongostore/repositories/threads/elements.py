@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -16,21 +17,34 @@ from mongostore.models import Element, Page
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import walk
 from mongostore.repositories.threads.pages import by_creation, read_page
-from mongostore.repositories.threads.thread_writes import delete_elements, delete_files, record_activity
+from mongostore.repositories.threads.thread_writes import (
+    delete_elements,
+    delete_files,
+    new_tombstone,
+    record_activity,
+    to_begun,
+)
 
 
 class AsyncThreadElements(Repository):
     """What is shown beside messages. An element may come before its message and its thread."""
 
     @writes
-    async def upsert(self, thread_id: str, element: Element) -> Element:
+    async def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
         """Store or replace an element; the file of the one before is deleted if this one has another.
+
+        Args:
+            thread_id: The thread.
+            element: The element.
+            begun_at: When the caller began to make it, by the clock of this host, as of now unless given.
+                Elements are listed in this order, and one that was deleted since stays deleted.
 
         Returns:
             The element as it is stored.
 
         Raises:
-            NotFoundError: If the thread is deleted; nothing is stored, and the element's file is deleted too.
+            NotFoundError: If the thread is deleted, or the element was after it began; nothing is stored,
+                and the element's file is deleted too.
             ConflictError: If there is an element with that id in another thread.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the element takes more than a document can hold.
@@ -38,12 +52,22 @@ class AsyncThreadElements(Repository):
         of_thread = {"thread_id": check_id("thread_id", thread_id)}
         element = check_instance("element", element, Element).model_copy(update=of_thread)
         stored = to_stored_element(element)
-        before = await self._replace(stored)
+        # In the order of their calls, also those of one microsecond.
+        own_start = current_operation().memory.setdefault("began", self._connection.clock.tick())
+        began = to_begun(self._connection, begun_at) or own_start
         try:
-            await record_activity(self._connection, thread_id, None)
+            before = await self._replace(stored, began)
+        except NotFoundError:
+            await self._delete_file(stored)
+            raise
+        try:
+            life = await record_activity(self._connection, thread_id, None)
+            if life:
+                await self._elements.update_one(_key(thread_id, stored["_id"]), {"$set": {"life": life}})
         except NotFoundError:
             # Written before it was looked at, so that a deletion at the same time finds the one or the other.
-            await delete_elements(self._connection, _key(thread_id, stored["_id"]))
+            late = {**_key(thread_id, stored["_id"]), "life": {"$exists": False}}
+            await delete_elements(self._connection, late)
             await self._delete_file(stored)
             raise
         finally:
@@ -84,7 +108,8 @@ class AsyncThreadElements(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the element cannot be read.
         """
-        document = await self._elements.find_one({"_id": check_id("element_id", element_id)})
+        key = {"_id": check_id("element_id", element_id), "state": {"$ne": "deleted"}}
+        document = await self._elements.find_one(key)
         return None if document is None else to_element(document)
 
     @reads
@@ -134,17 +159,23 @@ class AsyncThreadElements(Repository):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        deleted = await delete_elements(self._connection, _key(thread_id, element_id))
+        key = _key(thread_id, element_id)
+        deleted = await delete_elements(self._connection, key, new_tombstone(thread_id))
         return deleted or current_operation().attempt > 0
 
     @property
     def _elements(self) -> Any:
         return self._connection.collection("elements")
 
-    async def _replace(self, stored: Raw) -> Raw | None:
-        """Store an element and return the one that it replaces."""
+    async def _replace(self, stored: Raw, began: int) -> Raw | None:
+        """Store an element and return the one that it replaces.
+
+        Raises:
+            NotFoundError: It was deleted after it began.
+            ConflictError: There is one with that id in another thread.
+        """
         key = {"_id": stored["_id"], "thread_id": stored["thread_id"]}
-        update = {"$set": stored, "$setOnInsert": {"created_at": current_operation().now}}
+        update = {"$set": stored, "$setOnInsert": {"created_at": began}}
         while True:
             try:
                 before: Raw | None = await self._elements.find_one_and_update(
@@ -152,8 +183,15 @@ class AsyncThreadElements(Repository):
                 )
             except DuplicateKeyError:
                 # Another thread's, or the same one stored at the same time.
-                existing = await self._elements.find_one({"_id": stored["_id"]}, {"thread_id": 1})
-                if existing is not None and existing["thread_id"] != stored["thread_id"]:
+                fields = {"thread_id": 1, "state": 1, "deleted_at": 1}
+                existing = await self._elements.find_one({"_id": stored["_id"]}, fields)
+                if existing is None:
+                    continue
+                if existing.get("state") == "deleted":
+                    if began <= existing["deleted_at"]:
+                        raise NotFoundError("element", stored["_id"]) from None
+                    await self._elements.delete_one({**existing})
+                elif existing["thread_id"] != stored["thread_id"]:
                     raise ConflictError(f"element {stored['_id']!r} belongs to another thread") from None
             else:
                 return before

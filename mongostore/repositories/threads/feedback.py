@@ -7,9 +7,9 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import Raw, decode_document
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw, decode_document
 from mongostore.documents.threads import to_feedback, to_stored_feedback
-from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import Feedback
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.threads.thread_writes import record_vote
@@ -21,36 +21,51 @@ class AsyncThreadFeedback(Repository):
     """Feedback on messages: a message has one at most."""
 
     @writes
-    async def upsert(self, thread_id: str, feedback: Feedback) -> Feedback:
+    async def upsert(self, thread_id: str | None, feedback: Feedback) -> Feedback:
         """Store the feedback of a message, or replace it, which keeps its id.
+
+        Args:
+            thread_id: The thread of the message; None for a message that is not stored yet, and joined by its
+                feedback when it is.
+            feedback: The feedback.
 
         Returns:
             The feedback as it is stored.
 
         Raises:
-            NotFoundError: If the thread has no such message.
+            NotFoundError: If the thread has no such message, or the message is deleted.
+            ConflictError: If no thread is given, and the message is in one.
             AlreadyExistsError: If the id is that of another message's feedback.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the message would take too much with it.
         """
-        given = to_stored_feedback(feedback)
+        members = to_stored_feedback(feedback)
         key = _key(thread_id, feedback.message_id)
 
         async def put(session: Any) -> Feedback:
             document = await self._messages.find_one(key, {"feedback": 1}, session=session)
-            if document is None:
+            if document is None and thread_id is None:
+                document = {}
+                await self._messages.insert_one({**key, **_new_message()}, session=session)
+            elif document is None:
                 raise NotFoundError("message", key["_id"])
-            stored = {**given, "id": (document.get("feedback") or given)["id"]}
+            stored = {**members, "id": (document.get("feedback") or members)["id"]}
             put_in = {"$set": {"feedback": stored}}
             if not (await self._messages.update_one(key, put_in, session=session)).matched_count:
                 raise NotFoundError("message", key["_id"])
-            await record_vote(self._connection, thread_id, key["_id"], given["value"], session)
+            if thread_id is not None:
+                await record_vote(self._connection, thread_id, key["_id"], members["value"], session)
             return to_feedback({**key, "feedback": stored})
 
         try:
             return await self._connection.engine.transact(put)
-        except DuplicateKeyError:
-            raise AlreadyExistsError("feedback", given["id"]) from None
+        except DuplicateKeyError as error:
+            if (error.details or {}).get("keyPattern") == {"_id": 1}:
+                existing = await self._messages.find_one({"_id": key["_id"]}, {"state": 1})
+                if existing and existing.get("state") == "deleted":
+                    raise NotFoundError("message", key["_id"]) from None
+                raise ConflictError(f"message {key['_id']!r} is in a thread") from None
+            raise AlreadyExistsError("feedback", members["id"]) from None
 
     @reads
     async def find(self, thread_id: str, message_id: str) -> Feedback | None:
@@ -60,7 +75,8 @@ class AsyncThreadFeedback(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the feedback cannot be read.
         """
-        return _read(await self._messages.find_one(_key(thread_id, message_id), _PARTS))
+        key = _key(check_id("thread_id", thread_id), message_id)
+        return _read(await self._messages.find_one(key, _PARTS))
 
     @reads
     async def find_by_id(self, feedback_id: str) -> Feedback | None:
@@ -74,7 +90,7 @@ class AsyncThreadFeedback(Repository):
         return _read(await self._messages.find_one(where, _PARTS))
 
     @writes
-    async def delete(self, thread_id: str, message_id: str) -> bool:
+    async def delete(self, thread_id: str | None, message_id: str) -> bool:
         """Delete the feedback of a message and return whether it had some.
 
         Raises:
@@ -86,7 +102,8 @@ class AsyncThreadFeedback(Repository):
             if await self._messages.find_one(where, {"_id": 1}, session=session) is None:
                 return False
             await self._messages.update_one(where, {"$unset": {"feedback": ""}}, session=session)
-            await record_vote(self._connection, thread_id, message_id, None, session)
+            if thread_id is not None:
+                await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
         return await self._connection.engine.transact(remove) or current_operation().attempt > 0
@@ -96,8 +113,14 @@ class AsyncThreadFeedback(Repository):
         return self._connection.collection("messages")
 
 
-def _key(thread_id: str, message_id: str) -> Raw:
-    return {"_id": check_id("message_id", message_id), "thread_id": check_id("thread_id", thread_id)}
+def _key(thread_id: str | None, message_id: str) -> Raw:
+    thread_id = None if thread_id is None else check_id("thread_id", thread_id)
+    return {"_id": check_id("message_id", message_id), "thread_id": thread_id}
+
+
+def _new_message() -> Raw:
+    now = current_operation().now
+    return {"parent_id": None, "created_at": now, "revision": 0, "schema_version": SCHEMA_VERSION}
 
 
 def _read(document: Raw | None) -> Feedback | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 from mongostore.arguments import (
     check_flag,
@@ -19,7 +17,7 @@ from mongostore.arguments import (
 )
 from mongostore.codec import decode, encode_object
 from mongostore.documents.mapping import Raw, check_size
-from mongostore.errors import InvalidValueError, NotFoundError, UnavailableError
+from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import File, Page
 from mongostore.repositories import (
     Repository,
@@ -27,18 +25,15 @@ from mongostore.repositories import (
     long_running,
     majority_step,
     reads,
-    retry_step,
     writes,
 )
 from mongostore.repositories.threads.content import Content, chunks_of
-from mongostore.repositories.threads.thread_writes import delete_files, delete_versions
+from mongostore.repositories.threads.thread_writes import delete_files
+from mongostore.repositories.threads.uploads import Upload
 
 CHUNK_BYTES = 255 * 1024
-# Together below the size of one message to a server.
-_CHUNKS_AT_ONCE = 32
 _UNTYPED = "application/octet-stream"
 _ITER_PAGE = 500
-_MILLISECOND = timedelta(milliseconds=1)
 _NEWEST = [("uploadDate", -1)]
 
 
@@ -72,9 +67,7 @@ class AsyncFiles(Repository):
             OSError: If the content cannot be read.
         """
         document: Raw = {
-            "_id": uuid4().hex,
             "filename": check_id("key", key),
-            "length": 0,
             "chunkSize": CHUNK_BYTES,
             "metadata": {
                 "content_type": check_id("content_type", content_type),
@@ -82,24 +75,14 @@ class AsyncFiles(Repository):
             },
         }
         check_size("the file's data", document)
-        chunks: builtins.list[Raw] = []
-        n = 0
+        upload = Upload(self._connection, document)
         try:
             async for chunk in chunks_of(content, CHUNK_BYTES):
-                chunks.append({"files_id": document["_id"], "n": n, "data": chunk})
-                document["length"] += len(chunk)
-                n += 1
-                if len(chunks) == _CHUNKS_AT_ONCE:
-                    await retry_step(self._connection, self._insert, chunks)
-                    chunks.clear()
-            if chunks:
-                await retry_step(self._connection, self._insert, chunks)
+                await upload.add(chunk)
+            return _to_file(await upload.finish())
         except Exception as error:
-            # Chunks without a file would stay for ever; a server that does not answer cannot delete them.
-            if n and not isinstance(error, UnavailableError):
-                await retry_step(self._connection, delete_versions, self._connection, [document["_id"]])
+            await upload.abort(error)
             raise
-        return await retry_step(self._connection, self._show, document)
 
     @reads
     async def get(self, key: str) -> File:
@@ -219,37 +202,9 @@ class AsyncFiles(Repository):
     def _chunks(self) -> Any:
         return self._connection.engine.collection("files.chunks")
 
-    async def _insert(self, chunks: builtins.list[Raw]) -> None:
-        if current_operation().attempt:
-            lost = {"files_id": chunks[0]["files_id"], "n": {"$gte": chunks[0]["n"]}}
-            await self._chunks.delete_many(lost)
-        await self._chunks.insert_many(chunks)
-
-    async def _show(self, document: Raw) -> File:
-        """Put a file in the place of the one with its key."""
-        # A clock that is behind must not make it older than what it replaces.
-        dates = [
-            _utc(document["uploadDate"]) + _MILLISECOND
-            for document in await self._list_versions(document["filename"])
-        ]
-        document["uploadDate"] = max([_now(), *dates])
-        # Last, since a file is there as soon as this is; again if nobody knows whether it was.
-        await self._files.replace_one({"_id": document["_id"]}, document, upsert=True)
-        # Of uploads at the same time all find the same one to be the newest.
-        older = (await self._list_versions(document["filename"]))[1:]
-        await delete_versions(self._connection, [document["_id"] for document in older])
-        return _to_file(document)
-
     async def _newest(self, key: str) -> Raw | None:
         found: Raw | None = await self._files.find_one({"filename": check_id("key", key)}, sort=_NEWEST)
         return found
-
-    async def _list_versions(self, key: str) -> Any:
-        async with self._files.find({"filename": key}, {"uploadDate": 1}) as found:
-            documents = await found.to_list()
-        return sorted(
-            documents, key=lambda document: (document["uploadDate"], str(document["_id"])), reverse=True
-        )
 
     async def _page(self, where: Raw, behind: str | None, direction: int, limit: int) -> Any:
         """Return the first files behind a key; of two versions of one the last is the one that counts."""
@@ -306,12 +261,6 @@ def _to_file(document: Raw) -> File:
         data=decode(data) if isinstance(data, dict) else {},
         created_at=_utc(document["uploadDate"]),
     )
-
-
-def _now() -> datetime:
-    # As a database keeps it.
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _utc(time: datetime) -> datetime:

@@ -33,9 +33,11 @@ def thread_filter(where: ThreadFilter) -> Raw:
     filter: Raw = {"state": "open"}
     for name, value in check_members(where, ThreadFilter).items():
         match name:
-            case "data":
+            case "data" | "metadata":
                 # By `$eq`, for a key of a value may look like an operator.
-                filter |= {f"data.{key}": {"$eq": item} for key, item in encode_members(name, value).items()}
+                filter |= {
+                    f"{name}.{key}": {"$eq": item} for key, item in encode_members(name, value).items()
+                }
             case "vote":
                 filter["votes.value"] = check_vote(name, value)
             case "name":
@@ -45,6 +47,10 @@ def thread_filter(where: ThreadFilter) -> Raw:
     return filter
 
 
-def has_data(data: dict[str, Any], where: ThreadFilter) -> bool:
-    """Return whether the data of a thread are those of a filter, and not just have them in a list."""
-    return all(data.get(key) == value for key, value in where.get("data", {}).items())
+def is_match(where: ThreadFilter, data: dict[str, Any], metadata: dict[str, Any]) -> bool:
+    """Return whether a thread has the values of a filter, and not just lists with them."""
+    return all(
+        existing.get(key) == value
+        for existing, wanted in ((data, where.get("data", {})), (metadata, where.get("metadata", {})))
+        for key, value in wanted.items()
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import datetime
 from typing import Any, Unpack
 
 from pymongo.errors import DuplicateKeyError
@@ -15,22 +17,33 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import to_micros
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_instance
+from mongostore.documents.mapping import Raw, check_instance
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
-    ConflictError,
     InvalidDocumentError,
     InvalidValueError,
     NotFoundError,
-    UnsupportedError,
 )
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
-from mongostore.repositories import Repository, current_operation, long_running, reads, writes
-from mongostore.repositories.paging import find_page, walk
-from mongostore.repositories.threads.pages import by_creation, count, read_page
-from mongostore.repositories.threads.thread_writes import delete_elements, record_activity, record_vote
+from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories.paging import SortOrder, find_page, walk
+from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
+from mongostore.repositories.threads.pages import by_arrival, count, read_page
+from mongostore.repositories.threads.thread_writes import (
+    delete_elements,
+    new_tombstone,
+    record_vote,
+    to_begun,
+)
 
-_EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
+# What goes with a deleted message.
+_ERASED_FIELDS = dict.fromkeys(
+    (
+        *("kind", "parent_id", "content", "data", "pinned", "created_at", "feedback"),
+        *("is_begun", "has_created_at", "revision", "arrival", "life"),
+    ),
+    "",
+)
 
 
 class AsyncThreadMessages(Repository):
@@ -41,6 +54,10 @@ class AsyncThreadMessages(Repository):
     when the user lacks the right, and `NotOpenError` on a store that is not open.
     """
 
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._writer = MessageWriter(connection)
+
     @writes
     async def merge(
         self,
@@ -48,6 +65,7 @@ class AsyncThreadMessages(Repository):
         message_id: str,
         *,
         only_missing: bool = False,
+        begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
         """Change the given members of a message, which is begun, with its thread, if it is not there.
@@ -60,10 +78,12 @@ class AsyncThreadMessages(Repository):
             thread_id: The thread of the message; None leaves it where it is, which may be in none.
             message_id: The message.
             only_missing: Whether to leave what later merges have set.
+            begun_at: When the message began, by the clock of this host: a thread that was deleted before that
+                is begun anew. None leaves it deleted.
             **members: The members to change.
 
         Raises:
-            NotFoundError: If the thread is deleted; nothing is stored.
+            NotFoundError: If the thread is deleted, or the message was after it began; nothing is stored.
             ConflictError: If the message belongs to another thread.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take too much; it is left as it was.
@@ -73,13 +93,10 @@ class AsyncThreadMessages(Repository):
         if thread_id is not None:
             sets["thread_id"] = check_id("thread_id", thread_id)
             key["thread_id"] = thread_id
-        merge = self._merge_start if check_flag("only_missing", only_missing) else self._merge_update
-        while not await merge(key, sets):
-            existing = await self._messages.find_one({"_id": message_id}, {"thread_id": 1, "created_at": 1})
-            if existing is not None and thread_id is not None and existing["thread_id"] != thread_id:
-                if existing["thread_id"] is not None:
-                    raise ConflictError(f"message {message_id!r} belongs to another thread")
-                await self._move_to_thread(existing, thread_id)
+        else:
+            key["state"] = NOT_DELETED
+        begun = to_begun(self._connection, begun_at)
+        await self._writer.merge(key, sets, begun, only_missing=check_flag("only_missing", only_missing))
 
     @reads
     async def get(self, thread_id: str, message_id: str) -> ThreadMessage:
@@ -114,7 +131,8 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the message cannot be read.
         """
-        document = await self._messages.find_one({"_id": check_id("message_id", message_id)})
+        key = {"_id": check_id("message_id", message_id), "state": NOT_DELETED}
+        document = await self._messages.find_one(key)
         return None if document is None else to_thread_message(document)
 
     @reads
@@ -163,7 +181,8 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         filter = {"thread_id": check_id("thread_id", thread_id), **_filter(where)}
-        order = by_creation(newest)
+        order = by_arrival(newest)
+        cursor = await self._with_arrival(order, cursor)
         page = await read_page(self._connection, "messages", filter, order, limit, cursor, to_thread_message)
         page.items = [message for message in page.items if _is_equal(message, where)]
         if newest:
@@ -193,7 +212,7 @@ class AsyncThreadMessages(Repository):
         """
         if thread_id is None and "kind" not in where:
             raise InvalidValueError("thread_id", "must be given, or a kind")
-        filter, order = _filter(where), by_creation(newest)
+        filter, order = _filter(where), by_arrival(newest)
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)
         async for message in walk(self._connection, "messages", filter, order, to_thread_message, errors):
@@ -214,13 +233,18 @@ class AsyncThreadMessages(Repository):
         with_pinned = {"user_id": check_id("user_id", user_id), "has_pinned": True, "state": "open"}
         async with threads.find(with_pinned, {"_id": 1}) as found:
             ids = [document["_id"] for document in await found.to_list()]
-        order = by_creation(newest)
+        order = by_arrival(newest)
         where: Raw = {"thread_id": {"$in": ids}, "pinned": True}
-        if place := order.decode(cursor):
+        if place := order.decode(await self._with_arrival(order, cursor)):
             # In one piece, of which an index still merges the threads in their order.
             behind = "$lt" if newest else "$gt"
-            where["created_at"] = {f"{behind}e": place[0]}
-            where["$or"] = [{"created_at": {behind: place[0]}}, {"_id": {behind: place[1]}}]
+            created_at, arrival, key = place
+            where["created_at"] = {f"{behind}e": created_at}
+            where["$or"] = [
+                {"created_at": {behind: created_at}},
+                {"arrival": {behind: arrival}},
+                {"arrival": arrival, "_id": {behind: key}},
+            ]
         documents = await find_page(self._connection, "messages", where, order, limit + 1)
         return order.page(documents, limit, to_thread_message)
 
@@ -232,8 +256,9 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If it is no message that a list has shown.
         """
         shown = check_instance("message", message, ThreadMessage)
-        return by_creation(False).cursor(
-            (to_micros("created_at", shown.created_at), check_id("id", shown.id))
+        # Its arrival is looked up where it is needed.
+        return by_arrival(False).cursor(
+            (to_micros("created_at", shown.created_at), None, check_id("id", shown.id))
         )
 
     @writes
@@ -251,122 +276,38 @@ class AsyncThreadMessages(Repository):
         """
         key = _key(None if thread_id is None else check_id("thread_id", thread_id), message_id)
 
+        tombstone = new_tombstone(thread_id)
+
         async def remove(session: Any) -> bool:
             document = await self._messages.find_one(key, {"feedback": 1}, session=session)
             if document is None:
                 return False
-            await self._messages.delete_one(key, session=session)
+            update = {"$set": tombstone, "$unset": _ERASED_FIELDS}
+            await self._messages.update_one(key, update, session=session)
             if document.get("feedback") and thread_id is not None:
                 await record_vote(self._connection, thread_id, message_id, None, session)
             return True
 
-        has_matched = await self._connection.engine.transact(remove)
-        await delete_elements(self._connection, {"thread_id": thread_id, "message_id": message_id})
-        return has_matched or current_operation().attempt > 0
+        was_there = await self._connection.engine.transact(remove)
+        if not was_there and thread_id is None:
+            # Its start may still be on its way.
+            with suppress(DuplicateKeyError):
+                await self._messages.insert_one({"_id": message_id, **tombstone})
+        elements = {"thread_id": thread_id, "message_id": message_id}
+        await delete_elements(self._connection, elements, tombstone)
+        return was_there or current_operation().attempt > 0
+
+    async def _with_arrival(self, order: SortOrder, cursor: str | None) -> str | None:
+        """Return a cursor that says when its message arrived, which that of a message does not."""
+        match order.decode(cursor):
+            case [created_at, None, key]:
+                found = await self._messages.find_one({"_id": key}, {"arrival": 1})
+                return order.cursor((created_at, (found or {}).get("arrival"), key))
+        return cursor
 
     @property
     def _messages(self) -> Any:
         return self._connection.collection("messages")
-
-    async def _merge_start(self, key: Raw, sets: Raw) -> bool:
-        """Merge in how a message began; return False if others were in the way."""
-        try:
-            await self._upsert({**key, "is_begun": {"$ne": True}}, sets)
-        except DuplicateKeyError:
-            return await self._fill_missing(key, sets)
-        return True
-
-    async def _merge_update(self, key: Raw, sets: Raw) -> bool:
-        """Merge in how a message went on; return False if others were in the way."""
-        update = {"$set": {**sets, "is_begun": True}, "$inc": {"revision": 1}}
-        # What makes it newer than it was makes its thread so, too.
-        older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
-        changed = await self._messages.update_one({**key, **older}, update)
-        if not changed.matched_count:
-            try:
-                await self._upsert(key, update["$set"])
-            except DuplicateKeyError:
-                return False
-        elif sets.get("pinned") or current_operation().attempt:
-            await self._record_in_thread(key["_id"], sets, sets.get("created_at"))
-        return True
-
-    async def _upsert(self, where: Raw, sets: Raw) -> None:
-        """Merge into a message, which is made if it is not there.
-
-        Raises:
-            DuplicateKeyError: It is there, but not as the filter has it.
-            NotFoundError: The thread is deleted; nothing is stored.
-        """
-        new: Raw = {
-            "thread_id": None,
-            "parent_id": None,
-            "created_at": current_operation().now,
-            "schema_version": SCHEMA_VERSION,
-        }
-        update: Raw = {
-            "$set": sets,
-            "$setOnInsert": {name: value for name, value in new.items() if name not in sets},
-            "$inc": {"revision": 1},
-        }
-        placed = await self._messages.update_one(
-            where, {operator: part for operator, part in update.items() if part}, upsert=True
-        )
-        is_new = placed.upserted_id is not None or current_operation().attempt > 0
-        created_at = sets.get("created_at", new["created_at"] if is_new else None)
-        try:
-            await self._record_in_thread(where["_id"], sets, created_at)
-        except UnsupportedError:
-            # Its thread is one that only a newer version may change.
-            if placed.upserted_id is not None:
-                await self._messages.delete_one({"_id": where["_id"]})
-            raise
-
-    async def _fill_missing(self, key: Raw, sets: Raw) -> bool:
-        """Set what a message still lacks; return False if it is gone, another thread's or just changed."""
-        document = await self._messages.find_one(key)
-        if document is None:
-            return False
-        fills = {path: value for path, value in sets.items() if _is_missing(document, path)}
-        if not fills:
-            return True
-        filled = await self._messages.update_one(
-            {**key, "revision": document["revision"]}, {"$set": fills, "$inc": {"revision": 1}}
-        )
-        if filled.matched_count and fills.keys() & {"pinned", "created_at"}:
-            await self._record_in_thread(
-                key["_id"], {**fills, "thread_id": document["thread_id"]}, fills.get("created_at")
-            )
-        return bool(filled.matched_count)
-
-    async def _move_to_thread(self, document: Raw, thread_id: str) -> None:
-        """Take a message that belongs to no thread into one.
-
-        Raises:
-            NotFoundError: The thread is deleted; the message belongs to none, as before.
-        """
-        adopted = {"_id": document["_id"], "thread_id": None}
-        if (await self._messages.update_one(adopted, {"$set": {"thread_id": thread_id}})).matched_count:
-            try:
-                await record_activity(self._connection, thread_id, document["created_at"])
-            except NotFoundError:
-                own_write = {"_id": document["_id"], "thread_id": thread_id}
-                await self._messages.update_one(own_write, {"$set": {"thread_id": None}})
-                raise
-
-    async def _record_in_thread(self, message_id: str, sets: Raw, created_at: int | None) -> None:
-        """Note in its thread, if one is named, what was merged into a message."""
-        thread_id = sets.get("thread_id")
-        if thread_id is None:
-            return
-        pinned = bool(sets.get("pinned"))
-        try:
-            await record_activity(self._connection, thread_id, created_at, has_pinned=pinned)
-        except NotFoundError:
-            # Written before the thread was looked at, so that a deletion at the same time finds the one or
-            # the other.
-            await self._messages.delete_one({"_id": message_id, "thread_id": thread_id})
-            raise
 
 
 def _key(thread_id: str | None, message_id: str) -> Raw:
@@ -384,11 +325,3 @@ def _is_equal(message: ThreadMessage, where: ThreadMessageFilter) -> bool:
     return where.get("content", message.content) == message.content and all(
         message.data.get(key) == value for key, value in where.get("data", {}).items()
     )
-
-
-def _is_missing(document: Raw, path: str) -> bool:
-    if path == "created_at":
-        # Not the caller's: when the first merge came.
-        return not document.get("has_created_at")
-    parent, _, name = path.partition(".")
-    return (document.get(parent, {}).get(name) if name else document.get(parent)) in _EMPTY_VALUES

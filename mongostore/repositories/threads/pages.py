@@ -23,6 +23,15 @@ def by_creation(newest: bool) -> SortOrder:
     return SortOrder("created_at", is_ascending=not check_flag("newest", newest))
 
 
+def by_arrival(newest: bool) -> SortOrder:
+    """Return the order of messages, of which those of one time come as they arrived.
+
+    Raises:
+        InvalidValueError: If `newest` is no bool.
+    """
+    return SortOrder("created_at", is_ascending=not check_flag("newest", newest), tie="arrival")
+
+
 async def read_page(
     connection: Connection,
     name: str,

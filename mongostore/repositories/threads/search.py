@@ -7,7 +7,7 @@ import re
 from mongostore.codec import decode
 from mongostore.documents.mapping import Raw
 from mongostore.errors import InvalidValueError
-from mongostore.repositories import Connection
+from mongostore.repositories import Connection, current_operation, read_step
 from mongostore.repositories.paging import SortKey, SortOrder, find_page
 
 _SEARCH_BATCH = 50
@@ -43,21 +43,29 @@ async def search(
     hits: list[Raw] = []
     if pattern == _NOTHING:
         return hits
-    messages = connection.collection("messages")
     named = re.compile(pattern, re.IGNORECASE)
     # A content is a text, or a list of parts of which some have one.
     in_content = [{path: {"$regex": pattern, "$options": "i"}} for path in ("content", "content.text")]
-    while True:
-        behind = order.keyset_filter(filter, place)
-        documents = await find_page(connection, "threads", behind, order, _SEARCH_BATCH)
+
+    async def find_some() -> tuple[list[Raw], Raw | None]:
+        """Return some threads that have it, and the last one looked at if there are more."""
+        # Where that takes too long, an attempt looks at fewer.
+        some = max(_SEARCH_BATCH >> 2 * current_operation().attempt, 1)
+        documents = await find_page(connection, "threads", order.keyset_filter(filter, place), order, some)
         unnamed = [document["_id"] for document in documents if not named.search(_name_text(document))]
         said = {"thread_id": {"$in": unnamed}, "$or": in_content}
-        async with await messages.aggregate([{"$match": said}, {"$group": {"_id": "$thread_id"}}]) as cursor:
-            missed = {*unnamed} - {found["_id"] for found in await cursor.to_list()}
-        hits += [document for document in documents if document["_id"] not in missed]
-        if len(hits) >= limit or len(documents) < _SEARCH_BATCH:
+        pipeline: list[Raw] = [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
+        async with await connection.collection("messages").aggregate(pipeline) as cursor:
+            missed = {*unnamed} - {hit["_id"] for hit in await cursor.to_list()}
+        found = [document for document in documents if document["_id"] not in missed]
+        return found, documents[-1] if len(documents) == some else None
+
+    while True:
+        found, last = await read_step(connection, find_some)
+        hits += found
+        if len(hits) >= limit or last is None:
             return hits[:limit]
-        place = order.sort_key(documents[-1])
+        place = order.sort_key(last)
 
 
 def _name_text(document: Raw) -> str:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
+from mongostore.codec import to_micros
 from mongostore.documents.mapping import SCHEMA_VERSION, Raw
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection, current_operation
+
+# Nobody still writes to a thread that was deleted so long ago.
+_TOMBSTONE_LASTS = timedelta(days=30)
+_ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "life"), "")
+TOMBSTONE = {"state": 1, "life": 1, "deleted_at": 1, "delete_op": 1, "expires_at": 1}
 
 
 def new_thread(began: int) -> Raw:
@@ -27,34 +34,121 @@ def new_thread(began: int) -> Raw:
 
 
 async def upsert_thread(
-    connection: Connection, thread_id: str, update: Raw, began: int, added: Collection[str] = ()
-) -> None:
-    """Update a thread, which is made if it is not there.
+    connection: Connection,
+    thread_id: str,
+    update: Raw,
+    *,
+    if_absent: Collection[str] = (),
+    began: int | None = None,
+    begun_at: int | None = None,
+    of_part: bool = False,
+) -> int:
+    """Update a thread, which is made if it is not there, and return which of its lives it is in.
+
+    Args:
+        connection: The connection.
+        thread_id: The thread.
+        update: What to change.
+        if_absent: The paths that must not be there.
+        began: When the thing began that the caller stores, as of now unless it is known: of one that began
+            before the present life of the thread, that is to be nothing.
+        begun_at: The same, if a thread that was deleted before that is to begin anew.
+        of_part: Whether it is about a part of the thread, which belongs to one life alone.
 
     Raises:
-        NotFoundError: It is deleted.
-        ConflictError: One of the paths that are to be added is there.
+        NotFoundError: It is deleted, or was after that.
+        ConflictError: One of the paths that must not be there is there.
     """
     threads = connection.collection("threads")
+    began = began or begun_at or current_operation().now
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
-    where: Raw = {"_id": thread_id, "state": "open", **{path: {"$exists": False} for path in added}}
+    filter: Raw = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
+    filter |= {path: {"$exists": False} for path in if_absent}
+    life = 0
     while True:
+        of_life = {"life": life or {"$exists": False}} if of_part else {}
         try:
-            await threads.update_one(where, {**update, "$setOnInsert": new}, upsert=True)
+            await threads.update_one({**filter, **of_life}, {**update, "$setOnInsert": new}, upsert=True)
         except DuplicateKeyError:
-            existing = await threads.find_one({"_id": thread_id}, {"state": 1, **dict.fromkeys(added, 1)})
-            if existing is not None and existing["state"] == "deleted":
+            existing = await threads.find_one(
+                {"_id": thread_id}, {**TOMBSTONE, **dict.fromkeys(if_absent, 1)}
+            )
+            if existing is None:
+                continue
+            if existing["state"] == "deleted" and (
+                begun_at is None or begun_at <= existing.get("deleted_at", begun_at)
+            ):
+                await finish_deletion(connection, existing)
                 raise NotFoundError("thread", thread_id) from None
-            if existing is not None and any(_has_path(existing, path) for path in added):
+            if existing["state"] == "deleted":
+                await _begin_anew(connection, existing, new_thread(began))
+            elif existing.get("deleted_at", -1) >= began:
+                raise NotFoundError("thread", thread_id) from None
+            elif any(_has_path(existing, path) for path in if_absent):
                 if current_operation().attempt and all(
-                    _has_path(existing, path, update["$set"][path]) for path in added
+                    _has_path(existing, path, update["$set"][path]) for path in if_absent
                 ):
                     # By the attempt before, whose answer was lost.
-                    return
+                    return int(existing.get("life", 0))
                 raise ConflictError(f"thread {thread_id!r} has that already") from None
+            life = existing.get("life", 0)
         else:
-            return
+            return life
+
+
+def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
+    """Return when something began by the server's clock, of a time of this host.
+
+    Raises:
+        InvalidValueError: It is no time.
+    """
+    if begun_at is None:
+        return None
+    return connection.clock.from_host(to_micros("begun_at", begun_at))
+
+
+async def finish_deletion(connection: Connection, tombstone: Raw) -> None:
+    """Delete what is left of a deleted thread; only then its tombstone has an end.
+
+    What began after the deletion is of another life and stays.
+    """
+    if "expires_at" in tombstone:
+        return
+    parts = {
+        "thread_id": tombstone["_id"],
+        "life": {"$not": {"$gt": tombstone.get("life", 0)}},
+    }
+    await connection.collection("messages").delete_many(parts)
+    await delete_elements(connection, parts)
+    same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
+    await connection.collection("threads").update_one(same, {"$set": {"expires_at": tombstone_end()}})
+
+
+def new_tombstone(thread_id: str | None) -> Raw:
+    """Return what is left of a deleted part of a thread, which no list of the thread shows."""
+    return {
+        "thread_id": {"deleted": thread_id},
+        "state": "deleted",
+        "deleted_at": current_operation().now,
+        "expires_at": tombstone_end(),
+        "schema_version": SCHEMA_VERSION,
+    }
+
+
+def tombstone_end() -> datetime:
+    """Return when a tombstone of now expires, by the server's clock."""
+    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + _TOMBSTONE_LASTS
+
+
+async def _begin_anew(connection: Connection, tombstone: Raw, new: Raw) -> None:
+    await finish_deletion(connection, tombstone)
+    same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
+    update = {
+        "$set": {**new, "life": tombstone.get("life", 0) + 1},
+        "$unset": {"expires_at": "", "create_op": ""},
+    }
+    await connection.collection("threads").update_one(same, update)
 
 
 def _has_path(document: Raw, path: str, *values: Any) -> bool:
@@ -65,9 +159,17 @@ def _has_path(document: Raw, path: str, *values: Any) -> bool:
 
 
 async def record_activity(
-    connection: Connection, thread_id: str, active_at: int | None, *, has_pinned: bool = False
-) -> None:
-    """Make sure that a thread is there, and as active as its newest message.
+    connection: Connection,
+    thread_id: str,
+    active_at: int | None,
+    began: int | None = None,
+    *,
+    has_pinned: bool = False,
+    begun_at: int | None = None,
+) -> int:
+    """Make sure that a thread is there, and as active as its newest message; return its life.
+
+    Times are the server's, for a clock that is ahead must not keep the thread on top of all others.
 
     Raises:
         NotFoundError: It is deleted.
@@ -75,8 +177,9 @@ async def record_activity(
     update: Raw = {} if active_at is None else {"$max": {"active_at": active_at}}
     if has_pinned:
         update["$set"] = {"has_pinned": True}
-    began = current_operation().now if active_at is None else active_at
-    await upsert_thread(connection, thread_id, update, began)
+    # A new thread is as old as what is stored in it first.
+    began = began or begun_at or active_at
+    return await upsert_thread(connection, thread_id, update, began=began, begun_at=begun_at, of_part=True)
 
 
 async def record_vote(
@@ -91,18 +194,24 @@ async def record_vote(
         await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
 
 
-async def delete_elements(connection: Connection, where: Raw) -> bool:
+async def delete_elements(connection: Connection, filter: Raw, tombstone: Raw | None = None) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether there were any."""
     elements = connection.collection("elements")
-    async with elements.find(where, {"file_key": 1}) as found:
+    async with elements.find(filter, {"file_key": 1}) as found:
         documents = await found.to_list()
     if documents:
         keys: set[str | None] = {document.get("file_key") for document in documents}
-        await delete_files(connection, *filter(None, keys))
+        await delete_files(connection, *(key for key in keys if key is not None))
         # One that has got another file meanwhile is a new one.
-        await elements.delete_many(
-            {"_id": {"$in": [document["_id"] for document in documents]}, "file_key": {"$in": [*keys]}}
-        )
+        same = {
+            **filter,
+            "_id": {"$in": [document["_id"] for document in documents]},
+            "file_key": {"$in": [*keys]},
+        }
+        if tombstone is None:
+            await elements.delete_many(same)
+        else:
+            await elements.update_many(same, {"$set": tombstone, "$unset": _ELEMENT_FIELDS})
     return bool(documents)
 
 
@@ -111,10 +220,12 @@ async def delete_files(connection: Connection, *keys: str) -> bool:
     if not keys:
         return False
     files = connection.engine.collection("files.files")
-    async with files.find({"filename": {"$in": [*keys]}}, {"_id": 1}) as found:
-        ids = [document["_id"] for document in await found.to_list()]
-    await delete_versions(connection, ids)
-    return bool(ids)
+    filter = {"$or": [{"filename": {"$in": [*keys]}}, {"uploading": {"$in": [*keys]}}]}
+    async with files.find(filter, {"filename": 1}) as found:
+        documents = await found.to_list()
+    await delete_versions(connection, [document["_id"] for document in documents])
+    # What is on its way was not there yet.
+    return any("filename" in document for document in documents)
 
 
 async def delete_versions(connection: Connection, ids: list[Any]) -> None:

@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Unpack
 
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from mongostore.arguments import (
     check_flag,
     check_id,
     check_limit,
-    check_list,
-    check_members,
 )
 from mongostore.codec import (
     decode_members,
-    encode_members,
-    escape_key,
     to_micros,
 )
-from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance, check_size
-from mongostore.documents.threads import to_stored_thread_member, to_thread
-from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance
+from mongostore.documents.threads import to_thread
+from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
-from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_operation,
+    long_running,
+    read_step,
+    reads,
+    writes,
+)
 from mongostore.repositories.paging import count_options, find_page, walk
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
-from mongostore.repositories.threads.filters import has_data, thread_filter, thread_order
+from mongostore.repositories.threads.filters import is_match, thread_filter, thread_order
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
-from mongostore.repositories.threads.thread_writes import delete_elements, new_thread, upsert_thread
+from mongostore.repositories.threads.thread_updates import MERGED_MEMBERS, to_update
+from mongostore.repositories.threads.thread_writes import (
+    TOMBSTONE,
+    finish_deletion,
+    new_thread,
+    to_begun,
+    upsert_thread,
+)
 from mongostore.repositories.threads.users import AsyncUsers
 
 AFTER = ReturnDocument.AFTER
 _ITER_PAGE = 200
-# Nobody still writes to a thread that was deleted so long ago.
-_TOMBSTONE = timedelta(days=30)
-_MERGED_MEMBERS = ("data", "metadata")
 # What goes with a deleted thread.
 _ERASED_FIELDS = [
     *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
@@ -55,10 +63,11 @@ _ERASED_FIELDS = [
 class AsyncThreads(Repository):
     """Threads of users, and those that nobody has claimed yet.
 
-    A deleted thread stays deleted: for thirty days nothing that comes late brings it back. Ids are plain
-    strings of at most 512 bytes. Beside the errors that it names, every verb raises `UnavailableError`
-    when the server does not answer within the store's timeout, `AccessDeniedError` when the user lacks
-    the right, and `NotOpenError` on a store that is not open.
+    A deleted thread stays deleted: for thirty days nothing that began before brings it back. A merge of the
+    thread or of a message with a later `begun_at` begins it anew. Ids are plain strings of at most 512 bytes.
+    Beside the errors that it names, every verb raises `UnavailableError` when the server does not answer
+    within the store's timeout, `AccessDeniedError` when the user lacks the right, and `NotOpenError` on a
+    store that is not open.
 
     Attributes:
         messages: The messages and steps of threads.
@@ -138,7 +147,7 @@ class AsyncThreads(Repository):
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
         where = {"_id": check_id("thread_id", thread_id), "state": "open"}
-        update = await self._changes(members, replaces=True)
+        update = await to_update(self._connection, members, replaces=True)
         if not update:
             return await self.get(thread_id)
         document = await self._threads.find_one_and_update(where, update, return_document=AFTER)
@@ -148,7 +157,12 @@ class AsyncThreads(Repository):
 
     @writes
     async def merge(
-        self, thread_id: str, *, if_absent: bool = False, **members: Unpack[ThreadUpdate]
+        self,
+        thread_id: str,
+        *,
+        if_absent: bool = False,
+        begun_at: datetime | None = None,
+        **members: Unpack[ThreadUpdate],
     ) -> None:
         """Change the given members of a thread, which is begun if it is not there.
 
@@ -157,6 +171,8 @@ class AsyncThreads(Repository):
         Args:
             thread_id: The thread.
             if_absent: Whether to change nothing if one of the keys to set in `data` and `metadata` is there.
+            begun_at: When the talk began that this is said of, by the clock of this host: a thread that was
+                deleted before that is begun anew. None leaves it deleted.
             **members: The members to change.
 
         Raises:
@@ -166,10 +182,11 @@ class AsyncThreads(Repository):
             DocumentTooLargeError: If the thread would take too much; it is left as it was.
         """
         key = check_id("thread_id", thread_id)
-        update = await self._changes(members)
+        update = await to_update(self._connection, members)
         sets = update.get("$set", {})
         added = [path for path in sets if "." in path] if check_flag("if_absent", if_absent) else []
-        await upsert_thread(self._connection, key, update, current_operation().now, added)
+        begun = to_begun(self._connection, begun_at)
+        await upsert_thread(self._connection, key, update, if_absent=added, begun_at=begun)
 
     @reads
     async def get(self, thread_id: str) -> Thread:
@@ -193,8 +210,13 @@ class AsyncThreads(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the thread cannot be read.
         """
-        document = await self._threads.find_one({"_id": check_id("thread_id", thread_id), "state": "open"})
-        return None if document is None else to_thread(document)
+        document = await self._threads.find_one({"_id": check_id("thread_id", thread_id)})
+        if document is None or document.get("state") == "open":
+            return None if document is None else to_thread(document)
+        # Those without the right to write still read.
+        with suppress(OperationFailure):
+            await finish_deletion(self._connection, document)
+        return None
 
     @reads
     async def exists(self, thread_id: str) -> bool:
@@ -214,18 +236,19 @@ class AsyncThreads(Repository):
             InvalidValueError: If the limit or a filter is of the wrong type or out of range.
         """
         filter = thread_filter(where)
-        if "data" not in where:
+        if not where.keys() & {*MERGED_MEMBERS}:
             return await count(self._connection, "threads", filter, limit)
         most, counted = count_options(limit).get("limit"), 0
-        async with self._threads.find(filter, {"data": 1}) as found:
+        async with self._threads.find(filter, dict.fromkeys(MERGED_MEMBERS, 1)) as found:
             async for document in found:
                 with suppress(*DECODE_ERRORS):
-                    counted += has_data(decode_members(document["data"]), where)
+                    members = (decode_members(document[name]) for name in MERGED_MEMBERS)
+                    counted += is_match(where, *members)
                 if counted == most:
                     break
         return counted
 
-    @reads
+    @long_running
     async def list(
         self,
         *,
@@ -240,7 +263,7 @@ class AsyncThreads(Repository):
 
         Args:
             text: Only those whose name, or the text of one of whose messages, contains it, ignoring case; at
-                most 4,000 characters. The threads are walked until the page is full.
+                most 4,000 characters. The threads are walked, step by step, until the page is full.
             order: Whether by activity or by creation.
             newest: Whether the newest come first.
             limit: How many at most, 1 to 1,000.
@@ -258,11 +281,12 @@ class AsyncThreads(Repository):
         if pattern := text_pattern(text):
             documents = await search(self._connection, filter, sort, place, pattern, limit + 1)
         else:
-            documents = await find_page(
-                self._connection, "threads", sort.keyset_filter(filter, place), sort, limit + 1
+            filter = sort.keyset_filter(filter, place)
+            documents = await read_step(
+                self._connection, find_page, self._connection, "threads", filter, sort, limit + 1
             )
         page = sort.page(documents, limit, to_thread)
-        page.items = [thread for thread in page.items if has_data(thread.data, where)]
+        page.items = [thread for thread in page.items if is_match(where, thread.data, thread.metadata)]
         return page
 
     @long_running
@@ -288,7 +312,7 @@ class AsyncThreads(Repository):
         async for thread in walk(
             self._connection, "threads", filter, sort, to_thread, errors, size=_ITER_PAGE
         ):
-            if has_data(thread.data, where):
+            if is_match(where, thread.data, thread.metadata):
                 yield thread
 
     @staticmethod
@@ -305,30 +329,30 @@ class AsyncThreads(Repository):
     async def delete(self, thread_id: str) -> bool:
         """Delete a thread for good, with its messages, elements and their files; return whether it was there.
 
-        From the first moment on nobody finds it. A deletion that is cut short goes on when it is repeated.
+        From the first moment on nobody finds it. A deletion that is cut short is finished by the next verb
+        that meets the thread.
 
         Raises:
             InvalidValueError: The id is no plain string.
         """
         call, key = current_operation(), check_id("thread_id", thread_id)
-        deleted = await self._threads.update_one(
-            {"_id": key, "state": "open"},
+        # A retry leaves alone what has begun after the attempt before.
+        tombstone = await self._threads.find_one_and_update(
+            {"_id": key, "state": "open", "deleted_at": {"$not": {"$gte": call.now}}},
             {
-                "$set": {
-                    "state": "deleted",
-                    "delete_op": call.token,
-                    "expires_at": datetime.now(UTC) + _TOMBSTONE,
-                },
+                "$set": {"state": "deleted", "delete_op": call.token, "deleted_at": call.now},
                 "$unset": dict.fromkeys(_ERASED_FIELDS, ""),
             },
+            projection=TOMBSTONE,
+            return_document=AFTER,
         )
-        own_write = {"_id": key, "state": "deleted", "delete_op": call.token}
-        has_matched = bool(deleted.matched_count) or (
-            call.attempt > 0 and await self._threads.find_one(own_write, {"_id": 1}) is not None
-        )
-        await self._connection.collection("messages").delete_many({"thread_id": key})
-        await delete_elements(self._connection, {"thread_id": key})
-        return has_matched
+        was_there = tombstone is not None
+        if tombstone is None:
+            tombstone = await self._threads.find_one({"_id": key}, TOMBSTONE) or {}
+            was_there = call.attempt > 0 and tombstone.get("delete_op") == call.token
+        if tombstone.get("state") == "deleted":
+            await finish_deletion(self._connection, tombstone)
+        return was_there
 
     @property
     def _threads(self) -> Any:
@@ -338,48 +362,7 @@ class AsyncThreads(Repository):
         """Return the document of a new thread with these members, without its id."""
         call = current_operation()
         document = {**new_thread(call.now), "create_op": call.token}
-        for path, value in (await self._changes(members)).get("$set", {}).items():
+        for path, value in (await to_update(self._connection, members)).get("$set", {}).items():
             parent, _, name = path.partition(".")
             (document[parent] if name else document)[name or parent] = value
         return document
-
-    async def _changes(self, arguments: ThreadUpdate, *, replaces: bool = False) -> Raw:
-        """Return the update that changes members of a thread, and merges `data` unless it replaces it."""
-        members = check_members(arguments, ThreadUpdate)
-        removed = members.pop("unset", None)
-        sets: Raw = {}
-        unset: Raw = {}
-        for name, value in members.items():
-            if name not in _MERGED_MEMBERS:
-                sets[name] = to_stored_thread_member(name, value)
-                continue
-            packed = encode_members(name, value)
-            if name == "metadata" and removed is None:
-                unset |= {f"{name}.{key}": "" for key, item in packed.items() if item is None}
-                packed = {key: item for key, item in packed.items() if item is not None}
-            whole = replaces and name == "data"
-            sets |= {name: packed} if whole else {f"{name}.{key}": item for key, item in packed.items()}
-        for name, key in _unset_keys(removed or ()):
-            sets.pop(f"{name}.{key}", None)
-            if name in sets:
-                sets[name].pop(key, None)
-            else:
-                unset[f"{name}.{key}"] = ""
-        if "user_id" in sets:
-            users = self._connection.collection("users")
-            user = await users.find_one({"_id": sets["user_id"]}, {"identifier": 1})
-            if user is None:
-                raise NotFoundError("user", sets["user_id"])
-            sets["user_identifier"] = user["identifier"]
-        check_size("the thread", sets)
-        return {operator: part for operator, part in (("$set", sets), ("$unset", unset)) if part}
-
-
-def _unset_keys(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the member and the escaped key that each path names."""
-    check_list("unset", paths)
-    for number, path in enumerate(paths):
-        name, dot, key = path.partition(".") if type(path) is str else ("", "", "")
-        if name not in _MERGED_MEMBERS or not dot:
-            raise InvalidValueError(f"unset[{number}]", "must be data.<key> or metadata.<key>")
-        yield name, escape_key(key)

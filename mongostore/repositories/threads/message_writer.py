@@ -1,0 +1,180 @@
+"""How messages of threads are merged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
+from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.threads.thread_writes import record_activity, record_vote
+
+NOT_DELETED = {"$ne": "deleted"}
+_HEAD = {"thread_id": 1, "created_at": 1, "feedback": 1, "state": 1, "deleted_at": 1}
+_EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
+
+
+class MessageWriter:
+    """Merges into messages, whose start and end come in any order."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def merge(self, key: Raw, sets: Raw, begun_at: int | None, *, only_missing: bool) -> None:
+        """Merge members into a message, which is made if it is not there.
+
+        If it has begun after a deletion of its thread, it begins the thread anew.
+
+        Raises:
+            NotFoundError: The thread or the message was deleted after this began.
+            ConflictError: The message belongs to another thread.
+        """
+        message_id, thread_id = key["_id"], sets.get("thread_id")
+        merge = self._merge_start if only_missing else self._merge_update
+        while not await merge(key, sets, begun_at):
+            existing = await self._messages.find_one({"_id": message_id}, _HEAD)
+            if existing is None:
+                continue
+            if existing.get("state") == "deleted":
+                if (begun_at or self._active_at(sets) or current_operation().now) <= existing["deleted_at"]:
+                    raise NotFoundError("message", message_id)
+                await self._messages.delete_one({**existing})
+            elif thread_id is not None and existing["thread_id"] != thread_id:
+                if existing["thread_id"] is not None:
+                    raise ConflictError(f"message {message_id!r} belongs to another thread")
+                await self._move_to_thread(existing, thread_id)
+
+    @property
+    def _messages(self) -> Any:
+        return self._connection.collection("messages")
+
+    async def _merge_start(self, key: Raw, sets: Raw, begun_at: int | None) -> bool:
+        """Merge in how a message began; return False if others were in the way."""
+        try:
+            return await self._upsert({**key, "is_begun": {"$ne": True}}, sets, begun_at)
+        except DuplicateKeyError:
+            return await self._fill_missing(key, sets)
+
+    async def _merge_update(self, key: Raw, sets: Raw, begun_at: int | None) -> bool:
+        """Merge in how a message went on; return False if others were in the way."""
+        update = {"$set": {**sets, "is_begun": True}, "$inc": {"revision": 1}}
+        # What makes it newer than it was makes its thread so, too.
+        older = {"created_at": {"$gte": sets["created_at"]}} if "created_at" in sets else {}
+        changed = await self._messages.update_one({**key, **older}, update)
+        if not changed.matched_count:
+            try:
+                return await self._upsert(key, update["$set"], begun_at)
+            except DuplicateKeyError:
+                return False
+        elif sets.get("pinned") or current_operation().attempt:
+            return await self._record_in_thread(key["_id"], sets, self._active_at(sets))
+        return True
+
+    def _active_at(self, sets: Raw) -> int | None:
+        """Return when a message began by the server's clock; None if nobody said."""
+        if "created_at" not in sets:
+            return None
+        return self._connection.clock.from_host(sets["created_at"])
+
+    async def _upsert(self, where: Raw, sets: Raw, begun_at: int | None) -> bool:
+        """Merge into a message, which is made if it is not there; return False if a deletion was in the way.
+
+        Raises:
+            DuplicateKeyError: It is there, but not as the filter has it.
+            NotFoundError: The thread is deleted; nothing is stored.
+        """
+        new: Raw = {
+            "thread_id": None,
+            "parent_id": None,
+            "created_at": current_operation().now,
+            "arrival": self._connection.clock.tick(),
+            "schema_version": SCHEMA_VERSION,
+        }
+        update: Raw = {
+            "$set": sets,
+            "$setOnInsert": {name: value for name, value in new.items() if name not in sets},
+            "$inc": {"revision": 1},
+        }
+        placed = await self._messages.update_one(
+            where, {operator: part for operator, part in update.items() if part}, upsert=True
+        )
+        is_new = placed.upserted_id is not None or current_operation().attempt > 0
+        active_at = self._active_at(sets) or (new["created_at"] if is_new else None)
+        try:
+            return await self._record_in_thread(where["_id"], sets, active_at, begun_at)
+        except UnsupportedError:
+            # Its thread is one that only a newer version may change.
+            if placed.upserted_id is not None:
+                await self._messages.delete_one({"_id": where["_id"]})
+            raise
+
+    async def _fill_missing(self, key: Raw, sets: Raw) -> bool:
+        """Set what a message still lacks; return False if it is gone, another thread's or just changed."""
+        document = await self._messages.find_one(key)
+        if document is None:
+            return False
+        fills = {path: value for path, value in sets.items() if _is_missing(document, path)}
+        if not fills:
+            return True
+        filled = await self._messages.update_one(
+            {**key, "revision": document["revision"]}, {"$set": fills, "$inc": {"revision": 1}}
+        )
+        if filled.matched_count and fills.keys() & {"pinned", "created_at"}:
+            await self._record_in_thread(
+                key["_id"], {**fills, "thread_id": document["thread_id"]}, self._active_at(fills)
+            )
+        return bool(filled.matched_count)
+
+    async def _move_to_thread(self, document: Raw, thread_id: str) -> None:
+        """Take a message that belongs to no thread into one, with the vote on it.
+
+        Raises:
+            NotFoundError: The thread is deleted; the message belongs to none, as before.
+        """
+        adopted = {"_id": document["_id"], "thread_id": None}
+        if (await self._messages.update_one(adopted, {"$set": {"thread_id": thread_id}})).matched_count:
+            try:
+                life = await record_activity(self._connection, thread_id, document["created_at"])
+            except NotFoundError:
+                own_write = {"_id": document["_id"], "thread_id": thread_id}
+                await self._messages.update_one(own_write, {"$set": {"thread_id": None}})
+                raise
+            if life:
+                await self._messages.update_one({"_id": document["_id"]}, {"$set": {"life": life}})
+            if feedback := document.get("feedback"):
+                vote = thread_id, document["_id"], feedback["value"]
+                await record_vote(self._connection, *vote, None)
+
+    async def _record_in_thread(
+        self, message_id: str, sets: Raw, active_at: int | None, begun_at: int | None = None
+    ) -> bool:
+        """Record in its thread, if one is named, that a message was merged into; False if it is gone."""
+        thread_id = sets.get("thread_id")
+        if thread_id is None:
+            return True
+        own_write = {"_id": message_id, "thread_id": thread_id}
+        pinned, began = bool(sets.get("pinned")), begun_at or self._active_at(sets)
+        try:
+            life = await record_activity(
+                *(self._connection, thread_id, active_at, began), has_pinned=pinned, begun_at=begun_at
+            )
+        except NotFoundError:
+            # Written before the thread was looked at, so that a deletion at the same time finds the one or
+            # the other.
+            await self._messages.delete_one({**own_write, "life": {"$exists": False}})
+            raise
+        if not life:
+            return True
+        # A deletion of the life before, which is still at work, spares it from now on.
+        stamped = await self._messages.update_one(own_write, {"$set": {"life": life}})
+        return bool(stamped.matched_count)
+
+
+def _is_missing(document: Raw, path: str) -> bool:
+    if path == "created_at":
+        # Not the caller's: when the first merge came.
+        return not document.get("has_created_at")
+    parent, _, name = path.partition(".")
+    return (document.get(parent, {}).get(name) if name else document.get(parent)) in _EMPTY_VALUES

@@ -1,0 +1,63 @@
+"""Updates of threads, from the members that callers give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mongostore.arguments import check_list, check_members
+from mongostore.codec import encode_members, escape_key
+from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.threads import to_stored_thread_member
+from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.models import ThreadUpdate
+from mongostore.repositories import Connection
+
+MERGED_MEMBERS = ("data", "metadata")
+
+
+async def to_update(connection: Connection, arguments: ThreadUpdate, *, replaces: bool = False) -> Raw:
+    """Return the update that changes members of a thread, and merges `data` unless it replaces it.
+
+    Raises:
+        NotFoundError: There is no such user.
+        InvalidValueError: A value cannot be stored, or there is no such member.
+        DocumentTooLargeError: The members take more than a document can hold.
+    """
+    members = check_members(arguments, ThreadUpdate)
+    removed = members.pop("unset", None)
+    sets: Raw = {}
+    unset: Raw = {}
+    for name, value in members.items():
+        if name not in MERGED_MEMBERS:
+            sets[name] = to_stored_thread_member(name, value)
+            continue
+        packed = encode_members(name, value)
+        if name == "metadata" and removed is None:
+            unset |= {f"{name}.{key}": "" for key, item in packed.items() if item is None}
+            packed = {key: item for key, item in packed.items() if item is not None}
+        whole = replaces and name == "data"
+        sets |= {name: packed} if whole else {f"{name}.{key}": item for key, item in packed.items()}
+    for name, key in _unset_keys(removed or ()):
+        sets.pop(f"{name}.{key}", None)
+        if name in sets:
+            sets[name].pop(key, None)
+        else:
+            unset[f"{name}.{key}"] = ""
+    if "user_id" in sets:
+        users = connection.collection("users")
+        user = await users.find_one({"_id": sets["user_id"]}, {"identifier": 1})
+        if user is None:
+            raise NotFoundError("user", sets["user_id"])
+        sets["user_identifier"] = user["identifier"]
+    check_size("the thread", sets)
+    return {operator: part for operator, part in (("$set", sets), ("$unset", unset)) if part}
+
+
+def _unset_keys(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the member and the escaped key that each path names."""
+    check_list("unset", paths)
+    for number, path in enumerate(paths):
+        name, dot, key = path.partition(".") if type(path) is str else ("", "", "")
+        if name not in MERGED_MEMBERS or not dot:
+            raise InvalidValueError(f"unset[{number}]", "must be data.<key> or metadata.<key>")
+        yield name, escape_key(key)

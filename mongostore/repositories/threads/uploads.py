@@ -1,0 +1,147 @@
+"""Uploads of files, in steps that a slow line or a stop of the server does not undo."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+from pymongo.errors import BulkWriteError
+
+from mongostore.documents.mapping import Raw
+from mongostore.errors import UnavailableError
+from mongostore.repositories import Connection, current_operation, retry_step
+from mongostore.repositories.threads.thread_writes import delete_versions
+
+# 4 MiB at once; on a slow line fewer, so that a step is over long before its time is.
+_MOST_CHUNKS = 16
+_FEWEST_SECONDS, _MOST_SECONDS = 0.5, 1.5
+_MILLISECOND = timedelta(milliseconds=1)
+_DUPLICATE_KEY = 11000
+
+
+class Upload:
+    """A file on its way: a key, then chunks, then the entry by which readers find them.
+
+    An upload of more than one step has an entry without a name from the beginning, by which a later upload
+    or deletion of its key finds its chunks if it is cut short.
+
+    Args:
+        connection: The connection.
+        document: The entry of the file, without its id, length and date.
+    """
+
+    def __init__(self, connection: Connection, document: Raw) -> None:
+        self._connection = connection
+        self._document: Raw = {"_id": ObjectId(), **document, "length": 0}
+        self._chunks: list[Raw] = []
+        self._at_once = _MOST_CHUNKS
+        self._count = 0
+
+    async def add(self, data: bytes) -> None:
+        """Add a chunk, all of which but the last one are of the same size."""
+        if len(self._chunks) == self._at_once:
+            if self._count == len(self._chunks):
+                await retry_step(self._connection, self._announce)
+            await self._send()
+        chunk = {"_id": ObjectId(), "files_id": self._document["_id"], "n": self._count, "data": data}
+        self._chunks.append(chunk)
+        self._document["length"] += len(data)
+        self._count += 1
+
+    async def finish(self) -> Raw:
+        """Put the file in the place of the one with its key, and return its entry."""
+        if self._chunks:
+            await self._send()
+        return await retry_step(self._connection, self._show)
+
+    async def abort(self, error: BaseException) -> None:
+        """Delete what was stored, unless the server does not answer: the next upload of the key does then."""
+        if self._count and not isinstance(error, UnavailableError):
+            await retry_step(self._connection, delete_versions, self._connection, [self._document["_id"]])
+
+    @property
+    def _files(self) -> Any:
+        return self._connection.engine.collection("files.files")
+
+    @property
+    def _is_announced(self) -> bool:
+        return "uploading" in self._document
+
+    async def _announce(self) -> None:
+        key, began = self._document["filename"], _date(current_operation().now)
+        self._document |= {"uploading": key, "uploadDate": began}
+        entry = {name: value for name, value in self._document.items() if name != "filename"}
+        await self._files.replace_one({"_id": entry["_id"]}, entry, upsert=True)
+
+    async def _send(self) -> None:
+        began = time.monotonic()
+        await retry_step(self._connection, self._insert)
+        seconds = time.monotonic() - began
+        if seconds < _FEWEST_SECONDS:
+            self._at_once = min(self._at_once * 2, _MOST_CHUNKS)
+        elif seconds > _MOST_SECONDS:
+            self._at_once = max(self._at_once // 2, 1)
+        self._chunks = []
+
+    async def _insert(self) -> None:
+        """Insert the chunks, of which an attempt before may have left some, or still be on its way."""
+        operation = current_operation()
+        size = max(len(self._chunks) >> operation.attempt, 1)
+        while chunks := self._chunks[operation.memory.get("stored", 0) :][:size]:
+            try:
+                await self._connection.engine.collection("files.chunks").insert_many(chunks, ordered=False)
+            except BulkWriteError as error:
+                # Those of the same ids are the same chunks.
+                errors = (error.details or {}).get("writeErrors", [])
+                is_stored = all(one["code"] == _DUPLICATE_KEY for one in errors)
+                if not is_stored or (error.details or {}).get("writeConcernErrors"):
+                    raise
+            operation.memory["stored"] = operation.memory.get("stored", 0) + len(chunks)
+
+    async def _show(self) -> Raw:
+        key, own_id = self._document["filename"], self._document["_id"]
+        # A clock that was set back must not make it older than what it replaces.
+        versions = [version for version in await self._versions(key) if "uploading" not in version]
+        dates = [
+            _utc(version["uploadDate"]) + _MILLISECOND for version in versions if version["_id"] != own_id
+        ]
+        date = max([_date(current_operation().now), *dates])
+        began = self._document.get("uploadDate", date)
+        entry = {name: value for name, value in self._document.items() if name != "uploading"}
+        entry["uploadDate"] = date
+        # Last, since a file is there as soon as this is; again if nobody knows whether it was.
+        shown = await self._files.replace_one({"_id": own_id}, entry, upsert=not self._is_announced)
+        if not shown.matched_count and shown.upserted_id is None:
+            # Deleted or replaced since it began, by a call that has not waited for its end.
+            await delete_versions(self._connection, [own_id])
+            return entry
+        # Of uploads at the same time all find the same one to be the newest.
+        versions = await self._versions(key)
+        newest = next(version for version in versions if "uploading" not in version)
+        older = [
+            version["_id"]
+            for version in versions
+            if version is not newest and ("uploading" not in version or _utc(version["uploadDate"]) < began)
+        ]
+        await delete_versions(self._connection, older)
+        return entry
+
+    async def _versions(self, key: str) -> list[Raw]:
+        """Return the entries of a key, the newest first, with those of its uploads on their way."""
+        filter = {"$or": [{"filename": key}, {"uploading": key}]}
+        async with self._files.find(filter, {"uploadDate": 1, "uploading": 1}) as found:
+            versions: list[Raw] = await found.to_list()
+        return sorted(
+            versions, key=lambda version: (version["uploadDate"], str(version["_id"])), reverse=True
+        )
+
+
+def _date(micros: int) -> datetime:
+    # As a database keeps it.
+    return datetime.fromtimestamp(micros // 1000 / 1000, UTC)
+
+
+def _utc(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
