@@ -97,15 +97,13 @@ def check_list(path: str, value: object) -> None:
 
 
 def check_position(path: str, value: object) -> int:
-    """Return `value`, a message's position: an integer from 0, or the `next_cursor` that says one.
+    """Return `value`, a position: an integer from 0.
 
     Raises:
         InvalidValueError: If it is anything else.
     """
-    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 19:
-        return int(value)
     if type(value) is not int or not 0 <= value < 2**63:
-        raise InvalidValueError(path, "must be a position, an integer from 0, or a page's next_cursor")
+        raise InvalidValueError(path, "must be a position, an integer from 0")
     return value
 
 

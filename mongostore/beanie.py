@@ -211,6 +211,8 @@ class _RoomMembers(models.Room, ReadOnly):
 
 class _EventMembers(models.Event, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms.events"
+    # What is left of a deleted event has none.
+    VISIBLE: ClassVar[Raw] = {"index": {"$gte": 0}}
 
 
 class _ThreadMembers(models.Thread, ReadOnly):
@@ -239,7 +241,11 @@ class Session(_SessionMembers, Document):
 
 
 class Room(_RoomMembers, Document):
-    """A room; its events have it as their `room_id`."""
+    """A room; its events have it as their `room_id`.
+
+    Its `event_count`, `latest_index` and `active_at` may be old: each event has those of its room in
+    `counters`, and `store.rooms.get` those of the newest one.
+    """
 
     class Settings(_Settings):
         """Where it is stored."""

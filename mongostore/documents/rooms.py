@@ -6,6 +6,7 @@ A key of two parts is a document, whose order counts: `part_id` makes it.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Final
 
 from pydantic import Field
@@ -35,25 +36,38 @@ class StoredRoom(Room, Stored):
 
     `merged_size` is at least the size of data, metadata and private together.
 
-    `next_index` is the next event's, `next_part_position` that of the next binding, participant, task or
-    observation. `state` is `open` or `deleting`: its parts are being removed. `update_op` and
-    `delivered_op` are the tokens of the operations that last did these, by which a retried one recognizes
-    its own work.
+    `epoch` is its life: a room that is created again under its id has another one, and so have its parts.
+    `log` is the open log of its events; `next_index` and the counters are those with which that began.
+    `next_part_position` is that of the next binding, participant, task or observation. `state` is `open` or
+    `deleting`: its parts are being deleted. `ops` are the tokens of its last changes, and `delete_op` that of
+    its deletion, by which a call that is tried again recognizes its own.
     """
 
     private: JsonObject = Field(default_factory=dict)
     merged_size: int = 0
+    epoch: str
+    log: str
     next_index: int = 0
     next_part_position: int = 0
     state: str = "open"
-    update_op: str | None = None
-    delivered_op: str | None = None
+    ops: list[str] = Field(default_factory=list)
+    delete_op: str | None = None
 
 
 class StoredEvent(Event, Stored):
-    """An event; members without a value are left out. `op` is the token of the operation that stored it."""
+    """An event; members without a value are left out. `op` is the token of the operation that stored it.
+
+    `log` and `log_index` are its position in a log of the room, `epoch` is the room's life, and `counters`
+    are the room's `event_count`, `latest_index` and `active_at` as they are after it. Of a deleted event
+    nothing but its position stays for a while, with the time at which it was emptied.
+    """
 
     op: str
+    epoch: str
+    log: str
+    log_index: int
+    emptied_at: datetime | None = None
+    counters: JsonObject
 
 
 class StoredBinding(Binding, Stored):

@@ -138,10 +138,6 @@ def organization_key(organization_id: str | None) -> str:
     return "" if organization_id is None else check_id("organization_id", organization_id)
 
 
-def _write_scope(path: str, value: Any) -> str:
-    return organization_key(value)
-
-
 Time = Annotated[datetime, _Aware(), Codec(to_micros, _read_time)]
 Id = Annotated[str, Codec(check_id)]
 Text = Annotated[str, Codec(check_text)]

@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from mongostore.documents.mapping import Raw
 from mongostore.repositories import Connection, Repository, long_running, retry_step
+from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.overflows import Overflows
@@ -59,10 +60,11 @@ class Leftovers(Repository):
 
     def __init__(self, connection: Connection, tail: Tail) -> None:
         super().__init__(connection)
-        deleter, rooms = MessageDeleter(tail, Overflows(connection)), RoomUpdates(connection)
+        deleter = MessageDeleter(tail, Overflows(connection))
+        rooms = RoomUpdates(connection, RoomLog(connection)).finish_delete
         self._deletions = (
             _Deletions("sessions", {"state": "deleting"}, deleter.finish_delete),
-            _Deletions("rooms", {"state": "deleting"}, lambda room: rooms.finish_delete(room["_id"])),
+            _Deletions("rooms", {"state": "deleting"}, lambda room: rooms(room["_id"], room["epoch"])),
         )
 
     @long_running

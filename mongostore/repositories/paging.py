@@ -201,6 +201,7 @@ async def walk(
     *,
     fields: Raw | None = None,
     size: int = 500,
+    find: Callable[..., Awaitable[Sequence[Raw]]] = find_page,
     when_empty: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[V, None]:
     """Yield what `read` makes of the documents of a list, which it finds step by step.
@@ -214,6 +215,7 @@ async def walk(
         errors: Collects those that cannot be read.
         fields: The fields to read.
         size: How many documents a step finds.
+        find: Finds the documents of a step, as `find_page` does.
         when_empty: What else to look at if there is no such document.
 
     Raises:
@@ -223,10 +225,10 @@ async def walk(
     errors = check_errors(errors)
     conditions = filter
 
-    async def find_some() -> tuple[list[Raw], int]:
+    async def find_some() -> tuple[Sequence[Raw], int]:
         # Over a slow line fewer, of which an attempt can bring at least one.
         some = max(size >> 4 * current_operation().attempt, 1)
-        return await find_page(connection, collection, conditions, order, some, fields), some
+        return await find(connection, collection, conditions, order, some, fields), some
 
     while True:
         raws, size = await majority_step(connection, find_some)

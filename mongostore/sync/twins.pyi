@@ -414,7 +414,8 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         """Give an event the room's next index and store it, as one step; return it with its index.
 
         Events of one room become visible in the order of their indexes, whichever process appends them. On
-        a server without transactions a crash midway may leave an index that no event has.
+        a server without transactions a crash midway may leave an edit or a delete without its effect on its
+        target.
 
         Args:
             room_id: The room.

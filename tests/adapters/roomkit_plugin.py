@@ -198,6 +198,14 @@ def _is_of_test(task: asyncio.Task[Any]) -> bool:
 
 
 @pytest.fixture(autouse=True)
+def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the processes that a test starts more than ten seconds to import all that they use."""
+    if request.node.originalname in TESTS["starts_processes"]:
+        wait_for = asyncio.wait_for
+        monkeypatch.setattr(asyncio, "wait_for", lambda awaited, timeout: wait_for(awaited, 9 * timeout))
+
+
+@pytest.fixture(autouse=True)
 def _empty(_client: MongoClient[dict[str, Any]]) -> Iterator[None]:
     os.environ[SHARED] = "{}"
     yield

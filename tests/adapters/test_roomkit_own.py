@@ -25,6 +25,8 @@ SUITES: dict[str, int] = json.loads((HERE / "roomkit_tests.json").read_text())["
 OF_STORE = tuple(
     f"tests/test_{name}" for name in ("store_", "commit_", "lock", "postgres_", "voice_delivery_")
 )
+# Many of the tests wait, so processes side by side share them.
+SHARDS = 2
 # What RoomKit's suite itself leaves to one of its stores, which a stand-in of ours is in its place.
 SKIPPED = {"the fallback runs over the in-memory store"}
 
@@ -64,9 +66,21 @@ def downloaded(name: str, folder: Path) -> Path:
 def test_roomkits_own_tests_pass_on_our_store(
     asked: str, source: Path, server_uri: str, tmp_path: Path
 ) -> None:
-    shard = [name for name in SUITES if name.startswith(OF_STORE) == (asked == "store")]
-    report = tmp_path / "report.xml"
-    # In one process: the other cores are for what else is tested, and many tests are in a hurry.
+    files = [name for name in SUITES if name.startswith(OF_STORE) == (asked == "store")]
+    shards = [files[number::SHARDS] for number in range(SHARDS)]
+    reports = [tmp_path / f"report-{number}.xml" for number in range(SHARDS)]
+    running = [start(*each, source, server_uri) for each in zip(shards, reports, strict=True)]
+    codes = [process.wait() for process in running]
+    for code, report in zip(codes, reports, strict=True):
+        assert code == 0, report.with_suffix(".log").read_text()[-20000:]
+    cases = [case for report in reports for case in ElementTree.parse(report).iter("testcase")]
+    skipped = {skip.get("message") for case in cases for skip in case.iter("skipped")}
+    assert skipped <= SKIPPED
+    assert sum(len(case) == 0 for case in cases) >= sum(SUITES[name] for name in files)
+
+
+def start(files: list[str], report: Path, source: Path, server_uri: str) -> subprocess.Popen[str]:
+    """Start RoomKit's tests of some files."""
     options = ["-p", "roomkit_plugin", "-p", "no:cacheprovider"]
     options += ["-o", "asyncio_default_fixture_loop_scope=function", "--timeout", "120"]
     options += ["-q", "--tb", "short", "--show-capture", "no", "--junitxml", str(report)]
@@ -77,17 +91,12 @@ def test_roomkits_own_tests_pass_on_our_store(
         "MONGOSTORE_STAND_IN_URI": server_uri,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *shard],
-        cwd=source,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-20000:]
-    cases = list(ElementTree.parse(report).iter("testcase"))
-    skipped = {skip.get("message") for case in cases for skip in case.iter("skipped")}
-    assert skipped <= SKIPPED
-    assert sum(len(case) == 0 for case in cases) >= sum(SUITES[name] for name in shard)
+    with report.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", *options, *files],
+            cwd=source,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            text=True,
+        )

@@ -39,7 +39,8 @@ handlers=
 """
 BOSS = V1Role(name="boss", user_id="u", user_name="U", icon="i")
 
-pytestmark = pytest.mark.timeout(600)
+# To install it takes long, and a network.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

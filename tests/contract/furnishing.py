@@ -51,6 +51,6 @@ async def counted(store: AsyncMongoStore, collection: str) -> int:
 
 
 async def rows(store: AsyncMongoStore) -> dict[str, Any]:
-    """Return all that is stored."""
-    database = store.engine.database
-    return {name: await database[name].find({}, sort=[("_id", 1)]).to_list() for name in COLLECTIONS}
+    """Return all that is stored, but for the empty positions of deleted events, which expire."""
+    database, filter = store.engine.database, {"emptied_at": None}
+    return {name: await database[name].find(filter, sort=[("_id", 1)]).to_list() for name in COLLECTIONS}

@@ -151,9 +151,10 @@ async def test_rooms_events_threads_and_their_messages_are_read(store: AsyncMong
     documents = store.documents
     found = await documents.Room.get("r1")
     assert found is not None
-    assert Room.model_validate(found.model_dump(include=set(Room.model_fields))) == await store.rooms.get(
-        "r1"
-    )
+    # The counters of a stored room are those with which the log of its events began.
+    begun = {"event_count": 0, "latest_index": None, "active_at": None}
+    members = found.model_dump(include=set(Room.model_fields))
+    assert Room.model_validate(members) == (await store.rooms.get("r1")).model_copy(update=begun)
     assert found.created_at == room.created_at
     of_room = await documents.Event.find(documents.Event.room_id == "r1").to_list()
     assert [(one.id, one.index, one.content, one.metadata) for one in of_room] == [(event.id, 0, ODD, ODD)]

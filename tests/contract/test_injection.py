@@ -683,6 +683,7 @@ def test_every_parameter_of_every_verb_is_called() -> None:
     "kind",
     [pytest.param(kind, marks=() if kind in IN_EVERY_RUN else pytest.mark.long) for kind in KINDS],
 )
+@pytest.mark.untraced
 async def test_nothing_in_the_place_of_an_argument_reaches_what_is_anothers(
     store: AsyncMongoStore, kind: str
 ) -> None:

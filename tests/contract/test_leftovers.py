@@ -40,7 +40,9 @@ async def filled(store: AsyncMongoStore) -> dict[str, int]:
 
 
 async def counts(store: AsyncMongoStore) -> dict[str, int]:
-    return {usage.collection: usage.documents for usage in await store.usage()}
+    # What is left of deleted events is empty, and expires.
+    events = await store.engine.collection("events").count_documents({"emptied_at": None})
+    return {usage.collection: usage.documents for usage in await store.usage()} | {"events": events}
 
 
 async def cut_short(store: AsyncMongoStore, house: str) -> None:

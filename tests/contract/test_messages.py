@@ -375,6 +375,7 @@ class TestMessages:
             await sessions.messages.upsert("s", Message(id="m", role="user", metadata={"k": "x" * (2 << 20)}))
         assert contents(await all_of(sessions)) == ["kept"]
 
+    @pytest.mark.untraced
     async def test_sixteen_tasks_append_without_loss(self, sessions: Any) -> None:
         async def write(writer: int) -> None:
             for n in range(40):
@@ -399,6 +400,7 @@ class TestMessages:
 
     # Far fewer than there are: five suffice where nobody takes the room that another has made.
     @pytest.mark.parametrize("tail_limits", [TailLimits(attempts=12)], ids=["few-attempts"])
+    @pytest.mark.untraced
     async def test_large_messages_of_many_callers_all_come_in(self, sessions: Any) -> None:
         callers = asyncio.Semaphore(16)
 

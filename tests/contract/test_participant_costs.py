@@ -25,7 +25,7 @@ from tests.contract.wire import (
     wired_store,
 )
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.untraced]
 
 TEXT = "x" * 600
 LONG = 3_000

@@ -48,7 +48,7 @@ from tests.contract.wire import (
     wired_store,
 )
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.untraced]
 
 T = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -236,83 +236,83 @@ CASES = [
     Case("rooms: create", 1, lambda s: s.rooms.create("new")),
     Case("rooms: create again", 1, lambda s: refused(s.rooms.create("new"))),
     Case("rooms: ensure", 1, lambda s: s.rooms.ensure("ensured")),
-    Case("rooms: ensure what is there", 1, lambda s: s.rooms.ensure("long")),
+    Case("rooms: ensure what is there", 2, lambda s: s.rooms.ensure("long")),
     Case("rooms: get", 1, lambda s: s.rooms.get("long")),
     Case("rooms: find", 1, lambda s: s.rooms.find("unknown")),
     Case("rooms: exists", 1, lambda s: s.rooms.exists("long")),
     Case("rooms: get_full", 1, lambda s: s.rooms.get_full("r0007")),
     Case("rooms: get_full of a crowded room", 2, lambda s: s.rooms.get_full("crowded")),
     Case("rooms: get_full of no room", 1, lambda s: missing(s.rooms.get_full("unknown"))),
-    Case("rooms: update", 1, lambda s: s.rooms.update("new", status="active", metadata={"k": 1, "l": None})),
+    Case("rooms: update", 2, lambda s: s.rooms.update("new", status="active", metadata={"k": 1, "l": None})),
     Case(
         "rooms: update with unset",
-        1,
+        2,
         lambda s: s.rooms.update("new", metadata={"k": 1}, unset=["metadata.l"]),
     ),
-    Case("rooms: replace", 1, lambda s: s.rooms.replace(Room(id="new"))),
+    Case("rooms: replace", 2, lambda s: s.rooms.replace(Room(id="new"))),
     Case(
         "rooms: replace what is expected",
-        1,
+        3,
         lambda s: s.rooms.replace(Room(id="new"), expected=RoomState("active", None, None)),
     ),
     Case("rooms: advance_delivered_index", 1, lambda s: s.rooms.advance_delivered_index("long", 0)),
     Case("rooms: force the index", 1, lambda s: s.rooms.advance_delivered_index("long", 9, force=True)),
     Case("rooms: set_private", 1, lambda s: s.rooms.set_private("new", "k", {"x": 1})),
     Case("rooms: find_private", 1, lambda s: s.rooms.find_private("new", "k")),
-    Case("rooms: list", 1, lambda s: s.rooms.list(limit=20)),
-    Case("rooms: list two pages", 2, lambda s: second_page(s.rooms)),
-    Case("rooms: list with an offset", 1, lambda s: s.offsets.list_rooms(offset=40, **FIRST)),
-    Case("rooms: list of a status", 1, lambda s: s.rooms.list(**ACTIVE, limit=20)),
-    Case("rooms: list of two statuses", 2, lambda s: second_page(s.rooms, **LATE)),
-    Case("rooms: list of an organization", 2, lambda s: second_page(s.rooms, **OF_O1)),
-    Case("rooms: list of both", 2, lambda s: second_page(s.rooms, **BOTH)),
+    Case("rooms: list", 2, lambda s: s.rooms.list(limit=20)),
+    Case("rooms: list two pages", 4, lambda s: second_page(s.rooms)),
+    Case("rooms: list with an offset", 2, lambda s: s.offsets.list_rooms(offset=40, **FIRST)),
+    Case("rooms: list of a status", 2, lambda s: s.rooms.list(**ACTIVE, limit=20)),
+    Case("rooms: list of two statuses", 4, lambda s: second_page(s.rooms, **LATE)),
+    Case("rooms: list of an organization", 4, lambda s: second_page(s.rooms, **OF_O1)),
+    Case("rooms: list of both", 4, lambda s: second_page(s.rooms, **BOTH)),
     Case("rooms: list of unknown", 1, lambda s: s.rooms.list(status=["unknown"], organization_id="unknown")),
-    Case("rooms: list with metadata", 1, lambda s: s.rooms.list(metadata={"n": 77})),
-    Case("rooms: list a few with metadata", 1, lambda s: s.rooms.list(metadata={"seventh": True}, limit=5)),
-    Case("rooms: list the newest", 2, lambda s: second_page(s.rooms, newest=True)),
-    Case("rooms: iter", 2, lambda s: length(s.rooms.iter())),
-    Case("rooms: iter of an organization", 1, lambda s: length(s.rooms.iter(**OF_O1))),
+    Case("rooms: list with metadata", 2, lambda s: s.rooms.list(metadata={"n": 77})),
+    Case("rooms: list a few with metadata", 2, lambda s: s.rooms.list(metadata={"seventh": True}, limit=5)),
+    Case("rooms: list the newest", 4, lambda s: second_page(s.rooms, newest=True)),
+    Case("rooms: iter", 4, lambda s: length(s.rooms.iter())),
+    Case("rooms: iter of an organization", 2, lambda s: length(s.rooms.iter(**OF_O1))),
     Case("rooms: count", 1, lambda s: s.rooms.count()),
     Case("rooms: count of a status", 1, lambda s: s.rooms.count(**ACTIVE)),
     Case("rooms: count of two statuses", 1, lambda s: s.rooms.count(**LATE)),
     Case("rooms: count of an organization", 1, lambda s: s.rooms.count(**OF_O1)),
     Case("rooms: count of both", 1, lambda s: s.rooms.count(**BOTH)),
     Case("rooms: count with metadata", 1, lambda s: s.rooms.count(metadata={"n": 77})),
-    Case("rooms: find_by_participant", 2, lambda s: s.rooms.find_by_participant("p7")),
+    Case("rooms: find_by_participant", 3, lambda s: s.rooms.find_by_participant("p7")),
     Case(
         "rooms: find_by_participant of a type",
-        2,
+        3,
         lambda s: s.rooms.find_by_participant("p7", channel_type="sms"),
     ),
-    Case("rooms: find_by_participant of a status", 2, lambda s: s.rooms.find_by_participant("p7", **ACTIVE)),
+    Case("rooms: find_by_participant of a status", 3, lambda s: s.rooms.find_by_participant("p7", **ACTIVE)),
     Case("rooms: find_by_participant of nobody", 2, lambda s: s.rooms.find_by_participant("nobody")),
-    Case("rooms: find_by_binding", 1, lambda s: s.rooms.find_by_binding("c1", ["p7", "i7"])),
+    Case("rooms: find_by_binding", 2, lambda s: s.rooms.find_by_binding("c1", ["p7", "i7"])),
     Case(
         "rooms: find_by_binding of a recipient",
-        1,
+        2,
         lambda s: s.rooms.find_by_binding("c1", ["nobody"], recipient=("to", "+10"), **LATE),
     ),
-    Case("rooms: find_by_route", 1, lambda s: s.rooms.find_by_route("c1", ["p7", "i7"])),
-    Case("rooms: list_by_channel", 1, lambda s: s.rooms.list_by_channel("c1", limit=2)),
+    Case("rooms: find_by_route", 2, lambda s: s.rooms.find_by_route("c1", ["p7", "i7"])),
+    Case("rooms: list_by_channel", 2, lambda s: s.rooms.list_by_channel("c1", limit=2)),
     Case(
-        "rooms: list_by_channel, no group", 1, lambda s: s.rooms.list_by_channel("c1", group=False, limit=2)
+        "rooms: list_by_channel, no group", 2, lambda s: s.rooms.list_by_channel("c1", group=False, limit=2)
     ),
-    Case("rooms: list_by_channel in pages", 2, lambda s: channel_pages(s.rooms, newest=True)),
-    Case("rooms: list_by_channel of a status", 1, lambda s: s.rooms.list_by_channel("c1", **LATE, limit=2)),
-    Case("events: append", 3, lambda s: s.events.append("long", Event(channel_id="c"))),
-    Case("events: append an edit", 4, lambda s: s.events.append("long", edit(5), target=event(5))),
-    Case("events: append a delete", 5, lambda s: s.events.append("long", ERASURE, target=event(49))),
-    Case("events: append a taken key", 5, lambda s: refused(s.events.append("long", taken_key()))),
-    Case("events: append a taken id", 4, lambda s: refused(s.events.append("long", event(2)))),
+    Case("rooms: list_by_channel in pages", 4, lambda s: channel_pages(s.rooms, newest=True)),
+    Case("rooms: list_by_channel of a status", 2, lambda s: s.rooms.list_by_channel("c1", **LATE, limit=2)),
+    Case("events: append", 2, lambda s: s.events.append("long", Event(channel_id="c"))),
+    Case("events: append an edit", 3, lambda s: s.events.append("long", edit(5), target=event(5))),
+    Case("events: append a delete", 4, lambda s: s.events.append("long", ERASURE, target=event(49))),
+    Case("events: append a taken key", 3, lambda s: refused(s.events.append("long", taken_key()))),
+    Case("events: append a taken id", 2, lambda s: refused(s.events.append("long", event(2)))),
     Case(
         "events: append 50 at once",
-        3,
+        1,
         lambda s: in_turns(s.events.append("long", one) for one in fifty()),
     ),
-    Case("events: create", 3, lambda s: s.events.create("long", Event(channel_id="c"))),
+    Case("events: create", 1, lambda s: s.events.create("long", Event(channel_id="c"))),
     Case(
         "events: create at an index",
-        3,
+        1,
         lambda s: s.events.create("long", event(9000).model_copy(update={"index": 9000})),
     ),
     Case("events: update", 1, lambda s: s.events.update("long", "long-77", metadata={"k": 1, "l": None})),
@@ -386,7 +386,7 @@ CASES = [
     Case(
         "events: summarize_replies", 1, lambda s: s.events.summarize_replies("long", ["long-600", "long-630"])
     ),
-    Case("events: delete", 5, lambda s: s.events.delete("long", "long-600")),
+    Case("events: delete", 6, lambda s: s.events.delete("long", "long-600")),
     Case("events: pop", 5, lambda s: s.events.pop("long", "long-900")),
     Case("events: delete nothing", 2, lambda s: s.events.delete("long", "unknown")),
     Case("events: watch", 12, watched),
@@ -457,7 +457,7 @@ CASES = [
     ),
     Case("voice_deliveries: find", 1, lambda s: s.voice_deliveries.find("long", "k7")),
     Case("leases: acquire, renew and release", 3, leased),
-    Case("rooms: delete", 9, lambda s: s.rooms.delete("doomed")),
+    Case("rooms: delete", 11, lambda s: s.rooms.delete("doomed")),
     Case("rooms: delete nothing", 3, lambda s: s.rooms.delete("unknown")),
 ]
 
@@ -545,9 +545,9 @@ def joined(sent: Sent) -> Iterator[dict[str, Any]]:
             yield stage
 
 
-def test_an_event_is_committed_by_three_commands(observed: Observed) -> None:
-    sent = [command.name for command in observed.sent["events: append"]]
-    assert sent == ["findAndModify", "insert", "commitTransaction"]
+def test_an_event_is_committed_by_one_command(observed: Observed) -> None:
+    sent = [command.name for command in observed.sent["events: create"]]
+    assert sent == ["insert"]
 
 
 def test_every_index_of_rooms_is_of_use(observed: Observed) -> None:

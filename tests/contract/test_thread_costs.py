@@ -28,7 +28,7 @@ from tests.contract.wire import (
     wrapped,
 )
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.untraced]
 
 MiB = 1024 * 1024
 # More than an iteration or a search asks for at once, and many times what a page shows.

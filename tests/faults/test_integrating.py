@@ -57,7 +57,7 @@ async def heard(process: Popen[str], ended: asyncio.Task[tuple[str, str]]) -> li
     ("amount", "tail_limits"),
     [
         pytest.param(60, TailLimits(keep=8, full=16), id="rolling-all-the-time"),
-        pytest.param(120, TailLimits(), id="as-shipped"),
+        pytest.param(120, TailLimits(), id="as-shipped", marks=pytest.mark.long),
     ],
 )
 async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_killed(
@@ -110,7 +110,7 @@ async def test_every_turn_is_numbered_and_integrated_once_though_a_process_is_ki
     assert session.count == sum(one.turn_count for one in session.participants)
 
 
-@pytest.mark.parametrize("change", ["truncate", "unbind"])
+@pytest.mark.parametrize("change", ["truncate", pytest.param("unbind", marks=pytest.mark.long)])
 @pytest.mark.parametrize("tail_limits", [TailLimits(keep=16, full=32)], ids=["small-tails"])
 async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
     child: Callable[..., Popen[str]],

@@ -19,7 +19,6 @@ from tests.faults.load import every_load, tell
 
 pytestmark = pytest.mark.server
 
-STARTS = 12
 ROLLERS = 8
 PATIENCE = 200
 
@@ -36,10 +35,11 @@ def test_forks_from_a_busy_process_work_and_end(
     assert (process.returncode, errors) == (0, "")
 
 
-async def test_twelve_first_starts_at_once(
-    child: Child, server_uri: str, database: str, databases: list[str]
+@pytest.mark.parametrize("starts", [4, pytest.param(12, marks=pytest.mark.long)])
+async def test_first_starts_at_once(
+    child: Child, server_uri: str, database: str, databases: list[str], starts: int
 ) -> None:
-    processes = [child("starter.py", server_uri, database, number) for number in range(STARTS)]
+    processes = [child("starter.py", server_uri, database, number) for number in range(starts)]
     for process in processes:
         assert process.stdout
         assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
@@ -49,11 +49,13 @@ async def test_twelve_first_starts_at_once(
         assert (process.returncode, errors) == (0, "")
     async with AsyncMongoStore(server_uri, database) as store:
         assert {report.state for report in await store.check_indexes()} == {"present"}
-        for number in map(str, range(STARTS)):
+        for number in map(str, range(starts)):
             assert [one.content async for one in store.sessions.messages.iter(number)] == [number]
             assert await store.rooms.exists(number)
 
 
+# In every run fewer do so, in test_writers.py.
+@pytest.mark.long
 @pytest.mark.parametrize("tail_limits", [TailLimits(keep=4, full=8)], ids=["small-tails"])
 async def test_eight_processes_that_roll_one_session_lose_double_and_reorder_nothing(
     child: Child,

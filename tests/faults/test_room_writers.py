@@ -59,9 +59,7 @@ async def everything(store: AsyncMongoStore) -> list[Event]:
 
 
 # The three processes that live write enough events by themselves.
-@pytest.mark.parametrize(
-    ("amount", "enough"), [(210, 2500), pytest.param(840, 10_000, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize(("amount", "enough"), [(70, 830), pytest.param(840, 10_000, marks=pytest.mark.long)])
 async def test_writers_of_which_some_are_killed_lose_double_and_reorder_nothing(
     child: Callable[..., Popen[str]],
     server_uri: str,

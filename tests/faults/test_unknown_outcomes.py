@@ -220,15 +220,21 @@ LOSSES = [
     *({n: "request"} for n in range(1, 3)),
     *({n: "reply", n + 1: "reply"} for n in range(1, 4)),
 ]
+# Of each kind the first, and the second reply.
+FEW_LOSSES = [LOSSES[number] for number in (0, 1, 5, 7)]
 
 
 @pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize(
+    "losses_of", [FEW_LOSSES, pytest.param(LOSSES, marks=pytest.mark.long)], ids=["few", "all"]
+)
 async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same(
     server_uri: str,
     server_store: AsyncMongoStore,
     database: str,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
+    losses_of: list[dict[int, str]],
 ) -> None:
     if "127.0.0.1" not in server_uri or "tls=true" in server_uri:
         pytest.skip("needs a server on this machine whose traffic can be read")
@@ -237,7 +243,7 @@ async def test_a_verb_whose_writes_are_lost_on_the_way_gives_and_leaves_the_same
     expected = await undisturbed(server_store, name)
 
     async with lossy_store(server_uri, database) as (store, network):
-        for number, losses in enumerate(LOSSES):
+        for number, losses in enumerate(losses_of):
             id = f"{number}-{name}"
             await prepare(server_store, id)
             network.lose(losses)

@@ -46,7 +46,7 @@ class Views:
     ("amount", "size", "tail_limits"),
     [
         pytest.param(15, 200, TailLimits(keep=4, full=8), id="rolling-all-the-time"),
-        pytest.param(30, 600, TailLimits(), id="as-shipped"),
+        pytest.param(30, 600, TailLimits(), id="as-shipped", marks=pytest.mark.long),
         pytest.param(12, 40_000, TailLimits(), id="rolling-by-bytes"),
     ],
 )

@@ -19,8 +19,10 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from mongostore import MongoStore
+from mongostore.cli import app
 from mongostore.engines.mongod_process import MongodProcess
 from mongostore.servers import runner
 from tests.servers.endpoint import Endpoint
@@ -32,14 +34,18 @@ SECRET = "topsecret"
 PATIENCE = 60
 
 
-def command(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mongostore", "serve", "sessions", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return what the command says that refuses options; it does so before it serves anything."""
+    # This process keeps the handlers of its logs.
+    monkeypatch.setattr(sys.modules["mongostore.cli.serve"], "log_requests", lambda: None)
+
+    def refuse(*options: str) -> str:
+        ran = CliRunner().invoke(app, ["serve", "sessions", *options])
+        assert (ran.exit_code, ran.stdout) == (1, "")
+        return ran.stderr
+
+    return refuse
 
 
 def eventually(check: Callable[[], bool]) -> None:
@@ -137,12 +143,11 @@ def is_open(url: str) -> bool:
         return tried.connect_ex(("127.0.0.1", httpx.URL(url).port)) == 0
 
 
-def test_a_public_address_is_refused_to_a_store_without_keys() -> None:
+def test_a_public_address_is_refused_to_a_store_without_keys(refusal: Callable[..., str]) -> None:
     for host in ("0.0.0.0", "::"):
-        ran = command("--host", host, "--port", "0")
-        assert ran.returncode == 1
-        assert ran.stderr.startswith(f"error: {host} can be reached from elsewhere and the store has no keys")
-        assert len(ran.stderr.splitlines()) == 1
+        said = refusal("--host", host, "--port", "0")
+        assert said.startswith(f"error: {host} can be reached from elsewhere and the store has no keys")
+        assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -154,19 +159,21 @@ def test_a_public_address_is_refused_to_a_store_without_keys() -> None:
         (("--uri", "mongodb://user:secret@127.0.0.1:9/"), "error: mongodb://127.0.0.1:9"),
     ],
 )
-def test_what_cannot_be_is_one_line(options: tuple[str, ...], reason: str) -> None:
-    ran = command(*options)
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith(reason)
-    assert len(ran.stderr.splitlines()) == 1
-    assert "secret" not in ran.stderr
+def test_what_cannot_be_is_one_line(
+    refusal: Callable[..., str], options: tuple[str, ...], reason: str
+) -> None:
+    said = refusal(*options)
+    assert said.startswith(reason)
+    assert len(said.splitlines()) == 1
+    assert "secret" not in said
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        ran = command("--port", port)
-    assert ran.returncode == 1
+        command = [sys.executable, "-m", "mongostore", "serve", "sessions", "--port", port]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr == f"error: 127.0.0.1:{port} cannot be bound: Address already in use\n"
 
 

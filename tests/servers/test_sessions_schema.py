@@ -70,6 +70,7 @@ def ask(operation: APIOperation, mode: GenerationMode, before: Any = None, **giv
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.untraced
 def test_every_answer_is_as_declared(schema: BaseSchema, name: str) -> None:
     ask(operation_of(schema, name), GenerationMode.POSITIVE)
 

@@ -145,14 +145,16 @@ def test_any_other_list_is_refused(value: object, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "position"),
-    [(0, 0), (7, 7), (2**63 - 1, 2**63 - 1), ("0", 0), ("42", 42), ("9" * 18, 10**18 - 1)],
+    "position",
+    [0, 7, 2**63 - 1],
 )
-def test_a_position_is_an_integer_or_its_digits(value: object, position: int) -> None:
-    assert arguments.check_position("after", value) == position
+def test_a_position_is_an_integer_from_0(position: int) -> None:
+    assert arguments.check_position("after", position) == position
 
 
-@pytest.mark.parametrize("value", [-1, 2**63, True, 1.0, None, "", "-1", "1.0", " 1", "٣", "²", "1" * 19])
+@pytest.mark.parametrize(
+    "value", [-1, 2**63, True, 1.0, None, "", "0", "42", "-1", "1.0", " 1", "٣", "²", "1" * 19]
+)
 def test_any_other_position_is_refused(value: object) -> None:
     with pytest.raises(InvalidValueError, match=r"^after: must be a position"):
         arguments.check_position("after", value)

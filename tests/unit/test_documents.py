@@ -107,11 +107,13 @@ class Entity:
 
 def keep_room(room: Room) -> Raw:
     moved = {name: getattr(room, name) for name in ("event_count", "latest_index", "delivered_index")}
-    return {"_id": room.id, **rooms.to_stored_room(room, NOW), **moved}
+    log = {"epoch": "life", "log": "log"}
+    return {"_id": room.id, **rooms.to_stored_room(room, NOW), **moved, **log}
 
 
 def keep_event(event: Event) -> Raw:
-    return {**rooms.to_stored_event(event, NOW), "index": event.index or 0, "op": "t"}
+    position = {"index": event.index or 0, "epoch": "life", "log": "log", "log_index": 0, "counters": {}}
+    return {**rooms.to_stored_event(event, NOW), **position, "op": "t"}
 
 
 def keep_binding(binding: Binding) -> Raw:

@@ -220,7 +220,11 @@ def test_pages_do_not_share_their_errors() -> None:
 
 
 def test_a_filter_that_says_nothing_means_all_but_what_is_blocked() -> None:
-    assert event_filter("r", {}) == {"room_id": "r", "status": {"$ne": "blocked"}}
+    assert event_filter("r", {}) == {
+        "room_id": "r",
+        "index": {"$gte": 0},
+        "status": {"$ne": "blocked"},
+    }
     assert room_filter({}) == {"state": "open"}
 
 

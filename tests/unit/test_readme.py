@@ -66,6 +66,8 @@ def test_python_blocks_print_what_they_show(
     assert shown is None or ran.stdout == shown
 
 
+# That the wheel can be installed and used is asked in every run, in tests/unit/test_packaging.py.
+@pytest.mark.long
 def test_the_first_command_sets_everything_up_and_runs_the_demo(tmp_path: Path) -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -132,7 +134,9 @@ def ask(browser: OpenerDirector, url: str, content: bytes | None = None, kind: s
         return json.load(response)
 
 
-@pytest.mark.parametrize("engine", ["embedded", pytest.param("folder", marks=pytest.mark.server)])
+@pytest.mark.parametrize(
+    "engine", ["embedded", pytest.param("folder", marks=[pytest.mark.server, pytest.mark.long])]
+)
 def test_chainlit_runs_as_shown_and_people_log_in(
     request: pytest.FixtureRequest, engine: str, tmp_path: Path
 ) -> None:

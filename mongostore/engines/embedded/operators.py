@@ -105,8 +105,12 @@ class DocumentUpdate:
                     self.put(path.split("."), value)
             case {"$unset": str(path)}:
                 self._remove(path.split("."))
+            case {"$replaceWith": expression}:
+                self.document = expressions.parse(expression)
             case _:
-                raise WriteError(f"This engine knows no stage of an update but $set and $unset: {stage!r}", 9)
+                raise WriteError(
+                    f"This engine knows no stage of an update but $set, $unset and $replaceWith: {stage!r}", 9
+                )
 
     def _operators(self, update: Document, filter: Document, inserting: bool) -> None:
         steps = [

@@ -18,6 +18,7 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, walk
+from mongostore.repositories.rooms.room_log import RoomLog, count_events, find_room, position_below
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
 _DUPLICATE_KEY = 11000
@@ -42,33 +43,56 @@ class EventBatches(Repository):
             DocumentTooLargeError: If an event takes too much; nothing is stored.
         """
         documents = [_to_document(check_id("room_id", room_id), event) for event in events]
-        next_index = max(document["index"] for document in documents) + 1
-        room = await self._connection.collection("rooms").update_one(
-            {"_id": room_id, "state": "open"}, {"$max": {"next_index": next_index}}
-        )
-        if not room.matched_count:
-            raise NotFoundError("room", room_id)
-        collection = self._connection.collection("events")
+        epoch = await self._reserve(room_id, max(document["index"] for document in documents) + 1)
+        taken = await self._taken(room_id, documents)
+        free = [document | position_below(epoch, document["index"]) for document in documents]
+        free = [document for document in free if document["_id"] not in taken]
         try:
-            await collection.insert_many(documents, ordered=False)
+            if free:
+                await self._connection.collection("events").insert_many(free, ordered=False)
         except BulkWriteError as error:
             failed = error.details["writeErrors"]
             if any(one["code"] != _DUPLICATE_KEY for one in failed):
                 raise
             for one in failed:
-                await self._check_equal(documents[one["index"]])
+                await self._check_equal(free[one["index"]])
+        for document in documents:
+            if document["_id"] in taken:
+                raise _conflict_error(document)
+
+    async def _reserve(self, room_id: str, next_index: int) -> str:
+        """Have the room's log give no index below `next_index`, and return the room's epoch."""
+        log = RoomLog(self._connection)
+        room, _ = await log.read(room_id)
+        if room["next_index"] < next_index:
+            await log.change(
+                room_id, lambda room: ({"$set": {"next_index": max(room["next_index"], next_index)}}, {})
+            )
+        return str(room["epoch"])
+
+    async def _taken(self, room_id: str, documents: Sequence[Raw]) -> set[str]:
+        """Return the ids of the documents whose index another event has."""
+        indexes = {"$in": [document["index"] for document in documents]}
+        found = self._connection.collection("events").find(
+            {"room_id": room_id, "index": indexes}, {"index": 1}
+        )
+        async with found:
+            holders = {event["index"]: event["_id"] for event in await found.to_list()}
+        return {one["_id"] for one in documents if holders.get(one["index"], one["_id"]) != one["_id"]}
 
     async def _check_equal(self, document: Raw) -> None:
         stored: Any = await self._connection.collection("events").find_one({"_id": document["_id"]})
         if stored is None or to_event(stored) != to_event(document):
-            raise ConflictError(
-                f"event {document['_id']!r}, its index or its key is stored with other content"
-            )
+            raise _conflict_error(document)
+
+
+def _conflict_error(document: Raw) -> ConflictError:
+    return ConflictError(f"event {document['_id']!r}, its index or its key is stored with other content")
 
 
 def _to_document(room_id: str, event: Event) -> Raw:
     of_room = event.model_copy(update={"room_id": room_id})
-    document = to_stored_event(of_room, current_operation().now)
+    document = to_stored_event(of_room, current_operation().now) | {"op": current_operation().token}
     check_size(f"event {event.id!r}", document)
     return {**document, "index": check_position("index", event.index)}
 
@@ -88,13 +112,11 @@ class RoomTransfer(Repository):
         Raises:
             NotFoundError: If there is no such room.
         """
-        fields = {"next_index": 1, "private": 1}
-        document = await self._connection.collection("rooms").find_one(
-            {"_id": check_id("room_id", room_id), "state": "open"}, fields
-        )
-        if document is None:
+        events = self._connection.collection("events")
+        room, newest = await find_room(self._connection, events, check_id("room_id", room_id), {"ops": 0})
+        if room is None:
             raise NotFoundError("room", room_id)
-        return int(document["next_index"]), decode_members(document["private"])
+        return int(count_events(room, newest)["next_index"]), decode_members(room["private"])
 
     @long_running
     async def iter_deliveries(self, room_id: str) -> AsyncIterator[VoiceDelivery]:

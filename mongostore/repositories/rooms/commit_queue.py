@@ -1,16 +1,17 @@
-"""Events take their places in a room: those that wait for the same room go together, in one transaction."""
+"""The commits of a process: the events that wait for one room are stored together, by one ordered insert."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
-from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from mongostore.documents.mapping import Raw
@@ -24,232 +25,310 @@ from mongostore.errors import (
     UnavailableError,
 )
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.rooms.pending_events import (
+    PendingEvent,
+    TargetReplacement,
+    take_batch,
+    take_group,
+)
+from mongostore.repositories.rooms.room_log import HAS_INDEX, LogHead, RoomLog, position_below
 
-_GROUP = 100
-_GROUP_BYTES = 4 * 1024 * 1024
-
-
-@dataclass
-class Rewrite:
-    """The change of an event by another one that edits or deletes it.
-
-    Attributes:
-        event_id: The event that is changed.
-        update: The update document that does it.
-        erases: Whether the event's edits, which hold what it said, are marked as deleted too.
-    """
-
-    event_id: str
-    update: Raw
-    erases: bool
+_DUPLICATE_KEY = 11000
+_OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)
+# For so long a process that has met another one in a room lets it go first now and then.
+_CONTENDED_SECONDS = 1.0
 
 
-@dataclass
-class Entry:
-    """An event on its way into a room.
-
-    Attributes:
-        event: Its stored form, without the index.
-        bytes: The size of that.
-        counted: Whether it moves the room's counters.
-        activity: Whether it is the room's activity, which makes a paused room active.
-        rewrite: What it does to another event.
-    """
-
-    event: Raw
-    bytes: int
-    counted: bool
-    activity: bool
-    rewrite: Rewrite | None = None
-    seconds: float = 0
-    done: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+class _StaleHeadError(Exception):
+    """The room is not as the head of its log says."""
 
 
-class Committer:
-    """Gives events their indexes and stores them, all of them in the order of their indexes."""
+class CommitQueue:
+    """Gives events their indexes and stores them, those of a room in the order of their indexes."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, log: RoomLog) -> None:
         self._connection = connection
-        self._waiting: dict[str, deque[Entry]] = {}
-        self._workers: set[asyncio.Task[None]] = set()
+        self._log = log
+        self._waiting: dict[str, deque[PendingEvent]] = {}
+        self._contended: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def commit(self, entry: Entry) -> int:
+    async def commit(self, pending: PendingEvent) -> int:
         """Store an event and return the index that it got.
 
         Raises:
-            NotFoundError: There is no such room, or no such event to rewrite.
-            AlreadyExistsError: The event's id is taken, or its idempotency key.
+            NotFoundError: There is no such room, or no such target.
+            AlreadyExistsError: The event's id is taken, its idempotency key, or its index.
         """
-        call, room_id = current_operation(), entry.event["room_id"]
-        entry.event["op"] = call.token
-        entry.seconds = call.attempt_seconds()
-        if (waiting := self._waiting.get(room_id)) is not None:
-            waiting.append(entry)
-        else:
-            self._waiting[room_id] = deque([entry])
-            # In a context of its own: neither this call's deadline nor its end may touch the others'.
-            worker = asyncio.create_task(self._work(room_id), context=Context())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
-        return await entry.done
+        call = current_operation()
+        pending.event["op"] = call.token
+        pending.seconds = call.attempt_seconds()
+        self._enqueue(pending)
+        return await pending.done
 
-    async def _work(self, room_id: str) -> None:
-        waiting, group = self._waiting[room_id], list[Entry]()
+    def _enqueue(self, pending: PendingEvent) -> None:
+        room_id = pending.event["room_id"]
+        if (waiting := self._waiting.get(room_id)) is not None:
+            waiting.append(pending)
+        else:
+            self._waiting[room_id] = deque([pending])
+            self._start(self._drain(room_id))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        # In a context of its own: neither this call's deadline nor its end may touch the others'.
+        task = asyncio.create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self, room_id: str) -> None:
+        waiting, group = self._waiting[room_id], deque[PendingEvent]()
         try:
             while waiting:
-                # Whoever got an answer just now may have more to commit: let them join.
-                await asyncio.sleep(0)
-                group = _next_group(waiting)
-                await self._settle(room_id, group)
+                # A caller that has just got an answer may have more to commit: let it join.
+                await asyncio.sleep(self._pause(room_id))
+                group = take_group(waiting)
+                if group:
+                    await self._commit_group(room_id, group)
         finally:
             del self._waiting[room_id]
             # Nobody is left waiting, whatever ended the work.
-            for entry in (*group, *waiting):
-                _fail(entry, NotOpenError("the store was closed"))
+            for pending in (*group, *waiting):
+                pending.fail(NotOpenError("the store was closed"))
 
-    async def _settle(self, room_id: str, group: Sequence[Entry]) -> None:
-        """Store a group of events, or one by one if one of them stands in the way of all."""
-        group = [entry for entry in group if not entry.done.done()]
-        if not group:
-            return
+    def _pause(self, room_id: str) -> float:
+        """Return for how long to leave a room to other processes that were met there."""
+        if time.monotonic() > self._contended.get(room_id, 0.0):
+            self._contended.pop(room_id, None)
+            return 0
+        return random.random() * 0.008
+
+    async def _commit_group(self, room_id: str, group: deque[PendingEvent]) -> None:
+        """Store events, or answer why they are not."""
         try:
-            self._connection.check_open()
-            with self._connection.engine.deadline(max(entry.seconds for entry in group)):
-                first = await self._connection.engine.transact(
-                    lambda session: self._store(room_id, group, session)
-                )
-        except (BulkWriteError, DuplicateKeyError, NotFoundError) as error:
-            if len(group) > 1:
-                for entry in group:
-                    await self._settle(room_id, [entry])
-            else:
-                await self._explain(group[0], error)
+            with self._connection.engine.deadline(max(pending.seconds for pending in group)):
+                while group:
+                    self._connection.check_open()
+                    head = self._log.cached(room_id) or (await self._log.read(room_id))[1]
+                    await self._write(room_id, group, head)
         except (PyMongoError, MongoStoreError) as error:
-            if len(group) > 1 and isinstance(error, OperationFailure) and not _is_passing(error):
-                for entry in group:
-                    await self._settle(room_id, [entry])
-                return
-            for entry in group:
-                _fail(entry, self._translated(error))
-        else:
-            for index, entry in enumerate(group, first):
-                if not entry.done.done():
-                    entry.done.set_result(index)
+            self._log.forget(room_id)
+            for pending in group:
+                pending.fail(self._translate(error))
+            group.clear()
 
-    async def _store(self, room_id: str, group: Sequence[Entry], session: Any) -> int:
-        """Store a group of events and return the index of the first one."""
-        # Asked anew by each attempt: the store may be closed meanwhile.
-        self._connection.check_open()
-        events = self._connection.collection("events")
-        if Capability.TRANSACTIONS not in self._connection.engine.capabilities:
-            # Nothing takes the first write back if the last one fails: what can be known is asked beforehand.
-            names = [name for entry in group for name in _names(entry.event)]
-            if len(set(names)) < len(names):
-                raise DuplicateKeyError("taken within the group")
-            for entry in group:
-                await self._check(entry)
-        room = await self._connection.collection("rooms").find_one_and_update(
-            {"_id": room_id, "state": "open"},
-            _reservation(group, time.time_ns() // 1000),
-            projection={"next_index": 1},
-            return_document=ReturnDocument.AFTER,
-            session=session,
-        )
-        if room is None:
-            raise NotFoundError("room", room_id)
-        first: int = room["next_index"] - len(group)
-        for rewrite in (entry.rewrite for entry in group):
-            if rewrite:
-                await self._rewrite(room_id, rewrite, session)
-        placed = [{**entry.event, "index": index} for index, entry in enumerate(group, first)]
-        if len(placed) == 1:
-            await events.insert_one(placed[0], session=session)
-        else:
-            await events.insert_many(placed, session=session)
-        return first
+    async def _write(self, room_id: str, group: deque[PendingEvent], head: LogHead) -> None:
+        """Store what one command or one transaction can store of a group, and take that out of the group."""
+        first = group[0]
+        if first.index is not None and first.index < head.next_index:
+            self._start(self._answer(group.popleft(), self._insert_below(first, head)))
+            return
+        batch = take_batch(group, head)
+        documents, after, now = [], head, time.time_ns() // 1000
+        stored, refusal = len(batch), Raw()
+        for pending in batch:
+            documents.append(pending.position(after, now))
+            after = after.behind(documents[-1])
+        try:
+            await self._insert(first, documents, head)
+        except (BulkWriteError, DuplicateKeyError) as error:
+            stored, refusal = _stored_before(error)
+        except _StaleHeadError:
+            self._log.forget(room_id)
+            return
+        except NotFoundError as error:
+            group.popleft().fail(error)
+            return
+        if stored:
+            head = replace(
+                head.behind(documents[stored - 1]), is_paused=head.is_paused and not first.wakes(head)
+            )
+        for document in documents[:stored]:
+            group.popleft().settle(document["index"])
+        if "log_index" in refusal.get("keyPattern", {}):
+            self._contended[room_id] = time.monotonic() + _CONTENDED_SECONDS
+            head = await self._log.catch_up(room_id, head)
+        elif refusal:
+            refused = group.popleft()
+            self._start(self._answer(refused, self._find_outcome(refused)))
+        self._log.remember(room_id, head)
 
-    async def _rewrite(self, room_id: str, rewrite: Rewrite, session: Any) -> None:
+    async def _insert(self, first: PendingEvent, documents: list[Raw], head: LogHead) -> None:
+        """Insert events behind the end of a log, with the effects of the one that has any.
+
+        Raises:
+            NotFoundError: The room has no such target.
+            _StaleHeadError: The room has been changed meanwhile.
+        """
+        events = self._collection("events")
+        if len(documents) > 1:
+            await events.insert_many(documents)
+            return
+        if first.target is None and not first.wakes(head):
+            await events.insert_one(documents[0])
+            return
+        if first.target and not self._has_transactions:
+            # Nothing would take the event back.
+            await self._check_target(first, first.target)
+
+        async def insert(session: Any) -> None:
+            # The position first: others wait for it from then on, and not for what is behind.
+            await events.insert_one(documents[0], session=session)
+            await self._carry_out(first, documents[0], session, wakes=first.wakes(head))
+
+        await self._connection.engine.transact(insert)
+
+    async def _carry_out(self, pending: PendingEvent, document: Raw, session: Any, *, wakes: bool) -> None:
+        """Do to its target and to its room what an event does."""
+        if pending.target:
+            await self._replace_target(document["room_id"], pending.target, session)
+        if wakes:
+            now = document["counters"]["active_at"]
+            room = {"_id": document["room_id"], "log": document["log"], "state": "open", "status": "paused"}
+            woken = await self._collection("rooms").update_one(
+                room, {"$set": {"status": "active", "paused_at": None, "updated_at": now}}, session=session
+            )
+            if not woken.matched_count and self._has_transactions:
+                raise _StaleHeadError
+
+    async def _replace_target(self, room_id: str, target: TargetReplacement, session: Any) -> None:
         """Change an event in place, and mark its edits as deleted if it is.
 
         Raises:
             NotFoundError: The room has no such event.
         """
-        events = self._connection.collection("events")
+        events = self._collection("events")
         changed = await events.update_one(
-            {"_id": rewrite.event_id, "room_id": room_id}, rewrite.update, session=session
+            {"_id": target.event_id, "room_id": room_id, "index": HAS_INDEX}, target.update, session=session
         )
         if not changed.matched_count:
-            raise NotFoundError("event", rewrite.event_id)
-        if rewrite.erases:
-            await self.erase_edits(room_id, rewrite.event_id, session)
+            raise NotFoundError("event", target.event_id)
+        if target.marks_edits:
+            await self.mark_edits(room_id, target.event_id, session)
 
-    async def erase_edits(self, room_id: str, event_id: str, session: Any) -> None:
+    async def mark_edits(self, room_id: str, event_id: str, session: Any) -> None:
         """Mark the edits of an event as deleted."""
-        await self._connection.collection("events").update_many(
+        await self._collection("events").update_many(
             {"room_id": room_id, "target_event_id": event_id, "change": "edit"},
             {"$set": {"metadata.deleted": True}},
             session=session,
         )
 
-    async def _check(self, entry: Entry) -> None:
-        """Refuse what a server without transactions could not take back.
+    async def _check_target(self, pending: PendingEvent, target: TargetReplacement) -> None:
+        wanted = {"_id": target.event_id, "room_id": pending.event["room_id"], "index": HAS_INDEX}
+        if not await self._collection("events").find_one(wanted, {"_id": 1}):
+            raise NotFoundError("event", target.event_id)
 
-        Raises:
-            NotFoundError: The room has no such event to rewrite.
-            DuplicateKeyError: The id or the idempotency key is taken.
-        """
-        events, event = self._connection.collection("events"), entry.event
-        if await self._holder(event) is not None or await events.find_one({"_id": event["_id"]}, {"_id": 1}):
-            raise DuplicateKeyError("taken")
-        if entry.rewrite:
-            target = {"_id": entry.rewrite.event_id, "room_id": event["room_id"]}
-            if not await events.find_one(target, {"_id": 1}):
-                raise NotFoundError("event", entry.rewrite.event_id)
-
-    async def _explain(self, entry: Entry, error: Exception) -> None:
-        """Tell the one who waits why a single event was not stored, or that it was, by an earlier attempt."""
-        if isinstance(error, NotFoundError):
-            _fail(entry, error)
-            return
-        try:
-            self._connection.check_open()
-            with self._connection.engine.deadline(entry.seconds):
-                existing = await self.explain(entry.event)
-        except MongoStoreError as reason:
-            _fail(entry, reason)
-        except PyMongoError as unknown:
-            _fail(entry, self._translated(unknown))
-        else:
-            if not entry.done.done():
-                entry.done.set_result(existing)
-
-    async def explain(self, event: Raw) -> int:
-        """Return the index of an event that a unique key refused because the same call had stored it.
+    async def _insert_below(self, pending: PendingEvent, head: LogHead) -> int | None:
+        """Store an event at a free index that no log gives any more; None if the room has changed meanwhile.
 
         Raises:
             AlreadyExistsError: Another event has its id, its idempotency key or its index.
+        """
+        assert pending.index is not None
+        events, index = self._collection("events"), pending.index
+        taken = await events.find_one({"room_id": pending.event["room_id"], "index": index}, {"op": 1})
+        if taken is None:
+            position = position_below(head.epoch, index)
+
+            async def insert(session: Any) -> None:
+                # A write, though it changes nothing: it conflicts with a deletion of the room.
+                room = await self._collection("rooms").update_one(
+                    {"_id": pending.event["room_id"], "state": "open", "epoch": head.epoch},
+                    {"$inc": {"next_part_position": 0}},
+                    session=session,
+                )
+                if not room.matched_count:
+                    raise _StaleHeadError
+                await events.insert_one({**pending.event, **position}, session=session)
+
+            try:
+                await self._connection.engine.transact(insert)
+                return index
+            except _StaleHeadError:
+                self._log.forget(pending.event["room_id"])
+                return None
+            except DuplicateKeyError as error:
+                if "log_index" not in (error.details or {}).get("keyPattern", {}):
+                    return await self._find_outcome(pending)
+        elif taken["op"] == pending.event["op"]:
+            return index
+        if await events.find_one({"_id": pending.event["_id"]}, {"_id": 1}) is not None:
+            raise AlreadyExistsError("event", pending.event["_id"])
+        await self._refuse_taken_key(pending.event)
+        raise AlreadyExistsError("event of the room with the index", str(index))
+
+    async def _answer(self, pending: PendingEvent, work: Coroutine[Any, Any, int | None]) -> None:
+        """Answer an event outside of its group by the index that some work finds; None queues it again."""
+        try:
+            self._connection.check_open()
+            with self._connection.engine.deadline(pending.seconds):
+                index = await work
+        except (PyMongoError, MongoStoreError) as error:
+            pending.fail(self._translate(error))
+        else:
+            if index is None:
+                self._enqueue(pending)
+            else:
+                pending.settle(index)
+        finally:
+            work.close()
+
+    async def _find_outcome(self, pending: PendingEvent) -> int | None:
+        """Return the index of an event that an earlier attempt has stored; None if its id is free by now.
+
+        Raises:
+            AlreadyExistsError: Another event has its id or its idempotency key.
             UnavailableError: Nothing has them by now.
         """
-        events = self._connection.collection("events")
-        existing = await events.find_one({"_id": event["_id"]}, {"op": 1, "index": 1})
+        event = pending.event
+        existing = await self._collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
+        if existing is not None and existing.get("op") == event["op"]:
+            if "index" in existing and not self._has_transactions:
+                await self._carry_out(pending, existing, None, wakes=pending.is_activity)
+            # What was deleted since, stays deleted.
+            return int(existing["index"] if "index" in existing else existing["former_index"])
+        if existing is not None and "index" not in existing:
+            await self._free_id(event["_id"])
+            return None
         if existing is not None:
-            if existing["op"] == event["op"]:
-                return int(existing["index"])
             raise AlreadyExistsError("event", event["_id"])
-        if await self._holder(event) is not None:
-            raise key_taken(event["idempotency_key"])
-        if "index" in event:
-            raise AlreadyExistsError("event of the room with the index", str(event["index"]))
+        await self._refuse_taken_key(event)
         raise UnavailableError(f"{self._connection.engine.address}: the room is contended")
 
-    async def _holder(self, event: Raw) -> Raw | None:
-        if "idempotency_key" not in event:
-            return None
-        of_key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
-        found: Raw | None = await self._connection.collection("events").find_one(of_key, {"_id": 1})
-        return found
+    async def _refuse_taken_key(self, event: Raw) -> None:
+        """Refuse an event whose idempotency key another one has.
 
-    def _translated(self, error: PyMongoError | MongoStoreError) -> MongoStoreError:
+        Raises:
+            AlreadyExistsError: Another one has.
+        """
+        if "idempotency_key" in event:
+            key = {name: event[name] for name in ("room_id", "idempotency_key", "channel_id")}
+            if await self._collection("events").find_one(key, {"_id": 1}) is not None:
+                raise key_taken_error(event["idempotency_key"])
+
+    async def _free_id(self, event_id: str) -> None:
+        """Give the position of a deleted event to a document with another id."""
+        events = self._collection("events")
+
+        async def move(session: Any) -> None:
+            empty = {"_id": event_id, "emptied_at": {"$exists": True}}
+            document = await events.find_one(empty, session=session)
+            if document is not None:
+                await events.delete_one(empty, session=session)
+                await events.insert_one({**document, "_id": uuid4().hex}, session=session)
+
+        await self._connection.engine.transact(move)
+
+    def _collection(self, name: str) -> Any:
+        # The store may have been closed at each wait.
+        self._connection.check_open()
+        return self._connection.collection(name)
+
+    @property
+    def _has_transactions(self) -> bool:
+        return Capability.TRANSACTIONS in self._connection.engine.capabilities
+
+    def _translate(self, error: PyMongoError | MongoStoreError) -> MongoStoreError:
         return (
             translate_error(error, self._connection.engine.address)
             if isinstance(error, PyMongoError)
@@ -257,50 +336,23 @@ class Committer:
         )
 
 
-def key_taken(key: str) -> AlreadyExistsError:
+def key_taken_error(key: str) -> AlreadyExistsError:
     """Return the refusal of an event whose idempotency key another one has."""
     return AlreadyExistsError("idempotency key", key)
 
 
-def _names(event: Raw) -> list[tuple[str, ...]]:
-    """Return what of an event is unique within its room."""
-    names: list[tuple[str, ...]] = [(event["_id"],)]
-    if "idempotency_key" in event:
-        names.append((event["idempotency_key"], event["channel_id"]))
-    return names
+def _stored_before(error: BulkWriteError | DuplicateKeyError) -> tuple[int, Raw]:
+    """Return how many events of an insert are stored, and why the next one is not.
 
-
-def _next_group(waiting: deque[Entry]) -> list[Entry]:
-    group = [waiting.popleft()]
-    size = group[0].bytes
-    while waiting and len(group) < _GROUP and size + waiting[0].bytes <= _GROUP_BYTES:
-        if (rewrite := waiting[0].rewrite) and rewrite.erases:
-            # It marks the edits that are stored; those of its own group are not yet.
-            break
-        group.append(waiting.popleft())
-        size += group[-1].bytes
-    return group
-
-
-def _reservation(group: Sequence[Entry], now: int) -> list[Raw]:
-    """Return the update of a room that takes the next indexes and counts the events."""
-    fields: Raw = {"next_index": {"$add": ["$next_index", len(group)]}}
-    if counted := [place for place, entry in enumerate(group) if entry.counted]:
-        fields["event_count"] = {"$add": ["$event_count", len(counted)]}
-        fields["latest_index"] = {"$add": ["$next_index", counted[-1]]}
-    if any(entry.activity for entry in group):
-        paused = {"$eq": ["$status", "paused"]}
-        fields["active_at"] = now
-        fields["status"] = {"$cond": [paused, "active", "$status"]}
-        fields["paused_at"] = {"$cond": [paused, None, "$paused_at"]}
-        fields["updated_at"] = {"$cond": [paused, now, "$updated_at"]}
-    return [{"$set": fields}]
-
-
-def _is_passing(error: PyMongoError) -> bool:
-    return isinstance(translate_error(error, ""), UnavailableError)
-
-
-def _fail(entry: Entry, error: Exception) -> None:
-    if not entry.done.done():
-        entry.done.set_exception(error)
+    Raises:
+        OperationFailure: The majority does not acknowledge them.
+    """
+    details = dict(error.details or {})
+    if isinstance(error, DuplicateKeyError):
+        return 0, details
+    if concerns := details["writeConcernErrors"]:
+        raise OperationFailure(concerns[-1]["errmsg"], concerns[-1]["code"], concerns[-1])
+    refusal = details["writeErrors"][0]
+    if refusal["code"] != _DUPLICATE_KEY:
+        raise OperationFailure(refusal["errmsg"], refusal["code"], refusal)
+    return refusal["index"], refusal

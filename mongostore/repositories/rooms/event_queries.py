@@ -25,6 +25,7 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundE
 from mongostore.models import Event, EventFilter, Page, ReplySummary
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
+from mongostore.repositories.rooms.room_log import HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 _BLOCKED = "blocked"
@@ -42,7 +43,9 @@ class EventQueries:
 
     async def find_one(self, room_id: str, event_id: str, fields: Raw | None = None) -> Raw | None:
         """Return a stored event of a room, or some of its fields."""
-        document: Raw | None = await self._events.find_one({"_id": event_id, "room_id": room_id}, fields)
+        document: Raw | None = await self._events.find_one(
+            {"_id": event_id, "room_id": room_id, "index": HAS_INDEX}, fields
+        )
         return document
 
     async def find_by_key(self, room_id: str, key: str, channel_id: str | None) -> Event | None:
@@ -74,7 +77,7 @@ class EventQueries:
                 return Page([])
             bounds["$lte" if newest else "$gte"] = start
         if bounds:
-            query["index"] = bounds
+            query["index"] = HAS_INDEX | bounds
         documents = await find_page(self._connection, "events", query, order, limit + 1)
         if not documents:
             await self._check_room(room_id)
@@ -123,7 +126,7 @@ class EventQueries:
 
     async def _index_at_offset(self, filter: Raw, bounds: Raw, offset: int, order: KeyOrder) -> int | None:
         """Return the index of the event behind `offset` others, read from the database's index alone."""
-        where = {**filter, "index": bounds} if bounds else filter
+        where = {**filter, "index": HAS_INDEX | bounds}
         found = self._events.find(
             where,
             {"_id": 0, "index": 1},
@@ -171,7 +174,7 @@ def _check_index(path: str, value: object) -> int:
 def event_filter(room_id: str, filter: EventFilter) -> Raw:
     """Return the query of the events that a filter means: the one place where such a query begins."""
     members = check_members(filter, EventFilter)
-    query: Raw = {"room_id": check_id("room_id", room_id)}
+    query: Raw = {"room_id": check_id("room_id", room_id), "index": HAS_INDEX}
     if not check_flag("blocked", members.get("blocked", False)):
         query["status"] = {"$ne": _BLOCKED}
     types: Raw = {}

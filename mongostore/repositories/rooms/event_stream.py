@@ -14,6 +14,7 @@ from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
 from mongostore.repositories import Connection, majority_step, open_stream
+from mongostore.repositories.rooms.room_log import HAS_INDEX, count_events, find_room
 
 _log = logging.getLogger("mongostore.documents")
 
@@ -83,6 +84,7 @@ class EventStream:
             "ns.coll": self._events.name,
             "operationType": "insert",
             "fullDocument.room_id": room_id,
+            "fullDocument.index": HAS_INDEX,
         }
         gone = {
             "ns.coll": self._rooms.name,
@@ -95,10 +97,10 @@ class EventStream:
         return await self._rooms.database.watch([{"$match": {"$or": [committed, gone]}}])
 
     async def _latest_index(self, room_id: str) -> int:
-        document = await self._rooms.find_one({"_id": room_id, "state": "open"}, {"next_index": 1})
-        if document is None:
+        room, newest = await find_room(self._connection, self._events, room_id)
+        if room is None:
             raise NotFoundError("room", room_id)
-        return int(document["next_index"]) - 1
+        return int(count_events(room, newest)["next_index"]) - 1
 
     async def _events_after(self, room_id: str, seen: int) -> list[Raw]:
         wanted = {"room_id": room_id, "index": {"$gt": seen}}

@@ -1,4 +1,4 @@
-"""How events are written: appended by the committer, changed and deleted in place."""
+"""Writes of events: appended by the queue of commits, changed and deleted in place."""
 
 from __future__ import annotations
 
@@ -15,53 +15,39 @@ from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.rooms.commit_queue import Committer, Entry, Rewrite, key_taken
+from mongostore.repositories.rooms.commit_queue import CommitQueue, key_taken_error
+from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
+from mongostore.repositories.rooms.room_log import HAS_INDEX, RoomLog, emptied
 from mongostore.repositories.rooms.room_parts import in_room
+
+
+class _NewestEventError(Exception):
+    """The event that holds the room's counters is among those to delete."""
 
 
 class EventUpdates:
     """Writes events."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, log: RoomLog) -> None:
         self._connection = connection
-        self._committer = Committer(connection)
+        self._log = log
+        self._queue = CommitQueue(connection, log)
 
     async def append(self, room_id: str, event: Event, target: Event | None, activity: bool) -> Event:
         """Store an event at the next index, and change its target."""
-        event, rewrite = in_room("event", event, Event, room_id), None
+        event, replacement = in_room("event", event, Event, room_id), None
         if target is not None:
             target = in_room("target", target, Event, room_id)
             deletes = event.type == event.change == "delete" and event.target_event_id == target.id
-            rewrite = Rewrite(target.id, to_replacement(target), deletes)
-        return await self._commit(
-            event, counted=True, activity=check_flag("activity", activity), rewrite=rewrite
-        )
+            replacement = TargetReplacement(target.id, to_replacement(target), deletes)
+        check_flag("activity", activity)
+        return await self._commit(event, None, is_counted=True, is_activity=activity, target=replacement)
 
     async def create(self, room_id: str, event: Event) -> Event:
         """Store an event at its own index, or at the next one."""
         event = in_room("event", event, Event, room_id)
-        if event.index is None:
-            return await self._commit(event, counted=False, activity=False, rewrite=None)
-        call = current_operation()
-        stored = {**to_stored_event(event, call.now), "op": call.token}
-        check_size(f"event {event.id!r}", stored)
-        stored["index"] = check_position("index", event.index)
-
-        async def insert(session: Any) -> None:
-            room = await self._connection.collection("rooms").update_one(
-                {"_id": room_id, "state": "open"},
-                {"$max": {"next_index": stored["index"] + 1}},
-                session=session,
-            )
-            if not room.matched_count:
-                raise NotFoundError("room", room_id)
-            await self._events.insert_one(stored, session=session)
-
-        try:
-            await self._connection.engine.transact(insert)
-        except DuplicateKeyError:
-            await self._committer.explain(stored)
-        return to_event(stored)
+        index = None if event.index is None else check_position("index", event.index)
+        return await self._commit(event, index, is_counted=False, is_activity=False)
 
     async def update(self, room_id: str, event_id: str, members: EventUpdate) -> Event:
         """Change the given members of an event and return it."""
@@ -77,13 +63,13 @@ class EventUpdates:
         async def replace(session: Any) -> Event:
             replaced = await self._change(room_id, event.id, update, session)
             if erase_edits:
-                await self._committer.erase_edits(room_id, event.id, session)
+                await self._queue.mark_edits(room_id, event.id, session)
             return replaced
 
         try:
             return await (self._connection.engine.transact(replace) if erase_edits else replace(None))
         except DuplicateKeyError:
-            raise key_taken(event.idempotency_key or "") from None
+            raise key_taken_error(event.idempotency_key or "") from None
 
     async def remove(
         self, room_id: str, event_id: str, replies: bool, read: Callable[[Raw], Any] | None = None
@@ -92,39 +78,58 @@ class EventUpdates:
         check_id("room_id", room_id)
         check_id("event_id", event_id)
         check_flag("replies", replies)
-        seen, fields = current_operation().memory, None if read else {"_id": 1}
+        call, open_log = current_operation(), None
+        fields = dict.fromkeys(("op", "log", "index"), 1) if read is None else None
 
         async def remove(session: Any) -> list[Any]:
-            documents = await self._found({"room_id": room_id, "_id": event_id}, fields, session)
-            if not documents:
-                # An earlier attempt of this call may have been the one that did it.
-                return seen.get("removed", []) if current_operation().attempt else []
-            if replies:
-                of_thread = {"room_id": room_id, "parent_event_id": event_id, "_id": {"$ne": event_id}}
-                documents += await self._found(of_thread, fields, session)
+            documents = await self._find_with_changes(room_id, event_id, replies, fields, session)
+            root = documents[0] if documents else None
+            # An earlier attempt of this call may have been the one that did it.
+            if root is None or call.memory.get("op", root["op"]) != root["op"]:
+                return call.memory.get("removed", []) if call.attempt else []
             ids = [document["_id"] for document in documents]
-            changes = {"room_id": room_id, "target_event_id": {"$in": ids, "$gte": ""}, "_id": {"$nin": ids}}
-            documents += await self._found(changes, fields, session)
-            ids = [document["_id"] for document in documents]
-            seen["removed"] = ids if read is None else [read(document) for document in documents]
-            await self._events.delete_many({"_id": {"$in": ids}}, session=session)
-            return list(seen["removed"])
+            removed = ids if read is None else [read(document) for document in documents]
+            newest = max(documents, key=lambda document: document["index"])
+            is_behind = open_log is not None and newest["log"] != open_log
+            if not is_behind and not await self._has_later(room_id, newest["index"], session):
+                raise _NewestEventError
+            call.memory |= {"op": root["op"], "removed": removed}
+            events = {"room_id": room_id, "_id": {"$in": ids}}
+            await self._events.update_many(events, emptied(), session=session)
+            return removed
 
-        return await self._connection.engine.transact(remove)
+        while True:
+            try:
+                return await self._connection.engine.transact(remove)
+            except _NewestEventError:
+                # The room's counters are those of its newest event: first they go into the room.
+                try:
+                    open_log = (await self._log.change(room_id, lambda room: ({}, {})))["log"]
+                except NotFoundError:
+                    return []
 
     @property
     def _events(self) -> Any:
         return self._connection.collection("events")
 
-    async def _commit(self, event: Event, *, counted: bool, activity: bool, rewrite: Rewrite | None) -> Event:
+    async def _commit(
+        self,
+        event: Event,
+        index: int | None,
+        *,
+        is_counted: bool,
+        is_activity: bool,
+        target: TargetReplacement | None = None,
+    ) -> Event:
         stored = to_stored_event(event, current_operation().now)
         size = check_size(f"event {event.id!r}", stored)
-        index = await self._committer.commit(Entry(stored, size, counted, activity, rewrite))
+        pending = PendingEvent(stored, size, is_counted, is_activity, target, index)
+        index = await self._queue.commit(pending)
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
 
     async def _change(self, room_id: str, event_id: str, update: Raw, session: Any) -> Event:
         document = await self._events.find_one_and_update(
-            {"_id": event_id, "room_id": room_id},
+            {"_id": event_id, "room_id": room_id, "index": HAS_INDEX},
             update,
             return_document=ReturnDocument.AFTER,
             session=session,
@@ -132,6 +137,26 @@ class EventUpdates:
         if document is None:
             raise NotFoundError("event", event_id)
         return to_event(document)
+
+    async def _find_with_changes(
+        self, room_id: str, event_id: str, replies: bool, fields: Raw | None, session: Any
+    ) -> list[Raw]:
+        """Return an event, its replies if they are asked for, and the edits and deletes of all of them."""
+        documents = await self._found(
+            {"room_id": room_id, "_id": event_id, "index": HAS_INDEX}, fields, session
+        )
+        if not documents:
+            return []
+        if replies:
+            of_event = {"room_id": room_id, "parent_event_id": event_id, "_id": {"$ne": event_id}}
+            documents += await self._found(of_event, fields, session)
+        ids = [document["_id"] for document in documents]
+        changes = {"room_id": room_id, "target_event_id": {"$in": ids, "$gte": ""}, "_id": {"$nin": ids}}
+        return documents + await self._found(changes, fields, session)
+
+    async def _has_later(self, room_id: str, index: int, session: Any) -> bool:
+        later = {"room_id": room_id, "index": {"$gt": index}}
+        return await self._events.find_one(later, {"_id": 1}, session=session) is not None
 
     async def _found(self, filter: Raw, fields: Raw | None, session: Any) -> list[Raw]:
         async with self._events.find(filter, fields, sort=[("index", 1)], session=session) as found:

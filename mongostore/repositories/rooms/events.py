@@ -16,15 +16,16 @@ from mongostore.repositories import Connection, Repository, long_running, reads,
 from mongostore.repositories.rooms.event_queries import EventQueries
 from mongostore.repositories.rooms.event_stream import EventStream
 from mongostore.repositories.rooms.event_updates import EventUpdates
+from mongostore.repositories.rooms.room_log import HAS_INDEX, RoomLog
 
 
 class AsyncRoomEvents(Repository):
     """The events of rooms. A list is in the order of indexes, whichever end it is taken from."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, log: RoomLog) -> None:
         super().__init__(connection)
         self._reader = EventQueries(connection)
-        self._updates = EventUpdates(connection)
+        self._updates = EventUpdates(connection, log)
         self._stream = EventStream(connection)
 
     @writes
@@ -34,7 +35,8 @@ class AsyncRoomEvents(Repository):
         """Give an event the room's next index and store it, as one step; return it with its index.
 
         Events of one room become visible in the order of their indexes, whichever process appends them. On
-        a server without transactions a crash midway may leave an index that no event has.
+        a server without transactions a crash midway may leave an edit or a delete without its effect on its
+        target.
 
         Args:
             room_id: The room.
@@ -98,7 +100,7 @@ class AsyncRoomEvents(Repository):
             InvalidDocumentError: If it cannot be read.
         """
         document = await self._connection.collection("events").find_one(
-            {"_id": check_id("event_id", event_id)}
+            {"_id": check_id("event_id", event_id), "index": HAS_INDEX}
         )
         return None if document is None else to_event(document)
 

@@ -16,6 +16,7 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page, ReadMarker
 from mongostore.repositories import Repository, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
+from mongostore.repositories.rooms.room_log import HAS_INDEX
 
 
 class AsyncReadMarkers(Repository):
@@ -107,14 +108,14 @@ class AsyncReadMarkers(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         marker = await self.find(room_id, channel_id)
-        unread: Raw = {"room_id": room_id}
+        unread: Raw = {"room_id": room_id, "index": HAS_INDEX}
         if marker is not None:
             unread["index"] = {"$gt": marker.index}
         return int(await self._events.count_documents(unread, **count_options(limit)))
 
     async def _index_of(self, room_id: str, event_id: str | None) -> int | None:
         # A bound leaves out what others have written there, which may be anything.
-        filter: Raw = {"room_id": room_id, "index": {"$gte": 0}}
+        filter: Raw = {"room_id": room_id, "index": HAS_INDEX}
         if event_id is not None:
             filter["_id"] = check_id("event_id", event_id)
         async with self._events.find(filter, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1) as found:

@@ -19,12 +19,11 @@ from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortOrder
+from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
 
 # The order of bindings and participants by the creation of their rooms.
 _NEWEST = SortOrder("room_created_at", is_ascending=False, key="room_id")
 _OLDEST = SortOrder("room_created_at", key="room_id")
-# What callers are never shown, and may be large.
-PUBLIC_FIELDS = {"private": 0}
 
 _ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
@@ -47,14 +46,14 @@ class RoomLookup:
         if recipient is not None:
             wanted.append(_recipient(recipient))
         of_channel = {"channel_id": check_id("channel_id", channel_id), "correspondents": {"$in": wanted}}
-        return _first(await self._find_by_part("bindings", of_channel, _NEWEST, rooms))
+        return await self._first(await self._find_by_part("bindings", of_channel, _NEWEST, rooms))
 
     async def by_route(self, channel_id: str, names: Sequence[str], rooms: Raw) -> Room | None:
         """Return the newest of these rooms that reached one of these participants by a channel."""
         check_list("names", names)
         check_id("channel_id", channel_id)
         routes = {"$in": [route_key(channel_id, check_id("names", name)) for name in names]}
-        return _first(await self._find_by_part("participants", {"routes": routes}, _NEWEST, rooms))
+        return await self._first(await self._find_by_part("participants", {"routes": routes}, _NEWEST, rooms))
 
     async def by_participant(self, participant_id: str, channel_type: str | None, rooms: Raw) -> Room | None:
         """Return the newest of these rooms that a person is in, as a participant or by a binding."""
@@ -66,7 +65,7 @@ class RoomLookup:
             *await self._find_by_part("participants", person, _NEWEST, rooms),
             *await self._find_by_part("bindings", bound, _NEWEST, rooms),
         ]
-        return _first(
+        return await self._first(
             sorted(found, key=lambda document: (document["created_at"], document["_id"]), reverse=True)
         )
 
@@ -79,7 +78,14 @@ class RoomLookup:
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
         behind = order.keyset_filter(of_channel, order.decode(cursor))
         documents = await self._find_by_part("bindings", behind, order, rooms, limit + 1)
+        documents = [*await count_rooms_events(self._connection, documents)]
         return SortOrder("created_at").page(documents, limit, to_room)
+
+    async def _first(self, documents: Sequence[Raw]) -> Room | None:
+        """Return the first of some stored rooms, its counters up to date."""
+        for document in await count_rooms_events(self._connection, documents[:1]):
+            return to_room(document)
+        return None
 
     async def _find_by_part(
         self, parts: str, match: Raw, order: SortOrder, rooms: Raw, limit: int = 1
@@ -152,7 +158,3 @@ def _recipient(recipient: object) -> str:
         raise InvalidValueError("recipient", "must be a tuple of a key and an address")
     key, address = recipient
     return recipient_key(check_text("recipient", key), check_id("recipient", address))
-
-
-def _first(documents: Sequence[Raw]) -> Room | None:
-    return to_room(documents[0]) if documents else None

@@ -94,10 +94,14 @@ class RoomParts(Repository, Generic[V]):
         room = await self._connection.collection("rooms").find_one_and_update(
             {"_id": room_id, "state": "open"},
             {"$inc": {"next_part_position": 1}},
-            projection={"next_part_position": 1, "created_at": 1},
+            projection={"next_part_position": 1, "created_at": 1, "epoch": 1},
             session=session,
         )
-        return room and {"position": room["next_part_position"], "room_created_at": room["created_at"]}
+        return room and {
+            "position": room["next_part_position"],
+            "room_created_at": room["created_at"],
+            "epoch": room["epoch"],
+        }
 
     async def _upsert_part(self, key: Any, stored: Raw) -> None:
         """Store something under its key, in the place that it has or in the next one.
@@ -130,8 +134,8 @@ class RoomParts(Repository, Generic[V]):
 
         async def place(session: Any) -> None:
             taken = await self._allocate_position(stored["room_id"], session)
-            position = taken["position"] if taken else 0
-            document = {**stored, "position": position, "op": call.token}
+            position = {"position": taken["position"], "epoch": taken["epoch"]} if taken else {"position": 0}
+            document = {**stored, **position, "op": call.token}
             await self._collection.insert_one(document, session=session)
 
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -13,12 +13,17 @@ from mongostore.documents.rooms import to_room
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import SortKey, SortOrder, count_options, walk
-from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS
+from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page, walk
+from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
 
 _STEP = 200
 _OLDEST = SortOrder("created_at")
 _NEWEST = SortOrder("created_at", is_ascending=False)
+
+
+async def _find_counted_page(connection: Connection, *page: Any) -> Sequence[Raw]:
+    """Return the first rooms of a list, as `find_page` does, with their counters up to date."""
+    return await count_rooms_events(connection, await find_page(connection, *page))
 
 
 class RoomReader:
@@ -73,11 +78,20 @@ class RoomReader:
         metadata: dict[str, Any] | None,
         rooms: Raw,
         errors: list[InvalidDocumentError] | None,
+        find: Callable[..., Awaitable[Sequence[Raw]]] = _find_counted_page,
     ) -> AsyncGenerator[Room, None]:
-        """Yield rooms; `errors` collects those that cannot be read."""
+        """Yield rooms that `find` finds; `errors` collects those that cannot be read."""
         order, filter = _order(newest), _with_metadata(rooms, metadata)
         steps = walk(
-            self._connection, "rooms", filter, order, to_room, errors, fields=PUBLIC_FIELDS, size=_STEP
+            self._connection,
+            "rooms",
+            filter,
+            order,
+            to_room,
+            errors,
+            fields=PUBLIC_FIELDS,
+            size=_STEP,
+            find=find,
         )
         async with aclosing(steps) as found:
             async for room in found:
@@ -90,7 +104,7 @@ class RoomReader:
         if not metadata:
             return int(await self._rooms.count_documents(rooms, **options))
         counted = 0
-        async with aclosing(self.iterate(False, metadata, rooms, [])) as found:
+        async with aclosing(self.iterate(False, metadata, rooms, [], find_page)) as found:
             async for _ in found:
                 counted += 1
                 if counted == limit:
@@ -106,7 +120,7 @@ class RoomReader:
             filter, PUBLIC_FIELDS, sort=order.sort, skip=offset, limit=limit, batch_size=limit + 1
         ) as found:
             documents: Sequence[Raw] = await found.to_list()
-        return documents
+        return await count_rooms_events(self._connection, documents)
 
 
 def _order(newest: bool) -> SortOrder:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
-
-from pymongo import ReturnDocument
+from uuid import uuid4
 
 from mongostore.arguments import check_flag, check_id, check_list, check_members, check_position, check_text
 from mongostore.codec import encode_members, escape_key
 from mongostore.documents.mapping import (
-    MAX_VALUE_BYTES,
     SCHEMA_VERSION,
     Raw,
     check_instance,
@@ -22,45 +19,56 @@ from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
-from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS, open_room_filter
-from mongostore.repositories.size_limits import SizeLimit
+from mongostore.repositories.rooms.room_log import (
+    HAS_INDEX,
+    MERGED,
+    PUBLIC_FIELDS,
+    LogHead,
+    RoomLog,
+    count_rooms_events,
+    emptied,
+    update_room,
+)
+from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 _METADATA = "metadata."
-# The rest of a room is short.
-_MERGED = SizeLimit("room", ("data", "metadata", "private"), MAX_VALUE_BYTES)
-_STATE = {"state": 1, "update_op": 1}
-_PARTS = (
-    *("events", "bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries"),
-)
+_PARTS = ("bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries")
+# So many operations are remembered by a room, for calls that are tried again.
+_OPS = 16
 
 
 class RoomUpdates:
     """Creates, changes and deletes rooms."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, log: RoomLog) -> None:
         self._connection = connection
+        self._log = log
 
     async def create(self, room_id: str | None, given_members: RoomCreate, *, may_exist: bool) -> Room:
         """Create a room, or return the one that is there if it may be."""
         call, members = current_operation(), check_members(given_members, RoomCreate)
         key = call.token if room_id is None else check_id("room_id", room_id)
+        epoch = call.memory.setdefault("epoch", uuid4().hex)
         next_index = check_position("next_index", members.pop("next_index", 0))
-        stored = _to_new_room(Room.model_construct(id=key, **members), next_index)
+        stored = _to_new_room(Room.model_construct(id=key, **members), next_index, epoch)
         while True:
+            if call.attempt and await self._was_deleted(key, epoch):
+                return to_room({"_id": key, **stored})
             existing = await self._rooms.find_one_and_update(
-                {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS if may_exist else _STATE, upsert=True
+                {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS, upsert=True
             )
-            if existing is None or (call.attempt and existing["update_op"] == call.token):
+            if existing is None or existing["epoch"] == epoch:
+                self._log.remember(key, LogHead.of_room(stored, None))
                 return to_room({"_id": key, **stored})
             if existing["state"] == "open":
                 if may_exist:
-                    return to_room(existing)
+                    return await self._to_room(existing)
                 raise AlreadyExistsError("room", key)
-            await self.finish_delete(key)
+            await self.finish_delete(key, existing["epoch"])
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
         """Change the given members of a room and return it."""
-        members = check_members(given_members, RoomUpdate)
+        call, members = current_operation(), check_members(given_members, RoomUpdate)
         metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
         if not isinstance(metadata, dict):
             raise InvalidValueError("metadata", f"must be a dict, not {type(metadata).__name__}")
@@ -71,20 +79,40 @@ class RoomUpdates:
             removed = [key for key in _unset_keys(unset) if key not in metadata]
         encoded = encode_members("metadata", metadata)
         sets = write_members(Room, members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
-        update: Raw = {"$set": {**sets, "updated_at": current_operation().now}}
+        update: Raw = {"$set": {**sets, "updated_at": call.now}, "$push": _op(call.token)}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
-        return to_room(await self._change(room_id, update))
+        if "active_at" in sets or sets.get("status") == "paused":
+            check_id("room_id", room_id)
+            return await self._change_log(room_id, lambda room: (update, {}))
+        return await self._to_room(await self._update(room_id, update))
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
         """Replace a room that is still in the expected state, and return it."""
-        call = current_operation()
-        sets = {**to_stored_room(room, call.now), "update_op": call.token}
-        del sets["created_at"]
-        guard: Raw = {}
+        call, guard = current_operation(), Raw()
+        sets = to_stored_room(room, call.now)
+        if room.created_at is None:
+            del sets["created_at"]
         if expected is not None:
             guard = write_members(Room, asdict(check_instance("expected", expected, RoomState)))
-        return to_room(await self._change(room.id, {"$set": sets}, guard))
+        check_id("room_id", room.id)
+        created: list[int] = []
+
+        def decide(existing: Raw) -> tuple[Raw, Raw]:
+            created.append(existing["created_at"])
+            if any(existing[name] != value for name, value in guard.items()):
+                raise ConflictError(f"room {room.id!r} is in another state by now")
+            unmoved = {name: existing[name] for name in guard if name != "active_at"}
+            return {"$set": sets, "$push": _op(call.token)}, unmoved
+
+        replaced = await self._change_log(room.id, decide)
+        if sets.get("created_at", created[-1]) != created[-1]:
+            # They are listed in the order of their rooms.
+            for name in ("bindings", "participants"):
+                await self._connection.collection(name).update_many(
+                    {"room_id": room.id}, {"$set": {"room_created_at": sets["created_at"]}}
+                )
+        return replaced
 
     async def advance_delivered_index(self, room_id: str, index: int, force: bool) -> bool:
         """Move the delivered index to `index` and return whether it moved."""
@@ -93,99 +121,140 @@ class RoomUpdates:
         call = current_operation()
         before: Any = {"$lt": index} if check_flag("force", force) else index - 1
         moved = await self._rooms.update_one(
-            {**open_room_filter(room_id), "delivered_index": before},
-            {"$set": {"delivered_index": index, "delivered_op": call.token}},
+            {**open_room_filter(room_id), "delivered_index": before, "ops": {"$ne": call.token}},
+            {"$set": {"delivered_index": index}, "$push": _op(call.token)},
         )
         if moved.matched_count or call.attempt == 0:
             return bool(moved.matched_count)
         # An earlier attempt of this call may have been the one that did it.
-        own = {**open_room_filter(room_id), "delivered_op": call.token}
+        own = {**open_room_filter(room_id), "ops": call.token}
         return await self._rooms.find_one(own, {"_id": 1}) is not None
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a value about a room outside its members, and remove the key from its metadata."""
         encoded = encode_members("private", {check_text("key", key): value})
         ((name, stored),) = encoded.items()
-        update: Raw = {"$unset": {f"{_METADATA}{name}": ""}}
+        update: Raw = {"$unset": {f"{_METADATA}{name}": ""}, "$push": _op(current_operation().token)}
         if value is None:
             update["$unset"][f"private.{name}"] = ""
         else:
             update["$set"] = {f"private.{name}": stored}
-        run = partial(self._rooms.find_one_and_update, projection={"_id": 1})
-        if await _MERGED.write(self._rooms, room_id, open_room_filter(room_id), update, run) is None:
-            raise NotFoundError("room", room_id)
+        await self._update(room_id, update)
 
     async def delete(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it and return whether it was there."""
         call = current_operation()
-        document = await self._rooms.find_one_and_update(
-            open_room_filter(room_id), {"$set": {"state": "deleting", "update_op": call.token}}, {"_id": 1}
-        )
-        if document is None:
-            document = await self._rooms.find_one({"_id": room_id}, {"update_op": 1})
-            if document is None:
-                return "deleted" in call.memory
-            if document["update_op"] == call.token:
-                call.memory["deleted"] = True
-        else:
-            call.memory["deleted"] = True
-        await self.finish_delete(room_id)
-        return "deleted" in call.memory
+        check_id("room_id", room_id)
 
-    async def finish_delete(self, room_id: str) -> None:
-        """Delete all that belongs to a room that is no longer found, and the room last."""
-        for parts in _PARTS:
-            await self._connection.collection(parts).delete_many({"room_id": room_id})
-        await self._rooms.delete_one({"_id": room_id, "state": "deleting"})
+        def decide(room: Raw) -> tuple[Raw, Raw]:
+            if call.memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
+                # An earlier attempt has deleted the one that was meant; this one was made since.
+                raise NotFoundError("room", room_id)
+            return {"$set": {"state": "deleting", "delete_op": call.token}}, {}
 
-    async def _change(self, room_id: str, update: Raw, guard: Raw | None = None) -> Raw:
-        """Update a room that is still as the guard says, and return its document.
+        try:
+            room = await self._log.change(room_id, decide)
+        except NotFoundError:
+            room = await self._rooms.find_one({"_id": room_id, "state": "deleting"}, PUBLIC_FIELDS)
+        if room is not None:
+            await self.finish_delete(room_id, room["epoch"])
+            if room["epoch"] == call.memory.get("epoch", room["epoch"]):
+                return bool(room["delete_op"] == call.token)
+        return call.attempt > 0 and "epoch" in call.memory
+
+    async def _change_log(self, room_id: str, decide: Callable[[Raw], tuple[Raw, Raw]]) -> Room:
+        """Change a room behind a fence, once, and return it."""
+        call = current_operation()
+
+        def decide_once(room: Raw) -> tuple[Raw, Raw]:
+            if call.token in room["ops"]:
+                raise _DoneError(room)
+            return decide(room)
+
+        try:
+            return to_room(await self._log.change(room_id, decide_once))
+        except _DoneError as done:
+            return to_room(done.room)
+
+    async def _update(self, room_id: str, update: Raw) -> Raw:
+        """Update a room, once, and return it.
 
         Raises:
-            NotFoundError: If there is no such room.
-            ConflictError: If it is not as the guard says.
-            DocumentTooLargeError: If it would be too large.
+            NotFoundError: There is no such room.
+            DocumentTooLargeError: It would be too large.
         """
-        filter = {**open_room_filter(room_id), **(guard or {})}
-        run = partial(
-            self._rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER
-        )
-        document: Raw | None = await _MERGED.write(self._rooms, room_id, filter, update, run)
+        call, room = current_operation(), open_room_filter(room_id)
+        document = await update_room(self._connection, {**room, "ops": {"$ne": call.token}}, update)
+        if document is None and call.attempt:
+            document = await self._rooms.find_one(room, PUBLIC_FIELDS)
         if document is None:
-            document = await self._rooms.find_one(open_room_filter(room_id), PUBLIC_FIELDS)
-            if document is None:
-                raise NotFoundError("room", room_id)
-            if "update_op" not in update["$set"] or document["update_op"] != update["$set"]["update_op"]:
-                raise ConflictError(f"room {room_id!r} is in another state by now")
+            raise NotFoundError("room", room_id)
         return document
+
+    async def _to_room(self, document: Raw) -> Room:
+        (counted,) = await count_rooms_events(self._connection, [document])
+        return to_room(counted)
+
+    async def _was_deleted(self, room_id: str, epoch: str) -> bool:
+        """Return whether a room of this life was deleted lately: its last fence is still there."""
+        fence = {"room_id": room_id, "epoch": epoch, "next_index": {"$exists": True}}
+        if await self._rooms.find_one({"_id": room_id, "epoch": epoch}, {"_id": 1}) is not None:
+            return False
+        return await self._connection.collection("events").find_one(fence, {"_id": 1}) is not None
+
+    async def finish_delete(self, room_id: str, epoch: str) -> None:
+        """Delete all that belongs to a room that is no longer found, and the room last.
+
+        A room that was made since under its id has another epoch. What was stored while there was no room
+        has none, and goes with the first room.
+        """
+        parts = {"room_id": room_id, "epoch": {"$in": [epoch, None]}}
+        await self._connection.collection("events").update_many({**parts, "index": HAS_INDEX}, emptied())
+        for name in _PARTS:
+            await self._connection.collection(name).delete_many(parts)
+        await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
 
     @property
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
 
-def _to_new_room(room: Room, next_index: int) -> Raw:
+class _DoneError(Exception):
+    """An earlier attempt of the call has changed the room."""
+
+    def __init__(self, room: Raw) -> None:
+        super().__init__()
+        self.room = room
+
+
+def _op(token: str) -> Raw:
+    """Return the `$push` that notes an operation of a room."""
+    return {"ops": {"$each": [token], "$slice": -_OPS}}
+
+
+def _to_new_room(room: Room, next_index: int, epoch: str) -> Raw:
     """Return the stored form of a new room, with the counters that it brings, but without its id.
 
     Raises:
         InvalidValueError: One of its members cannot be stored.
         DocumentTooLargeError: It takes more than a document can hold.
     """
-    call = current_operation()
     latest = None if room.latest_index is None else check_position("latest_index", room.latest_index)
     delivered = room.delivered_index
-    stored = to_stored_room(room, call.now)
+    stored = to_stored_room(room, current_operation().now)
     return stored | {
-        **_MERGED.count(room.id, stored),
+        **MERGED.count(room.id, stored),
         "private": {},
         "event_count": check_position("event_count", room.event_count),
         "latest_index": latest,
         "delivered_index": delivered if delivered == -1 else check_position("delivered_index", delivered),
+        "epoch": epoch,
+        "log": uuid4().hex,
         "next_index": max(next_index, 0 if latest is None else latest + 1),
         "next_part_position": 0,
         "state": "open",
-        "update_op": call.token,
-        "delivered_op": None,
+        "ops": [],
+        "delete_op": None,
         "schema_version": SCHEMA_VERSION,
     }
 

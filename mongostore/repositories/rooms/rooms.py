@@ -9,7 +9,6 @@ from typing import Any, Final, Unpack
 
 from mongostore.arguments import check_flag, check_id, check_text
 from mongostore.codec import decode, encode_members
-from mongostore.documents.mapping import Raw
 from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomState, RoomUpdate
@@ -20,14 +19,13 @@ from mongostore.repositories.rooms.identities import AsyncIdentities
 from mongostore.repositories.rooms.observations import AsyncRoomObservations
 from mongostore.repositories.rooms.participants import AsyncRoomParticipants
 from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
-from mongostore.repositories.rooms.room_lookup import PUBLIC_FIELDS, RoomLookup, open_room_filter, room_filter
+from mongostore.repositories.rooms.room_log import RoomLog, count_events, find_full_room, find_room
+from mongostore.repositories.rooms.room_lookup import RoomLookup, open_room_filter, room_filter
 from mongostore.repositories.rooms.room_reader import RoomReader, cursor_behind
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.rooms.tasks import AsyncRoomTasks
 from mongostore.repositories.rooms.verifications import AsyncVerifications
 from mongostore.repositories.rooms.voice_deliveries import AsyncVoiceDeliveries
-
-_BATCH = 200
 
 
 class AsyncRooms(Repository):
@@ -56,7 +54,8 @@ class AsyncRooms(Repository):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.events: Final = AsyncRoomEvents(connection)
+        log = RoomLog(connection)
+        self.events: Final = AsyncRoomEvents(connection, log)
         self.bindings: Final = AsyncRoomBindings(connection)
         self.participants: Final = AsyncRoomParticipants(connection)
         self.tasks: Final = AsyncRoomTasks(connection)
@@ -67,7 +66,7 @@ class AsyncRooms(Repository):
         self.verifications: Final = AsyncVerifications(connection)
         self._lookup = RoomLookup(connection)
         self._reader = RoomReader(connection)
-        self._updates = RoomUpdates(connection)
+        self._updates = RoomUpdates(connection, log)
 
     @writes
     async def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
@@ -114,18 +113,12 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the room or one of the others cannot be read.
         """
-        pipeline: list[Raw] = [{"$match": open_room_filter(room_id)}, {"$project": PUBLIC_FIELDS}]
-        for collection in ("bindings", "participants"):
-            members: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
-            stored = self._connection.collection(collection).name
-            pipeline = [*pipeline, {"$unionWith": {"coll": stored, "pipeline": members}}]
-        async with await self._rooms.aggregate(pipeline, batchSize=_BATCH) as cursor:
-            found = await cursor.to_list()
-        if not found or "room_id" in found[0]:
+        room, newest, parts = await find_full_room(self._connection, check_id("room_id", room_id))
+        if room is None:
             raise NotFoundError("room", room_id)
-        bindings = [to_binding(document) for document in found[1:] if "correspondents" in document]
-        participants = [to_participant(document) for document in found[1:] if "routes" in document]
-        return FullRoom(to_room(found[0]), bindings, participants)
+        bindings = [to_binding(document) for document in parts if "correspondents" in document]
+        participants = [to_participant(document) for document in parts if "routes" in document]
+        return FullRoom(to_room(count_events(room, newest)), bindings, participants)
 
     @reads
     async def find(self, room_id: str) -> Room | None:
@@ -135,8 +128,9 @@ class AsyncRooms(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._rooms.find_one(open_room_filter(room_id), PUBLIC_FIELDS)
-        return None if document is None else to_room(document)
+        events = self._connection.collection("events")
+        room, newest = await find_room(self._connection, events, check_id("room_id", room_id))
+        return None if room is None else to_room(count_events(room, newest))
 
     @reads
     async def find_by_binding(

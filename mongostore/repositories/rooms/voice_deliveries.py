@@ -55,10 +55,13 @@ class AsyncVoiceDeliveries(Repository):
 
         async def reserve(session: Any) -> Raw:
             # A write, though it changes nothing: it conflicts with a deletion of the room.
-            room = await self._connection.collection("rooms").update_one(
-                {"_id": room_id, "state": "open"}, {"$inc": {"next_part_position": 0}}, session=session
+            room = await self._connection.collection("rooms").find_one_and_update(
+                {"_id": room_id, "state": "open"},
+                {"$inc": {"next_part_position": 0}},
+                projection={"epoch": 1},
+                session=session,
             )
-            if not room.matched_count:
+            if room is None:
                 raise NotFoundError("room", room_id)
             retried = await self._deliveries.find_one_and_update(
                 {"_id": key, "retryable": True, "content_hash": stored["content_hash"]},
@@ -70,7 +73,7 @@ class AsyncVoiceDeliveries(Repository):
                 return dict(retried)
             existing = await self._deliveries.find_one_and_update(
                 {"_id": key},
-                {"$setOnInsert": stored},
+                {"$setOnInsert": {**stored, "epoch": room["epoch"]}},
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
                 session=session,

@@ -167,3 +167,8 @@ def session_update(members: Mapping[str, Any]) -> Raw:
     if removed := {f"metadata.{name}": "" for name, value in metadata.items() if value is None}:
         update["$unset"] = removed
     return update
+
+
+def state_change(state: str, deleted_at: int | None) -> Raw:
+    """Return the update that hides a session, or shows it again."""
+    return {"$set": {"state": state, "deleted_at": deleted_at}, "$inc": {"revision": 1}}

@@ -43,7 +43,7 @@ from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
-from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update
+from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update, state_change
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail, bindings_of, other_revision_error
 
@@ -333,7 +333,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type.
         """
         key, guard = self._key(session_id), {"state": "open", **revision_guard(revision)}
-        changed = await self._update_once(key, guard, _state_change("deleted", current_operation().now))
+        changed = await self._update_once(key, guard, state_change("deleted", current_operation().now))
         if not changed and revision is not None and await self.exists(session_id):
             raise other_revision_error(key)
         return changed is not None
@@ -348,7 +348,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
         """
         key = self._key(session_id)
-        document = await self._update_once(key, {"state": "deleted"}, _state_change("open", None))
+        document = await self._update_once(key, {"state": "deleted"}, state_change("open", None))
         if document is None:
             if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)
@@ -393,11 +393,6 @@ class AsyncSessions(Repository):
         return changed
 
     async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
-        async with self._sessions.find(
-            filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1
-        ) as found:
+        found = self._sessions.find(filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1)
+        async with found:
             return await found.to_list()
-
-
-def _state_change(state: str, deleted_at: int | None) -> Raw:
-    return {"$set": {"state": state, "deleted_at": deleted_at}, "$inc": {"revision": 1}}

@@ -1,4 +1,4 @@
-"""Commits an event to the room `r` of a server without transactions, and dies between the writes of the next.
+"""Commits an event to the room `r` of a server without transactions, and dies before the write of the next.
 
 Arguments: URI, database.
 """

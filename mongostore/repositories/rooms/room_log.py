@@ -1,0 +1,355 @@
+"""The log of a room: an event's insert is its commit.
+
+A room has one open log, `room.log`, and (room, log, position in the log) is unique: of two processes that
+want one position, the server refuses the second, and several events are one ordered insert. Each event
+carries the room's counters as they are after it; the room's own ones are those with which its log began.
+
+A fence takes the next position of a log, and no event comes behind it. A change of a room that commits must
+heed (a pause, a deletion) is one update of the room behind a fence, which also opens the next log.
+Events that are deleted keep their positions, empty, for longer than any process remembers a log.
+
+Three rules make it right:
+
+1. A position is asked for only by a process that knows that the majority has the one before it.
+2. A log is used only if the majority has the room with it, and left only behind a fence that the majority
+   has.
+3. After an unknown outcome the same event is inserted again, with the same id and operation token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, Raw
+from mongostore.errors import NotFoundError
+from mongostore.repositories import Connection
+from mongostore.repositories.operation import UnmatchedWrite
+from mongostore.repositories.size_limits import SizeLimit
+
+# What callers never see, and may be large.
+PUBLIC_FIELDS: Raw = {"private": 0, "ops": 0}
+# Any index: fences and events that were deleted have none.
+HAS_INDEX: Raw = {"$gte": 0}
+
+# The rest of a room is short.
+MERGED = SizeLimit("room", ("data", "metadata", "private"), MAX_VALUE_BYTES)
+
+_COUNTERS = ("event_count", "latest_index", "active_at")
+_HEAD_FIELDS = {"_id": 0, **dict.fromkeys(("room_id", "epoch", "log", "log_index", "index", "counters"), 1)}
+# Far less than the time for which an empty position stays taken (indexes/events.json).
+FRESH_SECONDS = 30.0
+_MOST_HEADS = 10_000
+_BATCH = 200
+_PAUSE_SECONDS = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """The end of a room's open log.
+
+    Attributes:
+        epoch: The room's life: a room that is created again under its id has another one.
+        log: The log.
+        log_index: The position of the newest event in the log; -1 if there is none.
+        next_index: The index of the next event.
+        counters: The room's counters by now.
+        is_paused: Whether the room waits for an activity.
+    """
+
+    epoch: str
+    log: str
+    log_index: int
+    next_index: int
+    counters: Raw
+    is_paused: bool
+
+    @classmethod
+    def of_room(cls, room: Raw, newest: Raw | None) -> LogHead:
+        """Return the end of the open log of a stored room, beside which the newest event was read."""
+        head = cls(
+            room["epoch"], room["log"], -1, room["next_index"], _counters(room), room["status"] == "paused"
+        )
+        return head if newest is None or newest.get("log") != head.log else head.behind(newest)
+
+    def behind(self, event: Raw) -> LogHead:
+        """Return the end of the same log behind a later event."""
+        return replace(
+            self,
+            log_index=event["log_index"],
+            next_index=event["index"] + 1,
+            counters=event["counters"],
+        )
+
+    def position(self, event: Raw, index: int | None, now: int, *, counted: bool, activity: bool) -> Raw:
+        """Return an event as it is stored behind this end.
+
+        Args:
+            event: The event.
+            index: The index that it is to have; else the next one.
+            now: When it is stored.
+            counted: Whether it is counted.
+            activity: Whether it is activity of the room.
+        """
+        index = self.next_index if index is None else index
+        counters = {**self.counters, "active_at": now} if activity else self.counters
+        if counted:
+            counters = {**counters, "event_count": counters["event_count"] + 1, "latest_index": index}
+        position = {"epoch": self.epoch, "log": self.log, "log_index": self.log_index + 1}
+        return {**event, "index": index, **position, "counters": counters}
+
+
+class RoomLog:
+    """The open logs of rooms: read, remembered, and closed for a change."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._heads: OrderedDict[str, tuple[LogHead, float]] = OrderedDict()
+
+    def cached(self, room_id: str) -> LogHead | None:
+        """Return the end of a room's log as this process has seen it lately."""
+        head, seen_at = self._heads.get(room_id, (None, 0.0))
+        return head if time.monotonic() - seen_at < FRESH_SECONDS else None
+
+    def remember(self, room_id: str, head: LogHead) -> None:
+        """Keep the end of a room's log, which the majority has."""
+        self._heads.pop(room_id, None)
+        self._heads[room_id] = head, time.monotonic()
+        if len(self._heads) > _MOST_HEADS:
+            self._heads.popitem(last=False)
+
+    def forget(self, room_id: str) -> None:
+        """Read the end of a room's log anew before it is used again."""
+        self._heads.pop(room_id, None)
+
+    async def read(self, room_id: str) -> tuple[Raw, LogHead]:
+        """Return a room, its counters up to date, and the end of its log, as the majority has them.
+
+        Raises:
+            NotFoundError: There is no such room.
+        """
+        self._connection.check_open()
+        engine = self._connection.engine
+        room, newest = await engine.read_majority(
+            lambda: find_room(
+                self._connection,
+                engine.majority_collection(engine.collection("events")),
+                room_id,
+                {"private": 0},
+            )
+        )
+        if room is None:
+            raise NotFoundError("room", room_id)
+        if room["schema_version"] > SCHEMA_VERSION:
+            await UnmatchedWrite(self._connection.collection("rooms"), {"_id": room_id}).verify()
+        # The counters that the log began with are the head's, if it has no event.
+        return count_events(dict(room), newest), LogHead.of_room(room, newest)
+
+    async def catch_up(self, room_id: str, head: LogHead) -> LogHead:
+        """Return the end of a room's open log, of which another process has taken the next position.
+
+        Raises:
+            NotFoundError: There is no such room any more.
+        """
+        newest = await self._newest(room_id, head)
+        if newest is not None and "index" in newest and newest["log_index"] > head.log_index:
+            return head.behind(newest)
+        if newest is not None and "index" not in newest:
+            # A fence, whose process is dead, or just about to open the next log.
+            if "next_index" in newest:
+                await self._open_next(room_id, _fenced(head, newest), {}, {})
+            return (await self.read(room_id))[1]
+        # The majority does not have it yet.
+        await asyncio.sleep(_PAUSE_SECONDS * random.random())
+        return head
+
+    async def change(self, room_id: str, decide: Callable[[Raw], tuple[Raw, Raw]]) -> Raw:
+        """Change a room, behind a fence of its log if commits must heed it, and return it with its counters.
+
+        Args:
+            room_id: The room.
+            decide: Returns the update for the room that it is given, and what the update's filter adds; may
+                be called several times.
+
+        Raises:
+            NotFoundError: There is no such room.
+        """
+        while True:
+            room, head = await self.read(room_id)
+            update, guard = decide(room)
+            if not _needs_fence(room, update, guard):
+                changed = await self._update_beside(room, update)
+            elif await self._fence(room_id, head):
+                changed = await self._open_next(room_id, head, update, guard)
+            else:
+                changed = None
+            if changed is not None:
+                return changed
+            await asyncio.sleep(_PAUSE_SECONDS * random.random())
+
+    async def _update_beside(self, room: Raw, update: Raw) -> Raw | None:
+        """Change a room whose commits need not heed it; None if the room is gone."""
+        sets = {name: value for name, value in update["$set"].items() if name != "active_at"}
+        same = {"_id": room["_id"], "state": "open", "epoch": room["epoch"]}
+        changed = await update_room(self._connection, same, {**update, "$set": sets})
+        # Another log has begun with counters that are newer.
+        return changed | _counters(room) if changed and changed["log"] == room["log"] else changed
+
+    async def _fence(self, room_id: str, head: LogHead) -> bool:
+        """Take the next position of a log; return whether a fence has it, of this process or another one."""
+        position = {"room_id": room_id, "log": head.log, "log_index": head.log_index + 1}
+        fence = {**position, "epoch": head.epoch, "counters": head.counters, "next_index": head.next_index}
+        steps: list[Raw] = [{"$set": {**fence, "emptied_at": "$$NOW"}}]
+        try:
+            await self._connection.collection("events").update_one({"_id": uuid4().hex}, steps, upsert=True)
+        except DuplicateKeyError:
+            newest = await self._newest(room_id, head)
+            is_next = newest is not None and newest["log_index"] == head.log_index + 1
+            return is_next and newest is not None and "next_index" in newest
+        return True
+
+    async def _open_next(self, room_id: str, head: LogHead, update: Raw, guard: Raw) -> Raw | None:
+        """Open the next log behind a fence, with a change; None if another process has left the log."""
+        self.forget(room_id)
+        self._connection.check_open()
+        base = {"log": uuid4().hex, "next_index": head.next_index, **head.counters}
+        log = {"_id": room_id, "state": "open", "epoch": head.epoch, "log": head.log, **guard}
+        update = {**update, "$set": {**base, **update.get("$set", {})}}
+        return await update_room(self._connection, log, update)
+
+    async def _newest(self, room_id: str, head: LogHead) -> Raw | None:
+        """Return the newest document of a log that the majority has, be it an event or a fence."""
+        self._connection.check_open()
+        engine = self._connection.engine
+        events = engine.majority_collection(engine.collection("events"))
+
+        async def read() -> Raw | None:
+            found = events.find(
+                {"room_id": room_id, "log": head.log}, sort=[("log_index", -1)], limit=1, batch_size=2
+            )
+            async with found:
+                return next(iter(await found.to_list()), None)
+
+        return await engine.read_majority(read)
+
+
+def _fenced(head: LogHead, fence: Raw) -> LogHead:
+    return replace(
+        head,
+        log_index=fence["log_index"] - 1,
+        next_index=fence["next_index"],
+        counters=fence["counters"],
+    )
+
+
+def _needs_fence(room: Raw, update: Raw, guard: Raw) -> bool:
+    """Return whether commits must heed a change of a room."""
+    sets = update.get("$set")
+    if not sets or guard or {"state", "next_index"} & sets.keys() or sets.get("status") == "paused":
+        return True
+    return bool(sets.get("active_at", room["active_at"]) != room["active_at"])
+
+
+def _counters(room: Raw) -> Raw:
+    return {name: room[name] for name in _COUNTERS}
+
+
+async def update_room(connection: Connection, filter: Raw, update: Raw) -> Raw | None:
+    """Update a room and return it; None if the filter finds none.
+
+    Raises:
+        DocumentTooLargeError: It would be too large.
+    """
+    rooms = connection.collection("rooms")
+    run = partial(rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER)
+    document: Raw | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
+    return document
+
+
+async def find_room(
+    connection: Connection, events: Any, room_id: str, fields: Raw = PUBLIC_FIELDS
+) -> tuple[Raw | None, Raw | None]:
+    """Return a room and its newest event, read in one round trip.
+
+    The event is read first: as long as the room has its log, it was the newest one.
+    """
+    async with await events.aggregate(_room_pipeline(connection, room_id, fields)) as cursor:
+        documents = await cursor.to_list()
+    newest = documents.pop(0) if documents and "room_id" in documents[0] else None
+    return (documents[0] if documents else None), newest
+
+
+async def find_full_room(connection: Connection, room_id: str) -> tuple[Raw | None, Raw | None, list[Raw]]:
+    """Return a room, its newest event, and its bindings and participants, read in one round trip."""
+    pipeline = _room_pipeline(connection, room_id, PUBLIC_FIELDS)
+    for name in ("bindings", "participants"):
+        parts: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
+        pipeline.append({"$unionWith": {"coll": connection.collection(name).name, "pipeline": parts}})
+    async with await connection.collection("events").aggregate(pipeline, batchSize=_BATCH) as cursor:
+        documents = await cursor.to_list()
+    newest = documents.pop(0) if documents and "room_id" in documents[0] else None
+    if not documents or "room_id" in documents[0]:
+        # There is no room, but something that belonged to one.
+        return None, newest, []
+    return documents[0], newest, documents[1:]
+
+
+def _room_pipeline(connection: Connection, room_id: str, fields: Raw) -> list[Raw]:
+    """Return the pipeline on events that finds the counters of the newest one, and the room."""
+    room: list[Raw] = [{"$match": {"_id": room_id, "state": "open"}}, {"$project": fields}]
+    return [
+        {"$match": {"room_id": room_id, "index": HAS_INDEX}},
+        {"$sort": {"index": -1}},
+        {"$limit": 1},
+        {"$project": _HEAD_FIELDS},
+        {"$unionWith": {"coll": connection.collection("rooms").name, "pipeline": room}},
+    ]
+
+
+async def count_rooms_events(connection: Connection, rooms: Sequence[Raw]) -> Sequence[Raw]:
+    """Return stored rooms with their counters up to date, by one look-up of their newest events."""
+    if not rooms:
+        return rooms
+    first = {name: {"$first": f"${name}"} for name in ("epoch", "index", "counters")}
+    # In this form the server jumps from one room's newest event to the next room's.
+    pipeline: list[Raw] = [
+        {"$match": {"room_id": {"$in": [room["_id"] for room in rooms]}}},
+        {"$sort": {"room_id": -1, "index": -1}},
+        {"$group": {"_id": "$room_id", **first}},
+    ]
+    events = connection.collection("events")
+    async with await events.aggregate(pipeline, batchSize=len(rooms) + 1) as cursor:
+        newest = {event["_id"]: event for event in await cursor.to_list()}
+    return [count_events(room, newest.get(room["_id"])) for room in rooms]
+
+
+def count_events(room: Raw, newest: Raw | None) -> Raw:
+    """Return a stored room with its counters up to date, given its newest event."""
+    # What a log began with goes before the events of earlier logs, and of an earlier room of that id.
+    if newest is not None and newest.get("epoch") == room.get("epoch"):
+        index = newest.get("index")
+        if index is not None and index >= room["next_index"]:
+            room |= newest["counters"]
+            room["next_index"] = index + 1
+    return room
+
+
+def position_below(epoch: str, index: int) -> Raw:
+    """Return the position of an event whose index no log gives any more: the epoch names their log."""
+    return {"index": index, "epoch": epoch, "log": epoch, "log_index": index}
+
+
+def emptied() -> list[Raw]:
+    """Return the update that leaves of an event nothing but its position in its log, and whose it was."""
+    position = {name: f"${name}" for name in ("_id", "room_id", "epoch", "log", "log_index", "op")}
+    return [{"$replaceWith": {**position, "former_index": "$index", "emptied_at": "$$NOW"}}]
