@@ -218,7 +218,7 @@ class MongoEngine:
         except OSError as error:
             # A certificate that holds none, say.
             raise ConfigurationError(f"{self.address}: a certificate it names: {error.strerror}") from None
-        except (DriverConfigurationError, TypeError, ValueError) as error:
+        except (DriverConfigurationError, KeyError, TypeError, ValueError) as error:
             # The driver tells of names that cannot be in one way, and of values in the others.
             raise ConfigurationError(f"{self.address}: {first_line(error)}") from None
 

@@ -58,7 +58,7 @@ def uri_options(uri: str) -> set[str]:
     except OSError as error:
         # The driver opens the certificates that are named.
         raise ConfigurationError(f"{address_of(uri)}: {error.filename}: {error.strerror}") from None
-    except (InvalidURI, DriverConfigurationError, ValueError) as error:
+    except (InvalidURI, DriverConfigurationError, KeyError, ValueError) as error:
         raise ConfigurationError(f"{address_of(uri)}: {first_line(error)}") from None
     if parsed["collection"] is not None:
         check_database(f"{parsed['database']}.{parsed['collection']}")
@@ -67,6 +67,9 @@ def uri_options(uri: str) -> set[str]:
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error of the driver's, without a password."""
+    if isinstance(error, KeyError):
+        # So it tells of a name that is no member of an enumeration.
+        return f"an option has no value {error}"
     # PyMongo quotes a password in one text alone: that of a URI whose user info is not escaped.
     line = str(error).splitlines()[0] if str(error) else type(error).__name__
     return "user name and password must be percent-encoded" if "@" in line or "quote" in line else line

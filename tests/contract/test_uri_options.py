@@ -28,7 +28,7 @@ OPTIONS = [
     *("maxPoolSize=2", "minPoolSize=1&maxIdleTimeMS=1000", "maxConnecting=1", "waitQueueTimeoutMS=9000"),
     *("timeoutMS=9000", "socketTimeoutMS=9000", "heartbeatFrequencyMS=1000", "localThresholdMS=0"),
     *("compressors=zlib", "uuidRepresentation=standard", "tz_aware=true", "serverMonitoringMode=poll"),
-    *("unicode_decode_error_handler=strict", "datetime_conversion=datetime_ms"),
+    *("unicode_decode_error_handler=strict", "datetime_conversion=DATETIME_MS"),
 ]
 SMOKE = ("readPreference=secondaryPreferred", "readConcernLevel=linearizable")
 
@@ -113,6 +113,7 @@ def test_an_engine_without_options_takes_none(uri: str) -> None:
         "tls=perhaps",
         "tlsCAFile=/nowhere",
         "maxPoolSize=-1",
+        "datetime_conversion=datetime_ms",
         "no=1&x",
     ],
 )
