@@ -60,9 +60,11 @@ class AsyncLeases(Repository):
         milliseconds = _milliseconds(seconds)
         # Times are subtracted, since mongomock adds none to a date.
         free = {"$lte": [{"$ifNull": ["$expires_at", EPOCH]}, "$$NOW"]}
+        # Of a lease that is forgotten by now the tokens go on: they were fewer than the milliseconds since.
+        begun = {"$subtract": ["$$NOW", EPOCH]}
         taken = {
             "owner": {"$cond": ["$free", {"$literal": check_id("owner", owner)}, "$owner"]},
-            "token": {"$cond": ["$free", {"$add": [{"$ifNull": ["$token", 0]}, 1]}, "$token"]},
+            "token": {"$cond": ["$free", {"$add": [{"$ifNull": ["$token", begun]}, 1]}, "$token"]},
             "expires_at": {"$cond": ["$free", {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
         }
         steps: list[Raw] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
@@ -73,7 +75,7 @@ class AsyncLeases(Repository):
         except DuplicateKeyError:
             # Another caller has made it this very moment.
             return None
-        return Lease(name, owner, document["token"], seconds) if document["owner"] == owner else None
+        return Lease(name, owner, int(document["token"]), seconds) if document["owner"] == owner else None
 
     @writes
     async def renew(self, lease: Lease, seconds: float | None = None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -304,6 +305,35 @@ class TestRooms:
         assert event.index == 0
         # The one event is that of the room that was made last.
         assert await parts(store) == {**dict.fromkeys(PARTS, 0), "events": 1}
+
+    async def test_a_marker_of_a_former_room_never_touches_the_present_one(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        markers = type(store.engine.database["read_markers"])
+        update = markers.update_one
+
+        async def delete() -> None:
+            await store.rooms.delete("r")
+            if is_made_anew:
+                await store.rooms.create("r")
+                await store.rooms.events.append("r", Event(channel_id="c"))
+
+        async def delete_first(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.undo()
+            # As another caller does it.
+            await asyncio.create_task(delete(), context=Context())
+            return await update(*arguments, **options)
+
+        for is_made_anew in (True, False):
+            await store.rooms.ensure("r")
+            for _ in range(5):
+                await store.rooms.events.append("r", Event(channel_id="c"))
+            monkeypatch.setattr(markers, "update_one", delete_first)
+            assert not await store.rooms.read_markers.advance("r", "phone")
+            assert await store.engine.database["read_markers"].count_documents({}) == 0
+            assert await store.rooms.read_markers.find("r", "phone") is None
+            if is_made_anew:
+                assert await store.rooms.read_markers.count_unread("r", "phone") == 1
 
     async def test_ensure_creates_a_room_once_and_then_returns_it(self, store: AsyncMongoStore) -> None:
         made = await asyncio.gather(*(store.rooms.ensure("r", metadata={"n": n}) for n in range(10)))

@@ -17,6 +17,7 @@ from mongostore.models import Page, ReadMarker
 from mongostore.repositories import Repository, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
 from mongostore.repositories.rooms.room_log import HAS_INDEX
+from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 
 class AsyncReadMarkers(Repository):
@@ -38,21 +39,28 @@ class AsyncReadMarkers(Repository):
             InvalidValueError: If an argument is of the wrong type, or both an event and an index are given.
         """
         key = part_id(check_id("room_id", room_id), check_id("channel_id", channel_id))
-        if index is None:
-            index = await self._index_of(room_id, event_id)
-        elif event_id is not None:
+        if index is not None and event_id is not None:
             raise InvalidValueError("index", "must not be given with event_id")
         if index is None:
+            read = await self._event_of(room_id, event_id)
+        else:
+            room = await self._rooms.find_one(open_room_filter(room_id), {"epoch": 1})
+            read = room and {"epoch": room["epoch"], "index": check_position("index", index)}
+        if read is None:
             return False
+        # A room that is made anew has markers of its own, whatever comes late.
+        marker = {"_id": {**key, "epoch": read["epoch"]}}
         update = {
-            "$max": {"index": check_position("index", index)},
-            "$setOnInsert": {"room_id": room_id, "channel_id": channel_id},
+            "$max": {"index": read["index"]},
+            "$setOnInsert": {"room_id": room_id, "channel_id": channel_id, "epoch": read["epoch"]},
         }
-        while True:
-            # Two at once may both find nothing there; then the second one finds the first.
-            with suppress(DuplicateKeyError):
-                await self._markers.update_one({"_id": key}, update, upsert=True)
-                return True
+        await self._upsert(marker, update)
+        same = {**open_room_filter(room_id), "epoch": read["epoch"]}
+        if await self._rooms.find_one(same, {"_id": 1}) is None:
+            # Its deletion may have passed here before.
+            await self._markers.delete_one(marker)
+            return False
+        return True
 
     @reads
     async def find(self, room_id: str, channel_id: str) -> ReadMarker | None:
@@ -62,9 +70,19 @@ class AsyncReadMarkers(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        key = part_id(check_id("room_id", room_id), check_id("channel_id", channel_id))
-        document = await self._markers.find_one({"_id": key})
-        return None if document is None else _to_marker(document)
+        marker = {"room_id": check_id("room_id", room_id), "channel_id": check_id("channel_id", channel_id)}
+        pipeline: list[Raw] = [
+            {"$match": open_room_filter(room_id)},
+            {"$project": {"epoch": 1}},
+            {"$unionWith": {"coll": self._markers.name, "pipeline": [{"$match": marker}]}},
+        ]
+        async with await self._rooms.aggregate(pipeline) as cursor:
+            documents = await cursor.to_list()
+        if not documents or "room_id" in documents[0]:
+            # There is no room, but something that belonged to one.
+            return None
+        epoch = documents[0]["epoch"]
+        return next((_to_marker(one) for one in documents[1:] if one.get("epoch") == epoch), None)
 
     @reads
     async def list(
@@ -113,18 +131,32 @@ class AsyncReadMarkers(Repository):
             unread["index"] = {"$gt": marker.index}
         return int(await self._events.count_documents(unread, **count_options(limit)))
 
-    async def _index_of(self, room_id: str, event_id: str | None) -> int | None:
+    async def _upsert(self, marker: Raw, update: Raw) -> None:
+        while True:
+            # Two at once may both find nothing there; then the second one finds the first.
+            with suppress(DuplicateKeyError):
+                await self._markers.update_one(marker, update, upsert=True)
+                return
+
+    async def _event_of(self, room_id: str, event_id: str | None) -> Raw | None:
+        """Return the index of an event, or of the newest one, and the life of its room."""
         # A bound leaves out what others have written there, which may be anything.
         filter: Raw = {"room_id": room_id, "index": HAS_INDEX}
         if event_id is not None:
             filter["_id"] = check_id("event_id", event_id)
-        async with self._events.find(filter, {"_id": 0, "index": 1}, sort=[("index", -1)], limit=1) as found:
+        async with self._events.find(
+            filter, {"_id": 0, "index": 1, "epoch": 1}, sort=[("index", -1)], limit=1
+        ) as found:
             documents = await found.to_list()
-        return int(documents[0]["index"]) if documents else None
+        return documents[0] if documents else None
 
     @property
     def _events(self) -> Any:
         return self._connection.collection("events")
+
+    @property
+    def _rooms(self) -> Any:
+        return self._connection.collection("rooms")
 
     @property
     def _markers(self) -> Any:
