@@ -21,6 +21,7 @@ from mongostore.errors import (
 )
 from mongostore.models import (
     ApiKey,
+    AppendOptions,
     Binding,
     ChangeKind,
     Conversation,
@@ -75,6 +76,7 @@ __all__ = [
     "AccessDeniedError",
     "AlreadyExistsError",
     "ApiKey",
+    "AppendOptions",
     "AsyncMongoStore",
     "AsyncThreads",
     "Binding",

@@ -30,6 +30,14 @@ LONGEST = (
     "test_readme",
 )
 FOLDERS = ("faults", "adapters", "servers", "contract", "unit")
+# Tests of the suites, which know no marks of ours, that do the same again and again.
+UNTRACED = {
+    "test_answers_are_those_of_json_text_in_sqlite",
+    "test_any_json_object_comes_back",
+    "test_lists_of_rooms_of_any_size",
+    "test_parallel_threads_stream_into_one_session",
+    "test_writing_and_reading_stand_parallel_deletion",
+}
 # The folders whose tests run on both engines.
 TWICE = {"adapters", "contract", "servers"}
 NO_SERVER = "no MongoDB: tests/run brings one, or set MONGOSTORE_TEST_URI or MONGOSTORE_MONGOD"
@@ -56,13 +64,13 @@ def pytest_collection_modifyitems(
     and `tests/unit/test_embedded.py` compares the engine itself with a server.
     """
     items.sort(key=_turn)
+    tests = set[str]()
     for item in items:
         cases = getattr(item, "callspec", None)
         is_embedded = cases is not None and "embedded" in cases.params.values()
         if is_embedded and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.long)
-        # Servers that are killed and paused cover little that nothing else does.
-        if item.path.parent.name == "faults":
+        if not _is_traced(item, tests):
             item.add_marker(pytest.mark.untraced)
     # `-m long` chooses here.
     yield
@@ -71,6 +79,18 @@ def pytest_collection_modifyitems(
     left_out = [item for item in items if item.get_closest_marker("long")]
     items[:] = [item for item in items if not item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _is_traced(item: pytest.Item, tests: set[str]) -> bool:
+    """Return whether branches are traced in a test, which then takes twice as long.
+
+    The first case of each test takes most of them; servers that are killed and paused cover little beside.
+    """
+    test = item.nodeid.partition("[")[0]
+    if test in tests or item.get_closest_marker("long"):
+        return False
+    tests.add(test)
+    return item.path.parent.name != "faults" and test.rpartition("::")[2] not in UNTRACED
 
 
 def _turn(item: pytest.Item) -> tuple[int, int]:
@@ -83,7 +103,7 @@ def _turn(item: pytest.Item) -> tuple[int, int]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Trace no branches in tests that do the same thousands of times, for that takes twice as long."""
+    """Trace no branches in tests that are not to be traced."""
     tracer = getattr(item.config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
     if tracer is None or not item.get_closest_marker("untraced"):
         return (yield)
@@ -197,14 +217,8 @@ def store_uri(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def emptied() -> list[str]:
-    """The names of empty databases of the real server that have their indexes."""
+    """The names of empty databases of the real server, whose indexes are long in the making."""
     return []
-
-
-@pytest.fixture(scope="session")
-def indexed() -> set[str]:
-    """The names of all that have them: to look after them takes most of a store's opening."""
-    return set()
 
 
 @pytest.fixture
@@ -246,28 +260,24 @@ def tail_limits() -> TailLimits:
 
 @pytest.fixture
 async def store(
-    store_uri: str, database: str, emptied: list[str], indexed: set[str], tail_limits: TailLimits
+    store_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on each engine in turn."""
-    options: dict[str, Any] = {"tail_limits": tail_limits, "ensure_indexes": database not in indexed}
-    async with AsyncMongoStore(store_uri, database, **options) as opened:
+    async with AsyncMongoStore(store_uri, database, tail_limits=tail_limits) as opened:
         yield opened
         if opened.engine.is_shared:
             await empty(opened.engine.database)
             emptied.append(database)
-            indexed.add(database)
         else:
             await opened.engine.database.client.drop_database(database)
 
 
 @pytest.fixture
 async def server_store(
-    server_uri: str, database: str, emptied: list[str], indexed: set[str], tail_limits: TailLimits
+    server_uri: str, database: str, emptied: list[str], tail_limits: TailLimits
 ) -> AsyncIterator[AsyncMongoStore]:
     """An open store on the real server."""
-    options: dict[str, Any] = {"tail_limits": tail_limits, "ensure_indexes": database not in indexed}
-    async with AsyncMongoStore(server_uri, database, **options) as opened:
+    async with AsyncMongoStore(server_uri, database, tail_limits=tail_limits) as opened:
         yield opened
         await empty(opened.engine.database)
         emptied.append(database)
-        indexed.add(database)

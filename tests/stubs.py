@@ -20,7 +20,10 @@ from types import ModuleType
 from typing import Any, get_args, get_origin
 
 ROOT = Path(__file__).parents[1]
-MIRRORING = ("mongostore.sync.twins",)
+MIRRORING = (
+    "mongostore.sync.session_twins",
+    "mongostore.sync.twins",
+)
 HEADER = '"""The blocking twins, written by `python -m tests.stubs` for type checkers: not to be edited."""'
 
 # The blocking form of what async code alone has.

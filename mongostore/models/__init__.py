@@ -26,6 +26,7 @@ from mongostore.models.rooms import (
     VoiceDelivery,
 )
 from mongostore.models.sessions import (
+    AppendOptions,
     ChangeKind,
     Conversation,
     Integration,
@@ -37,6 +38,7 @@ from mongostore.models.sessions import (
     ParticipantIntegration,
     Preview,
     Session,
+    SessionCreate,
     SessionParticipant,
     SessionUpdate,
     StorageLayout,
@@ -57,6 +59,7 @@ from mongostore.models.threads import (
 
 __all__ = [
     "ApiKey",
+    "AppendOptions",
     "Binding",
     "ChangeKind",
     "Conversation",
@@ -90,6 +93,7 @@ __all__ = [
     "RoomState",
     "RoomUpdate",
     "Session",
+    "SessionCreate",
     "SessionParticipant",
     "SessionUpdate",
     "StorageLayout",

@@ -253,6 +253,18 @@ class Integration(Model):
     results: list[ParticipantIntegration]
 
 
+class SessionCreate(TypedDict, total=False):
+    """The members with which a session can be created."""
+
+    user_id: str | None
+    name: str | None
+    description: str | None
+    data: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    created_at: datetime | None
+    participants: Sequence[str]
+
+
 class SessionUpdate(TypedDict, total=False):
     """The members of a session that an update can change."""
 
@@ -261,6 +273,22 @@ class SessionUpdate(TypedDict, total=False):
     description: str | None
     data: dict[str, Any]
     metadata: dict[str, Any]
+
+
+class AppendOptions(TypedDict, total=False):
+    """What an append does to its session in the same write, and the guards of that write.
+
+    Attributes:
+        create: Whether to create the session if it is not there, or the members to create it with.
+        update: Members of the session to change.
+        after: The newest position that the session may have, -1 for none.
+        revision: The revision that the session must still have.
+    """
+
+    create: bool | SessionCreate
+    update: SessionUpdate | None
+    after: int | None
+    revision: int | None
 
 
 class MessageUpdate(TypedDict, total=False):

@@ -17,9 +17,11 @@ from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
+from mongostore.repositories.threads.thread_writes import TOMBSTONE, finish_deletion
 
 _BATCH = 500
 _SESSION_FIELDS = {"epoch": 1, "create_op": 1, "stale": 1}
+_HEAD_FIELDS = {**_SESSION_FIELDS, **TOMBSTONE}
 # Documents of other applications have no such fields, and their files no such ids.
 _OWN_PARTS = {"session": {"$type": "string"}, "epoch": {"$type": "string"}}
 # Longer than an upload takes.
@@ -65,6 +67,12 @@ class Leftovers(Repository):
         self._deletions = (
             _Deletions("sessions", {"state": "deleting"}, deleter.finish_delete),
             _Deletions("rooms", {"state": "deleting"}, lambda room: rooms(room["_id"], room["epoch"])),
+            # A tombstone has an end when the rest of its thread is gone.
+            _Deletions(
+                "threads",
+                {"state": "deleted", "expires_at": None},
+                lambda thread: finish_deletion(connection, thread),
+            ),
         )
 
     @long_running
@@ -119,7 +127,7 @@ class Leftovers(Repository):
 
     async def _heads(self, deletions: _Deletions, limit: int) -> list[Raw]:
         heads = self._connection.collection(deletions.collection).find(
-            deletions.filter, _SESSION_FIELDS, limit=limit
+            deletions.filter, _HEAD_FIELDS, limit=limit
         )
         async with heads as found:
             return await found.to_list()

@@ -104,7 +104,7 @@ class SortOrder:
                 return number, tie, check_id("cursor", key)
             case [int(number), str(key)] if not self.tie and _is_64_bits(number):
                 return number, check_id("cursor", key)
-            case [int(number), {"a": str(first), "b": str(second)}] if _is_64_bits(number):
+            case [int(number), {"a": str(first), "b": str(second)}] if not self.tie and _is_64_bits(number):
                 return number, {"a": check_id("cursor", first), "b": check_id("cursor", second)}
         raise InvalidValueError("cursor", "is not one that a page gave")
 

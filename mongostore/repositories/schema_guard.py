@@ -86,23 +86,27 @@ class VersionCheckedCollection:
         await self._record_match(where, met, _is_final(update))
         return found
 
-    async def find_and_modify(self, where: Raw, update: Any, fields: Raw, *, new: bool = False) -> Raw | None:
+    async def find_and_modify(
+        self, where: Raw, update: Any, fields: Raw, *, new: bool = False, upsert: bool = False
+    ) -> Raw | None:
         """Update a document and return it as it was, or as it is; the caller recognizes its own write.
 
         For the driver's own retry a server writes the whole document once more beside each of its
         `find_one_and_update`. This command bears no transaction number, so that nothing of the kind happens.
         """
-        found: Raw | None = await self._change(self._send_find_and_modify, where, update, fields, new)
+        found: Raw | None = await self._change(self._send_find_and_modify, where, update, fields, new, upsert)
         await self._record_match(where, found is not None, _is_final(update))
         return found
 
-    async def _send_find_and_modify(self, where: Raw, update: Any, fields: Raw, new: bool) -> Raw | None:
+    async def _send_find_and_modify(
+        self, where: Raw, update: Any, fields: Raw, new: bool, upsert: bool
+    ) -> Raw | None:
         collection, concern = self._collection, self._collection.write_concern
         command = {"findAndModify": collection.name, "query": where, "update": update, "fields": fields}
         if not concern.is_server_default:
             command["writeConcern"] = concern.document
         reply = await collection.database.command(
-            {**command, "new": new}, codec_options=collection.codec_options
+            {**command, "new": new, "upsert": upsert}, codec_options=collection.codec_options
         )
         # The driver leaves these to its callers.
         if failure := reply.get("writeConcernError"):

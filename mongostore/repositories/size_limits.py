@@ -39,6 +39,27 @@ class SizeLimit:
         """
         return {self.field: self._check(name, self._paths(document))}
 
+    def added(self, name: str, update: Raw) -> int:
+        """Return the number of bytes that an update adds at most.
+
+        Raises:
+            DocumentTooLargeError: If those alone are more than the limit.
+        """
+        written = self._written(update)
+        return self._check(name, written) if written else 0
+
+    def recount(self, name: str, document: Raw, added: int) -> Raw:
+        """Return the field that counts, as it is for a document that so many bytes are to be added to.
+
+        Raises:
+            DocumentTooLargeError: If it would take more than the limit then.
+        """
+        size = self._check(name, self._paths(document))
+        if size + added > self.limit:
+            what = f"{self.kind} {name!r}, of which {', '.join(self.members)} count,"
+            raise DocumentTooLargeError(what, size + added, self.limit, "remove keys or shorten values")
+        return {self.field: size}
+
     async def write(
         self,
         documents: Any,

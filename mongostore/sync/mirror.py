@@ -50,3 +50,13 @@ def mirror_scope(method: Callable[Concatenate[C, P], C]) -> Callable[Concatenate
 
     vars(call)["__signature__"] = inspect.signature(method).replace(return_annotation="Self")
     return call
+
+
+def mirror_property(member: property) -> property:
+    """Return the blocking twin of a property."""
+
+    def get(self: Mirror[Any]) -> Any:
+        assert member.fget is not None, "every property of a repository can be read"
+        return member.fget(self.core)
+
+    return property(get, doc=member.__doc__)

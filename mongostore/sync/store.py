@@ -16,11 +16,11 @@ from mongostore.errors import NotOpenError
 from mongostore.portal import Portal
 from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
+from mongostore.sync.session_twins import Sessions
 from mongostore.sync.twins import (
     Keys,
     Leases,
     Rooms,
-    Sessions,
     StoreVerbs,
     Threads,
 )

@@ -23,13 +23,6 @@ from mongostore.repositories.rooms import (
     AsyncVerifications,
     AsyncVoiceDeliveries,
 )
-from mongostore.repositories.sessions import (
-    AsyncSessionContext,
-    AsyncSessionMessages,
-    AsyncSessionParticipants,
-    AsyncSessions,
-    AsyncSessionTurns,
-)
 from mongostore.repositories.threads import (
     AsyncFiles,
     AsyncThreadElements,
@@ -39,7 +32,7 @@ from mongostore.repositories.threads import (
     AsyncUsers,
 )
 from mongostore.store import AsyncMongoStore
-from mongostore.sync.mirror import Mirror, Owner, mirror_scope
+from mongostore.sync.mirror import Mirror, Owner
 
 
 class StoreVerbs:
@@ -52,83 +45,6 @@ class StoreVerbs:
     usage = mirror(AsyncMongoStore.usage)
     find_leftovers = mirror(AsyncMongoStore.find_leftovers)
     mend_leftovers = mirror(AsyncMongoStore.mend_leftovers)
-
-
-class SessionMessages(Mirror[AsyncSessionMessages]):
-    """Blocking twin of `AsyncSessionMessages`."""
-
-    append = mirror(AsyncSessionMessages.append)
-    append_many = mirror(AsyncSessionMessages.append_many)
-    get = mirror(AsyncSessionMessages.get)
-    find = mirror(AsyncSessionMessages.find)
-    exists = mirror(AsyncSessionMessages.exists)
-    count = mirror(AsyncSessionMessages.count)
-    list = mirror(AsyncSessionMessages.list)
-    iter = mirror_iter(AsyncSessionMessages.iter, prefetch=100)
-    list_conversations = mirror(AsyncSessionMessages.list_conversations)
-    update = mirror(AsyncSessionMessages.update)
-    upsert = mirror(AsyncSessionMessages.upsert)
-    delete = mirror(AsyncSessionMessages.delete)
-    delete_many = mirror(AsyncSessionMessages.delete_many)
-    truncate = mirror(AsyncSessionMessages.truncate)
-    watch = mirror_iter(AsyncSessionMessages.watch, prefetch=1)
-
-
-class SessionContext(Mirror[AsyncSessionContext]):
-    """Blocking twin of `AsyncSessionContext`."""
-
-    get = mirror(AsyncSessionContext.get)
-    find = mirror(AsyncSessionContext.find)
-    set = mirror(AsyncSessionContext.set)
-    delete = mirror(AsyncSessionContext.delete)
-
-
-class SessionParticipants(Mirror[AsyncSessionParticipants]):
-    """Blocking twin of `AsyncSessionParticipants`."""
-
-    create = mirror(AsyncSessionParticipants.create)
-    ensure = mirror(AsyncSessionParticipants.ensure)
-    get = mirror(AsyncSessionParticipants.get)
-    find = mirror(AsyncSessionParticipants.find)
-    list = mirror(AsyncSessionParticipants.list)
-    delete = mirror(AsyncSessionParticipants.delete)
-
-
-class SessionTurns(Mirror[AsyncSessionTurns]):
-    """Blocking twin of `AsyncSessionTurns`."""
-
-    append = mirror(AsyncSessionTurns.append)
-    append_many = mirror(AsyncSessionTurns.append_many)
-    count = mirror(AsyncSessionTurns.count)
-    list = mirror(AsyncSessionTurns.list)
-    iter = mirror_iter(AsyncSessionTurns.iter, prefetch=100)
-    integrate = mirror(AsyncSessionTurns.integrate)
-
-
-class Sessions(Mirror[AsyncSessions]):
-    """Blocking twin of `AsyncSessions`."""
-
-    def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], AsyncSessions]) -> None:
-        super().__init__(store, find)
-        self.messages = SessionMessages(store, lambda core: find(core).messages)
-        self.context = SessionContext(store, lambda core: find(core).context)
-        self.participants = SessionParticipants(store, lambda core: find(core).participants)
-        self.turns = SessionTurns(store, lambda core: find(core).turns)
-
-    in_namespace = mirror_scope(AsyncSessions.in_namespace)
-    create = mirror(AsyncSessions.create)
-    get = mirror(AsyncSessions.get)
-    find = mirror(AsyncSessions.find)
-    exists = mirror(AsyncSessions.exists)
-    count = mirror(AsyncSessions.count)
-    list = mirror(AsyncSessions.list)
-    iter = mirror_iter(AsyncSessions.iter, prefetch=100)
-    update = mirror(AsyncSessions.update)
-    truncate = mirror(AsyncSessions.truncate)
-    soft_delete = mirror(AsyncSessions.soft_delete)
-    undelete = mirror(AsyncSessions.undelete)
-    delete = mirror(AsyncSessions.delete)
-    describe_storage = mirror(AsyncSessions.describe_storage)
 
 
 class Rooms(Mirror[AsyncRooms]):

@@ -13,7 +13,7 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -199,10 +199,18 @@ def _is_of_test(task: asyncio.Task[Any]) -> bool:
 
 @pytest.fixture(autouse=True)
 def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the processes that a test starts more than ten seconds to import all that they use."""
-    if request.node.originalname in TESTS["starts_processes"]:
-        wait_for = asyncio.wait_for
-        monkeypatch.setattr(asyncio, "wait_for", lambda awaited, timeout: wait_for(awaited, 9 * timeout))
+    """Lengthen the limits of tests that give processes, or many round trips, a few seconds."""
+    if request.node.originalname in TESTS["lengthened"]:
+        for name in ("wait_for", "timeout"):
+            monkeypatch.setattr(asyncio, name, _lengthened(getattr(asyncio, name)))
+
+
+def _lengthened(limit: Callable[..., Any]) -> Callable[..., Any]:
+    def longer(*arguments: Any, **options: Any) -> Any:
+        *others, seconds = (*arguments, *options.values())
+        return limit(*others, seconds and 9 * seconds)
+
+    return longer
 
 
 @pytest.fixture(autouse=True)

@@ -102,6 +102,24 @@ class TestChatTurns:
         assert len((await sessions.turns.list("s", "a")).items) == 50
         assert len((await sessions.turns.list("s", "a", limit=1000)).items) == 300
 
+    async def test_turns_are_read_from_the_newest_back(self, store: AsyncMongoStore) -> None:
+        turns = store.sessions.turns
+        await store.sessions.create("s", participants=["a"])
+        for n in range(0, 300, 100):
+            await turns.append_many("s", "a", said(*range(n, n + 100)))
+        found: list[Any] = []
+        page = await turns.list("s", "a", newest=True, limit=37, after=20)
+        while True:
+            found = [turn.number for turn in page.items] + found
+            if page.next_cursor is None:
+                break
+            page = await turns.list("s", "a", newest=True, limit=37, after=20, cursor=page.next_cursor)
+        assert found == [*range(21, 301)]
+        assert [turn.number async for turn in turns.iter("s", "a", newest=True)] == [*range(300, 0, -1)]
+        assert [await turns.count("s", "a", limit=limit) for limit in (1, 300, 400)] == [1, 300, 300]
+        assert await store.sessions.messages.count("s", limit=7) == 7
+        await refused(turns.list("s", "a", newest=1), turns.count("s", "a", limit=0))  # type: ignore[arg-type]
+
     @SMALL_TAILS
     async def test_numbers_never_shift_and_are_never_used_again(self, store: AsyncMongoStore) -> None:
         # With messages in the tail and in segments.

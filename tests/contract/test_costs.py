@@ -73,6 +73,11 @@ async def watched(sessions: AsyncSessions) -> None:
         assert (await first).message
 
 
+async def replaced(sessions: AsyncSessions) -> None:
+    newest = (await sessions.messages.list("begun", newest=True, limit=1)).items
+    await sessions.messages.replace_newest("begun", [newest[0].id], [said(0), said(1)])
+
+
 BIG = Message(id="big", role="tool", content="x" * (MiB + 1))
 
 # In this order, on one database: later cases find what earlier ones left.
@@ -105,6 +110,23 @@ CASES = [
     Case(
         "append 20 messages in one step", 1, lambda s: s.messages.append_many("new", [*map(said, range(20))])
     ),
+    Case(
+        "append and begin the session",
+        1,
+        lambda s: s.messages.append("begun", Message(role="user"), create=True),
+    ),
+    Case(
+        "append and change the session, guarded",
+        1,
+        lambda s: s.messages.append(
+            "begun", Message(role="user"), update={"metadata": {"k": 1}}, after=0, revision=0
+        ),
+    ),
+    Case("replace the newest message", 4, lambda s: replaced(s)),
+    Case("pop a message", 3, lambda s: s.messages.pop("begun")),
+    Case("pop nothing", 1, lambda s: s.messages.pop("unknown")),
+    Case("ensure a session that is there", 1, lambda s: s.ensure("begun")),
+    Case("ensure a new session", 2, lambda s: s.ensure("ensured")),
     Case("append nothing", 1, lambda s: s.messages.append_many("new", [])),
     Case("append a message of over 1 MiB", 3, lambda s: s.messages.append("new", BIG)),
     Case("change a message of over 1 MiB", 7, lambda s: s.messages.update("new", "big", role="assistant")),

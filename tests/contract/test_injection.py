@@ -237,7 +237,7 @@ OF_THREAD = {
     **MARKS,
     "unset": [],
 }
-SOME_THREADS = {"kind": "", "owner_id": "", "name": "", "data": {}, "vote": 1}
+SOME_THREADS = {"kind": "", "owner_id": "", "name": "", "data": {}, "metadata": {}, "vote": 1}
 SOME_MESSAGES = {"kind": "", "content": "", "data": {}, "pinned": True}
 WALKED = {"newest": True, "errors": None}
 
@@ -452,7 +452,10 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "leases.release": lambda n: ({"lease": Lease(n.new, n.who, 1, 3600)}, {}),
     "leases.renew": lambda n: ({"lease": Lease(n.lease, n.who, 1, 3600)}, {"seconds": 3600}),
     "threads.users.count": lambda n: ({}, {"limit": 1}),
-    "threads.users.create": lambda n: ({"identifier": n.new}, {"metadata": {}}),
+    "threads.users.create": lambda n: (
+        {"identifier": n.new},
+        {"metadata": {}, "user_id": n.new, "created_at": SOON},
+    ),
     "threads.users.delete": lambda n: ({"user_id": n.new}, {}),
     "threads.users.ensure": lambda n: ({"identifier": n.user}, {"metadata": {}}),
     "threads.users.find": lambda n: ({"user_id": n.user_id}, {}),
@@ -471,7 +474,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "threads.files.read": lambda n: ({"key": n.file}, {}),
     "threads.files.upload": lambda n: ({"key": n.file, "content": b"x"}, {"content_type": "", "data": {}}),
     "threads.count": lambda n: ({"user_id": n.user_id}, {"limit": 1, **SOME_THREADS}),
-    "threads.create": lambda n: ({"thread_id": n.new}, OF_THREAD),
+    "threads.create": lambda n: ({"thread_id": n.new}, {"created_at": SOON, **OF_THREAD}),
     "threads.cursor_of": lambda n: (
         {"thread": Thread(id=n.thread, created_at=SOON, active_at=SOON)},
         {"order": "active"},
@@ -486,7 +489,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"user_id": n.user_id},
         {"text": "", "order": "active", "newest": True, **SOME_THREADS, **PAGED},
     ),
-    "threads.merge": lambda n: ({"thread_id": n.thread}, {"if_absent": True, **OF_THREAD}),
+    "threads.merge": lambda n: ({"thread_id": n.thread}, {"if_absent": True, "begun_at": SOON, **OF_THREAD}),
     "threads.update": lambda n: ({"thread_id": n.thread}, OF_THREAD),
     "threads.messages.count": lambda n: ({"thread_id": n.thread}, {"limit": 1}),
     "threads.messages.cursor_of": lambda n: ({"message": ThreadMessage(id=n.message, created_at=SOON)}, {}),
@@ -504,7 +507,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "threads.messages.list_pinned": lambda n: ({"user_id": n.user_id}, {"newest": True, **PAGED}),
     "threads.messages.merge": lambda n: (
         {"thread_id": n.thread, "message_id": n.message},
-        {"only_missing": True, "parent_id": "", "created_at": SOON, **SOME_MESSAGES},
+        {"only_missing": True, "begun_at": SOON, "parent_id": "", "created_at": SOON, **SOME_MESSAGES},
     ),
     "threads.feedback.delete": lambda n: ({"thread_id": n.thread, "message_id": n.new}, {}),
     "threads.feedback.find": lambda n: ({"thread_id": n.thread, "message_id": n.message}, {}),
@@ -524,7 +527,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     ),
     "threads.elements.upsert": lambda n: (
         {"thread_id": n.thread, "element": Element(id=n.element, message_id=n.message)},
-        {},
+        {"begun_at": SOON},
     ),
     "keys.count": lambda n: ({}, {"limit": 1}),
     "keys.create": lambda n: ({"name": n.text}, {"namespaces": [], "owner_id": "", "expires_at": SOON}),

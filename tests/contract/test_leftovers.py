@@ -35,6 +35,9 @@ async def filled(store: AsyncMongoStore) -> dict[str, int]:
     for room_id in ("kept", "cut"):
         await store.rooms.create(room_id)
         await store.rooms.events.create(room_id, Event(channel_id="c", type="message"))
+    for thread_id in ("kept", "cut"):
+        await store.threads.create(thread_id)
+        await store.threads.messages.merge(thread_id, "m" + thread_id, content="x")
     await store.threads.files.upload("kept", b"x" * 300_000)
     return await counts(store)
 
@@ -48,32 +51,34 @@ async def counts(store: AsyncMongoStore) -> dict[str, int]:
 async def cut_short(store: AsyncMongoStore, house: str) -> None:
     """Leave a head as a deletion leaves it that is killed after its first write."""
     key = "default/cut" if house == "sessions" else "cut"
-    await store.engine.collection(house).update_one({"_id": key}, {"$set": {"state": "deleting"}})
+    state = "deleted" if house == "threads" else "deleting"
+    await store.engine.collection(house).update_one({"_id": key}, {"$set": {"state": state}})
 
 
 async def test_unfinished_deletions_are_found_and_finished(store: AsyncMongoStore) -> None:
     await filled(store)
-    for house in ("sessions", "rooms"):
+    for house in ("sessions", "rooms", "threads"):
         await cut_short(store, house)
     assert await store.find_leftovers() == [
         Leftover("sessions", "default/cut", "unfinished deletion"),
         Leftover("rooms", "cut", "unfinished deletion"),
+        Leftover("threads", "cut", "unfinished deletion"),
     ]
-    assert await store.mend_leftovers(grace=0) == 2
+    assert await store.mend_leftovers(grace=0) == 3
     assert await store.find_leftovers() == []
     left = await counts(store)
-    assert (left["sessions"], left["rooms"], left["events"]) == (1, 1, 1)
+    assert (left["sessions"], left["rooms"], left["events"], left["messages"]) == (1, 1, 1, 1)
     assert await store.sessions.messages.count("kept") == MESSAGES
     assert [m async for m in store.sessions.messages.iter("kept")][9].content == "x" * LARGE
 
 
 async def test_opening_finishes_some_deletions(store: AsyncMongoStore, store_uri: str, database: str) -> None:
     await filled(store)
-    for house in ("sessions", "rooms"):
+    for house in ("sessions", "rooms", "threads"):
         await cut_short(store, house)
     # An operator's store, that may not write indexes, looks at nothing either.
     async with AsyncMongoStore(store_uri, database, ensure_indexes=False) as other:
-        assert len(await other.find_leftovers()) == 2
+        assert len(await other.find_leftovers()) == 3
     async with AsyncMongoStore(store_uri, database, ensure_indexes=True) as other:
         assert await other.find_leftovers() == []
     assert not await store.sessions.exists("cut")

@@ -120,7 +120,6 @@ async def faults(
     database: str,
     tail_limits: TailLimits,
     emptied: list[str],
-    indexed: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Faults]:
     """A store on the real server, and the means to make its commands fail."""
@@ -130,15 +129,13 @@ async def faults(
     options = {"heartbeatFrequencyMS": 500, "serverMonitoringMode": "poll"}
     uri = with_options(server_uri, appName=database, **options)
     async with AsyncMongoClient[dict[str, Any]](admin_uri) as admin:
-        given: dict[str, Any] = {"tail_limits": tail_limits, "ensure_indexes": database not in indexed}
-        async with AsyncMongoStore(uri, database, **given) as store:
+        async with AsyncMongoStore(uri, database, tail_limits=tail_limits) as store:
             try:
                 yield Faults(store, uri, database, admin)
             finally:
                 await admin.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
         await empty(admin[database])
         emptied.append(database)
-        indexed.add(database)
 
 
 @pytest.fixture(scope="module")

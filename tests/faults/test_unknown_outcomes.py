@@ -75,6 +75,17 @@ VERBS: dict[str, Verb] = {
     "append-many": lambda store, id: store.sessions.messages.append_many(
         id, [message(1000 + n) for n in range(KEEP + 9)]
     ),
+    "append-to-begin": lambda store, id: store.sessions.messages.append(
+        f"{id}~created", message("new"), create={"name": "begun"}, update={"metadata": {"a": 1}}
+    ),
+    "append-guarded": lambda store, id: store.sessions.messages.append(
+        id, message("new"), update={"name": "changed"}, after=FULL + 2 * KEEP - 1
+    ),
+    "pop": lambda store, id: store.sessions.messages.pop(id),
+    "replace-newest": lambda store, id: store.sessions.messages.replace_newest(
+        id, [f"m{n}" for n in range(FULL, FULL + KEEP - 1)], [message("r1"), message("r2", LARGE)]
+    ),
+    "ensure": lambda store, id: store.sessions.ensure(f"{id}~created", name="ensured"),
     "update-newest": lambda store, id: store.sessions.messages.update(
         id, f"m{FULL + KEEP - 2}", content="new"
     ),

@@ -29,7 +29,7 @@ from mongostore.repositories import (
 )
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
-from mongostore.sync import twins
+from mongostore.sync import session_twins, twins
 from tests.contract.wire import repositories_of
 
 
@@ -106,16 +106,12 @@ def verbs(repository: type) -> dict[str, object]:
     }
 
 
-def twin_name(repository: type) -> str:
-    name = repository.__name__
-    return name.removeprefix("Async") if name.startswith("Async") else f"Sync{name}"
-
-
 REPOSITORIES = [
     AsyncKeys,
     AsyncLeases,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
     sessions.AsyncSessions,
+    sessions.AsyncNamespaces,
     sessions.AsyncSessionContext,
     sessions.AsyncSessionMessages,
     sessions.AsyncSessionParticipants,
@@ -124,14 +120,14 @@ REPOSITORIES = [
 
 
 def twin_of(repository: type) -> type:
-    name = repository.__name__
-    found: type = getattr(twins, name[5:] if name.startswith("Async") else f"Sync{name}")
+    name = repository.__name__.removeprefix("Async")
+    found: type = getattr(session_twins if hasattr(session_twins, name) else twins, name)
     return found
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)
 def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
-    mirrored, twin = verbs(repository), getattr(twins, twin_name(repository))
+    mirrored, twin = verbs(repository), twin_of(repository)
     assert mirrored
     for name, verb in mirrored.items():
         shown, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
@@ -142,11 +138,11 @@ def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository
     public = {name for name in dir(twin) if not name.startswith("_")}
     # Some need no server and are the same function.
     shared = {name for name in public if getattr(repository, name, None) is getattr(twin, name)}
-    assert public - shared - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
+    assert public - shared - {"in_namespace", "namespace"} == mirrored.keys() | {"core", "portal"}
 
 
 def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_coroutines() -> None:
-    blocking = [mongostore.MongoStore, *(getattr(twins, twin_name(one)) for one in REPOSITORIES)]
+    blocking = [mongostore.MongoStore, *(twin_of(one) for one in REPOSITORIES)]
     signatures = [
         f"{cls.__name__}.{name}{inspect.signature(member)}"
         for cls in blocking

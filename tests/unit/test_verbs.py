@@ -82,6 +82,7 @@ RETURNS: dict[str, Any] = {
     "update": is_entity,
     "upsert": is_entity,
     "replace": is_entity,
+    "replace_newest": lambda kind: get_origin(kind) is list,
     "merge": exactly(type(None)),
     "set": exactly(type(None)),
     "pop": lambda kind: is_optional(kind) or get_origin(kind) is list,
@@ -128,5 +129,5 @@ def test_the_blocking_twin_has_the_same_public_names(path: str) -> None:
     for name in filter(None, path.split(".")):
         asynchronous, blocking = getattr(asynchronous, name), getattr(blocking, name)
     # Beanie is async alone, and the blocking twins find their cores by portals.
-    alone = {"engine", "documents", "namespace"}
+    alone = {"engine", "documents"}
     assert public(blocking) - {"portal", "core"} == public(asynchronous) - alone

@@ -122,7 +122,9 @@ class FakeDatabase:
                 return {"ok": 1.0}
             case "findandmodify":
                 storage = self[document["findAndModify"]].storage
-                _, before, after = storage.update(document["query"], document["update"], False, None, limit=1)
+                _, before, after = storage.update(
+                    document["query"], document["update"], document["upsert"], None, limit=1
+                )
                 found = after if document["new"] else before
                 return {"value": found and deep_copy(project(found, document["fields"])), "ok": 1.0}
             case name:

@@ -3,11 +3,13 @@
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
+from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.sessions import AsyncSessions
 from mongostore.repositories.sessions.tail import Tail
 
 __all__ = [
+    "AsyncNamespaces",
     "AsyncSessionContext",
     "AsyncSessionMessages",
     "AsyncSessionParticipants",

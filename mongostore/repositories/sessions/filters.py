@@ -53,3 +53,54 @@ def keyset_filter(order: SortOrder, filter: Raw, place: SortKey | None) -> Raw:
     branches_of_states = [order.keyset_filter({**filter, "state": state}, place) for state in states]
     branches = [branch for each in branches_of_states for branch in each.get("$or", [each])]
     return branches[0] if len(branches) == 1 else {"$or": branches}
+
+
+def check_number(path: str, value: object) -> int:
+    """Return `value`, an integer from 0.
+
+    Raises:
+        InvalidValueError: If it is anything else.
+    """
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise InvalidValueError(path, "must be an integer from 0")
+    return value
+
+
+def decode_cursor(cursor: object) -> int | None:
+    """Return the position or number that a cursor names; None for none.
+
+    Raises:
+        InvalidValueError: If it is no text of a number.
+    """
+    if cursor is None:
+        return None
+    if type(cursor) is str and cursor.isascii() and cursor.isdigit() and len(cursor) < 19:
+        return int(cursor)
+    raise InvalidValueError("cursor", "is not one that a page gave")
+
+
+def position_bounds(
+    newest: bool, cursor: str | None, before: int | None, after: int | None
+) -> tuple[int, int | None]:
+    """Return the first position of a page and the one before which it ends, if any.
+
+    Raises:
+        InvalidValueError: If an argument is no position, or no cursor of a page.
+    """
+    start = 0 if after is None else check_number("after", after) + 1
+    end = None if before is None else check_number("before", before)
+    position = decode_cursor(cursor)
+    if position is None:
+        return start, end
+    if newest:
+        return start, position if end is None else min(position, end)
+    return max(position + 1, start), end
+
+
+def revision_guard(revision: int | None) -> Raw:
+    """Return the filter of a session that has a revision; of any if it is None.
+
+    Raises:
+        InvalidValueError: If it is no number.
+    """
+    return {} if revision is None else {"revision": check_number("revision", revision)}

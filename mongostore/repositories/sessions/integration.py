@@ -23,6 +23,10 @@ from mongostore.repositories.size_limits import SizeLimit
 
 _INSIGHTS = SizeLimit("session", ("insights",), MAX_INSIGHTS_BYTES, "insights_size")
 
+# A model may think for minutes over the turns of one participant. What lasts longer is given up, so that it
+# does not hold up the other participants for ever; a thread that it runs in ends when it likes.
+_INTEGRATOR_SECONDS = 600.0
+
 
 class Integrations:
     """The integrations of one namespace's sessions."""
@@ -163,14 +167,16 @@ async def _call_integrator(
         except Exception as error:
             return error
 
-    if is_async:
-        given = call()
-    else:
-        given = await asyncio.get_running_loop().run_in_executor(executor, copy_context().run, call)
     try:
-        if inspect.isawaitable(given):
-            given = await given
-        return given if isinstance(given, Exception) else _encode_insights(given)
+        async with asyncio.timeout(_INTEGRATOR_SECONDS):
+            if is_async:
+                returned = call()
+            else:
+                loop = asyncio.get_running_loop()
+                returned = await loop.run_in_executor(executor, copy_context().run, call)
+            if inspect.isawaitable(returned):
+                returned = await returned
+        return returned if isinstance(returned, Exception) else _encode_insights(returned)
     except Exception as error:
         return error
 

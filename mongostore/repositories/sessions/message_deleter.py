@@ -27,6 +27,8 @@ from mongostore.repositories.sessions.tail import (
 # What the deletion of a session needs of it.
 _DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision"]
 
+_NOTHING: Raw = {}
+
 
 class MessageDeleter:
     """The messages of sessions, as they are removed."""
@@ -54,42 +56,60 @@ class MessageDeleter:
                 continue
             if was_done(document):
                 return int(call.memory["deleted"])
-            here = {
-                i: message
-                for i, message in enumerate(document["messages"])
-                if message and message["id"] in wanted
-            }
-            position = TailPosition(document["epoch"], document["tail_start"])
-            missing = wanted - {message["id"] for message in here.values()}
-            sealed = [message for _, message in await self._tail.find_in_segments(position, [*missing])]
-            gone = [*here.values(), *sealed]
-            if not gone:
-                return 0
-            sets: Raw = {f"messages.{index}": None for index in here}
-            sets["pending_deletes"] = [message["id"] for message in sealed]
-            if document["last"]["id"] in wanted:
-                sets["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
-            counts: Raw = {"message_count": -len(gone), "edit_count": 1}
-            for name, participant in document.get("participants", {}).items():
-                if turns := sum(message.get("binding") == participant["epoch"] for message in gone):
-                    counts[f"participants.{name}.kept"] = -turns
-            # If the answer to what follows is lost and the next attempt finds it done, it was this many.
-            call.memory["deleted"] = len(gone)
-            erased = await self._tail.sessions.update_one(
-                unchanged_filter(document),
-                {
-                    "$set": sets,
-                    "$inc": counts,
-                    "$max": {"active_at": call.now},
-                    "$push": record_operation(here.values()),
-                },
-            )
-            if erased.matched_count:
-                if sealed:
-                    await self._tail.finish_deletes({**document, **sets})
-                await self._overflows.delete(message.get("overflow") for message in gone)
-                return len(gone)
+            gone = await self.delete_from(document, wanted)
+            if gone is not None:
+                return gone
         raise contention_error(key)
+
+    async def delete_from(
+        self, document: Raw, wanted: set[str], *, sets: Raw = _NOTHING, counts: Raw = _NOTHING
+    ) -> int | None:
+        """Remove messages from a session unless it has changed; return how many there were, None if it has.
+
+        Args:
+            document: The session's document, nothing of which is pending.
+            wanted: The ids of the messages.
+            sets: What the same write sets; with it, messages may be none.
+            counts: What the same write counts.
+        """
+        call = current_operation()
+        here = {
+            i: message
+            for i, message in enumerate(document["messages"])
+            if message and message["id"] in wanted
+        }
+        position = TailPosition(document["epoch"], document["tail_start"])
+        missing = wanted - {message["id"] for message in here.values()}
+        sealed = [message for _, message in await self._tail.find_in_segments(position, [*missing])]
+        gone = [*here.values(), *sealed]
+        if not gone and not sets:
+            return 0
+        changed: Raw = {f"messages.{index}": None for index in here} | sets
+        changed["pending_deletes"] = [message["id"] for message in sealed]
+        if "last" not in changed and document["last"] and document["last"]["id"] in wanted:
+            changed["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
+        amounts: Raw = {**counts, "edit_count": 1}
+        amounts["message_count"] = counts.get("message_count", 0) - len(gone)
+        for name, participant in document.get("participants", {}).items():
+            if turns := sum(message.get("binding") == participant["epoch"] for message in gone):
+                amounts[f"participants.{name}.kept"] = -turns
+        # If the answer to what follows is lost and the next attempt finds it done, it was this many.
+        call.memory["deleted"] = len(gone)
+        erased = await self._tail.sessions.update_one(
+            unchanged_filter(document),
+            {
+                "$set": changed,
+                "$inc": amounts,
+                "$max": {"active_at": call.now},
+                "$push": record_operation(here.values()),
+            },
+        )
+        if not erased.matched_count:
+            return None
+        if sealed:
+            await self._tail.finish_deletes({**document, **changed})
+        await self._overflows.delete(message.get("overflow") for message in gone)
+        return len(gone)
 
     async def unbind(self, key: str, name: str, guard: Raw) -> bool:
         """Remove a participant with the turns, the insights and the marker; return whether it was there.
@@ -215,6 +235,14 @@ class MessageDeleter:
                 await self.finish_delete(document)
                 break
         return "deleted" in seen
+
+    async def finish_deletion_of(self, key: str) -> bool:
+        """Finish the deletion of a session, if that was cut short; return whether there is no session now."""
+        document = await self._tail.sessions.find_one({"_id": key}, _DELETED_FIELDS)
+        if document is not None and document["state"] == "deleting":
+            await self.finish_delete(document)
+            return True
+        return document is None
 
     async def finish_delete(self, document: Raw) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""

@@ -108,6 +108,8 @@ class MessageReader:
                 base,
                 _SEGMENTS_A_STEP,
                 conversation_id,
+                # Each step begins where the one before has ended, the first one at the beginning.
+                True,
             )
             if segments is None:
                 raise ConflictError(
@@ -162,10 +164,12 @@ class MessageReader:
         """Return the first `wanted` messages between two positions, None where the reader met a gap."""
         document = await self._tail.read(key)
         found: list[Positioned] = []
+        is_boundary = start == 0
         end = document["tail_start"] if before is None else min(before, document["tail_start"])
         while len(found) < wanted and start < end:
             count = (wanted - len(found)) // self._limits.keep + 1
-            segments = await self._segments(document, start, end, count, conversation_id)
+            segments = await self._segments(document, start, end, count, conversation_id, is_boundary)
+            is_boundary = True
             if segments is None:
                 return None
             found += _select(_segment_messages(segments, document), conversation_id, start, before)
@@ -175,10 +179,22 @@ class MessageReader:
         return found[:wanted]
 
     async def _segments(
-        self, document: Raw, start: int, base: int, count: int, conversation_id: str | None
+        self,
+        document: Raw,
+        start: int,
+        base: int,
+        count: int,
+        conversation_id: str | None,
+        is_boundary: bool,
     ) -> list[Raw] | None:
         """Return the first segments that reach behind a position, None where there is a gap."""
-        filter = _reaching_behind(_segments_before(document, base), start)
+        filter = _segments_before(document, base)
+        # Where one segment ends, the next one starts.
+        filter = (
+            {**filter, "start": {**filter["start"], "$gte": start}}
+            if is_boundary
+            else _reaching_behind(filter, start)
+        )
         if conversation_id is not None:
             filter["messages.conversation_id"] = conversation_id
         async with self._tail.segments.find(

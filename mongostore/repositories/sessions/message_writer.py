@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from itertools import count, repeat
 
 import bson
+from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.mapping import MAX_VALUE_BYTES, Raw, bson_size
 from mongostore.documents.sessions import EMPTY, to_stored_preview
@@ -17,6 +18,7 @@ from mongostore.repositories.sessions.recent_operations import (
     operation_token,
     were_appended,
 )
+from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.tail import (
     Positioned,
     Tail,
@@ -24,8 +26,10 @@ from mongostore.repositories.sessions.tail import (
     back_off,
     contention_error,
     messages_of,
+    session_id_of,
 )
 
+_NO_CHANGE = SessionChange()
 BATCH_MESSAGES = 1000
 # With the other parts of a session at their limits, its document still holds a batch.
 BATCH_BYTES = 6 * 1024 * 1024
@@ -46,7 +50,13 @@ class MessageWriter:
         self._overflows = overflows
 
     async def append(
-        self, key: str, messages: Sequence[Raw], *, fresh: bool, push: Push | None = None
+        self,
+        key: str,
+        messages: Sequence[Raw],
+        *,
+        fresh: bool,
+        push: Push | None = None,
+        change: SessionChange = _NO_CHANGE,
     ) -> list[tuple[int | None, Raw]]:
         """Append messages in one step; those that are there already, with the same content, are left.
 
@@ -55,6 +65,7 @@ class MessageWriter:
             messages: Stored forms, at most 1,000, with ids of their own.
             fresh: Whether the ids were never used before, so that none can be in a segment.
             push: How they get into the tail, unless as plain messages do; nobody else has their ids then.
+            change: What the same write does to the session.
 
         Returns:
             The messages as they are stored with their positions, in the order of the arguments. The
@@ -62,7 +73,7 @@ class MessageWriter:
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
-            ConflictError: An id is there with other content; nothing was appended.
+            ConflictError: An id is there with other content, or a guard does not hold; nothing was appended.
             DocumentTooLargeError: A message, or all together, are too large; nothing was appended.
         """
         if fresh:
@@ -70,12 +81,17 @@ class MessageWriter:
         elif "fresh" not in current_operation().memory:
             messages = [{**message, "op": operation_token()} for message in messages]
         large = _needs_overflow(messages, self._limits.embed_bytes)
+        if large and change.may_create:
+            # Large values belong to a session that is there.
+            await self._begin(change)
         whole = {message["id"]: message for message in messages}
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
             embedded, epoch = await self._embed(key, messages, large)
             try:
-                appended = await self._append(key, whole, embedded, epoch, fresh=fresh, push=push)
+                appended = await self._append(
+                    key, whole, embedded, epoch, fresh=fresh, push=push, change=change
+                )
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
                 await self._overflows.delete(message.get("overflow") for message in embedded.values())
@@ -102,6 +118,7 @@ class MessageWriter:
         *,
         fresh: bool,
         push: Push | None,
+        change: SessionChange,
     ) -> tuple[dict[str, Positioned], int | None] | None:
         """Append what is not there yet; return what is, and the position of the first that was not.
 
@@ -123,8 +140,12 @@ class MessageWriter:
                 if fresh or not seen.base or checked == seen:
                     guard = {"epoch": epoch or seen.epoch} if epoch or seen.base else {}
                     new = [embedded[message_id] for message_id in pending]
-                    guard |= self._append_filter(key, seen.base, pending)
-                    position = await (push or self._push_to_tail)(guard, new, whole[pending[-1]])
+                    guard |= self._append_filter(key, seen.base, pending) | change.guard()
+                    newest = whole[pending[-1]]
+                    if push:
+                        position = await push(guard, new, newest)
+                    else:
+                        position = await self._push_to_tail(guard, new, newest, change)
                     if position is not None:
                         return existing, position
                 elif not await self._tail.find_in_segments(seen, pending):
@@ -143,6 +164,12 @@ class MessageWriter:
                     checked = seen
                     if were_appended(document, whole if "fresh" in current_operation().memory else ()):
                         return existing, None
+                    if size := change.recount(document):
+                        # Any write that adds to it would have raised the count.
+                        counted = {"_id": key, **{field: document.get(field) for field in size}}
+                        await self._tail.sessions.update_one(counted, {"$set": size})
+                    if not change.holds(document) and existing.keys() < whole.keys():
+                        raise ConflictError(f"session {session_id_of(key)!r} has changed since it was read")
         raise contention_error(key)
 
     async def _embed(
@@ -160,9 +187,29 @@ class MessageWriter:
             embedded[message["id"]] = await self._overflows.spill(key, epoch, message, message)
         return embedded, epoch
 
-    async def _push_to_tail(self, guard: Raw, messages: list[Raw], newest: Raw) -> int | None:
-        pushed = await self._tail.find_and_modify(
-            guard,
+    async def embed(self, document: Raw, messages: Sequence[Raw]) -> list[Raw]:
+        """Return messages as they are embedded in a session: the large ones without their content.
+
+        Raises:
+            InvalidValueError: If there are too many, or two of one id.
+            DocumentTooLargeError: If a message, or all of them together, take too much.
+        """
+        large = {message["id"] for message in _needs_overflow(messages, self._limits.embed_bytes)}
+        return [
+            await self._overflows.spill(document["_id"], document["epoch"], message, message)
+            if message["id"] in large
+            else message
+            for message in messages
+        ]
+
+    async def _begin(self, change: SessionChange) -> None:
+        with suppress(DuplicateKeyError):
+            await self._tail.sessions.insert_one(dict(change.create or {}))
+
+    async def _push_to_tail(
+        self, guard: Raw, messages: list[Raw], newest: Raw, change: SessionChange
+    ) -> int | None:
+        update = change.with_append(
             {
                 "$push": {"messages": {"$each": messages} if len(messages) > 1 else messages[0]},
                 "$inc": {
@@ -172,11 +219,16 @@ class MessageWriter:
                 },
                 "$set": {"last": to_stored_preview(newest)},
                 "$max": {"active_at": max(message["created_at"] for message in messages)},
-            },
-            {"_id": 0, "next_position": 1},
+            }
         )
-        # As it was before: where the first of them has gone.
-        return None if pushed is None else int(pushed["next_position"])
+        try:
+            pushed = await self._tail.find_and_modify(
+                guard, update, {"_id": 0, "next_position": 1}, new=True, upsert=change.may_create
+            )
+        except DuplicateKeyError:
+            # The session is there and does not match.
+            return None
+        return None if pushed is None else int(pushed["next_position"]) - len(messages)
 
     async def _match_existing(
         self, whole: dict[str, Raw], found: Sequence[Positioned]

@@ -7,33 +7,29 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Unpack
 
-from mongostore.arguments import (
-    check_flag,
-    check_id,
-    check_limit,
-    check_list,
-    check_members,
-)
-from mongostore.codec import from_micros
+from mongostore.arguments import check_flag, check_id, check_limit, check_members
 from mongostore.documents.mapping import Raw
 from mongostore.documents.session_participants import truncated_message_fields
-from mongostore.documents.sessions import EMPTY, to_messages, to_stored_message, to_stored_preview
+from mongostore.documents.sessions import EMPTY, to_messages, to_stored_message
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import (
+    AppendOptions,
     Conversation,
-    GeneratedId,
     Message,
     MessageChange,
     MessageUpdate,
     Page,
-    Preview,
     Session,
 )
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import SortOrder, check_errors
+from mongostore.repositories.paging import check_errors, count_options
+from mongostore.repositories.sessions.conversations import read_conversations
+from mongostore.repositories.sessions.filters import position_bounds
+from mongostore.repositories.sessions.message_arguments import check_ids, claim_fresh_id, store_messages
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
-from mongostore.repositories.sessions.storage import SessionStorage, check_number, decode_cursor
+from mongostore.repositories.sessions.session_change import SessionChange
+from mongostore.repositories.sessions.storage import SessionStorage
 
 
 class AsyncSessionMessages(Repository):
@@ -44,48 +40,66 @@ class AsyncSessionMessages(Repository):
         self._storage = storage
 
     @writes
-    async def append(self, session_id: str, message: Message) -> Message:
+    async def append(self, session_id: str, message: Message, **options: Unpack[AppendOptions]) -> Message:
         """Append a message, exactly once however often the call is repeated.
 
-        A message whose id is there with the same content is left as it is.
+        A message whose id is there with the same content is left as it is, and so is the session.
+
+        Args:
+            session_id: The session.
+            message: The message.
+            **options: `create`: whether to create the session in the same write if it is not there, or the
+                members to create it with. `update`: members of the session that the same write changes.
+                `after`: the newest position that there may be, -1 for none. `revision`: the revision that
+                the session must still have.
 
         Returns:
             The message as it is stored, with its times and its position.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If the id is there with other content.
+            ConflictError: If the id is there with other content, or `after` or `revision` do not hold;
+                nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
-        return (await self.append_many(session_id, [message]))[0]
+        return (await self.append_many(session_id, [message], **options))[0]
 
     @writes
-    async def append_many(self, session_id: str, messages: Sequence[Message]) -> builtins.list[Message]:
+    async def append_many(
+        self, session_id: str, messages: Sequence[Message], **options: Unpack[AppendOptions]
+    ) -> builtins.list[Message]:
         """Append messages in order, so that readers see all or none of them.
 
         Args:
             session_id: The session.
             messages: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
+            **options: As for `append`.
 
         Returns:
             The messages as they are stored, with their times and positions.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If an id is there with other content; nothing was appended.
+            ConflictError: If an id is there with other content, or `after` or `revision` do not hold;
+                nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a message, or all of them together, take too much.
         """
         key = self._storage.key(session_id)
-        check_list("messages", messages)
-        stored = [to_stored_message(message, current_operation().now) for message in messages]
+        stored, fresh = store_messages(messages)
+        change = SessionChange.from_options(key, options)
         if not stored:
             await self._storage.tail.read(key)
             return []
-        # Each of them is used now: only the first attempt of the first call may trust in new ids.
-        fresh = sum(_claim_fresh_id(message) for message in messages) == len(messages)
-        return to_messages(await self._storage.writer.append(key, stored, fresh=fresh))[0]
+        while True:
+            try:
+                appended = await self._storage.writer.append(key, stored, fresh=fresh, change=change)
+            except NotFoundError:
+                if change.may_create and await self._storage.deleter.finish_deletion_of(key):
+                    continue
+                raise
+            return to_messages(appended)[0]
 
     @reads
     async def get(self, session_id: str, message_id: str) -> Message:
@@ -128,15 +142,16 @@ class AsyncSessionMessages(Repository):
             return True
 
     @reads
-    async def count(self, session_id: str) -> int:
-        """Return the number of messages.
+    async def count(self, session_id: str, *, limit: int | None = None) -> int:
+        """Return the number of messages, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
-            InvalidValueError: If the id is no plain string.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        found = await self._storage.tail.read_fields(self._storage.key(session_id), "message_count")
-        return int(found["message_count"])
+        key, most = self._storage.key(session_id), count_options(limit).get("limit")
+        count = int((await self._storage.tail.read_fields(key, "message_count"))["message_count"])
+        return count if most is None else min(count, most)
 
     @reads_majority
     async def list(
@@ -169,13 +184,7 @@ class AsyncSessionMessages(Repository):
         key, newest = self._storage.key(session_id), check_flag("newest", newest)
         if conversation_id is not None:
             check_id("conversation_id", conversation_id)
-        start = 0 if after is None else check_number("after", after) + 1
-        end = None if before is None else check_number("before", before)
-        place = decode_cursor(cursor)
-        if place is not None and newest:
-            end = place if end is None else min(place, end)
-        elif place is not None:
-            start = max(place + 1, start)
+        start, end = position_bounds(newest, cursor, before, after)
         return await self._storage.reader.page(
             key,
             check_limit("limit", limit),
@@ -212,7 +221,7 @@ class AsyncSessionMessages(Repository):
         async for message in self._storage.reader.iterate(key, conversation_id, check_errors(errors)):
             yield message
 
-    @reads
+    @long_running
     async def list_conversations(
         self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[Conversation]:
@@ -231,25 +240,13 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a message cannot be read.
         """
-        key, order = (
+        return await read_conversations(
+            self._storage.reader,
             self._storage.key(session_id),
-            SortOrder("first", is_ascending=not check_flag("newest", newest)),
+            newest=check_flag("newest", newest),
+            limit=check_limit("limit", limit),
+            cursor=cursor,
         )
-        limit, place = check_limit("limit", limit), order.decode(cursor)
-        found: dict[str, Raw] = {}
-        async for message in self._storage.reader.iterate(key, None, None):
-            name = message.conversation_id
-            group = found.setdefault(name, {"_id": name, "first": message.position, "count": 0})
-            group["count"] += 1
-            group["last"] = message
-        groups = [*found.values()][:: 1 if order.is_ascending else -1]
-        if place is not None:
-            groups = [
-                group
-                for group in groups
-                if (order.sort_key(group) > place if order.is_ascending else order.sort_key(group) < place)
-            ]
-        return order.page(groups[: limit + 1], limit, _conversation)
 
     @writes
     async def update(self, session_id: str, message_id: str, **members: Unpack[MessageUpdate]) -> Message:
@@ -292,10 +289,45 @@ class AsyncSessionMessages(Repository):
         """
         key = self._storage.key(session_id)
         stored = to_stored_message(message, current_operation().now)
-        _claim_fresh_id(message)
+        claim_fresh_id(message)
         replaced = {**EMPTY, "updated_at": current_operation().now, **stored}
         del replaced["id"], replaced["created_at"]
         return _message(await self._storage.updater.upsert(key, stored, MessagePatch(replaced)))
+
+    @writes
+    async def replace_newest(
+        self, session_id: str, message_ids: Sequence[str], messages: Sequence[Message]
+    ) -> builtins.list[Message]:
+        """Put other messages in the place of the newest ones in one step, and return them.
+
+        Args:
+            session_id: The session.
+            message_ids: The newest messages of the session, all that are to go, the oldest first.
+            messages: The messages to append, with ids that the session does not have.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If those are not the newest messages, or a new id is there already.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a message, or all of them together, take too much.
+        """
+        key, ids = self._storage.key(session_id), check_ids("message_ids", message_ids)
+        stored, _ = store_messages(messages)
+        return to_messages(await self._storage.replacer.replace_newest(key, ids, stored))[0]
+
+    @writes
+    async def pop(self, session_id: str) -> Message | None:
+        """Delete the newest message and return it; None if there is none.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the message cannot be read; nothing is deleted.
+        """
+        try:
+            return await self._storage.replacer.pop(self._storage.key(session_id), _message)
+        except NotFoundError:
+            return None
 
     @writes
     async def delete(self, session_id: str, message_id: str) -> bool:
@@ -316,10 +348,8 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If an id is no plain string.
         """
         key = self._storage.key(session_id)
-        check_list("message_ids", message_ids)
-        ids = [check_id(f"message_ids[{i}]", id) for i, id in enumerate(message_ids)]
         try:
-            return await self._storage.deleter.delete(key, ids)
+            return await self._storage.deleter.delete(key, check_ids("message_ids", message_ids))
         except NotFoundError:
             return 0
 
@@ -360,11 +390,6 @@ class AsyncSessionMessages(Repository):
                 yield change
 
 
-def _claim_fresh_id(message: Message) -> bool:
-    """Return whether the message's id is certainly new; from now on it is not."""
-    return isinstance(message.id, GeneratedId) and message.id.claim()
-
-
 def _message(positioned: tuple[int | None, Raw]) -> Message:
     """Return a stored message as callers see it.
 
@@ -375,16 +400,3 @@ def _message(positioned: tuple[int | None, Raw]) -> Message:
     if errors:
         raise errors[0]
     return messages[0]
-
-
-def _conversation(group: Raw) -> Conversation:
-    """Return the summary of a conversation's messages."""
-    last: Message = group["last"]
-    preview = to_stored_preview(to_stored_message(last, 0))
-    return Conversation(
-        id=group["_id"],
-        count=group["count"],
-        first_position=group["first"],
-        last_position=last.position or 0,
-        last=Preview(**{**preview, "created_at": from_micros(preview["created_at"])}),
-    )

@@ -20,15 +20,11 @@ from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Integration, Integrator, Page, SessionParticipant, Turn
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import SortKey, SortOrder, check_errors
+from mongostore.repositories.paging import SortKey, SortOrder, check_errors, count_options
+from mongostore.repositories.sessions.filters import check_number, decode_cursor, revision_guard
 from mongostore.repositories.sessions.integration import Integrations
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
-from mongostore.repositories.sessions.storage import (
-    SessionStorage,
-    check_number,
-    decode_cursor,
-    revision_guard,
-)
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import other_revision_error
 from mongostore.repositories.sessions.turns import participant_of
 
@@ -242,16 +238,18 @@ class AsyncSessionTurns(Repository):
         return await self._storage.turns.append(key, name, messages)
 
     @reads
-    async def count(self, session_id: str, participant_id: str) -> int:
-        """Return the number of a participant's turns that are there.
+    async def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:
+        """Return the number of a participant's turns that are there, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
-            InvalidValueError: If an id is no plain string.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
         key, name = self._storage.key(session_id), _name(participant_id)
+        most = count_options(limit).get("limit")
         document = await self._storage.tail.read_fields(key, f"participants.{name}")
-        return int(participant_of(document, name)["kept"])
+        count = int(participant_of(document, name)["kept"])
+        return count if most is None else min(count, most)
 
     @reads_majority
     async def list(
@@ -259,15 +257,17 @@ class AsyncSessionTurns(Repository):
         session_id: str,
         participant_id: str,
         *,
+        newest: bool = False,
         limit: int = 50,
         cursor: str | None = None,
         after: int | None = None,
     ) -> Page[Turn]:
-        """Return a page of a participant's turns, in order.
+        """Return a page of a participant's turns, the first or the last ones, in order.
 
         Args:
             session_id: The session.
             participant_id: The participant.
+            newest: Whether the page ends with the newest turns.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments.
             after: The number behind which the turns are.
@@ -278,8 +278,12 @@ class AsyncSessionTurns(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         key, name = self._storage.key(session_id), _name(participant_id)
-        start = max(decode_cursor(cursor) or 0, 0 if after is None else check_number("after", after))
-        found = await self._storage.turns.read(key, name, start, check_limit("limit", limit))
+        turns, limit, number = self._storage.turns, check_limit("limit", limit), decode_cursor(cursor)
+        start = 0 if after is None else check_number("after", after)
+        if check_flag("newest", newest):
+            found = await turns.read_newest(key, name, start, limit, number)
+        else:
+            found = await turns.read(key, name, max(number or 0, start), limit)
         return Page(found.turns, None if found.next_after is None else str(found.next_after), found.errors)
 
     @long_running
@@ -288,6 +292,7 @@ class AsyncSessionTurns(Repository):
         session_id: str,
         participant_id: str,
         *,
+        newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Turn]:
         """Yield the turns of a participant that are there when the iteration begins, in order.
@@ -295,6 +300,7 @@ class AsyncSessionTurns(Repository):
         Args:
             session_id: The session.
             participant_id: The participant.
+            newest: Whether the newest comes first.
             errors: A list that collects what cannot be read, so that it does not end the iteration.
 
         Raises:
@@ -304,7 +310,8 @@ class AsyncSessionTurns(Repository):
             InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
         """
         key, name = self._storage.key(session_id), _name(participant_id)
-        async with aclosing(self._storage.turns.iterate(key, name, check_errors(errors))) as turns:
+        newest, errors = check_flag("newest", newest), check_errors(errors)
+        async with aclosing(self._storage.turns.iterate(key, name, errors, newest=newest)) as turns:
             async for turn in turns:
                 yield turn
 
@@ -323,8 +330,8 @@ class AsyncSessionTurns(Repository):
 
         Args:
             session_id: The session.
-            integrator: Called with a participant's id and its new turns; it may take as long as it likes. A
-                coroutine function is awaited, anything else runs in a thread.
+            integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
+                failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
             executor: The executor of those threads; the event loop's own unless given.
 
         Raises:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from functools import partial
-from typing import Any, Final, Unpack
-from uuid import uuid4
+from typing import Final, Unpack
 
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_id, check_limit, check_members
-from mongostore.codec import encode_members, to_micros
-from mongostore.documents.mapping import Raw
-from mongostore.documents.session_participants import bind_all, truncated_fields
+from mongostore.arguments import check_id, check_limit
+from mongostore.codec import to_micros
+from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.session_participants import truncated_fields
 from mongostore.documents.sessions import (
-    MAX_DATA_BYTES,
     PUBLIC_FIELDS,
-    to_new_session,
     to_session,
-    to_stored_members,
 )
 from mongostore.errors import (
     AlreadyExistsError,
@@ -31,7 +26,7 @@ from mongostore.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from mongostore.models import ListOrder, Page, Session, SessionUpdate, StorageLayout
+from mongostore.models import ListOrder, Page, Session, SessionCreate, SessionUpdate, StorageLayout
 from mongostore.repositories import (
     Connection,
     Repository,
@@ -41,19 +36,18 @@ from mongostore.repositories import (
     reads,
     writes,
 )
-from mongostore.repositories.paging import SortOrder, check_errors
+from mongostore.repositories.paging import SortOrder, check_errors, count_options, read_each
 from mongostore.repositories.sessions.context import AsyncSessionContext
-from mongostore.repositories.sessions.filters import keyset_filter, list_order, session_filter
+from mongostore.repositories.sessions.filters import keyset_filter, list_order, revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
+from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
-from mongostore.repositories.sessions.storage import SessionStorage, revision_guard, state_change
+from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update, state_change
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail, bindings_of, other_revision_error
-from mongostore.repositories.size_limits import SizeLimit
 
 _ITER_PAGE = 200
-_BY_CREATION = SortOrder("created_at")
-_MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTES)
 _HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0}
 
 
@@ -65,21 +59,27 @@ class AsyncSessions(Repository):
     if the user lacks the right, and `NotOpenError` on a store that is not open.
 
     Attributes:
-        namespace: The namespace.
         messages: The messages of these sessions.
         context: The context of these sessions: one JSON value each.
         participants: The participants bound to these sessions.
         turns: The turns of the participants.
+        namespaces: The namespaces that have sessions.
     """
 
     def __init__(self, connection: Connection, namespace: str = "default", tail: Tail | None = None) -> None:
         super().__init__(connection)
         self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
-        self._key, self.namespace = self._storage.key, namespace
+        self._key = self._storage.key
         self.messages: Final = AsyncSessionMessages(self._storage)
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)
+        self.namespaces: Final = AsyncNamespaces(connection)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of these sessions."""
+        return self._storage.namespace
 
     @property
     def _sessions(self) -> AsyncCollection[Raw]:
@@ -96,21 +96,13 @@ class AsyncSessions(Repository):
         return AsyncSessions(self._connection, namespace, self._storage.tail)
 
     @writes
-    async def create(
-        self,
-        session_id: str | None = None,
-        *,
-        user_id: str | None = None,
-        name: str | None = None,
-        description: str | None = None,
-        data: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
-        created_at: datetime | None = None,
-        participants: Sequence[str] = (),
-    ) -> Session:
+    async def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
         """Create a session, with a generated id unless one is given, as of now unless a time is given.
 
-        The participants are bound from the start.
+        Args:
+            session_id: The session's id.
+            **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
+                are bound from the start.
 
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
@@ -118,26 +110,9 @@ class AsyncSessions(Repository):
             DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
                 4 MiB.
         """
-        call = current_operation()
-        key = self._key(call.token if session_id is None else session_id)
-        members = {"user_id": user_id, "name": name, "description": description, "data": data or {}}
-        created = call.now if created_at is None else to_micros("created_at", created_at)
-        document = to_new_session(
-            {
-                "_id": key,
-                "namespace": self.namespace,
-                "session_id": key.partition("/")[2],
-                **to_stored_members(members),
-                "metadata": encode_members("metadata", metadata or {}),
-                "participants": bind_all(participants, created, call.token),
-                "created_at": created,
-                # One that comes from elsewhere is as active as its messages will say.
-                "active_at": created,
-                "epoch": uuid4().hex,
-                "create_op": call.token,
-            }
-        )
-        document |= _MERGED.count(document["session_id"], document)
+        token = current_operation().token
+        key = self._key(token if session_id is None else session_id)
+        document = new_session(key, members)
         while True:
             try:
                 await self._sessions.insert_one(document)
@@ -148,10 +123,31 @@ class AsyncSessions(Repository):
                 if existing["state"] == "deleting":
                     await self._storage.deleter.finish_delete(existing)
                     continue
-                if existing["create_op"] != call.token:
+                if existing["create_op"] != token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
             self._storage.tail.cache_epochs(key, bindings_of(document))
             return to_session(document)
+
+    @writes
+    async def ensure(self, session_id: str, **members: Unpack[SessionCreate]) -> Session:
+        """Return a session, which is created with these members if it is not there.
+
+        Args:
+            session_id: The session's id.
+            **members: As for `create`; without effect on a session that is there.
+
+        Raises:
+            NotFoundError: If the session is softly deleted.
+            InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
+            InvalidDocumentError: If the session is there and cannot be read.
+            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+        """
+        if session := await self.find(session_id):
+            return session
+        try:
+            return await self.create(session_id, **members)
+        except AlreadyExistsError:
+            return await self.get(session_id)
 
     @reads
     async def get(self, session_id: str) -> Session:
@@ -225,6 +221,7 @@ class AsyncSessions(Repository):
     async def iter(
         self,
         *,
+        newest: bool = False,
         user_id: str | None = None,
         deleted: bool | None = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
@@ -232,6 +229,7 @@ class AsyncSessions(Repository):
         """Yield all sessions in the order of their creation, in which none is missed or met twice.
 
         Args:
+            newest: Whether the newest come first.
             user_id: The user of the sessions, if not of all.
             deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
             errors: A list that collects what cannot be read, so that it does not end the iteration.
@@ -241,31 +239,38 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
         filter, place = session_filter(self.namespace, user_id, deleted), None
-        errors = check_errors(errors)
+        order, errors = list_order("created", newest), check_errors(errors)
         while True:
-            behind = keyset_filter(_BY_CREATION, filter, place)
-            documents = await majority_step(self._connection, self._page, behind, _BY_CREATION, _ITER_PAGE)
-            for document in documents:
-                try:
-                    session = to_session(document)
-                except InvalidDocumentError as error:
-                    if errors is None:
-                        raise
-                    errors.append(error)
-                else:
-                    yield session
+            behind = keyset_filter(order, filter, place)
+            documents = await majority_step(self._connection, self._page, behind, order, _ITER_PAGE)
+            for session in read_each(documents, to_session, errors):
+                yield session
             if len(documents) < _ITER_PAGE:
                 return
-            place = _BY_CREATION.sort_key(documents[-1])
+            place = order.sort_key(documents[-1])
 
-    @reads
-    async def count(self, *, user_id: str | None = None, deleted: bool | None = False) -> int:
-        """Return the number of sessions.
+    @staticmethod
+    def cursor_of(session: Session, *, order: ListOrder = "active") -> str:
+        """Return the cursor of the page that begins after a session.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
         """
-        return await self._sessions.count_documents(session_filter(self.namespace, user_id, deleted))
+        check_instance("session", session, Session)
+        by, at = list_order(order, True), session.active_at if order == "active" else session.created_at
+        return by.cursor((to_micros(order, at), f"{session.namespace}/{session.id}"))
+
+    @reads
+    async def count(
+        self, *, limit: int | None = None, user_id: str | None = None, deleted: bool | None = False
+    ) -> int:
+        """Return the number of sessions, at most `limit`.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        filter = session_filter(self.namespace, user_id, deleted)
+        return await self._sessions.count_documents(filter, **count_options(limit))
 
     @writes
     async def update(
@@ -286,18 +291,10 @@ class AsyncSessions(Repository):
             DocumentTooLargeError: If the session would take too much; it is left as it was.
             InvalidDocumentError: If the session cannot be read, after it was changed.
         """
-        call, key = current_operation(), self._key(session_id)
-        given = check_members(members, SessionUpdate)
-        metadata_members = given.pop("metadata", {})
-        packed = encode_members("metadata", metadata_members)
-        sets = to_stored_members(given)
-        sets |= {f"metadata.{name}": value for name, value in packed.items() if value is not None}
-        update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"active_at": call.now}}
-        if dropped := {f"metadata.{name}": "" for name, value in packed.items() if value is None}:
-            update["$unset"] = dropped
+        key, update = self._key(session_id), session_update(members)
         guard: Raw = {"_id": key, "state": "open", **revision_guard(revision)}
         run = partial(self._update_once, key)
-        document = await _MERGED.write(self._sessions, session_id, guard, update, run)
+        document = await MERGED.write(self._sessions, session_id, guard, update, run)
         if document is None:
             if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)

@@ -8,10 +8,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.arguments import check_id
 from mongostore.documents.mapping import Raw
-from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.message_reader import MessageReader
+from mongostore.repositories.sessions.message_replacer import MessageReplacer
 from mongostore.repositories.sessions.message_updater import MessageUpdater
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
@@ -36,6 +36,7 @@ class SessionStorage:
         self.writer: Final = MessageWriter(tail, self.overflows)
         self.updater: Final = MessageUpdater(tail, self.overflows, self.writer)
         self.deleter: Final = MessageDeleter(tail, self.overflows)
+        self.replacer: Final = MessageReplacer(tail, self.overflows, self.writer, self.deleter)
         self.reader: Final = MessageReader(connection, tail, self.overflows)
         self.turns: Final = Turns(connection, tail, self.overflows, self.writer)
 
@@ -51,41 +52,3 @@ class SessionStorage:
             InvalidValueError: If the id is no plain string.
         """
         return f"{self.namespace}/{check_id('session_id', session_id)}"
-
-
-def state_change(state: str, deleted_at: int | None) -> Raw:
-    """Return the update that hides a session, or shows it again."""
-    return {"$set": {"state": state, "deleted_at": deleted_at}, "$inc": {"revision": 1}}
-
-
-def revision_guard(revision: int | None) -> Raw:
-    """Return the filter of a session that has a revision; of any if it is None.
-
-    Raises:
-        InvalidValueError: If it is no number.
-    """
-    return {} if revision is None else {"revision": check_number("revision", revision)}
-
-
-def check_number(path: str, value: object) -> int:
-    """Return `value`, an integer from 0.
-
-    Raises:
-        InvalidValueError: If it is anything else.
-    """
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise InvalidValueError(path, "must be an integer from 0")
-    return value
-
-
-def decode_cursor(cursor: object) -> int | None:
-    """Return the position or number that a cursor names; None for none.
-
-    Raises:
-        InvalidValueError: If it is no text of a number.
-    """
-    if cursor is None:
-        return None
-    if type(cursor) is str and cursor.isascii() and cursor.isdigit() and len(cursor) < 19:
-        return int(cursor)
-    raise InvalidValueError("cursor", "is not one that a page gave")

@@ -71,11 +71,11 @@ class Tail:
         return self._connection.collection("session_segments")
 
     async def find_and_modify(
-        self, filter: Raw, update: Any, fields: Raw, *, new: bool = False
+        self, filter: Raw, update: Any, fields: Raw, *, new: bool = False, upsert: bool = False
     ) -> Raw | None:
         """Update a session in one command of which the server keeps no copy; return it as it was, or is."""
         sessions: Any = self.sessions
-        changed: Raw | None = await sessions.find_and_modify(filter, update, fields, new=new)
+        changed: Raw | None = await sessions.find_and_modify(filter, update, fields, new=new, upsert=upsert)
         return changed
 
     def cached_position(self, key: str) -> TailPosition:

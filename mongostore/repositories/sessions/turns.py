@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from mongostore.arguments import MAX_LIMIT
@@ -120,10 +120,31 @@ class Turns:
             return TurnPage(participant, turns, errors, next_after)
         raise ConflictError(f"session {session_id_of(key)!r}: its turns kept moving while they were read")
 
+    async def read_newest(self, key: str, name: str, after: int, limit: int, until: int | None) -> TurnPage:
+        """Return the last turns up to a number, of so many numbers; `next_after` is where those before end.
+
+        Args:
+            key: The session's `_id`.
+            name: The participant.
+            after: The number behind which they are.
+            limit: How many at most.
+            until: The number of the last of them; None for the newest of all.
+
+        Raises:
+            NotFoundError: If there is no such session or participant.
+            ConflictError: If the session kept changing under the reader for too long.
+        """
+        if until is None:
+            session = await self._tail.read_fields(key, f"participants.{name}")
+            until = int(participant_of(session, name)["turn_count"])
+        start = max(after, until - limit)
+        found = await self.read(key, name, start, limit, until=until)
+        return replace(found, next_after=start if start > after else None)
+
     async def iterate(
-        self, key: str, name: str, errors: list[InvalidDocumentError] | None
+        self, key: str, name: str, errors: list[InvalidDocumentError] | None, *, newest: bool = False
     ) -> AsyncGenerator[Turn, None]:
-        """Yield the turns that are there when the iteration begins, in order.
+        """Yield the turns that are there when the iteration begins, in order or backwards.
 
         Raises:
             NotFoundError: There is no such session or participant.
@@ -134,9 +155,14 @@ class Turns:
         next_after: int | None = 0
         binding = None
         while next_after is not None:
-            part = await majority_step(
-                self._connection, self.read, key, name, next_after, MAX_LIMIT, until=until
-            )
+            if newest:
+                part = await majority_step(
+                    self._connection, self.read_newest, key, name, 0, MAX_LIMIT, next_after or None
+                )
+            else:
+                part = await majority_step(
+                    self._connection, self.read, key, name, next_after, MAX_LIMIT, until=until
+                )
             if binding not in (None, part.participant["epoch"]):
                 raise ConflictError(
                     f"session {session_id_of(key)!r}: its turns were removed while they were read"
@@ -145,7 +171,7 @@ class Turns:
                 raise part.errors[0]
             if errors is not None:
                 errors += part.errors
-            for turn in part.turns:
+            for turn in reversed(part.turns) if newest else part.turns:
                 yield turn
             binding, until, next_after = (
                 part.participant["epoch"],

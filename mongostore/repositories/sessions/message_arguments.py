@@ -1,0 +1,39 @@
+"""Messages and their ids as callers hand them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mongostore.arguments import check_id, check_list
+from mongostore.documents.mapping import Raw
+from mongostore.documents.sessions import to_stored_message
+from mongostore.models import GeneratedId, Message
+from mongostore.repositories import current_operation
+
+
+def store_messages(messages: Sequence[Message]) -> tuple[list[Raw], bool]:
+    """Return the stored forms of messages, and whether all of their ids are used for the first time.
+
+    Raises:
+        InvalidValueError: If they are no list of messages, or one cannot be stored; names its path.
+        DocumentTooLargeError: If the metadata of one take too much.
+    """
+    check_list("messages", messages)
+    stored = [to_stored_message(message, current_operation().now) for message in messages]
+    # Each of them is used now: only the first attempt of the first call may trust in new ids.
+    return stored, sum(map(claim_fresh_id, messages)) == len(messages)
+
+
+def claim_fresh_id(message: Message) -> bool:
+    """Return whether the message's id is certainly new; from now on it is not."""
+    return isinstance(message.id, GeneratedId) and message.id.claim()
+
+
+def check_ids(path: str, ids: Sequence[str]) -> list[str]:
+    """Return ids.
+
+    Raises:
+        InvalidValueError: If they are no list of plain strings.
+    """
+    check_list(path, ids)
+    return [check_id(f"{path}[{i}]", id) for i, id in enumerate(ids)]

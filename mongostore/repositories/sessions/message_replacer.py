@@ -1,0 +1,119 @@
+"""How the newest messages of a session go, and others come in their place, in one write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mongostore.documents.mapping import Raw, bson_size
+from mongostore.documents.sessions import to_stored_preview
+from mongostore.errors import ConflictError
+from mongostore.models import Message
+from mongostore.repositories import current_operation
+from mongostore.repositories.sessions.message_deleter import MessageDeleter
+from mongostore.repositories.sessions.message_writer import MessageWriter
+from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.recent_operations import operation_token, was_done
+from mongostore.repositories.sessions.tail import (
+    Positioned,
+    Tail,
+    TailPosition,
+    back_off,
+    contention_error,
+    messages_of,
+    session_id_of,
+)
+
+
+class MessageReplacer:
+    """The newest messages of sessions, as they are taken or replaced."""
+
+    def __init__(
+        self, tail: Tail, overflows: Overflows, writer: MessageWriter, deleter: MessageDeleter
+    ) -> None:
+        self._tail = tail
+        self._overflows = overflows
+        self._writer = writer
+        self._deleter = deleter
+
+    async def pop(self, key: str, read: Callable[[Positioned], Message]) -> Message | None:
+        """Delete the newest message and return what `read` makes of it; None if there is none.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidDocumentError: If the message cannot be read; nothing is deleted.
+        """
+        memory = current_operation().memory
+        for attempt in range(self._tail.limits.attempts):
+            await back_off(attempt)
+            document = await self._tail.read(key)
+            if was_done(document):
+                popped: Message = memory["popped"]
+                return popped
+            newest = await self._newest(document, 1)
+            if not newest:
+                return None
+            filled = await self._overflows.load_into([newest[0][1]])
+            if filled is None:
+                continue
+            memory["popped"] = read((newest[0][0], filled[0]))
+            if await self._deleter.delete_from(document, {newest[0][1]["id"]}):
+                return read((newest[0][0], filled[0]))
+        raise contention_error(key)
+
+    async def replace_newest(
+        self, key: str, message_ids: Sequence[str], messages: Sequence[Raw]
+    ) -> list[Positioned]:
+        """Put stored forms of messages in the place of the newest ones; see `AsyncSessionMessages`.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If those are not the newest messages, or an id is there already.
+            DocumentTooLargeError: If a message, or all of them together, take too much.
+        """
+        messages = [{**message, "op": operation_token()} for message in messages]
+        new_ids = {message["id"] for message in messages}
+        for attempt in range(self._tail.limits.attempts):
+            await back_off(attempt)
+            document = await self._tail.read(key)
+            if await self._tail.finish_pending(document):
+                continue
+            end = document["next_position"]
+            if was_done(document):
+                return [*enumerate(messages, current_operation().memory["start"])]
+            newest = await self._newest(document, len(message_ids))
+            if [message["id"] for _, message in newest] != [*message_ids]:
+                raise ConflictError(f"session {session_id_of(key)!r} has other newest messages")
+            place = TailPosition(document["epoch"], document["tail_start"])
+            taken = {message["id"] for _, message in messages_of(document)}
+            if new_ids & taken or await self._tail.find_in_segments(place, [*new_ids]):
+                raise ConflictError(f"session {session_id_of(key)!r} has a message of one of these ids")
+            embedded = await self._writer.embed(document, messages)
+            current_operation().memory["start"] = end
+            appended = {
+                f"messages.{index}": message
+                for index, message in enumerate(embedded, end - document["tail_start"])
+            }
+            sizes = sum(bson_size("message", message) for message in embedded)
+            preview = {"last": to_stored_preview(messages[-1])} if messages else {}
+            counts = {"message_count": len(messages), "next_position": len(messages), "messages_bytes": sizes}
+            if await self._deleter.delete_from(
+                document, {*message_ids}, sets={**appended, **preview}, counts=counts
+            ):
+                return [*enumerate(messages, end)]
+            await self._overflows.delete(message.get("overflow") for message in embedded)
+        raise contention_error(key)
+
+    async def _newest(self, document: Raw, count: int) -> list[Positioned]:
+        """Return the newest messages of a session, the oldest of them first."""
+        found, base = messages_of(document), document["tail_start"]
+        going = {*document["pending_deletes"]}
+        while len(found) < count and base:
+            segment = await self._tail.segments.find_one(
+                {"epoch": document["epoch"], "start": {"$lt": base}}, sort=[("start", -1)]
+            )
+            if segment is None:
+                break
+            older = [one for one in messages_of(segment) if one[0] < base and one[1]["id"] not in going]
+            found, base = older + found, segment["start"]
+        return found[-count:] if count else []

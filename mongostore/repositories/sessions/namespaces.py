@@ -1,0 +1,85 @@
+"""The namespaces that have sessions: `store.sessions.namespaces`."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator
+
+from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
+from mongostore.errors import InvalidValueError
+from mongostore.models import Page
+from mongostore.repositories import Repository, long_running, majority_step, reads
+
+# Each name is a look-up of its own in an index, for which thousands of sessions of one name are not read.
+_STEP = 50
+
+
+class AsyncNamespaces(Repository):
+    """The namespaces that have sessions, deleted ones included."""
+
+    @reads
+    async def exists(self, namespace: str) -> bool:
+        """Return whether a namespace has sessions.
+
+        Raises:
+            InvalidValueError: If the name is no plain string.
+        """
+        sessions = self._connection.collection("sessions")
+        return await sessions.find_one({"namespace": check_id("namespace", namespace)}, ["_id"]) is not None
+
+    @reads
+    async def list(self, *, limit: int = 50, cursor: str | None = None, newest: bool = False) -> Page[str]:
+        """Return a page of namespaces, in alphabetical order.
+
+        Args:
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            newest: Whether the page is taken from the end of the alphabet, backwards.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        limit, newest = check_limit("limit", limit), check_flag("newest", newest)
+        after = None if cursor is None else _decode(cursor)
+        found = await self._names(after, limit + 1, newest)
+        return Page(found[:limit], encode_cursor([found[limit - 1]]) if len(found) > limit else None)
+
+    @long_running
+    async def iter(self) -> AsyncIterator[str]:
+        """Yield all namespaces, in alphabetical order.
+
+        Raises:
+            MongoStoreError: If the server refuses.
+        """
+        after: str | None = None
+        while True:
+            found = await majority_step(self._connection, self._names, after, _STEP, False)
+            for name in found:
+                yield name
+            if len(found) < _STEP:
+                return
+            after = found[-1]
+
+    async def _names(self, after: str | None, limit: int, newest: bool) -> builtins.list[str]:
+        """Return the first names after one."""
+        sessions = self._connection.collection("sessions")
+        names: builtins.list[str] = []
+        while len(names) < limit:
+            beyond = {} if after is None else {"$lt" if newest else "$gt": after}
+            found = await sessions.find_one(
+                {"namespace": {**beyond, "$type": "string"}},
+                {"_id": 0, "namespace": 1},
+                sort=[("namespace", -1 if newest else 1)],
+            )
+            if found is None:
+                break
+            after = found["namespace"]
+            names.append(after)
+        return names
+
+
+def _decode(cursor: object) -> str:
+    match decode_cursor(cursor):
+        case [str(name)]:
+            return check_id("cursor", name)
+    raise InvalidValueError("cursor", "is not one that a page gave")

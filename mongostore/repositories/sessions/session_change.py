@@ -1,0 +1,174 @@
+"""The beginning of a session and the change of its head, each as the part of a write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from mongostore.arguments import check_members
+from mongostore.codec import encode_members, to_micros
+from mongostore.documents.mapping import Raw
+from mongostore.documents.session_participants import bind_all
+from mongostore.documents.sessions import MAX_DATA_BYTES, to_new_session, to_stored_members
+from mongostore.errors import InvalidValueError
+from mongostore.models import AppendOptions, SessionCreate, SessionUpdate
+from mongostore.repositories import current_operation
+from mongostore.repositories.sessions.filters import check_number
+from mongostore.repositories.size_limits import SizeLimit
+
+MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTES)
+
+
+@dataclass(frozen=True)
+class SessionChange:
+    """What an append does to its session in the same command.
+
+    Attributes:
+        create: The document of the session that is begun if there is none.
+        update: The update of the session.
+        after: The newest position that there may be, -1 for none.
+        revision: The revision that the session must still have.
+        added: The bytes that the update adds to what has a limit in sum.
+    """
+
+    create: Raw | None = None
+    update: Raw = field(default_factory=dict)
+    after: int | None = None
+    revision: int | None = None
+    added: int = 0
+
+    @classmethod
+    def from_options(cls, key: str, options: Mapping[str, Any]) -> SessionChange:
+        """Return the change that callers ask for of the session with that `_id`.
+
+        Raises:
+            InvalidValueError: If an option is of the wrong type or cannot be stored.
+            DocumentTooLargeError: If a member takes too much.
+        """
+        given = check_members(options, AppendOptions)
+        create, update = given.get("create", False), given.get("update")
+        after, revision = given.get("after"), given.get("revision")
+        if not isinstance(create, bool | dict):
+            raise InvalidValueError("create", "must be True, False or a dict of members")
+        if not isinstance(update, dict | None):
+            raise InvalidValueError("update", "must be a dict of members")
+        if after is not None and (after != -1 or type(after) is not int):
+            check_number("after", after)
+        if revision is not None:
+            check_number("revision", revision)
+        document = None
+        if create is not False:
+            document = new_session(key, create if isinstance(create, dict) else {})
+        if not update:
+            return cls(document, {}, after, revision)
+        changes, session_id = session_update(update), key.partition("/")[2]
+        added = MERGED.added(session_id, changes)
+        begun = document[MERGED.field] if document else 0
+        changes["$inc"][MERGED.field] = added + begun
+        return cls(document, changes, after, revision, added)
+
+    @property
+    def may_create(self) -> bool:
+        """Whether the session may be begun: any guard but that of an empty session needs one."""
+        return self.create is not None and self.revision is None and self.after in (None, -1)
+
+    def guard(self) -> Raw:
+        """Return the filter of a session that the guards allow to be changed."""
+        guard: Raw = {} if self.revision is None else {"revision": self.revision}
+        if self.after is not None:
+            guard["next_position"] = {"$not": {"$gt": 0}} if self.after < 0 else self.after + 1
+        if self.added:
+            guard[MERGED.field] = {"$not": {"$gt": MERGED.limit - self.added}}
+        return guard
+
+    def recount(self, session: Raw) -> Raw | None:
+        """Return the true size of what has a limit in sum, if a session counts too much to be changed.
+
+        Raises:
+            DocumentTooLargeError: If the session would take too much.
+        """
+        if not self.added or session.get(MERGED.field, 0) <= MERGED.limit - self.added:
+            return None
+        return MERGED.recount(session["session_id"], session, self.added)
+
+    def holds(self, session: Raw) -> bool:
+        """Return whether the guards allow a session to be changed."""
+        is_newest = self.after is None or session["next_position"] == self.after + 1
+        return is_newest and self.revision in (None, session.get("revision"))
+
+    def with_append(self, append: Raw) -> Raw:
+        """Return the update that does both: this change and that of an append."""
+        both = {
+            operator: {**self.update.get(operator, {}), **append.get(operator, {})}
+            for operator in {**self.update, **append}
+        }
+        if not self.may_create or self.create is None:
+            return both
+        written = {path for paths in both.values() for path in paths}
+        begun = dict(self.create)
+        if any(path.startswith("metadata.") for path in written):
+            # No two operators may name a field and a part of it.
+            begun |= {f"metadata.{name}": value for name, value in begun.pop("metadata").items()}
+        heads = {path.partition(".")[0] for path in written} - {"metadata"}
+        return {
+            **both,
+            "$setOnInsert": {
+                path: value
+                for path, value in begun.items()
+                if path != "_id" and path not in written and path not in heads
+            },
+        }
+
+
+def new_session(key: str, members: Mapping[str, Any]) -> Raw:
+    """Return the document of a session that is created with the members of `SessionCreate`.
+
+    Raises:
+        InvalidValueError: If a value cannot be stored, or there is no such member.
+        DocumentTooLargeError: If `data` or `metadata` take too much.
+    """
+    call, given = current_operation(), check_members(members, SessionCreate)
+    created_at, participants = given.pop("created_at", None), given.pop("participants", ())
+    metadata = encode_members("metadata", given.pop("metadata", None) or {})
+    created = call.now if created_at is None else to_micros("created_at", created_at)
+    defaults = {"user_id": None, "name": None, "description": None}
+    document = to_new_session(
+        {
+            "_id": key,
+            "namespace": key.partition("/")[0],
+            "session_id": key.partition("/")[2],
+            **to_stored_members({**defaults, **given, "data": given.get("data") or {}}),
+            "metadata": metadata,
+            "participants": bind_all(participants, created, call.token),
+            "created_at": created,
+            # One that comes from elsewhere is as active as its messages will say.
+            "active_at": created,
+            "epoch": uuid4().hex,
+            "create_op": call.token,
+        }
+    )
+    return document | MERGED.count(document["session_id"], document)
+
+
+def session_update(members: Mapping[str, Any]) -> Raw:
+    """Return the update of a session's head by the members of `SessionUpdate`.
+
+    Raises:
+        InvalidValueError: If a value cannot be stored, or there is no such member.
+        DocumentTooLargeError: If `data` or `metadata` take too much.
+    """
+    given = check_members(members, SessionUpdate)
+    metadata = encode_members("metadata", given.pop("metadata", {}))
+    sets = to_stored_members(given)
+    sets |= {f"metadata.{name}": value for name, value in metadata.items() if value is not None}
+    update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"active_at": current_operation().now}}
+    if removed := {f"metadata.{name}": "" for name, value in metadata.items() if value is None}:
+        update["$unset"] = removed
+    return update
+
+
+def state_change(state: str, deleted_at: int | None) -> Raw:
+    """Return the update that hides a session, or shows it again."""
+    return {"$set": {"state": state, "deleted_at": deleted_at}, "$inc": {"revision": 1}}

@@ -1,0 +1,754 @@
+"""The blocking twins, written by `python -m tests.stubs` for type checkers: not to be edited."""
+
+import builtins
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from typing import Any, Unpack
+
+from mongostore.errors import InvalidDocumentError
+from mongostore.models import (
+    AppendOptions,
+    Conversation,
+    Integration,
+    Integrator,
+    ListOrder,
+    Message,
+    MessageChange,
+    MessageUpdate,
+    Page,
+    Session,
+    SessionCreate,
+    SessionParticipant,
+    SessionUpdate,
+    StorageLayout,
+    Turn,
+)
+from mongostore.repositories.sessions import (
+    AsyncNamespaces,
+    AsyncSessionContext,
+    AsyncSessionMessages,
+    AsyncSessionParticipants,
+    AsyncSessions,
+    AsyncSessionTurns,
+)
+from mongostore.sync.mirror import Mirror
+
+class SessionMessages(Mirror[AsyncSessionMessages]):
+    """Blocking twin of `AsyncSessionMessages`."""
+
+    def append(self, session_id: str, message: Message, **options: Unpack[AppendOptions]) -> Message:
+        """Append a message, exactly once however often the call is repeated.
+
+        A message whose id is there with the same content is left as it is, and so is the session.
+
+        Args:
+            session_id: The session.
+            message: The message.
+            **options: `create`: whether to create the session in the same write if it is not there, or the
+                members to create it with. `update`: members of the session that the same write changes.
+                `after`: the newest position that there may be, -1 for none. `revision`: the revision that
+                the session must still have.
+
+        Returns:
+            The message as it is stored, with its times and its position.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the id is there with other content, or `after` or `revision` do not hold;
+                nothing was written.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
+        """
+
+    def append_many(
+        self, session_id: str, messages: Sequence[Message], **options: Unpack[AppendOptions]
+    ) -> builtins.list[Message]:
+        """Append messages in order, so that readers see all or none of them.
+
+        Args:
+            session_id: The session.
+            messages: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
+            **options: As for `append`.
+
+        Returns:
+            The messages as they are stored, with their times and positions.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If an id is there with other content, or `after` or `revision` do not hold;
+                nothing was written.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a message, or all of them together, take too much.
+        """
+
+    def replace_newest(
+        self, session_id: str, message_ids: Sequence[str], messages: Sequence[Message]
+    ) -> builtins.list[Message]:
+        """Put other messages in the place of the newest ones in one step, and return them.
+
+        Args:
+            session_id: The session.
+            message_ids: The newest messages of the session, all that are to go, the oldest first.
+            messages: The messages to append, with ids that the session does not have.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If those are not the newest messages, or a new id is there already.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a message, or all of them together, take too much.
+        """
+
+    def pop(self, session_id: str) -> Message | None:
+        """Delete the newest message and return it; None if there is none.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the message cannot be read; nothing is deleted.
+        """
+
+    def get(self, session_id: str, message_id: str) -> Message:
+        """Return a message.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def find(self, session_id: str, message_id: str) -> Message | None:
+        """Return a message; None if the session or the message is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the message cannot be read.
+        """
+
+    def exists(self, session_id: str, message_id: str) -> bool:
+        """Return whether there is such a message.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def count(self, session_id: str, *, limit: int | None = None) -> int:
+        """Return the number of messages, at most `limit`.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def list(
+        self,
+        session_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        conversation_id: str | None = None,
+    ) -> Page[Message]:
+        """Return a page of messages, the first or the last ones, in reading order.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page ends with the newest messages.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            before: The position before which the messages are.
+            after: The position behind which the messages are.
+            conversation_id: The conversation of the messages, if not of all.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        session_id: str,
+        *,
+        conversation_id: str | None = None,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Message]:
+        """Yield the messages that are there when the iteration begins, in order, a segment at a time.
+
+        Args:
+            session_id: The session.
+            conversation_id: The conversation of the messages, if not of all.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If all messages were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
+        """
+
+    def list_conversations(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[Conversation]:
+        """Return a page of a session's conversations, in the order in which they began.
+
+        It reads all messages of the session.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the conversation that began last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If a message cannot be read.
+        """
+
+    def update(self, session_id: str, message_id: str, **members: Unpack[MessageUpdate]) -> Message:
+        """Change the given members of a message, and return it as it now is.
+
+        Args:
+            session_id: The session.
+            message_id: The message, in whichever conversation.
+            **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
+                key by key, None removing a key.
+
+        Raises:
+            NotFoundError: If there is no such session or message.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the message would take more than 16 MiB; it is left as it was.
+            InvalidDocumentError: If the message cannot be read, after it was changed.
+        """
+
+    def upsert(self, session_id: str, message: Message) -> Message:
+        """Put a message in the place of the one with its id, or append it, and return it as it is stored.
+
+        A message that is replaced keeps its position and its `created_at`; everything else is that
+        of the new one.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the message takes more than 16 MiB.
+        """
+
+    def delete(self, session_id: str, message_id: str) -> bool:
+        """Delete a message and return whether it was there; the others keep their positions.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
+        """Delete messages in one step and return how many were there; the others keep their positions.
+
+        Raises:
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If an id is no plain string.
+        """
+
+    def truncate(self, session_id: str) -> Session:
+        """Remove all messages in one step, turns among them, and return the session as it now is.
+
+        Positions begin anew; the numbers of turns go on.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read, after its messages were removed.
+        """
+
+    def watch(self, session_id: str, *, after: str | None = None) -> Iterator[MessageChange]:
+        """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
+
+        Args:
+            session_id: The session.
+            after: The `token` of the last change seen; no change since then is left out.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            UnsupportedError: If the deployment has no change streams.
+            InvalidValueError: If the token is not one that a change gave.
+            TokenExpiredError: If the token is older than the server's history.
+        """
+
+class SessionContext(Mirror[AsyncSessionContext]):
+    """Blocking twin of `AsyncSessionContext`."""
+
+    def get(self, session_id: str) -> Any:
+        """Return the context of a session.
+
+        Raises:
+            NotFoundError: If there is no such session, or no context.
+            ConflictError: If other callers kept replacing the context for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def find(self, session_id: str) -> Any | None:
+        """Return the context of a session; None if there is no session or no context.
+
+        Raises:
+            ConflictError: If other callers kept replacing the context for too long.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def set(self, session_id: str, value: Any) -> None:
+        """Store the context of a session, any JSON value of up to 16 MiB; it replaces the one before.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If it is no JSON value; names its path.
+            DocumentTooLargeError: If it is larger; the context before stays.
+        """
+
+    def delete(self, session_id: str) -> bool:
+        """Delete the context of a session and return whether there was one.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+class SessionParticipants(Mirror[AsyncSessionParticipants]):
+    """Blocking twin of `AsyncSessionParticipants`."""
+
+    def create(
+        self, session_id: str, participant_id: str, *, revision: int | None = None
+    ) -> SessionParticipant:
+        """Bind a participant to a session, and return it.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            revision: The revision that the session must still have.
+
+        Raises:
+            AlreadyExistsError: If it is bound already; it keeps what it has there.
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session has another revision; nothing was bound.
+            InvalidValueError: If an argument is of the wrong type.
+            DocumentTooLargeError: If the session takes all that a document can hold.
+        """
+
+    def ensure(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Return a participant of a session, which is bound if it was not; what it has there stays.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant is bound and cannot be read.
+            DocumentTooLargeError: If the session takes all that a document can hold.
+        """
+
+    def get(self, session_id: str, participant_id: str) -> SessionParticipant:
+        """Return a participant.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant cannot be read.
+        """
+
+    def find(self, session_id: str, participant_id: str) -> SessionParticipant | None:
+        """Return a participant; None if the session or the participant is not there.
+
+        Raises:
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If the participant cannot be read.
+        """
+
+    def list(
+        self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionParticipant]:
+        """Return a page of participants, in the order in which they were bound.
+
+        Args:
+            session_id: The session.
+            newest: Whether the page begins with the participant that was bound last.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            InvalidDocumentError: If the participants cannot be read.
+        """
+
+    def delete(self, session_id: str, participant_id: str, *, revision: int | None = None) -> bool:
+        """Unbind a participant with its turns and insights, in one step; return whether it was bound.
+
+        If it is bound again, its numbers begin anew.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            revision: The revision that the session must still have.
+
+        Raises:
+            ConflictError: If the session has another revision, or other callers kept changing it for too
+                long; nothing was removed.
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+class SessionTurns(Mirror[AsyncSessionTurns]):
+    """Blocking twin of `AsyncSessionTurns`."""
+
+    def append(self, session_id: str, participant_id: str, turn: Turn) -> Turn:
+        """Append a turn, and return it with its number.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the turn takes too much.
+        """
+
+    def append_many(self, session_id: str, participant_id: str, turns: Sequence[Turn]) -> builtins.list[Turn]:
+        """Append turns in order, all or none of them, and return them with their numbers.
+
+        They are messages of the session, in the conversation that has the participant's id, and beside
+        their positions there they are numbered from 1 without gaps.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            turns: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
+        """
+
+    def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:
+        """Return the number of a participant's turns that are there, at most `limit`.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def list(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        after: int | None = None,
+    ) -> Page[Turn]:
+        """Return a page of a participant's turns, the first or the last ones, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            newest: Whether the page ends with the newest turns.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            after: The number behind which the turns are.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Turn]:
+        """Yield the turns of a participant that are there when the iteration begins, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            newest: Whether the newest comes first.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the turns were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
+        """
+
+    def integrate(
+        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+    ) -> Integration:
+        """Give each participant's new turns to an integrator, and store its insights.
+
+        New are the turns behind `integrated_until` that are there when the call begins. The insights
+        are added and the marker moves in one step, so each turn is covered once, whichever callers
+        integrate at the same time: turns that another call has covered meanwhile are left to it, and these
+        insights are dropped. The integrator is not called where nothing is new. If it raises, or returns
+        something else than a list of JSON values, or more than the session can hold, nothing changes for
+        this participant, and the others go on.
+
+        Args:
+            session_id: The session.
+            integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
+                failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
+            executor: The executor of those threads; the event loop's own unless given.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted, if only meanwhile.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session or a turn cannot be read.
+        """
+
+class Namespaces(Mirror[AsyncNamespaces]):
+    """Blocking twin of `AsyncNamespaces`."""
+
+    def exists(self, namespace: str) -> bool:
+        """Return whether a namespace has sessions.
+
+        Raises:
+            InvalidValueError: If the name is no plain string.
+        """
+
+    def list(self, *, limit: int = 50, cursor: str | None = None, newest: bool = False) -> Page[str]:
+        """Return a page of namespaces, in alphabetical order.
+
+        Args:
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            newest: Whether the page is taken from the end of the alphabet, backwards.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(self) -> Iterator[str]:
+        """Yield all namespaces, in alphabetical order.
+
+        Raises:
+            MongoStoreError: If the server refuses.
+        """
+
+class Sessions(Mirror[AsyncSessions]):
+    """Blocking twin of `AsyncSessions`."""
+
+    messages: SessionMessages
+    context: SessionContext
+    participants: SessionParticipants
+    turns: SessionTurns
+    namespaces: Namespaces
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of these sessions."""
+
+    @staticmethod
+    def cursor_of(session: Session, *, order: ListOrder = "active") -> str:
+        """Return the cursor of the page that begins after a session.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+    def in_namespace(self, namespace: str) -> Sessions:
+        """Return the same verbs for another namespace, whose sessions are apart from all others.
+
+        Raises:
+            InvalidValueError: If the name is no plain string, is empty or has a slash.
+        """
+
+    def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
+        """Create a session, with a generated id unless one is given, as of now unless a time is given.
+
+        Args:
+            session_id: The session's id.
+            **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
+                are bound from the start.
+
+        Raises:
+            AlreadyExistsError: If the id is taken, also by a softly deleted session.
+            InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
+            DocumentTooLargeError: If `data`, or `name`, `description` and `metadata` together, take more than
+                4 MiB.
+        """
+
+    def ensure(self, session_id: str, **members: Unpack[SessionCreate]) -> Session:
+        """Return a session, which is created with these members if it is not there.
+
+        Args:
+            session_id: The session's id.
+            **members: As for `create`; without effect on a session that is there.
+
+        Raises:
+            NotFoundError: If the session is softly deleted.
+            InvalidValueError: If a value cannot be stored, or a participant comes twice; names its path.
+            InvalidDocumentError: If the session is there and cannot be read.
+            DocumentTooLargeError: If `data` or `metadata` take more than 4 MiB.
+        """
+
+    def get(self, session_id: str) -> Session:
+        """Return a session.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def find(self, session_id: str) -> Session | None:
+        """Return a session; None if there is none, or it is deleted.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If it cannot be read.
+        """
+
+    def exists(self, session_id: str) -> bool:
+        """Return whether there is such a session, not deleted.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def count(
+        self, *, limit: int | None = None, user_id: str | None = None, deleted: bool | None = False
+    ) -> int:
+        """Return the number of sessions, at most `limit`.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def list(
+        self,
+        *,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        order: ListOrder = "active",
+        newest: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Session]:
+        """Return a page of sessions, each with its newest message, the most recently active first.
+
+        Sessions that cannot be read are in the `errors` of the page.
+
+        Args:
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            order: By newest activity (`active`), or by creation (`created`), which stands still while
+                sessions become active, come and go.
+            newest: Whether the newest come first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def iter(
+        self,
+        *,
+        newest: bool = False,
+        user_id: str | None = None,
+        deleted: bool | None = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> Iterator[Session]:
+        """Yield all sessions in the order of their creation, in which none is missed or met twice.
+
+        Args:
+            newest: Whether the newest come first.
+            user_id: The user of the sessions, if not of all.
+            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
+        """
+
+    def update(
+        self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
+    ) -> Session:
+        """Change the given members of a session, and return it as it now is.
+
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+            **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
+                by key, None removing a key.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session has another revision; nothing was changed.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the session would take too much; it is left as it was.
+            InvalidDocumentError: If the session cannot be read, after it was changed.
+        """
+
+    def truncate(self, session_id: str, *, revision: int | None = None) -> Session:
+        """Remove a session's messages, turns, insights and `data` in one step, and return it as it now is.
+
+        All else stays, participants among it. Positions begin anew from 0, numbers of turns from 1.
+
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If the session has another revision, or others kept changing it for too long.
+            InvalidValueError: If an argument is of the wrong type.
+            InvalidDocumentError: If the session cannot be read, after it was emptied.
+        """
+
+    def soft_delete(self, session_id: str, *, revision: int | None = None) -> bool:
+        """Hide a session, and return whether it was there; `undelete` brings it back whole.
+
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
+        Raises:
+            ConflictError: If the session has another revision; it is not hidden.
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+    def undelete(self, session_id: str) -> Session:
+        """Bring back a softly deleted session with all its parts, and return it.
+
+        Raises:
+            NotFoundError: If there is no such session.
+            ConflictError: If it is not deleted.
+            InvalidValueError: If the id is no plain string.
+        """
+
+    def delete(self, session_id: str, *, revision: int | None = None) -> bool:
+        """Delete a session for good, softly deleted or not, with all its parts; return whether it was there.
+
+        Args:
+            session_id: The session.
+            revision: The revision that the session must still have.
+
+        Raises:
+            ConflictError: If the session has another revision; nothing was deleted.
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+    def describe_storage(self, session_id: str) -> StorageLayout:
+        """Return where a session's messages lie: in its own document and in segments.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            InvalidValueError: If the id is no plain string.
+        """
