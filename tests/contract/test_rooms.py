@@ -335,6 +335,29 @@ class TestRooms:
             if is_made_anew:
                 assert await store.rooms.read_markers.count_unread("r", "phone") == 1
 
+    async def test_a_room_made_anew_while_the_old_one_is_deleted_loses_nothing(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await store.rooms.create("r")
+        await fill(store)
+        collections = type(store.engine.database["events"])
+        update = collections.update_many
+
+        async def make_anew() -> None:
+            await store.rooms.create("r")
+            await fill(store)
+
+        async def make_anew_first(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.undo()
+            # As another caller does it.
+            await asyncio.create_task(make_anew(), context=Context())
+            return await update(*arguments, **options)
+
+        monkeypatch.setattr(collections, "update_many", make_anew_first)
+        assert await store.rooms.delete("r")
+        assert await parts(store) == dict.fromkeys(PARTS, 1)
+        assert (await store.rooms.get("r")).event_count == 1
+
     async def test_ensure_creates_a_room_once_and_then_returns_it(self, store: AsyncMongoStore) -> None:
         made = await asyncio.gather(*(store.rooms.ensure("r", metadata={"n": n}) for n in range(10)))
         assert made == [made[0]] * 10
