@@ -466,3 +466,31 @@ class TestEvents:
                 await call
             assert caught.value.path == "room_id"
         assert await rows(store) == before
+
+    async def test_what_another_store_changes_is_heeded_by_the_next_commit(
+        self, store: AsyncMongoStore, store_uri: str, database: str
+    ) -> None:
+        async with AsyncMongoStore(store_uri, database) as other:
+            assert (await store.rooms.events.append("r", said("a"))).index == 0
+            await other.rooms.update("r", status="paused")
+            assert (await store.rooms.events.append("r", said("b"))).index == 1
+            assert (await other.rooms.get("r")).status == "active"
+            assert await other.rooms.events.delete("r", "b")
+            assert (await store.rooms.events.append("r", said("c"))).index == 2
+            assert (await other.rooms.get("r")).event_count == 3
+            assert await other.rooms.delete("r")
+            with pytest.raises(NotFoundError):
+                await store.rooms.events.append("r", said("d"))
+            await other.rooms.create("r")
+            assert (await store.rooms.events.append("r", said("e"))).index == 0
+
+    async def test_a_deleted_event_is_found_by_no_verb(self, store: AsyncMongoStore) -> None:
+        events = store.rooms.events
+        await events.append("r", said("e"))
+        assert await events.delete("r", "e")
+        assert await events.find("r", "e") is None is await events.find_by_id("e")
+        assert not await events.exists("r", "e")
+        assert not await store.rooms.read_markers.advance("r", "c", "e")
+        assert await store.rooms.read_markers.count_unread("r", "c") == 0
+        with pytest.raises(NotFoundError):
+            await events.update("r", "e", status="read")
