@@ -173,6 +173,18 @@ def to_messages(placed: Sequence[tuple[int | None, Raw]]) -> tuple[list[Message]
     return messages, errors
 
 
+def to_message(placed: tuple[int | None, Raw]) -> Message:
+    """Return a stored message, with its position, as callers see it.
+
+    Raises:
+        InvalidDocumentError: If it cannot be read.
+    """
+    messages, errors = to_messages([placed])
+    if errors:
+        raise errors[0]
+    return messages[0]
+
+
 def _one_by_one(
     placed: Sequence[tuple[int | None, Raw]],
 ) -> tuple[list[Message], list[tuple[int | None, Raw]], list[InvalidDocumentError]]:

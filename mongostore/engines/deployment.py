@@ -11,7 +11,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure
+from pymongo.errors import ConnectionFailure, OperationFailure
 
 from mongostore.engines.clients import settings_of
 
@@ -64,6 +64,15 @@ async def measure_pings(database: AsyncDatabase[dict[str, Any]]) -> tuple[float,
         await database.command("ping")
         times.append(time.perf_counter() - began)
     return tuple(times)
+
+
+async def count_connections(client: AsyncMongoClient[Any]) -> Mapping[str, int]:
+    """Return the server's numbers of connections; nothing where the user may not monitor the server."""
+    try:
+        status = await client.admin.command("serverStatus")
+    except OperationFailure:
+        return {}
+    return dict(status["connections"])
 
 
 async def clock_skews(client: AsyncMongoClient[Any], hosts: Iterable[str]) -> dict[str, float]:

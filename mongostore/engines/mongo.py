@@ -12,9 +12,7 @@ import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import AsyncMongoClient
 from pymongo.driver_info import DriverInfo
-from pymongo.errors import (
-    ConfigurationError as DriverConfigurationError,
-)
+from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import (
     ConnectionFailure,
     InvalidOperation,
@@ -27,7 +25,13 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from mongostore.engines.deployment import CollectionUsage, Deployment, describe_topology, measure_pings
+from mongostore.engines.deployment import (
+    CollectionUsage,
+    Deployment,
+    count_connections,
+    describe_topology,
+    measure_pings,
+)
 from mongostore.engines.driver_errors import drop_driver_context, explain_silence, translate_error
 from mongostore.engines.majority import MajorityReads
 from mongostore.engines.protocol import Capability, Collection, Database
@@ -273,7 +277,7 @@ class MongoEngine:
             hello = await self.database.command("hello")
             build = await self.database.command("buildInfo")
             pings = await measure_pings(self.database)
-            connections = await self._connections()
+            connections = await count_connections(self._open_client)
         except PyMongoError as error:
             raise translate_error(error, self.address) from None
         return Deployment(
@@ -371,14 +375,6 @@ class MongoEngine:
         except OperationFailure:
             return False
         return True
-
-    async def _connections(self) -> Mapping[str, int]:
-        try:
-            status = await self._open_client.admin.command("serverStatus")
-        except OperationFailure:
-            # Only those who may monitor the whole server are told.
-            return {}
-        return dict(status["connections"])
 
     def _explain_failure(self, error: PyMongoError) -> MongoStoreError:
         if not isinstance(error, ConnectionFailure):

@@ -45,7 +45,7 @@ class Archive:
             names = [info.filename for info in self._zip.infolist() if not info.is_dir()]
         else:
             names = [self._path.name]
-        self.names = sorted(name for name in names if not name.startswith("__MACOSX/"))
+        self.names: list[str] = sorted(name for name in names if not name.startswith("__MACOSX/"))
 
     def find(self, name: str) -> str | None:
         """Return the file with a name, in whatever folder of the archive."""

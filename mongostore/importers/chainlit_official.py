@@ -16,7 +16,7 @@ from mongostore.importers.units import FileUnit, ThreadUnit, Unit, UserUnit
 from mongostore.importers.values import from_text
 from mongostore.models import Element, Feedback, ThreadMessage
 
-TABLES = {
+TABLES: dict[str, tuple[str, ...]] = {
     "User": ("id", "identifier", "createdAt"),
     "Thread": ("id", "createdAt", "deletedAt"),
     "Step": ("id", "threadId", "type", "output", "startTime"),

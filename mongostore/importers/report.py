@@ -81,11 +81,11 @@ class Report:
         self, tell: Callable[[str, Refusal], None] | None = None, *, has_digests: bool = False
     ) -> None:
         self.counts: dict[str, Counts] = {}
-        self.refused = Rows()
-        self.warnings = Rows()
-        self.left_out = Rows()
+        self.refused: Rows = Rows()
+        self.warnings: Rows = Rows()
+        self.left_out: Rows = Rows()
         self.digests: dict[str, str] | None = {} if has_digests else None
-        self.verified = 0
+        self.verified: int = 0
         self._tell = tell
         self._is_muted = False
 

@@ -45,7 +45,7 @@ class RoomImport:
         self._counts = report.of("events")
         self._digest = Digest()
         self._has_written = False
-        self.key = f"rooms/{unit.id}"
+        self.key: str = f"rooms/{unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
         """Store the room, and return its outcome and its digest.
@@ -218,7 +218,7 @@ class RecordImport:
         self._record = unit.record
         self._writes = writes
         noun, name = _RECORDS[type(unit.record)]
-        self.key = f"{noun}/{name(unit.record)}"
+        self.key: str = f"{noun}/{name(unit.record)}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
         """Store the record unless it is there, and return the outcome and the digest.

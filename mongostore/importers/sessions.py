@@ -49,6 +49,7 @@ class SessionImport:
     ) -> None:
         self._store = store
         self._sessions = store.sessions.in_namespace(unit.namespace or namespace)
+        self._transfer = SessionTransfer.of(self._sessions)
         self._unit = unit
         self._report = report
         self._thread = thread
@@ -131,7 +132,7 @@ class SessionImport:
         stored = batch
         if self._writes:
             try:
-                await self._sessions.messages.append_many(self._unit.id, batch)
+                await self._transfer.append_many(self._unit.id, batch)
             except REFUSALS:
                 stored = [message for message in batch if await self._append_one(message)]
         self._counts.new += len(stored)
@@ -140,7 +141,7 @@ class SessionImport:
 
     async def _append_one(self, message: Message) -> bool:
         try:
-            await self._sessions.messages.append(self._unit.id, message)
+            await self._transfer.append_many(self._unit.id, [message])
         except REFUSALS as error:
             self._refuse(message, error)
             return False
@@ -238,7 +239,7 @@ class SessionImport:
         has_moved = outcome == "changed" or (outcome == "new" and self._unit.context)
         newest = self._newest or self._members.get("created_at")
         if self._writes and has_moved and newest is not None:
-            await SessionTransfer.of(self._sessions).set_active_at(self._unit.id, newest)
+            await self._transfer.set_active_at(self._unit.id, newest)
 
     async def _verify(self, digest: str) -> None:
         """Read back what is stored, as the majority of the servers has it."""

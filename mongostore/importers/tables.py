@@ -32,7 +32,7 @@ class Tables:
         self.path = path
         self.is_postgres = is_postgres
         database.text_factory = _to_text
-        self.names = {
+        self.names: set[str] = {
             name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
 

@@ -32,7 +32,7 @@ class UserImport:
         self._unit = unit
         self._report = report
         self._writes = writes
-        self.key = f"users/{unit.identifier}"
+        self.key: str = f"users/{unit.identifier}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
         """Store the user, unless there is one with that identifier; return the outcome and the digest.
@@ -86,7 +86,7 @@ class ThreadImport:
         self._parts: list[Any] = []
         self._has_written = False
         self._id = unit.id
-        self.key = f"threads/{unit.id}"
+        self.key: str = f"threads/{unit.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
         """Store the thread, and return its outcome and its digest.
@@ -284,7 +284,7 @@ class LooseMessageImport:
         self._threads = store.threads
         self._message = unit.message
         self._writes = writes
-        self.key = f"messages/{unit.message.id}"
+        self.key: str = f"messages/{unit.message.id}"
 
     async def run(self, *, verifies: bool) -> tuple[Outcome, str]:
         """Store the message unless it is there, and return the outcome and the digest.

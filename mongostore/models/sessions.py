@@ -149,8 +149,8 @@ class Session(SessionFields):
         has_context: Whether context messages are stored.
         revision: Grows with every change of what is shown here, but for messages that are no turns
             and for the context; hand it back to change only what you have seen.
-        active_at: The newest activity: a message, by its own time, or a change of the session or of its
-            context.
+        active_at: When it, its messages or its context were last changed; an import takes the times of
+            the messages.
         deleted_at: When it was soft-deleted; None while it is open.
     """
 

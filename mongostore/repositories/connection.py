@@ -45,7 +45,7 @@ class Connection:
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self.engine = engine
-        self.clock = ServerClock()
+        self.clock: ServerClock = ServerClock()
         self.timeout = timeout
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None

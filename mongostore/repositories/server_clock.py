@@ -17,7 +17,7 @@ class ServerClock:
     """
 
     def __init__(self) -> None:
-        self.offset = 0
+        self.offset: int = 0
         self._base = _base()
         self._last_tick = 0
 

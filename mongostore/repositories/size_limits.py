@@ -48,17 +48,17 @@ class SizeLimit:
         written = self._written(update)
         return self._check(name, written) if written else 0
 
-    def recount(self, name: str, document: Raw, added: int) -> Raw:
-        """Return the field that counts, as it is for a document that so many bytes are to be added to.
+    def exact(self, name: str, document: Raw, update: Raw) -> Raw:
+        """Return an update that sets the true size which a document has after it.
 
         Raises:
-            DocumentTooLargeError: If it would take more than the limit then.
+            DocumentTooLargeError: If the members would take more than the limit.
         """
-        size = self._check(name, self._paths(document))
-        if size + added > self.limit:
-            what = f"{self.kind} {name!r}, of which {', '.join(self.members)} count,"
-            raise DocumentTooLargeError(what, size + added, self.limit, "remove keys or shorten values")
-        return {self.field: size}
+        size = self._check(name, self._after(self._paths(document), update, self._written(update)))
+        counts = {path: count for path, count in update.get("$inc", {}).items() if path != self.field}
+        update = {operator: paths for operator, paths in update.items() if operator != "$inc"}
+        counted = {"$inc": counts} if counts else {}
+        return {**update, **counted, "$set": {**update.get("$set", {}), self.field: size}}
 
     async def write(
         self,
@@ -96,10 +96,8 @@ class SizeLimit:
             count = (document or {}).get(self.field, 0)
             if document is None or count <= self.limit - added or count == tried:
                 return None
-            size = self._check(name, self._after(self._paths(document), update, written))
             # Any other write would have raised the count.
-            exact = {**update, "$set": {**update.get("$set", {}), self.field: size}}
-            result = await run({**filter, self.field: count}, exact)
+            result = await run({**filter, self.field: count}, self.exact(name, document, update))
             if result is not None:
                 return result
             tried = count

@@ -16,7 +16,7 @@ from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.rate_limits import RateLimit
 from mongostore.store import AsyncMongoStore
 
-bearer = HTTPBearer(
+bearer: HTTPBearer = HTTPBearer(
     scheme_name="key", description="A token that `mongostore keys create` has made.", auto_error=False
 )
 

@@ -51,7 +51,7 @@ def foreign(db: Any, store_uri: str, database: str) -> MongoStore:
 def run(name: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(HERE / "children" / f"{name}.py"), *arguments],
-        env={**os.environ, "PYTHONPATH": str(HERE / "stand_in")},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[1], HERE / "stand_in")))},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -101,7 +101,7 @@ def test_a_thread_that_was_found_posts_without_reading_its_messages(
         (lambda thread: thread.add_role(V1Role(name="x", user_id="", user_name="", icon="")), 2),
         (lambda thread: setattr(thread, "name", "new") or thread.save(), 1),
         (lambda thread: thread.find(id=thread.id)[0].messages(), 2),
-        (lambda thread: thread.delete(), 3),
+        (lambda thread: thread.delete(), 4),
     ],
     ids=["save", "add a role", "rename", "read", "delete"],
 )

@@ -30,12 +30,12 @@ def give(request: pytest.FixtureRequest, role_store: MongoStore) -> Give:
 
 @pytest.fixture
 def files(role_store: MongoStore) -> Callable[[], int]:
-    """Counts the files and the chunks that there are."""
-    database = role_store.core.engine.database
+    """Counts the files, the chunks and the elements that there are, but not what expires of deleted ones."""
+    database, there = role_store.core.engine.database, {"expires_at": {"$exists": False}}
 
     def count() -> int:
         names = ("files.files", "files.chunks", "elements")
-        return sum(role_store.portal.run(database[name].count_documents({})) for name in names)
+        return sum(role_store.portal.run(database[name].count_documents(there)) for name in names)
 
     return count
 

@@ -16,6 +16,7 @@ from pymongo import MongoClient
 
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Message
 from mongostore.repositories.sessions import (
+    AsyncNamespaces,
     AsyncSessionContext,
     AsyncSessionMessages,
     AsyncSessions,
@@ -54,6 +55,10 @@ async def second_page(sessions: AsyncSessions) -> None:
 
 async def every_session(sessions: AsyncSessions) -> None:
     assert len([session async for session in sessions.iter(user_id="u1")]) > 20
+
+
+async def every_namespace(sessions: AsyncSessions) -> None:
+    assert len([namespace async for namespace in sessions.namespaces.iter()]) == 3
 
 
 async def every_message(sessions: AsyncSessions) -> None:
@@ -184,6 +189,9 @@ CASES = [
     Case("delete all messages", 5, lambda s: s.messages.truncate("short")),
     Case("purge a session", 5, lambda s: s.delete("doomed")),
     Case("purge nothing", 3, lambda s: s.delete("unknown")),
+    Case("ask for a namespace", 1, lambda s: s.namespaces.exists("default")),
+    Case("list the namespaces", 4, lambda s: s.namespaces.list()),
+    Case("iterate over the namespaces", 4, every_namespace),
     Case("watch", 12, watched),
 ]
 
@@ -252,7 +260,12 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
 
 
 def test_the_cases_call_every_verb_but_those_of_participants(observation: Observation) -> None:
-    parts = {"messages.": AsyncSessionMessages, "context.": AsyncSessionContext, "": AsyncSessions}
+    parts = {
+        "messages.": AsyncSessionMessages,
+        "context.": AsyncSessionContext,
+        "namespaces.": AsyncNamespaces,
+        "": AsyncSessions,
+    }
     verbs = {f"{path}{verb}" for path, part in parts.items() for verb in verbs_of(part)}
     assert observation.verbs == verbs
 

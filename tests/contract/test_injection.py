@@ -36,6 +36,7 @@ from mongostore import (
     Room,
     RoomParticipant,
     RoomState,
+    Session,
     Task,
     Thread,
     ThreadMessage,
@@ -213,7 +214,7 @@ WALKED = {"newest": True, "errors": None}
 MARKS = {"data": {}, "metadata": {}}
 NEW_ROOM = {
     **dict.fromkeys(("created_at", "updated_at", "paused_at", "closed_at", "active_at"), SOON),
-    **{"status": "", "event_count": 0, "latest_index": 0, "delivered_index": 0},
+    **{"status": "", "event_count": 0, "latest_index": 0, "delivered_index": 0, "next_index": 0},
     **MARKS,
 }
 ABOUT_ROOM = {
@@ -239,27 +240,33 @@ OF_THREAD = {
 }
 SOME_THREADS = {"kind": "", "owner_id": "", "name": "", "data": {}, "metadata": {}, "vote": 1}
 SOME_MESSAGES = {"kind": "", "content": "", "data": {}, "pinned": True}
-WALKED = {"newest": True, "errors": None}
+OF_SESSION = {
+    **{"user_id": "", "name": "", "description": "", "created_at": SOON, "participants": []},
+    **MARKS,
+}
+OF_APPEND = {"create": False, "update": {}, "after": 0, "revision": 1}
 
 # How each verb is called about what is one's own: with what it needs, and with what else it takes.
 CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.turns.append_many": lambda n: ({**place(n), "turns": [Turn(role="user")]}, {}),
-    "sessions.messages.append": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
-    "sessions.messages.append_many": lambda n: ({"session_id": n.session, "messages": [message(n)]}, {}),
+    "sessions.messages.append": lambda n: ({"session_id": n.session, "message": message(n)}, OF_APPEND),
+    "sessions.messages.append_many": lambda n: (
+        {"session_id": n.session, "messages": [message(n)]},
+        OF_APPEND,
+    ),
     "sessions.participants.ensure": lambda n: (place(n), {}),
     "sessions.messages.list_conversations": lambda n: (
         {"session_id": n.session},
         {"newest": True, **PAGED},
     ),
-    "sessions.count": lambda n: ({"user_id": n.user}, {"deleted": None}),
-    "sessions.messages.count": lambda n: ({"session_id": n.session}, {}),
-    "sessions.create": lambda n: (
-        {"session_id": n.new},
-        {
-            **{"user_id": "", "name": "", "description": "", "created_at": SOON, "participants": []},
-            **MARKS,
-        },
+    "sessions.count": lambda n: ({"user_id": n.user}, {"deleted": None, "limit": 1}),
+    "sessions.messages.count": lambda n: ({"session_id": n.session}, {"limit": 1}),
+    "sessions.create": lambda n: ({"session_id": n.new}, OF_SESSION),
+    "sessions.cursor_of": lambda n: (
+        {"session": Session(id=n.session, created_at=SOON, active_at=SOON)},
+        {"order": "active"},
     ),
+    "sessions.ensure": lambda n: ({"session_id": n.new}, OF_SESSION),
     "sessions.soft_delete": lambda n: ({"session_id": n.new}, {"revision": 1}),
     "sessions.context.delete": lambda n: ({"session_id": n.session}, {}),
     "sessions.messages.delete": lambda n: ({"session_id": n.session, "message_id": n.new}, {}),
@@ -278,8 +285,8 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"session_id": n.session, "integrator": counted},
         {"executor": None},
     ),
-    "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None, "errors": None}),
-    "sessions.turns.iter": lambda n: (place(n), {"errors": None}),
+    "sessions.iter": lambda n: ({"user_id": n.user}, {"deleted": None, **WALKED}),
+    "sessions.turns.iter": lambda n: (place(n), WALKED),
     "sessions.messages.iter": lambda n: (
         {"session_id": n.session},
         {"conversation_id": "", "errors": None},
@@ -290,14 +297,15 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"deleted": None, "order": "created", "newest": True, **PAGED},
     ),
     "sessions.turns.append": lambda n: ({**place(n), "turn": Turn(role="user")}, {}),
-    "sessions.turns.count": lambda n: (place(n), {}),
-    "sessions.turns.list": lambda n: (place(n), {"after": 0, **PAGED}),
+    "sessions.turns.count": lambda n: (place(n), {"limit": 1}),
+    "sessions.turns.list": lambda n: (place(n), {"after": 0, **BOTH_WAYS}),
     "sessions.messages.list": lambda n: (
         {"session_id": n.session},
         {**PAGED, "newest": True, "before": 0, "after": 0, "conversation_id": ""},
     ),
     "sessions.participants.list": lambda n: ({"session_id": n.session}, {"newest": True, **PAGED}),
-    **{f"sessions.participants.{verb}": lambda n: (place(n), {}) for verb in ("create", "get", "find")},
+    **{f"sessions.participants.{verb}": lambda n: (place(n), {}) for verb in ("get", "find")},
+    "sessions.participants.create": lambda n: (place(n), {"revision": 1}),
     "sessions.delete": lambda n: ({"session_id": n.new}, {"revision": 1}),
     "sessions.undelete": lambda n: ({"session_id": n.session}, {}),
     "sessions.context.find": lambda n: ({"session_id": n.session}, {}),
@@ -313,6 +321,14 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"conversation_id": "", "role": "", "content": "", **MARKS},
     ),
     "sessions.messages.upsert": lambda n: ({"session_id": n.session, "message": message(n)}, {}),
+    "sessions.messages.pop": lambda n: ({"session_id": n.new}, {}),
+    "sessions.messages.replace_newest": lambda n: (
+        {"session_id": n.session, "message_ids": [], "messages": [message(n)]},
+        {},
+    ),
+    "sessions.namespaces.exists": lambda n: ({"namespace": n.namespace}, {}),
+    "sessions.namespaces.iter": lambda n: ({}, {}),
+    "sessions.namespaces.list": lambda n: ({}, BOTH_WAYS),
     "sessions.messages.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
     "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
     "rooms.count": lambda n: (of_org(n), {"limit": 1, "metadata": {}}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 
@@ -250,6 +250,23 @@ class TestSessions:
         assert page.items[0].last is not None
         assert page.items[0].last.text == "x" * 200
         assert page.next_cursor is None
+
+    async def test_no_time_of_a_caller_keeps_a_session_on_top(self, store: AsyncMongoStore) -> None:
+        sessions, ahead = store.sessions, datetime(2099, 1, 1, tzinfo=UTC)
+        await sessions.create("ahead", created_at=ahead)
+        await sessions.create("now")
+        new = (Message(id=f"m{n}", role="user", created_at=ahead) for n in count())
+        for write in (
+            lambda: sessions.messages.append("ahead", next(new)),
+            lambda: sessions.messages.append_many("ahead", [next(new), next(new)]),
+            lambda: sessions.messages.upsert("ahead", next(new)),
+            lambda: sessions.messages.replace_newest("ahead", [], [next(new)]),
+            lambda: sessions.messages.append("begun", next(new), create={"created_at": ahead}),
+        ):
+            await write()
+            assert (await sessions.list()).items[0].id in ("ahead", "begun")
+            await sessions.messages.append("now", Message(role="user"))
+            assert (await sessions.list()).items[0].id == "now"
 
     async def test_sessions_are_listed_in_the_order_of_their_creation(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions

@@ -52,6 +52,7 @@ async def consumed(items: AsyncIterator[Any]) -> None:
 MORE = [
     Case("watch", 1, lambda s: consumed(s.sessions.messages.watch("s"))),
     Case("watch events", 1, lambda s: consumed(s.events.watch("r"))),
+    Case("replace", 1, lambda s: s.sessions.messages.replace_newest("s", ["m"], [])),
     Case("renew", 1, lambda s: s.leases.renew(Lease("l", "o", 1, 60.0))),
     Case("release", 1, lambda s: s.leases.release(Lease("l", "o", 1, 60.0))),
     Case("bind", 1, lambda s: s.sessions.participants.ensure("s", "p")),

@@ -350,7 +350,7 @@ async def test_a_message_with_a_minted_id_is_known_when_it_comes_again(
 
 
 async def test_a_verb_that_is_tried_again_ends_when_its_store_is_closed(faults: Any) -> None:
-    async with faults.failing(["find"], closeConnection=True):
+    async with faults.failing(["find", "aggregate"], closeConnection=True):
         trying = asyncio.create_task(faults.store.rooms.find("r"))
         await asyncio.sleep(0.5)
         await faults.store.close()
@@ -362,14 +362,16 @@ async def test_a_member_that_has_just_started_is_asked_again(
     server_store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await server_store.rooms.create("r")
-    update, refused = AsyncCollection.find_one_and_update, iter(range(2))
+    # An event that wakes its room is stored in a transaction.
+    await server_store.rooms.update("r", status="paused")
+    insert, refused = AsyncCollection.insert_one, iter(range(2))
 
     async def refuse(collection: Any, *arguments: Any, session: Any = None, **options: Any) -> Any:
         if session and session.in_transaction and next(refused, None) is not None:
             # In the driver's words; its connection is to a member that was in no set when it was made.
             raise DriverConfigurationError("Sessions are not supported by this MongoDB deployment")
-        return await update(collection, *arguments, session=session, **options)
+        return await insert(collection, *arguments, session=session, **options)
 
-    monkeypatch.setattr(AsyncCollection, "find_one_and_update", refuse)
+    monkeypatch.setattr(AsyncCollection, "insert_one", refuse)
     stored = await server_store.rooms.events.append("r", Event(channel_id="c"))
     assert (stored.index, [*refused]) == (0, [])

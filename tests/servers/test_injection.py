@@ -57,7 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "remove_role_from_thread": {"name": "boss"},
 }
 # What is there of the caller's, by the names of the parameters of paths.
-OWN = {"namespace": "caller", "activity_session": "s", "participant": "p", "thread_id": "mine"}
+OWN = {"namespace": "caller", "activity_session": "s", "participant": "p", "id": "mine"}
 
 
 @dataclass
@@ -113,7 +113,7 @@ async def sessions(store: AsyncMongoStore) -> AsyncIterator[Service]:
 async def threads(store_uri: str, store: AsyncMongoStore, database: str) -> AsyncIterator[Service]:
     """The server of role threads, with one of the caller and one of a neighbour."""
     with MongoStore(store_uri, database) as blocking:
-        for owner, thread_id in (("caller", OWN["thread_id"]), (NEIGHBOUR, "theirs")):
+        for owner, thread_id in (("caller", OWN["id"]), (NEIGHBOUR, "theirs")):
             furnish_threads(blocking, owner, thread_id)
         token = (await store.keys.create(name="k", owner_id="caller")).token
         app = threads_app(store=blocking)

@@ -109,7 +109,7 @@ def ask(server: RoleServer, name: str, thread: RoleThread, shown: bytes | None) 
     }[name]
     headers = {} if shown is None else {"Authorization": shown}
     with server.client(None) as client:
-        url, body = path.format(thread_id=thread.id), OPERATIONS.get(name, (None,))[0]
+        url, body = path.format(id=thread.id), OPERATIONS.get(name, (None,))[0]
         return client.request(method, url, json=body, headers=headers)  # type: ignore[arg-type]
 
 

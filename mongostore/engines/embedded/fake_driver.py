@@ -160,7 +160,7 @@ class FakeCollection:
     """Documents with their indexes; in place of `AsyncCollection`."""
 
     codec_options = CODEC
-    write_concern = WriteConcern()
+    write_concern: WriteConcern = WriteConcern()
 
     def __init__(self, database: FakeDatabase, name: str) -> None:
         self.database = database

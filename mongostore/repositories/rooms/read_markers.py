@@ -140,8 +140,8 @@ class AsyncReadMarkers(Repository):
 
     async def _event_of(self, room_id: str, event_id: str | None) -> Raw | None:
         """Return the index of an event, or of the newest one, and the life of its room."""
-        # A bound leaves out what others have written there, which may be anything.
-        filter: Raw = {"room_id": room_id, "index": HAS_INDEX}
+        # The bounds leave out what others have written there, which may be anything.
+        filter: Raw = {"room_id": room_id, "index": HAS_INDEX, "epoch": {"$gte": ""}}
         if event_id is not None:
             filter["_id"] = check_id("event_id", event_id)
         async with self._events.find(

@@ -323,7 +323,7 @@ async def count_rooms_events(connection: Connection, rooms: Sequence[Raw]) -> Se
     first = {name: {"$first": f"${name}"} for name in ("epoch", "index", "counters")}
     # In this form the server jumps from one room's newest event to the next room's.
     pipeline: list[Raw] = [
-        {"$match": {"room_id": {"$in": [room["_id"] for room in rooms]}}},
+        {"$match": {"room_id": {"$in": [room["_id"] for room in rooms]}, "index": HAS_INDEX}},
         {"$sort": {"room_id": -1, "index": -1}},
         {"$group": {"_id": "$room_id", **first}},
     ]

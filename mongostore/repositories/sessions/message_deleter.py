@@ -231,6 +231,9 @@ class MessageDeleter:
                     {"$set": {"state": "deleting"}},
                     projection=_DELETED_FIELDS,
                 )
+                if document is None:
+                    # Somebody else was first.
+                    del seen["deleted"]
             if document is not None:
                 await self.finish_delete(document)
                 break

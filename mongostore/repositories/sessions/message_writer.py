@@ -126,7 +126,7 @@ class MessageWriter:
         """
         existing: dict[str, Positioned] = {}
         checked: TailPosition | None = None
-        rolled = False
+        counted, rolled = change, False
         async with AsyncExitStack() as waiting:
             for attempt in range(self._limits.attempts):
                 if attempt == 1:
@@ -140,12 +140,12 @@ class MessageWriter:
                 if fresh or not seen.base or checked == seen:
                     guard = {"epoch": epoch or seen.epoch} if epoch or seen.base else {}
                     new = [embedded[message_id] for message_id in pending]
-                    guard |= self._append_filter(key, seen.base, pending) | change.guard()
+                    guard |= self._append_filter(key, seen.base, pending) | counted.guard()
                     newest = whole[pending[-1]]
                     if push:
                         position = await push(guard, new, newest)
                     else:
-                        position = await self._push_to_tail(guard, new, newest, change)
+                        position = await self._push_to_tail(guard, new, newest, counted)
                     if position is not None:
                         return existing, position
                 elif not await self._tail.find_in_segments(seen, pending):
@@ -164,10 +164,7 @@ class MessageWriter:
                     checked = seen
                     if were_appended(document, whole if "fresh" in current_operation().memory else ()):
                         return existing, None
-                    if size := change.recount(document):
-                        # Any write that adds to it would have raised the count.
-                        counted = {"_id": key, **{field: document.get(field) for field in size}}
-                        await self._tail.sessions.update_one(counted, {"$set": size})
+                    counted = change.recounted(document)
                     if not change.holds(document) and existing.keys() < whole.keys():
                         raise ConflictError(f"session {session_id_of(key)!r} has changed since it was read")
         raise contention_error(key)
@@ -218,7 +215,9 @@ class MessageWriter:
                     "messages_bytes": sum(bson_size("message", message) for message in messages),
                 },
                 "$set": {"last": to_stored_preview(newest)},
-                "$max": {"active_at": max(message["created_at"] for message in messages)},
+                "$max": {
+                    "active_at": current_operation().now if change.active_at is None else change.active_at
+                },
             }
         )
         try:

@@ -8,9 +8,8 @@ from contextlib import aclosing
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_members
-from mongostore.documents.mapping import Raw
 from mongostore.documents.session_participants import truncated_message_fields
-from mongostore.documents.sessions import EMPTY, to_messages, to_stored_message
+from mongostore.documents.sessions import EMPTY, to_message, to_messages, to_stored_message
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import (
     AppendOptions,
@@ -272,7 +271,7 @@ class AsyncSessionMessages(Repository):
         positioned = await self._storage.updater.update(key, message_id, patch)
         if positioned is None:
             raise NotFoundError("message", message_id)
-        return _message(positioned)
+        return to_message(positioned)
 
     @writes
     async def upsert(self, session_id: str, message: Message) -> Message:
@@ -292,7 +291,7 @@ class AsyncSessionMessages(Repository):
         claim_fresh_id(message)
         replaced = {**EMPTY, "updated_at": current_operation().now, **stored}
         del replaced["id"], replaced["created_at"]
-        return _message(await self._storage.updater.upsert(key, stored, MessagePatch(replaced)))
+        return to_message(await self._storage.updater.upsert(key, stored, MessagePatch(replaced)))
 
     @writes
     async def replace_newest(
@@ -325,7 +324,7 @@ class AsyncSessionMessages(Repository):
             InvalidDocumentError: If the message cannot be read; nothing is deleted.
         """
         try:
-            return await self._storage.replacer.pop(self._storage.key(session_id), _message)
+            return await self._storage.replacer.pop(self._storage.key(session_id), to_message)
         except NotFoundError:
             return None
 
@@ -388,15 +387,3 @@ class AsyncSessionMessages(Repository):
         async with aclosing(watcher.watch(storage.key(session_id), after)) as changes:
             async for change in changes:
                 yield change
-
-
-def _message(positioned: tuple[int | None, Raw]) -> Message:
-    """Return a stored message as callers see it.
-
-    Raises:
-        InvalidDocumentError: If it cannot be read.
-    """
-    messages, errors = to_messages([positioned])
-    if errors:
-        raise errors[0]
-    return messages[0]

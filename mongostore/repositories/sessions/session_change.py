@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +31,8 @@ class SessionChange:
         after: The newest position that there may be, -1 for none.
         revision: The revision that the session must still have.
         added: The bytes that the update adds to what has a limit in sum.
+        count: What the session must still count of it; None for anything that allows the update.
+        active_at: When the session was active, if not now.
     """
 
     create: Raw | None = None
@@ -38,6 +40,8 @@ class SessionChange:
     after: int | None = None
     revision: int | None = None
     added: int = 0
+    count: int | None = None
+    active_at: int | None = None
 
     @classmethod
     def from_options(cls, key: str, options: Mapping[str, Any]) -> SessionChange:
@@ -79,19 +83,24 @@ class SessionChange:
         guard: Raw = {} if self.revision is None else {"revision": self.revision}
         if self.after is not None:
             guard["next_position"] = {"$not": {"$gt": 0}} if self.after < 0 else self.after + 1
-        if self.added:
+        if self.count is not None:
+            guard[MERGED.field] = self.count
+        elif self.added:
             guard[MERGED.field] = {"$not": {"$gt": MERGED.limit - self.added}}
         return guard
 
-    def recount(self, session: Raw) -> Raw | None:
-        """Return the true size of what has a limit in sum, if a session counts too much to be changed.
+    def recounted(self, session: Raw) -> SessionChange:
+        """Return the change for a session, with the true size if the count does not allow it.
 
         Raises:
             DocumentTooLargeError: If the session would take too much.
         """
-        if not self.added or session.get(MERGED.field, 0) <= MERGED.limit - self.added:
-            return None
-        return MERGED.recount(session["session_id"], session, self.added)
+        count = session.get(MERGED.field, 0)
+        if not self.added or count <= MERGED.limit - self.added:
+            return self
+        # Any other write would have raised the count.
+        exact = MERGED.exact(session["session_id"], session, self.update)
+        return replace(self, create=None, update=exact, count=count)
 
     def holds(self, session: Raw) -> bool:
         """Return whether the guards allow a session to be changed."""
@@ -143,8 +152,8 @@ def new_session(key: str, members: Mapping[str, Any]) -> Raw:
             "metadata": metadata,
             "participants": bind_all(participants, created, call.token),
             "created_at": created,
-            # One that comes from elsewhere is as active as its messages will say.
-            "active_at": created,
+            # One from elsewhere is as old as it says; a time to come would keep it on top of lists.
+            "active_at": min(created, call.now),
             "epoch": uuid4().hex,
             "create_op": call.token,
         }

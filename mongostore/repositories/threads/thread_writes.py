@@ -195,42 +195,44 @@ async def record_vote(
 
 
 async def delete_elements(connection: Connection, filter: Raw, tombstone: Raw | None = None) -> bool:
-    """Delete the elements that a filter finds, with their files, and return whether there were any."""
+    """Delete the elements that a filter finds, with their files, and return whether this call did."""
     elements = connection.collection("elements")
     async with elements.find(filter, {"file_key": 1}) as found:
         documents = await found.to_list()
-    if documents:
-        keys: set[str | None] = {document.get("file_key") for document in documents}
-        await delete_files(connection, *(key for key in keys if key is not None))
-        # One that has got another file meanwhile is a new one.
-        same = {
-            **filter,
-            "_id": {"$in": [document["_id"] for document in documents]},
-            "file_key": {"$in": [*keys]},
-        }
-        if tombstone is None:
-            await elements.delete_many(same)
-        else:
-            await elements.update_many(same, {"$set": tombstone, "$unset": _ELEMENT_FIELDS})
-    return bool(documents)
+    if not documents:
+        return False
+    keys: set[str | None] = {document.get("file_key") for document in documents}
+    await delete_files(connection, *(key for key in keys if key is not None))
+    # One that has got another file meanwhile is a new one.
+    same = {
+        **filter,
+        "_id": {"$in": [document["_id"] for document in documents]},
+        "file_key": {"$in": [*keys]},
+    }
+    if tombstone is None:
+        return bool((await elements.delete_many(same)).deleted_count)
+    update = {"$set": tombstone, "$unset": _ELEMENT_FIELDS}
+    return bool((await elements.update_many(same, update)).modified_count)
 
 
 async def delete_files(connection: Connection, *keys: str) -> bool:
-    """Delete the files with these keys, and return whether there were any."""
+    """Delete the files with these keys, and return whether this call deleted any."""
     if not keys:
         return False
     files = connection.engine.collection("files.files")
     filter = {"$or": [{"filename": {"$in": [*keys]}}, {"uploading": {"$in": [*keys]}}]}
     async with files.find(filter, {"filename": 1}) as found:
         documents = await found.to_list()
-    await delete_versions(connection, [document["_id"] for document in documents])
     # What is on its way was not there yet.
-    return any("filename" in document for document in documents)
+    await delete_versions(connection, [one["_id"] for one in documents if "filename" not in one])
+    return await delete_versions(connection, [one["_id"] for one in documents if "filename" in one])
 
 
-async def delete_versions(connection: Connection, ids: list[Any]) -> None:
-    """Delete files by their own ids."""
-    if ids:
-        # Without its entry nobody would find the content again that a deletion, cut short here, leaves.
-        await connection.engine.collection("files.chunks").delete_many({"files_id": {"$in": ids}})
-        await connection.engine.collection("files.files").delete_many({"_id": {"$in": ids}})
+async def delete_versions(connection: Connection, ids: list[Any]) -> bool:
+    """Delete files by their own ids, and return whether this call deleted any."""
+    if not ids:
+        return False
+    # Without its entry nobody would find the content again that a deletion, cut short here, leaves.
+    await connection.engine.collection("files.chunks").delete_many({"files_id": {"$in": ids}})
+    deleted = await connection.engine.collection("files.files").delete_many({"_id": {"$in": ids}})
+    return bool(deleted.deleted_count)

@@ -50,15 +50,16 @@ class SessionsService:
         local: bool = False,
         rate_limit: str | None = None,
     ) -> None:
-        self.store = AsyncMongoStore() if store is None else store
+        self.store: AsyncMongoStore = AsyncMongoStore() if store is None else store
+        self.integrator: Integrator
         if integrator is None or isinstance(integrator, IntegratorName):
             self.integrator, self._has_own_integrator = integrator_for(Settings(), integrator), True
         else:
             self.integrator, self._has_own_integrator = integrator, False
-        self.job_pool = _new_pool()
-        self.integrations = CallerSlots(_INTEGRATIONS, _INTEGRATIONS_A_CALLER, _WAITING_A_CALLER)
+        self.job_pool: ThreadPoolExecutor = _new_pool()
+        self.integrations: CallerSlots = CallerSlots(_INTEGRATIONS, _INTEGRATIONS_A_CALLER, _WAITING_A_CALLER)
         rate = None if rate_limit is None else RateLimit(rate_limit)
-        self.access = Access(self.store, required=require_keys, local=local, rate=rate)
+        self.access: Access = Access(self.store, required=require_keys, local=local, rate=rate)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_ended = False
 
