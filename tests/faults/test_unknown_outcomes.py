@@ -280,7 +280,8 @@ async def test_verbs_during_a_fault_give_and_leave_the_same(faults: Any, how: di
         name: (plain(one), await left(faults.store, name)) for name, one in zip(VERBS, given, strict=True)
     }
     assert {name: outcome for name, outcome in outcomes.items() if outcome != expected[name]} == {}
-    assert len(early) < 5
+    # Of some that are tried again the own write is found, and is what the majority has.
+    assert len(early) < len(VERBS) / 6
 
 
 @pytest.mark.parametrize("command", ["find", "update"])
