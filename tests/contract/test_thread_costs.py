@@ -256,7 +256,7 @@ CASES = [
     Case("elements: delete nothing", 1, lambda s: s.threads.elements.delete("t002", "unknown")),
     Case("files: upload", 4, lambda s: s.threads.files.upload("new", CONTENT)),
     Case("files: upload in the place of another", 6, lambda s: s.threads.files.upload("new", CONTENT)),
-    Case("files: upload nothing", 3, lambda s: s.threads.files.upload("empty", b"")),
+    Case("files: upload nothing", 4, lambda s: s.threads.files.upload("empty", b"")),
     Case("files: get", 1, lambda s: s.threads.files.get("new")),
     Case("files: find", 1, lambda s: s.threads.files.find("unknown")),
     Case("files: exists", 1, lambda s: s.threads.files.exists("new")),

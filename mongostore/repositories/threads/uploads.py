@@ -54,6 +54,9 @@ class Upload:
         """Put the file in the place of the one with its key, and return its entry."""
         if self._chunks:
             await self._send()
+        if not self._count:
+            # Without chunks nothing else tells a retry that another call has replaced the file.
+            await retry_step(self._connection, self._announce)
         return await retry_step(self._connection, self._show)
 
     async def abort(self, error: BaseException) -> None:
@@ -102,31 +105,46 @@ class Upload:
 
     async def _show(self) -> Raw:
         key, own_id = self._document["filename"], self._document["_id"]
-        # A clock that was set back must not make it older than what it replaces.
-        versions = [version for version in await self._versions(key) if "uploading" not in version]
-        dates = [
-            _utc(version["uploadDate"]) + _MILLISECOND for version in versions if version["_id"] != own_id
-        ]
-        date = max([_date(current_operation().now), *dates])
-        began = self._document.get("uploadDate", date)
-        entry = {name: value for name, value in self._document.items() if name != "uploading"}
-        entry["uploadDate"] = date
-        # Last, since a file is there as soon as this is; again if nobody knows whether it was.
-        shown = await self._files.replace_one({"_id": own_id}, entry, upsert=not self._is_announced)
-        if not shown.matched_count and shown.upserted_id is None:
-            # Deleted or replaced since it began, by a call that has not waited for its end.
-            await delete_versions(self._connection, [own_id])
-            return entry
-        # Of uploads at the same time all find the same one to be the newest.
         versions = await self._versions(key)
-        newest = next(version for version in versions if "uploading" not in version)
+        own = next((one for one in versions if one["_id"] == own_id and "uploading" not in one), None)
+        began = self._document.get("uploadDate")
+        entry = {name: value for name, value in self._document.items() if name != "uploading"}
+        if own is None:
+            # A clock that was set back must not make it older than what it replaces.
+            dates = [_utc(one["uploadDate"]) + _MILLISECOND for one in versions if "uploading" not in one]
+            entry["uploadDate"] = max([_date(current_operation().now), *dates])
+            if await self._is_replaced() or not await self._store_entry(entry):
+                await delete_versions(self._connection, [own_id])
+                return entry
+            # Of uploads at the same time all find the same one to be the newest.
+            versions = await self._versions(key)
+        else:
+            # An attempt before stored it: a newer date now would put it above what came since.
+            entry["uploadDate"] = own["uploadDate"]
+        newest = next(one for one in versions if "uploading" not in one)
+        began = _utc(began or entry["uploadDate"])
         older = [
-            version["_id"]
-            for version in versions
-            if version is not newest and ("uploading" not in version or _utc(version["uploadDate"]) < began)
+            one["_id"]
+            for one in versions
+            if one is not newest and ("uploading" not in one or _utc(one["uploadDate"]) < began)
         ]
         await delete_versions(self._connection, older)
         return entry
+
+    async def _store_entry(self, entry: Raw) -> bool:
+        """Store the entry by which readers find the file, unless another call has replaced it."""
+        stored = await self._files.replace_one({"_id": entry["_id"]}, entry, upsert=not self._is_announced)
+        return bool(stored.matched_count) or stored.upserted_id is not None
+
+    async def _is_replaced(self) -> bool:
+        """Return whether an attempt before has stored the entry, and another call has deleted it since.
+
+        Whoever deletes an entry deletes its chunks first.
+        """
+        if self._is_announced or not current_operation().attempt:
+            return False
+        chunks = self._connection.engine.collection("files.chunks")
+        return await chunks.find_one({"files_id": self._document["_id"]}, {"_id": 1}) is None
 
     async def _versions(self, key: str) -> list[Raw]:
         """Return the entries of a key, the newest first, with those of its uploads on their way."""
