@@ -78,7 +78,7 @@ def copy_server(uri: str, copy: Path, names: Collection[str]) -> None:
             server.read_only = True
             target = _Target(database, names)
             for name in names:
-                columns = dict(server.execute(_TYPES, (name,)).fetchall())
+                columns: dict[str, str] = dict(server.execute(_TYPES, (name,)).fetchall())
                 if not columns:
                     continue
                 target.create(name, columns)
