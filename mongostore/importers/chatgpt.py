@@ -6,6 +6,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 from mongostore.importers.archives import Archive
@@ -112,7 +113,7 @@ class _Export:
                 continue
             key = f"chatgpt/{session_id}/{file_id}"
             kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-            files.append(FileUnit(key, lambda name=name: self._archive.read(name), kind))  # type: ignore[misc]
+            files.append(FileUnit(key, partial(self._archive.read, name), kind))
             keys[pointer] = key
         return keys
 

@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from collections.abc import Generator, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from mongostore.importers.archives import Archive
@@ -165,6 +166,6 @@ def _files(session_id: str, message_id: str, listed: Any, files: list[FileUnit],
             kept.append(file)
             continue
         key = f"openwebui/{session_id}/{message_id}/{number}"
-        files.append(FileUnit(key, lambda content=content: content, found[1] or "text/plain"))  # type: ignore[misc]
+        files.append(FileUnit(key, partial(bytes, content), found[1] or "text/plain"))
         kept.append({**rest_of(file, "url"), "key": key})
     return kept

@@ -7,6 +7,7 @@ import binascii
 import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mongostore.importers.digests import digest_of
@@ -152,7 +153,7 @@ class _Source:
                 continue
             key = digest_of(row["id"], place)
             content, content_type, data = _unwrap(image)
-            files.append(FileUnit(key, lambda content=content: content, content_type, data))  # type: ignore[misc]
+            files.append(FileUnit(key, partial(bytes, content), content_type, data))
             elements.append(Element(id=key, message_id=row["id"], file_key=key))
             kept.append({"file": key})
         return kept
