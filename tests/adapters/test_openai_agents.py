@@ -60,6 +60,10 @@ def session(store: AsyncMongoStore) -> MongoSession:
     return MongoSession("s", store=store, user_id="ada", name="Sums", metadata={"tier": "gold"})
 
 
+async def snapshot_of(session: MongoSession, limit: int) -> Any:
+    return await session._get_compaction_snapshot(limit)
+
+
 def numbered(start: int, count: int, name: str = "") -> list[Any]:
     return [{"role": "user", "content": f"{name}{number}"} for number in range(start, start + count)]
 
@@ -214,9 +218,9 @@ async def test_a_cancelled_append_has_ended_when_that_is_raised(session: MongoSe
 async def test_a_suffix_is_replaced_only_if_it_is_still_the_newest(session: MongoSession) -> None:
     everything = numbered(0, 6)
     await session.add_items(everything)
-    snapshot = await session._get_compaction_snapshot(4)
+    snapshot = await snapshot_of(session, 4)
     assert (snapshot.items, snapshot.complete) == (everything[2:], False)
-    late = await session._get_compaction_snapshot(10)
+    late = await snapshot_of(session, 10)
     assert (late.items, late.complete) == (everything, True)
     assert await snapshot.replace_suffix(1, numbered(9, 1))
     assert await session.get_items() == everything[:3] + numbered(9, 1)
@@ -230,7 +234,7 @@ async def test_what_a_subclass_does_to_items_is_not_passed_by(store: AsyncMongoS
         async def get_items(self, limit: int | None = None) -> list[Any]:
             return []
 
-    assert await Translated("s", store=store)._get_compaction_snapshot(4) is None
+    assert await snapshot_of(Translated("s", store=store), 4) is None
 
 
 async def test_a_conversation_of_another_service_goes_on(store: AsyncMongoStore) -> None:
