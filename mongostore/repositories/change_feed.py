@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import bson
 from pymongo.errors import OperationFailure
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.mongo import CODEC
 from mongostore.errors import InvalidValueError, MongoStoreError, NotOpenError, SlowReaderError
 from mongostore.repositories.retry import majority_step, open_stream, retry_step
@@ -51,7 +51,7 @@ class _Source:
 
     collection: str
     head: str
-    filter: Raw
+    filter: StoredDocument
     owner: str = "documentKey._id"
     owner_of: Callable[[str], str] = str
 
@@ -61,9 +61,9 @@ class _Source:
             value = value[name]
         return self.head, self.owner_of(value)
 
-    def match(self, name: str, owner_id: str | None) -> Raw:
+    def match(self, name: str, owner_id: str | None) -> StoredDocument:
         """Return the filter of the changes, or of those of one owner."""
-        filter: Raw = {"ns.coll": name, **self.filter}
+        filter: StoredDocument = {"ns.coll": name, **self.filter}
         if owner_id is not None and self.owner_of is str:
             filter[self.owner] = owner_id
         elif owner_id is not None:
@@ -108,7 +108,7 @@ class _Change:
         self.size: int = len(self._encoded)
 
     @cached_property
-    def document(self) -> Raw:
+    def document(self) -> StoredDocument:
         return bson.decode(self._encoded, CODEC)
 
 
@@ -124,14 +124,14 @@ class ChangeReader:
         self._news = asyncio.Event()
         self._failure: MongoStoreError | None = None
         self._time: Any = None
-        self._replay: AsyncGenerator[Raw, None] | None = None
+        self._replay: AsyncGenerator[StoredDocument, None] | None = None
         self._replayed = ""
 
     def begin_behind(self, time: Any) -> None:
         """Leave out the changes up to a time of the server."""
         self._time = time
 
-    def begin_with(self, replay: AsyncGenerator[Raw, None]) -> None:
+    def begin_with(self, replay: AsyncGenerator[StoredDocument, None]) -> None:
         """Yield the changes of a generator first."""
         self._replay = replay
 
@@ -157,7 +157,7 @@ class ChangeReader:
         self._failure = self._failure or error
         self._news.set()
 
-    async def next(self) -> Raw:
+    async def next(self) -> StoredDocument:
         """Return the next change, waiting until there is one.
 
         Raises:
@@ -296,7 +296,9 @@ class ChangeFeed:
                 raise
             raise InvalidValueError("after", "is not the token of a change") from None
 
-    async def _replay(self, reader: ChangeReader, token: Mapping[str, Any]) -> AsyncGenerator[Raw, None]:
+    async def _replay(
+        self, reader: ChangeReader, token: Mapping[str, Any]
+    ) -> AsyncGenerator[StoredDocument, None]:
         """Yield the changes between a token and the moment from which on the stream has all others."""
         joined = ""
         async with open_stream(self._connection, self._open, reader.owner, token) as stream:
@@ -315,7 +317,7 @@ class ChangeFeed:
                     reader.end_replay(reached)
                     return
 
-    def _is_of(self, document: Raw, owner: Owner) -> bool:
+    def _is_of(self, document: StoredDocument, owner: Owner) -> bool:
         name = document["ns"]["coll"]
         engine = self._connection.engine
         source = next(one for one in _SOURCES if engine.collection(one.collection).name == name)
