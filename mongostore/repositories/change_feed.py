@@ -138,6 +138,9 @@ class ChangeReader:
     def end_replay(self, token: str) -> None:
         """Leave out the changes up to the token at which the replay ended."""
         self._replayed = token
+        # Some of them came while the replay read them, too.
+        while self._changes and self._changes[0].token <= token:
+            self._size -= self._changes.popleft().size
 
     def put(self, change: _Change) -> None:
         """Add a change, unless too many wait already; the reader is then to begin anew."""
