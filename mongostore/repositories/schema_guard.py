@@ -1,12 +1,13 @@
 """What a newer version of this package has written is read as far as it fits, and never changed.
 
-And what a failover may take back is not shown to those who go on from what they have read; and a write that
-an index of others refuses is told apart from one that meets a document of ours.
+What has expired is not found by a filter that names a state, unless it names `expires_at` as well. What a
+failover may take back is not shown to those who go on from what they have read; and a write that an index of
+others refuses is told apart from one that meets a document of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,14 +17,13 @@ from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, Upd
 from mongostore.documents.mapping import Raw
 from mongostore.engines.driver_errors import find_duplicate
 from mongostore.errors import IndexConflictError
+from mongostore.repositories.expiry import expired, hide_expired
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation
 
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
 # All other methods that change something are below.
-_PASSED_ON = frozenset(
-    {"aggregate", "count_documents", "database", "delete_many", "find", "find_one", "name", "watch"}
-)
+_PASSED_ON = frozenset({"aggregate", "database", "delete_many", "name", "watch"})
 
 
 class VersionCheckedCollection:
@@ -33,24 +33,71 @@ class VersionCheckedCollection:
         collection: The driver's.
         majority: The same one, as majority reads see it.
         unique_keys: The fields of each unique index of the store's own.
+        states: The states in which verbs find its documents, if they can expire.
+        now: Returns the server's time.
     """
 
-    def __init__(self, collection: Any, majority: Any, unique_keys: Sequence[Sequence[str]] = ()) -> None:
+    def __init__(
+        self,
+        collection: Any,
+        majority: Any,
+        unique_keys: Sequence[Sequence[str]] = (),
+        states: tuple[Any, ...] = (),
+        now: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._collection = collection
         self._majority = majority
         self._unique_keys = [["_id"], *map(list, unique_keys)]
+        self._states = states
+        self._now = now
 
     def __getattr__(self, name: str) -> Any:
         if name not in _PASSED_ON:
             raise AttributeError(f"{name}: what changes documents is checked here: add it to this class")
+        return getattr(self._read_from, name)
+
+    @property
+    def _read_from(self) -> Any:
         call = find_operation()
         is_majority = call is not None and call.access is Access.READ_MAJORITY
-        return getattr(self._majority if is_majority else self._collection, name)
+        return self._majority if is_majority else self._collection
 
     def with_options(self, **options: Any) -> VersionCheckedCollection:
         """Return the same collection with other options of the driver's."""
         collection, majority = (one.with_options(**options) for one in (self._collection, self._majority))
-        return VersionCheckedCollection(collection, majority, self._unique_keys)
+        return VersionCheckedCollection(collection, majority, self._unique_keys, self._states, self._now)
+
+    def find(self, where: Any = None, *args: Any, **options: Any) -> Any:
+        """Find documents."""
+        return self._read_from.find(self._visible(where), *args, **options)
+
+    async def find_one(self, where: Any = None, *args: Any, **options: Any) -> Any:
+        """Find a document."""
+        return await self._read_from.find_one(self._visible(where), *args, **options)
+
+    async def count_documents(self, where: Raw, *, limit: int | None = None, **options: Any) -> int:
+        """Count documents.
+
+        Of those that can expire an index counts all, and another one those that have: to look at each would
+        read each.
+        """
+        gone = 0
+        if self._visible(where) != where:
+            gone = await self._read_from.count_documents({**where, **expired(self._time())}, **options)
+        if limit is not None:
+            options["limit"] = limit + gone
+        return int(await self._read_from.count_documents(where, **options)) - int(gone)
+
+    def _visible(self, where: Any) -> Any:
+        return hide_expired(where, self._states, self._time()) if self._states and where else where
+
+    def _time(self) -> int:
+        """Return the time by which things expire: of a verb one alone, that of its beginning."""
+        call = find_operation()
+        return self._now() if call is None else call.now
+
+    def _id_filter(self, where: Raw) -> Raw:
+        return {**self._visible(where), "schema_version": {"$not": NEWER}}
 
     async def update_one(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
         """Update a document."""
@@ -116,14 +163,16 @@ class VersionCheckedCollection:
 
     async def delete_one(self, where: Raw, **options: Any) -> DeleteResult:
         """Delete a document."""
-        result: DeleteResult = await self._collection.delete_one(_id_filter(where), **options)
+        result: DeleteResult = await self._collection.delete_one(self._id_filter(where), **options)
         await self._record_match(where, bool(result.deleted_count), True)
         return result
 
     async def update_many(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
         with self._check_index():
-            result: UpdateResult = await self._collection.update_many(_id_filter(where), update, **options)
+            result: UpdateResult = await self._collection.update_many(
+                self._id_filter(where), update, **options
+            )
         return result
 
     async def _record_match(self, where: Raw, met: bool, is_urgent: bool) -> None:
@@ -151,7 +200,7 @@ class VersionCheckedCollection:
         while True:
             try:
                 with self._check_index():
-                    return await change(_id_filter(where), update, *args, **options)
+                    return await change(self._id_filter(where), update, *args, **options)
             except DuplicateKeyError as error:
                 await self._record_match(where, False, False)
                 # Of those who make one document at once, a server lets the others update it, but only if the
@@ -177,10 +226,6 @@ class VersionCheckedCollection:
                 f"{self._collection.name}: the unique index {index or fields} is not the store's and refuses "
                 "its documents: drop it, or use another database, or a prefix"
             ) from None
-
-
-def _id_filter(where: Raw) -> Raw:
-    return {**where, "schema_version": {"$not": NEWER}}
 
 
 def _is_final(update: Any) -> bool:
