@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeGuard
 
 from mongostore.codec import from_micros
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.operation import current_operation
 
@@ -38,23 +38,23 @@ def resolve_expiry(members: dict[str, Any]) -> dict[str, Any]:
         raise InvalidValueError("expires_in", "must end before the year 10000") from None
 
 
-def is_expired(head: Raw, now: int) -> bool:
+def is_expired(head: StoredDocument, now: int) -> bool:
     """Return whether a stored head has expired; one in a state that verbs do not find has not."""
     expires_at = head.get("expires_at")
     return isinstance(expires_at, int) and expires_at <= now
 
 
-def is_open(head: Raw | None) -> TypeGuard[Raw]:
+def is_open(head: StoredDocument | None) -> TypeGuard[StoredDocument]:
     """Return whether a stored head is there and open, and has not expired."""
     return head is not None and head.get("state") == "open" and not is_expired(head, current_operation().now)
 
 
-def not_expired(now: int) -> Raw:
+def not_expired(now: int) -> StoredDocument:
     """Return the filter of the heads that have not expired."""
     return {"expires_at": {"$not": {"$lte": now}}}
 
 
-def expired(now: int) -> Raw:
+def expired(now: int) -> StoredDocument:
     """Return the filter of the heads that have expired, which their partial index serves."""
     return {"expires_at": {"$gt": 0, "$lte": now}}
 
@@ -66,14 +66,9 @@ def states_of(collection: str) -> tuple[Any, ...]:
 
 def hide_expired(filter: Any, states: tuple[Any, ...], now: int) -> Any:
     """Return a filter of heads that finds no expired one, unless it names `expires_at` itself."""
-    if isinstance(filter, list):
-        return [hide_expired(one, states, now) for one in filter]
-    if not isinstance(filter, Mapping):
+    if "$or" in filter:
+        # In each branch: behind a union the server would fetch each document once more.
+        filter = {**filter, "$or": [hide_expired(branch, states, now) for branch in filter["$or"]]}
+    if "expires_at" in filter or filter.get("state") not in states:
         return filter
-    hidden = {
-        name: hide_expired(value, states, now) if name in ("$or", "$and") else value
-        for name, value in filter.items()
-    }
-    if filter.get("state") in states and "expires_at" not in filter:
-        hidden |= not_expired(now)
-    return hidden
+    return {**filter, **not_expired(now)}

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import (
@@ -124,7 +124,7 @@ class CommitQueue:
             return
         batch = take_batch(group, head)
         documents, after, now = [], head, time.time_ns() // 1000
-        stored, refusal = len(batch), Raw()
+        stored, refusal = len(batch), StoredDocument()
         for pending in batch:
             documents.append(pending.position(after, now))
             after = after.behind(documents[-1])
@@ -152,7 +152,7 @@ class CommitQueue:
             self._start(self._answer(refused, self._find_outcome(refused)))
         self._log.remember(room_id, head)
 
-    async def _insert(self, first: PendingEvent, documents: list[Raw], head: LogHead) -> None:
+    async def _insert(self, first: PendingEvent, documents: list[StoredDocument], head: LogHead) -> None:
         """Insert events behind the end of a log, with the effects of the one that has any.
 
         Raises:
@@ -177,7 +177,9 @@ class CommitQueue:
 
         await self._connection.engine.transact(insert)
 
-    async def _carry_out(self, pending: PendingEvent, document: Raw, session: Any, *, wakes: bool) -> None:
+    async def _carry_out(
+        self, pending: PendingEvent, document: StoredDocument, session: Any, *, wakes: bool
+    ) -> None:
         """Do to its target and to its room what an event does."""
         if pending.target:
             await self._replace_target(document["room_id"], pending.target, session)
@@ -295,7 +297,7 @@ class CommitQueue:
         await self._refuse_taken_key(event)
         raise UnavailableError(f"{self._connection.engine.address}: the room is contended")
 
-    async def _refuse_taken_key(self, event: Raw) -> None:
+    async def _refuse_taken_key(self, event: StoredDocument) -> None:
         """Refuse an event whose idempotency key another one has.
 
         Raises:
@@ -341,7 +343,7 @@ def key_taken_error(key: str) -> AlreadyExistsError:
     return AlreadyExistsError("idempotency key", key)
 
 
-def _stored_before(error: BulkWriteError | DuplicateKeyError) -> tuple[int, Raw]:
+def _stored_before(error: BulkWriteError | DuplicateKeyError) -> tuple[int, StoredDocument]:
     """Return how many events of an insert are stored, and why the next one is not.
 
     Raises:

@@ -10,7 +10,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.codec import to_micros
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_expired
@@ -29,7 +29,7 @@ _ERASED_FIELDS = dict.fromkeys(
 TOMBSTONE = {"state": 1, "life": 1, "deleted_at": 1, "delete_op": 1, "expires_at": 1}
 
 
-def new_thread(began: int) -> Raw:
+def new_thread(began: int) -> StoredDocument:
     """Return what a new thread is stored with."""
     return {
         "created_at": began,
@@ -46,7 +46,7 @@ def new_thread(began: int) -> Raw:
 async def upsert_thread(
     connection: Connection,
     thread_id: str,
-    update: Raw,
+    update: StoredDocument,
     *,
     if_absent: Collection[str] = (),
     began: int | None = None,
@@ -73,7 +73,7 @@ async def upsert_thread(
     began = began or begun_at or current_operation().now
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
-    filter: Raw = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
+    filter: StoredDocument = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
     filter |= {path: {"$exists": False} for path in if_absent}
     life = 0
     while True:
@@ -121,7 +121,7 @@ def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
     return connection.clock.from_host(to_micros("begun_at", begun_at))
 
 
-async def delete_thread(connection: Connection, thread_id: str, guard: Raw | None = None) -> bool:
+async def delete_thread(connection: Connection, thread_id: str, guard: StoredDocument | None = None) -> bool:
     """Delete a thread that is as a guard says, with all its parts; return whether it was there.
 
     Args:
@@ -131,7 +131,7 @@ async def delete_thread(connection: Connection, thread_id: str, guard: Raw | Non
     """
     call, threads = current_operation(), connection.collection("threads")
     # A retry leaves alone what has begun after the attempt before.
-    tombstone: Raw | None = await threads.find_one_and_update(
+    tombstone: StoredDocument | None = await threads.find_one_and_update(
         {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": call.now}}, **(guard or {})},
         {
             "$set": {"state": "deleted", "delete_op": call.token, "deleted_at": call.now},
@@ -149,7 +149,7 @@ async def delete_thread(connection: Connection, thread_id: str, guard: Raw | Non
     return was_there
 
 
-async def finish_if_gone(connection: Connection, thread: Raw) -> None:
+async def finish_if_gone(connection: Connection, thread: StoredDocument) -> None:
     """Finish the deletion of a thread that is deleted, and begin it for one that has expired."""
     if is_expired(thread, current_operation().now):
         await delete_thread(connection, thread["_id"], {"expires_at": thread["expires_at"]})
@@ -157,7 +157,7 @@ async def finish_if_gone(connection: Connection, thread: Raw) -> None:
         await finish_deletion(connection, thread)
 
 
-async def finish_deletion(connection: Connection, tombstone: Raw) -> None:
+async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> None:
     """Delete what is left of a deleted thread; only then its tombstone has an end.
 
     What began after the deletion is of another life and stays.
@@ -174,7 +174,7 @@ async def finish_deletion(connection: Connection, tombstone: Raw) -> None:
     await connection.collection("threads").update_one(same, {"$set": {"expires_at": tombstone_end()}})
 
 
-def new_tombstone(thread_id: str | None) -> Raw:
+def new_tombstone(thread_id: str | None) -> StoredDocument:
     """Return what is left of a deleted part of a thread, which no list of the thread shows."""
     return {
         "thread_id": {"deleted": thread_id},
@@ -190,7 +190,7 @@ def tombstone_end() -> datetime:
     return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + _TOMBSTONE_LASTS
 
 
-async def _begin_anew(connection: Connection, tombstone: Raw, new: Raw) -> None:
+async def _begin_anew(connection: Connection, tombstone: StoredDocument, new: StoredDocument) -> None:
     await finish_deletion(connection, tombstone)
     same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
     update = {
@@ -200,7 +200,7 @@ async def _begin_anew(connection: Connection, tombstone: Raw, new: Raw) -> None:
     await connection.collection("threads").update_one(same, update)
 
 
-def _has_path(document: Raw, path: str, *values: Any) -> bool:
+def _has_path(document: StoredDocument, path: str, *values: Any) -> bool:
     """Return whether there is something at a path, one of some values if there are any."""
     parent, _, name = path.partition(".")
     members = document.get(parent, {})
@@ -223,7 +223,7 @@ async def record_activity(
     Raises:
         NotFoundError: It is deleted.
     """
-    update: Raw = {} if active_at is None else {"$max": {"active_at": active_at}}
+    update: StoredDocument = {} if active_at is None else {"$max": {"active_at": active_at}}
     if has_pinned:
         update["$set"] = {"has_pinned": True}
     # A new thread is as old as what is stored in it first.
@@ -243,7 +243,9 @@ async def record_vote(
         await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
 
 
-async def delete_elements(connection: Connection, filter: Raw, tombstone: Raw | None = None) -> bool:
+async def delete_elements(
+    connection: Connection, filter: StoredDocument, tombstone: StoredDocument | None = None
+) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether this call did."""
     elements = connection.collection("elements")
     async with elements.find(filter, {"file_key": 1}) as found:
