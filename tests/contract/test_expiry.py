@@ -18,9 +18,10 @@ from mongostore import (
     NotFoundError,
     RoomParticipant,
 )
-from mongostore.repositories.rooms import AsyncRooms
+from mongostore.repositories.server_clock import ServerClock
 
 HOUR = timedelta(hours=1)
+LetPass = Callable[[timedelta], None]
 HOUSES = ("sessions", "threads", "rooms")
 
 
@@ -29,9 +30,15 @@ def house(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def let_pass(store: AsyncMongoStore, span: timedelta) -> None:
-    """Move the store's clock forward, as if the time had passed on the server."""
-    store._connection.clock.offset += int(span.total_seconds() * 1_000_000)
+@pytest.fixture
+def let_pass(monkeypatch: pytest.MonkeyPatch) -> LetPass:
+    """Move the server's clock forward, as the stores of this process know it."""
+
+    def move(span: timedelta) -> None:
+        micros = span // timedelta(microseconds=1)
+        monkeypatch.setattr(ServerClock, "from_host", lambda clock, at: at + clock.offset + micros)
+
+    return move
 
 
 @dataclass
@@ -103,29 +110,33 @@ def writers(house: str) -> dict[str, Callable[[AsyncMongoStore], Awaitable[Any]]
 
 
 @pytest.mark.smoke
-async def test_expired_head_is_found_by_no_verb(store: AsyncMongoStore, house: str) -> None:
+async def test_expired_head_is_found_by_no_verb(
+    store: AsyncMongoStore, let_pass: LetPass, house: str
+) -> None:
     await getattr(store, house).create("x", expires_in=HOUR)
     for found in finders(house):
         assert await found.read(store), found.name
-    let_pass(store, HOUR)
+    let_pass(HOUR)
     for found in finders(house):
         assert not await found.read(store), found.name
     assert not await getattr(store, house).delete("x")
 
 
 @pytest.mark.smoke
-async def test_expired_head_is_written_to_by_no_verb(store: AsyncMongoStore, house: str) -> None:
+async def test_expired_head_is_written_to_by_no_verb(
+    store: AsyncMongoStore, let_pass: LetPass, house: str
+) -> None:
     await getattr(store, house).create("x", expires_in=HOUR)
     if house == "rooms":
         # The end of the log is remembered by the process from now on.
         await store.rooms.events.append("x", Event(channel_id="c"))
-    let_pass(store, HOUR)
+    let_pass(HOUR)
     for name, write in writers(house).items():
         with pytest.raises(NotFoundError):
             pytest.fail(f"{house}: {name} found it and returned {await write(store)}")
 
 
-async def test_expired_room_is_found_by_no_part(store: AsyncMongoStore) -> None:
+async def test_expired_room_is_found_by_no_part(store: AsyncMongoStore, let_pass: LetPass) -> None:
     await store.rooms.create("x", expires_in=HOUR)
     await store.rooms.bindings.upsert("x", Binding(channel_id="c", participant_id="p"))
     await store.rooms.participants.upsert("x", RoomParticipant(id="p", channel_ids=["c"]))
@@ -136,34 +147,38 @@ async def test_expired_room_is_found_by_no_part(store: AsyncMongoStore) -> None:
     ]
     assert [bool(await way()) for way in ways] == [True] * 3
     assert len(await store.rooms.list_by_channel("c")) == 1
-    let_pass(store, HOUR)
+    let_pass(HOUR)
     assert [await way() for way in ways] == [None] * 3
     assert len(await store.rooms.list_by_channel("c")) == 0
 
 
 @pytest.mark.parametrize("house", ["sessions", "rooms"])
-async def test_create_after_expiry_makes_a_new_head(store: AsyncMongoStore, house: str) -> None:
+async def test_create_after_expiry_makes_a_new_head(
+    store: AsyncMongoStore, let_pass: LetPass, house: str
+) -> None:
     verbs: Any = getattr(store, house)
     await verbs.create("x", metadata={"k": "old"}, expires_in=HOUR)
-    let_pass(store, HOUR)
+    let_pass(HOUR)
     created = await verbs.create("x")
     assert (created.metadata, created.expires_at) == ({}, None)
     assert await verbs.get("x") == created
 
 
-async def test_append_after_expiry_begins_a_new_session(store: AsyncMongoStore) -> None:
+async def test_append_after_expiry_begins_a_new_session(store: AsyncMongoStore, let_pass: LetPass) -> None:
     await store.sessions.create("x", expires_in=HOUR)
     await store.sessions.messages.append("x", Message(role="user", content="old"))
-    let_pass(store, HOUR)
+    let_pass(HOUR)
     await store.sessions.messages.append("x", Message(role="user", content="new"), create=True)
     assert [message.content for message in await store.sessions.messages.list("x")] == ["new"]
 
 
-async def test_expired_thread_stays_gone_until_something_later_begins_it(store: AsyncMongoStore) -> None:
+async def test_expired_thread_stays_gone_until_something_later_begins_it(
+    store: AsyncMongoStore, let_pass: LetPass
+) -> None:
     began = datetime.now(UTC)
     await store.threads.create("x", expires_in=HOUR)
     await store.threads.messages.merge("x", "old", content="old")
-    let_pass(store, HOUR)
+    let_pass(HOUR)
     with pytest.raises(NotFoundError):
         await store.threads.merge("x", name="y", begun_at=began)
     await store.threads.merge("x", name="y", begun_at=datetime.now(UTC) + HOUR)
@@ -172,15 +187,19 @@ async def test_expired_thread_stays_gone_until_something_later_begins_it(store: 
 
 
 @pytest.mark.parametrize("house", ["sessions", "rooms"])
-async def test_ensure_after_expiry_makes_a_new_head(store: AsyncMongoStore, house: str) -> None:
+async def test_ensure_after_expiry_makes_a_new_head(
+    store: AsyncMongoStore, let_pass: LetPass, house: str
+) -> None:
     verbs: Any = getattr(store, house)
     await verbs.create("x", metadata={"k": "old"}, expires_in=HOUR)
-    let_pass(store, HOUR)
+    let_pass(HOUR)
     assert (await verbs.ensure("x", metadata={"k": "new"})).metadata == {"k": "new"}
 
 
 @pytest.mark.smoke
-async def test_update_moves_expiry_and_takes_it_back(store: AsyncMongoStore, house: str) -> None:
+async def test_update_moves_expiry_and_takes_it_back(
+    store: AsyncMongoStore, let_pass: LetPass, house: str
+) -> None:
     verbs: Any = getattr(store, house)
     at = datetime(2200, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     assert (await verbs.create("x", expires_at=at)).expires_at == at
@@ -190,7 +209,7 @@ async def test_update_moves_expiry_and_takes_it_back(store: AsyncMongoStore, hou
     assert timedelta(minutes=59) < left <= HOUR
     assert (await verbs.update("x", metadata={"k": 1})).expires_at is not None
     assert (await verbs.update("x", expires_at=None)).expires_at is None
-    let_pass(store, 2 * HOUR)
+    let_pass(2 * HOUR)
     assert await verbs.exists("x")
 
 
@@ -200,12 +219,12 @@ async def test_replaced_room_keeps_its_expiry(store: AsyncMongoStore) -> None:
     assert (await store.rooms.get("x")).expires_at == room.expires_at
 
 
-async def test_expiry_set_elsewhere_ends_the_log_of_a_room(store: AsyncMongoStore) -> None:
+async def test_expiry_set_elsewhere_ends_the_log_of_a_room(store: AsyncMongoStore, let_pass: LetPass) -> None:
     await store.rooms.create("x")
     await store.rooms.events.append("x", Event(channel_id="c"))
-    elsewhere = AsyncRooms(store._connection)
-    await elsewhere.update("x", expires_in=HOUR)
-    let_pass(store, HOUR)
+    async with AsyncMongoStore(store.address, store.engine.database.name) as elsewhere:
+        await elsewhere.rooms.update("x", expires_in=HOUR)
+    let_pass(HOUR)
     with pytest.raises(NotFoundError):
         await store.rooms.events.append("x", Event(channel_id="c"))
 
