@@ -195,7 +195,10 @@ def keep_session(session: Session) -> StoredDocument:
             "namespace": session.namespace,
             "session_id": session.id,
             **sessions.to_stored_members(
-                {name: getattr(session, name) for name in ("user_id", "name", "description", "data")}
+                {
+                    name: getattr(session, name)
+                    for name in ("user_id", "name", "description", "data", "expires_at")
+                }
             ),
             "metadata": encode_members("metadata", session.metadata),
             "participants": {
