@@ -43,10 +43,14 @@ class AsyncRoomTasks(RoomParts[Task]):
         """
         task = in_room("task", task, Task, room_id)
         stored = to_stored_task(task)
-        while not (await self._collection.update_one({"_id": stored["_id"]}, {"$set": stored})).matched_count:
+        own = {"_id": stored["_id"], "room_id": stored["room_id"]}
+        while not (await self._collection.update_one(own, {"$set": stored})).matched_count:
             try:
                 await self._create("task", stored)
             except AlreadyExistsError:
+                # Another room may have it.
+                found = await self._collection.find_one({"_id": own["_id"]}, {"room_id": 1})
+                own = {**own, "room_id": found["room_id"]} if found else own
                 continue
             break
         return task

@@ -37,7 +37,7 @@ class AsyncSessionContext(Repository):
                 raise NotFoundError("context of session", session_id)
             if context["overflow"] is None:
                 return decode(context["value"])
-            if stored := await self._storage.overflows.find(context["overflow"]):
+            if stored := await self._storage.overflows.find(key, context["overflow"]):
                 return decode(stored["value"])
         raise contention_error(key)
 
@@ -79,7 +79,7 @@ class AsyncSessionContext(Repository):
             # Of this very session: one made anew under the same id must not name what goes with the old one.
             if await self._replace(key, {"value": None, "overflow": overflow}, create_op=create_op):
                 return
-            await self._storage.overflows.delete([overflow])
+            await self._storage.overflows.delete(key, [overflow])
         raise contention_error(key)
 
     @writes
@@ -108,5 +108,5 @@ class AsyncSessionContext(Repository):
             done = await self._storage.sessions.find_one({"_id": key}, projection)
             return done if done and was_done(done) else None
         if before and before.get("context"):
-            await self._storage.overflows.delete([before["context"]["overflow"]])
+            await self._storage.overflows.delete(key, [before["context"]["overflow"]])
         return before

@@ -86,7 +86,8 @@ class MessageDeleter:
         }
         position = TailPosition(document["epoch"], document["tail_start"])
         missing = wanted - {message["id"] for message in here.values()}
-        sealed = [message for _, message in await self._tail.find_in_segments(position, [*missing])]
+        in_segments = await self._tail.find_in_segments(document["_id"], position, [*missing])
+        sealed = [message for _, message in in_segments]
         gone = [*here.values(), *sealed]
         if not gone and not sets:
             return 0
@@ -114,7 +115,7 @@ class MessageDeleter:
             return None
         if sealed:
             await self._tail.finish_deletes({**document, **changed})
-        await self._overflows.delete(message.get("overflow") for message in gone)
+        await self._overflows.delete(document["_id"], (message.get("overflow") for message in gone))
         return len(gone)
 
     async def unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
@@ -161,7 +162,7 @@ class MessageDeleter:
                 },
             )
             if unbound.matched_count:
-                await self._overflows.delete(message.get("overflow") for message in here.values())
+                await self._overflows.delete(key, (message.get("overflow") for message in here.values()))
                 if sets["unbound"]:
                     await self._tail.finish_unbinding({**document, **sets})
                 return True
@@ -270,19 +271,20 @@ class MessageDeleter:
 
     async def finish_delete(self, document: StoredDocument) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
-        await self._delete_parts([*document["stale"], document["epoch"], document["create_op"]])
+        epochs = [*document["stale"], document["epoch"], document["create_op"]]
+        await self._delete_parts(document["_id"], epochs)
         mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
         await self._tail.sessions.delete_one(mark)
 
     async def delete_epochs(self, key: str, epochs: Sequence[str]) -> None:
         """Remove the parts of epochs that a session has left, and then its note of them."""
         if epochs:
-            await self._delete_parts(epochs)
+            await self._delete_parts(key, epochs)
             await self._tail.sessions.update_one({"_id": key}, {"$pull": {"stale": {"$in": list(epochs)}}})
 
-    async def _delete_parts(self, epochs: Sequence[str]) -> None:
-        await self._tail.segments.delete_many({"epoch": {"$in": list(epochs)}})
-        await self._overflows.delete_epochs(epochs)
+    async def _delete_parts(self, key: str, epochs: Sequence[str]) -> None:
+        await self._tail.segments.delete_many({"session": key, "epoch": {"$in": list(epochs)}})
+        await self._overflows.delete_epochs(key, epochs)
 
     async def _newest_of_others(self, document: StoredDocument, binding: str) -> Any:
         """Return the preview of the newest message that is no turn of a binding, None where all are."""
@@ -306,10 +308,15 @@ class MessageDeleter:
         while True:
             for message in reversed(messages):
                 if message and not gone(message):
-                    filled = await self._overflows.load_into([message])
+                    filled = await self._overflows.load_into(document["_id"], [message])
                     return to_stored_preview(filled[0] if filled else message)
             segment = base and await self._tail.segments.find_one(
-                {"epoch": document["epoch"], "start": {"$lt": base}, **(others or {})},
+                {
+                    "session": document["_id"],
+                    "epoch": document["epoch"],
+                    "start": {"$lt": base},
+                    **(others or {}),
+                },
                 sort=[("start", -1)],
             )
             if not segment:

@@ -124,7 +124,7 @@ class MessageUpdater:
             if container is None:
                 return None
             position, message = _message_in(container, message_id)
-            if filled := await self._overflows.load_into([message]):
+            if filled := await self._overflows.load_into(key, [message]):
                 return position, filled[0]
         raise contention_error(key)
 
@@ -134,7 +134,7 @@ class MessageUpdater:
             return document
         if not document["tail_start"] or message_id in document["pending_deletes"]:
             return None
-        filter = {"epoch": document["epoch"], "messages.id": message_id}
+        filter = {"session": document["_id"], "epoch": document["epoch"], "messages.id": message_id}
         segment = await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
         if segment and _message_in(segment, message_id)[1].get("binding") in document.get("unbound", ()):
             return None
@@ -170,7 +170,8 @@ class MessageUpdater:
             changed = await self._update_in_segment(
                 document["_id"], guard, patch, message_id, preview, projection
             )
-        await self._overflows.delete([old.get("overflow") if changed else patch.members.get("overflow")])
+        unused = old.get("overflow") if changed else patch.members.get("overflow")
+        await self._overflows.delete(document["_id"], [unused])
         if changed is None:
             return None
         same = [(position, message) for message in changed["messages"] if message]
@@ -181,7 +182,7 @@ class MessageUpdater:
         self, document: StoredDocument, old: StoredDocument, patch: MessagePatch, *, out: bool
     ) -> tuple[StoredDocument, MessagePatch] | None:
         """Return a message's new body, and the patch that takes it out of its home or back into it."""
-        filled = await self._overflows.load_into([old])
+        filled = await self._overflows.load_into(document["_id"], [old])
         if filled is None:
             return None
         body = {**EMPTY_BODY, **filled[0], **patch.members}
@@ -227,7 +228,7 @@ class MessageUpdater:
         # The next attempt looks here, even if another caller puts the message elsewhere meanwhile.
         current_operation().memory["segment"] = guard["_id"]
         changed = await self._tail.segments.find_one_and_update(
-            {**guard, **not_done()},
+            {**guard, "session": key, **not_done()},
             {**patch.update("size"), "$push": record_operation()},
             projection=projection,
             return_document=ReturnDocument.AFTER,
@@ -242,7 +243,9 @@ class MessageUpdater:
     async def _was_updated(self, document: StoredDocument) -> bool:
         """Return whether an earlier attempt of this operation has changed the message."""
         if current_operation().attempt and (segment_id := current_operation().memory.get("segment")):
-            segment = await self._tail.segments.find_one({"_id": segment_id}, ["recent_ops"])
+            segment = await self._tail.segments.find_one(
+                {"_id": segment_id, "session": document["_id"]}, ["recent_ops"]
+            )
             # Without it, the messages were removed after that attempt, or before it could change them.
             if segment is None or was_done(segment):
                 return True

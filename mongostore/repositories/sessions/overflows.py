@@ -50,26 +50,26 @@ class Overflows:
         overflow = await self.put(key, epoch, f"message {message['id']!r}", value)
         return {**message, **EMPTY_BODY, "overflow": overflow}
 
-    async def find(self, overflow: str) -> StoredDocument | None:
-        """Return the document with a value, None when it has just been replaced."""
-        return await self._collection.find_one({"_id": overflow})
+    async def find(self, key: str, overflow: str) -> StoredDocument | None:
+        """Return the document with a value of a session, None when it has just been replaced."""
+        return await self._collection.find_one({"_id": overflow, "session": key})
 
-    async def delete(self, overflows: Iterable[str | None]) -> None:
-        """Remove values that nothing names any more."""
+    async def delete(self, key: str, overflows: Iterable[str | None]) -> None:
+        """Remove values of a session that nothing names any more."""
         if gone := [overflow for overflow in overflows if overflow is not None]:
-            await self._collection.delete_many({"_id": {"$in": gone}})
+            await self._collection.delete_many({"session": key, "_id": {"$in": gone}})
 
-    async def delete_epochs(self, epochs: Sequence[str]) -> None:
-        """Remove all values of epochs that nothing names any more."""
-        await self._collection.delete_many({"epoch": {"$in": list(epochs)}})
+    async def delete_epochs(self, key: str, epochs: Sequence[str]) -> None:
+        """Remove all values of epochs of a session that nothing names any more."""
+        await self._collection.delete_many({"session": key, "epoch": {"$in": list(epochs)}})
 
-    async def load_into(self, messages: Iterable[StoredDocument]) -> list[StoredDocument] | None:
-        """Return stored messages with their content in place, None when one has just moved elsewhere."""
+    async def load_into(self, key: str, messages: Iterable[StoredDocument]) -> list[StoredDocument] | None:
+        """Return messages of a session with their content in place, None when one has just moved."""
         filled = []
         for message in messages:
             if message.get("overflow") is None:
                 filled.append(message)
-            elif body := await self.find(message["overflow"]):
+            elif body := await self.find(key, message["overflow"]):
                 filled.append({**message, **body["value"]})
             else:
                 return None

@@ -157,18 +157,21 @@ class Tail:
             NotFoundError: If there is no such session, or it is deleted.
         """
         document = await self.read(key)
-        below = {"epoch": document["epoch"], "start": {"$lt": document["tail_start"]}}
+        below = {"session": key, "epoch": document["epoch"], "start": {"$lt": document["tail_start"]}}
         return StorageLayout(
             in_tail=len(document["messages"]),
             in_segments=document["tail_start"],
             segments=await self.segments.count_documents(below),
         )
 
-    async def find_in_segments(self, position: TailPosition, message_ids: Sequence[str]) -> list[Positioned]:
+    async def find_in_segments(
+        self, key: str, position: TailPosition, message_ids: Sequence[str]
+    ) -> list[Positioned]:
         """Return those of the messages that are in segments below a base, with their positions."""
         if not position.base or not message_ids:
             return []
         filter = {
+            "session": key,
             "epoch": position.epoch,
             "messages.id": {"$in": list(message_ids)},
             "start": {"$lt": position.base},
@@ -188,6 +191,7 @@ class Tail:
         for message_id in document["pending_deletes"]:
             await self.segments.update_one(
                 {
+                    "session": document["_id"],
                     "epoch": document["epoch"],
                     "messages.id": message_id,
                     "start": {"$lt": document["tail_start"]},
@@ -202,7 +206,11 @@ class Tail:
     async def finish_unbinding(self, document: StoredDocument) -> None:
         """Make holes of the turns in segments that an unbinding has announced; safe to do twice."""
         unbound = document["unbound"]
-        filter = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["tail_start"]}}
+        filter = {
+            "session": document["_id"],
+            "messages.binding": {"$in": unbound},
+            "start": {"$lt": document["tail_start"]},
+        }
         while True:
             async with self.segments.find(
                 filter, limit=_SEGMENTS_A_STEP, batch_size=_SEGMENTS_A_STEP + 1
@@ -216,9 +224,15 @@ class Tail:
                     for i, message in enumerate(segment["messages"])
                     if message and message.get("binding") in unbound
                 }
-                await self._overflows.delete(message.get("overflow") for message in gone.values())
+                await self._overflows.delete(
+                    document["_id"], (message.get("overflow") for message in gone.values())
+                )
                 await self.segments.update_one(
-                    {"_id": segment["_id"], "edit_count": segment["edit_count"]},
+                    {
+                        "_id": segment["_id"],
+                        "session": document["_id"],
+                        "edit_count": segment["edit_count"],
+                    },
                     {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edit_count": 1}},
                 )
         await self.sessions.update_one(
@@ -280,7 +294,7 @@ class Tail:
         """Remove the segment just written if all messages of its epoch have gone meanwhile."""
         same = {"_id": document["_id"], "epoch": document["epoch"], "state": {"$ne": "deleting"}}
         if await self.sessions.find_one(same, {"_id": 1}) is None:
-            await self.segments.delete_one({"_id": _segment_id(document)})
+            await self.segments.delete_one({"_id": _segment_id(document), "session": document["_id"]})
 
     async def _write_segment(self, document: StoredDocument, moving: int, size: int) -> int:
         """Write the first messages of a tail as a segment; return where the stored one ends."""
@@ -297,14 +311,13 @@ class Tail:
         }
         # What is trimmed next must never be lost, whatever write concern the URI asks for.
         segments = self.segments.with_options(write_concern=WriteConcern("majority"))
+        own = {"_id": segment["_id"], "session": document["_id"]}
         try:
             # Only by strictly newer: a late roller must not undo what was changed in the segment since.
-            await segments.replace_one(
-                {"_id": segment["_id"], "edit_count": {"$lt": edits}}, segment, upsert=True
-            )
+            await segments.replace_one({**own, "edit_count": {"$lt": edits}}, segment, upsert=True)
         except DuplicateKeyError:
             # Another roll sealed the same messages, though perhaps not as many of them.
-            stored = await segments.find_one({"_id": segment["_id"]}, {"end": 1})
+            stored = await segments.find_one(own, {"end": 1})
             return int(stored["end"]) if stored else base
         return int(base) + moving
 

@@ -114,7 +114,7 @@ class Turns:
             start = after if after is not None else participant["integrated_until"] or 0
             last = participant["turn_count"] if until is None else min(until, participant["turn_count"])
             found = await self._find(document, name, start, last, limit + 1)
-            filled = None if found is None else await self._overflows.load_into(found[:limit])
+            filled = None if found is None else await self._overflows.load_into(key, found[:limit])
             if found is None or filled is None:
                 continue
             turns, errors = _to_turns(filled)
@@ -244,7 +244,8 @@ class Turns:
         self, document: StoredDocument, binding: str, after: int, last: int
     ) -> list[StoredDocument]:
         """Return the turns of a binding between two numbers that are in segments below the base."""
-        filter = {"messages": {"$elemMatch": {"binding": binding, "number": {"$gt": after, "$lte": last}}}}
+        turns = {"binding": binding, "number": {"$gt": after, "$lte": last}}
+        filter = {"session": document["_id"], "messages": {"$elemMatch": turns}}
         async with self._tail.segments.find(filter, batch_size=last - after + 2) as cursor:
             segments = [one for one in await cursor.to_list() if one["start"] < document["tail_start"]]
         going = set(document["pending_deletes"])
