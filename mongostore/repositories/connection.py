@@ -14,7 +14,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from mongostore.documents import COLLECTIONS
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
@@ -166,7 +166,7 @@ class Connection:
         task.add_done_callback(self._discarded.discard)
         return task
 
-    def collection(self, name: str) -> AsyncCollection[Raw]:
+    def collection(self, name: str) -> AsyncCollection[StoredDocument]:
         """Return a collection of an open store, one of `COLLECTIONS`.
 
         Raises:
@@ -175,7 +175,7 @@ class Connection:
         if not self._collections:
             raise NotOpenError("the store was closed during the call")
         guarded: Any = self._collections[name]
-        collection: AsyncCollection[Raw] = guarded
+        collection: AsyncCollection[StoredDocument] = guarded
         return collection
 
     def check_open(self) -> None:

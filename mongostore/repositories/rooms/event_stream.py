@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import to_event
 from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
@@ -102,15 +102,15 @@ class EventStream:
             raise NotFoundError("room", room_id)
         return int(count_events(room, newest)["next_index"]) - 1
 
-    async def _events_after(self, room_id: str, seen: int) -> list[Raw]:
+    async def _events_after(self, room_id: str, seen: int) -> list[StoredDocument]:
         wanted = {"room_id": room_id, "index": {"$gt": seen}}
         found = self._events.find(wanted, sort=[("index", 1)], limit=_CATCH_UP, batch_size=_CATCH_UP + 1)
         async with found:
-            documents: list[Raw] = await found.to_list()
+            documents: list[StoredDocument] = await found.to_list()
         return documents
 
 
-def _decode_or_log(document: Raw) -> Event | None:
+def _decode_or_log(document: StoredDocument) -> Event | None:
     try:
         return to_event(document)
     except InvalidDocumentError as error:

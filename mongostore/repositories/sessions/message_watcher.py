@@ -13,7 +13,7 @@ from typing import Any
 from pymongo.errors import OperationFailure
 
 from mongostore.arguments import decode_cursor, encode_cursor
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_messages
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -98,7 +98,7 @@ class MessageWatcher:
     ) -> AsyncGenerator[tuple[WatchToken, MessageChange | None], None]:
         """Yield what one stream tells, with how far it has come; it ends when the connection does."""
         async with open_stream(self._connection, self._open, key, seen.token if seen else None) as stream:
-            known: Raw | None = None
+            known: StoredDocument | None = None
             if seen is None:
                 known = await majority_step(self._connection, self._tail.read, key)
                 # None where the opening itself brought changes: they are old, and each has its own.
@@ -135,7 +135,7 @@ class MessageWatcher:
             raise InvalidValueError("after", "is not the token of a change of this session") from None
 
     async def _changes(
-        self, key: str, event: Raw, seen: WatchToken
+        self, key: str, event: StoredDocument, seen: WatchToken
     ) -> tuple[WatchToken, list[MessageChange]]:
         """Return what an event means, and how far it brings the watcher."""
         now = replace(seen, token=dict(event["_id"]), yielded=0)
@@ -169,7 +169,7 @@ class MessageWatcher:
         return replace(now, end=fields.get("next_position", seen.end)), changes
 
     async def _changed_messages(
-        self, key: str, fields: Raw, start: int, known_end: int
+        self, key: str, fields: StoredDocument, start: int, known_end: int
     ) -> list[MessageChange]:
         """Return the changes of the messages that an update touched."""
         touched = sorted({int(match[1]) for name in fields if (match := _ELEMENT.fullmatch(name))})
@@ -184,7 +184,7 @@ class MessageWatcher:
             changes.append(MessageChange(kind=kind, position=position, message=message, token=""))
         return changes
 
-    async def _message(self, key: str, stored: Raw | None, position: int) -> Message | None:
+    async def _message(self, key: str, stored: StoredDocument | None, position: int) -> Message | None:
         if stored is not None and stored.get("overflow") is None:
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
@@ -206,7 +206,7 @@ def _checksum(key: str, fields: list[Any]) -> str:
     return hashlib.blake2b(f"{key} {fields!r}".encode(), digest_size=8).hexdigest()
 
 
-def _precedes(event: Raw, document: Raw) -> bool | None:
+def _precedes(event: StoredDocument, document: StoredDocument) -> bool | None:
     """Return whether a document that was read after the stream was opened shows this event already.
 
     None where the event tells nothing about that.
