@@ -1,5 +1,6 @@
 """Sessions with their messages, context, participants and turns: `store.sessions`."""
 
+from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
@@ -10,6 +11,7 @@ from mongostore.repositories.sessions.tail import Tail
 
 __all__ = [
     "AsyncNamespaces",
+    "AsyncSessionBranches",
     "AsyncSessionContext",
     "AsyncSessionMessages",
     "AsyncSessionParticipants",
