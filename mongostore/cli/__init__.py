@@ -1,4 +1,4 @@
-"""The command line: `mongostore demo | import | export | serve | ping | doctor | keys | indexes`."""
+"""The command line: `mongostore demo | import | export | serve | studio | ping | doctor | keys | indexes`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mongostore.cli.doctor import doctor
 from mongostore.cli.import_export import export_lines, import_conversations
 from mongostore.cli.keys import keys
 from mongostore.cli.serve import serve
+from mongostore.cli.studio import studio
 
 
 class _Commands(TyperGroup):
@@ -60,6 +61,7 @@ app.command("import")(import_conversations)
 app.command("export")(export_lines)
 app.command()(ping)
 app.command()(doctor)
+app.command()(studio)
 app.add_typer(serve, name="serve")
 app.add_typer(keys, name="keys")
 app.add_typer(indexes, name="indexes")
