@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mongostore import codec, models
 from mongostore.codec import from_micros
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import participant_documents
 from mongostore.documents.sessions import StoredContext
 from mongostore.documents.threads import feedback_of
@@ -75,7 +75,7 @@ class _ReadOnlyCollection:
         visible: The filter of the documents to show.
     """
 
-    def __init__(self, collection: Any, verbs: str, visible: Raw) -> None:
+    def __init__(self, collection: Any, verbs: str, visible: StoredDocument) -> None:
         self._collection = collection
         self._verbs = verbs
         self._visible = visible
@@ -99,14 +99,14 @@ class _ReadOnlyCollection:
     def distinct(self, key: str, filter: Any = None, **options: Any) -> Any:
         return self._collection.distinct(key, self._with_visible(filter), **options)
 
-    def aggregate(self, pipeline: Sequence[Raw], **options: Any) -> Any:
+    def aggregate(self, pipeline: Sequence[StoredDocument], **options: Any) -> Any:
         place = 1 if pipeline and not _FIRST_STAGES.isdisjoint(pipeline[0]) else 0
         stages = (
             [*pipeline[:place], {"$match": self._visible}, *pipeline[place:]] if self._visible else pipeline
         )
         return self._collection.aggregate(stages, **options)
 
-    async def index_information(self) -> Raw:
+    async def index_information(self) -> StoredDocument:
         return {}
 
     def _with_visible(self, filter: Any) -> Any:
@@ -122,7 +122,7 @@ class ReadOnly(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
     VERBS: ClassVar[str]
-    VISIBLE: ClassVar[Raw] = {}
+    VISIBLE: ClassVar[StoredDocument] = {}
 
     def __init__(self, **stored: Any) -> None:
         """Read a stored document.
@@ -145,8 +145,8 @@ class ReadOnly(BaseModel):
         super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.VISIBLE))  # type: ignore[misc]
 
     @classmethod
-    def _members(cls, raw: Raw) -> Raw:
-        return raw
+    def _members(cls, document: StoredDocument) -> StoredDocument:
+        return document
 
 
 class Projection(BaseModel):
@@ -177,7 +177,7 @@ class SessionMessage(models.Message):
 
 class _SessionMembers(SessionFields, ReadOnly):
     VERBS: ClassVar[str] = "store.sessions"
-    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "deleting"}}
+    VISIBLE: ClassVar[StoredDocument] = {"state": {"$ne": "deleting"}}
     session_id: Id
     message_count: int = 0
     participants: list[models.SessionParticipant] = Field(default_factory=list)
@@ -185,15 +185,15 @@ class _SessionMembers(SessionFields, ReadOnly):
     messages: list[SessionMessage] = Field(default_factory=list)
 
     @classmethod
-    def _members(cls, raw: Raw) -> Raw:
-        stored = raw.get("messages", [])
-        first = raw.get("next_position", 0) - len(stored)
+    def _members(cls, document: StoredDocument) -> StoredDocument:
+        stored = document.get("messages", [])
+        first = document.get("next_position", 0) - len(stored)
         positioned = [
             {"updated_at": message["created_at"], **message, "position": place}
             for place, message in enumerate(stored, first)
             if message
         ]
-        return {**raw, "messages": positioned, "participants": participant_documents(raw)}
+        return {**document, "messages": positioned, "participants": participant_documents(document)}
 
 
 class SessionSummary(SessionFields, Projection):
@@ -206,26 +206,26 @@ class SessionSummary(SessionFields, Projection):
 
 class _RoomMembers(models.Room, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms"
-    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "deleting"}}
+    VISIBLE: ClassVar[StoredDocument] = {"state": {"$ne": "deleting"}}
 
 
 class _EventMembers(models.Event, ReadOnly):
     VERBS: ClassVar[str] = "store.rooms.events"
     # What is left of a deleted event has none.
-    VISIBLE: ClassVar[Raw] = {"index": {"$gte": 0}}
+    VISIBLE: ClassVar[StoredDocument] = {"index": {"$gte": 0}}
 
 
 class _ThreadMembers(models.Thread, ReadOnly):
     VERBS: ClassVar[str] = "store.threads"
-    VISIBLE: ClassVar[Raw] = {"state": {"$ne": "deleted"}}
+    VISIBLE: ClassVar[StoredDocument] = {"state": {"$ne": "deleted"}}
 
 
 class _ThreadMessageMembers(models.ThreadMessage, ReadOnly):
     VERBS: ClassVar[str] = "store.threads.messages"
 
     @classmethod
-    def _members(cls, raw: Raw) -> Raw:
-        return {**raw, **feedback_of(raw)}
+    def _members(cls, document: StoredDocument) -> StoredDocument:
+        return {**document, **feedback_of(document)}
 
 
 # The documents themselves have `Settings` alone, so that a copy of a class needs nothing else.
@@ -339,7 +339,7 @@ class _Collections:
     def append_metadata(self, driver: object) -> None:
         """Keep what Beanie tells a server about itself."""
 
-    async def command(self, command: object) -> Raw:
+    async def command(self, command: object) -> StoredDocument:
         return {"version": "0.0"}
 
     async def list_collection_names(self, **options: Any) -> list[str]:

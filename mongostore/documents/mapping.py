@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 # A document, or a part of one, as the driver gives and takes it.
-Raw = dict[str, Any]
+StoredDocument = dict[str, Any]
 
 SCHEMA_VERSION = 1
 # Room for the envelope around a value in a document of 16 MiB.
@@ -82,7 +82,7 @@ def check_instance(path: str, value: Any, model: type[T]) -> T:
     return taken
 
 
-def check_fits(what: str, stored: Raw) -> Raw:
+def check_fits(what: str, stored: StoredDocument) -> StoredDocument:
     """Return a document that is not too large.
 
     Raises:
@@ -92,7 +92,7 @@ def check_fits(what: str, stored: Raw) -> Raw:
     return stored
 
 
-def decode_document(kind: str, raw: Raw, read: Callable[[], T], key: str = "_id") -> T:
+def decode_document(kind: str, document: StoredDocument, read: Callable[[], T], key: str = "_id") -> T:
     """Return what `read` makes of a stored document, which `key` names.
 
     Raises:
@@ -101,12 +101,15 @@ def decode_document(kind: str, raw: Raw, read: Callable[[], T], key: str = "_id"
     try:
         return read()
     except DECODE_ERRORS as error:
-        raise InvalidDocumentError(kind, str(raw.get(key)), invalid_fields(error)) from None
+        raise InvalidDocumentError(kind, str(document.get(key)), invalid_fields(error)) from None
 
 
 def reader(
-    model: type[M], kind: str, key: str = "_id", prepare: Callable[[Raw], Raw] | None = None
-) -> Callable[[Raw], M]:
+    model: type[M],
+    kind: str,
+    key: str = "_id",
+    prepare: Callable[[StoredDocument], StoredDocument] | None = None,
+) -> Callable[[StoredDocument], M]:
     """Return what reads documents of a model, passing over members of newer versions.
 
     What it returns raises `InvalidDocumentError`, which names the document by its `kind` and `key`.
@@ -119,13 +122,13 @@ def reader(
     """
     has_id = "id" in model.model_fields
 
-    def read(raw: Raw) -> M:
-        members = {**raw, "id": raw[key]} if has_id else raw
+    def read(document: StoredDocument) -> M:
+        members = {**document, "id": document[key]} if has_id else document
         if prepare:
-            members = {**members, **prepare(raw)}
+            members = {**members, **prepare(document)}
         return model.model_validate(members, strict=True, extra="ignore")
 
-    return lambda raw: decode_document(kind, raw, lambda: read(raw), key)
+    return lambda document: decode_document(kind, document, lambda: read(document), key)
 
 
 def writer(
@@ -133,8 +136,8 @@ def writer(
     kind: str,
     key: str = "_id",
     path: str | None = None,
-    more: Callable[[M, Raw], Raw] = lambda value, stored: {},
-) -> Callable[[M], Raw]:
+    more: Callable[[M, StoredDocument], StoredDocument] = lambda value, stored: {},
+) -> Callable[[M], StoredDocument]:
     """Return what makes documents of a model's values, but for what the store adds.
 
     What it returns raises `InvalidValueError` where a value cannot be stored, and `DocumentTooLargeError`.
@@ -147,7 +150,7 @@ def writer(
         more: Returns what is stored beside the members, of a value and its stored form.
     """
 
-    def write_one(value: M) -> Raw:
+    def write_one(value: M) -> StoredDocument:
         stored = write(check_instance(path or kind, value, model))
         if "id" in stored:
             stored = {key: stored.pop("id"), **stored}
@@ -159,7 +162,7 @@ def writer(
     return write_one
 
 
-def write(value: BaseModel) -> Raw:
+def write(value: BaseModel) -> StoredDocument:
     """Return the stored form of what a caller has given, but for what the store alone moves.
 
     Raises:
@@ -168,7 +171,7 @@ def write(value: BaseModel) -> Raw:
     return {name: write_one(name, getattr(value, name)) for name, write_one in _writers(type(value)).items()}
 
 
-def write_slim(value: BaseModel) -> Raw:
+def write_slim(value: BaseModel) -> StoredDocument:
     """Return the stored form of what a caller has given, but for the members that read back by default.
 
     Raises:
@@ -182,7 +185,7 @@ def write_slim(value: BaseModel) -> Raw:
     return stored
 
 
-def write_members(model: type[BaseModel], members: Mapping[str, Any]) -> Raw:
+def write_members(model: type[BaseModel], members: Mapping[str, Any]) -> StoredDocument:
     """Return the stored form of some members of a model, by their own names.
 
     Raises:

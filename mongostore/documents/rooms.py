@@ -14,8 +14,8 @@ from pydantic import Field
 from mongostore.arguments import MAX_ID_BYTES
 from mongostore.documents.mapping import (
     SCHEMA_VERSION,
-    Raw,
     Stored,
+    StoredDocument,
     check_fits,
     check_instance,
     check_size,
@@ -98,7 +98,7 @@ def part_id(first: str, second: str) -> dict[str, str]:
     return {"a": first, "b": second}
 
 
-def to_stored_room(room: Room, now: int) -> Raw:
+def to_stored_room(room: Room, now: int) -> StoredDocument:
     """Return a room in its stored form, without its key and without what only the store moves.
 
     Raises:
@@ -113,7 +113,7 @@ def to_stored_room(room: Room, now: int) -> Raw:
     return check_fits(f"room {room.id!r}", stored)
 
 
-def to_stored_event(event: Event, now: int) -> Raw:
+def to_stored_event(event: Event, now: int) -> StoredDocument:
     """Return an event in its stored form, without its index.
 
     Raises:
@@ -125,7 +125,7 @@ def to_stored_event(event: Event, now: int) -> Raw:
     return {"_id": stored.pop("id"), **stored, "schema_version": SCHEMA_VERSION}
 
 
-def to_replacement(event: Event) -> Raw:
+def to_replacement(event: Event) -> StoredDocument:
     """Return the update that replaces a stored event but for its place, its birth and its delivery.
 
     Raises:
@@ -134,7 +134,7 @@ def to_replacement(event: Event) -> Raw:
     """
     stored = to_stored_event(event, 0)
     check_size(f"event {event.id!r}", stored)
-    update: Raw = {
+    update: StoredDocument = {
         "$set": {name: value for name, value in stored.items() if name not in _UNCHANGED_BY_REPLACE}
     }
     if missing := Event.model_fields.keys() - stored.keys() - _UNCHANGED_BY_REPLACE - {"id", "index"}:
@@ -176,7 +176,7 @@ def route_key(channel_id: str, name: str) -> str:
     return json.dumps([channel_id, name])
 
 
-def _routes(participant: RoomParticipant, stored: Raw) -> Raw:
+def _routes(participant: RoomParticipant, stored: StoredDocument) -> StoredDocument:
     names = dict.fromkeys(filter(None, [stored["participant_id"], stored["identity_id"]]))
     return {"routes": [route_key(channel, name) for channel in stored["channel_ids"] for name in names]}
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from mongostore.arguments import check_id, check_list
 from mongostore.codec import escape_key, unescape_key
-from mongostore.documents.mapping import Raw, decode_document
+from mongostore.documents.mapping import StoredDocument, decode_document
 from mongostore.errors import InvalidValueError
 from mongostore.models import SessionParticipant
 
@@ -30,20 +30,22 @@ class StoredParticipant(BaseModel):
     integrated_until: int | None = None
 
 
-def to_participants(raw: Raw) -> list[SessionParticipant]:
+def to_participants(document: StoredDocument) -> list[SessionParticipant]:
     """Return the participants of a stored session as callers see them.
 
     Raises:
         InvalidDocumentError: If they do not fit the model.
     """
     return decode_document(
-        "session", raw, lambda: _PARTICIPANTS.validate_python(participant_documents(raw), strict=True)
+        "session",
+        document,
+        lambda: _PARTICIPANTS.validate_python(participant_documents(document), strict=True),
     )
 
 
-def participant_documents(raw: Raw) -> list[Raw]:
+def participant_documents(document: StoredDocument) -> list[StoredDocument]:
     """Return the participants of a stored session as `SessionParticipant` reads them."""
-    insights = raw.get("insights", {})
+    insights = document.get("insights", {})
     return [
         {
             "id": unescape_key(name),
@@ -52,11 +54,11 @@ def participant_documents(raw: Raw) -> list[Raw]:
             "insights": insights.get(name, []),
             "integrated_until": stored["integrated_until"],
         }
-        for name, stored in raw.get("participants", {}).items()
+        for name, stored in document.get("participants", {}).items()
     ]
 
 
-def bind_all(participants: Sequence[str], at: int, token: str) -> Raw:
+def bind_all(participants: Sequence[str], at: int, token: str) -> StoredDocument:
     """Return the participants of a new session in their stored form, bound at a time by a call.
 
     Raises:
@@ -69,7 +71,7 @@ def bind_all(participants: Sequence[str], at: int, token: str) -> Raw:
     return _with_new_epochs({name: {"bound_at": at} for name in names}, token)
 
 
-def truncated_fields(session: Raw, token: str) -> Raw:
+def truncated_fields(session: StoredDocument, token: str) -> StoredDocument:
     """Return what is set beside the messages when a call truncates a stored session."""
     return {
         "data": {},
@@ -80,13 +82,13 @@ def truncated_fields(session: Raw, token: str) -> Raw:
     }
 
 
-def _with_new_epochs(participants: Mapping[str, Raw], token: str) -> Raw:
+def _with_new_epochs(participants: Mapping[str, StoredDocument], token: str) -> StoredDocument:
     return {
         name: StoredParticipant(bound_at=stored["bound_at"], epoch=f"{token}-{i}").model_dump()
         for i, (name, stored) in enumerate(participants.items())
     }
 
 
-def truncated_message_fields(session: Raw) -> Raw:
+def truncated_message_fields(session: StoredDocument) -> StoredDocument:
     """Return what is set in a stored session's participants when all messages go, and the numbers go on."""
     return {f"participants.{name}.kept": 0 for name in session.get("participants", {})}

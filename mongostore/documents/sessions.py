@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field, TypeAdapter
 from mongostore.codec import decode, encode_members, preview_text
 from mongostore.documents.mapping import (
     DECODE_ERRORS,
-    Raw,
     Stored,
+    StoredDocument,
     check_instance,
     check_size,
     invalid_fields,
@@ -38,8 +38,8 @@ PUBLIC_FIELDS = [
 
 
 # What is left out of a stored message.
-EMPTY_BODY: Raw = {"content": None, "data": {}, "metadata": {}}
-EMPTY: Raw = {**EMPTY_BODY, "overflow": None}
+EMPTY_BODY: StoredDocument = {"content": None, "data": {}, "metadata": {}}
+EMPTY: StoredDocument = {**EMPTY_BODY, "overflow": None}
 
 
 class StoredMessage(Message):
@@ -128,7 +128,7 @@ class StoredOverflow(BaseModel):
     value: Any
 
 
-def to_new_session(members: Raw) -> Raw:
+def to_new_session(members: StoredDocument) -> StoredDocument:
     """Return the document of a new session: its members in their stored form, and how all else begins."""
     begin = {
         name: member.get_default(call_default_factory=True)
@@ -138,7 +138,7 @@ def to_new_session(members: Raw) -> Raw:
     return {**begin, **members}
 
 
-def to_stored_message(message: Message, now: int) -> Raw:
+def to_stored_message(message: Message, now: int) -> StoredDocument:
     """Return a message in the form of `StoredMessage`, not yet looked at for size.
 
     Args:
@@ -156,7 +156,9 @@ def to_stored_message(message: Message, now: int) -> Raw:
     return stored
 
 
-def to_messages(placed: Sequence[tuple[int | None, Raw]]) -> tuple[list[Message], list[InvalidDocumentError]]:
+def to_messages(
+    placed: Sequence[tuple[int | None, StoredDocument]],
+) -> tuple[list[Message], list[InvalidDocumentError]]:
     """Return stored messages, each with its position, as callers see them, and errors for the unreadable."""
     errors: list[InvalidDocumentError] = []
     try:
@@ -173,7 +175,7 @@ def to_messages(placed: Sequence[tuple[int | None, Raw]]) -> tuple[list[Message]
     return messages, errors
 
 
-def to_message(placed: tuple[int | None, Raw]) -> Message:
+def to_message(placed: tuple[int | None, StoredDocument]) -> Message:
     """Return a stored message, with its position, as callers see it.
 
     Raises:
@@ -186,8 +188,8 @@ def to_message(placed: tuple[int | None, Raw]) -> Message:
 
 
 def _one_by_one(
-    placed: Sequence[tuple[int | None, Raw]],
-) -> tuple[list[Message], list[tuple[int | None, Raw]], list[InvalidDocumentError]]:
+    placed: Sequence[tuple[int | None, StoredDocument]],
+) -> tuple[list[Message], list[tuple[int | None, StoredDocument]], list[InvalidDocumentError]]:
     """Return the readable messages with their positions, and errors for the others."""
     messages, readable, errors = [], [], []
     for position, stored in placed:
@@ -200,19 +202,19 @@ def _one_by_one(
     return messages, readable, errors
 
 
-def _fields_of_session(raw: Raw) -> Raw:
+def _fields_of_session(document: StoredDocument) -> StoredDocument:
     return {
-        "id": raw["session_id"],
-        "participants": participant_documents(raw),
-        "count": raw.get("message_count", 0),
-        "has_context": raw.get("context") is not None,
+        "id": document["session_id"],
+        "participants": participant_documents(document),
+        "count": document.get("message_count", 0),
+        "has_context": document.get("context") is not None,
     }
 
 
 to_session: Final = reader(Session, "session", prepare=_fields_of_session)
 
 
-def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now: int) -> Raw:
+def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now: int) -> StoredDocument:
     """Return a chat turn in the form of `StoredMessage`, without its binding and its number.
 
     Raises:
@@ -230,13 +232,13 @@ def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now
     return to_stored_message(message, now)
 
 
-def to_stored_preview(stored: Raw) -> Raw:
+def to_stored_preview(stored: StoredDocument) -> StoredDocument:
     """Return the start of a stored message, whose content is in place, in the form of `StoredPreview`."""
     preview = {name: stored[name] for name in ("id", "conversation_id", "role", "created_at")}
     return {**preview, "text": preview_text(decode(stored.get("content")))}
 
 
-def to_metadata(message_id: str, metadata: object) -> Raw:
+def to_metadata(message_id: str, metadata: object) -> StoredDocument:
     """Return the metadata of a message in its stored form.
 
     Raises:
@@ -248,7 +250,7 @@ def to_metadata(message_id: str, metadata: object) -> Raw:
     return stored
 
 
-def check_metadata_fit(message_id: str, stored: Raw) -> None:
+def check_metadata_fit(message_id: str, stored: StoredDocument) -> None:
     """Refuse stored metadata of a message that are too large.
 
     Raises:
@@ -258,7 +260,7 @@ def check_metadata_fit(message_id: str, stored: Raw) -> None:
         check_size(f"the metadata of message {message_id!r}", stored, MAX_METADATA_BYTES)
 
 
-def to_stored_members(members: Mapping[str, Any]) -> Raw:
+def to_stored_members(members: Mapping[str, Any]) -> StoredDocument:
     """Return members of a session, its metadata apart, in their stored form.
 
     Raises:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from mongostore.arguments import check_id
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import (
-    Raw,
     Stored,
+    StoredDocument,
     check_fits,
     check_instance,
     reader,
@@ -85,15 +85,15 @@ class StoredElement(Element, Stored):
     expires_at: datetime | None = None
 
 
-def to_feedback(raw: Raw) -> Feedback:
+def to_feedback(document: StoredDocument) -> Feedback:
     """Return the feedback of a stored message as callers see it."""
-    members = {**raw["feedback"], "thread_id": raw.get("thread_id"), "message_id": raw["_id"]}
+    members = {**document["feedback"], "thread_id": document.get("thread_id"), "message_id": document["_id"]}
     return Feedback.model_validate(members, strict=True, extra="ignore")
 
 
-def feedback_of(raw: Raw) -> Raw:
+def feedback_of(document: StoredDocument) -> StoredDocument:
     """Return the feedback of a stored message, which does not repeat whose it is, as a member."""
-    return {"feedback": to_feedback(raw)} if raw.get("feedback") else {}
+    return {"feedback": to_feedback(document)} if document.get("feedback") else {}
 
 
 to_user: Final = reader(User, "user")
@@ -113,7 +113,7 @@ def to_stored_thread_member(name: str, value: Any) -> Any:
     return check_id(name, value) if name == "user_id" else write_members(Thread, {name: value})[name]
 
 
-def to_stored_message_members(members: dict[str, Any]) -> Raw:
+def to_stored_message_members(members: dict[str, Any]) -> StoredDocument:
     """Return members of a message in their stored form, by their paths.
 
     Raises:
@@ -127,7 +127,7 @@ def to_stored_message_members(members: dict[str, Any]) -> Raw:
     return check_fits("a message", {**stored, **data})
 
 
-def to_stored_feedback(feedback: Feedback) -> Raw:
+def to_stored_feedback(feedback: Feedback) -> StoredDocument:
     """Return a feedback in its stored form.
 
     Raises:

@@ -121,7 +121,7 @@ async def kill_idle_transactions(admin: AsyncDatabase[dict[str, Any]]) -> None:
     # Not every deployment tells.
     with suppress(OperationFailure):
         async with await admin.aggregate(abandoned) as found:
-            sessions = [raw["lsid"] for raw in await found.to_list()]
+            sessions = [document["lsid"] for document in await found.to_list()]
         if sessions:
             await admin.command({"killSessions": sessions})
             _log.warning("killed %d abandoned transactions, each idle for over a second", len(sessions))

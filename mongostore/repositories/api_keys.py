@@ -21,7 +21,7 @@ from mongostore.arguments import (
 )
 from mongostore.codec import from_micros, to_micros
 from mongostore.documents.keys import to_key
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw, decode_document
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, decode_document
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ApiKey, Page
 from mongostore.models.keys import ALL_NAMESPACES
@@ -59,7 +59,7 @@ class AsyncKeys(Repository):
         call = current_operation()
         # One secret whatever the number of attempts: the first one may be stored, its answer lost.
         secret = call.memory.setdefault("secret", secrets.token_urlsafe(_SECRET_BYTES))
-        raw: Raw = {
+        document: StoredDocument = {
             "_id": call.token,
             "name": check_id("name", name),
             "owner_id": None if owner_id is None else check_id("owner_id", owner_id),
@@ -70,8 +70,8 @@ class AsyncKeys(Repository):
         }
         # The id is this call's own: only an earlier attempt of it can have stored it.
         with suppress(DuplicateKeyError):
-            await self._keys.insert_one({**raw, "secret_hash": _hash(secret)})
-        return to_key(raw).model_copy(update={"token": f"mgs_{call.token}_{secret}"})
+            await self._keys.insert_one({**document, "secret_hash": _hash(secret)})
+        return to_key(document).model_copy(update={"token": f"mgs_{call.token}_{secret}"})
 
     @reads
     async def get(self, key_id: str) -> ApiKey:
@@ -95,8 +95,8 @@ class AsyncKeys(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the key cannot be read.
         """
-        raw = await self._keys.find_one({"_id": check_id("key_id", key_id)}, _PUBLIC_FIELDS)
-        return None if raw is None else to_key(raw)
+        document = await self._keys.find_one({"_id": check_id("key_id", key_id)}, _PUBLIC_FIELDS)
+        return None if document is None else to_key(document)
 
     @reads
     async def verify(self, token: str) -> ApiKey | None:
@@ -108,11 +108,13 @@ class AsyncKeys(Repository):
         match = _TOKEN.fullmatch(token) if isinstance(token, str) else None
         if match is None:
             return None
-        raw = await self._keys.find_one({"_id": match[1]})
-        if raw is None:
+        document = await self._keys.find_one({"_id": match[1]})
+        if document is None:
             return None
-        key, secret = to_key(raw), match[2]
-        if not decode_document("key", raw, lambda: hmac.compare_digest(_hash(secret), raw["secret_hash"])):
+        key, secret = to_key(document), match[2]
+        if not decode_document(
+            "key", document, lambda: hmac.compare_digest(_hash(secret), document["secret_hash"])
+        ):
             return None
         is_good = key.expires_at is None or from_micros(current_operation().now) < key.expires_at
         return key if is_good else None

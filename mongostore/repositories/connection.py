@@ -14,11 +14,12 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from mongostore.documents import COLLECTIONS
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
 from mongostore.index_definitions import unique_keys
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.server_clock import ServerClock
 
@@ -41,11 +42,13 @@ class Connection:
 
     Attributes:
         clock: The server's clock.
+        changes: The store's change stream.
     """
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self.engine = engine
         self.clock: ServerClock = ServerClock()
+        self.changes: ChangeFeed = ChangeFeed(self)
         self.timeout = timeout
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
@@ -166,7 +169,7 @@ class Connection:
         task.add_done_callback(self._discarded.discard)
         return task
 
-    def collection(self, name: str) -> AsyncCollection[Raw]:
+    def collection(self, name: str) -> AsyncCollection[StoredDocument]:
         """Return a collection of an open store, one of `COLLECTIONS`.
 
         Raises:
@@ -175,7 +178,7 @@ class Connection:
         if not self._collections:
             raise NotOpenError("the store was closed during the call")
         guarded: Any = self._collections[name]
-        collection: AsyncCollection[Raw] = guarded
+        collection: AsyncCollection[StoredDocument] = guarded
         return collection
 
     def check_open(self) -> None:

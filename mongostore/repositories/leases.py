@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_position
 from mongostore.codec import EPOCH
-from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.errors import InvalidValueError
 from mongostore.models import Lease
 from mongostore.repositories import Connection, Repository, has_matched, writes
@@ -67,7 +67,7 @@ class AsyncLeases(Repository):
             "token": {"$cond": ["$free", {"$add": [{"$ifNull": ["$token", begun]}, 1]}, "$token"]},
             "expires_at": {"$cond": ["$free", {"$subtract": ["$$NOW", -milliseconds]}, "$expires_at"]},
         }
-        steps: list[Raw] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
+        steps: list[StoredDocument] = [{"$set": {"free": free}}, {"$set": taken}, {"$unset": "free"}]
         try:
             document = await self._leases.find_one_and_update(
                 {"_id": check_id("name", name)}, steps, upsert=True, return_document=ReturnDocument.AFTER
@@ -115,7 +115,7 @@ class AsyncLeases(Repository):
         return self._connection.collection("leases")
 
 
-def _held_filter(lease: Lease) -> Raw:
+def _held_filter(lease: Lease) -> StoredDocument:
     """Return the filter of a lease that is still held."""
     check_instance("lease", lease, Lease)
     return {

@@ -10,7 +10,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import Connection, Repository, long_running, retry_step
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
@@ -48,8 +48,8 @@ class _Deletions:
     """The unfinished deletions of one collection of heads."""
 
     collection: str
-    filter: Raw
-    finish: Callable[[Raw], Awaitable[None]]
+    filter: StoredDocument
+    finish: Callable[[StoredDocument], Awaitable[None]]
 
 
 class Leftovers(Repository):
@@ -125,7 +125,7 @@ class Leftovers(Repository):
             for head in await retry_step(self._connection, self._heads, deletions, limit):
                 await retry_step(self._connection, deletions.finish, head)
 
-    async def _heads(self, deletions: _Deletions, limit: int) -> list[Raw]:
+    async def _heads(self, deletions: _Deletions, limit: int) -> list[StoredDocument]:
         heads = self._connection.collection(deletions.collection).find(
             deletions.filter, _HEAD_FIELDS, limit=limit
         )
@@ -147,7 +147,9 @@ class Leftovers(Repository):
             orphans += [("files.chunks", chunk["files_id"]) for chunk in missing]
         return orphans
 
-    async def _walk(self, name: str, filter: Raw, key: str, fields: Raw) -> AsyncIterator[list[Raw]]:
+    async def _walk(
+        self, name: str, filter: StoredDocument, key: str, fields: StoredDocument
+    ) -> AsyncIterator[list[StoredDocument]]:
         """Yield the documents of a collection in batches, in the order of a key."""
         after: Any = None
         while True:
@@ -158,7 +160,9 @@ class Leftovers(Repository):
             if len(batch) < _BATCH:
                 return
 
-    async def _batch(self, name: str, filter: Raw, key: str, fields: Raw, after: Any) -> list[Raw]:
+    async def _batch(
+        self, name: str, filter: StoredDocument, key: str, fields: StoredDocument, after: Any
+    ) -> list[StoredDocument]:
         behind = {} if after is None else {"$and": [{key: {"$gt": after}}]}
         documents = self._connection.collection(name).find(
             {**filter, **behind}, fields, sort=[(key, 1)], limit=_BATCH
@@ -166,7 +170,7 @@ class Leftovers(Repository):
         async with documents as found:
             return await found.to_list()
 
-    async def _without_session(self, parts: Sequence[Raw]) -> list[Raw]:
+    async def _without_session(self, parts: Sequence[StoredDocument]) -> list[StoredDocument]:
         keys = [*{part["session"] for part in parts}]
         found = self._connection.collection("sessions").find({"_id": {"$in": keys}}, _SESSION_FIELDS)
         async with found as sessions:
@@ -176,7 +180,7 @@ class Leftovers(Repository):
             }
         return [part for part in parts if part["epoch"] not in live.get(part["session"], ())]
 
-    async def _without_file(self, chunks: Sequence[Raw]) -> list[Raw]:
+    async def _without_file(self, chunks: Sequence[StoredDocument]) -> list[StoredDocument]:
         ids = [chunk["files_id"] for chunk in chunks]
         found = self._connection.collection("files.files").find({"_id": {"$in": ids}}, {"_id": 1})
         async with found as files:

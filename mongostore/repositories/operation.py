@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pymongo.results import DeleteResult, UpdateResult
 
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
 
 R = TypeVar("R")
@@ -48,7 +48,7 @@ class UnmatchedWrite:
     """An update that did not find the document that it meant."""
 
     collection: Any
-    where: Raw
+    where: StoredDocument
     times: int = 0
 
     async def verify(self) -> None:

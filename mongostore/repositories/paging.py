@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mongostore.arguments import check_id, decode_cursor, encode_cursor
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
 from mongostore.repositories import Connection, current_operation, majority_step
@@ -47,19 +47,19 @@ class SortOrder:
         """The order in a server's words."""
         return [(field, 1 if self.is_ascending else -1) for field in self._fields]
 
-    def sort_key(self, raw: Raw) -> SortKey:
+    def sort_key(self, document: StoredDocument) -> SortKey:
         """Return the sort key of a document.
 
         Of a document of others, which may have anything there, it is the one from which the rest follows.
         """
-        number, key = self._number_and_key(raw)
+        number, key = self._number_and_key(document)
         if self.tie is None:
             return number, key
-        tie = raw.get(self.tie)
+        tie = document.get(self.tie)
         return number, tie if isinstance(tie, int) and not isinstance(tie, bool) else None, key
 
-    def _number_and_key(self, raw: Raw) -> tuple[int, Any]:
-        number, key = raw.get(self.field), raw.get(self.key)
+    def _number_and_key(self, document: StoredDocument) -> tuple[int, Any]:
+        number, key = document.get(self.field), document.get(self.key)
         if isinstance(number, int) and not isinstance(number, bool):
             return number, key if isinstance(key, dict) else _text_key(key)
         if isinstance(number, float) and not math.isnan(number):
@@ -67,7 +67,7 @@ class SortOrder:
             return (math.ceil(number), "") if self.is_ascending else (math.floor(number), _AFTER_TEXTS)
         return (-_LAST, "") if number is None or isinstance(number, float) else (_LAST, _AFTER_TEXTS)
 
-    def keyset_filter(self, filter: Raw, key: SortKey | None) -> Raw:
+    def keyset_filter(self, filter: StoredDocument, key: SortKey | None) -> StoredDocument:
         """Return the filter of the documents of `filter` after a sort key; None stands before all.
 
         Each of its branches is one scan of an index: no document of an equal number is read in vain.
@@ -83,7 +83,7 @@ class SortOrder:
         ]
         return {"$or": branches[::-1]}
 
-    def after(self, filter: Raw, last: Raw) -> Raw:
+    def after(self, filter: StoredDocument, last: StoredDocument) -> StoredDocument:
         """Return the filter of the documents of `filter` after a document."""
         return self.keyset_filter(filter, self.sort_key(last))
 
@@ -108,10 +108,14 @@ class SortOrder:
                 return number, {"a": check_id("cursor", first), "b": check_id("cursor", second)}
         raise InvalidValueError("cursor", "is not one that a page gave")
 
-    def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
+    def page(
+        self, documents: Sequence[StoredDocument], limit: int, read: Callable[[StoredDocument], V]
+    ) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
-        more = len(raws) > limit
-        return read_page(raws[:limit], self.cursor(self.sort_key(raws[limit - 1])) if more else None, read)
+        more = len(documents) > limit
+        return read_page(
+            documents[:limit], self.cursor(self.sort_key(documents[limit - 1])) if more else None, read
+        )
 
 
 def _is_64_bits(*numbers: int) -> bool:
@@ -137,7 +141,7 @@ class KeyOrder:
         """The order in a server's words."""
         return [(self.field, 1 if self.is_ascending else -1)]
 
-    def keyset_filter(self, filter: Raw, cursor: object) -> Raw:
+    def keyset_filter(self, filter: StoredDocument, cursor: object) -> StoredDocument:
         """Return the filter of the documents of `filter` behind a cursor; None stands before all.
 
         Raises:
@@ -147,11 +151,11 @@ class KeyOrder:
             return filter
         return self.after(filter, {self.field: check_id("cursor", decode_cursor(cursor))})
 
-    def after(self, filter: Raw, last: Raw) -> Raw:
+    def after(self, filter: StoredDocument, last: StoredDocument) -> StoredDocument:
         """Return the filter of the documents of `filter` after a document."""
         return {**filter, self.field: {"$gt" if self.is_ascending else "$lt": self.sort_key(last)}}
 
-    def sort_key(self, document: Raw) -> Any:
+    def sort_key(self, document: StoredDocument) -> Any:
         """Return the sort key of a document; of one of others, as `SortOrder.sort_key` does."""
         key = document.get(self.field)
         if self.kind is str:
@@ -160,10 +164,14 @@ class KeyOrder:
             return key
         return -_LAST if key is None or isinstance(key, float) else _LAST
 
-    def page(self, raws: Sequence[Raw], limit: int, read: Callable[[Raw], V]) -> Page[V]:
+    def page(
+        self, documents: Sequence[StoredDocument], limit: int, read: Callable[[StoredDocument], V]
+    ) -> Page[V]:
         """Return a page of what was read, which is one more than fits if there is another page."""
-        more = len(raws) > limit
-        return read_page(raws[:limit], encode_cursor(self.sort_key(raws[limit - 1])) if more else None, read)
+        more = len(documents) > limit
+        return read_page(
+            documents[:limit], encode_cursor(self.sort_key(documents[limit - 1])) if more else None, read
+        )
 
 
 def _text_key(key: object) -> str:
@@ -177,31 +185,31 @@ def _text_key(key: object) -> str:
 async def find_page(
     connection: Connection,
     collection: str,
-    filter: Raw,
+    filter: StoredDocument,
     order: SortOrder | KeyOrder,
     limit: int,
-    fields: Raw | None = None,
-) -> list[Raw]:
+    fields: StoredDocument | None = None,
+) -> list[StoredDocument]:
     """Return the first documents of a list."""
     found = connection.collection(collection).find(
         filter, fields, sort=order.sort, limit=limit, batch_size=limit + 1
     )
     async with found:
-        raws: list[Raw] = await found.to_list()
-    return raws
+        documents: list[StoredDocument] = await found.to_list()
+    return documents
 
 
 async def walk(
     connection: Connection,
     collection: str,
-    filter: Raw,
+    filter: StoredDocument,
     order: SortOrder | KeyOrder,
-    read: Callable[[Raw], V],
+    read: Callable[[StoredDocument], V],
     errors: list[InvalidDocumentError] | None,
     *,
-    fields: Raw | None = None,
+    fields: StoredDocument | None = None,
     size: int = 500,
-    find: Callable[..., Awaitable[Sequence[Raw]]] = find_page,
+    find: Callable[..., Awaitable[Sequence[StoredDocument]]] = find_page,
     when_empty: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[V, None]:
     """Yield what `read` makes of the documents of a list, which it finds step by step.
@@ -225,40 +233,44 @@ async def walk(
     errors = check_errors(errors)
     conditions = filter
 
-    async def find_some() -> tuple[Sequence[Raw], int]:
+    async def find_some() -> tuple[Sequence[StoredDocument], int]:
         # Over a slow line fewer, of which an attempt can bring at least one.
         some = max(size >> 4 * current_operation().attempt, 1)
         return await find(connection, collection, conditions, order, some, fields), some
 
     while True:
-        raws, size = await majority_step(connection, find_some)
-        if not raws and when_empty and conditions is filter:
+        documents, size = await majority_step(connection, find_some)
+        if not documents and when_empty and conditions is filter:
             await majority_step(connection, when_empty)
-        for item in read_each(raws, read, errors):
+        for item in read_each(documents, read, errors):
             yield item
-        if len(raws) < size:
+        if len(documents) < size:
             return
-        conditions = order.after(filter, raws[-1])
+        conditions = order.after(filter, documents[-1])
 
 
-def read_page(raws: Iterable[Raw], next_cursor: str | None, read: Callable[[Raw], V]) -> Page[V]:
+def read_page(
+    documents: Iterable[StoredDocument], next_cursor: str | None, read: Callable[[StoredDocument], V]
+) -> Page[V]:
     """Return a page of documents; those that cannot be read are in its `errors`."""
     page: Page[V] = Page([], next_cursor)
-    page.items.extend(read_each(raws, read, page.errors))
+    page.items.extend(read_each(documents, read, page.errors))
     return page
 
 
 def read_each(
-    raws: Iterable[Raw], read: Callable[[Raw], V], errors: list[InvalidDocumentError] | None
+    documents: Iterable[StoredDocument],
+    read: Callable[[StoredDocument], V],
+    errors: list[InvalidDocumentError] | None,
 ) -> Iterator[V]:
     """Yield what `read` makes of documents; `errors` collects those that cannot be read.
 
     Raises:
         InvalidDocumentError: One cannot be read, and `errors` is None.
     """
-    for raw in raws:
+    for document in documents:
         try:
-            item = read(raw)
+            item = read(document)
         except InvalidDocumentError as error:
             if errors is None:
                 raise

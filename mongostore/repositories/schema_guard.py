@@ -13,7 +13,7 @@ from typing import Any
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteConcernError
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.driver_errors import find_duplicate
 from mongostore.errors import IndexConflictError
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation
@@ -52,34 +52,36 @@ class VersionCheckedCollection:
         collection, majority = (one.with_options(**options) for one in (self._collection, self._majority))
         return VersionCheckedCollection(collection, majority, self._unique_keys)
 
-    async def update_one(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
+    async def update_one(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update a document."""
         result: UpdateResult = await self._change(self._collection.update_one, where, update, **options)
         met = bool(result.matched_count) or result.upserted_id is not None
         await self._record_match(where, met, _is_final(update))
         return result
 
-    async def insert_one(self, document: Raw, **options: Any) -> InsertOneResult:
+    async def insert_one(self, document: StoredDocument, **options: Any) -> InsertOneResult:
         """Insert a document."""
         with self._check_index():
             result: InsertOneResult = await self._collection.insert_one(document, **options)
         await self._record_match(document, True, False)
         return result
 
-    async def insert_many(self, documents: Sequence[Raw], **options: Any) -> InsertManyResult:
+    async def insert_many(self, documents: Sequence[StoredDocument], **options: Any) -> InsertManyResult:
         """Insert documents."""
         with self._check_index():
             result: InsertManyResult = await self._collection.insert_many(documents, **options)
         return result
 
-    async def replace_one(self, where: Raw, new: Raw, **options: Any) -> UpdateResult:
+    async def replace_one(self, where: StoredDocument, new: StoredDocument, **options: Any) -> UpdateResult:
         """Replace a document."""
         result: UpdateResult = await self._change(self._collection.replace_one, where, new, **options)
         met = bool(result.matched_count) or result.upserted_id is not None
         await self._record_match(where, met, False)
         return result
 
-    async def find_one_and_update(self, where: Raw, update: Any, *args: Any, **options: Any) -> Any:
+    async def find_one_and_update(
+        self, where: StoredDocument, update: Any, *args: Any, **options: Any
+    ) -> Any:
         """Update a document and return it."""
         found = await self._change(self._collection.find_one_and_update, where, update, *args, **options)
         met = found is not None or options.get("upsert", False)
@@ -87,20 +89,28 @@ class VersionCheckedCollection:
         return found
 
     async def find_and_modify(
-        self, where: Raw, update: Any, fields: Raw, *, new: bool = False, upsert: bool = False
-    ) -> Raw | None:
+        self,
+        where: StoredDocument,
+        update: Any,
+        fields: StoredDocument,
+        *,
+        new: bool = False,
+        upsert: bool = False,
+    ) -> StoredDocument | None:
         """Update a document and return it as it was, or as it is; the caller recognizes its own write.
 
         For the driver's own retry a server writes the whole document once more beside each of its
         `find_one_and_update`. This command bears no transaction number, so that nothing of the kind happens.
         """
-        found: Raw | None = await self._change(self._send_find_and_modify, where, update, fields, new, upsert)
+        found: StoredDocument | None = await self._change(
+            self._send_find_and_modify, where, update, fields, new, upsert
+        )
         await self._record_match(where, found is not None, _is_final(update))
         return found
 
     async def _send_find_and_modify(
-        self, where: Raw, update: Any, fields: Raw, new: bool, upsert: bool
-    ) -> Raw | None:
+        self, where: StoredDocument, update: Any, fields: StoredDocument, new: bool, upsert: bool
+    ) -> StoredDocument | None:
         collection, concern = self._collection, self._collection.write_concern
         command = {"findAndModify": collection.name, "query": where, "update": update, "fields": fields}
         if not concern.is_server_default:
@@ -111,22 +121,22 @@ class VersionCheckedCollection:
         # The driver leaves these to its callers.
         if failure := reply.get("writeConcernError"):
             raise WriteConcernError(failure.get("errmsg"), failure.get("code"), failure)
-        found: Raw | None = reply["value"]
+        found: StoredDocument | None = reply["value"]
         return found
 
-    async def delete_one(self, where: Raw, **options: Any) -> DeleteResult:
+    async def delete_one(self, where: StoredDocument, **options: Any) -> DeleteResult:
         """Delete a document."""
         result: DeleteResult = await self._collection.delete_one(_id_filter(where), **options)
         await self._record_match(where, bool(result.deleted_count), True)
         return result
 
-    async def update_many(self, where: Raw, update: Any, **options: Any) -> UpdateResult:
+    async def update_many(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
         with self._check_index():
             result: UpdateResult = await self._collection.update_many(_id_filter(where), update, **options)
         return result
 
-    async def _record_match(self, where: Raw, met: bool, is_urgent: bool) -> None:
+    async def _record_match(self, where: StoredDocument, met: bool, is_urgent: bool) -> None:
         """Note in the current call whether an update found the document that it meant.
 
         Raises:
@@ -147,7 +157,9 @@ class VersionCheckedCollection:
             await missed.verify()
             del call.missed[meant]
 
-    async def _change(self, change: Any, where: Raw, update: Any, *args: Any, **options: Any) -> Any:
+    async def _change(
+        self, change: Any, where: StoredDocument, update: Any, *args: Any, **options: Any
+    ) -> Any:
         while True:
             try:
                 with self._check_index():
@@ -179,7 +191,7 @@ class VersionCheckedCollection:
             ) from None
 
 
-def _id_filter(where: Raw) -> Raw:
+def _id_filter(where: StoredDocument) -> StoredDocument:
     return {**where, "schema_version": {"$not": NEWER}}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mongostore.documents.mapping import Raw, bson_size
+from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.errors import DocumentTooLargeError
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class SizeLimit:
     limit: int
     field: str = "merged_size"
 
-    def count(self, name: str, document: Raw) -> Raw:
+    def count(self, name: str, document: StoredDocument) -> StoredDocument:
         """Return the field that counts, for a new document.
 
         Raises:
@@ -39,7 +39,7 @@ class SizeLimit:
         """
         return {self.field: self._check(name, self._paths(document))}
 
-    def added(self, name: str, update: Raw) -> int:
+    def added(self, name: str, update: StoredDocument) -> int:
         """Return the number of bytes that an update adds at most.
 
         Raises:
@@ -48,7 +48,7 @@ class SizeLimit:
         written = self._written(update)
         return self._check(name, written) if written else 0
 
-    def exact(self, name: str, document: Raw, update: Raw) -> Raw:
+    def exact(self, name: str, document: StoredDocument, update: StoredDocument) -> StoredDocument:
         """Return an update that sets the true size which a document has after it.
 
         Raises:
@@ -64,9 +64,9 @@ class SizeLimit:
         self,
         documents: Any,
         name: str,
-        filter: Raw,
-        update: Raw,
-        run: Callable[[Raw, Raw], Awaitable[T | None]],
+        filter: StoredDocument,
+        update: StoredDocument,
+        run: Callable[[StoredDocument, StoredDocument], Awaitable[T | None]],
     ) -> T | None:
         """Run a write within the limit, and return what it returns; None where it finds no document.
 
@@ -103,7 +103,7 @@ class SizeLimit:
             tried = count
 
     @staticmethod
-    def _after(before: Raw, update: Raw, written: Raw) -> Raw:
+    def _after(before: StoredDocument, update: StoredDocument, written: StoredDocument) -> StoredDocument:
         """Return the values by their paths after an update."""
         pushed = {
             path: [*before[path], *written[path]] for path in update.get("$push", {}).keys() & before.keys()
@@ -115,21 +115,21 @@ class SizeLimit:
         }
         return {**stay, **written, **pushed}
 
-    def _check(self, name: str, values: Raw) -> int:
+    def _check(self, name: str, values: StoredDocument) -> int:
         if (size := bson_size(self.kind, values)) > self.limit:
             what = f"{self.kind} {name!r}, of which {', '.join(self.members)} count,"
             raise DocumentTooLargeError(what, size, self.limit, "remove keys or shorten values")
         return size
 
-    def _written(self, update: Raw) -> Raw:
+    def _written(self, update: StoredDocument) -> StoredDocument:
         """Return what an update writes to the members, by paths."""
         pushed = {path: value["$each"] for path, value in update.get("$push", {}).items()}
         written = {**update.get("$set", {}), **pushed}
         return {path: value for path, value in written.items() if path.partition(".")[0] in self.members}
 
-    def _paths(self, document: Raw) -> Raw:
+    def _paths(self, document: StoredDocument) -> StoredDocument:
         """Return the values of the members by their paths, as a write names them."""
-        paths: Raw = {}
+        paths: StoredDocument = {}
         for member in self.members:
             value = document.get(member)
             keys = value if isinstance(value, dict) else {}

@@ -20,15 +20,15 @@ class Row:
     Attributes:
         work: What was done.
         ours: How much it took through the store.
-        raw: How much the work that it is compared with took.
+        bare: How much the work that it is compared with took.
         budget: How many times as much, or how much more, it may take.
-        unit: Of `ours` and `raw`.
+        unit: Of `ours` and `bare`.
         compare: Whether the budget is a ratio or a difference.
     """
 
     work: str
     ours: float
-    raw: float
+    bare: float
     budget: float
     unit: Literal["µs", "KiB"] = "µs"
     compare: Literal["ratio", "difference"] = "ratio"
@@ -36,7 +36,7 @@ class Row:
     @property
     def result(self) -> float:
         """What the budget bounds."""
-        return self.ours / self.raw if self.compare == "ratio" else self.ours - self.raw
+        return self.ours / self.bare if self.compare == "ratio" else self.ours - self.bare
 
     @property
     def ok(self) -> bool:
@@ -45,7 +45,7 @@ class Row:
 
     def cells(self) -> Cells:
         """Return the row as a person reads it."""
-        amounts = (f"{amount:,.0f} {self.unit}" for amount in (self.ours, self.raw))
+        amounts = (f"{amount:,.0f} {self.unit}" for amount in (self.ours, self.bare))
         return [self.work, *amounts, self._shown(self.result), f"≤ {self._shown(self.budget)}"]
 
     def members(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from mongostore import AsyncMongoStore, Message, MongoStore
 from mongostore.documents.sessions import to_stored_message
 from tests.bench.measuring import Row, Work, interleave
 
-COLUMNS = [("work", 46), ("ours", 10), ("raw", 10), ("result", 11), ("budget", 12), ("ok", 4)]
+COLUMNS = [("work", 46), ("ours", 10), ("bare", 10), ("result", 11), ("budget", 12), ("ok", 4)]
 LONG = 100_000
 LONGER = 1_000_000
 TEXT = "x" * 600
@@ -39,7 +39,7 @@ class Bench:
     Attributes:
         stores: By write concern.
         blocking: The façade.
-        raw: The same database, by a client of its own.
+        bare: The same database, by a client of its own.
         rounds: How often each piece of work is done.
         full: Whether to take the time for a million messages.
         progress: Called while a long session is filled.
@@ -47,7 +47,7 @@ class Bench:
 
     stores: dict[int | str, AsyncMongoStore]
     blocking: MongoStore
-    raw: AsyncDatabase[dict[str, Any]]
+    bare: AsyncDatabase[dict[str, Any]]
     rounds: int
     full: bool
     progress: Progress
@@ -72,9 +72,9 @@ class Bench:
         """The store whose writes the majority acknowledges."""
         return self.stores["majority"]
 
-    def raw_messages(self, concern: int | str) -> AsyncCollection[dict[str, Any]]:
+    def bare_messages(self, concern: int | str) -> AsyncCollection[dict[str, Any]]:
         """Return the collection for messages by the bare driver, one document each."""
-        return self.raw.get_collection("raw", write_concern=WriteConcern(concern))
+        return self.bare.get_collection("bare", write_concern=WriteConcern(concern))
 
     async def fill(self, session_id: str, start: int, end: int) -> None:
         """Append messages to a session, whose number so far is `start`, until there are `end`."""
@@ -101,15 +101,17 @@ async def rows(bench: Bench) -> AsyncIterator[Row]:
 async def _changes(bench: Bench) -> AsyncIterator[Row]:
     session = await bench.created("streamed", 99)
     message = await bench.store.sessions.messages.append(session, Message(role="assistant", content=TEXT))
-    raw, numbers = bench.raw_messages("majority"), count()
-    await raw.insert_one(_raw_message() | {"_id": "streamed"})
+    bare, numbers = bench.bare_messages("majority"), count()
+    await bare.insert_one(_bare_message() | {"_id": "streamed"})
 
     async def ours() -> None:
         await bench.store.sessions.messages.update(session, message.id, content=f"{next(numbers)}{TEXT}")
 
     async def bare() -> None:
         content = f"{next(numbers)}{TEXT}"
-        await raw.update_one({"_id": "streamed"}, {"$set": {"content": content, "updated_at": next(numbers)}})
+        await bare.update_one(
+            {"_id": "streamed"}, {"$set": {"content": content, "updated_at": next(numbers)}}
+        )
 
     took = await interleave(bench.rounds, ours, bare)
     yield Row("change of one message (streaming), w:majority", took[0], took[1], 1.8)
@@ -124,7 +126,7 @@ async def _reads(bench: Bench) -> AsyncIterator[Row]:
             await sessions.messages.list(session, limit=128)
 
         async def bare(session: str = session) -> None:
-            await bench.raw.sessions.find_one({"_id": f"default/{session}"})
+            await bench.bare.sessions.find_one({"_id": f"default/{session}"})
 
         took = await interleave(bench.rounds, ours, bare)
         yield Row(f"read a session of {messages} messages, with models", took[0], took[1], 1.5)
@@ -138,7 +140,7 @@ async def _lists(bench: Bench) -> AsyncIterator[Row]:
         await bench.store.sessions.list(user_id="u", limit=20)
 
     async def bare() -> None:
-        newest = bench.raw.sessions.find(
+        newest = bench.bare.sessions.find(
             {"namespace": "default", "user_id": "u", "state": "open"},
             {"messages": 0},
             sort=[("updated_at", -1), ("_id", -1)],
@@ -171,7 +173,7 @@ async def _appends(bench: Bench) -> AsyncIterator[Row]:
             bench.rounds,
             _append(bench.stores[concern], short),
             _append(bench.stores[concern], ["long"]),
-            _insert(bench.raw_messages(concern)),
+            _insert(bench.bare_messages(concern)),
         )
         yield Row(f"append 600 B at message 100, w:{concern}", at_100, inserted, budget)
         yield Row(f"append 600 B at message {LONG:,}, w:{concern}", at_100_000, inserted, budget)
@@ -214,8 +216,8 @@ def _append(store: AsyncMongoStore, session_ids: list[str]) -> Work:
     return lambda: store.sessions.messages.append(next(names), Message(role="user", content=TEXT))
 
 
-def _insert(raw: AsyncCollection[dict[str, Any]]) -> Work:
-    return lambda: raw.insert_one(_raw_message())
+def _insert(bare: AsyncCollection[dict[str, Any]]) -> Work:
+    return lambda: bare.insert_one(_bare_message())
 
 
 def _last_20(store: AsyncMongoStore, session_id: str) -> Work:
@@ -226,7 +228,7 @@ def _messages(number: int) -> list[Message]:
     return [Message(role="user", content=TEXT) for _ in range(number)]
 
 
-def _raw_message() -> dict[str, Any]:
+def _bare_message() -> dict[str, Any]:
     return {**_STORED, "_id": uuid4().hex, "session": "default/long"}
 
 

@@ -198,14 +198,18 @@ class Bench(Field[Side]):
         said = await self.database.messages.find({"thread_id": {"$in": ours.threads[USER]}}).to_list()
         for thread in range(threads):
             end = f"-{identifier}-{thread}"
-            copies = [{**raw, "_id": raw["_id"] + end, "user_id": user_id} for raw in of_user]
+            copies = [{**document, "_id": document["_id"] + end, "user_id": user_id} for document in of_user]
             await self.database.threads.insert_many(copies)
             for number in range(steps):
                 for start in range(0, len(said), BATCH):
                     batch = said[start : start + BATCH]
                     copies = [
-                        {**raw, "_id": f"{raw['_id']}{end}-{number}", "thread_id": raw["thread_id"] + end}
-                        for raw in batch
+                        {
+                            **document,
+                            "_id": f"{document['_id']}{end}-{number}",
+                            "thread_id": document["thread_id"] + end,
+                        }
+                        for document in batch
                     ]
                     await self.database.messages.insert_many(copies, ordered=False)
 

@@ -181,7 +181,10 @@ async def stored(store: AsyncMongoStore) -> dict[str, dict[Any, Any]]:
     """Return all that is stored, by collections and keys."""
     database = store.engine.database
     names = await database.list_collection_names()
-    return {name: {repr(raw["_id"]): raw async for raw in database[name].find({})} for name in names}
+    return {
+        name: {repr(document["_id"]): document async for document in database[name].find({})}
+        for name in names
+    }
 
 
 async def counted(participant: str, turns: Any) -> list[Any]:

@@ -139,10 +139,10 @@ async def test_neither_the_secret_nor_its_hash_is_stored_or_shown(
     key = await store.keys.create(name="k")
     token = key.token or ""
     secret = token.rpartition(f"{key.id}_")[2]
-    [raw] = await store.engine.database["api_keys"].find({}).to_list()
+    [document] = await store.engine.database["api_keys"].find({}).to_list()
     hashed = hashlib.sha256(secret.encode())
-    assert raw["secret_hash"] == hashed.digest()
-    assert secret not in repr(raw)
+    assert document["secret_hash"] == hashed.digest()
+    assert secret not in repr(document)
     found = await store.keys.verify(token)
     assert found == key.model_copy(update={"token": None})
     shown = [repr(key), str(key), key.model_dump_json(), repr(pickle.dumps(key)), repr(found)]

@@ -105,7 +105,7 @@ CHANGES: list[tuple[str, str, Verb]] = [
 ]
 
 
-async def raws(store: AsyncMongoStore) -> dict[str, Any]:
+async def documents(store: AsyncMongoStore) -> dict[str, Any]:
     database = store.engine.database
     return {name: await database[name].find({}, sort=[("_id", 1)]).to_list() for name in COLLECTIONS}
 
@@ -127,10 +127,10 @@ async def test_what_a_newer_version_has_written_is_refused_and_not_damaged(
     monkeypatch.setattr(room_log, "FRESH_SECONDS", 0)
     await fill(store)
     await mark(store, collection, schema_version=SCHEMA_VERSION + 1, **LATER)
-    before = await raws(store)
+    before = await documents(store)
     with pytest.raises(UnsupportedError, match="newer version"):
         await verb(store)
-    assert await raws(store) == before
+    assert await documents(store) == before
 
 
 async def test_what_a_newer_version_has_written_is_read(store: AsyncMongoStore) -> None:
@@ -150,14 +150,14 @@ async def test_a_field_of_others_survives_every_change(
     await fill(store)
     await mark(store, collection, **LATER)
     before = {
-        raw["_id"] if not isinstance(raw["_id"], dict) else str(raw["_id"])
-        for raw in (await raws(store))[collection]
+        document["_id"] if not isinstance(document["_id"], dict) else str(document["_id"])
+        for document in (await documents(store))[collection]
     }
     await verb(store)
-    for raw in (await raws(store))[collection]:
-        key = str(raw["_id"]) if isinstance(raw["_id"], dict) else raw["_id"]
+    for document in (await documents(store))[collection]:
+        key = str(document["_id"]) if isinstance(document["_id"], dict) else document["_id"]
         if key in before:
-            assert raw["of_later"] == LATER["of_later"]
+            assert document["of_later"] == LATER["of_later"]
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo.results import DeleteResult, UpdateResult
 
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import ConflictError, MongoStoreError, NotFoundError, UnsupportedError
 from mongostore.repositories import operation
@@ -177,7 +177,7 @@ def test_what_is_gone_when_it_is_tried_again_was_there(
         {"place": {"$gte": 1}},
     ],
 )
-async def test_a_newer_document_that_was_missed_is_named(things: Any, where: Raw) -> None:
+async def test_a_newer_document_that_was_missed_is_named(things: Any, where: StoredDocument) -> None:
     with pytest.raises(UnsupportedError, match=r"^things 'newer' was written by a newer version"):
         await UnmatchedWrite(things, where).verify()
 
@@ -186,7 +186,7 @@ async def test_a_newer_document_that_was_missed_is_named(things: Any, where: Raw
     "where",
     [{"_id": "current"}, {"_id": "old"}, {"_id": "nobody"}, {"place": 1}, {"place": 2, "user": "u"}],
 )
-async def test_any_other_document_may_be_missed(things: Any, where: Raw) -> None:
+async def test_any_other_document_may_be_missed(things: Any, where: StoredDocument) -> None:
     await UnmatchedWrite(things, where).verify()
 
 

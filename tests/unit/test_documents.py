@@ -19,7 +19,7 @@ from mongostore.codec import (
     to_micros,
 )
 from mongostore.documents import identities, keys, mapping, room_parts, rooms, sessions, threads
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import StoredParticipant
 from mongostore.engines.embedded.operators import deep_copy
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
@@ -97,36 +97,36 @@ class Entity:
 
     full: Any
     least: Any
-    keep: Callable[[Any], Raw]
-    read: Callable[[Raw], Any]
+    keep: Callable[[Any], StoredDocument]
+    read: Callable[[StoredDocument], Any]
     fields: type[BaseModel]
     spoilt: str
     names: str = "_id"
     given: dict[str, Any] = field(default_factory=dict)
 
 
-def keep_room(room: Room) -> Raw:
+def keep_room(room: Room) -> StoredDocument:
     moved = {name: getattr(room, name) for name in ("event_count", "latest_index", "delivered_index")}
     log = {"epoch": "life", "log": "log"}
     return {"_id": room.id, **rooms.to_stored_room(room, NOW), **moved, **log}
 
 
-def keep_event(event: Event) -> Raw:
+def keep_event(event: Event) -> StoredDocument:
     position = {"index": event.index or 0, "epoch": "life", "log": "log", "log_index": 0, "counters": {}}
     return {**rooms.to_stored_event(event, NOW), **position, "op": "t"}
 
 
-def keep_binding(binding: Binding) -> Raw:
+def keep_binding(binding: Binding) -> StoredDocument:
     key = rooms.part_id(binding.room_id, binding.channel_id)
     return {"_id": key, **rooms.to_stored_binding(binding), "position": 0, "room_created_at": NOW}
 
 
-def keep_participant(participant: RoomParticipant) -> Raw:
+def keep_participant(participant: RoomParticipant) -> StoredDocument:
     key = rooms.part_id(participant.room_id, participant.id)
     return {"_id": key, **rooms.to_stored_participant(participant), "position": 0, "room_created_at": NOW}
 
 
-def keep_user(user: User) -> Raw:
+def keep_user(user: User) -> StoredDocument:
     return {
         "_id": user.id,
         "identifier": user.identifier,
@@ -135,7 +135,7 @@ def keep_user(user: User) -> Raw:
     }
 
 
-def keep_thread(thread: Thread) -> Raw:
+def keep_thread(thread: Thread) -> StoredDocument:
     members = {
         name: threads.to_stored_thread_member(name, value)
         for name in ("kind", "owner_id", "user_id", "name", "tags")
@@ -152,8 +152,13 @@ def keep_thread(thread: Thread) -> Raw:
     }
 
 
-def keep_thread_message(message: ThreadMessage) -> Raw:
-    document: Raw = {"_id": message.id, "thread_id": message.thread_id, "created_at": NOW, "data": {}}
+def keep_thread_message(message: ThreadMessage) -> StoredDocument:
+    document: StoredDocument = {
+        "_id": message.id,
+        "thread_id": message.thread_id,
+        "created_at": NOW,
+        "data": {},
+    }
     members = {
         name: value
         for name in ("kind", "parent_id", "content", "data", "pinned", "created_at")
@@ -167,18 +172,18 @@ def keep_thread_message(message: ThreadMessage) -> Raw:
     return document
 
 
-def keep_element(element: Element) -> Raw:
+def keep_element(element: Element) -> StoredDocument:
     return {**threads.to_stored_element(element), "created_at": NOW}
 
 
-def keep_key(key: ApiKey) -> Raw:
+def keep_key(key: ApiKey) -> StoredDocument:
     expires_at = None if key.expires_at is None else to_micros("expires_at", key.expires_at)
     members = {"name": key.name, "owner_id": key.owner_id, "namespaces": key.namespaces}
     times = {"created_at": to_micros("created_at", key.created_at), "expires_at": expires_at}
     return {"_id": key.id, **members, **times, "secret_hash": b"hash"}
 
 
-def keep_session(session: Session) -> Raw:
+def keep_session(session: Session) -> StoredDocument:
     deleted_at = None if session.deleted_at is None else to_micros("deleted_at", session.deleted_at)
     last = session.last and {
         **session.last.model_dump(),
@@ -220,13 +225,13 @@ def keep_session(session: Session) -> Raw:
     )
 
 
-def keep_message(message: Message) -> Raw:
+def keep_message(message: Message) -> StoredDocument:
     turn = {} if message.number is None else {"binding": "b", "number": message.number}
     return {**sessions.to_stored_message(message, NOW), **turn}
 
 
-def read_message(raw: Raw) -> Message:
-    messages, errors = sessions.to_messages([(4, raw)])
+def read_message(document: StoredDocument) -> Message:
+    messages, errors = sessions.to_messages([(4, document)])
     if errors:
         raise errors[0]
     return messages[0]
@@ -579,7 +584,7 @@ def test_an_unreadable_member_is_named_without_what_is_stored_in_it(entity: Enti
     assert raised.value.__context__ is None or raised.value.__suppress_context__
 
 
-def refusal(entity: Entity, document: Raw) -> InvalidDocumentError | None:
+def refusal(entity: Entity, document: StoredDocument) -> InvalidDocumentError | None:
     """Return the error with which a document is refused, None where it is read."""
     try:
         entity.read(document)
@@ -690,9 +695,9 @@ def test_a_document_larger_than_a_server_takes_is_refused_by_its_name() -> None:
 
 
 def test_the_fields_of_an_error_are_named_once_and_in_order() -> None:
-    raw = keep_thread(ENTITIES["thread"].full) | {"tags": [1, 2], "owner_id": 3, "kind": 4}
+    document = keep_thread(ENTITIES["thread"].full) | {"tags": [1, 2], "owner_id": 3, "kind": 4}
     with pytest.raises(InvalidDocumentError) as raised:
-        threads.to_thread(raw)
+        threads.to_thread(document)
     assert raised.value.fields == ("kind", "owner_id", "tags.0", "tags.1")
 
 

@@ -10,15 +10,15 @@ from pymongo import IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import IndexConflictError, UnsupportedError
 from mongostore.repositories.operation import Access, running
 from mongostore.repositories.schema_guard import VersionCheckedCollection
 
-CURRENT: Raw = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
-OLD: Raw = {"_id": "old", "place": 3}
-NEWER: Raw = {"_id": "newer", "place": 2, "schema_version": SCHEMA_VERSION + 1}
+CURRENT: StoredDocument = {"_id": "current", "place": 1, "schema_version": SCHEMA_VERSION}
+OLD: StoredDocument = {"_id": "old", "place": 3}
+NEWER: StoredDocument = {"_id": "newer", "place": 2, "schema_version": SCHEMA_VERSION + 1}
 
 CHANGES = [
     ("update_one", {"$set": {"place": 9}}),
@@ -45,7 +45,9 @@ class Contended:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.collection, name)
 
-    async def update_one(self, where: Raw, update: Raw, upsert: bool = False, session: object = None) -> Any:
+    async def update_one(
+        self, where: StoredDocument, update: StoredDocument, upsert: bool = False, session: object = None
+    ) -> Any:
         self.asked += 1
         if self.asked <= self.times:
             raise self.error
@@ -65,9 +67,9 @@ def guarded(things: Any) -> VersionCheckedCollection:
     return VersionCheckedCollection(things, things.database["settled"])
 
 
-async def stored(things: Any) -> list[Raw]:
-    raws: list[Raw] = await things.find({}, sort=[("place", 1)]).to_list()
-    return raws
+async def stored(things: Any) -> list[StoredDocument]:
+    documents: list[StoredDocument] = await things.find({}, sort=[("place", 1)]).to_list()
+    return documents
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,12 @@ async def test_settled_calls_change_what_others_change(
 @pytest.mark.parametrize("id", ["current", "old"])
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_what_is_not_newer_is_changed(
-    guarded: VersionCheckedCollection, things: Any, method: str, update: Raw, id: str, is_called: bool
+    guarded: VersionCheckedCollection,
+    things: Any,
+    method: str,
+    update: StoredDocument,
+    id: str,
+    is_called: bool,
 ) -> None:
     where = {"_id": id}
 
@@ -116,7 +123,11 @@ async def test_what_is_not_newer_is_changed(
 @pytest.mark.parametrize("where", [{"_id": "newer"}, {"_id": "newer", "place": 7}, {"place": 2}])
 @pytest.mark.parametrize(("method", "arguments"), [*((name, [new]) for name, new in CHANGES), *URGENT])
 async def test_outside_of_a_call_a_newer_document_is_told_at_once_and_stays(
-    guarded: VersionCheckedCollection, things: Any, method: str, arguments: list[Raw], where: Raw
+    guarded: VersionCheckedCollection,
+    things: Any,
+    method: str,
+    arguments: list[StoredDocument],
+    where: StoredDocument,
 ) -> None:
     with pytest.raises(UnsupportedError, match=IS_NEWER):
         await getattr(guarded, method)(where, *arguments)
@@ -126,7 +137,7 @@ async def test_outside_of_a_call_a_newer_document_is_told_at_once_and_stays(
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stays(
-    guarded: VersionCheckedCollection, things: Any, method: str, update: Raw
+    guarded: VersionCheckedCollection, things: Any, method: str, update: StoredDocument
 ) -> None:
     change = getattr(guarded, method)
 
@@ -142,7 +153,7 @@ async def test_in_a_call_a_newer_document_is_told_after_the_second_miss_and_stay
 
 @pytest.mark.parametrize(("method", "arguments"), URGENT)
 async def test_what_ends_something_newer_is_told_at_once(
-    guarded: VersionCheckedCollection, things: Any, method: str, arguments: list[Raw]
+    guarded: VersionCheckedCollection, things: Any, method: str, arguments: list[StoredDocument]
 ) -> None:
     with running(1, Access.WRITE), pytest.raises(UnsupportedError, match=IS_NEWER):
         await getattr(guarded, method)({"_id": "newer"}, *arguments)
@@ -152,7 +163,7 @@ async def test_what_ends_something_newer_is_told_at_once(
 
 @pytest.mark.parametrize(("method", "arguments"), [*((name, [new]) for name, new in CHANGES), *URGENT])
 async def test_what_is_not_there_may_be_missed_as_often_as_one_likes(
-    guarded: VersionCheckedCollection, method: str, arguments: list[Raw]
+    guarded: VersionCheckedCollection, method: str, arguments: list[StoredDocument]
 ) -> None:
     await getattr(guarded, method)({"_id": "nobody"}, *arguments)
     with running(1, Access.WRITE):
@@ -169,7 +180,7 @@ async def test_a_miss_is_forgotten_once_it_was_looked_at(guarded: VersionChecked
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_a_miss_is_forgotten_once_the_document_is_met(
-    guarded: VersionCheckedCollection, method: str, update: Raw
+    guarded: VersionCheckedCollection, method: str, update: StoredDocument
 ) -> None:
     with running(1, Access.WRITE) as call:
         await getattr(guarded, method)({"_id": "old", "place": 7}, update)
@@ -215,7 +226,7 @@ async def test_misses_of_different_documents_are_counted_apart(guarded: VersionC
 
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_what_an_upsert_makes_is_not_missed(
-    guarded: VersionCheckedCollection, things: Any, method: str, update: Raw
+    guarded: VersionCheckedCollection, things: Any, method: str, update: StoredDocument
 ) -> None:
     with running(1, Access.WRITE) as call:
         await getattr(guarded, method)({"_id": "made"}, update, upsert=True)
@@ -227,7 +238,7 @@ async def test_what_an_upsert_makes_is_not_missed(
 @pytest.mark.parametrize("is_called", [False, True])
 @pytest.mark.parametrize(("method", "update"), CHANGES)
 async def test_an_upsert_of_what_is_newer_changes_nothing(
-    guarded: VersionCheckedCollection, things: Any, method: str, update: Raw, is_called: bool
+    guarded: VersionCheckedCollection, things: Any, method: str, update: StoredDocument, is_called: bool
 ) -> None:
     call = running(1, Access.WRITE) if is_called else nullcontext()
 
@@ -260,7 +271,9 @@ async def test_an_upsert_updates_what_another_has_just_made(things: Any, times: 
         ({"_id": "old"}, "_id", {"session": "s"}),
     ],
 )
-async def test_any_other_taken_key_is_told(things: Any, where: Raw, key: str, options: Raw) -> None:
+async def test_any_other_taken_key_is_told(
+    things: Any, where: StoredDocument, key: str, options: StoredDocument
+) -> None:
     contended = Contended(things, 1, key)
 
     with running(1, Access.WRITE), pytest.raises(DuplicateKeyError) as raised:

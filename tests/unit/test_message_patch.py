@@ -8,7 +8,7 @@ import bson
 import pytest
 
 from mongostore.codec import decode, decode_members
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import DocumentTooLargeError, InvalidValueError
 from mongostore.repositories.sessions.message_patch import MessagePatch
@@ -99,7 +99,7 @@ def test_metadata_are_merged_key_by_key_and_none_removes_one() -> None:
 
 
 @pytest.mark.parametrize("metadata", [{}, {"a": 1}])
-def test_where_nothing_is_removed_nothing_is_said_of_it(metadata: Raw) -> None:
+def test_where_nothing_is_removed_nothing_is_said_of_it(metadata: StoredDocument) -> None:
     assert "$unset" not in patch(metadata=metadata).update("size")
 
 
@@ -119,7 +119,9 @@ def test_metadata_among_the_members_replace_the_whole() -> None:
     ],
 )
 @pytest.mark.parametrize("message", [{}, {"content": "before", "role": "r", "metadata": {"a": "before"}}])
-async def test_a_message_grows_by_no_more_than_the_size_that_is_added(message: Raw, members: Raw) -> None:
+async def test_a_message_grows_by_no_more_than_the_size_that_is_added(
+    message: StoredDocument, members: StoredDocument
+) -> None:
     things = EmbeddedEngine("", "patches").database["things"]
     before = {"id": "m1", "metadata": {}, **message}
     await things.insert_one({"_id": "s", "edit_count": 0, "kept": 100, "messages": [{"id": "m0"}, before]})
@@ -156,5 +158,5 @@ async def test_a_message_grows_by_no_more_than_the_size_that_is_added(message: R
         ),
     ],
 )
-def test_a_preview_changes_with_what_it_shows(members: Raw, preview: Raw) -> None:
+def test_a_preview_changes_with_what_it_shows(members: StoredDocument, preview: StoredDocument) -> None:
     assert patch(**members).preview() == preview

@@ -10,7 +10,7 @@ import pytest
 
 from mongostore import AsyncMongoStore
 from mongostore.arguments import encode_cursor
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page
@@ -19,7 +19,7 @@ from mongostore.repositories.paging import SortOrder, count_options
 RISING = SortOrder("at")
 FALLING = SortOrder("at", is_ascending=False)
 
-THINGS: list[Raw] = [
+THINGS: list[StoredDocument] = [
     {"_id": "e", "at": 1},
     {"_id": "a", "at": 2},
     {"_id": "b", "at": 2},
@@ -30,10 +30,10 @@ THINGS: list[Raw] = [
 ]
 
 
-def name_of(raw: Raw) -> str:
-    if raw.get("broken"):
-        raise InvalidDocumentError("thing", raw["_id"])
-    return str(raw["_id"])
+def name_of(document: StoredDocument) -> str:
+    if document.get("broken"):
+        raise InvalidDocumentError("thing", document["_id"])
+    return str(document["_id"])
 
 
 def test_a_list_rises_unless_it_is_said_to_fall() -> None:
@@ -79,8 +79,8 @@ async def test_page_after_page_all_is_read_once_and_in_order(order: SortOrder, l
     pages = 0
     for _ in range(len(THINGS) + 1):
         where = order.keyset_filter({"other": None}, order.decode(cursor))
-        raws = await things.find(where, sort=order.sort, limit=limit + 1).to_list()
-        page = order.page(raws, limit, name_of)
+        documents = await things.find(where, sort=order.sort, limit=limit + 1).to_list()
+        page = order.page(documents, limit, name_of)
         read += page.items
         pages += 1
         if (cursor := page.next_cursor) is None:
@@ -168,9 +168,9 @@ def test_a_page_ends_where_the_next_begins() -> None:
 
 
 def test_what_cannot_be_read_is_told_and_the_others_are_there() -> None:
-    raws = [{**thing, "broken": thing["_id"] in ("e", "b")} for thing in THINGS[:4]]
+    documents = [{**thing, "broken": thing["_id"] in ("e", "b")} for thing in THINGS[:4]]
 
-    page = RISING.page(raws, 3, name_of)
+    page = RISING.page(documents, 3, name_of)
 
     assert page.items == ["a"]
     assert [error.id for error in page.errors] == ["e", "b"]
@@ -178,14 +178,14 @@ def test_what_cannot_be_read_is_told_and_the_others_are_there() -> None:
 
 
 def test_what_is_beyond_a_page_is_not_read() -> None:
-    raws = [*THINGS[:2], {"_id": "z", "at": 3, "broken": True}]
+    documents = [*THINGS[:2], {"_id": "z", "at": 3, "broken": True}]
 
-    assert RISING.page(raws, 2, name_of).errors == []
+    assert RISING.page(documents, 2, name_of).errors == []
 
 
 def test_any_other_error_of_reading_is_not_swallowed() -> None:
-    def fail(raw: Raw) -> str:
-        raise KeyError(raw["_id"])
+    def fail(document: StoredDocument) -> str:
+        raise KeyError(document["_id"])
 
     with pytest.raises(KeyError, match="e"):
         RISING.page(THINGS[:1], 1, fail)

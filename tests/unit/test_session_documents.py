@@ -8,7 +8,7 @@ import pytest
 
 from mongostore.codec import from_micros
 from mongostore.documents import session_participants, sessions
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import Message, Turn
 
@@ -16,12 +16,12 @@ NOW = 1_700_000_000_123_456
 PRIVATE = "what somebody has said"
 
 
-def message(**members: Any) -> Raw:
+def message(**members: Any) -> StoredDocument:
     """Return a stored message."""
     return {**sessions.to_stored_message(Message(id="m", role="user", content="hi"), NOW), **members}
 
 
-def session(**members: Any) -> Raw:
+def session(**members: Any) -> StoredDocument:
     """Return a stored session of an older version, with what it must have alone."""
     base = {"_id": "n/s", "namespace": "n", "session_id": "s", "created_at": NOW, "active_at": NOW}
     return {**base, **members}
@@ -116,7 +116,7 @@ def test_a_content_of_any_kind_comes_back(content: Any) -> None:
 
 
 @pytest.mark.parametrize("odd", [{"role": 1}, {"created_at": PRIVATE}, {"data": PRIVATE}], ids=str)
-def test_an_unreadable_message_hides_no_readable_one(odd: Raw) -> None:
+def test_an_unreadable_message_hides_no_readable_one(odd: StoredDocument) -> None:
     placed = [(0, message(id="a")), (1, message(id="b", **odd)), (2, message(id="c"))]
     read, errors = sessions.to_messages(placed)
     assert [(one.id, one.position) for one in read] == [("a", 0), ("c", 2)]

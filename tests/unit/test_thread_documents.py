@@ -9,7 +9,7 @@ import pytest
 from mongostore.arguments import check_vote
 from mongostore.codec import from_micros
 from mongostore.documents import threads
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models import Element, Feedback
 
@@ -17,7 +17,7 @@ NOW = 1_700_000_000_123_456
 PRIVATE = "what somebody has said"
 
 
-def message(**members: Any) -> Raw:
+def message(**members: Any) -> StoredDocument:
     """Return a stored message of an older version, with what it must have alone."""
     return {"_id": "m", "created_at": NOW, **members}
 
@@ -143,8 +143,8 @@ def test_feedback_comes_back_as_that_of_the_message_that_holds_it(comment: str |
     stored = threads.to_stored_feedback(feedback)
     assert "message_id" not in stored
     feedback = feedback.model_copy(update={"thread_id": "t"})
-    raw = message(feedback=stored, thread_id="t")
-    assert threads.to_feedback(raw) == threads.to_thread_message(raw).feedback == feedback
+    document = message(feedback=stored, thread_id="t")
+    assert threads.to_feedback(document) == threads.to_thread_message(document).feedback == feedback
 
 
 @pytest.mark.parametrize("feedback", [{"id": "f", "value": PRIVATE}, {"id": PRIVATE}, PRIVATE, 1])

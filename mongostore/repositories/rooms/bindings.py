@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_binding, to_stored_binding
 from mongostore.errors import NotFoundError
 from mongostore.models import Binding
@@ -76,5 +76,5 @@ class AsyncRoomBindings(RoomParts[Binding]):
         return has_matched(await self._collection.delete_one(part_filter(room_id, "channel_id", channel_id)))
 
     @staticmethod
-    def _decode(document: Raw) -> Binding:
+    def _decode(document: StoredDocument) -> Binding:
         return to_binding(document)

@@ -11,7 +11,7 @@ from pymongo.errors import BulkWriteError
 from mongostore.arguments import check_id, check_position
 from mongostore.codec import decode_members
 from mongostore.documents.identities import to_request, to_verification
-from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.room_parts import to_delivery
 from mongostore.documents.rooms import to_event, to_stored_event
 from mongostore.errors import ConflictError, NotFoundError
@@ -70,7 +70,7 @@ class EventBatches(Repository):
             )
         return str(room["epoch"])
 
-    async def _taken(self, room_id: str, documents: Sequence[Raw]) -> set[str]:
+    async def _taken(self, room_id: str, documents: Sequence[StoredDocument]) -> set[str]:
         """Return the ids of the documents whose index another event has."""
         indexes = {"$in": [document["index"] for document in documents]}
         found = self._connection.collection("events").find(
@@ -80,17 +80,17 @@ class EventBatches(Repository):
             holders = {event["index"]: event["_id"] for event in await found.to_list()}
         return {one["_id"] for one in documents if holders.get(one["index"], one["_id"]) != one["_id"]}
 
-    async def _check_equal(self, document: Raw) -> None:
+    async def _check_equal(self, document: StoredDocument) -> None:
         stored: Any = await self._connection.collection("events").find_one({"_id": document["_id"]})
         if stored is None or to_event(stored) != to_event(document):
             raise _conflict_error(document)
 
 
-def _conflict_error(document: Raw) -> ConflictError:
+def _conflict_error(document: StoredDocument) -> ConflictError:
     return ConflictError(f"event {document['_id']!r}, its index or its key is stored with other content")
 
 
-def _to_document(room_id: str, event: Event) -> Raw:
+def _to_document(room_id: str, event: Event) -> StoredDocument:
     of_room = event.model_copy(update={"room_id": room_id})
     document = to_stored_event(of_room, current_operation().now) | {"op": current_operation().token}
     check_size(f"event {event.id!r}", document)

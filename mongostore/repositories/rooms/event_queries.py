@@ -19,7 +19,7 @@ from mongostore.arguments import (
     encode_cursor,
 )
 from mongostore.codec import from_micros, to_micros
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import to_event
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ReplySummary
@@ -41,9 +41,11 @@ class EventQueries:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def find_one(self, room_id: str, event_id: str, fields: Raw | None = None) -> Raw | None:
+    async def find_one(
+        self, room_id: str, event_id: str, fields: StoredDocument | None = None
+    ) -> StoredDocument | None:
         """Return a stored event of a room, or some of its fields."""
-        document: Raw | None = await self._events.find_one(
+        document: StoredDocument | None = await self._events.find_one(
             {"_id": event_id, "room_id": room_id, "index": HAS_INDEX}, fields
         )
         return document
@@ -124,7 +126,9 @@ class EventQueries:
     def _events(self) -> Any:
         return self._connection.collection("events")
 
-    async def _index_at_offset(self, filter: Raw, bounds: Raw, offset: int, order: KeyOrder) -> int | None:
+    async def _index_at_offset(
+        self, filter: StoredDocument, bounds: StoredDocument, offset: int, order: KeyOrder
+    ) -> int | None:
         """Return the index of the event behind `offset` others, read from the database's index alone."""
         where = {**filter, "index": HAS_INDEX | bounds}
         found = self._events.find(
@@ -147,7 +151,7 @@ def _order(newest: bool) -> KeyOrder:
     return KeyOrder("index", kind=int, is_ascending=not check_flag("newest", newest))
 
 
-def _bounds(before: int | None, after: int | None, cursor: object, newest: bool) -> Raw:
+def _bounds(before: int | None, after: int | None, cursor: object, newest: bool) -> StoredDocument:
     """Return the condition on the index that a list is bound by."""
     lower = [] if after is None else [_check_index("after", after)]
     upper = [] if before is None else [_check_index("before", before)]
@@ -157,7 +161,7 @@ def _bounds(before: int | None, after: int | None, cursor: object, newest: bool)
                 (upper if newest else lower).append(index)
             case _:
                 raise InvalidValueError("cursor", "is not one that a page gave")
-    bounds: Raw = {}
+    bounds: StoredDocument = {}
     if lower:
         bounds["$gt"] = max(lower)
     if upper:
@@ -171,13 +175,13 @@ def _check_index(path: str, value: object) -> int:
     return value
 
 
-def event_filter(room_id: str, filter: EventFilter) -> Raw:
+def event_filter(room_id: str, filter: EventFilter) -> StoredDocument:
     """Return the query of the events that a filter means: the one place where such a query begins."""
     members = check_members(filter, EventFilter)
-    query: Raw = {"room_id": check_id("room_id", room_id), "index": HAS_INDEX}
+    query: StoredDocument = {"room_id": check_id("room_id", room_id), "index": HAS_INDEX}
     if not check_flag("blocked", members.get("blocked", False)):
         query["status"] = {"$ne": _BLOCKED}
-    types: Raw = {}
+    types: StoredDocument = {}
     for name, operator in (("types", "$in"), ("exclude_types", "$nin")):
         if name in members:
             check_list(name, members[name])
@@ -191,7 +195,7 @@ def event_filter(room_id: str, filter: EventFilter) -> Raw:
     if check_flag("top_level", members.get("top_level", False)):
         # No reply to anything is a reply to a certain event.
         query["parent_event_id"] = {"$in": []} if "parent_event_id" in members else None
-    times: Raw = {}
+    times: StoredDocument = {}
     for name, operator in (("created_after", "$gt"), ("created_before", "$lt")):
         if name in members:
             times[operator] = to_micros(name, members[name])

@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_members, check_position
 from mongostore.codec import encode_members, escape_key, from_micros
-from mongostore.documents.mapping import Raw, check_size, write_members
+from mongostore.documents.mapping import StoredDocument, check_size, write_members
 from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
@@ -72,7 +72,7 @@ class EventUpdates:
             raise key_taken_error(event.idempotency_key or "") from None
 
     async def remove(
-        self, room_id: str, event_id: str, replies: bool, read: Callable[[Raw], Any] | None = None
+        self, room_id: str, event_id: str, replies: bool, read: Callable[[StoredDocument], Any] | None = None
     ) -> list[Any]:
         """Delete an event with all that belongs to it; return what `read` makes of them, else their ids."""
         check_id("room_id", room_id)
@@ -127,7 +127,7 @@ class EventUpdates:
         index = await self._queue.commit(pending)
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
 
-    async def _change(self, room_id: str, event_id: str, update: Raw, session: Any) -> Event:
+    async def _change(self, room_id: str, event_id: str, update: StoredDocument, session: Any) -> Event:
         document = await self._events.find_one_and_update(
             {"_id": event_id, "room_id": room_id, "index": HAS_INDEX},
             update,
@@ -139,8 +139,8 @@ class EventUpdates:
         return to_event(document)
 
     async def _find_with_changes(
-        self, room_id: str, event_id: str, replies: bool, fields: Raw | None, session: Any
-    ) -> list[Raw]:
+        self, room_id: str, event_id: str, replies: bool, fields: StoredDocument | None, session: Any
+    ) -> list[StoredDocument]:
         """Return an event, its replies if they are asked for, and the edits and deletes of all of them."""
         documents = await self._found(
             {"room_id": room_id, "_id": event_id, "index": HAS_INDEX}, fields, session
@@ -158,21 +158,23 @@ class EventUpdates:
         later = {"room_id": room_id, "index": {"$gt": index}}
         return await self._events.find_one(later, {"_id": 1}, session=session) is not None
 
-    async def _found(self, filter: Raw, fields: Raw | None, session: Any) -> list[Raw]:
+    async def _found(
+        self, filter: StoredDocument, fields: StoredDocument | None, session: Any
+    ) -> list[StoredDocument]:
         async with self._events.find(filter, fields, sort=[("index", 1)], session=session) as found:
-            documents: list[Raw] = await found.to_list()
+            documents: list[StoredDocument] = await found.to_list()
         return documents
 
 
-def _update(given_members: EventUpdate) -> Raw:
+def _update(given_members: EventUpdate) -> StoredDocument:
     """Return the update document for members of an event."""
     members = check_members(given_members, EventUpdate)
     metadata = members.pop("metadata", {})
     encoded = encode_members("metadata", metadata)
-    sets: Raw = {f"metadata.{name}": value for name, value in encoded.items() if value is not None}
+    sets: StoredDocument = {f"metadata.{name}": value for name, value in encoded.items() if value is not None}
     sets |= write_members(Event, members)
     check_size("the event's update", sets)
-    update: Raw = {"$set": sets} if sets else {}
+    update: StoredDocument = {"$set": sets} if sets else {}
     if gone := {f"metadata.{escape_key(key)}": "" for key, value in metadata.items() if value is None}:
         update["$unset"] = gone
     if not update:

@@ -22,7 +22,7 @@ from mongostore.documents.identities import (
     to_identity,
     to_stored_identity,
 )
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page
 from mongostore.models.fields import organization_key
@@ -161,7 +161,7 @@ class AsyncIdentities(Repository):
         key = address_id(channel_type, address, organization_id)
         path = f"addresses.{escape_key(check_text('channel_type', channel_type))}"
 
-        async def link(session: Any) -> Raw:
+        async def link(session: Any) -> StoredDocument:
             linked = await self._update_identity(
                 identity_id, key["o"], {"$addToSet": {path: address}}, session
             )
@@ -184,7 +184,7 @@ class AsyncIdentities(Repository):
         key = address_id(channel_type, address, organization_id)
         name = escape_key(check_text("channel_type", channel_type))
 
-        async def unlink(session: Any) -> Raw:
+        async def unlink(session: Any) -> StoredDocument:
             change = {"$pull": {f"addresses.{name}": address}}
             unlinked = await self._update_identity(identity_id, key["o"], change, session)
             await self._addresses.delete_one({"_id": key, "identity_id": identity_id}, session=session)
@@ -205,9 +205,9 @@ class AsyncIdentities(Repository):
         return self._connection.collection("identity_addresses")
 
     async def _update_identity(
-        self, identity_id: str, organization_id: str, update: Raw, session: Any
-    ) -> Raw:
-        document: Raw | None = await self._identities.find_one_and_update(
+        self, identity_id: str, organization_id: str, update: StoredDocument, session: Any
+    ) -> StoredDocument:
+        document: StoredDocument | None = await self._identities.find_one_and_update(
             {"_id": check_id("identity_id", identity_id), "organization_id": organization_id},
             update,
             return_document=ReturnDocument.AFTER,
@@ -217,7 +217,7 @@ class AsyncIdentities(Repository):
             raise NotFoundError("identity", identity_id)
         return document
 
-    async def _claim_address(self, key: Raw, identity_id: str, session: Any) -> None:
+    async def _claim_address(self, key: StoredDocument, identity_id: str, session: Any) -> None:
         """Note whose an address is.
 
         Raises:

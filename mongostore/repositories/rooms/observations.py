@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_observation, to_stored_observation
 from mongostore.models import Observation
 from mongostore.repositories import has_matched, writes
@@ -38,5 +38,5 @@ class AsyncRoomObservations(RoomParts[Observation]):
         return has_matched(await self._collection.delete_one(observation))
 
     @staticmethod
-    def _decode(document: Raw) -> Observation:
+    def _decode(document: StoredDocument) -> Observation:
         return to_observation(document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_participant, to_stored_participant
 from mongostore.errors import NotFoundError
 from mongostore.models import RoomParticipant
@@ -76,5 +76,5 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
         )
 
     @staticmethod
-    def _decode(document: Raw) -> RoomParticipant:
+    def _decode(document: StoredDocument) -> RoomParticipant:
         return to_participant(document)

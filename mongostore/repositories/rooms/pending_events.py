@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories.rooms.room_log import LogHead
 
 _GROUP = 100
@@ -24,7 +24,7 @@ class TargetReplacement:
     """
 
     event_id: str
-    update: Raw
+    update: StoredDocument
     marks_edits: bool
 
 
@@ -41,7 +41,7 @@ class PendingEvent:
         index: The index that it is to have, unless that of a later event is given by then; None for the next.
     """
 
-    event: Raw
+    event: StoredDocument
     bytes: int
     is_counted: bool
     is_activity: bool
@@ -50,7 +50,7 @@ class PendingEvent:
     seconds: float = 0
     done: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def position(self, head: LogHead, now: int) -> Raw:
+    def position(self, head: LogHead, now: int) -> StoredDocument:
         """Return it as it is stored behind the end of a log."""
         return head.position(self.event, self.index, now, counted=self.is_counted, activity=self.is_activity)
 

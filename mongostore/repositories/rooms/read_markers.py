@@ -10,7 +10,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_position
-from mongostore.documents.mapping import Raw, decode_document
+from mongostore.documents.mapping import StoredDocument, decode_document
 from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page, ReadMarker
@@ -71,7 +71,7 @@ class AsyncReadMarkers(Repository):
             InvalidDocumentError: If it cannot be read.
         """
         marker = {"room_id": check_id("room_id", room_id), "channel_id": check_id("channel_id", channel_id)}
-        pipeline: list[Raw] = [
+        pipeline: list[StoredDocument] = [
             {"$match": open_room_filter(room_id)},
             {"$project": {"epoch": 1}},
             {"$unionWith": {"coll": self._markers.name, "pipeline": [{"$match": marker}]}},
@@ -126,22 +126,22 @@ class AsyncReadMarkers(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         marker = await self.find(room_id, channel_id)
-        unread: Raw = {"room_id": room_id, "index": HAS_INDEX}
+        unread: StoredDocument = {"room_id": room_id, "index": HAS_INDEX}
         if marker is not None:
             unread["index"] = {"$gt": marker.index}
         return int(await self._events.count_documents(unread, **count_options(limit)))
 
-    async def _upsert(self, marker: Raw, update: Raw) -> None:
+    async def _upsert(self, marker: StoredDocument, update: StoredDocument) -> None:
         while True:
             # Two at once may both find nothing there; then the second one finds the first.
             with suppress(DuplicateKeyError):
                 await self._markers.update_one(marker, update, upsert=True)
                 return
 
-    async def _event_of(self, room_id: str, event_id: str | None) -> Raw | None:
+    async def _event_of(self, room_id: str, event_id: str | None) -> StoredDocument | None:
         """Return the index of an event, or of the newest one, and the life of its room."""
         # The bounds leave out what others have written there, which may be anything.
-        filter: Raw = {"room_id": room_id, "index": HAS_INDEX, "epoch": {"$gte": ""}}
+        filter: StoredDocument = {"room_id": room_id, "index": HAS_INDEX, "epoch": {"$gte": ""}}
         if event_id is not None:
             filter["_id"] = check_id("event_id", event_id)
         async with self._events.find(
@@ -167,7 +167,7 @@ def _order(newest: bool) -> KeyOrder:
     return KeyOrder("channel_id", is_ascending=not check_flag("newest", newest))
 
 
-def _to_marker(document: Raw) -> ReadMarker:
+def _to_marker(document: StoredDocument) -> ReadMarker:
     return decode_document(
         "read marker",
         document,

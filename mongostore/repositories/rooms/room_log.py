@@ -31,16 +31,16 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, StoredDocument
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Connection
 from mongostore.repositories.operation import UnmatchedWrite
 from mongostore.repositories.size_limits import SizeLimit
 
 # What callers never see, and may be large.
-PUBLIC_FIELDS: Raw = {"private": 0, "ops": 0}
+PUBLIC_FIELDS: StoredDocument = {"private": 0, "ops": 0}
 # Any index: fences and events that were deleted have none.
-HAS_INDEX: Raw = {"$gte": 0}
+HAS_INDEX: StoredDocument = {"$gte": 0}
 
 # The rest of a room is short.
 MERGED = SizeLimit("room", ("data", "metadata", "private"), MAX_VALUE_BYTES)
@@ -71,18 +71,18 @@ class LogHead:
     log: str
     log_index: int
     next_index: int
-    counters: Raw
+    counters: StoredDocument
     is_paused: bool
 
     @classmethod
-    def of_room(cls, room: Raw, newest: Raw | None) -> LogHead:
+    def of_room(cls, room: StoredDocument, newest: StoredDocument | None) -> LogHead:
         """Return the end of the open log of a stored room, beside which the newest event was read."""
         head = cls(
             room["epoch"], room["log"], -1, room["next_index"], _counters(room), room["status"] == "paused"
         )
         return head if newest is None or newest.get("log") != head.log else head.behind(newest)
 
-    def behind(self, event: Raw) -> LogHead:
+    def behind(self, event: StoredDocument) -> LogHead:
         """Return the end of the same log behind a later event."""
         return replace(
             self,
@@ -91,7 +91,9 @@ class LogHead:
             counters=event["counters"],
         )
 
-    def position(self, event: Raw, index: int | None, now: int, *, counted: bool, activity: bool) -> Raw:
+    def position(
+        self, event: StoredDocument, index: int | None, now: int, *, counted: bool, activity: bool
+    ) -> StoredDocument:
         """Return an event as it is stored behind this end.
 
         Args:
@@ -132,7 +134,7 @@ class RoomLog:
         """Read the end of a room's log anew before it is used again."""
         self._heads.pop(room_id, None)
 
-    async def read(self, room_id: str) -> tuple[Raw, LogHead]:
+    async def read(self, room_id: str) -> tuple[StoredDocument, LogHead]:
         """Return a room, its counters up to date, and the end of its log, as the majority has them.
 
         Raises:
@@ -173,7 +175,9 @@ class RoomLog:
         await asyncio.sleep(_PAUSE_SECONDS * random.random())
         return head
 
-    async def change(self, room_id: str, decide: Callable[[Raw], tuple[Raw, Raw]]) -> Raw:
+    async def change(
+        self, room_id: str, decide: Callable[[StoredDocument], tuple[StoredDocument, StoredDocument]]
+    ) -> StoredDocument:
         """Change a room, behind a fence of its log if commits must heed it, and return it with its counters.
 
         Args:
@@ -197,7 +201,7 @@ class RoomLog:
                 return changed
             await asyncio.sleep(_PAUSE_SECONDS * random.random())
 
-    async def _update_beside(self, room: Raw, update: Raw) -> Raw | None:
+    async def _update_beside(self, room: StoredDocument, update: StoredDocument) -> StoredDocument | None:
         """Change a room whose commits need not heed it; None if the room is gone."""
         sets = {name: value for name, value in update["$set"].items() if name != "active_at"}
         same = {"_id": room["_id"], "state": "open", "epoch": room["epoch"]}
@@ -209,7 +213,7 @@ class RoomLog:
         """Take the next position of a log; return whether a fence has it, of this process or another one."""
         position = {"room_id": room_id, "log": head.log, "log_index": head.log_index + 1}
         fence = {**position, "epoch": head.epoch, "counters": head.counters, "next_index": head.next_index}
-        steps: list[Raw] = [{"$set": {**fence, "emptied_at": "$$NOW"}}]
+        steps: list[StoredDocument] = [{"$set": {**fence, "emptied_at": "$$NOW"}}]
         try:
             await self._connection.collection("events").update_one({"_id": uuid4().hex}, steps, upsert=True)
         except DuplicateKeyError:
@@ -218,7 +222,9 @@ class RoomLog:
             return is_next and newest is not None and "next_index" in newest
         return True
 
-    async def _open_next(self, room_id: str, head: LogHead, update: Raw, guard: Raw) -> Raw | None:
+    async def _open_next(
+        self, room_id: str, head: LogHead, update: StoredDocument, guard: StoredDocument
+    ) -> StoredDocument | None:
         """Open the next log behind a fence, with a change; None if another process has left the log."""
         self.forget(room_id)
         self._connection.check_open()
@@ -227,13 +233,13 @@ class RoomLog:
         update = {**update, "$set": {**base, **update.get("$set", {})}}
         return await update_room(self._connection, log, update)
 
-    async def _newest(self, room_id: str, head: LogHead) -> Raw | None:
+    async def _newest(self, room_id: str, head: LogHead) -> StoredDocument | None:
         """Return the newest document of a log that the majority has, be it an event or a fence."""
         self._connection.check_open()
         engine = self._connection.engine
         events = engine.majority_collection(engine.collection("events"))
 
-        async def read() -> Raw | None:
+        async def read() -> StoredDocument | None:
             found = events.find(
                 {"room_id": room_id, "log": head.log}, sort=[("log_index", -1)], limit=1, batch_size=2
             )
@@ -243,7 +249,7 @@ class RoomLog:
         return await engine.read_majority(read)
 
 
-def _fenced(head: LogHead, fence: Raw) -> LogHead:
+def _fenced(head: LogHead, fence: StoredDocument) -> LogHead:
     return replace(
         head,
         log_index=fence["log_index"] - 1,
@@ -252,7 +258,7 @@ def _fenced(head: LogHead, fence: Raw) -> LogHead:
     )
 
 
-def _needs_fence(room: Raw, update: Raw, guard: Raw) -> bool:
+def _needs_fence(room: StoredDocument, update: StoredDocument, guard: StoredDocument) -> bool:
     """Return whether commits must heed a change of a room."""
     sets = update.get("$set")
     if not sets or guard or {"state", "next_index"} & sets.keys() or sets.get("status") == "paused":
@@ -260,11 +266,13 @@ def _needs_fence(room: Raw, update: Raw, guard: Raw) -> bool:
     return bool(sets.get("active_at", room["active_at"]) != room["active_at"])
 
 
-def _counters(room: Raw) -> Raw:
+def _counters(room: StoredDocument) -> StoredDocument:
     return {name: room[name] for name in _COUNTERS}
 
 
-async def update_room(connection: Connection, filter: Raw, update: Raw) -> Raw | None:
+async def update_room(
+    connection: Connection, filter: StoredDocument, update: StoredDocument
+) -> StoredDocument | None:
     """Update a room and return it; None if the filter finds none.
 
     Raises:
@@ -272,13 +280,13 @@ async def update_room(connection: Connection, filter: Raw, update: Raw) -> Raw |
     """
     rooms = connection.collection("rooms")
     run = partial(rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER)
-    document: Raw | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
+    document: StoredDocument | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
     return document
 
 
 async def find_room(
-    connection: Connection, events: Any, room_id: str, fields: Raw = PUBLIC_FIELDS
-) -> tuple[Raw | None, Raw | None]:
+    connection: Connection, events: Any, room_id: str, fields: StoredDocument = PUBLIC_FIELDS
+) -> tuple[StoredDocument | None, StoredDocument | None]:
     """Return a room and its newest event, read in one round trip.
 
     The event is read first: as long as the room has its log, it was the newest one.
@@ -289,11 +297,13 @@ async def find_room(
     return (documents[0] if documents else None), newest
 
 
-async def find_full_room(connection: Connection, room_id: str) -> tuple[Raw | None, Raw | None, list[Raw]]:
+async def find_full_room(
+    connection: Connection, room_id: str
+) -> tuple[StoredDocument | None, StoredDocument | None, list[StoredDocument]]:
     """Return a room, its newest event, and its bindings and participants, read in one round trip."""
     pipeline = _room_pipeline(connection, room_id, PUBLIC_FIELDS)
     for name in ("bindings", "participants"):
-        parts: list[Raw] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
+        parts: list[StoredDocument] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
         pipeline.append({"$unionWith": {"coll": connection.collection(name).name, "pipeline": parts}})
     async with await connection.collection("events").aggregate(pipeline, batchSize=_BATCH) as cursor:
         documents = await cursor.to_list()
@@ -304,9 +314,9 @@ async def find_full_room(connection: Connection, room_id: str) -> tuple[Raw | No
     return documents[0], newest, documents[1:]
 
 
-def _room_pipeline(connection: Connection, room_id: str, fields: Raw) -> list[Raw]:
+def _room_pipeline(connection: Connection, room_id: str, fields: StoredDocument) -> list[StoredDocument]:
     """Return the pipeline on events that finds the counters of the newest one, and the room."""
-    room: list[Raw] = [{"$match": {"_id": room_id, "state": "open"}}, {"$project": fields}]
+    room: list[StoredDocument] = [{"$match": {"_id": room_id, "state": "open"}}, {"$project": fields}]
     return [
         {"$match": {"room_id": room_id, "index": HAS_INDEX}},
         {"$sort": {"index": -1}},
@@ -316,13 +326,15 @@ def _room_pipeline(connection: Connection, room_id: str, fields: Raw) -> list[Ra
     ]
 
 
-async def count_rooms_events(connection: Connection, rooms: Sequence[Raw]) -> Sequence[Raw]:
+async def count_rooms_events(
+    connection: Connection, rooms: Sequence[StoredDocument]
+) -> Sequence[StoredDocument]:
     """Return stored rooms with their counters up to date, by one look-up of their newest events."""
     if not rooms:
         return rooms
     first = {name: {"$first": f"${name}"} for name in ("epoch", "index", "counters")}
     # In this form the server jumps from one room's newest event to the next room's.
-    pipeline: list[Raw] = [
+    pipeline: list[StoredDocument] = [
         {"$match": {"room_id": {"$in": [room["_id"] for room in rooms]}, "index": HAS_INDEX}},
         {"$sort": {"room_id": -1, "index": -1}},
         {"$group": {"_id": "$room_id", **first}},
@@ -333,7 +345,7 @@ async def count_rooms_events(connection: Connection, rooms: Sequence[Raw]) -> Se
     return [count_events(room, newest.get(room["_id"])) for room in rooms]
 
 
-def count_events(room: Raw, newest: Raw | None) -> Raw:
+def count_events(room: StoredDocument, newest: StoredDocument | None) -> StoredDocument:
     """Return a stored room with its counters up to date, given its newest event."""
     # What a log began with goes before the events of earlier logs, and of an earlier room of that id.
     if newest is not None and newest.get("epoch") == room.get("epoch"):
@@ -344,12 +356,12 @@ def count_events(room: Raw, newest: Raw | None) -> Raw:
     return room
 
 
-def position_below(epoch: str, index: int) -> Raw:
+def position_below(epoch: str, index: int) -> StoredDocument:
     """Return the position of an event whose index no log gives any more: the epoch names their log."""
     return {"index": index, "epoch": epoch, "log": epoch, "log_index": index}
 
 
-def emptied() -> list[Raw]:
+def emptied() -> list[StoredDocument]:
     """Return the update that leaves of an event nothing but its position in its log, and whose it was."""
     position = {name: f"${name}" for name in ("_id", "room_id", "epoch", "log", "log_index", "op")}
     return [{"$replaceWith": {**position, "former_index": "$index", "emptied_at": "$$NOW"}}]

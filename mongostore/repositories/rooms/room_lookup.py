@@ -13,7 +13,7 @@ from mongostore.arguments import (
     check_members,
     check_text,
 )
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import correspondent_key, recipient_key, route_key, to_room
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter
@@ -38,7 +38,7 @@ class RoomLookup:
         self._connection = connection
 
     async def by_binding(
-        self, channel_id: str, names: Sequence[str], recipient: tuple[str, str] | None, rooms: Raw
+        self, channel_id: str, names: Sequence[str], recipient: tuple[str, str] | None, rooms: StoredDocument
     ) -> Room | None:
         """Return the newest of these rooms whose binding of a channel is one of these people's."""
         check_list("names", names)
@@ -48,14 +48,16 @@ class RoomLookup:
         of_channel = {"channel_id": check_id("channel_id", channel_id), "correspondents": {"$in": wanted}}
         return await self._first(await self._find_by_part("bindings", of_channel, _NEWEST, rooms))
 
-    async def by_route(self, channel_id: str, names: Sequence[str], rooms: Raw) -> Room | None:
+    async def by_route(self, channel_id: str, names: Sequence[str], rooms: StoredDocument) -> Room | None:
         """Return the newest of these rooms that reached one of these participants by a channel."""
         check_list("names", names)
         check_id("channel_id", channel_id)
         routes = {"$in": [route_key(channel_id, check_id("names", name)) for name in names]}
         return await self._first(await self._find_by_part("participants", {"routes": routes}, _NEWEST, rooms))
 
-    async def by_participant(self, participant_id: str, channel_type: str | None, rooms: Raw) -> Room | None:
+    async def by_participant(
+        self, participant_id: str, channel_type: str | None, rooms: StoredDocument
+    ) -> Room | None:
         """Return the newest of these rooms that a person is in, as a participant or by a binding."""
         person = {"participant_id": check_id("participant_id", participant_id)}
         bound = {**person}
@@ -70,7 +72,13 @@ class RoomLookup:
         )
 
     async def page_of_channel(
-        self, channel_id: str, group: bool | None, newest: bool, limit: int, cursor: str | None, rooms: Raw
+        self,
+        channel_id: str,
+        group: bool | None,
+        newest: bool,
+        limit: int,
+        cursor: str | None,
+        rooms: StoredDocument,
     ) -> Page[Room]:
         """Return a page of those of these rooms that a channel is bound to."""
         limit, order = check_limit("limit", limit), _NEWEST if check_flag("newest", newest) else _OLDEST
@@ -81,15 +89,15 @@ class RoomLookup:
         documents = [*await count_rooms_events(self._connection, documents)]
         return SortOrder("created_at").page(documents, limit, to_room)
 
-    async def _first(self, documents: Sequence[Raw]) -> Room | None:
+    async def _first(self, documents: Sequence[StoredDocument]) -> Room | None:
         """Return the first of some stored rooms, its counters up to date."""
         for document in await count_rooms_events(self._connection, documents[:1]):
             return to_room(document)
         return None
 
     async def _find_by_part(
-        self, parts: str, match: Raw, order: SortOrder, rooms: Raw, limit: int = 1
-    ) -> list[Raw]:
+        self, parts: str, match: StoredDocument, order: SortOrder, rooms: StoredDocument, limit: int = 1
+    ) -> list[StoredDocument]:
         """Return the stored rooms of these parts, as far as they match, in the order of the parts.
 
         The server would look up the rooms of all candidates, however few of them are wanted: the candidates
@@ -98,14 +106,14 @@ class RoomLookup:
         collection = self._connection.collection(parts)
         wanted = {f"room.{name}": condition for name, condition in rooms.items()}
         keys = {"_id": 0, "room_id": 1, "room_created_at": 1}
-        ordered: list[Raw] = [{"$match": match}, {"$sort": dict(order.sort)}]
+        ordered: list[StoredDocument] = [{"$match": match}, {"$sort": dict(order.sort)}]
         lookup = {"$lookup": {"from": self._connection.collection("rooms").name, **_ROOM}}
-        found: list[Raw] = []
+        found: list[StoredDocument] = []
         seen, count = 0, min(_CANDIDATES + limit, _MORE_CANDIDATES)
         while True:
             # The last document that comes is no room, but the candidate behind these if there is one.
             more = [*ordered, {"$skip": seen + count}, {"$limit": 1}, {"$project": keys}]
-            pipeline: list[Raw] = [
+            pipeline: list[StoredDocument] = [
                 *(*ordered, {"$skip": seen}, {"$limit": count}, {"$project": keys}, lookup),
                 *({"$match": wanted}, {"$limit": limit - len(found)}),
                 *({"$replaceRoot": {"newRoot": {"$arrayElemAt": ["$room", 0]}}}, {"$project": PUBLIC_FIELDS}),
@@ -120,14 +128,14 @@ class RoomLookup:
             seen, count = seen + count, _MORE_CANDIDATES
 
 
-def room_filter(filter: RoomFilter) -> Raw:
+def room_filter(filter: RoomFilter) -> StoredDocument:
     """Return the query of the rooms that a filter means.
 
     Raises:
         InvalidValueError: There is no such member, or it is of the wrong type.
     """
     members: dict[str, Any] = check_members(filter, RoomFilter)
-    query: Raw = {"state": "open"}
+    query: StoredDocument = {"state": "open"}
     if "organization_id" in members:
         query["organization_id"] = check_id("organization_id", members["organization_id"])
     if isinstance(status := members.get("status", ()), str):
@@ -139,7 +147,7 @@ def room_filter(filter: RoomFilter) -> Raw:
     return query
 
 
-def open_room_filter(room_id: str) -> Raw:
+def open_room_filter(room_id: str) -> StoredDocument:
     """Return the filter of a room that is not being deleted.
 
     Raises:

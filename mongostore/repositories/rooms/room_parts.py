@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_limit
-from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import part_id
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
@@ -69,17 +69,19 @@ class RoomParts(Repository, Generic[V]):
 
     @staticmethod
     @abstractmethod
-    def _decode(document: Raw) -> V:
+    def _decode(document: StoredDocument) -> V:
         """Return what is stored as callers see it."""
 
-    async def _list_page(self, filter: Raw, newest: bool, limit: int, cursor: str | None) -> Page[V]:
+    async def _list_page(
+        self, filter: StoredDocument, newest: bool, limit: int, cursor: str | None
+    ) -> Page[V]:
         limit, order = check_limit("limit", limit), _order(newest)
         behind = order.keyset_filter(filter, order.decode(cursor))
         documents = await find_page(self._connection, self._NAME, behind, order, limit + 1)
         return order.page(documents, limit, self._decode)
 
     def _walk(
-        self, filter: Raw, newest: bool, errors: builtins.list[InvalidDocumentError] | None
+        self, filter: StoredDocument, newest: bool, errors: builtins.list[InvalidDocumentError] | None
     ) -> AsyncGenerator[V, None]:
         return walk(self._connection, self._NAME, filter, _order(newest), self._decode, errors)
 
@@ -89,7 +91,7 @@ class RoomParts(Repository, Generic[V]):
         async with turn:
             await self._connection.engine.transact(place)
 
-    async def _allocate_position(self, room_id: str, session: Any) -> Raw | None:
+    async def _allocate_position(self, room_id: str, session: Any) -> StoredDocument | None:
         """Return the next place in a room and the time of its creation; None where there is no such room."""
         room = await self._connection.collection("rooms").find_one_and_update(
             {"_id": room_id, "state": "open"},
@@ -103,7 +105,7 @@ class RoomParts(Repository, Generic[V]):
             "epoch": room["epoch"],
         }
 
-    async def _upsert_part(self, key: Any, stored: Raw) -> None:
+    async def _upsert_part(self, key: Any, stored: StoredDocument) -> None:
         """Store something under its key, in the place that it has or in the next one.
 
         Raises:
@@ -124,7 +126,7 @@ class RoomParts(Repository, Generic[V]):
                 await self._run_locked(stored["room_id"], place)
                 break
 
-    async def _create(self, kind: str, stored: Raw) -> None:
+    async def _create(self, kind: str, stored: StoredDocument) -> None:
         """Store something that has an id of its own in the next place of its room, if there is such a room.
 
         Raises:
@@ -165,7 +167,7 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
     return placed
 
 
-def part_filter(room_id: str, name: str, id: str) -> Raw:
+def part_filter(room_id: str, name: str, id: str) -> StoredDocument:
     """Return the filter of a part whose id is unique within its room.
 
     Raises:
@@ -174,7 +176,7 @@ def part_filter(room_id: str, name: str, id: str) -> Raw:
     return {"_id": part_id(check_id("room_id", room_id), check_id(name, id))}
 
 
-def owned_filter(room_id: str, name: str, id: str) -> Raw:
+def owned_filter(room_id: str, name: str, id: str) -> StoredDocument:
     """Return the filter of a part whose id is unique in the store.
 
     Raises:

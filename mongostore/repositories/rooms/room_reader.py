@@ -8,7 +8,7 @@ from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_offset
 from mongostore.codec import encode_members, to_micros
-from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import to_room
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
@@ -21,7 +21,7 @@ _OLDEST = SortOrder("created_at")
 _NEWEST = SortOrder("created_at", is_ascending=False)
 
 
-async def _find_counted_page(connection: Connection, *page: Any) -> Sequence[Raw]:
+async def _find_counted_page(connection: Connection, *page: Any) -> Sequence[StoredDocument]:
     """Return the first rooms of a list, as `find_page` does, with their counters up to date."""
     return await count_rooms_events(connection, await find_page(connection, *page))
 
@@ -38,7 +38,7 @@ class RoomReader:
         limit: int,
         cursor: str | None,
         metadata: dict[str, Any] | None,
-        rooms: Raw,
+        rooms: StoredDocument,
         offset: int = 0,
     ) -> Page[Room]:
         """Return a page of rooms, after `offset` others."""
@@ -76,9 +76,9 @@ class RoomReader:
         self,
         newest: bool,
         metadata: dict[str, Any] | None,
-        rooms: Raw,
+        rooms: StoredDocument,
         errors: list[InvalidDocumentError] | None,
-        find: Callable[..., Awaitable[Sequence[Raw]]] = _find_counted_page,
+        find: Callable[..., Awaitable[Sequence[StoredDocument]]] = _find_counted_page,
     ) -> AsyncGenerator[Room, None]:
         """Yield rooms that `find` finds; `errors` collects those that cannot be read."""
         order, filter = _order(newest), _with_metadata(rooms, metadata)
@@ -98,7 +98,7 @@ class RoomReader:
                 if _metadata_matches(room, metadata):
                     yield room
 
-    async def count(self, limit: int | None, metadata: dict[str, Any] | None, rooms: Raw) -> int:
+    async def count(self, limit: int | None, metadata: dict[str, Any] | None, rooms: StoredDocument) -> int:
         """Return how many rooms there are, `limit` at most."""
         options = count_options(limit)
         if not metadata:
@@ -115,11 +115,13 @@ class RoomReader:
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
-    async def _page(self, filter: Raw, order: SortOrder, limit: int, offset: int = 0) -> Sequence[Raw]:
+    async def _page(
+        self, filter: StoredDocument, order: SortOrder, limit: int, offset: int = 0
+    ) -> Sequence[StoredDocument]:
         async with self._rooms.find(
             filter, PUBLIC_FIELDS, sort=order.sort, skip=offset, limit=limit, batch_size=limit + 1
         ) as found:
-            documents: Sequence[Raw] = await found.to_list()
+            documents: Sequence[StoredDocument] = await found.to_list()
         return await count_rooms_events(self._connection, documents)
 
 
@@ -137,7 +139,7 @@ def cursor_behind(room: Room) -> str:
     return _OLDEST.cursor((created_at, check_id("id", room.id)))
 
 
-def _with_metadata(rooms: Raw, metadata: dict[str, Any] | None) -> Raw:
+def _with_metadata(rooms: StoredDocument, metadata: dict[str, Any] | None) -> StoredDocument:
     """Return a query with what an index can find of metadata, which may be too much."""
     encoded = encode_members("metadata", {} if metadata is None else metadata)
     return rooms | {f"metadata.{key}": _equal_in_python(value) for key, value in encoded.items()}

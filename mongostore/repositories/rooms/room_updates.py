@@ -11,7 +11,7 @@ from mongostore.arguments import check_flag, check_id, check_list, check_members
 from mongostore.codec import encode_members, escape_key
 from mongostore.documents.mapping import (
     SCHEMA_VERSION,
-    Raw,
+    StoredDocument,
     check_instance,
     write_members,
 )
@@ -79,7 +79,7 @@ class RoomUpdates:
             removed = [key for key in _unset_keys(unset) if key not in metadata]
         encoded = encode_members("metadata", metadata)
         sets = write_members(Room, members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
-        update: Raw = {"$set": {**sets, "updated_at": call.now}, "$push": _op(call.token)}
+        update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": _op(call.token)}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
         if "active_at" in sets or sets.get("status") == "paused":
@@ -89,7 +89,7 @@ class RoomUpdates:
 
     async def replace(self, room: Room, expected: RoomState | None) -> Room:
         """Replace a room that is still in the expected state, and return it."""
-        call, guard = current_operation(), Raw()
+        call, guard = current_operation(), StoredDocument()
         sets = to_stored_room(room, call.now)
         if room.created_at is None:
             del sets["created_at"]
@@ -98,7 +98,7 @@ class RoomUpdates:
         check_id("room_id", room.id)
         created: list[int] = []
 
-        def decide(existing: Raw) -> tuple[Raw, Raw]:
+        def decide(existing: StoredDocument) -> tuple[StoredDocument, StoredDocument]:
             created.append(existing["created_at"])
             if any(existing[name] != value for name, value in guard.items()):
                 raise ConflictError(f"room {room.id!r} is in another state by now")
@@ -134,7 +134,10 @@ class RoomUpdates:
         """Store a value about a room outside its members, and remove the key from its metadata."""
         encoded = encode_members("private", {check_text("key", key): value})
         ((name, stored),) = encoded.items()
-        update: Raw = {"$unset": {f"{_METADATA}{name}": ""}, "$push": _op(current_operation().token)}
+        update: StoredDocument = {
+            "$unset": {f"{_METADATA}{name}": ""},
+            "$push": _op(current_operation().token),
+        }
         if value is None:
             update["$unset"][f"private.{name}"] = ""
         else:
@@ -146,7 +149,7 @@ class RoomUpdates:
         call = current_operation()
         check_id("room_id", room_id)
 
-        def decide(room: Raw) -> tuple[Raw, Raw]:
+        def decide(room: StoredDocument) -> tuple[StoredDocument, StoredDocument]:
             if call.memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
                 # An earlier attempt has deleted the one that was meant; this one was made since.
                 raise NotFoundError("room", room_id)
@@ -162,11 +165,13 @@ class RoomUpdates:
                 return bool(room["delete_op"] == call.token)
         return call.attempt > 0 and "epoch" in call.memory
 
-    async def _change_log(self, room_id: str, decide: Callable[[Raw], tuple[Raw, Raw]]) -> Room:
+    async def _change_log(
+        self, room_id: str, decide: Callable[[StoredDocument], tuple[StoredDocument, StoredDocument]]
+    ) -> Room:
         """Change a room behind a fence, once, and return it."""
         call = current_operation()
 
-        def decide_once(room: Raw) -> tuple[Raw, Raw]:
+        def decide_once(room: StoredDocument) -> tuple[StoredDocument, StoredDocument]:
             if call.token in room["ops"]:
                 raise _DoneError(room)
             return decide(room)
@@ -176,7 +181,7 @@ class RoomUpdates:
         except _DoneError as done:
             return to_room(done.room)
 
-    async def _update(self, room_id: str, update: Raw) -> Raw:
+    async def _update(self, room_id: str, update: StoredDocument) -> StoredDocument:
         """Update a room, once, and return it.
 
         Raises:
@@ -191,7 +196,7 @@ class RoomUpdates:
             raise NotFoundError("room", room_id)
         return document
 
-    async def _to_room(self, document: Raw) -> Room:
+    async def _to_room(self, document: StoredDocument) -> Room:
         (counted,) = await count_rooms_events(self._connection, [document])
         return to_room(counted)
 
@@ -222,17 +227,17 @@ class RoomUpdates:
 class _DoneError(Exception):
     """An earlier attempt of the call has changed the room."""
 
-    def __init__(self, room: Raw) -> None:
+    def __init__(self, room: StoredDocument) -> None:
         super().__init__()
         self.room = room
 
 
-def _op(token: str) -> Raw:
+def _op(token: str) -> StoredDocument:
     """Return the `$push` that notes an operation of a room."""
     return {"ops": {"$each": [token], "$slice": -_OPS}}
 
 
-def _to_new_room(room: Room, next_index: int, epoch: str) -> Raw:
+def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:
     """Return the stored form of a new room, with the counters that it brings, but without its id.
 
     Raises:

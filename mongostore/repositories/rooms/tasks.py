@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_stored_task, to_task
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, Task
@@ -133,12 +133,12 @@ class AsyncRoomTasks(RoomParts[Task]):
         return has_matched(await self._collection.delete_one(owned_filter(room_id, "task_id", task_id)))
 
     @staticmethod
-    def _decode(document: Raw) -> Task:
+    def _decode(document: StoredDocument) -> Task:
         return to_task(document)
 
 
-def _of_status(room_id: str, status: str | None) -> Raw:
-    tasks: Raw = {"room_id": check_id("room_id", room_id)}
+def _of_status(room_id: str, status: str | None) -> StoredDocument:
+    tasks: StoredDocument = {"room_id": check_id("room_id", room_id)}
     if status is not None:
         tasks["status"] = check_id("status", status)
     return tasks

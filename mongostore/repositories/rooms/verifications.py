@@ -16,7 +16,7 @@ from mongostore.documents.identities import (
     to_stored_verification,
     to_verification,
 )
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Verification, VerificationRequest
@@ -149,7 +149,7 @@ class AsyncVerificationRequests(Repository):
         return self._connection.collection("verification_requests")
 
 
-async def _upsert(collection: Any, stored: Raw) -> None:
+async def _upsert(collection: Any, stored: StoredDocument) -> None:
     """Store a document, or replace what it says."""
     while True:
         # Two at once may both find nothing there; then the second one finds the first.

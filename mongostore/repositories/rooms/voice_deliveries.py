@@ -9,7 +9,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_delivery, to_stored_delivery
 from mongostore.documents.rooms import part_id
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -53,7 +53,7 @@ class AsyncVoiceDeliveries(Repository):
             raise InvalidValueError("outcome", "must be None in a claim")
         key = stored["_id"]
 
-        async def reserve(session: Any) -> Raw:
+        async def reserve(session: Any) -> StoredDocument:
             # A write, though it changes nothing: it conflicts with a deletion of the room.
             room = await self._connection.collection("rooms").find_one_and_update(
                 {"_id": room_id, "state": "open"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mongostore.codec import decode, encode
-from mongostore.documents.mapping import Raw, bson_size, check_size
+from mongostore.documents.mapping import StoredDocument, bson_size, check_size
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
@@ -92,7 +92,7 @@ class AsyncSessionContext(Repository):
         before = await self._replace(self._storage.key(session_id), None)
         return before is not None and (before.get("context") is not None or was_done(before))
 
-    async def _replace(self, key: str, context: Raw | None, **guard: str) -> Raw | None:
+    async def _replace(self, key: str, context: StoredDocument | None, **guard: str) -> StoredDocument | None:
         """Set a session's context and drop the large one it had; return what there was of the session."""
         call, projection = current_operation(), {"context.overflow": 1, "recent_ops": 1}
         before = await self._storage.sessions.find_one_and_update(

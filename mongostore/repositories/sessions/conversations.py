@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mongostore.codec import from_micros
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_stored_message, to_stored_preview
 from mongostore.models import Conversation, Message, Page, Preview
 from mongostore.repositories.paging import SortOrder
@@ -22,7 +22,7 @@ async def read_conversations(
     """
     order = SortOrder("first", is_ascending=not newest)
     after = order.decode(cursor)
-    found: dict[str, Raw] = {}
+    found: dict[str, StoredDocument] = {}
     async for message in reader.iterate(key, None, None):
         name = message.conversation_id
         group = found.setdefault(name, {"_id": name, "first": message.position, "count": 0})
@@ -39,7 +39,7 @@ async def read_conversations(
     return order.page(groups[: limit + 1], limit, _conversation)
 
 
-def _conversation(group: Raw) -> Conversation:
+def _conversation(group: StoredDocument) -> Conversation:
     """Return the summary of a conversation's messages."""
     last: Message = group["last"]
     preview = to_stored_preview(to_stored_message(last, 0))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidValueError
 from mongostore.repositories.paging import SortKey, SortOrder
 
@@ -30,7 +30,7 @@ def list_order(order: str, newest: bool) -> SortOrder:
     return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
 
 
-def session_filter(namespace: str, user_id: str | None, deleted: bool | None) -> Raw:
+def session_filter(namespace: str, user_id: str | None, deleted: bool | None) -> StoredDocument:
     """Return the filter of a namespace's sessions: the one place where such a filter begins.
 
     Raises:
@@ -38,13 +38,13 @@ def session_filter(namespace: str, user_id: str | None, deleted: bool | None) ->
     """
     if deleted not in (True, False, None):
         raise InvalidValueError("deleted", "must be True, False or None")
-    filter: Raw = {"namespace": namespace, "state": STATE_FILTERS[deleted]}
+    filter: StoredDocument = {"namespace": namespace, "state": STATE_FILTERS[deleted]}
     if user_id is not None:
         filter["user_id"] = check_id("user_id", user_id)
     return filter
 
 
-def keyset_filter(order: SortOrder, filter: Raw, place: SortKey | None) -> Raw:
+def keyset_filter(order: SortOrder, filter: StoredDocument, place: SortKey | None) -> StoredDocument:
     """Return the filter of the sessions behind a place; None stands before all.
 
     Each state is a branch of its own: only of such can the server merge what indexes give in order.
@@ -97,7 +97,7 @@ def position_bounds(
     return max(position + 1, start), end
 
 
-def revision_guard(revision: int | None) -> Raw:
+def revision_guard(revision: int | None) -> StoredDocument:
     """Return the filter of a session that has a revision; of any if it is None.
 
     Raises:

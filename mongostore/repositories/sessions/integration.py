@@ -11,7 +11,7 @@ from typing import Any
 
 from mongostore.arguments import MAX_LIMIT
 from mongostore.codec import encode, unescape_key
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import MAX_INSIGHTS_BYTES, PUBLIC_FIELDS, to_session
 from mongostore.errors import DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.models import Integration, IntegrationStatus, Integrator, ParticipantIntegration, Turn
@@ -46,7 +46,7 @@ class Integrations:
         return Integration(session=to_session(document), results=results)
 
     async def _integrate(
-        self, key: str, name: str, seen: Raw, integrator: Integrator, executor: Executor | None
+        self, key: str, name: str, seen: StoredDocument, integrator: Integrator, executor: Executor | None
     ) -> ParticipantIntegration:
         """Integrate what was new of a participant when it was seen."""
         participant_id, until = unescape_key(name), seen["integrated_until"]
@@ -85,7 +85,7 @@ class Integrations:
             # Another call was faster: perhaps not with all of them.
         raise contention_error(key)
 
-    async def _new_turns(self, key: str, name: str, seen: Raw) -> tuple[int | None, list[Turn]]:
+    async def _new_turns(self, key: str, name: str, seen: StoredDocument) -> tuple[int | None, list[Turn]]:
         """Return the marker of a participant as it is by now, and the turns behind it that were seen.
 
         None are if all began anew since, or the participant has gone.
@@ -124,21 +124,21 @@ class Integrations:
     ) -> bool:
         """Add insights and move the marker in one step; return whether it still stood where it was."""
         call, path = current_operation(), f"participants.{name}"
-        marker: Raw = {
+        marker: StoredDocument = {
             "_id": key,
             "state": "open",
             f"{path}.epoch": binding,
             f"{path}.integrated_until": old,
             **not_done(),
         }
-        update: Raw = {
+        update: StoredDocument = {
             "$push": {f"insights.{name}": {"$each": insights}, **record_operation()},
             "$set": {f"{path}.integrated_until": new},
             "$inc": {"revision": 1},
             "$max": {"active_at": call.now},
         }
 
-        async def push(filter: Raw, update: Raw) -> bool | None:
+        async def push(filter: StoredDocument, update: StoredDocument) -> bool | None:
             marked = await self._storage.sessions.update_one(filter, update)
             if marked.matched_count or call.attempt == 0:
                 return True if marked.matched_count else None
@@ -147,7 +147,7 @@ class Integrations:
         sessions, session_id = self._storage.sessions, session_id_of(key)
         return await _INSIGHTS.write(sessions, session_id, marker, update, push) is not None
 
-    async def _read_session(self, key: str) -> Raw:
+    async def _read_session(self, key: str) -> StoredDocument:
         """Return what callers are shown of an open session."""
         return await self._storage.tail.read_fields(key, *PUBLIC_FIELDS)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mongostore.arguments import check_id, check_list
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_stored_message
 from mongostore.models import GeneratedId, Message
 from mongostore.repositories import current_operation
 
 
-def store_messages(messages: Sequence[Message]) -> tuple[list[Raw], bool]:
+def store_messages(messages: Sequence[Message]) -> tuple[list[StoredDocument], bool]:
     """Return the stored forms of messages, and whether all of their ids are used for the first time.
 
     Raises:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_session, to_stored_preview
 from mongostore.models import Session
 from mongostore.repositories import current_operation
@@ -27,7 +27,7 @@ from mongostore.repositories.sessions.tail import (
 # What the deletion of a session needs of it.
 _DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision"]
 
-_NOTHING: Raw = {}
+_NOTHING: StoredDocument = {}
 
 
 class MessageDeleter:
@@ -62,7 +62,12 @@ class MessageDeleter:
         raise contention_error(key)
 
     async def delete_from(
-        self, document: Raw, wanted: set[str], *, sets: Raw = _NOTHING, counts: Raw = _NOTHING
+        self,
+        document: StoredDocument,
+        wanted: set[str],
+        *,
+        sets: StoredDocument = _NOTHING,
+        counts: StoredDocument = _NOTHING,
     ) -> int | None:
         """Remove messages from a session unless it has changed; return how many there were, None if it has.
 
@@ -84,11 +89,11 @@ class MessageDeleter:
         gone = [*here.values(), *sealed]
         if not gone and not sets:
             return 0
-        changed: Raw = {f"messages.{index}": None for index in here} | sets
+        changed: StoredDocument = {f"messages.{index}": None for index in here} | sets
         changed["pending_deletes"] = [message["id"] for message in sealed]
         if "last" not in changed and document["last"] and document["last"]["id"] in wanted:
             changed["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
-        amounts: Raw = {**counts, "edit_count": 1}
+        amounts: StoredDocument = {**counts, "edit_count": 1}
         amounts["message_count"] = counts.get("message_count", 0) - len(gone)
         for name, participant in document.get("participants", {}).items():
             if turns := sum(message.get("binding") == participant["epoch"] for message in gone):
@@ -111,7 +116,7 @@ class MessageDeleter:
         await self._overflows.delete(message.get("overflow") for message in gone)
         return len(gone)
 
-    async def unbind(self, key: str, name: str, guard: Raw) -> bool:
+    async def unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
         """Remove a participant with the turns, the insights and the marker; return whether it was there.
 
         The turns in segments are announced, and finished like messages that are deleted.
@@ -139,7 +144,7 @@ class MessageDeleter:
                 for i, message in enumerate(document["messages"])
                 if message and message.get("binding") == binding
             }
-            sets: Raw = {f"messages.{index}": None for index in here}
+            sets: StoredDocument = {f"messages.{index}": None for index in here}
             sets["unbound"] = [binding] if participant["kept"] > len(here) else []
             newest = next((message for message in reversed(document["messages"]) if message), None)
             if newest is None or newest.get("binding") == binding:
@@ -161,7 +166,9 @@ class MessageDeleter:
                 return True
         raise contention_error(key)
 
-    async def truncate(self, key: str, changes: Callable[[Raw, str], Raw], guard: Raw) -> Session:
+    async def truncate(
+        self, key: str, changes: Callable[[StoredDocument, str], StoredDocument], guard: StoredDocument
+    ) -> Session:
         """Remove all messages, set other fields of the session in the same step, and return the session.
 
         Args:
@@ -175,7 +182,7 @@ class MessageDeleter:
             InvalidDocumentError: The session cannot be read, after it was emptied.
         """
         call = current_operation()
-        empty: Raw = {
+        empty: StoredDocument = {
             "messages": [],
             "messages_bytes": 0,
             "tail_start": 0,
@@ -211,7 +218,7 @@ class MessageDeleter:
                 return to_session(cleared)
         raise contention_error(key)
 
-    async def delete_session(self, key: str, guard: Raw) -> bool:
+    async def delete_session(self, key: str, guard: StoredDocument) -> bool:
         """Delete a session for good, softly deleted or not; return whether it was there.
 
         Raises:
@@ -247,7 +254,7 @@ class MessageDeleter:
             return True
         return document is None
 
-    async def finish_delete(self, document: Raw) -> None:
+    async def finish_delete(self, document: StoredDocument) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
         await self._delete_parts([*document["stale"], document["epoch"], document["create_op"]])
         mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
@@ -263,13 +270,16 @@ class MessageDeleter:
         await self._tail.segments.delete_many({"epoch": {"$in": list(epochs)}})
         await self._overflows.delete_epochs(epochs)
 
-    async def _newest_of_others(self, document: Raw, binding: str) -> Any:
+    async def _newest_of_others(self, document: StoredDocument, binding: str) -> Any:
         """Return the preview of the newest message that is no turn of a binding, None where all are."""
         others = {"messages": {"$elemMatch": {"binding": {"$ne": binding}}}}
         return await self._newest_except(document, lambda message: message.get("binding") == binding, others)
 
     async def _newest_except(
-        self, document: Raw, gone: Callable[[Raw], bool], others: Raw | None = None
+        self,
+        document: StoredDocument,
+        gone: Callable[[StoredDocument], bool],
+        others: StoredDocument | None = None,
     ) -> Any:
         """Return the preview of the newest message that stays, None where none does.
 

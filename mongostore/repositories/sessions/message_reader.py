@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_messages
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
@@ -180,13 +180,13 @@ class MessageReader:
 
     async def _segments(
         self,
-        document: Raw,
+        document: StoredDocument,
         start: int,
         base: int,
         count: int,
         conversation_id: str | None,
         is_boundary: bool,
-    ) -> list[Raw] | None:
+    ) -> list[StoredDocument] | None:
         """Return the first segments that reach behind a position, None where there is a gap."""
         filter = _segments_before(document, base)
         # Where one segment ends, the next one starts.
@@ -203,7 +203,7 @@ class MessageReader:
             segments = await cursor.to_list()
         return segments if conversation_id is not None or _has_no_gap(segments, start, None) else None
 
-    async def _newest(self, key: str, count: int) -> Raw:
+    async def _newest(self, key: str, count: int) -> StoredDocument:
         """Return the document of an open session with the newest messages of its tail alone."""
         document = await self._tail.sessions.find_one(
             {"_id": key}, {"messages": {"$slice": -count}, "insights": 0}
@@ -248,11 +248,11 @@ class MessageReader:
         return page
 
 
-def _segments_before(document: Raw, upper: int) -> Raw:
+def _segments_before(document: StoredDocument, upper: int) -> StoredDocument:
     return {"epoch": document["epoch"], "start": {"$lt": upper}}
 
 
-def _reaching_behind(filter: Raw, position: int) -> Raw:
+def _reaching_behind(filter: StoredDocument, position: int) -> StoredDocument:
     """Return the filter of those segments that hold a position or one behind it.
 
     The index goes by where segments start, and whoever wrote one may have filled it up to the limit of all.
@@ -264,7 +264,9 @@ def _reaching_behind(filter: Raw, position: int) -> Raw:
     }
 
 
-def _segment_messages(segments: Sequence[Raw | None], document: Raw) -> list[Positioned]:
+def _segment_messages(
+    segments: Sequence[StoredDocument | None], document: StoredDocument
+) -> list[Positioned]:
     """Return the messages of segments but those that a deletion or an unbinding has announced."""
     going, unbound = set(document["pending_deletes"]), document.get("unbound")
     positioned = [
@@ -288,7 +290,7 @@ def _select(
     return positioned
 
 
-def _has_no_gap(segments: Sequence[Raw], start: int | None, upper: int | None) -> bool:
+def _has_no_gap(segments: Sequence[StoredDocument], start: int | None, upper: int | None) -> bool:
     """Return whether segments follow each other without a gap, from a position and up to another."""
     if not segments:
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mongostore.documents.mapping import Raw, bson_size
+from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.documents.sessions import to_stored_preview
 from mongostore.errors import ConflictError
 from mongostore.models import Message
@@ -62,7 +62,7 @@ class MessageReplacer:
         raise contention_error(key)
 
     async def replace_newest(
-        self, key: str, message_ids: Sequence[str], messages: Sequence[Raw]
+        self, key: str, message_ids: Sequence[str], messages: Sequence[StoredDocument]
     ) -> list[Positioned]:
         """Put stored forms of messages in the place of the newest ones; see `AsyncSessionMessages`.
 
@@ -104,7 +104,7 @@ class MessageReplacer:
             await self._overflows.delete(message.get("overflow") for message in embedded)
         raise contention_error(key)
 
-    async def _newest(self, document: Raw, count: int) -> list[Positioned]:
+    async def _newest(self, document: StoredDocument, count: int) -> list[Positioned]:
         """Return the newest messages of a session, the oldest of them first."""
         found, base = messages_of(document), document["tail_start"]
         going = {*document["pending_deletes"]}

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from pymongo import ReturnDocument
 
-from mongostore.documents.mapping import Raw, bson_size, check_size
+from mongostore.documents.mapping import StoredDocument, bson_size, check_size
 from mongostore.documents.sessions import EMPTY_BODY, MAX_METADATA_BYTES, check_metadata_fit
 from mongostore.errors import ConflictError
 from mongostore.repositories import current_operation
@@ -67,7 +67,9 @@ class MessageUpdater:
                 return changed
         raise contention_error(key)
 
-    async def upsert(self, key: str, message: Raw, patch: MessagePatch) -> tuple[int | None, Raw]:
+    async def upsert(
+        self, key: str, message: StoredDocument, patch: MessagePatch
+    ) -> tuple[int | None, StoredDocument]:
         """Change the message with that id by the patch, or append the message; return it with its position.
 
         Raises:
@@ -126,7 +128,7 @@ class MessageUpdater:
                 return position, filled[0]
         raise contention_error(key)
 
-    async def _find_container(self, document: Raw, message_id: str) -> Raw | None:
+    async def _find_container(self, document: StoredDocument, message_id: str) -> StoredDocument | None:
         """Return the document in which a message stands: the session's own, a segment, or None."""
         if any(message and message["id"] == message_id for message in document["messages"]):
             return document
@@ -139,16 +141,16 @@ class MessageUpdater:
         return segment
 
     async def _update_in(
-        self, container: Raw, document: Raw, message_id: str, patch: MessagePatch
+        self, container: StoredDocument, document: StoredDocument, message_id: str, patch: MessagePatch
     ) -> Positioned | None:
         position, old = _message_in(container, message_id)
         index = position - messages_start(container)
         preview = patch.preview() if document["last"]["id"] == message_id else {}
-        guard: Raw = {
+        guard: StoredDocument = {
             "_id": container["_id"],
             "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
-        body: Raw = {}
+        body: StoredDocument = {}
         crowded = container is not document and container["size"] + patch.size > _SEGMENT_BYTES
         if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
             # The body is read and written back, so nothing may change in between.
@@ -176,8 +178,8 @@ class MessageUpdater:
         return positioned and (positioned[0], {**positioned[1], **body})
 
     async def _respill(
-        self, document: Raw, old: Raw, patch: MessagePatch, *, out: bool
-    ) -> tuple[Raw, MessagePatch] | None:
+        self, document: StoredDocument, old: StoredDocument, patch: MessagePatch, *, out: bool
+    ) -> tuple[StoredDocument, MessagePatch] | None:
         """Return a message's new body, and the patch that takes it out of its home or back into it."""
         filled = await self._overflows.load_into([old])
         if filled is None:
@@ -193,8 +195,14 @@ class MessageUpdater:
         return body, MessagePatch({**patch.members, **stored_body})
 
     async def _update_in_tail(
-        self, document: Raw, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw
-    ) -> Raw | None:
+        self,
+        document: StoredDocument,
+        guard: StoredDocument,
+        patch: MessagePatch,
+        message_id: str,
+        preview: StoredDocument,
+        projection: StoredDocument,
+    ) -> StoredDocument | None:
         update = patch.update("messages_bytes")
         update["$set"] |= preview
         update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
@@ -208,8 +216,14 @@ class MessageUpdater:
         )
 
     async def _update_in_segment(
-        self, key: str, guard: Raw, patch: MessagePatch, message_id: str, preview: Raw, projection: Raw
-    ) -> Raw | None:
+        self,
+        key: str,
+        guard: StoredDocument,
+        patch: MessagePatch,
+        message_id: str,
+        preview: StoredDocument,
+        projection: StoredDocument,
+    ) -> StoredDocument | None:
         # The next attempt looks here, even if another caller puts the message elsewhere meanwhile.
         current_operation().memory["segment"] = guard["_id"]
         changed = await self._tail.segments.find_one_and_update(
@@ -225,7 +239,7 @@ class MessageUpdater:
             await self._tail.sessions.update_one({"_id": key, "last.id": message_id}, {"$set": preview})
         return changed
 
-    async def _was_updated(self, document: Raw) -> bool:
+    async def _was_updated(self, document: StoredDocument) -> bool:
         """Return whether an earlier attempt of this operation has changed the message."""
         if current_operation().attempt and (segment_id := current_operation().memory.get("segment")):
             segment = await self._tail.segments.find_one({"_id": segment_id}, ["recent_ops"])
@@ -235,6 +249,6 @@ class MessageUpdater:
         return was_done(document)
 
 
-def _message_in(container: Raw, message_id: str) -> Positioned:
+def _message_in(container: StoredDocument, message_id: str) -> Positioned:
     """Return the message of that id, with its position, in a document that holds it."""
     return next(one for one in messages_of(container) if one[1]["id"] == message_id)

@@ -9,7 +9,7 @@ from itertools import count, repeat
 import bson
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.mapping import MAX_VALUE_BYTES, Raw, bson_size
+from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument, bson_size
 from mongostore.documents.sessions import EMPTY, to_stored_preview
 from mongostore.errors import ConflictError, DocumentTooLargeError, InvalidValueError, NotFoundError
 from mongostore.repositories import current_operation
@@ -38,7 +38,7 @@ _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 
 # Given the filter of a tail with room, messages as they are embedded and the newest whole, it appends them in
 # one step and returns the position of the first; None where the filter finds no such tail.
-Push = Callable[[Raw, list[Raw], Raw], Awaitable[int | None]]
+Push = Callable[[StoredDocument, list[StoredDocument], StoredDocument], Awaitable[int | None]]
 
 
 class MessageWriter:
@@ -52,12 +52,12 @@ class MessageWriter:
     async def append(
         self,
         key: str,
-        messages: Sequence[Raw],
+        messages: Sequence[StoredDocument],
         *,
         fresh: bool,
         push: Push | None = None,
         change: SessionChange = _NO_CHANGE,
-    ) -> list[tuple[int | None, Raw]]:
+    ) -> list[tuple[int | None, StoredDocument]]:
         """Append messages in one step; those that are there already, with the same content, are left.
 
         Args:
@@ -112,8 +112,8 @@ class MessageWriter:
     async def _append(
         self,
         key: str,
-        whole: dict[str, Raw],
-        embedded: dict[str, Raw],
+        whole: dict[str, StoredDocument],
+        embedded: dict[str, StoredDocument],
         epoch: str | None,
         *,
         fresh: bool,
@@ -170,8 +170,8 @@ class MessageWriter:
         raise contention_error(key)
 
     async def _embed(
-        self, key: str, messages: Sequence[Raw], large: Sequence[Raw]
-    ) -> tuple[dict[str, Raw], str | None]:
+        self, key: str, messages: Sequence[StoredDocument], large: Sequence[StoredDocument]
+    ) -> tuple[dict[str, StoredDocument], str | None]:
         """Return messages as they are embedded, by id: the large ones without their content.
 
         Also the epoch to which the large values belong, None where there are none.
@@ -184,7 +184,9 @@ class MessageWriter:
             embedded[message["id"]] = await self._overflows.spill(key, epoch, message, message)
         return embedded, epoch
 
-    async def embed(self, document: Raw, messages: Sequence[Raw]) -> list[Raw]:
+    async def embed(
+        self, document: StoredDocument, messages: Sequence[StoredDocument]
+    ) -> list[StoredDocument]:
         """Return messages as they are embedded in a session: the large ones without their content.
 
         Raises:
@@ -204,7 +206,11 @@ class MessageWriter:
             await self._tail.sessions.insert_one(dict(change.create or {}))
 
     async def _push_to_tail(
-        self, guard: Raw, messages: list[Raw], newest: Raw, change: SessionChange
+        self,
+        guard: StoredDocument,
+        messages: list[StoredDocument],
+        newest: StoredDocument,
+        change: SessionChange,
     ) -> int | None:
         update = change.with_append(
             {
@@ -230,7 +236,7 @@ class MessageWriter:
         return None if pushed is None else int(pushed["next_position"]) - len(messages)
 
     async def _match_existing(
-        self, whole: dict[str, Raw], found: Sequence[Positioned]
+        self, whole: dict[str, StoredDocument], found: Sequence[Positioned]
     ) -> dict[str, Positioned]:
         """Return those of the messages that are stored already, by id."""
         positioned = [one for one in found if one[1]["id"] in whole]
@@ -241,7 +247,7 @@ class MessageWriter:
         positions = [position for position, _ in positioned]
         return {message["id"]: (positions[i], message) for i, message in enumerate(known or ())}
 
-    def _append_filter(self, key: str, base: int, message_ids: Sequence[str]) -> Raw:
+    def _append_filter(self, key: str, base: int, message_ids: Sequence[str]) -> StoredDocument:
         """Return the filter of an open session whose tail begins there and can take messages new to it."""
         removed = {}
         if current_operation().attempt:
@@ -258,7 +264,7 @@ class MessageWriter:
         }
 
 
-def _needs_overflow(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
+def _needs_overflow(messages: Sequence[StoredDocument], embed_bytes: int) -> list[StoredDocument]:
     """Return the messages of a batch that are too large to be embedded, having checked the batch."""
     if len(messages) > BATCH_MESSAGES:
         raise InvalidValueError(
@@ -280,7 +286,7 @@ def _needs_overflow(messages: Sequence[Raw], embed_bytes: int) -> list[Raw]:
     return large
 
 
-def _has_other_content(stored: Raw, new: Raw) -> bool:
+def _has_other_content(stored: StoredDocument, new: StoredDocument) -> bool:
     # Equal bytes for what is not equal to itself: NaN.
     one, other = ({name: {**EMPTY, **message}[name] for name in _CONTENT} for message in (stored, new))
     return one != other and bson.encode(one) != bson.encode(other)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.sessions import EMPTY_BODY
 from mongostore.repositories import Connection
 
@@ -24,7 +24,7 @@ class Overflows:
         self._connection = connection
 
     @property
-    def _collection(self) -> AsyncCollection[Raw]:
+    def _collection(self) -> AsyncCollection[StoredDocument]:
         return self._connection.collection("session_overflows")
 
     async def put(self, key: str, epoch: str, what: str, value: Any) -> str:
@@ -38,7 +38,9 @@ class Overflows:
         await self._collection.insert_one({"_id": overflow, "session": key, "epoch": epoch, "value": value})
         return overflow
 
-    async def spill(self, key: str, epoch: str, message: Raw, body: Raw) -> Raw:
+    async def spill(
+        self, key: str, epoch: str, message: StoredDocument, body: StoredDocument
+    ) -> StoredDocument:
         """Store the body of a message and return the message without it, naming the value.
 
         Raises:
@@ -48,7 +50,7 @@ class Overflows:
         overflow = await self.put(key, epoch, f"message {message['id']!r}", value)
         return {**message, **EMPTY_BODY, "overflow": overflow}
 
-    async def find(self, overflow: str) -> Raw | None:
+    async def find(self, overflow: str) -> StoredDocument | None:
         """Return the document with a value, None when it has just been replaced."""
         return await self._collection.find_one({"_id": overflow})
 
@@ -61,7 +63,7 @@ class Overflows:
         """Remove all values of epochs that nothing names any more."""
         await self._collection.delete_many({"epoch": {"$in": list(epochs)}})
 
-    async def load_into(self, messages: Iterable[Raw]) -> list[Raw] | None:
+    async def load_into(self, messages: Iterable[StoredDocument]) -> list[StoredDocument] | None:
         """Return stored messages with their content in place, None when one has just moved elsewhere."""
         filled = []
         for message in messages:

@@ -14,7 +14,7 @@ from mongostore.arguments import (
     check_list,
 )
 from mongostore.codec import escape_key, from_micros, to_micros
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import StoredParticipant, to_participants
 from mongostore.documents.sessions import to_stored_turn
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
@@ -153,7 +153,7 @@ class AsyncSessionParticipants(Repository):
             return False
 
     async def _bind(
-        self, session_id: str, participant_id: str, guard: Raw
+        self, session_id: str, participant_id: str, guard: StoredDocument
     ) -> tuple[SessionParticipant, bool]:
         """Bind a participant unless it is bound; return it, and whether this call has bound it."""
         call, key, name = current_operation(), self._storage.key(session_id), _name(participant_id)
@@ -180,7 +180,7 @@ class AsyncSessionParticipants(Repository):
         participant_of(document, name)
         return to_participants(document)[0], was_done(document)
 
-    async def _read(self, key: str, name: str) -> Raw:
+    async def _read(self, key: str, name: str) -> StoredDocument:
         return await self._storage.tail.read_fields(
             key, f"participants.{name}", f"insights.{name}", "recent_ops"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import current_operation
 
 # So many writes of one document may come between an attempt and its retry.
@@ -21,7 +21,7 @@ def operation_token() -> str:
     return current_operation().token[:16]
 
 
-def record_operation(removed: Iterable[Raw | None] = ()) -> Raw:
+def record_operation(removed: Iterable[StoredDocument | None] = ()) -> StoredDocument:
     """Return the `$push` of an update that records the current operation.
 
     Args:
@@ -32,17 +32,17 @@ def record_operation(removed: Iterable[Raw | None] = ()) -> Raw:
     return {"recent_ops": {"$each": tokens, "$slice": -_REMEMBERED}}
 
 
-def not_done() -> Raw:
+def not_done() -> StoredDocument:
     """Return the filter of a document that the current operation has not changed yet."""
     return {"recent_ops": {"$ne": operation_token()}}
 
 
-def was_done(document: Raw) -> bool:
+def was_done(document: StoredDocument) -> bool:
     """Return whether an earlier attempt of the current operation has changed a document."""
     return operation_token() in document.get("recent_ops", ())
 
 
-def were_appended(document: Raw, message_ids: Iterable[str]) -> bool:
+def were_appended(document: StoredDocument, message_ids: Iterable[str]) -> bool:
     """Return whether an earlier attempt of the current operation has appended messages, removed since.
 
     Args:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from mongostore.arguments import check_members
 from mongostore.codec import encode_members, to_micros
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import bind_all
 from mongostore.documents.sessions import MAX_DATA_BYTES, to_new_session, to_stored_members
 from mongostore.errors import InvalidValueError
@@ -35,8 +35,8 @@ class SessionChange:
         active_at: When the session was active, if not now.
     """
 
-    create: Raw | None = None
-    update: Raw = field(default_factory=dict)
+    create: StoredDocument | None = None
+    update: StoredDocument = field(default_factory=dict)
     after: int | None = None
     revision: int | None = None
     added: int = 0
@@ -78,9 +78,9 @@ class SessionChange:
         """Whether the session may be begun: any guard but that of an empty session needs one."""
         return self.create is not None and self.revision is None and self.after in (None, -1)
 
-    def guard(self) -> Raw:
+    def guard(self) -> StoredDocument:
         """Return the filter of a session that the guards allow to be changed."""
-        guard: Raw = {} if self.revision is None else {"revision": self.revision}
+        guard: StoredDocument = {} if self.revision is None else {"revision": self.revision}
         if self.after is not None:
             guard["next_position"] = {"$not": {"$gt": 0}} if self.after < 0 else self.after + 1
         if self.count is not None:
@@ -89,7 +89,7 @@ class SessionChange:
             guard[MERGED.field] = {"$not": {"$gt": MERGED.limit - self.added}}
         return guard
 
-    def recounted(self, session: Raw) -> SessionChange:
+    def recounted(self, session: StoredDocument) -> SessionChange:
         """Return the change for a session, with the true size if the count does not allow it.
 
         Raises:
@@ -102,12 +102,12 @@ class SessionChange:
         exact = MERGED.exact(session["session_id"], session, self.update)
         return replace(self, create=None, update=exact, count=count)
 
-    def holds(self, session: Raw) -> bool:
+    def holds(self, session: StoredDocument) -> bool:
         """Return whether the guards allow a session to be changed."""
         is_newest = self.after is None or session["next_position"] == self.after + 1
         return is_newest and self.revision in (None, session.get("revision"))
 
-    def with_append(self, append: Raw) -> Raw:
+    def with_append(self, append: StoredDocument) -> StoredDocument:
         """Return the update that does both: this change and that of an append."""
         both = {
             operator: {**self.update.get(operator, {}), **append.get(operator, {})}
@@ -131,7 +131,7 @@ class SessionChange:
         }
 
 
-def new_session(key: str, members: Mapping[str, Any]) -> Raw:
+def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
     """Return the document of a session that is created with the members of `SessionCreate`.
 
     Raises:
@@ -161,7 +161,7 @@ def new_session(key: str, members: Mapping[str, Any]) -> Raw:
     return document | MERGED.count(document["session_id"], document)
 
 
-def session_update(members: Mapping[str, Any]) -> Raw:
+def session_update(members: Mapping[str, Any]) -> StoredDocument:
     """Return the update of a session's head by the members of `SessionUpdate`.
 
     Raises:
@@ -172,12 +172,16 @@ def session_update(members: Mapping[str, Any]) -> Raw:
     metadata = encode_members("metadata", given.pop("metadata", {}))
     sets = to_stored_members(given)
     sets |= {f"metadata.{name}": value for name, value in metadata.items() if value is not None}
-    update: Raw = {"$set": sets, "$inc": {"revision": 1}, "$max": {"active_at": current_operation().now}}
+    update: StoredDocument = {
+        "$set": sets,
+        "$inc": {"revision": 1},
+        "$max": {"active_at": current_operation().now},
+    }
     if removed := {f"metadata.{name}": "" for name, value in metadata.items() if value is None}:
         update["$unset"] = removed
     return update
 
 
-def state_change(state: str, deleted_at: int | None) -> Raw:
+def state_change(state: str, deleted_at: int | None) -> StoredDocument:
     """Return the update that hides a session, or shows it again."""
     return {"$set": {"state": state, "deleted_at": deleted_at}, "$inc": {"revision": 1}}

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id, check_limit
 from mongostore.codec import to_micros
-from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.session_participants import truncated_fields
 from mongostore.documents.sessions import (
     PUBLIC_FIELDS,
@@ -82,7 +82,7 @@ class AsyncSessions(Repository):
         return self._storage.namespace
 
     @property
-    def _sessions(self) -> AsyncCollection[Raw]:
+    def _sessions(self) -> AsyncCollection[StoredDocument]:
         return self._storage.sessions
 
     def in_namespace(self, namespace: str) -> AsyncSessions:
@@ -292,7 +292,7 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If the session cannot be read, after it was changed.
         """
         key, update = self._key(session_id), session_update(members)
-        guard: Raw = {"_id": key, "state": "open", **revision_guard(revision)}
+        guard: StoredDocument = {"_id": key, "state": "open", **revision_guard(revision)}
         run = partial(self._update_once, key)
         document = await MERGED.write(self._sessions, session_id, guard, update, run)
         if document is None:
@@ -379,7 +379,9 @@ class AsyncSessions(Repository):
         """
         return await self._storage.tail.describe(self._key(session_id))
 
-    async def _update_once(self, key: str, guard: Raw, update: Raw) -> Raw | None:
+    async def _update_once(
+        self, key: str, guard: StoredDocument, update: StoredDocument
+    ) -> StoredDocument | None:
         """Change a session, however often it is tried, and return it; None if the guard does not hold."""
         changed = await self._sessions.find_one_and_update(
             {"_id": key, **guard, **not_done()},
@@ -392,7 +394,7 @@ class AsyncSessions(Repository):
             return changed if changed and was_done(changed) else None
         return changed
 
-    async def _page(self, filter: Raw, order: SortOrder, limit: int) -> Sequence[Raw]:
+    async def _page(self, filter: StoredDocument, order: SortOrder, limit: int) -> Sequence[StoredDocument]:
         found = self._sessions.find(filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1)
         async with found:
             return await found.to_list()

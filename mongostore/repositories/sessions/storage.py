@@ -7,7 +7,7 @@ from typing import Final
 from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.repositories import Connection
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.message_reader import MessageReader
@@ -41,7 +41,7 @@ class SessionStorage:
         self.turns: Final = Turns(connection, tail, self.overflows, self.writer)
 
     @property
-    def sessions(self) -> AsyncCollection[Raw]:
+    def sessions(self) -> AsyncCollection[StoredDocument]:
         """The collection of sessions."""
         return self.tail.sessions
 

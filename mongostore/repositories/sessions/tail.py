@@ -21,7 +21,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from mongostore.documents.mapping import Raw, bson_size
+from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout
 from mongostore.repositories import Connection, current_operation
@@ -32,7 +32,7 @@ _SEGMENTS_A_STEP = 16
 
 
 # A stored message behind its position; no named tuple, which takes five times as long to make.
-Positioned = tuple[int, Raw]
+Positioned = tuple[int, StoredDocument]
 
 
 class TailPosition(NamedTuple):
@@ -61,21 +61,29 @@ class Tail:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
-    def sessions(self) -> AsyncCollection[Raw]:
+    def sessions(self) -> AsyncCollection[StoredDocument]:
         """The collection of sessions."""
         return self._connection.collection("sessions")
 
     @property
-    def segments(self) -> AsyncCollection[Raw]:
+    def segments(self) -> AsyncCollection[StoredDocument]:
         """The collection of sealed messages."""
         return self._connection.collection("session_segments")
 
     async def find_and_modify(
-        self, filter: Raw, update: Any, fields: Raw, *, new: bool = False, upsert: bool = False
-    ) -> Raw | None:
+        self,
+        filter: StoredDocument,
+        update: Any,
+        fields: StoredDocument,
+        *,
+        new: bool = False,
+        upsert: bool = False,
+    ) -> StoredDocument | None:
         """Update a session in one command of which the server keeps no copy; return it as it was, or is."""
         sessions: Any = self.sessions
-        changed: Raw | None = await sessions.find_and_modify(filter, update, fields, new=new, upsert=upsert)
+        changed: StoredDocument | None = await sessions.find_and_modify(
+            filter, update, fields, new=new, upsert=upsert
+        )
         return changed
 
     def cached_position(self, key: str) -> TailPosition:
@@ -108,7 +116,7 @@ class Tail:
                     await turn.enter_async_context(lock)
             yield
 
-    async def read(self, key: str) -> Raw:
+    async def read(self, key: str) -> StoredDocument:
         """Return the document of an open session, with its tail, without its insights.
 
         Raises:
@@ -130,7 +138,7 @@ class Tail:
         self.cache_epochs(key, bindings_of(document))
         return document
 
-    async def read_fields(self, key: str, *names: str) -> Raw:
+    async def read_fields(self, key: str, *names: str) -> StoredDocument:
         """Return some fields of an open session.
 
         Raises:
@@ -174,7 +182,7 @@ class Tail:
             if message and message["id"] in wanted
         ]
 
-    async def finish_deletes(self, document: Raw) -> None:
+    async def finish_deletes(self, document: StoredDocument) -> None:
         """Make the holes in segments that a deletion has announced; safe to do twice."""
         for message_id in document["pending_deletes"]:
             await self.segments.update_one(
@@ -190,7 +198,7 @@ class Tail:
             {"$pull": {"pending_deletes": {"$in": document["pending_deletes"]}}},
         )
 
-    async def finish_unbinding(self, document: Raw) -> None:
+    async def finish_unbinding(self, document: StoredDocument) -> None:
         """Make holes of the turns in segments that an unbinding has announced; safe to do twice."""
         unbound = document["unbound"]
         filter = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["tail_start"]}}
@@ -217,7 +225,7 @@ class Tail:
             {"$pull": {"unbound": {"$in": unbound}}},
         )
 
-    async def finish_pending(self, document: Raw) -> bool:
+    async def finish_pending(self, document: StoredDocument) -> bool:
         """Finish what a crashed deletion or unbinding left; return whether there was need."""
         if document["pending_deletes"]:
             await self.finish_deletes(document)
@@ -227,7 +235,7 @@ class Tail:
             return False
         return True
 
-    async def roll_if_full(self, document: Raw) -> bool:
+    async def roll_if_full(self, document: StoredDocument) -> bool:
         """Finish what others left and roll if the tail is full; return whether there was need."""
         if await self.finish_pending(document):
             return True
@@ -244,7 +252,7 @@ class Tail:
             if not await self.roll_if_full(await self.read(key)):
                 return
 
-    async def _roll(self, document: Raw) -> None:
+    async def _roll(self, document: StoredDocument) -> None:
         """Move the oldest messages into a segment, or only count the bytes anew where that suffices."""
         base, messages = document["tail_start"], document["messages"]
         sizes = [bson_size("message", message) if message else 0 for message in messages]
@@ -267,13 +275,13 @@ class Tail:
         elif moving:
             await self._delete_orphan(document)
 
-    async def _delete_orphan(self, document: Raw) -> None:
+    async def _delete_orphan(self, document: StoredDocument) -> None:
         """Remove the segment just written if all messages of its epoch have gone meanwhile."""
         same = {"_id": document["_id"], "epoch": document["epoch"], "state": {"$ne": "deleting"}}
         if await self.sessions.find_one(same, {"_id": 1}) is None:
             await self.segments.delete_one({"_id": _segment_id(document)})
 
-    async def _write_segment(self, document: Raw, moving: int, size: int) -> int:
+    async def _write_segment(self, document: StoredDocument, moving: int, size: int) -> int:
         """Write the first messages of a tail as a segment; return where the stored one ends."""
         base, edits = document["tail_start"], document["edit_count"]
         segment = {
@@ -306,7 +314,7 @@ class Tail:
             self._cached_positions.popitem(last=False)
 
 
-def unchanged_filter(document: Raw) -> Raw:
+def unchanged_filter(document: StoredDocument) -> StoredDocument:
     """Return the filter of a session whose messages are still those of `document`."""
     return {
         "_id": document["_id"],
@@ -318,14 +326,14 @@ def unchanged_filter(document: Raw) -> Raw:
     }
 
 
-def messages_start(document: Raw) -> int:
+def messages_start(document: StoredDocument) -> int:
     """Return the position at which the messages in a session's document or a segment begin."""
     if "start" in document:
         return int(document["start"])
     return int(document["next_position"]) - len(document["messages"])
 
 
-def messages_of(document: Raw) -> list[Positioned]:
+def messages_of(document: StoredDocument) -> list[Positioned]:
     """Return the messages in a session's document or a segment, with their positions."""
     return [
         positioned
@@ -334,7 +342,7 @@ def messages_of(document: Raw) -> list[Positioned]:
     ]
 
 
-def bindings_of(session: Raw) -> dict[str, str]:
+def bindings_of(session: StoredDocument) -> dict[str, str]:
     """Return the bindings of a stored session's participants."""
     return {name: stored["epoch"] for name, stored in session.get("participants", {}).items()}
 
@@ -360,7 +368,7 @@ def other_revision_error(key: str) -> ConflictError:
     return ConflictError(f"session {session_id_of(key)!r} has another revision by now")
 
 
-def _segment_id(document: Raw) -> str:
+def _segment_id(document: StoredDocument) -> str:
     """Return the `_id` of the segment into which the head of a tail goes."""
     return f"{document['_id']}/{document['epoch']}/{document['tail_start']:012}"
 

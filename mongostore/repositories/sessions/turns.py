@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from mongostore.arguments import MAX_LIMIT
 from mongostore.codec import unescape_key
-from mongostore.documents.mapping import Raw, bson_size
+from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Turn
@@ -33,7 +33,7 @@ class TurnPage:
         next_after: The number of the last of them, if more follow.
     """
 
-    participant: Raw
+    participant: StoredDocument
     turns: list[Turn]
     errors: list[InvalidDocumentError]
     next_after: int | None
@@ -50,7 +50,7 @@ class Turns:
         self._overflows = overflows
         self._writer = writer
 
-    async def append(self, key: str, name: str, messages: Sequence[Raw]) -> list[Turn]:
+    async def append(self, key: str, name: str, messages: Sequence[StoredDocument]) -> list[Turn]:
         """Append turns in one step, numbered behind those that are there, and return them.
 
         Args:
@@ -67,7 +67,9 @@ class Turns:
             participant_of(await self._tail.read(key), name)
         first = 0
 
-        async def push(guard: Raw, new: list[Raw], newest: Raw) -> int | None:
+        async def push(
+            guard: StoredDocument, new: list[StoredDocument], newest: StoredDocument
+        ) -> int | None:
             nonlocal first
             if len(new) < len(messages):
                 # The others are there: an earlier attempt has appended all, and some were removed since.
@@ -179,7 +181,9 @@ class Turns:
                 part.next_after,
             )
 
-    async def _push(self, key: str, name: str, guard: Raw, new: list[Raw], newest: Raw) -> Raw | None:
+    async def _push(
+        self, key: str, name: str, guard: StoredDocument, new: list[StoredDocument], newest: StoredDocument
+    ) -> StoredDocument | None:
         """Append to the tail that the filter finds, and return what it was; None where it finds none.
 
         The server itself counts: parallel callers need not know of each other.
@@ -191,7 +195,7 @@ class Turns:
         path, amount = f"participants.{name}", len(new)
         # All have the same members, for those of the first are named.
         relative = [{**EMPTY, **message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]
-        members: Raw = {member: f"$$turn.{member}" for member in relative[0]}
+        members: StoredDocument = {member: f"$$turn.{member}" for member in relative[0]}
         members["number"] = {"$add": [f"${path}.turn_count", "$$turn.number"]}
         numbered = {"$map": {"input": {"$literal": relative}, "as": "turn", "in": members}}
         counts = {
@@ -211,7 +215,9 @@ class Turns:
             {f"{path}.turn_count": 1, "next_position": 1},
         )
 
-    async def _find(self, document: Raw, name: str, after: int, last: int, wanted: int) -> list[Raw] | None:
+    async def _find(
+        self, document: StoredDocument, name: str, after: int, last: int, wanted: int
+    ) -> list[StoredDocument] | None:
         """Return the first stored turns between two numbers, None where they went while they were read."""
         participant = document["participants"][name]
         binding = participant["epoch"]
@@ -219,7 +225,7 @@ class Turns:
         last_in_segments = min(tail[0]["number"] - 1, last) if tail else last
         if participant["kept"] == len(tail):
             last_in_segments = 0
-        found: list[Raw] = []
+        found: list[StoredDocument] = []
         start = after
         while len(found) < wanted and start < last_in_segments:
             end = min(start + min(wanted - len(found), _NUMBERS_A_STEP), last_in_segments)
@@ -234,7 +240,9 @@ class Turns:
             start = end
         return [*found, *(message for message in tail if after < message["number"] <= last)][:wanted]
 
-    async def _from_segments(self, document: Raw, binding: str, after: int, last: int) -> list[Raw]:
+    async def _from_segments(
+        self, document: StoredDocument, binding: str, after: int, last: int
+    ) -> list[StoredDocument]:
         """Return the turns of a binding between two numbers that are in segments below the base."""
         filter = {"messages": {"$elemMatch": {"binding": binding, "number": {"$gt": after, "$lte": last}}}}
         async with self._tail.segments.find(filter, batch_size=last - after + 2) as cursor:
@@ -252,18 +260,18 @@ class Turns:
         return sorted(found, key=itemgetter("number"))
 
 
-def _to_turns(stored: Sequence[Raw]) -> tuple[list[Turn], list[InvalidDocumentError]]:
+def _to_turns(stored: Sequence[StoredDocument]) -> tuple[list[Turn], list[InvalidDocumentError]]:
     messages, errors = to_messages([(None, turn) for turn in stored])
     return [Turn(**message.model_dump(include=_PUBLIC_FIELDS)) for message in messages], errors
 
 
-def participant_of(session: Raw, name: str) -> Raw:
+def participant_of(session: StoredDocument, name: str) -> StoredDocument:
     """Return a participant of a stored session.
 
     Raises:
         NotFoundError: It is not bound.
     """
-    participant: Raw | None = session.get("participants", {}).get(name)
+    participant: StoredDocument | None = session.get("participants", {}).get(name)
     if participant is None:
         raise NotFoundError("participant", unescape_key(name))
     return participant

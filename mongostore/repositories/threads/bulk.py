@@ -9,7 +9,7 @@ from typing import Any, Self
 from pymongo.errors import BulkWriteError
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import ThreadMessage
@@ -79,7 +79,7 @@ class ThreadMessageBatches(Repository):
             async for message in messages:
                 yield message
 
-    async def _check_equal(self, document: Raw) -> None:
+    async def _check_equal(self, document: StoredDocument) -> None:
         stored = await self._connection.collection("messages").find_one({"_id": document["_id"]})
         if stored is None or to_thread_message(stored).model_copy(
             update={"feedback": None}
@@ -87,13 +87,13 @@ class ThreadMessageBatches(Repository):
             raise ConflictError(f"message {document['_id']!r} is already there with other content")
 
 
-def _to_document(thread_id: str | None, message: ThreadMessage) -> Raw:
+def _to_document(thread_id: str | None, message: ThreadMessage) -> StoredDocument:
     members: dict[str, Any] = {
         name: getattr(message, name) for name in ("kind", "parent_id", "content", "data", "created_at")
     }
     if message.pinned:
         members["pinned"] = True
-    document: Raw = {
+    document: StoredDocument = {
         "_id": check_id("message.id", message.id),
         "thread_id": thread_id,
         "data": {},

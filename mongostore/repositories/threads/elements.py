@@ -10,7 +10,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.threads import to_element, to_stored_element
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Element, Page
@@ -127,7 +127,7 @@ class AsyncThreadElements(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        where: Raw = {"thread_id": check_id("thread_id", thread_id)}
+        where: StoredDocument = {"thread_id": check_id("thread_id", thread_id)}
         if message_id is not None:
             where["message_id"] = check_id("message_id", message_id)
         return await read_page(
@@ -167,7 +167,7 @@ class AsyncThreadElements(Repository):
     def _elements(self) -> Any:
         return self._connection.collection("elements")
 
-    async def _replace(self, stored: Raw, began: int) -> Raw | None:
+    async def _replace(self, stored: StoredDocument, began: int) -> StoredDocument | None:
         """Store an element and return the one that it replaces.
 
         Raises:
@@ -178,7 +178,7 @@ class AsyncThreadElements(Repository):
         update = {"$set": stored, "$setOnInsert": {"created_at": began}}
         while True:
             try:
-                before: Raw | None = await self._elements.find_one_and_update(
+                before: StoredDocument | None = await self._elements.find_one_and_update(
                     key, update, upsert=True, projection={"file_key": 1}
                 )
             except DuplicateKeyError:
@@ -196,10 +196,10 @@ class AsyncThreadElements(Repository):
             else:
                 return before
 
-    async def _delete_file(self, stored: Raw) -> None:
+    async def _delete_file(self, stored: StoredDocument) -> None:
         if stored.get("file_key") is not None:
             await delete_files(self._connection, stored["file_key"])
 
 
-def _key(thread_id: str, element_id: str) -> Raw:
+def _key(thread_id: str, element_id: str) -> StoredDocument:
     return {"_id": check_id("element_id", element_id), "thread_id": check_id("thread_id", thread_id)}

@@ -7,7 +7,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw, decode_document
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, decode_document
 from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import Feedback
@@ -113,17 +113,17 @@ class AsyncThreadFeedback(Repository):
         return self._connection.collection("messages")
 
 
-def _key(thread_id: str | None, message_id: str) -> Raw:
+def _key(thread_id: str | None, message_id: str) -> StoredDocument:
     thread_id = None if thread_id is None else check_id("thread_id", thread_id)
     return {"_id": check_id("message_id", message_id), "thread_id": thread_id}
 
 
-def _new_message() -> Raw:
+def _new_message() -> StoredDocument:
     now = current_operation().now
     return {"parent_id": None, "created_at": now, "revision": 0, "schema_version": SCHEMA_VERSION}
 
 
-def _read(document: Raw | None) -> Feedback | None:
+def _read(document: StoredDocument | None) -> Feedback | None:
     if document is None or document.get("feedback") is None:
         return None
     return decode_document("feedback", document, lambda: to_feedback(document))

@@ -16,7 +16,7 @@ from mongostore.arguments import (
     encode_cursor,
 )
 from mongostore.codec import decode, encode_object
-from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import File, Page
 from mongostore.repositories import (
@@ -66,7 +66,7 @@ class AsyncFiles(Repository):
             DocumentTooLargeError: If the data take more than a document can hold.
             OSError: If the content cannot be read.
         """
-        document: Raw = {
+        document: StoredDocument = {
             "filename": check_id("key", key),
             "chunkSize": CHUNK_BYTES,
             "metadata": {
@@ -202,11 +202,13 @@ class AsyncFiles(Repository):
     def _chunks(self) -> Any:
         return self._connection.engine.collection("files.chunks")
 
-    async def _newest(self, key: str) -> Raw | None:
-        found: Raw | None = await self._files.find_one({"filename": check_id("key", key)}, sort=_NEWEST)
+    async def _newest(self, key: str) -> StoredDocument | None:
+        found: StoredDocument | None = await self._files.find_one(
+            {"filename": check_id("key", key)}, sort=_NEWEST
+        )
         return found
 
-    async def _page(self, where: Raw, behind: str | None, direction: int, limit: int) -> Any:
+    async def _page(self, where: StoredDocument, behind: str | None, direction: int, limit: int) -> Any:
         """Return the first files behind a key; of two versions of one the last is the one that counts."""
         if behind is not None:
             where = {"$and": [where, {"filename": {"$gt" if direction > 0 else "$lt": behind}}]}
@@ -214,7 +216,7 @@ class AsyncFiles(Repository):
         async with self._files.find(where, sort=order, limit=limit, batch_size=limit + 1) as found:
             return await found.to_list()
 
-    async def _find_with_chunk(self, key: str, start: int) -> tuple[Raw, Raw | None]:
+    async def _find_with_chunk(self, key: str, start: int) -> tuple[StoredDocument, StoredDocument | None]:
         """Return a file and the chunk that a byte of it is in.
 
         Raises:
@@ -231,12 +233,12 @@ class AsyncFiles(Repository):
                 return document, chunk
             replaced = document["_id"]
 
-    async def _chunk(self, file_id: Any, n: int) -> Raw | None:
-        found: Raw | None = await self._chunks.find_one({"files_id": file_id, "n": n}, {"data": 1})
+    async def _chunk(self, file_id: Any, n: int) -> StoredDocument | None:
+        found: StoredDocument | None = await self._chunks.find_one({"files_id": file_id, "n": n}, {"data": 1})
         return found
 
 
-def _with_prefix(prefix: str) -> Raw:
+def _with_prefix(prefix: str) -> StoredDocument:
     pattern = re.escape(check_id("prefix", prefix)).replace("\0", "\\x00")
     return {"filename": {"$regex": f"^{pattern}"} if prefix else {"$gte": ""}}
 
@@ -250,7 +252,7 @@ def _decode(cursor: object) -> str | None:
     raise InvalidValueError("cursor", "is not one that a page gave")
 
 
-def _to_file(document: Raw) -> File:
+def _to_file(document: StoredDocument) -> File:
     # Others may write other metadata into the bucket, or none.
     notes = document.get("metadata") or {}
     content_type, data = notes.get("content_type"), notes.get("data")

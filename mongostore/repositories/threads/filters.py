@@ -6,7 +6,7 @@ from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_members, check_vote
 from mongostore.codec import encode_members
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError
 from mongostore.models import ListOrder, ThreadFilter
@@ -24,13 +24,13 @@ def thread_order(order: ListOrder, newest: bool) -> SortOrder:
     return SortOrder(f"{order}_at", is_ascending=not check_flag("newest", newest))
 
 
-def thread_filter(where: ThreadFilter) -> Raw:
+def thread_filter(where: ThreadFilter) -> StoredDocument:
     """Return the filter of the open threads with these members.
 
     Raises:
         InvalidValueError: If a member is of the wrong type, or there is none of that name.
     """
-    filter: Raw = {"state": "open"}
+    filter: StoredDocument = {"state": "open"}
     for name, value in check_members(where, ThreadFilter).items():
         match name:
             case "data" | "metadata":

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.threads.thread_writes import record_activity, record_vote
@@ -22,7 +22,9 @@ class MessageWriter:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def merge(self, key: Raw, sets: Raw, begun_at: int | None, *, only_missing: bool) -> None:
+    async def merge(
+        self, key: StoredDocument, sets: StoredDocument, begun_at: int | None, *, only_missing: bool
+    ) -> None:
         """Merge members into a message, which is made if it is not there.
 
         If it has begun after a deletion of its thread, it begins the thread anew.
@@ -50,14 +52,14 @@ class MessageWriter:
     def _messages(self) -> Any:
         return self._connection.collection("messages")
 
-    async def _merge_start(self, key: Raw, sets: Raw, begun_at: int | None) -> bool:
+    async def _merge_start(self, key: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge in how a message began; return False if others were in the way."""
         try:
             return await self._upsert({**key, "is_begun": {"$ne": True}}, sets, begun_at)
         except DuplicateKeyError:
             return await self._fill_missing(key, sets)
 
-    async def _merge_update(self, key: Raw, sets: Raw, begun_at: int | None) -> bool:
+    async def _merge_update(self, key: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge in how a message went on; return False if others were in the way."""
         update = {"$set": {**sets, "is_begun": True}, "$inc": {"revision": 1}}
         # What makes it newer than it was makes its thread so, too.
@@ -72,27 +74,27 @@ class MessageWriter:
             return await self._record_in_thread(key["_id"], sets, self._active_at(sets))
         return True
 
-    def _active_at(self, sets: Raw) -> int | None:
+    def _active_at(self, sets: StoredDocument) -> int | None:
         """Return when a message began by the server's clock; None if nobody said."""
         if "created_at" not in sets:
             return None
         return self._connection.clock.from_host(sets["created_at"])
 
-    async def _upsert(self, where: Raw, sets: Raw, begun_at: int | None) -> bool:
+    async def _upsert(self, where: StoredDocument, sets: StoredDocument, begun_at: int | None) -> bool:
         """Merge into a message, which is made if it is not there; return False if a deletion was in the way.
 
         Raises:
             DuplicateKeyError: It is there, but not as the filter has it.
             NotFoundError: The thread is deleted; nothing is stored.
         """
-        new: Raw = {
+        new: StoredDocument = {
             "thread_id": None,
             "parent_id": None,
             "created_at": current_operation().now,
             "arrival": self._connection.clock.tick(),
             "schema_version": SCHEMA_VERSION,
         }
-        update: Raw = {
+        update: StoredDocument = {
             "$set": sets,
             "$setOnInsert": {name: value for name, value in new.items() if name not in sets},
             "$inc": {"revision": 1},
@@ -110,7 +112,7 @@ class MessageWriter:
                 await self._messages.delete_one({"_id": where["_id"]})
             raise
 
-    async def _fill_missing(self, key: Raw, sets: Raw) -> bool:
+    async def _fill_missing(self, key: StoredDocument, sets: StoredDocument) -> bool:
         """Set what a message still lacks; return False if it is gone, another thread's or just changed."""
         document = await self._messages.find_one(key)
         if document is None:
@@ -127,7 +129,7 @@ class MessageWriter:
             )
         return bool(filled.matched_count)
 
-    async def _move_to_thread(self, document: Raw, thread_id: str) -> None:
+    async def _move_to_thread(self, document: StoredDocument, thread_id: str) -> None:
         """Take a message that belongs to no thread into one, with the vote on it.
 
         Raises:
@@ -148,7 +150,7 @@ class MessageWriter:
                 await record_vote(self._connection, *vote, None)
 
     async def _record_in_thread(
-        self, message_id: str, sets: Raw, active_at: int | None, begun_at: int | None = None
+        self, message_id: str, sets: StoredDocument, active_at: int | None, begun_at: int | None = None
     ) -> bool:
         """Record in its thread, if one is named, that a message was merged into; False if it is gone."""
         thread_id = sets.get("thread_id")
@@ -172,7 +174,7 @@ class MessageWriter:
         return bool(stamped.matched_count)
 
 
-def _is_missing(document: Raw, path: str) -> bool:
+def _is_missing(document: StoredDocument, path: str) -> bool:
     if path == "created_at":
         # Not the caller's: when the first merge came.
         return not document.get("has_created_at")

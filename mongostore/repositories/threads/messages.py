@@ -17,7 +17,7 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import to_micros
-from mongostore.documents.mapping import Raw, check_instance
+from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
     InvalidDocumentError,
@@ -88,7 +88,7 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take too much; it is left as it was.
         """
-        key: Raw = {"_id": check_id("message_id", message_id)}
+        key: StoredDocument = {"_id": check_id("message_id", message_id)}
         sets = to_stored_message_members(check_members(members, ThreadMessageUpdate))
         if thread_id is not None:
             sets["thread_id"] = check_id("thread_id", thread_id)
@@ -234,7 +234,7 @@ class AsyncThreadMessages(Repository):
         async with threads.find(with_pinned, {"_id": 1}) as found:
             ids = [document["_id"] for document in await found.to_list()]
         order = by_arrival(newest)
-        where: Raw = {"thread_id": {"$in": ids}, "pinned": True}
+        where: StoredDocument = {"thread_id": {"$in": ids}, "pinned": True}
         if place := order.decode(await self._with_arrival(order, cursor)):
             # In one piece, of which an index still merges the threads in their order.
             behind = "$lt" if newest else "$gt"
@@ -310,11 +310,11 @@ class AsyncThreadMessages(Repository):
         return self._connection.collection("messages")
 
 
-def _key(thread_id: str | None, message_id: str) -> Raw:
+def _key(thread_id: str | None, message_id: str) -> StoredDocument:
     return {"_id": check_id("message_id", message_id), "thread_id": thread_id}
 
 
-def _filter(where: ThreadMessageFilter) -> Raw:
+def _filter(where: ThreadMessageFilter) -> StoredDocument:
     stored = to_stored_message_members(check_members(where, ThreadMessageFilter))
     # By `$eq`, for a key of a value may look like an operator.
     return {path: {"$eq": value} for path, value in stored.items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mongostore.arguments import check_flag, check_limit
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.models import Page
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortOrder, count_options, find_page
@@ -35,11 +35,11 @@ def by_arrival(newest: bool) -> SortOrder:
 async def read_page(
     connection: Connection,
     name: str,
-    filter: Raw,
+    filter: StoredDocument,
     order: SortOrder,
     limit: int,
     cursor: str | None,
-    read: Callable[[Raw], V],
+    read: Callable[[StoredDocument], V],
 ) -> Page[V]:
     """Return the page of a list that begins behind a cursor.
 
@@ -53,7 +53,7 @@ async def read_page(
     return order.page(documents, limit, read)
 
 
-async def count(connection: Connection, name: str, filter: Raw, limit: int | None) -> int:
+async def count(connection: Connection, name: str, filter: StoredDocument, limit: int | None) -> int:
     """Return how many documents a filter matches, `limit` at most.
 
     Raises:

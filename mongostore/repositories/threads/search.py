@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mongostore.codec import decode
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidValueError
 from mongostore.repositories import Connection, current_operation, read_step
 from mongostore.repositories.paging import SortKey, SortOrder, find_page
@@ -37,24 +37,29 @@ def text_pattern(text: object) -> str:
 
 
 async def search(
-    connection: Connection, filter: Raw, order: SortOrder, place: SortKey | None, pattern: str, limit: int
-) -> list[Raw]:
+    connection: Connection,
+    filter: StoredDocument,
+    order: SortOrder,
+    place: SortKey | None,
+    pattern: str,
+    limit: int,
+) -> list[StoredDocument]:
     """Return the first threads behind a place that have a text in their names or messages."""
-    hits: list[Raw] = []
+    hits: list[StoredDocument] = []
     if pattern == _NOTHING:
         return hits
     named = re.compile(pattern, re.IGNORECASE)
     # A content is a text, or a list of parts of which some have one.
     in_content = [{path: {"$regex": pattern, "$options": "i"}} for path in ("content", "content.text")]
 
-    async def find_some() -> tuple[list[Raw], Raw | None]:
+    async def find_some() -> tuple[list[StoredDocument], StoredDocument | None]:
         """Return some threads that have it, and the last one looked at if there are more."""
         # Where that takes too long, an attempt looks at fewer.
         some = max(_SEARCH_BATCH >> 2 * current_operation().attempt, 1)
         documents = await find_page(connection, "threads", order.keyset_filter(filter, place), order, some)
         unnamed = [document["_id"] for document in documents if not named.search(_name_text(document))]
         said = {"thread_id": {"$in": unnamed}, "$or": in_content}
-        pipeline: list[Raw] = [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
+        pipeline: list[StoredDocument] = [{"$match": said}, {"$group": {"_id": "$thread_id"}}]
         async with await connection.collection("messages").aggregate(pipeline) as cursor:
             missed = {*unnamed} - {hit["_id"] for hit in await cursor.to_list()}
         found = [document for document in documents if document["_id"] not in missed]
@@ -68,6 +73,6 @@ async def search(
         place = order.sort_key(last)
 
 
-def _name_text(document: Raw) -> str:
+def _name_text(document: StoredDocument) -> str:
     name = decode(document.get("name"))
     return name if isinstance(name, str) else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mongostore.arguments import check_list, check_members
 from mongostore.codec import encode_members, escape_key
-from mongostore.documents.mapping import Raw, check_size
+from mongostore.documents.mapping import StoredDocument, check_size
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ThreadUpdate
@@ -15,7 +15,9 @@ from mongostore.repositories import Connection
 MERGED_MEMBERS = ("data", "metadata")
 
 
-async def to_update(connection: Connection, arguments: ThreadUpdate, *, replaces: bool = False) -> Raw:
+async def to_update(
+    connection: Connection, arguments: ThreadUpdate, *, replaces: bool = False
+) -> StoredDocument:
     """Return the update that changes members of a thread, and merges `data` unless it replaces it.
 
     Raises:
@@ -25,8 +27,8 @@ async def to_update(connection: Connection, arguments: ThreadUpdate, *, replaces
     """
     members = check_members(arguments, ThreadUpdate)
     removed = members.pop("unset", None)
-    sets: Raw = {}
-    unset: Raw = {}
+    sets: StoredDocument = {}
+    unset: StoredDocument = {}
     for name, value in members.items():
         if name not in MERGED_MEMBERS:
             sets[name] = to_stored_thread_member(name, value)

@@ -9,7 +9,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.codec import to_micros
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection, current_operation
 
@@ -19,7 +19,7 @@ _ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at",
 TOMBSTONE = {"state": 1, "life": 1, "deleted_at": 1, "delete_op": 1, "expires_at": 1}
 
 
-def new_thread(began: int) -> Raw:
+def new_thread(began: int) -> StoredDocument:
     """Return what a new thread is stored with."""
     return {
         "created_at": began,
@@ -36,7 +36,7 @@ def new_thread(began: int) -> Raw:
 async def upsert_thread(
     connection: Connection,
     thread_id: str,
-    update: Raw,
+    update: StoredDocument,
     *,
     if_absent: Collection[str] = (),
     began: int | None = None,
@@ -63,7 +63,7 @@ async def upsert_thread(
     began = began or begun_at or current_operation().now
     paths = {path.partition(".")[0] for operator in update.values() for path in operator}
     new = {name: value for name, value in new_thread(began).items() if name not in paths}
-    filter: Raw = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
+    filter: StoredDocument = {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": began}}}
     filter |= {path: {"$exists": False} for path in if_absent}
     life = 0
     while True:
@@ -108,7 +108,7 @@ def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
     return connection.clock.from_host(to_micros("begun_at", begun_at))
 
 
-async def finish_deletion(connection: Connection, tombstone: Raw) -> None:
+async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> None:
     """Delete what is left of a deleted thread; only then its tombstone has an end.
 
     What began after the deletion is of another life and stays.
@@ -125,7 +125,7 @@ async def finish_deletion(connection: Connection, tombstone: Raw) -> None:
     await connection.collection("threads").update_one(same, {"$set": {"expires_at": tombstone_end()}})
 
 
-def new_tombstone(thread_id: str | None) -> Raw:
+def new_tombstone(thread_id: str | None) -> StoredDocument:
     """Return what is left of a deleted part of a thread, which no list of the thread shows."""
     return {
         "thread_id": {"deleted": thread_id},
@@ -141,7 +141,7 @@ def tombstone_end() -> datetime:
     return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + _TOMBSTONE_LASTS
 
 
-async def _begin_anew(connection: Connection, tombstone: Raw, new: Raw) -> None:
+async def _begin_anew(connection: Connection, tombstone: StoredDocument, new: StoredDocument) -> None:
     await finish_deletion(connection, tombstone)
     same = {"_id": tombstone["_id"], "state": "deleted", "delete_op": tombstone.get("delete_op")}
     update = {
@@ -151,7 +151,7 @@ async def _begin_anew(connection: Connection, tombstone: Raw, new: Raw) -> None:
     await connection.collection("threads").update_one(same, update)
 
 
-def _has_path(document: Raw, path: str, *values: Any) -> bool:
+def _has_path(document: StoredDocument, path: str, *values: Any) -> bool:
     """Return whether there is something at a path, one of some values if there are any."""
     parent, _, name = path.partition(".")
     members = document.get(parent, {})
@@ -174,7 +174,7 @@ async def record_activity(
     Raises:
         NotFoundError: It is deleted.
     """
-    update: Raw = {} if active_at is None else {"$max": {"active_at": active_at}}
+    update: StoredDocument = {} if active_at is None else {"$max": {"active_at": active_at}}
     if has_pinned:
         update["$set"] = {"has_pinned": True}
     # A new thread is as old as what is stored in it first.
@@ -194,7 +194,9 @@ async def record_vote(
         await threads.update_one(thread, {"$push": {"votes": vote}}, session=session)
 
 
-async def delete_elements(connection: Connection, filter: Raw, tombstone: Raw | None = None) -> bool:
+async def delete_elements(
+    connection: Connection, filter: StoredDocument, tombstone: StoredDocument | None = None
+) -> bool:
     """Delete the elements that a filter finds, with their files, and return whether this call did."""
     elements = connection.collection("elements")
     async with elements.find(filter, {"file_key": 1}) as found:

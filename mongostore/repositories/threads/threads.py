@@ -20,7 +20,7 @@ from mongostore.codec import (
     decode_members,
     to_micros,
 )
-from mongostore.documents.mapping import DECODE_ERRORS, Raw, check_instance
+from mongostore.documents.mapping import DECODE_ERRORS, StoredDocument, check_instance
 from mongostore.documents.threads import to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
@@ -358,7 +358,7 @@ class AsyncThreads(Repository):
     def _threads(self) -> Any:
         return self._connection.collection("threads")
 
-    async def _new(self, members: ThreadUpdate) -> Raw:
+    async def _new(self, members: ThreadUpdate) -> StoredDocument:
         """Return the document of a new thread with these members, without its id."""
         call = current_operation()
         document = {**new_thread(call.now), "create_op": call.token}

@@ -9,7 +9,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
-from mongostore.documents.mapping import Raw
+from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import UnavailableError
 from mongostore.repositories import Connection, current_operation, retry_step
 from mongostore.repositories.threads.thread_writes import delete_versions
@@ -32,10 +32,10 @@ class Upload:
         document: The entry of the file, without its id, length and date.
     """
 
-    def __init__(self, connection: Connection, document: Raw) -> None:
+    def __init__(self, connection: Connection, document: StoredDocument) -> None:
         self._connection = connection
-        self._document: Raw = {"_id": ObjectId(), **document, "length": 0}
-        self._chunks: list[Raw] = []
+        self._document: StoredDocument = {"_id": ObjectId(), **document, "length": 0}
+        self._chunks: list[StoredDocument] = []
         self._at_once = _MOST_CHUNKS
         self._count = 0
 
@@ -50,7 +50,7 @@ class Upload:
         self._document["length"] += len(data)
         self._count += 1
 
-    async def finish(self) -> Raw:
+    async def finish(self) -> StoredDocument:
         """Put the file in the place of the one with its key, and return its entry."""
         if self._chunks:
             await self._send()
@@ -103,7 +103,7 @@ class Upload:
                     raise
             operation.memory["stored"] = operation.memory.get("stored", 0) + len(chunks)
 
-    async def _show(self) -> Raw:
+    async def _show(self) -> StoredDocument:
         key, own_id = self._document["filename"], self._document["_id"]
         versions = await self._versions(key)
         own = next((one for one in versions if one["_id"] == own_id and "uploading" not in one), None)
@@ -131,7 +131,7 @@ class Upload:
         await delete_versions(self._connection, older)
         return entry
 
-    async def _store_entry(self, entry: Raw) -> bool:
+    async def _store_entry(self, entry: StoredDocument) -> bool:
         """Store the entry by which readers find the file, unless another call has replaced it."""
         stored = await self._files.replace_one({"_id": entry["_id"]}, entry, upsert=not self._is_announced)
         return bool(stored.matched_count) or stored.upserted_id is not None
@@ -146,11 +146,11 @@ class Upload:
         chunks = self._connection.engine.collection("files.chunks")
         return await chunks.find_one({"files_id": self._document["_id"]}, {"_id": 1}) is None
 
-    async def _versions(self, key: str) -> list[Raw]:
+    async def _versions(self, key: str) -> list[StoredDocument]:
         """Return the entries of a key, the newest first, with those of its uploads on their way."""
         filter = {"$or": [{"filename": key}, {"uploading": key}]}
         async with self._files.find(filter, {"uploadDate": 1, "uploading": 1}) as found:
-            versions: list[Raw] = await found.to_list()
+            versions: list[StoredDocument] = await found.to_list()
         return sorted(
             versions, key=lambda version: (version["uploadDate"], str(version["_id"])), reverse=True
         )

@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_id
 from mongostore.codec import encode_object, to_micros
-from mongostore.documents.mapping import SCHEMA_VERSION, Raw, check_size
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, check_size
 from mongostore.documents.threads import to_user
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, User
@@ -162,7 +162,7 @@ class AsyncUsers(Repository):
     def _users(self) -> Any:
         return self._connection.collection("users")
 
-    async def _upsert(self, identifier: str, update: Raw) -> User:
+    async def _upsert(self, identifier: str, update: StoredDocument) -> User:
         where = {"identifier": check_id("identifier", identifier)}
         while True:
             try:
@@ -175,12 +175,12 @@ class AsyncUsers(Repository):
             return to_user(document)
 
 
-def _new() -> Raw:
+def _new() -> StoredDocument:
     call = current_operation()
     return {"_id": call.token, "created_at": call.now, "schema_version": SCHEMA_VERSION}
 
 
-def _metadata(metadata: dict[str, Any] | None) -> Raw:
-    packed: Raw = encode_object("metadata", {} if metadata is None else metadata)
+def _metadata(metadata: dict[str, Any] | None) -> StoredDocument:
+    packed: StoredDocument = encode_object("metadata", {} if metadata is None else metadata)
     check_size("the user's metadata", {"metadata": packed})
     return packed
