@@ -40,6 +40,8 @@ from mongostore.models import (
     ListOrder,
     Message,
     MessageChange,
+    MessageStart,
+    MessageStatus,
     Observation,
     Page,
     ParticipantIntegration,
@@ -67,9 +69,10 @@ from mongostore.models import (
     VerificationRequest,
     VoiceDelivery,
 )
+from mongostore.repositories.sessions import AsyncMessageStream
 from mongostore.repositories.threads import AsyncThreads
 from mongostore.store import AsyncMongoStore
-from mongostore.sync import MongoStore
+from mongostore.sync import MessageStream, MongoStore
 from mongostore.sync.twins import Threads
 
 __all__ = [
@@ -77,6 +80,7 @@ __all__ = [
     "AlreadyExistsError",
     "ApiKey",
     "AppendOptions",
+    "AsyncMessageStream",
     "AsyncMongoStore",
     "AsyncThreads",
     "Binding",
@@ -104,6 +108,9 @@ __all__ = [
     "ListOrder",
     "Message",
     "MessageChange",
+    "MessageStart",
+    "MessageStatus",
+    "MessageStream",
     "MongoStore",
     "MongoStoreError",
     "NotFoundError",

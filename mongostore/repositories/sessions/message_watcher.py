@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure
 
 from mongostore.arguments import decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import to_messages
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -26,7 +27,8 @@ from mongostore.repositories.sessions.tail import Tail
 _PAUSE_SECONDS = 0.1
 # What servers answer to a token of the right shape that they never gave.
 _BAD_TOKEN_CODES = {9, 15, 40647, 40649, 50811}
-_ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
+# A writer that only shows that it is there changes nothing that readers see.
+_ELEMENT = re.compile(r"messages\.(\d+)(?!\.stream\.until$)(\..*)?")
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,9 @@ class MessageWatcher:
         return changes
 
     async def _message(self, key: str, stored: StoredDocument | None, position: int) -> Message | None:
-        if stored is not None and stored.get("overflow") is None:
+        if stored is not None and stored.get("overflow") is None and not parts_of(stored):
+            if "stream" in stored:
+                stored = join_stream(stored, [], self._connection.clock.now())
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
         try:
