@@ -75,6 +75,77 @@ from mongostore.store import AsyncMongoStore
 from mongostore.sync import MessageStream, MongoStore
 from mongostore.sync.twins import Threads
 
+if typing.TYPE_CHECKING:
+    from mongostore.engines import Capability
+    from mongostore.errors import (
+        AccessDeniedError,
+        AlreadyExistsError,
+        ConfigurationError,
+        ConflictError,
+        DocumentTooLargeError,
+        IndexConflictError,
+        InvalidDocumentError,
+        InvalidValueError,
+        MongoStoreError,
+        NotFoundError,
+        NotOpenError,
+        TokenExpiredError,
+        UnavailableError,
+        UnsupportedError,
+    )
+    from mongostore.models import (
+        ApiKey,
+        AppendOptions,
+        Binding,
+        ChangeKind,
+        Conversation,
+        Element,
+        Event,
+        EventFilter,
+        EventUpdate,
+        Feedback,
+        File,
+        FullRoom,
+        Identity,
+        Integration,
+        IntegrationStatus,
+        Integrator,
+        Lease,
+        ListOrder,
+        Message,
+        MessageChange,
+        Observation,
+        Page,
+        ParticipantIntegration,
+        Preview,
+        ReadMarker,
+        ReplySummary,
+        Room,
+        RoomCreate,
+        RoomFilter,
+        RoomParticipant,
+        RoomState,
+        RoomUpdate,
+        Session,
+        SessionParticipant,
+        Task,
+        Thread,
+        ThreadFilter,
+        ThreadMessage,
+        ThreadMessageFilter,
+        ThreadMessageUpdate,
+        ThreadUpdate,
+        Turn,
+        User,
+        Verification,
+        VerificationRequest,
+        VoiceDelivery,
+    )
+    from mongostore.repositories.threads import AsyncThreads
+    from mongostore.store import AsyncMongoStore
+    from mongostore.sync import MongoStore
+    from mongostore.sync.twins import Threads
+
 __all__ = [
     "AccessDeniedError",
     "AlreadyExistsError",
@@ -149,12 +220,32 @@ __all__ = [
 
 __version__: str
 
+# In the order in which they are looked into: the later ones take long to import.
+_MODULES = (
+    "errors",
+    "models",
+    "engines",
+    "repositories.threads",
+    "store",
+    "sync.twins",
+    "sync",
+)
+
 if not typing.TYPE_CHECKING:
 
-    def __getattr__(name: str) -> str:
-        # Looked up when it is asked for: few ask, and an import is to stay fast.
-        if name == "__version__":
-            from importlib.metadata import version
+    def __getattr__(name: str) -> typing.Any:
+        # Imported when it is asked for: of the command line, and of an error's module, few ask for all.
+        from importlib import import_module, metadata
 
-            return version("mongostore")
+        if name == "__version__":
+            return metadata.version("mongostore")
+        if name in __all__:
+            for module in _MODULES:
+                value = getattr(import_module(f"mongostore.{module}"), name, None)
+                if value is not None:
+                    globals()[name] = value
+                    return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted([*globals(), *__all__, "__version__"])

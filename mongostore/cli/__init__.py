@@ -1,24 +1,75 @@
-"""The command line: `mongostore demo | import | export | serve | ping | doctor | keys | indexes`."""
+"""The command line: `mongostore --help` names its commands."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from importlib import import_module
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info, get_group
 
 import mongostore
-from mongostore.cli.admin import indexes, ping
-from mongostore.cli.demo import demo
-from mongostore.cli.doctor import doctor
-from mongostore.cli.import_export import export_lines, import_conversations
-from mongostore.cli.keys import keys
-from mongostore.cli.serve import serve
+
+
+class _Entry(NamedTuple):
+    """A command as the help lists it, and the function or group behind it."""
+
+    panel: str
+    help: str
+    module: str
+    attribute: str
+
+
+_LOOK, _MOVE, _OPERATE = "Look", "Move", "Operate"
+# The modules of the commands import the store, which takes several times as long as to print the help.
+_ENTRIES: Final = {
+    "demo": _Entry(_LOOK, "Store real dialogues, resume one, and watch another grow.", "demo", "demo"),
+    "import": _Entry(
+        _MOVE,
+        "Import conversations from JSON lines, or from another program.",
+        "import_export",
+        "import_conversations",
+    ),
+    "export": _Entry(
+        _MOVE,
+        "Export conversations as JSON lines, one a session, or all as an archive.",
+        "import_export",
+        "export_lines",
+    ),
+    "ping": _Entry(
+        _OPERATE, "Show a deployment, its round trip and the state of its indexes.", "admin", "ping"
+    ),
+    "doctor": _Entry(
+        _OPERATE, "Check a deployment and print its problems with their remedies.", "doctor", "doctor"
+    ),
+    "serve": _Entry(_OPERATE, "Serve the store over HTTP, by default its sessions.", "serve", "serve"),
+    "keys": _Entry(_OPERATE, "Create, list and revoke the API keys of the servers.", "keys", "keys"),
+    "indexes": _Entry(
+        _OPERATE, "Show the index definitions, check a database, or apply them.", "admin", "indexes"
+    ),
+}
 
 
 class _Commands(TyperGroup):
-    """Quotes a wrong command line without the password of a URI in it."""
+    """Imports a command when it is run, and quotes a wrong command line without the password of a URI."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {
+            name: TyperCommand(name, help=entry.help, rich_help_panel=entry.panel)
+            for name, entry in _ENTRIES.items()
+        }
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands in the order of the help."""
+        return [*self.commands]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name, the command and the arguments of a command line."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in _ENTRIES else command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the command line names."""
@@ -31,12 +82,21 @@ class _Commands(TyperGroup):
             raise
 
 
-app: Final = typer.Typer(
-    cls=_Commands,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+def load_command(name: str) -> Any:
+    """Return the command of a name, with its options."""
+    entry = _ENTRIES[name]
+    target = getattr(import_module(f"mongostore.cli.{entry.module}"), entry.attribute)
+    if isinstance(target, typer.Typer):
+        group = get_group(target)
+        group.name = name
+        return group
+    single = typer.Typer()
+    single.command(name)(target)
+    (info,) = single.registered_commands
+    return get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode="rich")
+
+
+app: Final = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:
@@ -53,16 +113,6 @@ def options(
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
-
-
-app.command()(demo)
-app.command("import")(import_conversations)
-app.command("export")(export_lines)
-app.command()(ping)
-app.command()(doctor)
-app.add_typer(serve, name="serve")
-app.add_typer(keys, name="keys")
-app.add_typer(indexes, name="indexes")
 
 
 def main() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
 import pickle
 import pydoc
 import re
+import subprocess
+import sys
 import types
 from collections.abc import AsyncIterator
 from importlib.metadata import version
@@ -34,12 +37,30 @@ from tests.contract.wire import repositories_of
 
 
 def test_all_names_every_public_name() -> None:
+    tree = ast.parse(inspect.getsource(mongostore))
+    typed = [
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        if (node.module or "").startswith("mongostore.")
+        for name in node.names
+    ]
+    assert mongostore.__all__ == sorted(typed)
+    for name in mongostore.__all__:
+        assert isinstance(getattr(mongostore, name), object)
     public = [
         name
         for name, value in vars(mongostore).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     ]
     assert mongostore.__all__ == sorted(public)
+    assert {*mongostore.__all__} <= {*dir(mongostore)}
+
+
+def test_an_error_is_imported_without_the_driver() -> None:
+    code = "import sys, mongostore; mongostore.NotFoundError; print('pymongo' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def public_errors() -> list[type[errors.MongoStoreError]]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import mongostore
 from mongostore import Message, MongoStore
-from mongostore.cli import app
+from mongostore.cli import app, load_command
 
 
 def run(*arguments, **options):
@@ -29,6 +29,7 @@ def process(*arguments, **environment):
 
 def commands(group, *path):
     for name, command in sorted(group.commands.items()):
+        command = command if path else load_command(name)
         if hasattr(command, "commands"):
             yield from commands(command, *path, name)
         else:
@@ -36,6 +37,30 @@ def commands(group, *path):
 
 
 COMMANDS = list(commands(typer.main.get_command(app)))
+
+
+def test_the_help_names_each_command_by_its_first_sentence():
+    for name, listed in typer.main.get_command(app).commands.items():
+        assert load_command(name).help.split("\n\n")[0].replace("\n", " ") == listed.help
+        assert listed.rich_help_panel
+
+
+def test_the_help_imports_no_driver_and_no_models():
+    # Each of these takes as long to import as the help may take.
+    code = (
+        "import sys; from mongostore.cli import app; app(['--help'], standalone_mode=False); "
+        "print(sorted({'beanie', 'bson', 'pydantic', 'pymongo'} & sys.modules.keys()))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "[]"
+    assert "Commands" not in shown.stdout
+
+
+def test_completion_names_the_commands_and_their_options():
+    complete = {"_MONGOSTORE_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "mongostore do"}
+    assert "doctor" in process(**complete).stdout.split()
+    options = complete | {"COMP_CWORD": "2", "COMP_WORDS": "mongostore ping --d"}
+    assert "--database" in process(**options).stdout.split()
 
 
 def test_these_are_the_commands():

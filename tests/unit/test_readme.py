@@ -21,8 +21,9 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 import pytest
+import typer
 
-from mongostore.cli import app
+from mongostore.cli import app, load_command
 from tests.conftest import absent
 from tests.environments import run_apart
 
@@ -180,10 +181,9 @@ def test_no_other_command_is_shown_without_a_test() -> None:
 
 
 def test_every_command_is_named_and_has_help() -> None:
-    commands = {command.name or command.callback.__name__: command for command in app.registered_commands}  # type: ignore[union-attr]
-    for name, command in commands.items():
-        assert f"mongostore {name.removesuffix('_')}" in README
-        assert command.help or command.callback.__doc__  # type: ignore[union-attr]
-    for group in app.registered_groups:
-        for command in group.typer_instance.registered_commands:  # type: ignore[union-attr]
-            assert f"mongostore {group.name} {command.name or command.callback.__name__}" in README  # type: ignore[union-attr]
+    for name in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+        command = load_command(name)
+        assert command.help
+        for child in getattr(command, "commands", {"": command}).values():
+            assert f"mongostore {name}" + (f" {child.name}" if child is not command else "") in README
+            assert child.help

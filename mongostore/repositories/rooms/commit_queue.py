@@ -166,31 +166,36 @@ class CommitQueue:
         if first.target is None and not first.wakes(head):
             await events.insert_one(documents[0])
             return
-        if first.target and not self._has_transactions:
+        if not self._has_transactions:
             # Nothing would take the event back.
-            await self._check_target(first, first.target)
+            if first.target:
+                await self._check_target(first, first.target)
+            if first.wakes(head):
+                await self._wake(documents[0], None)
 
         async def insert(session: Any) -> None:
             # The position first: others wait for it from then on, and not for what is behind.
             await events.insert_one(documents[0], session=session)
-            await self._carry_out(first, documents[0], session, wakes=first.wakes(head))
+            if first.target:
+                await self._replace_target(documents[0]["room_id"], first.target, session)
+            if first.wakes(head) and self._has_transactions:
+                await self._wake(documents[0], session)
 
         await self._connection.engine.transact(insert)
 
-    async def _carry_out(
-        self, pending: PendingEvent, document: StoredDocument, session: Any, *, wakes: bool
-    ) -> None:
-        """Do to its target and to its room what an event does."""
-        if pending.target:
-            await self._replace_target(document["room_id"], pending.target, session)
-        if wakes:
-            now = document["counters"]["active_at"]
-            room = {"_id": document["room_id"], "log": document["log"], "state": "open", "status": "paused"}
-            woken = await self._collection("rooms").update_one(
-                room, {"$set": {"status": "active", "paused_at": None, "updated_at": now}}, session=session
-            )
-            if not woken.matched_count and self._has_transactions:
-                raise _StaleHeadError
+    async def _wake(self, document: StoredDocument, session: Any) -> None:
+        """Make a paused room active, of which an event is the activity.
+
+        Raises:
+            _StaleHeadError: The room has been changed meanwhile.
+        """
+        room = {"_id": document["room_id"], "log": document["log"], "state": "open", "status": "paused"}
+        now = document["counters"]["active_at"]
+        woken = await self._collection("rooms").update_one(
+            room, {"$set": {"status": "active", "paused_at": None, "updated_at": now}}, session=session
+        )
+        if not woken.matched_count:
+            raise _StaleHeadError
 
     async def _replace_target(self, room_id: str, target: TargetReplacement, session: Any) -> None:
         """Change an event in place, and mark its edits as deleted if it is.
@@ -285,8 +290,8 @@ class CommitQueue:
         event = pending.event
         existing = await self._collection("events").find_one({"_id": event["_id"]}, _OWN_FIELDS)
         if existing is not None and existing.get("op") == event["op"]:
-            if "index" in existing and not self._has_transactions:
-                await self._carry_out(pending, existing, None, wakes=pending.is_activity)
+            if pending.target and "index" in existing and not self._has_transactions:
+                await self._replace_target(event["room_id"], pending.target, None)
             # What was deleted since, stays deleted.
             return int(existing["index"] if "index" in existing else existing["former_index"])
         if existing is not None and "index" not in existing:

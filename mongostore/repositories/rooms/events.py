@@ -36,7 +36,7 @@ class AsyncRoomEvents(Repository):
 
         Events of one room become visible in the order of their indexes, whichever process appends them. On
         a server without transactions a crash midway may leave an edit or a delete without its effect on its
-        target.
+        target, or a paused room active without the event.
 
         Args:
             room_id: The room.
