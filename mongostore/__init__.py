@@ -2,79 +2,6 @@
 
 import typing
 
-from mongostore.engines import Capability
-from mongostore.errors import (
-    AccessDeniedError,
-    AlreadyExistsError,
-    ConfigurationError,
-    ConflictError,
-    DocumentTooLargeError,
-    IndexConflictError,
-    InvalidDocumentError,
-    InvalidValueError,
-    MongoStoreError,
-    NotFoundError,
-    NotOpenError,
-    TokenExpiredError,
-    UnavailableError,
-    UnsupportedError,
-)
-from mongostore.models import (
-    ApiKey,
-    AppendOptions,
-    Binding,
-    ChangeKind,
-    Conversation,
-    Element,
-    Event,
-    EventFilter,
-    EventUpdate,
-    Feedback,
-    File,
-    FullRoom,
-    Identity,
-    Integration,
-    IntegrationStatus,
-    Integrator,
-    Lease,
-    ListOrder,
-    Message,
-    MessageChange,
-    MessageStart,
-    MessageStatus,
-    Observation,
-    Page,
-    ParticipantIntegration,
-    Preview,
-    ReadMarker,
-    ReplySummary,
-    Room,
-    RoomCreate,
-    RoomFilter,
-    RoomParticipant,
-    RoomState,
-    RoomUpdate,
-    Session,
-    SessionParticipant,
-    Task,
-    Thread,
-    ThreadFilter,
-    ThreadMessage,
-    ThreadMessageFilter,
-    ThreadMessageUpdate,
-    ThreadUpdate,
-    Turn,
-    User,
-    Verification,
-    VerificationRequest,
-    VoiceDelivery,
-)
-from mongostore.repositories.sessions import AsyncMessageStream
-from mongostore.repositories.threads import AsyncThreads
-from mongostore.store import AsyncMongoStore
-from mongostore.sync import MessageStream, MongoStore
-from mongostore.sync.twins import Threads
-
 if typing.TYPE_CHECKING:
     from mongostore.engines import Capability
     from mongostore.errors import (
@@ -114,6 +41,8 @@ if typing.TYPE_CHECKING:
         ListOrder,
         Message,
         MessageChange,
+        MessageStart,
+        MessageStatus,
         Observation,
         Page,
         ParticipantIntegration,
@@ -141,9 +70,10 @@ if typing.TYPE_CHECKING:
         VerificationRequest,
         VoiceDelivery,
     )
+    from mongostore.repositories.sessions import AsyncMessageStream
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
-    from mongostore.sync import MongoStore
+    from mongostore.sync import MessageStream, MongoStore
     from mongostore.sync.twins import Threads
 
 __all__ = [
@@ -226,6 +156,7 @@ _MODULES = (
     "models",
     "engines",
     "repositories.threads",
+    "repositories.sessions",
     "store",
     "sync.twins",
     "sync",
