@@ -28,7 +28,7 @@ from mongostore.repositories.sessions.message_streams import Growth, MessageStre
 T = TypeVar("T")
 
 # A writer that is silent shows so often that it is there.
-_RENEWAL_SECONDS = WRITER_SECONDS / 3
+RENEWAL_SECONDS = WRITER_SECONDS / 3
 # In which a writer that writes is not taken for gone.
 _LONGEST_PAUSE = WRITER_SECONDS / 2
 # A caller that writes faster than the server stores waits for it.
@@ -185,7 +185,7 @@ class AsyncMessageStream:
     async def _flush_regularly(self) -> None:
         while self._error is None:
             try:
-                async with asyncio.timeout(_RENEWAL_SECONDS):
+                async with asyncio.timeout(RENEWAL_SECONDS):
                     await self._has_news.wait()
             except TimeoutError:
                 work = self._renew()

@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 from mongostore import AsyncMongoStore
+from mongostore.documents import session_streams
 
 
 async def main(uri: str, database: str) -> None:
@@ -20,4 +21,6 @@ async def main(uri: str, database: str) -> None:
             sys.stdout.flush()
 
 
+# So that readers need not wait for ten seconds.
+session_streams.WRITER_SECONDS = 2.0
 asyncio.run(main(*sys.argv[1:]))
