@@ -42,6 +42,8 @@ if typing.TYPE_CHECKING:
         ListOrder,
         Message,
         MessageChange,
+        MessageStart,
+        MessageStatus,
         Observation,
         Page,
         ParticipantIntegration,
@@ -69,9 +71,10 @@ if typing.TYPE_CHECKING:
         VerificationRequest,
         VoiceDelivery,
     )
+    from mongostore.repositories.sessions import AsyncMessageStream
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
-    from mongostore.sync import MongoStore
+    from mongostore.sync import MessageStream, MongoStore
     from mongostore.sync.twins import Threads
 
 __all__ = [
@@ -79,6 +82,7 @@ __all__ = [
     "AlreadyExistsError",
     "ApiKey",
     "AppendOptions",
+    "AsyncMessageStream",
     "AsyncMongoStore",
     "AsyncThreads",
     "Binding",
@@ -106,6 +110,9 @@ __all__ = [
     "ListOrder",
     "Message",
     "MessageChange",
+    "MessageStart",
+    "MessageStatus",
+    "MessageStream",
     "MongoStore",
     "MongoStoreError",
     "NotFoundError",
@@ -151,6 +158,7 @@ _MODULES = (
     "models",
     "engines",
     "repositories.threads",
+    "repositories.sessions",
     "store",
     "sync.twins",
     "sync",
