@@ -26,6 +26,7 @@ from mongostore.models import (
     Page,
     ReadMarker,
     ReplySummary,
+    RetentionPolicy,
     Room,
     RoomState,
     Session,
@@ -62,6 +63,7 @@ RECORDS: list[Any] = [
     ReadMarker("r", "c", 1),
     RoomState("active", None, None),
     ReplySummary("e", 1, NOON),
+    RetentionPolicy(),
 ]
 
 every_value = pytest.mark.parametrize("model", VALUES, ids=lambda model: model.__name__)
@@ -81,7 +83,7 @@ def test_every_class_of_values_is_a_value_a_record_or_describes_arguments() -> N
         and getattr(models, name) not in {type(record) for record in RECORDS}
         and not is_typeddict(getattr(models, name))
     }
-    literals = {"ListOrder", "MessageStatus"}
+    literals = {"House", "ListOrder", "MessageStatus"}
     assert others - literals == {"ChangeKind", "IntegrationStatus", "Integrator", "GeneratedId", "Page"}
 
 
