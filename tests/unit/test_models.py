@@ -47,6 +47,7 @@ NEEDED: dict[str, Any] = {
     **dict.fromkeys(("created_at", "updated_at", "active_at", "bound_at"), NOON),
     **dict.fromkeys(("count", "first_position", "last_position", "in_tail", "in_segments", "segments"), 1),
     **{"value": 1, "namespaces": [], "results": [], "kind": "append"},
+    **{"dry_run": False, "names": [], "counts": {}, "mode": "delete", "collection": "x", "relation": "owner"},
     "status": "failed",
     "last": {"id": "m", "conversation_id": "c", "role": "user", "text": "", "created_at": NOON},
     "session": {"id": "s", "created_at": NOON, "active_at": NOON},
