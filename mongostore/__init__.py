@@ -42,12 +42,16 @@ if typing.TYPE_CHECKING:
         ListOrder,
         Message,
         MessageChange,
+        MessageStart,
+        MessageStatus,
         Observation,
         Page,
         ParticipantIntegration,
         Preview,
+        PruneReport,
         ReadMarker,
         ReplySummary,
+        RetentionPolicy,
         Room,
         RoomCreate,
         RoomFilter,
@@ -69,9 +73,10 @@ if typing.TYPE_CHECKING:
         VerificationRequest,
         VoiceDelivery,
     )
+    from mongostore.repositories.sessions import AsyncMessageStream
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
-    from mongostore.sync import MongoStore
+    from mongostore.sync import MessageStream, MongoStore
     from mongostore.sync.twins import Threads
 
 __all__ = [
@@ -79,6 +84,7 @@ __all__ = [
     "AlreadyExistsError",
     "ApiKey",
     "AppendOptions",
+    "AsyncMessageStream",
     "AsyncMongoStore",
     "AsyncThreads",
     "Binding",
@@ -106,6 +112,9 @@ __all__ = [
     "ListOrder",
     "Message",
     "MessageChange",
+    "MessageStart",
+    "MessageStatus",
+    "MessageStream",
     "MongoStore",
     "MongoStoreError",
     "NotFoundError",
@@ -114,8 +123,10 @@ __all__ = [
     "Page",
     "ParticipantIntegration",
     "Preview",
+    "PruneReport",
     "ReadMarker",
     "ReplySummary",
+    "RetentionPolicy",
     "Room",
     "RoomCreate",
     "RoomFilter",
@@ -151,6 +162,7 @@ _MODULES = (
     "models",
     "engines",
     "repositories.threads",
+    "repositories.sessions",
     "store",
     "sync.twins",
     "sync",

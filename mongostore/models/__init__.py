@@ -3,6 +3,7 @@
 from mongostore.ids import GeneratedId
 from mongostore.models.keys import ApiKey
 from mongostore.models.model import ListOrder, Page
+from mongostore.models.retention import House, PruneReport, RetentionPolicy
 from mongostore.models.rooms import (
     Binding,
     Event,
@@ -34,6 +35,8 @@ from mongostore.models.sessions import (
     Integrator,
     Message,
     MessageChange,
+    MessageStart,
+    MessageStatus,
     MessageUpdate,
     ParticipantIntegration,
     Preview,
@@ -71,6 +74,7 @@ __all__ = [
     "File",
     "FullRoom",
     "GeneratedId",
+    "House",
     "Identity",
     "Integration",
     "IntegrationStatus",
@@ -79,13 +83,17 @@ __all__ = [
     "ListOrder",
     "Message",
     "MessageChange",
+    "MessageStart",
+    "MessageStatus",
     "MessageUpdate",
     "Observation",
     "Page",
     "ParticipantIntegration",
     "Preview",
+    "PruneReport",
     "ReadMarker",
     "ReplySummary",
+    "RetentionPolicy",
     "Room",
     "RoomCreate",
     "RoomFilter",

@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from mongostore.portal import mirror, mirror_iter
 from mongostore.repositories.sessions import (
+    AsyncMessageStream,
     AsyncNamespaces,
+    AsyncSessionBranches,
     AsyncSessionContext,
     AsyncSessionMessages,
     AsyncSessionParticipants,
@@ -17,7 +19,17 @@ from mongostore.repositories.sessions import (
     AsyncSessionTurns,
 )
 from mongostore.store import AsyncMongoStore
-from mongostore.sync.mirror import Mirror, Owner, mirror_property, mirror_scope
+from mongostore.sync.mirror import Mirror, Owner, mirror_property, mirror_scope, mirror_stream
+
+
+class MessageStream(Mirror[AsyncMessageStream]):
+    """Blocking twin of `AsyncMessageStream`."""
+
+    message = mirror_property(AsyncMessageStream.message)
+    text = mirror_property(AsyncMessageStream.text)
+    write = mirror(AsyncMessageStream.write)
+    update = mirror(AsyncMessageStream.update)
+    flush = mirror(AsyncMessageStream.flush)
 
 
 class SessionMessages(Mirror[AsyncSessionMessages]):
@@ -25,6 +37,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
     append = mirror(AsyncSessionMessages.append)
     append_many = mirror(AsyncSessionMessages.append_many)
+    stream = mirror_stream(AsyncSessionMessages.stream, MessageStream)
     replace_newest = mirror(AsyncSessionMessages.replace_newest)
     pop = mirror(AsyncSessionMessages.pop)
     get = mirror(AsyncSessionMessages.get)
@@ -62,6 +75,14 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
     delete = mirror(AsyncSessionParticipants.delete)
 
 
+class SessionBranches(Mirror[AsyncSessionBranches]):
+    """Blocking twin of `AsyncSessionBranches`."""
+
+    append_many = mirror(AsyncSessionBranches.append_many)
+    list = mirror(AsyncSessionBranches.list)
+    find_by_message = mirror(AsyncSessionBranches.find_by_message)
+
+
 class SessionTurns(Mirror[AsyncSessionTurns]):
     """Blocking twin of `AsyncSessionTurns`."""
 
@@ -87,6 +108,7 @@ class Sessions(Mirror[AsyncSessions]):
     def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], AsyncSessions]) -> None:
         super().__init__(store, find)
         self.messages = SessionMessages(store, lambda core: find(core).messages)
+        self.branches = SessionBranches(store, lambda core: find(core).branches)
         self.context = SessionContext(store, lambda core: find(core).context)
         self.participants = SessionParticipants(store, lambda core: find(core).participants)
         self.turns = SessionTurns(store, lambda core: find(core).turns)

@@ -230,7 +230,8 @@ class RoomLog:
         """Take the next position of a log; return whether a fence has it, of this process or another one."""
         position = {"room_id": room_id, "log": head.log, "log_index": head.log_index + 1}
         fence = {**position, "epoch": head.epoch, "counters": head.counters, "next_index": head.next_index}
-        steps: list[StoredDocument] = [{"$set": {**fence, "emptied_at": "$$NOW"}}]
+        literal = {name: {"$literal": value} for name, value in fence.items()}
+        steps: list[StoredDocument] = [{"$set": {**literal, "emptied_at": "$$NOW"}}]
         try:
             await self._connection.collection("events").update_one(
                 {"_id": uuid4().hex, "room_id": room_id}, steps, upsert=True

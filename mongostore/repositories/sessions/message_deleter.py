@@ -26,7 +26,8 @@ from mongostore.repositories.sessions.tail import (
 )
 
 # What the deletion of a session needs of it.
-_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision", "active_at", "expires_at"]
+_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision"]
+_DELETED_FIELDS += ["active_at", "created_at", "expires_at"]
 
 _NOTHING: StoredDocument = {}
 
@@ -115,7 +116,7 @@ class MessageDeleter:
             return None
         if sealed:
             await self._tail.finish_deletes({**document, **changed})
-        await self._overflows.delete(document["_id"], (message.get("overflow") for message in gone))
+        await self._overflows.delete_of(document["_id"], gone)
         return len(gone)
 
     async def unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
@@ -162,7 +163,7 @@ class MessageDeleter:
                 },
             )
             if unbound.matched_count:
-                await self._overflows.delete(key, (message.get("overflow") for message in here.values()))
+                await self._overflows.delete_of(key, here.values())
                 if sets["unbound"]:
                     await self._tail.finish_unbinding({**document, **sets})
                 return True

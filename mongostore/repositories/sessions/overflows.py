@@ -9,6 +9,7 @@ from uuid import uuid4
 from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.documents.mapping import StoredDocument, check_size
+from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import EMPTY_BODY
 from mongostore.repositories import Connection
 
@@ -59,18 +60,43 @@ class Overflows:
         if gone := [overflow for overflow in overflows if overflow is not None]:
             await self._collection.delete_many({"session": key, "_id": {"$in": gone}})
 
+    async def delete_of(self, key: str, messages: Iterable[StoredDocument]) -> None:
+        """Remove the values of messages of a session that are gone."""
+        values = (one for message in messages for one in (message.get("overflow"), *parts_of(message)))
+        await self.delete(key, values)
+
     async def delete_epochs(self, key: str, epochs: Sequence[str]) -> None:
         """Remove all values of epochs of a session that nothing names any more."""
         await self._collection.delete_many({"session": key, "epoch": {"$in": list(epochs)}})
 
     async def load_into(self, key: str, messages: Iterable[StoredDocument]) -> list[StoredDocument] | None:
-        """Return messages of a session with their content in place, None when one has just moved."""
+        """Return messages of a session with their content in place, None when one has just moved.
+
+        Those that are being written come with their text so far.
+        """
         filled = []
-        for message in messages:
-            if message.get("overflow") is None:
-                filled.append(message)
-            elif body := await self.find(key, message["overflow"]):
-                filled.append({**message, **body["value"]})
-            else:
+        for stored in messages:
+            message = await self.load_body(key, stored)
+            texts = None if message is None else await self._load_parts(key, message)
+            if message is None or texts is None:
                 return None
+            if message.get("stream") is not None:
+                message = join_stream(message, texts, self._connection.clock.now())
+            filled.append(message)
         return filled
+
+    async def load_body(self, key: str, message: StoredDocument) -> StoredDocument | None:
+        """Return a stored message with its body in place, None when that has just moved elsewhere."""
+        if message.get("overflow") is None:
+            return message
+        body = await self.find(key, message["overflow"])
+        return body and {**message, **body["value"]}
+
+    async def _load_parts(self, key: str, message: StoredDocument) -> list[str] | None:
+        """Return the texts that have left a message that is being written, in order."""
+        keys = parts_of(message)
+        if not keys:
+            return []
+        async with self._collection.find({"session": key, "_id": {"$in": keys}}) as cursor:
+            texts = {part["_id"]: part["value"] for part in await cursor.to_list()}
+        return [texts[key] for key in keys] if texts.keys() >= {*keys} else None

@@ -224,9 +224,7 @@ class Tail:
                     for i, message in enumerate(segment["messages"])
                     if message and message.get("binding") in unbound
                 }
-                await self._overflows.delete(
-                    document["_id"], (message.get("overflow") for message in gone.values())
-                )
+                await self._overflows.delete_of(document["_id"], gone.values())
                 await self.segments.update_one(
                     {
                         "_id": segment["_id"],
@@ -309,6 +307,8 @@ class Tail:
             "size": size,
             "messages": document["messages"][:moving],
         }
+        if "branches" in document["metadata"]:
+            segment["is_branched"] = True
         # What is trimmed next must never be lost, whatever write concern the URI asks for.
         segments = self.segments.with_options(write_concern=WriteConcern("majority"))
         own = {"_id": segment["_id"], "session": document["_id"]}
