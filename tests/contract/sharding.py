@@ -117,9 +117,14 @@ def crossing(sent: Iterable[Sent]) -> set[str]:
 def check(house: str, sent: Iterable[Sent]) -> None:
     """Check that statements name their owners, but for those that are listed, which are all sent."""
     sharding, sent = load_sharding(), list(sent)
-    assert refused(sent) == set()
-    assert scattered(sent) == sharding.scattered[house].keys()
-    assert crossing(sent) <= sharding.crossing.keys()
+    found = scattered(sent)
+    problems = {
+        "refused": refused(sent),
+        "scattered, but not listed": found - sharding.scattered[house].keys(),
+        "listed, but not sent": sharding.scattered[house].keys() - found,
+        "crossing": crossing(sent) - sharding.crossing.keys(),
+    }
+    assert not any(problems.values()), problems
 
 
 def _of_pipeline(collection: str, pipeline: list[dict[str, Any]]) -> Iterator[Statement]:
