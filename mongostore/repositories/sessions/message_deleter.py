@@ -29,8 +29,8 @@ from mongostore.repositories.sessions.turn_log import TurnLog
 
 # What the deletion of a session needs of it.
 DELETED_FIELDS = [
-    *("state", "stale", "unbound", "epoch", "create_op", "revision", "participants", "active_at"),
-    "expires_at",
+    *("state", "stale", "unbound", "epoch", "create_op", "revision", "participants"),
+    *("active_at", "created_at", "expires_at"),
 ]
 
 _NOTHING: StoredDocument = {}
