@@ -34,6 +34,7 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.paging import SortOrder, check_errors, count_options, read_each
+from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.filters import keyset_filter, list_order, revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
@@ -57,7 +58,7 @@ class AsyncSessions(Repository):
     if the user lacks the right, and `NotOpenError` on a store that is not open.
 
     Attributes:
-        messages: The messages of these sessions.
+        messages: The messages of these sessions; `branches` those that continue earlier ones.
         context: The context of these sessions: one JSON value each.
         participants: The participants bound to these sessions.
         turns: The turns of the participants.
@@ -69,6 +70,7 @@ class AsyncSessions(Repository):
         self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
         self._key = self._storage.key
         self.messages: Final = AsyncSessionMessages(self._storage)
+        self.branches: Final = AsyncSessionBranches(self._storage)
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)
