@@ -3,7 +3,7 @@
 import typing
 
 if typing.TYPE_CHECKING:
-    from mongostore.engines import Capability
+    from mongostore.engines import Capability, CollectionUsage
     from mongostore.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -68,6 +68,7 @@ if typing.TYPE_CHECKING:
         VerificationRequest,
         VoiceDelivery,
     )
+    from mongostore.repositories.statistics import DayStatistics, Statistics
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
     from mongostore.sync import MongoStore
@@ -83,9 +84,11 @@ __all__ = [
     "Binding",
     "Capability",
     "ChangeKind",
+    "CollectionUsage",
     "ConfigurationError",
     "ConflictError",
     "Conversation",
+    "DayStatistics",
     "DocumentTooLargeError",
     "Element",
     "Event",
@@ -123,6 +126,7 @@ __all__ = [
     "RoomUpdate",
     "Session",
     "SessionParticipant",
+    "Statistics",
     "Task",
     "Thread",
     "ThreadFilter",
@@ -148,6 +152,7 @@ _MODULES = (
     "errors",
     "models",
     "engines",
+    "repositories.statistics",
     "repositories.threads",
     "store",
     "sync.twins",
