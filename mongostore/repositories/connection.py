@@ -19,6 +19,7 @@ from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
 from mongostore.index_definitions import unique_keys
+from mongostore.repositories.change_feed import ChangeFeed
 from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.server_clock import ServerClock
 
@@ -41,11 +42,13 @@ class Connection:
 
     Attributes:
         clock: The server's clock.
+        changes: The store's change stream.
     """
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self.engine = engine
         self.clock: ServerClock = ServerClock()
+        self.changes: ChangeFeed = ChangeFeed(self)
         self.timeout = timeout
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
