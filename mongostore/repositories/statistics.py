@@ -20,7 +20,7 @@ _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
 _MAX_DAYS = 366
 # So many documents of a collection are read, the newest first; a session's or a segment's has many messages.
-_MOST_READ = {"sessions": 20_000, "session_segments": 10_000, "messages": 200_000, "events": 200_000}
+MOST_READ = {"sessions": 20_000, "session_segments": 10_000, "messages": 200_000, "events": 200_000}
 # And so many groups of them are brought here.
 _MOST_GROUPS = 100_000
 _AT_ONCE = 1_000
@@ -142,7 +142,7 @@ class _Count:
     ) -> list[StoredDocument]:
         """Return the number of messages of each conversation, person and hour."""
         time = f"{unwind}.created_at" if unwind else "created_at"
-        most = _MOST_READ[collection]
+        most = MOST_READ[collection]
         fields = [path.lstrip("$") for path in by.values()]
         pipeline: list[StoredDocument] = [
             {"$limit": most},
@@ -191,7 +191,7 @@ class _Count:
         by = {"day": _start_of(_DAY, "created_at"), "value": "$feedback.value"}
         pipeline: list[StoredDocument] = [
             {"$match": match},
-            {"$limit": _MOST_READ["messages"]},
+            {"$limit": MOST_READ["messages"]},
             {"$group": {"_id": by, "count": {"$sum": 1}}},
         ]
         for group in await self._aggregate("messages", pipeline, newest=False):
@@ -211,7 +211,7 @@ class _Count:
         """Return what was counted."""
         usage = await self._connection.engine.usage(COLLECTIONS)
         documents = {one.collection: one.documents for one in usage}
-        if any(documents.get(name, 0) > most for name, most in _MOST_READ.items()):
+        if any(documents.get(name, 0) > most for name, most in MOST_READ.items()):
             self._is_complete = False
         hours = [0] * 168
         for of_house in self._hours.values():

@@ -94,7 +94,7 @@ async def test_an_empty_store_has_statistics(store: AsyncMongoStore) -> None:
 async def test_statistics_read_a_bounded_number_of_documents(
     server_uri: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "_MOST_READ", dict.fromkeys(statistics._MOST_READ, 5))
+    monkeypatch.setattr(statistics, "MOST_READ", dict.fromkeys(statistics.MOST_READ, 5))
     async with AsyncMongoStore(server_uri, database) as store:
         for number in range(60):
             await store.threads.messages.merge("t", f"m{number}", content="hay")
