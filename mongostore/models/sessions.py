@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Protocol, Self, TypedDict
 
@@ -134,6 +134,7 @@ class SessionFields(Model):
     created_at: Time
     active_at: Time
     deleted_at: Time | None = None
+    expires_at: Time | None = None
 
 
 class Session(SessionFields):
@@ -152,6 +153,7 @@ class Session(SessionFields):
         active_at: When it, its messages or its context were last changed; an import takes the times of
             the messages.
         deleted_at: When it was soft-deleted; None while it is open.
+        expires_at: From when on it is not found any more; None for never.
     """
 
     participants: list[SessionParticipant] = Field(default_factory=list)
@@ -263,6 +265,8 @@ class SessionCreate(TypedDict, total=False):
     metadata: dict[str, Any] | None
     created_at: datetime | None
     participants: Sequence[str]
+    expires_at: datetime | None
+    expires_in: timedelta
 
 
 class SessionUpdate(TypedDict, total=False):
@@ -273,6 +277,8 @@ class SessionUpdate(TypedDict, total=False):
     description: str | None
     data: dict[str, Any]
     metadata: dict[str, Any]
+    expires_at: datetime | None
+    expires_in: timedelta
 
 
 class AppendOptions(TypedDict, total=False):

@@ -20,6 +20,7 @@ from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
 from mongostore.index_definitions import unique_keys
 from mongostore.repositories.change_feed import ChangeFeed
+from mongostore.repositories.expiry import states_of
 from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.server_clock import ServerClock
 
@@ -62,7 +63,11 @@ class Connection:
         for name in COLLECTIONS:
             collection = self.engine.collection(name)
             self._collections[name] = VersionCheckedCollection(
-                collection, self.engine.majority_collection(collection), unique_keys().get(name, ())
+                collection,
+                self.engine.majority_collection(collection),
+                unique_keys().get(name, ()),
+                states_of(name),
+                self.clock.now,
             )
         loop = asyncio.get_running_loop()
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()

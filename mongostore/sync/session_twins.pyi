@@ -573,7 +573,7 @@ class Sessions(Mirror[AsyncSessions]):
         Args:
             session_id: The session's id.
             **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
-                are bound from the start.
+                are bound from the start; from `expires_at` on, or after `expires_in`, nobody finds it.
 
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
@@ -685,8 +685,8 @@ class Sessions(Mirror[AsyncSessions]):
         Args:
             session_id: The session.
             revision: The revision that the session must still have.
-            **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
-                by key, None removing a key.
+            **members: `user_id`, `name`, `description`, `data` and `expires_at` are replaced; `metadata` is
+                merged key by key, None removing a key; `expires_in` sets `expires_at` from now.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.

@@ -25,6 +25,7 @@ from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.expiry import is_open
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.overflows import Overflows
 
@@ -124,7 +125,7 @@ class Tail:
         """
         # Insights may be large, and nothing that concerns messages asks for them.
         document = await self.sessions.find_one({"_id": key}, {"insights": 0})
-        if document is None or document["state"] != "open":
+        if not is_open(document):
             self._cached_positions.pop(key, None)
             self._cached_epochs.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
