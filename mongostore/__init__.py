@@ -42,6 +42,8 @@ if typing.TYPE_CHECKING:
         ListOrder,
         Message,
         MessageChange,
+        MessageStart,
+        MessageStatus,
         Observation,
         Page,
         ParticipantIntegration,
@@ -69,10 +71,11 @@ if typing.TYPE_CHECKING:
         VerificationRequest,
         VoiceDelivery,
     )
+    from mongostore.repositories.sessions import AsyncMessageStream
     from mongostore.repositories.statistics import DayStatistics, Statistics
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
-    from mongostore.sync import MongoStore
+    from mongostore.sync import MessageStream, MongoStore
     from mongostore.sync.twins import Threads
 
 __all__ = [
@@ -80,6 +83,7 @@ __all__ = [
     "AlreadyExistsError",
     "ApiKey",
     "AppendOptions",
+    "AsyncMessageStream",
     "AsyncMongoStore",
     "AsyncThreads",
     "Binding",
@@ -109,6 +113,9 @@ __all__ = [
     "ListOrder",
     "Message",
     "MessageChange",
+    "MessageStart",
+    "MessageStatus",
+    "MessageStream",
     "MongoStore",
     "MongoStoreError",
     "NotFoundError",
@@ -156,6 +163,7 @@ _MODULES = (
     "engines",
     "repositories.statistics",
     "repositories.threads",
+    "repositories.sessions",
     "store",
     "sync.twins",
     "sync",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -55,6 +55,8 @@ class Connection:
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._discarded: set[asyncio.Task[None]] = set()
+        # End what goes on from call to call, while the store still takes calls.
+        self.closers: set[Callable[[], Awaitable[None]]] = set()
         self._admitted: dict[object, str] = {}
         self._is_idle = asyncio.Event()
 
@@ -115,6 +117,8 @@ class Connection:
         Returns:
             Those that have not ended by then.
         """
+        if self._owner == (os.getpid(), asyncio.get_running_loop()):
+            await asyncio.gather(*(close() for close in [*self.closers]))
         owner, self._owner = self._owner, None
         if self._closed and not self._closed.done():
             self._closed.set_result(None)

@@ -479,6 +479,7 @@ ENTITIES = {
             metadata=ODD,
             created_at=EARLY,
             updated_at=LATER,
+            status="interrupted",
             position=4,
             number=2,
         ),

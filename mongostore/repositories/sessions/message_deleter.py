@@ -114,7 +114,7 @@ class MessageDeleter:
             return None
         if sealed:
             await self._tail.finish_deletes({**document, **changed})
-        await self._overflows.delete(message.get("overflow") for message in gone)
+        await self._overflows.delete_of(gone)
         return len(gone)
 
     async def unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
@@ -161,7 +161,7 @@ class MessageDeleter:
                 },
             )
             if unbound.matched_count:
-                await self._overflows.delete(message.get("overflow") for message in here.values())
+                await self._overflows.delete_of(here.values())
                 if sets["unbound"]:
                     await self._tail.finish_unbinding({**document, **sets})
                 return True

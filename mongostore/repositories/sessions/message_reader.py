@@ -215,7 +215,7 @@ class MessageReader:
 
     async def _decode_page(self, positioned: Sequence[Positioned]) -> Page[Message] | None:
         """Return messages as callers see them, None where a large one has just been replaced."""
-        if any(message.get("overflow") for _, message in positioned):
+        if any("stream" in message or message.get("overflow") for _, message in positioned):
             filled = await self._overflows.load_into([message for _, message in positioned])
             if filled is None:
                 return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from mongostore.arguments import decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import to_messages
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
@@ -19,7 +20,8 @@ from mongostore.repositories.sessions.message_reader import MessageReader
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
 
-_ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
+# A writer that only shows that it is there changes nothing that readers see.
+_ELEMENT = re.compile(r"messages\.(\d+)(?!\.stream\.until$)(\..*)?")
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,9 @@ class MessageWatcher:
         return changes
 
     async def _message(self, key: str, stored: StoredDocument | None, position: int) -> Message | None:
-        if stored is not None and stored.get("overflow") is None:
+        if stored is not None and stored.get("overflow") is None and not parts_of(stored):
+            if "stream" in stored:
+                stored = join_stream(stored, [], self._connection.clock.now())
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
         try:

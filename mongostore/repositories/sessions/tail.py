@@ -216,7 +216,7 @@ class Tail:
                     for i, message in enumerate(segment["messages"])
                     if message and message.get("binding") in unbound
                 }
-                await self._overflows.delete(message.get("overflow") for message in gone.values())
+                await self._overflows.delete_of(gone.values())
                 await self.segments.update_one(
                     {"_id": segment["_id"], "edit_count": segment["edit_count"]},
                     {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edit_count": 1}},
