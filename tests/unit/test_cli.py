@@ -80,6 +80,7 @@ def test_these_are_the_commands():
         "serve sessions",
         "serve threadmem",
         "show",
+        "studio",
         "tail",
     ]
 
