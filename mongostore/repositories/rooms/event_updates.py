@@ -17,7 +17,7 @@ from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.rooms.commit_queue import CommitQueue, key_taken_error
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
-from mongostore.repositories.rooms.room_log import HAS_INDEX, RoomLog, emptied
+from mongostore.repositories.rooms.room_log import HAS_EPOCH, HAS_INDEX, RoomLog, emptied
 from mongostore.repositories.rooms.room_parts import in_room
 
 
@@ -155,7 +155,7 @@ class EventUpdates:
         return documents + await self._found(changes, fields, session)
 
     async def _has_later(self, room_id: str, index: int, session: Any) -> bool:
-        later = {"room_id": room_id, "index": {"$gt": index}}
+        later = {"room_id": room_id, "index": {"$gt": index}, "epoch": HAS_EPOCH}
         return await self._events.find_one(later, {"_id": 1}, session=session) is not None
 
     async def _found(

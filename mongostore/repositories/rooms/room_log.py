@@ -41,6 +41,8 @@ from mongostore.repositories.size_limits import SizeLimit
 PUBLIC_FIELDS: StoredDocument = {"private": 0, "ops": 0}
 # Any index: fences and events that were deleted have none.
 HAS_INDEX: StoredDocument = {"$gte": 0}
+# Any life of a room: what others have written there has none.
+HAS_EPOCH: StoredDocument = {"$gte": ""}
 
 # The rest of a room is short.
 MERGED = SizeLimit("room", ("data", "metadata", "private"), MAX_VALUE_BYTES)
@@ -318,11 +320,18 @@ def _room_pipeline(connection: Connection, room_id: str, fields: StoredDocument)
     """Return the pipeline on events that finds the counters of the newest one, and the room."""
     room: list[StoredDocument] = [{"$match": {"_id": room_id, "state": "open"}}, {"$project": fields}]
     return [
-        {"$match": {"room_id": room_id, "index": HAS_INDEX}},
+        *_newest_pipeline(room_id),
+        {"$unionWith": {"coll": connection.collection("rooms").name, "pipeline": room}},
+    ]
+
+
+def _newest_pipeline(room_id: str) -> list[StoredDocument]:
+    """Return the pipeline that finds the newest event of a room."""
+    return [
+        {"$match": {"room_id": room_id, "index": HAS_INDEX, "epoch": HAS_EPOCH}},
         {"$sort": {"index": -1}},
         {"$limit": 1},
         {"$project": _HEAD_FIELDS},
-        {"$unionWith": {"coll": connection.collection("rooms").name, "pipeline": room}},
     ]
 
 
@@ -340,8 +349,14 @@ async def count_rooms_events(
         {"$group": {"_id": "$room_id", **first}},
     ]
     events = connection.collection("events")
+    newest: dict[str, StoredDocument] = {}
     async with await events.aggregate(pipeline, batchSize=len(rooms) + 1) as cursor:
-        newest = {event["_id"]: event for event in await cursor.to_list()}
+        for event in await cursor.to_list():
+            if not isinstance(event.get("epoch"), str):
+                # What others have written there is in front of it.
+                async with await events.aggregate(_newest_pipeline(event["_id"])) as own:
+                    event |= next(iter(await own.to_list()), {})
+            newest[event["_id"]] = event
     return [count_events(room, newest.get(room["_id"])) for room in rooms]
 
 

@@ -32,7 +32,8 @@ from mongostore.repositories.rooms.room_log import (
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 _METADATA = "metadata."
-_PARTS = ("bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries")
+# The collections of what belongs to rooms, beside events.
+PARTS = ("bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries")
 # So many operations are remembered by a room, for calls that are tried again.
 _OPS = 16
 
@@ -215,7 +216,7 @@ class RoomUpdates:
         """
         parts = {"room_id": room_id, "epoch": {"$in": [epoch, None]}}
         await self._connection.collection("events").update_many({**parts, "index": HAS_INDEX}, emptied())
-        for name in _PARTS:
+        for name in PARTS:
             await self._connection.collection(name).delete_many(parts)
         await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
 
