@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, DocumentTooLargeError, Event, Message, Turn
+from mongostore import AsyncMongoStore, DocumentTooLargeError, Event, Identity, Message, Turn
+from mongostore.repositories.rooms import identities
 
 STEP = "x" * 300_000
 MB = 1_000_000
@@ -37,6 +39,10 @@ SESSIONS: dict[str, tuple[Grow, int]] = {
     "metadata of a large message": (noted("large"), 3),
 }
 ROOMS: dict[str, tuple[Grow, int]] = {
+    "metadata of an event": (
+        lambda store, n: store.rooms.events.update("r", "e", metadata={f"k{n}": STEP * 10}),
+        5,
+    ),
     "metadata": (lambda store, n: store.rooms.update("r", metadata={f"k{n}": STEP * 10}, unset=[]), 5),
     "private": (lambda store, n: store.rooms.set_private("r", f"k{n}", STEP * 10), 5),
 }
@@ -84,6 +90,10 @@ async def use_session(store: AsyncMongoStore) -> None:
 
 async def use_room(store: AsyncMongoStore) -> None:
     await store.rooms.events.append("r", Event(channel_id="c", content="x" * 2 * MB))
+    event = await store.rooms.events.update("r", "e", status="blocked", content="x", metadata={"k0": None})
+    edit = Event(channel_id="c", change="edit", target_event_id="e")
+    await store.rooms.events.append("r", edit, target=event.model_copy(update={"metadata": {}}))
+    await store.rooms.events.update("r", "e", delivery_results={"c": STEP * 10})
     room = await store.rooms.update("r", status="paused", organization_id="o" * 500)
     assert await store.rooms.advance_delivered_index("r", 0)
     await store.rooms.replace(room.model_copy(update={"data": {"k": 1}}))
@@ -107,9 +117,25 @@ class TestSizeLimits:
     @pytest.mark.parametrize("name", ROOMS)
     async def test_a_room_at_a_limit_is_used_as_before(self, store: AsyncMongoStore, name: str) -> None:
         await store.rooms.create("r")
+        await store.rooms.events.append("r", Event(id="e", channel_id="c"))
         grow, steps = ROOMS[name]
         assert await grown(store, grow) == steps
         await use_room(store)
+
+    async def test_an_identity_at_its_limit_is_used_as_before(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The true one is that of a document, which takes tens of thousands of addresses.
+        monkeypatch.setattr(identities, "_MERGED", replace(identities._MERGED, limit=2000))
+        verbs = store.rooms.identities
+        await verbs.create(Identity(id="i", addresses={"sms": ["x" * 100]}))
+        steps = await grown(store, lambda store, n: verbs.link_address("i", "sms", f"{n}{'x' * 100}"))
+        assert 10 < steps < 20
+        assert await verbs.find_by_address("sms", f"{steps}{'x' * 100}") is None
+        assert (await verbs.unlink_address("i", "sms", "x" * 100)).addresses
+        assert await verbs.link_address("i", "sms", "x" * 100)
+        await verbs.create(Identity(id="j"))
+        assert await verbs.link_address("j", "sms", f"{steps}{'x' * 100}")
 
     async def test_only_what_is_there_counts(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")

@@ -93,8 +93,8 @@ def _conflict_error(document: StoredDocument) -> ConflictError:
 def _to_document(room_id: str, event: Event) -> StoredDocument:
     of_room = event.model_copy(update={"room_id": room_id})
     document = to_stored_event(of_room, current_operation().now) | {"op": current_operation().token}
-    check_size(f"event {event.id!r}", document)
-    return {**document, "index": check_position("index", event.index)}
+    size = check_size(f"event {event.id!r}", document)
+    return {**document, "merged_size": size, "index": check_position("index", event.index)}
 
 
 class RoomTransfer(Repository):

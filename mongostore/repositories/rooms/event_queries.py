@@ -30,7 +30,7 @@ from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 _BLOCKED = "blocked"
 # What only commits need would be a fifth of what a list reads.
-_PUBLIC_FIELDS = dict.fromkeys(("epoch", "log", "log_index", "counters", "op"), 0)
+_PUBLIC_FIELDS = dict.fromkeys(("epoch", "log", "log_index", "counters", "op", "ops", "merged_size"), 0)
 _EQUAL = (
     *("visibility", "channel_id", "channel_type", "participant_id"),
     *("correlation_id", "responds_to", "parent_event_id"),
