@@ -39,10 +39,6 @@ SESSIONS: dict[str, tuple[Grow, int]] = {
     "metadata of a large message": (noted("large"), 3),
 }
 ROOMS: dict[str, tuple[Grow, int]] = {
-    "metadata of an event": (
-        lambda store, n: store.rooms.events.update("r", "e", metadata={f"k{n}": STEP * 10}),
-        5,
-    ),
     "metadata": (lambda store, n: store.rooms.update("r", metadata={f"k{n}": STEP * 10}, unset=[]), 5),
     "private": (lambda store, n: store.rooms.set_private("r", f"k{n}", STEP * 10), 5),
 }
@@ -90,10 +86,6 @@ async def use_session(store: AsyncMongoStore) -> None:
 
 async def use_room(store: AsyncMongoStore) -> None:
     await store.rooms.events.append("r", Event(channel_id="c", content="x" * 2 * MB))
-    event = await store.rooms.events.update("r", "e", status="blocked", content="x", metadata={"k0": None})
-    edit = Event(channel_id="c", change="edit", target_event_id="e")
-    await store.rooms.events.append("r", edit, target=event.model_copy(update={"metadata": {}}))
-    await store.rooms.events.update("r", "e", delivery_results={"c": STEP * 10})
     room = await store.rooms.update("r", status="paused", organization_id="o" * 500)
     assert await store.rooms.advance_delivered_index("r", 0)
     await store.rooms.replace(room.model_copy(update={"data": {"k": 1}}))
@@ -117,10 +109,28 @@ class TestSizeLimits:
     @pytest.mark.parametrize("name", ROOMS)
     async def test_a_room_at_a_limit_is_used_as_before(self, store: AsyncMongoStore, name: str) -> None:
         await store.rooms.create("r")
-        await store.rooms.events.append("r", Event(id="e", channel_id="c"))
         grow, steps = ROOMS[name]
         assert await grown(store, grow) == steps
         await use_room(store)
+
+    async def test_an_event_that_is_filled_to_the_last_byte_is_used_as_before(
+        self, store: AsyncMongoStore
+    ) -> None:
+        events = store.rooms.events
+        await store.rooms.create("r")
+        event = await events.append("r", Event(id="e", channel_id="c", content="x" * 9 * MB))
+        for size in (3 * MB, 200_000, 10_000, 500, 20):
+            assert await grown(
+                store,
+                lambda store, n, size=size: events.update("r", "e", metadata={f"{size}-{n}": "x" * size}),
+            )
+        for n in range(20):
+            event = await events.update("r", "e", status=f"{n}{'x' * 500}", visibility="x" * 500)
+        with pytest.raises(DocumentTooLargeError):
+            await events.update("r", "e", delivery_results={"c": STEP})
+        edit = Event(channel_id="c", change="edit", target_event_id="e")
+        await events.append("r", edit, target=event.model_copy(update={"metadata": {}}))
+        await events.update("r", "e", delivery_results={"c": STEP})
 
     async def test_an_identity_at_its_limit_is_used_as_before(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch

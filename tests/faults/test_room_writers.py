@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore, Event
+from tests.contract.wire import Wire, wired_store
 
 pytestmark = pytest.mark.server
 
@@ -132,6 +133,29 @@ async def test_of_processes_that_write_to_one_room_none_is_starved(
     stored = (await everything(server_store))[begun:]
     written = Counter(int(event.id.partition(":")[0]) // 4 for event in stored)
     assert min(written[number] for number in range(PROCESSES)) * 4 >= max(written.values()), written
+
+
+async def test_commits_go_on_from_what_the_majority_has_alone(server_uri: str, database: str) -> None:
+    wire = Wire()
+    async with (
+        AsyncMongoStore(server_uri, database) as other,
+        wired_store(server_uri, database, wire) as store,
+    ):
+        await other.rooms.create("r")
+        wire.sent.clear()
+        # Its log is new to the process, and then the other one takes a position each time.
+        for _ in range(3):
+            await store.rooms.events.append("r", Event(channel_id="c"))
+            await other.rooms.events.append("r", Event(channel_id="c"))
+        await other.rooms.update("r", status="paused")
+        await store.rooms.events.append("r", Event(channel_id="c"))
+    reads = [
+        sent for sent in wire.sent if sent.name in ("find", "aggregate") and "events" in sent.command.values()
+    ]
+    # The log at first, and what has the position each time.
+    assert len(reads) >= 4
+    local = [sent.command for sent in reads if sent.command.get("readConcern", {}).get("level") != "majority"]
+    assert not local
 
 
 async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_deleted(
