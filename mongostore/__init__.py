@@ -16,6 +16,7 @@ if typing.TYPE_CHECKING:
         MongoStoreError,
         NotFoundError,
         NotOpenError,
+        SlowReaderError,
         TokenExpiredError,
         UnavailableError,
         UnsupportedError,
@@ -41,6 +42,8 @@ if typing.TYPE_CHECKING:
         ListOrder,
         Message,
         MessageChange,
+        MessageStart,
+        MessageStatus,
         Observation,
         Page,
         ParticipantIntegration,
@@ -68,9 +71,10 @@ if typing.TYPE_CHECKING:
         VerificationRequest,
         VoiceDelivery,
     )
+    from mongostore.repositories.sessions import AsyncMessageStream
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
-    from mongostore.sync import MongoStore
+    from mongostore.sync import MessageStream, MongoStore
     from mongostore.sync.twins import Threads
 
 __all__ = [
@@ -78,6 +82,7 @@ __all__ = [
     "AlreadyExistsError",
     "ApiKey",
     "AppendOptions",
+    "AsyncMessageStream",
     "AsyncMongoStore",
     "AsyncThreads",
     "Binding",
@@ -105,6 +110,9 @@ __all__ = [
     "ListOrder",
     "Message",
     "MessageChange",
+    "MessageStart",
+    "MessageStatus",
+    "MessageStream",
     "MongoStore",
     "MongoStoreError",
     "NotFoundError",
@@ -123,6 +131,7 @@ __all__ = [
     "RoomUpdate",
     "Session",
     "SessionParticipant",
+    "SlowReaderError",
     "Task",
     "Thread",
     "ThreadFilter",
@@ -149,6 +158,7 @@ _MODULES = (
     "models",
     "engines",
     "repositories.threads",
+    "repositories.sessions",
     "store",
     "sync.twins",
     "sync",

@@ -9,6 +9,7 @@ MongoStoreError
 + AlreadyExistsError                             the id is taken
 + ConflictError                                  a guarded change lost its race, or meets other content
   + TokenExpiredError                            a token of `watch` is older than the server's history
++ SlowReaderError                                a reader of `watch` is slower than the changes
 + DocumentTooLargeError                          more than one MongoDB document can hold
 + InvalidDocumentError                           stored data that does not fit its model
 + IndexConflictError                             an index of that name exists with another definition
@@ -92,6 +93,19 @@ class ConflictError(MongoStoreError):
 
 class TokenExpiredError(ConflictError):
     """A token of `watch` is older than the server's history of changes: read anew, then watch."""
+
+
+class SlowReaderError(MongoStoreError):
+    """A reader of `watch` is slower than the changes; nothing is lost to one that goes on where it was."""
+
+    def __init__(self, reason: str) -> None:
+        """Say that too many changes wait for `reason`."""
+        super().__init__(f"{reason}: go on with watch(after=…) behind the last one read")
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[SlowReaderError], tuple[str]]:
+        """Pickle by the reason, which is not the argument that `Exception` keeps."""
+        return type(self), (self.reason,)
 
 
 class DocumentTooLargeError(MongoStoreError):

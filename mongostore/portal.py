@@ -318,7 +318,7 @@ def mirror_context(
         except BaseException:
             # The block's own error goes before what its end would say.
             with suppress(MongoStoreError):
-                portal.run(context.leave())
+                portal.run(context.leave(has_failed=True))
             raise
         portal.run(context.leave())
 
@@ -339,6 +339,7 @@ class _Context(Generic[R]):
     def __init__(self, manager: AbstractAsyncContextManager[R]) -> None:
         self._manager = manager
         self._left = asyncio.Event()
+        self._has_failed = False
 
     async def enter(self) -> R:
         self._entered: asyncio.Future[R] = asyncio.get_running_loop().create_future()
@@ -353,14 +354,20 @@ class _Context(Generic[R]):
             await self._task
         return self._entered.result()
 
-    async def leave(self) -> None:
+    async def leave(self, *, has_failed: bool = False) -> None:
+        self._has_failed = has_failed
         self._left.set()
-        await self._task
+        await asyncio.wait([self._task])
+        # The error of the block is the caller's thread's, and its stand-in here is nobody's.
+        if not (has_failed and self._task.cancelled()):
+            self._task.result()
 
     async def _run(self) -> None:
         async with self._manager as entered:
             self._entered.set_result(entered)
             await self._left.wait()
+            if self._has_failed:
+                raise asyncio.CancelledError
 
 
 async def _fetch(items: AsyncIterator[R], count: int) -> tuple[list[R], MongoStoreError | None]:

@@ -195,7 +195,11 @@ class AsyncMongoStore:
         try:
             async with asyncio.timeout(_SWEEP_SECONDS):
                 await Leftovers(self._connection, self._tail).finish_some(_SWEPT_AT_OPEN)
-        except (MongoStoreError, TimeoutError) as error:
+        except TimeoutError:
+            _log.info(
+                "deletions that were cut short are left to the next opening: %g s are over", _SWEEP_SECONDS
+            )
+        except MongoStoreError as error:
             _log.warning("some deletions that were cut short are not finished: %s", error)
 
     async def close(self) -> None:

@@ -25,6 +25,9 @@ class _Entry(NamedTuple):
 _LOOK, _MOVE, _OPERATE = "Look", "Move", "Operate"
 # The modules of the commands import the store, which takes several times as long as to print the help.
 _ENTRIES: Final = {
+    "ls": _Entry(_LOOK, "List conversations, the most recently active first.", "listing", "ls"),
+    "show": _Entry(_LOOK, "Show a conversation.", "show", "show"),
+    "tail": _Entry(_LOOK, "Show the newest messages, and follow them.", "tail", "tail"),
     "demo": _Entry(_LOOK, "Store real dialogues, resume one, and watch another grow.", "demo", "demo"),
     "import": _Entry(
         _MOVE,

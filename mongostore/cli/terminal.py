@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import json
+import sys
+from collections.abc import Coroutine, Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
@@ -34,6 +38,10 @@ Database = Annotated[
     ),
 ]
 Namespace = Annotated[str, typer.Option(metavar="NAME", help="The namespace of the sessions.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON each.", show_default="in a pipe")]
+Cursor = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="The cursor with which the page before ended.")
+]
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:
@@ -80,6 +88,34 @@ def print_json(value: object) -> None:
     out.print_json(data=value, ensure_ascii=True)
 
 
+def print_json_line(members: Mapping[str, Any]) -> None:
+    """Print one line of JSON in ASCII, whatever the width of the terminal."""
+    sys.stdout.write(json_line(members) + "\n")
+
+
+def json_line(members: Mapping[str, Any]) -> str:
+    """Return JSON in ASCII, which has no characters that control a terminal."""
+    return json.dumps(members, default=_to_json)
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def wants_json(as_json: bool) -> bool:
+    """Return whether to print JSON: if it is asked for, and where no terminal shows the output."""
+    return as_json or not out.is_terminal
+
+
 def plain(text: str, style: str = "") -> Text:
     """Return foreign text in one line, without characters that control a terminal."""
     return Text("".join(char if char.isprintable() else " " for char in text), style)
+
+
+def plain_block(text: str, style: str = "") -> Text:
+    """Return foreign text with its lines, without other characters that control a terminal."""
+    return Text("\n").join(
+        plain(line.expandtabs(4), style) for line in text.replace("\r\n", "\n").split("\n")
+    )

@@ -20,6 +20,7 @@ from mongostore.documents.mapping import (
     write_slim,
 )
 from mongostore.documents.session_participants import StoredParticipant, participant_documents
+from mongostore.documents.session_streams import StoredStream
 from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message, Session, Turn
 from mongostore.models.fields import Id, JsonValue
@@ -32,7 +33,7 @@ MAX_INSIGHTS_BYTES = 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 PUBLIC_FIELDS = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
-    *("created_at", "active_at", "deleted_at", "message_count", "last", "context.overflow"),
+    *("created_at", "active_at", "deleted_at", "expires_at", "message_count", "last", "context.overflow"),
     *("participants", "insights"),
 ]
 
@@ -46,6 +47,7 @@ class StoredMessage(Message):
     """A message inside a session or a segment; its position is its place there and is not stored.
 
     Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
+    `stream` is there while the message is being written, and `status` on one that was interrupted.
     `overflow` names the document that holds `content`, `data` and `metadata` when they are too large to
     embed.
     Chat turns alone have a `binding`, that of their participant, and a `number` within it. `op` is the token
@@ -55,6 +57,7 @@ class StoredMessage(Message):
     overflow: str | None = None
     op: str | None = None
     binding: str | None = None
+    stream: StoredStream | None = None
 
 
 class StoredContext(BaseModel):
@@ -152,6 +155,9 @@ def to_stored_message(message: Message, now: int) -> StoredDocument:
     stored = write_slim(check_instance("message", message, Message))
     if "metadata" in stored:
         check_metadata_fit(message.id, stored["metadata"])
+    if message.status != "complete":
+        # Nothing writes a copy of a message any more.
+        stored["status"] = "interrupted"
     stored.setdefault("created_at", now)
     return stored
 

@@ -39,8 +39,8 @@ class StoredThread(Thread, Stored):
     `create_op` and `delete_op` are the tokens of the operations that did these, by which a retried one
     recognizes its own work.
     `state` is `open`, or `deleted`: then nothing else is left of it, and what began before `deleted_at` does
-    not bring it back until `expires_at`, a date, after which nobody can still be writing to it. Without that
-    date the deletion is not over. What begins later begins the next `life` of the thread.
+    not bring it back until `expires_at`, then a date, after which nobody can still be writing to it. Without
+    that date the deletion is not over. What begins later begins the next `life` of the thread.
     """
 
     votes: list[StoredVote] = Field(default_factory=list)
@@ -49,7 +49,6 @@ class StoredThread(Thread, Stored):
     create_op: str | None = None
     delete_op: str | None = None
     deleted_at: int | None = None
-    expires_at: datetime | None = None
     life: int = 0
 
 

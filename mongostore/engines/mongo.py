@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
 import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient
 from pymongo.driver_info import DriverInfo
 from pymongo.errors import ConfigurationError as DriverConfigurationError
@@ -68,6 +69,8 @@ _DEFAULTS: dict[str, Any] = {
     "serverSelectionTimeoutMS": int(OPEN_SECONDS * 1000),
     "connectTimeoutMS": 4000,
 }
+# One stream reads one batch at a time, and asks for the server's state no more often than it must.
+_STREAM_OPTIONS = {"maxPoolSize": 1, "minPoolSize": 0, "serverMonitoringMode": "poll"}
 _log = logging.getLogger("mongostore.failover")
 
 # What a server without Atlas Search answers to its listing: unknown stage, or not configured.
@@ -81,6 +84,8 @@ CODEC = CodecOptions[dict[str, Any]](
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="replace",
 )
+
+_UNDECODED: CodecOptions[Any] = CodecOptions(RawBSONDocument)
 
 
 class MongoEngine:
@@ -122,6 +127,7 @@ class MongoEngine:
         self._name = check_database(database or str(named))
         self._transactions = transactions
         self._client: Client | None = None
+        self._stream_client: Client | None = None
         self._capabilities: frozenset[Capability] = frozenset()
         self._majority: MajorityReads | None = None
         self._primary: str | None = None
@@ -207,8 +213,11 @@ class MongoEngine:
         except PyMongoError as error:
             raise self._explain_failure(error) from None
 
-    def _make_client(self) -> Client:
+    def _make_client(self, **special: Any) -> Client:
         """Return a client that has not connected yet, or the one that was handed in.
+
+        Args:
+            **special: Options that win over those of the URI.
 
         Raises:
             ConfigurationError: If the URI or the options cannot work.
@@ -218,7 +227,7 @@ class MongoEngine:
         named = uri_options(self._source)
         options = {key: value for key, value in self._options.items() if key.lower() not in named}
         try:
-            return AsyncMongoClient(self._source, **options)
+            return AsyncMongoClient(self._source, **{**options, **special})
         except OSError as error:
             # A certificate that holds none, say.
             raise ConfigurationError(f"{self.address}: a certificate it names: {error.strerror}") from None
@@ -232,6 +241,7 @@ class MongoEngine:
         Closing twice is harmless.
         """
         client, self._client = self._client, None
+        stream_client, self._stream_client = self._stream_client, None
         if client is None:
             return
         try:
@@ -241,10 +251,12 @@ class MongoEngine:
             if ending := [one for one in in_hand if one.get_loop() is loop]:
                 await asyncio.wait(ending, timeout=_ENDING_SECONDS)
         finally:
-            if client is not self._source:
-                # It tells the server, which may be one that says nothing any more.
-                with pymongo.timeout(_FAREWELL_SECONDS):
-                    await client.close()
+            # By identity, for the driver's clients are equal where they speak to the same hosts.
+            for own in (one for one in (client, stream_client) if one is not self._source):
+                if own is not None:
+                    # It tells the server, which may be one that says nothing any more.
+                    with pymongo.timeout(_FAREWELL_SECONDS):
+                        await own.close()
 
     async def recover(self) -> bool:
         """End what dead processes have begun and others wait for, and return whether the server answers."""
@@ -311,6 +323,25 @@ class MongoEngine:
         except PyMongoError as error:
             raise translate_error(error, self.address) from None
         return found
+
+    async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
+        """Open a change stream of the database, with a connection of its own.
+
+        A client that was handed in lends it one of its connections.
+        """
+        _ = self._open_client
+        if self._stream_client is None:
+            self._stream_client = self._make_client(**_STREAM_OPTIONS)
+        database = self._database_of(self._stream_client, self._name)
+        # Most changes have no reader here, and need not be decoded.
+        return await database.with_options(codec_options=_UNDECODED).watch(pipeline, resume_after=after)
+
+    async def majority_time(self, collection: str, id: str) -> Any:
+        """Return the server's time up to which the majority has what a document has been through."""
+        found = self.collection(collection).with_options(read_concern=ReadConcern("majority"))
+        async with self._open_client.start_session(causal_consistency=False) as session:
+            await found.find_one({"_id": id}, {"_id": 1}, session=session)
+            return session.operation_time
 
     async def transact(self, statements: TransactionBody[R]) -> R:
         """Run statements in one transaction, or one after the other on a server that has none."""

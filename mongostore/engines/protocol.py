@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
@@ -84,6 +84,12 @@ class Engine(Protocol):
         Raises:
             MongoStoreError: What the server refused, by its meaning.
         """
+
+    async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
+        """Open a change stream of the database on a connection of its own, behind a token if there is one."""
+
+    async def majority_time(self, collection: str, id: str) -> Any:
+        """Return the server's time up to which the majority has what a document has been through."""
 
     async def transact(self, statements: TransactionBody[R]) -> R:
         """Run statements in one transaction, or one after the other on a server that has none.

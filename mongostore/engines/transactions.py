@@ -7,9 +7,10 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 import pymongo
@@ -88,6 +89,8 @@ async def transact(
                 has_ended = not ending.is_running and (
                     not session.in_transaction or await ending.start_ending(session.abort_transaction)
                 )
+                if not isinstance(error, OperationFailure):
+                    ending.kill_later(admin, session.session_id)
                 if not has_ended or not _is_transient(error):
                     raise
             else:
@@ -183,6 +186,23 @@ class _TransactionGuard:
             task.result()
         return task.done()
 
+    def kill_later(self, admin: AsyncDatabase[dict[str, Any]], session_id: Mapping[str, Any]) -> None:
+        """End the transaction once more, when nothing of it can be on its way any more.
+
+        After a lost connection the server may read a statement later than the abort, which begins the
+        transaction anew; and the driver keeps to itself that an abort has not arrived.
+        """
+
+        async def kill() -> None:
+            await asyncio.sleep(_ABANDONED_SECONDS)
+            # Not every deployment has the command; where it fails, another one kills what is in its way.
+            with suppress(PyMongoError):
+                await _with_deadline(partial(admin.command, {"killSessions": [session_id]}))
+
+        task = asyncio.create_task(kill(), context=Context())
+        self._unended.add(task)
+        task.add_done_callback(self._record_outcome)
+
     async def release_session(self, session: AsyncClientSession) -> None:
         """Give the session back as soon as nothing uses it any more."""
         if (before := self._task) is None or before.done():
@@ -227,7 +247,7 @@ async def _retry_commit(session: AsyncClientSession) -> None:
         await asyncio.sleep(_LONGEST_PAUSE)
 
 
-async def _with_deadline(end: Callable[[], Awaitable[None]]) -> None:
+async def _with_deadline(end: Callable[[], Awaitable[object]]) -> None:
     with pymongo.timeout(_LAST_SECONDS):
         await end()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import Field
@@ -44,6 +44,7 @@ class Room(Model):
         created_at: Set when it is stored, unless given; never changed after that.
         updated_at: When its members were last changed; likewise.
         active_at: When the last event that counts as activity was appended.
+        expires_at: From when on it is not found any more; None for never.
         data: The room's own content, replaced whole by an update.
         metadata: Notes about the room, merged key by key by an update.
         event_count: How many events were ever appended; a deletion does not lower it.
@@ -59,6 +60,7 @@ class Room(Model):
     paused_at: Time | None = None
     closed_at: Time | None = None
     active_at: Time | None = None
+    expires_at: Time | None = None
     data: JsonObject = Field(default_factory=dict)
     metadata: MergedMap = Field(default_factory=dict)
     event_count: Annotated[int, StoreOwned()] = 0
@@ -81,6 +83,8 @@ class RoomCreate(TypedDict, total=False):
     active_at: datetime | None
     paused_at: datetime | None
     closed_at: datetime | None
+    expires_at: datetime | None
+    expires_in: timedelta
     event_count: int
     latest_index: int | None
     delivered_index: int
@@ -103,6 +107,8 @@ class RoomUpdate(TypedDict, total=False):
     active_at: datetime | None
     paused_at: datetime | None
     closed_at: datetime | None
+    expires_at: datetime | None
+    expires_in: timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Protocol, Self, TypedDict
+from typing import Annotated, Any, Literal, Protocol, Self, TypedDict
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from mongostore.errors import InvalidValueError
 from mongostore.ids import GeneratedId
 from mongostore.models.fields import Id, JsonObject, JsonValue, MergedMap, StoreOwned, Text, Time
 from mongostore.models.model import Model
+
+MessageStatus = Literal["streaming", "complete", "interrupted"]
+"""Whether a message is being written, is whole, or lost its writer before its end."""
 
 
 class Message(Model):
@@ -27,6 +30,8 @@ class Message(Model):
         id: Unique within its session; generated unless given.
         conversation_id: Groups the messages of a session; one session may hold many conversations.
         role: Who speaks, such as `user`, `assistant`, `system` or `tool`.
+        status: `streaming` while `messages.stream` writes it, `interrupted` if that was cut short; so is a
+            message whose writer has not shown for ten seconds, by the server's clock, that it is there.
         created_at: When it was first stored, aware UTC to the microsecond; set by the store unless given.
         updated_at: When it was last changed; likewise.
         position: Its place in the session, from 0, known once it was read; a place never changes
@@ -41,6 +46,7 @@ class Message(Model):
     content: JsonValue = None
     data: JsonObject = Field(default_factory=dict)
     metadata: MergedMap = Field(default_factory=dict)
+    status: Annotated[MessageStatus, StoreOwned()] = "complete"
     created_at: Time | None = None
     updated_at: Time | None = None
     position: Annotated[int | None, StoreOwned()] = None
@@ -134,6 +140,7 @@ class SessionFields(Model):
     created_at: Time
     active_at: Time
     deleted_at: Time | None = None
+    expires_at: Time | None = None
 
 
 class Session(SessionFields):
@@ -152,6 +159,7 @@ class Session(SessionFields):
         active_at: When it, its messages or its context were last changed; an import takes the times of
             the messages.
         deleted_at: When it was soft-deleted; None while it is open.
+        expires_at: From when on it is not found any more; None for never.
     """
 
     participants: list[SessionParticipant] = Field(default_factory=list)
@@ -263,6 +271,8 @@ class SessionCreate(TypedDict, total=False):
     metadata: dict[str, Any] | None
     created_at: datetime | None
     participants: Sequence[str]
+    expires_at: datetime | None
+    expires_in: timedelta
 
 
 class SessionUpdate(TypedDict, total=False):
@@ -273,6 +283,8 @@ class SessionUpdate(TypedDict, total=False):
     description: str | None
     data: dict[str, Any]
     metadata: dict[str, Any]
+    expires_at: datetime | None
+    expires_in: timedelta
 
 
 class AppendOptions(TypedDict, total=False):
@@ -291,14 +303,34 @@ class AppendOptions(TypedDict, total=False):
     revision: int | None
 
 
+class MessageStart(TypedDict, total=False):
+    """The members that a streamed message begins with.
+
+    Attributes:
+        role: `assistant`, unless the caller sets another one.
+    """
+
+    id: str
+    conversation_id: str
+    role: str
+    content: str
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+
+
 class MessageUpdate(TypedDict, total=False):
-    """The members of a message that an update can change."""
+    """The members of a message that an update can change.
+
+    Attributes:
+        status: `complete` or `interrupted`; either ends a stream that writes the message, as `content` does.
+    """
 
     conversation_id: str
     role: str
     content: Any
     data: dict[str, Any]
     metadata: dict[str, Any]
+    status: MessageStatus
 
 
 class ChangeKind(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
@@ -52,6 +52,7 @@ class Thread(Model):
         active_at: When its newest message was created, or the thread if it has none.
         data: The thread's own content, merged key by key as `metadata` is.
         metadata: Notes about the thread.
+        expires_at: From when on it is not found any more; None for never.
     """
 
     id: Id
@@ -63,6 +64,7 @@ class Thread(Model):
     tags: Texts = Field(default_factory=list)
     created_at: Time
     active_at: Time
+    expires_at: Time | None = None
     data: MergedMap = Field(default_factory=dict)
     metadata: MergedMap = Field(default_factory=dict)
 
@@ -81,6 +83,8 @@ class ThreadUpdate(TypedDict, total=False):
     tags: list[str]
     data: dict[str, Any]
     metadata: dict[str, Any]
+    expires_at: datetime | None
+    expires_in: timedelta
     unset: Sequence[str]
 
 

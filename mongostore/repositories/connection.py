@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -19,6 +19,8 @@ from mongostore.engines import Capability, Engine
 from mongostore.engines.driver_errors import translate_error
 from mongostore.errors import MongoStoreError, NotOpenError, UnavailableError, UnsupportedError
 from mongostore.index_definitions import unique_keys
+from mongostore.repositories.change_feed import ChangeFeed
+from mongostore.repositories.expiry import states_of
 from mongostore.repositories.schema_guard import VersionCheckedCollection
 from mongostore.repositories.server_clock import ServerClock
 
@@ -41,16 +43,20 @@ class Connection:
 
     Attributes:
         clock: The server's clock.
+        changes: The store's change stream.
     """
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self.engine = engine
         self.clock: ServerClock = ServerClock()
+        self.changes: ChangeFeed = ChangeFeed(self)
         self.timeout = timeout
         self._collections: dict[str, VersionCheckedCollection] = {}
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed: asyncio.Future[None] | None = None
         self._discarded: set[asyncio.Task[None]] = set()
+        # End what goes on from call to call, while the store still takes calls.
+        self.closers: set[Callable[[], Awaitable[None]]] = set()
         self._admitted: dict[object, str] = {}
         self._is_idle = asyncio.Event()
 
@@ -59,7 +65,11 @@ class Connection:
         for name in COLLECTIONS:
             collection = self.engine.collection(name)
             self._collections[name] = VersionCheckedCollection(
-                collection, self.engine.majority_collection(collection), unique_keys().get(name, ())
+                collection,
+                self.engine.majority_collection(collection),
+                unique_keys().get(name, ()),
+                states_of(name),
+                self.clock.now,
             )
         loop = asyncio.get_running_loop()
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()
@@ -107,6 +117,8 @@ class Connection:
         Returns:
             Those that have not ended by then.
         """
+        if self._owner == (os.getpid(), asyncio.get_running_loop()):
+            await asyncio.gather(*(close() for close in [*self.closers]))
         owner, self._owner = self._owner, None
         if self._closed and not self._closed.done():
             self._closed.set_result(None)

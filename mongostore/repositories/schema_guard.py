@@ -1,12 +1,13 @@
 """What a newer version of this package has written is read as far as it fits, and never changed.
 
-And what a failover may take back is not shown to those who go on from what they have read; and a write that
-an index of others refuses is told apart from one that meets a document of ours.
+What has expired is not found by a filter that names a state, unless it names `expires_at` as well. What a
+failover may take back is not shown to those who go on from what they have read; and a write that an index of
+others refuses is told apart from one that meets a document of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,14 +17,13 @@ from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, Upd
 from mongostore.documents.mapping import StoredDocument
 from mongostore.engines.driver_errors import find_duplicate
 from mongostore.errors import IndexConflictError
+from mongostore.repositories.expiry import expired, hide_expired
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation
 
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
 # All other methods that change something are below.
-_PASSED_ON = frozenset(
-    {"aggregate", "count_documents", "database", "delete_many", "find", "find_one", "name", "watch"}
-)
+_PASSED_ON = frozenset({"aggregate", "database", "delete_many", "name", "watch"})
 
 
 class VersionCheckedCollection:
@@ -33,24 +33,77 @@ class VersionCheckedCollection:
         collection: The driver's.
         majority: The same one, as majority reads see it.
         unique_keys: The fields of each unique index of the store's own.
+        states: The states in which verbs find its documents, if they can expire.
+        now: Returns the server's time.
     """
 
-    def __init__(self, collection: Any, majority: Any, unique_keys: Sequence[Sequence[str]] = ()) -> None:
+    def __init__(
+        self,
+        collection: Any,
+        majority: Any,
+        unique_keys: Sequence[Sequence[str]] = (),
+        states: tuple[Any, ...] = (),
+        now: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._collection = collection
         self._majority = majority
         self._unique_keys = [["_id"], *map(list, unique_keys)]
+        self._states = states
+        self._now = now
 
     def __getattr__(self, name: str) -> Any:
         if name not in _PASSED_ON:
             raise AttributeError(f"{name}: what changes documents is checked here: add it to this class")
+        return getattr(self._read_from, name)
+
+    @property
+    def _read_from(self) -> Any:
         call = find_operation()
         is_majority = call is not None and call.access is Access.READ_MAJORITY
-        return getattr(self._majority if is_majority else self._collection, name)
+        return self._majority if is_majority else self._collection
 
     def with_options(self, **options: Any) -> VersionCheckedCollection:
         """Return the same collection with other options of the driver's."""
         collection, majority = (one.with_options(**options) for one in (self._collection, self._majority))
-        return VersionCheckedCollection(collection, majority, self._unique_keys)
+        return VersionCheckedCollection(collection, majority, self._unique_keys, self._states, self._now)
+
+    def find(self, where: Any = None, *args: Any, **options: Any) -> Any:
+        """Find documents."""
+        return self._read_from.find(self._visible(where), *args, **options)
+
+    async def find_one(self, where: Any = None, *args: Any, **options: Any) -> Any:
+        """Find a document."""
+        return await self._read_from.find_one(self._visible(where), *args, **options)
+
+    async def count_documents(
+        self, where: StoredDocument, *, limit: int | None = None, **options: Any
+    ) -> int:
+        """Count documents; of those that can expire all, less what has expired.
+
+        An index counts the ones and another one the others, where to look at each would read each. `limit`
+        bounds that.
+        """
+        visible = self._visible(where)
+        if limit is not None:
+            options["limit"] = limit
+        if limit is not None or visible == where:
+            return int(await self._read_from.count_documents(visible, **options))
+        gone = {**where, **expired(self._time())}
+        less = {"coll": self.name, "pipeline": [{"$match": gone}, {"$group": {"_id": 0, "n": {"$sum": -1}}}]}
+        pipeline = [{"$match": where}, {"$group": {"_id": 0, "n": {"$sum": 1}}}, {"$unionWith": less}]
+        async with await self._read_from.aggregate(pipeline, batchSize=3) as cursor:
+            return sum(part["n"] for part in await cursor.to_list())
+
+    def _visible(self, where: Any) -> Any:
+        return hide_expired(where, self._states, self._time()) if self._states and where else where
+
+    def _time(self) -> int:
+        """Return the time by which things expire: of a verb one alone, that of its beginning."""
+        call = find_operation()
+        return self._now() if call is None else call.now
+
+    def _id_filter(self, where: StoredDocument) -> StoredDocument:
+        return {**self._visible(where), "schema_version": {"$not": NEWER}}
 
     async def update_one(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update a document."""
@@ -126,14 +179,16 @@ class VersionCheckedCollection:
 
     async def delete_one(self, where: StoredDocument, **options: Any) -> DeleteResult:
         """Delete a document."""
-        result: DeleteResult = await self._collection.delete_one(_id_filter(where), **options)
+        result: DeleteResult = await self._collection.delete_one(self._id_filter(where), **options)
         await self._record_match(where, bool(result.deleted_count), True)
         return result
 
     async def update_many(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
         with self._check_index():
-            result: UpdateResult = await self._collection.update_many(_id_filter(where), update, **options)
+            result: UpdateResult = await self._collection.update_many(
+                self._id_filter(where), update, **options
+            )
         return result
 
     async def _record_match(self, where: StoredDocument, met: bool, is_urgent: bool) -> None:
@@ -163,7 +218,7 @@ class VersionCheckedCollection:
         while True:
             try:
                 with self._check_index():
-                    return await change(_id_filter(where), update, *args, **options)
+                    return await change(self._id_filter(where), update, *args, **options)
             except DuplicateKeyError as error:
                 await self._record_match(where, False, False)
                 # Of those who make one document at once, a server lets the others update it, but only if the
@@ -189,10 +244,6 @@ class VersionCheckedCollection:
                 f"{self._collection.name}: the unique index {index or fields} is not the store's and refuses "
                 "its documents: drop it, or use another database, or a prefix"
             ) from None
-
-
-def _id_filter(where: StoredDocument) -> StoredDocument:
-    return {**where, "schema_version": {"$not": NEWER}}
 
 
 def _is_final(update: Any) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from mongostore.portal import Portal, Twin
+from mongostore.portal import Portal, Twin, mirror_context
 from mongostore.store import AsyncMongoStore
 
 C = TypeVar("C")
+E = TypeVar("E")
+T = TypeVar("T")
 M = TypeVar("M", bound="Mirror[Any]")
 P = ParamSpec("P")
 # The blocking store, as its repositories' twins see it.
@@ -49,6 +52,25 @@ def mirror_scope(method: Callable[Concatenate[C, P], C]) -> Callable[Concatenate
         return type(self)(self._store, lambda core: method(find(core), *args, **kwargs))
 
     vars(call)["__signature__"] = inspect.signature(method).replace(return_annotation="Self")
+    return call
+
+
+def mirror_stream(
+    method: Callable[Concatenate[C, P], AbstractAsyncContextManager[E]],
+    twin: Callable[[Owner, Callable[[AsyncMongoStore], E]], T],
+) -> Callable[Concatenate[Mirror[C], P], AbstractContextManager[T]]:
+    """Return the blocking twin of a method whose context manager returns an object with a twin."""
+    entering = mirror_context(method)
+
+    @functools.wraps(method)
+    @contextmanager
+    def call(self: Mirror[C], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        with entering(self, *args, **kwargs) as entered:
+            yield twin(self._store, lambda core: entered)
+
+    signature = inspect.signature(entering)
+    returned = str(signature.return_annotation).replace("Async", "")
+    vars(call)["__signature__"] = signature.replace(return_annotation=returned)
     return call
 
 

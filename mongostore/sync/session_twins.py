@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from mongostore.portal import mirror, mirror_iter
 from mongostore.repositories.sessions import (
+    AsyncMessageStream,
     AsyncNamespaces,
     AsyncSessionContext,
     AsyncSessionMessages,
@@ -17,7 +18,17 @@ from mongostore.repositories.sessions import (
     AsyncSessionTurns,
 )
 from mongostore.store import AsyncMongoStore
-from mongostore.sync.mirror import Mirror, Owner, mirror_property, mirror_scope
+from mongostore.sync.mirror import Mirror, Owner, mirror_property, mirror_scope, mirror_stream
+
+
+class MessageStream(Mirror[AsyncMessageStream]):
+    """Blocking twin of `AsyncMessageStream`."""
+
+    message = mirror_property(AsyncMessageStream.message)
+    text = mirror_property(AsyncMessageStream.text)
+    write = mirror(AsyncMessageStream.write)
+    update = mirror(AsyncMessageStream.update)
+    flush = mirror(AsyncMessageStream.flush)
 
 
 class SessionMessages(Mirror[AsyncSessionMessages]):
@@ -25,6 +36,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
     append = mirror(AsyncSessionMessages.append)
     append_many = mirror(AsyncSessionMessages.append_many)
+    stream = mirror_stream(AsyncSessionMessages.stream, MessageStream)
     replace_newest = mirror(AsyncSessionMessages.replace_newest)
     pop = mirror(AsyncSessionMessages.pop)
     get = mirror(AsyncSessionMessages.get)

@@ -3,6 +3,7 @@
 import builtins
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from typing import Any, Unpack
 
 from mongostore.errors import InvalidDocumentError
@@ -14,6 +15,7 @@ from mongostore.models import (
     ListOrder,
     Message,
     MessageChange,
+    MessageStart,
     MessageUpdate,
     Page,
     Session,
@@ -24,6 +26,7 @@ from mongostore.models import (
     Turn,
 )
 from mongostore.repositories.sessions import (
+    AsyncMessageStream,
     AsyncNamespaces,
     AsyncSessionContext,
     AsyncSessionMessages,
@@ -32,6 +35,52 @@ from mongostore.repositories.sessions import (
     AsyncSessionTurns,
 )
 from mongostore.sync.mirror import Mirror
+
+class MessageStream(Mirror[AsyncMessageStream]):
+    """Blocking twin of `AsyncMessageStream`."""
+
+    @property
+    def message(self) -> Message:
+        """The message as it was last stored."""
+
+    @property
+    def text(self) -> str:
+        """The whole text so far, flushed or not."""
+
+    def write(self, text: str) -> None:
+        """Add text, which the next flush stores.
+
+        Raises:
+            NotFoundError: If the message or its session is gone.
+            ConflictError: If another writer has taken the message over, or the stream has ended.
+            InvalidValueError: If it is no text that can be stored.
+            DocumentTooLargeError: If the message would take more than 16 MiB; the text is not added.
+            NotOpenError: If the store was closed.
+        """
+
+    def update(self, **members: Unpack[MessageUpdate]) -> None:
+        """Change other members with the next flush, such as `data` with tool calls or usage.
+
+        Args:
+            **members: As for `messages.update`, but for `content` and `status`, which are the stream's own.
+
+        Raises:
+            NotFoundError: If the message or its session is gone.
+            ConflictError: If another writer has taken the message over, or the stream has ended.
+            InvalidValueError: If a value cannot be stored, or there is no such member.
+            DocumentTooLargeError: If the message would take more than 16 MiB; nothing is changed.
+            NotOpenError: If the store was closed.
+        """
+
+    def flush(self) -> Message:
+        """Store the text and the members that are not stored yet, and return the message.
+
+        Raises:
+            NotFoundError: If the message or its session is gone.
+            ConflictError: If another writer has taken the message over, or the stream has ended.
+            UnavailableError: If the server was away for too long; a later flush stores them.
+            NotOpenError: If the store was closed.
+        """
 
 class SessionMessages(Mirror[AsyncSessionMessages]):
     """Blocking twin of `AsyncSessionMessages`."""
@@ -79,6 +128,36 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
                 nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
             DocumentTooLargeError: If a message, or all of them together, take too much.
+        """
+
+    def stream(
+        self,
+        session_id: str,
+        *,
+        create: bool | SessionCreate = False,
+        flush_every: float = 0.2,
+        **members: Unpack[MessageStart],
+    ) -> AbstractContextManager[MessageStream]:
+        """Write a message that grows while readers and watchers see it.
+
+        The block begins with a message whose status is `streaming`. Its end stores the rest, shielded from
+        cancellation: the status is `complete`, or `interrupted` if the block raised, was cancelled or was
+        closed. If the process dies, the message has the text of the last flush, and it is read as
+        `interrupted` once its writer has been silent for ten seconds by the server's clock. A message of the
+        same id that is not complete is taken over: its text begins anew, and its other writer fails.
+
+        Args:
+            session_id: The session.
+            create: Whether to create the session if it is not there, or the members to create it with.
+            flush_every: Seconds from a write to the flush that stores it, 5 at most.
+            **members: The members that the message begins with; `role` is `assistant` by default.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted meanwhile, or the message is.
+            ConflictError: If a message of that id is complete, or another writer takes this one over.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            DocumentTooLargeError: If the message would take more than 16 MiB; the text before is kept.
+            NotOpenError: If the store is closed before the end of the block.
         """
 
     def replace_newest(
@@ -214,7 +293,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             session_id: The session.
             message_id: The message, in whichever conversation.
             **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
-                key by key, None removing a key.
+                key by key, None removing a key. `content` and `status` end a stream that writes the message.
 
         Raises:
             NotFoundError: If there is no such session or message.
@@ -573,7 +652,7 @@ class Sessions(Mirror[AsyncSessions]):
         Args:
             session_id: The session's id.
             **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
-                are bound from the start.
+                are bound from the start; from `expires_at` on, or after `expires_in`, nobody finds it.
 
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
@@ -685,8 +764,8 @@ class Sessions(Mirror[AsyncSessions]):
         Args:
             session_id: The session.
             revision: The revision that the session must still have.
-            **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
-                by key, None removing a key.
+            **members: `user_id`, `name`, `description`, `data` and `expires_at` are replaced; `metadata` is
+                merged key by key, None removing a key; `expires_in` sets `expires_at` from now.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.

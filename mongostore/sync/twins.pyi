@@ -351,6 +351,8 @@ class Rooms(Mirror[AsyncRooms]):
     def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace all members of a room but its counters, its creation and what is private about it.
 
+        Its expiry stays unless another one is given.
+
         Args:
             room: The room as it is to be.
             expected: Replace it only if it is still in this state.

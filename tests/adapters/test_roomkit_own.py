@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tarfile
-from importlib import metadata
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.conftest import absent
+from tests.adapters.sdists import source_of
 
 HERE = Path(__file__).parent
-CACHE = HERE.parents[1] / ".cache"
 # By file, how many of its tests pass: more with each version of RoomKit, and never silently fewer.
 SUITES: dict[str, int] = json.loads((HERE / "roomkit_tests.json").read_text())["suites"]
 # What is asked of a store and its locks themselves; the rest asks the framework that runs over them.
@@ -38,26 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def source() -> Path:
-    """The unpacked source of the RoomKit that is installed."""
-    name = f"roomkit-{metadata.version('roomkit')}"
-    unpacked = CACHE / name
-    if not unpacked.exists():
-        CACHE.mkdir(exist_ok=True)
-        with TemporaryDirectory(dir=CACHE) as folder:
-            shutil.move(downloaded(name, Path(folder)), unpacked)
-    return unpacked
-
-
-def downloaded(name: str, folder: Path) -> Path:
-    requirement = name.replace("-", "==")
-    options = ["--no-deps", "--no-binary", "roomkit", "--dest", str(folder)]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", *options, requirement]
-    done = subprocess.run(pip, capture_output=True, text=True, check=False)
-    if done.returncode:
-        absent(f"no source of {requirement} to be had: {done.stderr}")
-    with tarfile.open(folder / f"{name}.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder / name
+    return source_of("roomkit")
 
 
 @pytest.mark.timeout(1500)

@@ -257,7 +257,7 @@ async def test_a_subclass_must_be_declared_before_its_parent_is_bound(applicatio
 
 
 async def test_an_application_drops_none_of_the_stores_indexes(application: AsyncMongoStore) -> None:
-    assert {report.state for report in await application.check_indexes()} == {"present"}
+    assert [r for r in await application.check_indexes() if r.state != "present"] == []
 
 
 WRITES: dict[str, Callable[[Any], Awaitable[Any]]] = {

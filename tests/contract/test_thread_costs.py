@@ -22,6 +22,7 @@ from tests.contract.wire import (
     Wire,
     concerned,
     executed_by_indexes,
+    is_union,
     nested,
     verbs_of,
     wired_store,
@@ -331,8 +332,9 @@ def test_a_query_examines_what_it_returns_by_an_index(observed: Observed, case: 
             costs = executed_by_indexes(sent)
             # The messages of the threads that a search walks are read; an index finds those threads.
             if not is_search(sent):
-                [stats] = costs
-                assert stats["totalDocsExamined"] <= concerned(stats) + 1, (sent.command, stats)
+                assert len(costs) == (2 if is_union(sent) else 1), sent
+                for stats in costs:
+                    assert stats["totalDocsExamined"] <= concerned(stats) + 1, (sent.command, stats)
 
 
 def is_search(sent: Sent) -> bool:
@@ -352,7 +354,7 @@ async def test_a_page_costs_the_same_in_any_history_and_place(server_uri: str, d
     assert [len(pages) for pages in costs] == [2, 12]
     assert {documents for pages in costs for documents, _ in pages[:-1]} == {21}
     assert [pages[-1][0] for pages in costs] == [20, 20]
-    assert max(size for pages in costs for _, size in pages) <= 600
+    assert max(size for pages in costs for _, size in pages) <= 640
 
 
 async def speak(store: AsyncMongoStore, name: str, user_id: str, messages: int) -> None:

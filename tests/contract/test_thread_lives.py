@@ -72,11 +72,13 @@ class TestThreadLives:
         finish, is_begun, may_go_on = thread_writes.finish_deletion, asyncio.Event(), asyncio.Event()
 
         async def slow(*arguments: Any) -> None:
-            is_begun.set()
-            await may_go_on.wait()
+            # The deletion alone, and not what meets it.
+            if not is_begun.is_set():
+                is_begun.set()
+                await may_go_on.wait()
             await finish(*arguments)
 
-        monkeypatch.setattr("mongostore.repositories.threads.threads.finish_deletion", slow)
+        monkeypatch.setattr("mongostore.repositories.threads.thread_writes.finish_deletion", slow)
         deleting = asyncio.create_task(store.threads.delete("t"))
         await is_begun.wait()
         await store.threads.messages.merge("t", "n", content="new", begun_at=now())

@@ -181,6 +181,11 @@ def concerned(stats: dict[str, Any]) -> int:
     return int(max(stats["nReturned"], *matched))
 
 
+def is_union(sent: Sent) -> bool:
+    """Return whether a command asks two questions, such as how many there are and how many have expired."""
+    return sent.name == "aggregate" and "$unionWith" in sent.command["pipeline"][-1]
+
+
 def executed_by_indexes(sent: Sent, *, may_sort: bool = False) -> list[dict[str, Any]]:
     """Check that a query finds all by indexes of ours, and by default in their order; return what it cost."""
     assert sent.plan, f"{sent} was not explained"

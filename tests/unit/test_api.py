@@ -146,7 +146,7 @@ def twin_of(repository: type) -> type:
     return found
 
 
-@pytest.mark.parametrize("repository", REPOSITORIES)
+@pytest.mark.parametrize("repository", [*REPOSITORIES, sessions.AsyncMessageStream])
 def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository: type) -> None:
     mirrored, twin = verbs(repository), twin_of(repository)
     assert mirrored
@@ -154,12 +154,14 @@ def test_the_blocking_twin_has_every_verb_with_its_signature_and_help(repository
         shown, signature = inspect.signature(getattr(twin, name)), inspect.signature(verb)
         returned = signature.return_annotation.replace("AsyncIterator[", "Iterator[")
         returned = returned.replace("AbstractAsyncContextManager[", "AbstractContextManager[")
+        returned = returned.replace("[AsyncMessageStream]", "[MessageStream]")
         assert shown == signature.replace(return_annotation=returned), name
         assert getattr(twin, name).__doc__ == verb.__doc__, name
     public = {name for name in dir(twin) if not name.startswith("_")}
     # Some need no server and are the same function.
     shared = {name for name in public if getattr(repository, name, None) is getattr(twin, name)}
-    assert public - shared - {"in_namespace", "namespace"} == mirrored.keys() | {"core", "portal"}
+    properties = {name for name in public if isinstance(getattr(repository, name, None), property)}
+    assert public - shared - properties - {"in_namespace"} == mirrored.keys() | {"core", "portal"}
 
 
 def test_the_help_of_blocking_classes_says_nothing_of_async_iterators_and_coroutines() -> None:

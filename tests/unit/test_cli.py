@@ -75,9 +75,12 @@ def test_these_are_the_commands():
         "keys create",
         "keys list",
         "keys revoke",
+        "ls",
         "ping",
         "serve sessions",
         "serve threadmem",
+        "show",
+        "tail",
     ]
 
 

@@ -138,7 +138,7 @@ def keep_user(user: User) -> StoredDocument:
 def keep_thread(thread: Thread) -> StoredDocument:
     members = {
         name: threads.to_stored_thread_member(name, value)
-        for name in ("kind", "owner_id", "user_id", "name", "tags")
+        for name in ("kind", "owner_id", "user_id", "name", "tags", "expires_at")
         if (value := getattr(thread, name)) is not None
     }
     return {
@@ -195,7 +195,10 @@ def keep_session(session: Session) -> StoredDocument:
             "namespace": session.namespace,
             "session_id": session.id,
             **sessions.to_stored_members(
-                {name: getattr(session, name) for name in ("user_id", "name", "description", "data")}
+                {
+                    name: getattr(session, name)
+                    for name in ("user_id", "name", "description", "data", "expires_at")
+                }
             ),
             "metadata": encode_members("metadata", session.metadata),
             "participants": {
@@ -247,6 +250,7 @@ ENTITIES = {
             updated_at=NOON,
             paused_at=NOON + timedelta(seconds=1),
             closed_at=NOON + timedelta(seconds=2),
+            expires_at=NOON + timedelta(seconds=3),
             active_at=LATER,
             data=ODD,
             metadata=ODD,
@@ -386,6 +390,7 @@ ENTITIES = {
             tags=["a", ""],
             created_at=EARLY,
             active_at=LATER,
+            expires_at=LATER + timedelta(days=1),
             data=ODD,
             metadata=ODD,
         ),
@@ -456,6 +461,7 @@ ENTITIES = {
             created_at=EARLY,
             active_at=NOON,
             deleted_at=LATER,
+            expires_at=LATER + timedelta(days=1),
         ),
         Session(id="s2", created_at=NOON, active_at=NOON),
         keep_session,
@@ -473,6 +479,7 @@ ENTITIES = {
             metadata=ODD,
             created_at=EARLY,
             updated_at=LATER,
+            status="interrupted",
             position=4,
             number=2,
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, TypeVar, cast
 
@@ -77,6 +77,15 @@ class EmbeddedEngine:
 
     async def wait_for_majority(self) -> None:
         """Do nothing: nothing is ever taken back."""
+
+    async def watch(self, pipeline: Sequence[Mapping[str, Any]], after: Mapping[str, Any] | None) -> Any:
+        """Open a change stream of the database."""
+        return await self.database.watch(pipeline, resume_after=after)
+
+    async def majority_time(self, collection: str, id: str) -> Any:
+        """Return the time of the last change."""
+        with LOCK:
+            return self._database.client.oplog.time
 
     async def describe(self) -> Deployment:
         """Return what the engine is made of and how fast it answers."""

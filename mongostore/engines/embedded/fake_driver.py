@@ -137,6 +137,7 @@ class FakeDatabase:
         full_document: str | None = None,
         resume_after: Mapping[str, Any] | None = None,
         start_after: Mapping[str, Any] | None = None,
+        max_await_time_ms: int | None = None,
     ) -> FakeChangeStream:
         stages = pipeline or ()
         if any([*stage] != ["$match"] for stage in stages):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from bson import Timestamp
 from pymongo.errors import OperationFailure
 
 Document = dict[str, Any]
@@ -68,12 +69,18 @@ class Oplog:
                 {
                     "_id": _token(self.last),
                     "operationType": operation,
+                    "clusterTime": self.time,
                     "wallTime": datetime.now(UTC),
                     "ns": namespace,
                     **details,
                 }
             )
             self.notify()
+
+    @property
+    def time(self) -> Timestamp:
+        """The time of the last change, as a server counts it."""
+        return Timestamp(self.last >> 32, self.last & 0xFFFFFFFF)
 
     def position_of(self, token: Mapping[str, Any] | None) -> int:
         """Return where `token` stands, or the end; from now on changes are kept.

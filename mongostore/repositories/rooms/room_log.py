@@ -34,6 +34,7 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, StoredDocument
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Connection
+from mongostore.repositories.expiry import not_expired
 from mongostore.repositories.operation import UnmatchedWrite
 from mongostore.repositories.size_limits import SizeLimit
 
@@ -67,6 +68,7 @@ class LogHead:
         next_index: The index of the next event.
         counters: The room's counters by now.
         is_paused: Whether the room waits for an activity.
+        expires_at: From when on the room is not found any more; None for never.
     """
 
     epoch: str
@@ -75,12 +77,15 @@ class LogHead:
     next_index: int
     counters: StoredDocument
     is_paused: bool
+    expires_at: int | None = None
 
     @classmethod
     def of_room(cls, room: StoredDocument, newest: StoredDocument | None) -> LogHead:
         """Return the end of the open log of a stored room, beside which the newest event was read."""
         head = cls(
-            room["epoch"], room["log"], -1, room["next_index"], _counters(room), room["status"] == "paused"
+            *(room["epoch"], room["log"], -1, room["next_index"], _counters(room)),
+            is_paused=room["status"] == "paused",
+            expires_at=room.get("expires_at"),
         )
         return head if newest is None or newest.get("log") != head.log else head.behind(newest)
 
@@ -123,7 +128,9 @@ class RoomLog:
     def cached(self, room_id: str) -> LogHead | None:
         """Return the end of a room's log as this process has seen it lately."""
         head, seen_at = self._heads.get(room_id, (None, 0.0))
-        return head if time.monotonic() - seen_at < FRESH_SECONDS else None
+        if head is None or time.monotonic() - seen_at >= FRESH_SECONDS:
+            return None
+        return None if head.expires_at and head.expires_at <= self._connection.clock.now() else head
 
     def remember(self, room_id: str, head: LogHead) -> None:
         """Keep the end of a room's log, which the majority has."""
@@ -136,8 +143,12 @@ class RoomLog:
         """Read the end of a room's log anew before it is used again."""
         self._heads.pop(room_id, None)
 
-    async def read(self, room_id: str) -> tuple[StoredDocument, LogHead]:
+    async def read(self, room_id: str, *, is_expired: bool = False) -> tuple[StoredDocument, LogHead]:
         """Return a room, its counters up to date, and the end of its log, as the majority has them.
+
+        Args:
+            room_id: The room.
+            is_expired: Whether it may have expired.
 
         Raises:
             NotFoundError: There is no such room.
@@ -150,6 +161,7 @@ class RoomLog:
                 engine.majority_collection(engine.collection("events")),
                 room_id,
                 {"private": 0},
+                is_expired=is_expired,
             )
         )
         if room is None:
@@ -178,7 +190,11 @@ class RoomLog:
         return head
 
     async def change(
-        self, room_id: str, decide: Callable[[StoredDocument], tuple[StoredDocument, StoredDocument]]
+        self,
+        room_id: str,
+        decide: Callable[[StoredDocument], tuple[StoredDocument, StoredDocument]],
+        *,
+        is_expired: bool = False,
     ) -> StoredDocument:
         """Change a room, behind a fence of its log if commits must heed it, and return it with its counters.
 
@@ -186,12 +202,13 @@ class RoomLog:
             room_id: The room.
             decide: Returns the update for the room that it is given, and what the update's filter adds; may
                 be called several times.
+            is_expired: Whether the room may have expired; the filter then names `expires_at`.
 
         Raises:
             NotFoundError: There is no such room.
         """
         while True:
-            room, head = await self.read(room_id)
+            room, head = await self.read(room_id, is_expired=is_expired)
             update, guard = decide(room)
             if not _needs_fence(room, update, guard):
                 changed = await self._update_beside(room, update)
@@ -215,7 +232,8 @@ class RoomLog:
         """Take the next position of a log; return whether a fence has it, of this process or another one."""
         position = {"room_id": room_id, "log": head.log, "log_index": head.log_index + 1}
         fence = {**position, "epoch": head.epoch, "counters": head.counters, "next_index": head.next_index}
-        steps: list[StoredDocument] = [{"$set": {**fence, "emptied_at": "$$NOW"}}]
+        literal = {name: {"$literal": value} for name, value in fence.items()}
+        steps: list[StoredDocument] = [{"$set": {**literal, "emptied_at": "$$NOW"}}]
         try:
             await self._connection.collection("events").update_one({"_id": uuid4().hex}, steps, upsert=True)
         except DuplicateKeyError:
@@ -265,7 +283,7 @@ def _needs_fence(room: StoredDocument, update: StoredDocument, guard: StoredDocu
     sets = update.get("$set")
     if not sets or guard or {"state", "next_index"} & sets.keys() or sets.get("status") == "paused":
         return True
-    return bool(sets.get("active_at", room["active_at"]) != room["active_at"])
+    return any(sets.get(name, room.get(name)) != room.get(name) for name in ("active_at", "expires_at"))
 
 
 def _counters(room: StoredDocument) -> StoredDocument:
@@ -287,13 +305,18 @@ async def update_room(
 
 
 async def find_room(
-    connection: Connection, events: Any, room_id: str, fields: StoredDocument = PUBLIC_FIELDS
+    connection: Connection,
+    events: Any,
+    room_id: str,
+    fields: StoredDocument = PUBLIC_FIELDS,
+    *,
+    is_expired: bool = False,
 ) -> tuple[StoredDocument | None, StoredDocument | None]:
     """Return a room and its newest event, read in one round trip.
 
     The event is read first: as long as the room has its log, it was the newest one.
     """
-    async with await events.aggregate(_room_pipeline(connection, room_id, fields)) as cursor:
+    async with await events.aggregate(_room_pipeline(connection, room_id, fields, is_expired)) as cursor:
         documents = await cursor.to_list()
     newest = documents.pop(0) if documents and "room_id" in documents[0] else None
     return (documents[0] if documents else None), newest
@@ -316,9 +339,15 @@ async def find_full_room(
     return documents[0], newest, documents[1:]
 
 
-def _room_pipeline(connection: Connection, room_id: str, fields: StoredDocument) -> list[StoredDocument]:
+def _room_pipeline(
+    connection: Connection, room_id: str, fields: StoredDocument, is_expired: bool = False
+) -> list[StoredDocument]:
     """Return the pipeline on events that finds the counters of the newest one, and the room."""
-    room: list[StoredDocument] = [{"$match": {"_id": room_id, "state": "open"}}, {"$project": fields}]
+    living = {} if is_expired else not_expired(connection.clock.now())
+    room: list[StoredDocument] = [
+        {"$match": {"_id": room_id, "state": "open", **living}},
+        {"$project": fields},
+    ]
     return [
         *_newest_pipeline(room_id),
         {"$unionWith": {"coll": connection.collection("rooms").name, "pipeline": room}},

@@ -18,6 +18,7 @@ from mongostore.documents.rooms import correspondent_key, recipient_key, route_k
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter
 from mongostore.repositories import Connection
+from mongostore.repositories.expiry import not_expired
 from mongostore.repositories.paging import SortOrder
 from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
 
@@ -104,7 +105,8 @@ class RoomLookup:
         are cut before that, and mostly the first ones will do.
         """
         collection = self._connection.collection(parts)
-        wanted = {f"room.{name}": condition for name, condition in rooms.items()}
+        living = rooms | not_expired(self._connection.clock.now())
+        wanted = {f"room.{name}": condition for name, condition in living.items()}
         keys = {"_id": 0, "room_id": 1, "room_created_at": 1}
         ordered: list[StoredDocument] = [{"$match": match}, {"$sort": dict(order.sort)}]
         lookup = {"$lookup": {"from": self._connection.collection("rooms").name, **_ROOM}}

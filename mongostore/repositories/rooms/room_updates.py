@@ -19,6 +19,7 @@ from mongostore.documents.rooms import to_room, to_stored_room
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueError, NotFoundError
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.expiry import is_expired, resolve_expiry
 from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.rooms.room_log import (
     HAS_INDEX,
@@ -46,7 +47,7 @@ class RoomUpdates:
 
     async def create(self, room_id: str | None, given_members: RoomCreate, *, may_exist: bool) -> Room:
         """Create a room, or return the one that is there if it may be."""
-        call, members = current_operation(), check_members(given_members, RoomCreate)
+        call, members = current_operation(), resolve_expiry(check_members(given_members, RoomCreate))
         key = call.token if room_id is None else check_id("room_id", room_id)
         epoch = call.memory.setdefault("epoch", uuid4().hex)
         next_index = check_position("next_index", members.pop("next_index", 0))
@@ -60,6 +61,9 @@ class RoomUpdates:
             if existing is None or existing["epoch"] == epoch:
                 self._log.remember(key, LogHead.of_room(stored, None))
                 return to_room({"_id": key, **stored})
+            if is_expired(existing, call.now):
+                await self.delete_if(key, {"expires_at": existing["expires_at"]})
+                continue
             if existing["state"] == "open":
                 if may_exist:
                     return await self._to_room(existing)
@@ -68,7 +72,7 @@ class RoomUpdates:
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
         """Change the given members of a room and return it."""
-        call, members = current_operation(), check_members(given_members, RoomUpdate)
+        call, members = current_operation(), resolve_expiry(check_members(given_members, RoomUpdate))
         metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
         if not isinstance(metadata, dict):
             raise InvalidValueError("metadata", f"must be a dict, not {type(metadata).__name__}")
@@ -82,7 +86,7 @@ class RoomUpdates:
         update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": remember(call.token)}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
-        if "active_at" in sets or sets.get("status") == "paused":
+        if {"active_at", "expires_at"} & sets.keys() or sets.get("status") == "paused":
             check_id("room_id", room_id)
             return await self._change_log(room_id, lambda room: (update, {}))
         return await self._to_room(await self._update(room_id, update))
@@ -91,8 +95,9 @@ class RoomUpdates:
         """Replace a room that is still in the expected state, and return it."""
         call, guard = current_operation(), StoredDocument()
         sets = to_stored_room(room, call.now)
-        if room.created_at is None:
-            del sets["created_at"]
+        for name in ("created_at", "expires_at"):
+            if getattr(room, name) is None:
+                del sets[name]
         if expected is not None:
             guard = write_members(Room, asdict(check_instance("expected", expected, RoomState)))
         check_id("room_id", room.id)
@@ -142,24 +147,29 @@ class RoomUpdates:
 
     async def delete(self, room_id: str) -> bool:
         """Delete a room with all that belongs to it and return whether it was there."""
+        return await self.delete_if(check_id("room_id", room_id), {})
+
+    async def delete_if(self, room_id: str, guard: StoredDocument) -> bool:
+        """Delete a room whose fields are those of a guard; with `expires_at` also one that has expired."""
         call = current_operation()
-        check_id("room_id", room_id)
 
         def decide(room: StoredDocument) -> tuple[StoredDocument, StoredDocument]:
-            if call.memory.setdefault("epoch", room["epoch"]) != room["epoch"]:
+            is_same = call.memory.setdefault("deleting", room["epoch"]) == room["epoch"]
+            if not is_same or any(room.get(name) != value for name, value in guard.items()):
                 # An earlier attempt has deleted the one that was meant; this one was made since.
                 raise NotFoundError("room", room_id)
-            return {"$set": {"state": "deleting", "delete_op": call.token}}, {}
+            unmoved = {name: value for name, value in guard.items() if name != "active_at"}
+            return {"$set": {"state": "deleting", "delete_op": call.token}}, unmoved
 
         try:
-            room = await self._log.change(room_id, decide)
+            room = await self._log.change(room_id, decide, is_expired="expires_at" in guard)
         except NotFoundError:
             room = await self._rooms.find_one({"_id": room_id, "state": "deleting"}, PUBLIC_FIELDS)
         if room is not None:
             await self.finish_delete(room_id, room["epoch"])
-            if room["epoch"] == call.memory.get("epoch", room["epoch"]):
+            if room["epoch"] == call.memory.get("deleting", room["epoch"]):
                 return bool(room["delete_op"] == call.token)
-        return call.attempt > 0 and "epoch" in call.memory
+        return call.attempt > 0 and "deleting" in call.memory
 
     async def _change_log(
         self, room_id: str, decide: Callable[[StoredDocument], tuple[StoredDocument, StoredDocument]]

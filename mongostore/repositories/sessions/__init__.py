@@ -2,6 +2,7 @@
 
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.limits import TailLimits
+from mongostore.repositories.sessions.message_stream import AsyncMessageStream
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
@@ -9,6 +10,7 @@ from mongostore.repositories.sessions.sessions import AsyncSessions
 from mongostore.repositories.sessions.tail import Tail
 
 __all__ = [
+    "AsyncMessageStream",
     "AsyncNamespaces",
     "AsyncSessionContext",
     "AsyncSessionMessages",

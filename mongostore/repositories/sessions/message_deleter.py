@@ -12,6 +12,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import PUBLIC_FIELDS, to_session, to_stored_preview
 from mongostore.models import Session
 from mongostore.repositories import current_operation
+from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import record_operation, was_done
@@ -25,7 +26,7 @@ from mongostore.repositories.sessions.tail import (
 )
 
 # What the deletion of a session needs of it.
-_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision"]
+_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision", "active_at", "expires_at"]
 
 _NOTHING: StoredDocument = {}
 
@@ -113,7 +114,7 @@ class MessageDeleter:
             return None
         if sealed:
             await self._tail.finish_deletes({**document, **changed})
-        await self._overflows.delete(message.get("overflow") for message in gone)
+        await self._overflows.delete_of(gone)
         return len(gone)
 
     async def unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
@@ -160,7 +161,7 @@ class MessageDeleter:
                 },
             )
             if unbound.matched_count:
-                await self._overflows.delete(message.get("overflow") for message in here.values())
+                await self._overflows.delete_of(here.values())
                 if sets["unbound"]:
                     await self._tail.finish_unbinding({**document, **sets})
                 return True
@@ -229,6 +230,9 @@ class MessageDeleter:
             # A session made anew under that id since an earlier attempt is another one.
             if seen.setdefault("incarnation", document["create_op"]) != document["create_op"]:
                 break
+            if is_expired(document, current_operation().now) and "expires_at" not in guard:
+                await self.finish_if_gone(document)
+                break
             if document["state"] != "deleting":
                 if not guard.items() <= document.items():
                     raise other_revision_error(key)
@@ -249,10 +253,20 @@ class MessageDeleter:
     async def finish_deletion_of(self, key: str) -> bool:
         """Finish the deletion of a session, if that was cut short; return whether there is no session now."""
         document = await self._tail.sessions.find_one({"_id": key}, _DELETED_FIELDS)
-        if document is not None and document["state"] == "deleting":
+        return document is None or await self.finish_if_gone(document)
+
+    async def finish_if_gone(self, document: StoredDocument) -> bool:
+        """Finish the deletion of a session that is being deleted or has expired; return whether it is so."""
+        is_deleting, gone = document["state"] == "deleting", is_expired(document, current_operation().now)
+        if gone and not is_deleting:
+            same = {name: document[name] for name in ("_id", "create_op", "expires_at")}
+            marked = await self._tail.sessions.update_one(
+                {**same, "state": STATE_FILTERS[None]}, {"$set": {"state": "deleting"}}
+            )
+            is_deleting = bool(marked.matched_count)
+        if is_deleting:
             await self.finish_delete(document)
-            return True
-        return document is None
+        return is_deleting or gone
 
     async def finish_delete(self, document: StoredDocument) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mongostore.codec import decode, preview_text
 from mongostore.documents.mapping import StoredDocument, bson_size, write_members
 from mongostore.documents.sessions import to_metadata
+from mongostore.errors import InvalidValueError
 from mongostore.models import Message
 
 
@@ -15,14 +17,18 @@ class MessagePatch:
     """What a change sets and removes in one message.
 
     Attributes:
-        members: Stored members by name; `metadata` here replaces it whole.
-        notes: Packed metadata to merge, by escaped key.
-        dropped: Escaped keys of metadata to remove.
+        members: Stored members by name; `metadata` here replaces it whole, and a `status` of None goes.
+        metadata: Packed metadata to merge, by escaped key.
+        unset: Escaped keys of metadata to remove.
+        expected: Values that the message must have, by path.
+        drops_stream: Whether the message has a stream, which goes.
     """
 
     members: StoredDocument
     metadata: StoredDocument = field(default_factory=dict)
     unset: list[str] = field(default_factory=list)
+    expected: StoredDocument = field(default_factory=dict)
+    drops_stream: bool = False
 
     @classmethod
     def from_members(cls, message_id: str, members: StoredDocument) -> MessagePatch:
@@ -33,8 +39,12 @@ class MessagePatch:
             DocumentTooLargeError: The metadata take more than 1 MiB.
         """
         metadata = to_metadata(message_id, members.get("metadata", {}))
+        given = {name: value for name, value in members.items() if name not in ("metadata", "status")}
+        stored = write_members(Message, given)
+        if "status" in members:
+            stored["status"] = _to_status(members["status"])
         return cls(
-            write_members(Message, {name: value for name, value in members.items() if name != "metadata"}),
+            stored,
             {key: value for key, value in metadata.items() if value is not None},
             [key for key, value in metadata.items() if value is None],
         )
@@ -46,12 +56,23 @@ class MessagePatch:
 
     def update(self, size_field: str) -> StoredDocument:
         """Return the update of the document that holds the message, for a positional filter."""
-        sets = {f"messages.$.{name}": value for name, value in self.members.items()}
+        gone = ["status"] if self.members.get("status", "") is None else []
+        sets = {f"messages.$.{name}": value for name, value in self.members.items() if name not in gone}
+        gone += ["stream"] if self.drops_stream else []
         sets |= {f"messages.$.metadata.{key}": value for key, value in self.metadata.items()}
         update: StoredDocument = {"$set": sets, "$inc": {"edit_count": 1, size_field: self.size}}
-        if self.unset:
-            update["$unset"] = {f"messages.$.metadata.{key}": "" for key in self.unset}
+        if unset := [*gone, *(f"metadata.{key}" for key in self.unset)]:
+            update["$unset"] = {f"messages.$.{name}": "" for name in unset}
         return update
+
+    def is_met(self, message: StoredDocument) -> bool:
+        """Return whether a stored message has the values that the patch expects."""
+        return all(_value_at(message, path) == value for path, value in self.expected.items())
+
+    @property
+    def ends_stream(self) -> bool:
+        """Whether nothing writes the message afterwards that writes it before."""
+        return not {"content", "status", "stream"}.isdisjoint(self.members)
 
     def merge_into(self, metadata: StoredDocument) -> StoredDocument:
         """Return what a message that has these metadata has afterwards."""
@@ -66,3 +87,16 @@ class MessagePatch:
         if "content" in self.members:
             sets["last.text"] = preview_text(decode(self.members["content"]))
         return sets
+
+
+def _to_status(status: object) -> str | None:
+    if status not in ("complete", "interrupted"):
+        raise InvalidValueError("status", "must be complete or interrupted: `stream` alone writes a message")
+    return None if status == "complete" else "interrupted"
+
+
+def _value_at(message: StoredDocument, path: str) -> Any:
+    value: Any = message
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

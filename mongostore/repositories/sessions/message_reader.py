@@ -10,6 +10,7 @@ from mongostore.documents.sessions import to_messages
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Message, Page
 from mongostore.repositories import Connection, majority_step
+from mongostore.repositories.expiry import is_open
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import (
@@ -208,13 +209,13 @@ class MessageReader:
         document = await self._tail.sessions.find_one(
             {"_id": key}, {"messages": {"$slice": -count}, "insights": 0}
         )
-        if document is None or document["state"] != "open":
+        if not is_open(document):
             raise NotFoundError("session", session_id_of(key))
         return document
 
     async def _decode_page(self, positioned: Sequence[Positioned]) -> Page[Message] | None:
         """Return messages as callers see them, None where a large one has just been replaced."""
-        if any(message.get("overflow") for _, message in positioned):
+        if any("stream" in message or message.get("overflow") for _, message in positioned):
             filled = await self._overflows.load_into([message for _, message in positioned])
             if filled is None:
                 return None

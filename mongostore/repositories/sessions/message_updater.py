@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from pymongo import ReturnDocument
 
 from mongostore.documents.mapping import StoredDocument, bson_size, check_size
+from mongostore.documents.session_streams import parts_of
 from mongostore.documents.sessions import EMPTY_BODY, MAX_METADATA_BYTES, check_metadata_fit
 from mongostore.errors import ConflictError
 from mongostore.repositories import current_operation
@@ -60,7 +62,7 @@ class MessageUpdater:
                 document
             ):
                 continue
-            container = await self._find_container(document, message_id)
+            container = await self.find_container(document, message_id)
             if container is None:
                 return None
             if changed := await self._update_in(container, document, message_id, patch):
@@ -93,11 +95,16 @@ class MessageUpdater:
         update = patch.update("messages_bytes")
         update["$set"] |= patch.preview()
         update |= {"$max": {"active_at": current_operation().now}, "$push": record_operation()}
+        one: StoredDocument = {"id": message_id, "overflow": None, **patch.expected}
+        if patch.ends_stream:
+            # Text that has left the message has to be deleted.
+            unsplit: StoredDocument = {"stream.parts": []} if patch.drops_stream else {"stream": None}
+            one |= unsplit
         changed = await self._tail.find_and_modify(
             {
                 "_id": key,
                 "state": "open",
-                "messages": {"$elemMatch": {"id": message_id, "overflow": None}},
+                "messages": {"$elemMatch": one},
                 "last.id": message_id,
                 "messages_bytes": {"$lt": self._limits.full_bytes},
                 **not_done(),
@@ -117,18 +124,21 @@ class MessageUpdater:
         all of them to a driver that has tried the change twice.
         """
         if positioned := next((one for one in changed if one[1]["id"] == message_id), None):
-            return positioned
+            if "stream" not in positioned[1]:
+                return positioned
+            if filled := await self._overflows.load_into([positioned[1]]):
+                return positioned[0], filled[0]
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
-            container = await self._find_container(await self._tail.read(key), message_id)
+            container = await self.find_container(await self._tail.read(key), message_id)
             if container is None:
                 return None
-            position, message = _message_in(container, message_id)
+            position, message = message_in(container, message_id)
             if filled := await self._overflows.load_into([message]):
                 return position, filled[0]
         raise contention_error(key)
 
-    async def _find_container(self, document: StoredDocument, message_id: str) -> StoredDocument | None:
+    async def find_container(self, document: StoredDocument, message_id: str) -> StoredDocument | None:
         """Return the document in which a message stands: the session's own, a segment, or None."""
         if any(message and message["id"] == message_id for message in document["messages"]):
             return document
@@ -136,20 +146,28 @@ class MessageUpdater:
             return None
         filter = {"epoch": document["epoch"], "messages.id": message_id}
         segment = await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
-        if segment and _message_in(segment, message_id)[1].get("binding") in document.get("unbound", ()):
+        if segment and message_in(segment, message_id)[1].get("binding") in document.get("unbound", ()):
             return None
         return segment
 
     async def _update_in(
         self, container: StoredDocument, document: StoredDocument, message_id: str, patch: MessagePatch
     ) -> Positioned | None:
-        position, old = _message_in(container, message_id)
+        position, old = message_in(container, message_id)
+        if not patch.is_met(old):
+            raise other_writer_error(message_id)
         index = position - messages_start(container)
         preview = patch.preview() if document["last"]["id"] == message_id else {}
         guard: StoredDocument = {
             "_id": container["_id"],
             "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
+        ends_stream = patch.ends_stream and "stream" in old
+        if ends_stream:
+            ended = await self._end_stream(old, patch, guard["messages"]["$elemMatch"])
+            if ended is None:
+                return None
+            patch = ended
         body: StoredDocument = {}
         crowded = container is not document and container["size"] + patch.size > _SEGMENT_BYTES
         if crowded or old.get("overflow") or patch.size > self._limits.embed_bytes:
@@ -170,21 +188,40 @@ class MessageUpdater:
             changed = await self._update_in_segment(
                 document["_id"], guard, patch, message_id, preview, projection
             )
-        await self._overflows.delete([old.get("overflow") if changed else patch.members.get("overflow")])
+        unused = [old.get("overflow") if changed else patch.members.get("overflow")]
+        await self._overflows.delete([*unused, *(parts_of(old) if changed and ends_stream else ())])
         if changed is None:
             return None
         same = [(position, message) for message in changed["messages"] if message]
         positioned = await self._read_updated(document["_id"], message_id, same)
+        if "stream" in old and not ends_stream:
+            return positioned
         return positioned and (positioned[0], {**positioned[1], **body})
+
+    async def _end_stream(
+        self, old: StoredDocument, patch: MessagePatch, guard: StoredDocument
+    ) -> MessagePatch | None:
+        """Return the patch that also ends the stream of a message; None if its text has just moved.
+
+        No text may come in between, so the guard of the message names what it has.
+        """
+        guard |= {f"stream.{name}": old["stream"][name] for name in ("writer", "flushes")}
+        patch = replace(patch, drops_stream="stream" not in patch.members)
+        if "content" in patch.members:
+            return patch
+        joined = await self._overflows.load_into([old])
+        if joined is None:
+            return None
+        return replace(patch, members={**patch.members, "content": joined[0]["content"]})
 
     async def _respill(
         self, document: StoredDocument, old: StoredDocument, patch: MessagePatch, *, out: bool
     ) -> tuple[StoredDocument, MessagePatch] | None:
         """Return a message's new body, and the patch that takes it out of its home or back into it."""
-        filled = await self._overflows.load_into([old])
+        filled = await self._overflows.load_body(old)
         if filled is None:
             return None
-        body = {**EMPTY_BODY, **filled[0], **patch.members}
+        body = {**EMPTY_BODY, **filled, **patch.members}
         body = {name: body[name] for name in EMPTY_BODY}
         body["metadata"] = patch.merge_into(body["metadata"])
         check_metadata_fit(old["id"], body["metadata"])
@@ -192,7 +229,7 @@ class MessageUpdater:
         if out or bson_size("message", body) > self._limits.embed_bytes:
             outside = await self._overflows.spill(document["_id"], document["epoch"], old, body)
             stored_body = {name: outside[name] for name in stored_body}
-        return body, MessagePatch({**patch.members, **stored_body})
+        return body, replace(patch, members={**patch.members, **stored_body}, metadata={}, unset=[])
 
     async def _update_in_tail(
         self,
@@ -249,6 +286,11 @@ class MessageUpdater:
         return was_done(document)
 
 
-def _message_in(container: StoredDocument, message_id: str) -> Positioned:
+def other_writer_error(message_id: str) -> ConflictError:
+    """Return the error of a change whose message is not as its writer has left it."""
+    return ConflictError(f"message {message_id!r} has another writer by now, or is complete")
+
+
+def message_in(container: StoredDocument, message_id: str) -> Positioned:
     """Return the message of that id, with its position, in a document that holds it."""
     return next(one for one in messages_of(container) if one[1]["id"] == message_id)

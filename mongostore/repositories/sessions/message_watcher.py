@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pymongo.errors import OperationFailure
-
 from mongostore.arguments import decode_cursor, encode_cursor
 from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import to_messages
 from mongostore.engines import Capability
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ChangeKind, Message, MessageChange
-from mongostore.repositories import Connection, majority_step, open_stream
+from mongostore.repositories import Connection, majority_step
 from mongostore.repositories.sessions.message_reader import MessageReader
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
 
-_PAUSE_SECONDS = 0.1
-# What servers answer to a token of the right shape that they never gave.
-_BAD_TOKEN_CODES = {9, 15, 40647, 40649, 50811}
-_ELEMENT = re.compile(r"messages\.(\d+)(\..*)?")
+# A writer that only shows that it is there changes nothing that readers see.
+_ELEMENT = re.compile(r"messages\.(\d+)(?!\.stream\.until$)(\..*)?")
 
 
 @dataclass(frozen=True)
@@ -82,31 +77,14 @@ class MessageWatcher:
         """Yield changes until the session is gone; see `AsyncSessionMessages.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = None if after is None else WatchToken.decode(key, after)
-        while True:
-            async with aclosing(self._follow(key, seen)) as followed:
-                async for here, change in followed:
-                    seen = here
-                    if change:
-                        yield change
-                        if change.kind is ChangeKind.CLOSE:
-                            return
-            # The next one is tried for as long as any call takes; one that opens but to break must not spin.
-            await asyncio.sleep(_PAUSE_SECONDS)
-
-    async def _follow(
-        self, key: str, seen: WatchToken | None
-    ) -> AsyncGenerator[tuple[WatchToken, MessageChange | None], None]:
-        """Yield what one stream tells, with how far it has come; it ends when the connection does."""
-        async with open_stream(self._connection, self._open, key, seen.token if seen else None) as stream:
+        token = None if seen is None else seen.token
+        async with self._connection.changes.read("sessions", key, token) as reader:
             known: StoredDocument | None = None
             if seen is None:
                 known = await majority_step(self._connection, self._tail.read, key)
-                # None where the opening itself brought changes: they are old, and each has its own.
-                token = stream.resume_token
-                seen = WatchToken(token and dict(token), known["tail_start"], known["next_position"])
-                # A connection lost from here on goes on here, and not with what is new by then.
-                yield seen, None
-            while event := await self._connection.wait_or_closed(anext(stream, None)):
+                seen = WatchToken(reader.token, known["tail_start"], known["next_position"])
+            while True:
+                event = await reader.next()
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
                     old = _precedes(event, known)
                     if old:
@@ -116,23 +94,10 @@ class MessageWatcher:
                 behind, changes = await self._changes(key, event, seen)
                 for yielded, change in enumerate(changes[seen.yielded :], seen.yielded + 1):
                     here = behind if yielded == len(changes) else replace(seen, yielded=yielded)
-                    yield here, change.model_copy(update={"token": here.encode(key)})
+                    yield change.model_copy(update={"token": here.encode(key)})
+                    if change.kind is ChangeKind.CLOSE:
+                        return
                 seen = behind
-                yield seen, None
-
-    async def _open(self, key: str, token: Mapping[str, Any] | None) -> Any:
-        of_session = {"ns.coll": self._tail.sessions.name, "documentKey._id": key}
-        of_segments = {
-            "ns.coll": self._tail.segments.name,
-            "documentKey._id": {"$gte": f"{key}/", "$lt": f"{key}0"},
-        }
-        pipeline = [{"$match": {"$or": [of_session, of_segments]}}]
-        try:
-            return await self._tail.sessions.database.watch(pipeline, resume_after=token)
-        except OperationFailure as error:
-            if token is None or error.code not in _BAD_TOKEN_CODES:
-                raise
-            raise InvalidValueError("after", "is not the token of a change of this session") from None
 
     async def _changes(
         self, key: str, event: StoredDocument, seen: WatchToken
@@ -146,10 +111,7 @@ class MessageWatcher:
             return now, []
         fields = event["updateDescription"]["updatedFields"]
         if not in_tail:
-            session, _, start = event["documentKey"]["_id"].rsplit("/", 2)
-            if session != key:
-                # The range of this session's segments holds those of sessions whose ids go on with a slash.
-                return now, []
+            start = event["documentKey"]["_id"].rpartition("/")[2]
             return now, await self._changed_messages(key, fields, int(start), known_end=seen.end)
         if fields.get("state", "open") != "open":
             return now, [MessageChange(kind=ChangeKind.CLOSE, token="")]
@@ -185,7 +147,9 @@ class MessageWatcher:
         return changes
 
     async def _message(self, key: str, stored: StoredDocument | None, position: int) -> Message | None:
-        if stored is not None and stored.get("overflow") is None:
+        if stored is not None and stored.get("overflow") is None and not parts_of(stored):
+            if "stream" in stored:
+                stored = join_stream(stored, [], self._connection.clock.now())
             found, _ = to_messages([(position, stored)])
             return found[0] if found else None
         try:

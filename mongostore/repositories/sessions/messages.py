@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_members
@@ -16,9 +16,11 @@ from mongostore.models import (
     Conversation,
     Message,
     MessageChange,
+    MessageStart,
     MessageUpdate,
     Page,
     Session,
+    SessionCreate,
 )
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import check_errors, count_options
@@ -26,6 +28,13 @@ from mongostore.repositories.sessions.conversations import read_conversations
 from mongostore.repositories.sessions.filters import position_bounds
 from mongostore.repositories.sessions.message_arguments import check_ids, claim_fresh_id, store_messages
 from mongostore.repositories.sessions.message_patch import MessagePatch
+from mongostore.repositories.sessions.message_stream import (
+    AsyncMessageStream,
+    check_flush_every,
+    new_message,
+    open_message_stream,
+)
+from mongostore.repositories.sessions.message_streams import MessageStreams
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionStorage
@@ -99,6 +108,39 @@ class AsyncSessionMessages(Repository):
                     continue
                 raise
             return to_messages(appended)[0]
+
+    def stream(
+        self,
+        session_id: str,
+        *,
+        create: bool | SessionCreate = False,
+        flush_every: float = 0.2,
+        **members: Unpack[MessageStart],
+    ) -> AbstractAsyncContextManager[AsyncMessageStream]:
+        """Write a message that grows while readers and watchers see it.
+
+        The block begins with a message whose status is `streaming`. Its end stores the rest, shielded from
+        cancellation: the status is `complete`, or `interrupted` if the block raised, was cancelled or was
+        closed. If the process dies, the message has the text of the last flush, and it is read as
+        `interrupted` once its writer has been silent for ten seconds by the server's clock. A message of the
+        same id that is not complete is taken over: its text begins anew, and its other writer fails.
+
+        Args:
+            session_id: The session.
+            create: Whether to create the session if it is not there, or the members to create it with.
+            flush_every: Seconds from a write to the flush that stores it, 5 at most.
+            **members: The members that the message begins with; `role` is `assistant` by default.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted meanwhile, or the message is.
+            ConflictError: If a message of that id is complete, or another writer takes this one over.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+            DocumentTooLargeError: If the message would take more than 16 MiB; the text before is kept.
+            NotOpenError: If the store is closed before the end of the block.
+        """
+        key, message = self._storage.key(session_id), new_message(check_members(members, MessageStart))
+        streams, seconds = MessageStreams(self._storage), check_flush_every(flush_every)
+        return open_message_stream(streams, key, message, create, seconds)
 
     @reads
     async def get(self, session_id: str, message_id: str) -> Message:
@@ -255,7 +297,7 @@ class AsyncSessionMessages(Repository):
             session_id: The session.
             message_id: The message, in whichever conversation.
             **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
-                key by key, None removing a key.
+                key by key, None removing a key. `content` and `status` end a stream that writes the message.
 
         Raises:
             NotFoundError: If there is no such session or message.
@@ -289,7 +331,7 @@ class AsyncSessionMessages(Repository):
         key = self._storage.key(session_id)
         stored = to_stored_message(message, current_operation().now)
         claim_fresh_id(message)
-        replaced = {**EMPTY, "updated_at": current_operation().now, **stored}
+        replaced = {**EMPTY, "status": None, "updated_at": current_operation().now, **stored}
         del replaced["id"], replaced["created_at"]
         return to_message(await self._storage.updater.upsert(key, stored, MessagePatch(replaced)))
 

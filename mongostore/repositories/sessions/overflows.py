@@ -9,6 +9,7 @@ from uuid import uuid4
 from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.documents.mapping import StoredDocument, check_size
+from mongostore.documents.session_streams import join_stream, parts_of
 from mongostore.documents.sessions import EMPTY_BODY
 from mongostore.repositories import Connection
 
@@ -59,18 +60,44 @@ class Overflows:
         if gone := [overflow for overflow in overflows if overflow is not None]:
             await self._collection.delete_many({"_id": {"$in": gone}})
 
+    async def delete_of(self, messages: Iterable[StoredDocument]) -> None:
+        """Remove the values of messages that are gone."""
+        await self.delete(
+            overflow for message in messages for overflow in (message.get("overflow"), *parts_of(message))
+        )
+
     async def delete_epochs(self, epochs: Sequence[str]) -> None:
         """Remove all values of epochs that nothing names any more."""
         await self._collection.delete_many({"epoch": {"$in": list(epochs)}})
 
     async def load_into(self, messages: Iterable[StoredDocument]) -> list[StoredDocument] | None:
-        """Return stored messages with their content in place, None when one has just moved elsewhere."""
+        """Return stored messages with their content in place, None when one has just moved elsewhere.
+
+        Those that are being written come with their text so far.
+        """
         filled = []
-        for message in messages:
-            if message.get("overflow") is None:
-                filled.append(message)
-            elif body := await self.find(message["overflow"]):
-                filled.append({**message, **body["value"]})
-            else:
+        for stored in messages:
+            message = await self.load_body(stored)
+            texts = None if message is None else await self._load_parts(message)
+            if message is None or texts is None:
                 return None
+            if message.get("stream") is not None:
+                message = join_stream(message, texts, self._connection.clock.now())
+            filled.append(message)
         return filled
+
+    async def load_body(self, message: StoredDocument) -> StoredDocument | None:
+        """Return a stored message with its body in place, None when that has just moved elsewhere."""
+        if message.get("overflow") is None:
+            return message
+        body = await self.find(message["overflow"])
+        return body and {**message, **body["value"]}
+
+    async def _load_parts(self, message: StoredDocument) -> list[str] | None:
+        """Return the texts that have left a message that is being written, in order."""
+        keys = parts_of(message)
+        if not keys:
+            return []
+        async with self._collection.find({"_id": {"$in": keys}}) as cursor:
+            texts = {part["_id"]: part["value"] for part in await cursor.to_list()}
+        return [texts[key] for key in keys] if texts.keys() >= {*keys} else None

@@ -15,6 +15,7 @@ from mongostore.documents.sessions import MAX_DATA_BYTES, to_new_session, to_sto
 from mongostore.errors import InvalidValueError
 from mongostore.models import AppendOptions, SessionCreate, SessionUpdate
 from mongostore.repositories import current_operation
+from mongostore.repositories.expiry import resolve_expiry
 from mongostore.repositories.sessions.filters import check_number
 from mongostore.repositories.size_limits import SizeLimit
 
@@ -138,7 +139,7 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
         InvalidValueError: If a value cannot be stored, or there is no such member.
         DocumentTooLargeError: If `data` or `metadata` take too much.
     """
-    call, given = current_operation(), check_members(members, SessionCreate)
+    call, given = current_operation(), resolve_expiry(check_members(members, SessionCreate))
     created_at, participants = given.pop("created_at", None), given.pop("participants", ())
     metadata = encode_members("metadata", given.pop("metadata", None) or {})
     created = call.now if created_at is None else to_micros("created_at", created_at)
@@ -168,7 +169,7 @@ def session_update(members: Mapping[str, Any]) -> StoredDocument:
         InvalidValueError: If a value cannot be stored, or there is no such member.
         DocumentTooLargeError: If `data` or `metadata` take too much.
     """
-    given = check_members(members, SessionUpdate)
+    given = resolve_expiry(check_members(members, SessionUpdate))
     metadata = encode_members("metadata", given.pop("metadata", {}))
     sets = to_stored_members(given)
     sets |= {f"metadata.{name}": value for name, value in metadata.items() if value is not None}

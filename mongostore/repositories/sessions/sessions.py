@@ -102,7 +102,7 @@ class AsyncSessions(Repository):
         Args:
             session_id: The session's id.
             **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
-                are bound from the start.
+                are bound from the start; from `expires_at` on, or after `expires_in`, nobody finds it.
 
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
@@ -120,8 +120,7 @@ class AsyncSessions(Repository):
                 existing = await self._sessions.find_one({"_id": key}, _HEAD_FIELDS)
                 if existing is None:
                     continue
-                if existing["state"] == "deleting":
-                    await self._storage.deleter.finish_delete(existing)
+                if await self._storage.deleter.finish_if_gone(existing):
                     continue
                 if existing["create_op"] != token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
@@ -281,8 +280,8 @@ class AsyncSessions(Repository):
         Args:
             session_id: The session.
             revision: The revision that the session must still have.
-            **members: `user_id`, `name`, `description` and `data` are replaced; `metadata` is merged key
-                by key, None removing a key.
+            **members: `user_id`, `name`, `description`, `data` and `expires_at` are replaced; `metadata` is
+                merged key by key, None removing a key; `expires_in` sets `expires_at` from now.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.

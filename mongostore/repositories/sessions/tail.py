@@ -25,6 +25,7 @@ from mongostore.documents.mapping import StoredDocument, bson_size
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.expiry import is_open
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.overflows import Overflows
 
@@ -124,7 +125,7 @@ class Tail:
         """
         # Insights may be large, and nothing that concerns messages asks for them.
         document = await self.sessions.find_one({"_id": key}, {"insights": 0})
-        if document is None or document["state"] != "open":
+        if not is_open(document):
             self._cached_positions.pop(key, None)
             self._cached_epochs.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
@@ -215,7 +216,7 @@ class Tail:
                     for i, message in enumerate(segment["messages"])
                     if message and message.get("binding") in unbound
                 }
-                await self._overflows.delete(message.get("overflow") for message in gone.values())
+                await self._overflows.delete_of(gone.values())
                 await self.segments.update_one(
                     {"_id": segment["_id"], "edit_count": segment["edit_count"]},
                     {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edit_count": 1}},

@@ -11,6 +11,7 @@ from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import ThreadUpdate
 from mongostore.repositories import Connection
+from mongostore.repositories.expiry import resolve_expiry
 
 MERGED_MEMBERS = ("data", "metadata")
 
@@ -25,7 +26,7 @@ async def to_update(
         InvalidValueError: A value cannot be stored, or there is no such member.
         DocumentTooLargeError: The members take more than a document can hold.
     """
-    members = check_members(arguments, ThreadUpdate)
+    members = resolve_expiry(check_members(arguments, ThreadUpdate))
     removed = members.pop("unset", None)
     sets: StoredDocument = {}
     unset: StoredDocument = {}

@@ -6,16 +6,26 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.expiry import is_expired
 
 # Nobody still writes to a thread that was deleted so long ago.
 _TOMBSTONE_LASTS = timedelta(days=30)
 _ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "life"), "")
+# What goes with a deleted thread.
+_ERASED_FIELDS = dict.fromkeys(
+    (
+        *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
+        *("votes", "has_pinned", "expires_at"),
+    ),
+    "",
+)
 TOMBSTONE = {"state": 1, "life": 1, "deleted_at": 1, "delete_op": 1, "expires_at": 1}
 
 
@@ -76,6 +86,9 @@ async def upsert_thread(
             )
             if existing is None:
                 continue
+            if is_expired(existing, current_operation().now):
+                await finish_if_gone(connection, existing)
+                continue
             if existing["state"] == "deleted" and (
                 begun_at is None or begun_at <= existing.get("deleted_at", begun_at)
             ):
@@ -106,6 +119,42 @@ def to_begun(connection: Connection, begun_at: datetime | None) -> int | None:
     if begun_at is None:
         return None
     return connection.clock.from_host(to_micros("begun_at", begun_at))
+
+
+async def delete_thread(connection: Connection, thread_id: str, guard: StoredDocument | None = None) -> bool:
+    """Delete a thread that is as a guard says, with all its parts; return whether it was there.
+
+    Args:
+        connection: The connection.
+        thread_id: The thread.
+        guard: What else its filter says; with `expires_at` one that has expired is found as well.
+    """
+    call, threads = current_operation(), connection.collection("threads")
+    # A retry leaves alone what has begun after the attempt before.
+    tombstone: StoredDocument | None = await threads.find_one_and_update(
+        {"_id": thread_id, "state": "open", "deleted_at": {"$not": {"$gte": call.now}}, **(guard or {})},
+        {
+            "$set": {"state": "deleted", "delete_op": call.token, "deleted_at": call.now},
+            "$unset": _ERASED_FIELDS,
+        },
+        projection=TOMBSTONE,
+        return_document=ReturnDocument.AFTER,
+    )
+    was_there = tombstone is not None
+    if tombstone is None:
+        tombstone = await threads.find_one({"_id": thread_id}, TOMBSTONE) or {}
+        was_there = call.attempt > 0 and tombstone.get("delete_op") == call.token
+    if tombstone.get("state") == "deleted":
+        await finish_deletion(connection, tombstone)
+    return was_there
+
+
+async def finish_if_gone(connection: Connection, thread: StoredDocument) -> None:
+    """Finish the deletion of a thread that is deleted, and begin it for one that has expired."""
+    if is_expired(thread, current_operation().now):
+        await delete_thread(connection, thread["_id"], {"expires_at": thread["expires_at"]})
+    else:
+        await finish_deletion(connection, thread)
 
 
 async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> None:

@@ -33,6 +33,7 @@ from mongostore.repositories import (
     reads,
     writes,
 )
+from mongostore.repositories.expiry import is_open
 from mongostore.repositories.paging import count_options, find_page, walk
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
@@ -43,8 +44,8 @@ from mongostore.repositories.threads.pages import count
 from mongostore.repositories.threads.search import search, text_pattern
 from mongostore.repositories.threads.thread_updates import MERGED_MEMBERS, to_update
 from mongostore.repositories.threads.thread_writes import (
-    TOMBSTONE,
-    finish_deletion,
+    delete_thread,
+    finish_if_gone,
     new_thread,
     to_begun,
     upsert_thread,
@@ -53,11 +54,6 @@ from mongostore.repositories.threads.users import AsyncUsers
 
 AFTER = ReturnDocument.AFTER
 _ITER_PAGE = 200
-# What goes with a deleted thread.
-_ERASED_FIELDS = [
-    *("kind", "owner_id", "user_id", "user_identifier", "name", "tags", "data", "metadata"),
-    *("votes", "has_pinned"),
-]
 
 
 class AsyncThreads(Repository):
@@ -211,11 +207,12 @@ class AsyncThreads(Repository):
             InvalidDocumentError: If the thread cannot be read.
         """
         document = await self._threads.find_one({"_id": check_id("thread_id", thread_id)})
-        if document is None or document.get("state") == "open":
-            return None if document is None else to_thread(document)
-        # Those without the right to write still read.
-        with suppress(OperationFailure):
-            await finish_deletion(self._connection, document)
+        if is_open(document):
+            return to_thread(document)
+        if document is not None:
+            # Those without the right to write still read.
+            with suppress(OperationFailure):
+                await finish_if_gone(self._connection, document)
         return None
 
     @reads
@@ -335,24 +332,7 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: The id is no plain string.
         """
-        call, key = current_operation(), check_id("thread_id", thread_id)
-        # A retry leaves alone what has begun after the attempt before.
-        tombstone = await self._threads.find_one_and_update(
-            {"_id": key, "state": "open", "deleted_at": {"$not": {"$gte": call.now}}},
-            {
-                "$set": {"state": "deleted", "delete_op": call.token, "deleted_at": call.now},
-                "$unset": dict.fromkeys(_ERASED_FIELDS, ""),
-            },
-            projection=TOMBSTONE,
-            return_document=AFTER,
-        )
-        was_there = tombstone is not None
-        if tombstone is None:
-            tombstone = await self._threads.find_one({"_id": key}, TOMBSTONE) or {}
-            was_there = call.attempt > 0 and tombstone.get("delete_op") == call.token
-        if tombstone.get("state") == "deleted":
-            await finish_deletion(self._connection, tombstone)
-        return was_there
+        return await delete_thread(self._connection, check_id("thread_id", thread_id))
 
     @property
     def _threads(self) -> Any:

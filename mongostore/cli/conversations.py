@@ -1,0 +1,300 @@
+"""The conversations of all houses in one shape, for commands that look at them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from mongostore.arguments import decode_cursor, encode_cursor
+from mongostore.codec import preview_text
+from mongostore.errors import ConflictError, InvalidDocumentError, InvalidValueError, NotFoundError
+from mongostore.models import Event, Message, Page, Room, Session, Thread, ThreadMessage
+from mongostore.store import AsyncMongoStore
+
+_OLD = datetime.min.replace(tzinfo=UTC)
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class House(StrEnum):
+    """What sort of conversation it is."""
+
+    SESSIONS = "sessions"
+    THREADS = "threads"
+    ROOMS = "rooms"
+
+
+Head = Session | Thread | Room
+Part = Message | ThreadMessage | Event
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A session, thread or room.
+
+    Attributes:
+        head: The conversation without its messages.
+    """
+
+    house: House
+    head: Head
+
+    @property
+    def active_at(self) -> datetime:
+        """The time by which a list has it."""
+        if isinstance(self.head, Room):
+            return self.head.created_at or _OLD
+        return self.head.active_at
+
+    @property
+    def name(self) -> str:
+        """The name, empty if it has none."""
+        name = self.head.data.get("name") if isinstance(self.head, Room) else self.head.name
+        return name if isinstance(name, str) else ""
+
+    @property
+    def person(self) -> str:
+        """The user, or the organization of a room; empty if there is none."""
+        if isinstance(self.head, Room):
+            return self.head.organization_id or ""
+        if isinstance(self.head, Thread):
+            return self.head.user_identifier or self.head.user_id or self.head.owner_id or ""
+        return self.head.user_id or ""
+
+    @property
+    def count(self) -> int | None:
+        """The number of messages or events; None where it is not stored with the conversation."""
+        if isinstance(self.head, Thread):
+            return None
+        return self.head.count if isinstance(self.head, Session) else self.head.event_count
+
+    @property
+    def last(self) -> str:
+        """The beginning of the newest message of a session; else what is known of the state."""
+        if isinstance(self.head, Session):
+            return self.head.last.text if self.head.last else ""
+        return self.head.status if isinstance(self.head, Room) else " ".join(self.head.tags)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the members, with those times and values that JSON has."""
+        return {"house": self.house.value, **self.head.model_dump()}
+
+
+async def list_conversations(
+    store: AsyncMongoStore,
+    houses: Sequence[House],
+    namespace: str,
+    filter: Mapping[str, Any],
+    limit: int,
+    cursor: str | None,
+) -> Page[Conversation]:
+    """Return a page over several houses, the most recently active first.
+
+    Raises:
+        InvalidValueError: If the cursor is not one that a page gave, or a filter is wrong.
+    """
+    places = _decode(cursor, houses)
+    page: Page[Conversation] = Page([])
+    pages = {}
+    for house, place in places.items():
+        pages[house] = await _list(store, house, namespace, filter, limit, place)
+        page.errors += pages[house].errors
+    found = [Conversation(house, head) for house, each in pages.items() for head in each.items]
+    found.sort(key=lambda one: one.active_at, reverse=True)
+    page.items.extend(found[:limit])
+    rest: dict[str, str | None] = {}
+    for house, each in pages.items():
+        taken = [one for one in page.items if one.house is house]
+        if len(taken) < len(each.items):
+            rest[house] = _cursor_of(store, taken[-1].head) if taken else places[house]
+        elif each.next_cursor:
+            rest[house] = each.next_cursor
+    return Page(page.items, encode_cursor([rest]) if rest else None, page.errors)
+
+
+def _decode(cursor: str | None, houses: Sequence[House]) -> dict[House, str | None]:
+    if cursor is None:
+        return dict.fromkeys(houses)
+    match decode_cursor(cursor):
+        case [dict() as places] if places and all(
+            house in houses and (place is None or isinstance(place, str)) for house, place in places.items()
+        ):
+            return {House(house): place for house, place in places.items()}
+    raise InvalidValueError("cursor", "is not one that a page of these houses gave")
+
+
+async def _list(
+    store: AsyncMongoStore,
+    house: House,
+    namespace: str,
+    filter: Mapping[str, Any],
+    limit: int,
+    cursor: str | None,
+) -> Page[Any]:
+    options: dict[str, Any] = {"limit": limit, "cursor": cursor, **filter}
+    if house is House.SESSIONS:
+        return await store.sessions.in_namespace(namespace).list(**options)
+    if house is House.THREADS:
+        return await store.threads.list(**options)
+    return await store.rooms.list(newest=True, **options)
+
+
+def _cursor_of(store: AsyncMongoStore, head: Head) -> str:
+    if isinstance(head, Session):
+        return store.sessions.cursor_of(head)
+    return store.threads.cursor_of(head) if isinstance(head, Thread) else store.rooms.cursor_of(head)
+
+
+async def find_conversation(
+    store: AsyncMongoStore, id: str, house: House | None, namespace: str | None
+) -> Conversation:
+    """Return the conversation of an id, whichever house has it.
+
+    Args:
+        store: An open store.
+        id: The id.
+        house: The house; None for all.
+        namespace: The namespace of a session; None for all, `default` first.
+
+    Raises:
+        NotFoundError: If no house has it.
+        ConflictError: If several have.
+    """
+    found: list[Conversation] = []
+    if house in (None, House.SESSIONS):
+        found += [Conversation(House.SESSIONS, one) for one in await _find_sessions(store, id, namespace)]
+    if house in (None, House.THREADS) and (thread := await store.threads.find(id)):
+        found.append(Conversation(House.THREADS, thread))
+    if house in (None, House.ROOMS) and (room := await store.rooms.find(id)):
+        found.append(Conversation(House.ROOMS, room))
+    if not found:
+        raise NotFoundError(house.value.removesuffix("s") if house else "conversation", id)
+    if len(found) > 1:
+        places = [
+            f"--namespace {one.head.namespace}" if isinstance(one.head, Session) else f"--house {one.house}"
+            for one in found
+        ]
+        raise ConflictError(f"several conversations have the id {id!r}: add {' or '.join(places)}")
+    return found[0]
+
+
+async def _find_sessions(store: AsyncMongoStore, id: str, namespace: str | None) -> list[Session]:
+    if namespace is not None:
+        session = await store.sessions.in_namespace(namespace).find(id)
+        return [session] if session else []
+    names = [name async for name in store.sessions.namespaces.iter()]
+    found = [await store.sessions.in_namespace(name).find(id) for name in names]
+    return [session for session in found if session]
+
+
+async def iter_parts(
+    store: AsyncMongoStore,
+    conversation: Conversation,
+    limit: int,
+    errors: list[InvalidDocumentError],
+) -> AsyncIterator[Part]:
+    """Yield the newest messages or events of a conversation in reading order; all if `limit` is 0."""
+    id = conversation.head.id
+    if limit:
+        for part in reversed(await _newest(store, conversation, limit, errors)):
+            yield part
+    elif isinstance(conversation.head, Session):
+        sessions = store.sessions.in_namespace(conversation.head.namespace)
+        async for message in sessions.messages.iter(id, errors=errors):
+            yield message
+    elif isinstance(conversation.head, Thread):
+        async for step in store.threads.messages.iter(id, errors=errors):
+            yield step
+    else:
+        async for event in store.rooms.events.iter(id, errors=errors, blocked=True):
+            yield event
+
+
+async def _newest(
+    store: AsyncMongoStore, conversation: Conversation, limit: int, errors: list[InvalidDocumentError]
+) -> list[Part]:
+    """Return the newest messages or events, the newest first."""
+    parts: list[Part] = []
+    cursor: str | None = None
+    while len(parts) < limit:
+        page = await list_parts(
+            store, conversation, newest=True, limit=min(limit - len(parts), 1000), cursor=cursor
+        )
+        parts += reversed(page.items)
+        errors += page.errors
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return parts
+
+
+async def list_parts(store: AsyncMongoStore, conversation: Conversation, **options: Any) -> Page[Any]:
+    """Return a page of the messages or events of a conversation."""
+    head = conversation.head
+    if isinstance(head, Session):
+        return await store.sessions.in_namespace(head.namespace).messages.list(head.id, **options)
+    if isinstance(head, Thread):
+        return await store.threads.messages.list(head.id, **options)
+    return await store.rooms.events.list(head.id, blocked=True, **options)
+
+
+def speaker_of(part: Part) -> str:
+    """Return the name of the one who speaks."""
+    if isinstance(part, Event):
+        return part.participant_id or part.channel_id
+    name = part.data.get("name") or part.data.get("role")
+    if isinstance(name, str):
+        return name
+    return part.role if isinstance(part, Message) else str(part.data.get("type") or part.kind or "message")
+
+
+def role_of(part: Part) -> str:
+    """Return the role that OpenAI's chat form has for the one who speaks."""
+    if isinstance(part, Message):
+        return part.role
+    if isinstance(part, Event):
+        return "tool" if part.type.startswith("tool") else "user"
+    if isinstance(role := part.data.get("role"), str):
+        return role
+    return {"user_message": "user", "tool": "tool", "system_message": "system"}.get(
+        str(part.data.get("type")), "assistant"
+    )
+
+
+def text_of(value: Any) -> str:
+    """Return what a person reads of a content: its texts, and the kinds of its other parts in brackets."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "\n".join(filter(None, map(text_of, value)))
+    if isinstance(value, dict):
+        for name in ("text", "body", "content", "output"):
+            if isinstance(value.get(name), str | list):
+                return text_of(value[name])
+        return f"[{value['type']}]" if isinstance(value.get("type"), str) else "[data]"
+    return str(value)
+
+
+def summary_of(part: Part) -> str:
+    """Return the beginning of what a message says, in one line."""
+    return preview_text(text_of(part.content))
+
+
+def parse_time(text: str) -> datetime:
+    """Return a time that is written as ISO 8601, in UTC if it names no zone, or as an age such as `90d`.
+
+    Raises:
+        InvalidValueError: If it is neither.
+    """
+    if age := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidValueError("time", "must be such as 2026-07-04, 2026-07-04T12:00Z or 90d") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,120 @@
+"""`mongostore ls`: the conversations of all houses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from mongostore.cli.conversations import Conversation, House, list_conversations
+from mongostore.cli.terminal import (
+    AsJson,
+    Cursor,
+    Database,
+    Namespace,
+    Uri,
+    open_store,
+    out,
+    plain,
+    print_json_line,
+    run,
+    wants_json,
+    warn,
+)
+from mongostore.models import Page
+
+
+def ls(
+    house: Annotated[
+        House | None, typer.Argument(metavar="[sessions|threads|rooms]", show_default="all")
+    ] = None,
+    namespace: Namespace = "default",
+    user: Annotated[
+        str | None, typer.Option(metavar="ID", help="The user of sessions and threads; leaves rooms out.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="At most so many.")] = 50,
+    cursor: Cursor = None,
+    uri: Uri = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """List conversations, the most recently active first.
+
+    Sessions, threads and rooms together, or those of one house; rooms stand
+    where they were created. In a pipe each is one line of JSON, and the
+    cursor of the next page is on stderr.
+
+    Examples:
+      mongostore ls --uri mongodb://localhost:27017
+      mongostore ls threads --user ada --limit 20
+      mongostore ls sessions --json | jq -r .id
+    """
+    houses = [*House] if house is None else [house]
+    filter: dict[str, Any] = {}
+    if user is not None:
+        houses, filter = [one for one in houses if one is not House.ROOMS], {"user_id": user}
+    page = run(_list(uri, database, houses, namespace, filter, limit, cursor))
+    for error in page.errors:
+        warn(str(error))
+    if wants_json(as_json):
+        for one in page.items:
+            print_json_line(one.to_json())
+        if page.next_cursor:
+            warn(f"next page: --cursor {page.next_cursor}")
+        return
+    if not page.items:
+        out.print("No conversations.")
+        return
+    out.print(_table(page.items))
+    if page.next_cursor:
+        out.print(plain(f"next page: --cursor {page.next_cursor}", "dim"), soft_wrap=True)
+
+
+async def _list(
+    uri: str | None,
+    database: str | None,
+    houses: list[House],
+    namespace: str,
+    filter: dict[str, Any],
+    limit: int,
+    cursor: str | None,
+) -> Page[Conversation]:
+    async with open_store(uri, database, ensure_indexes=False) as store:
+        return await list_conversations(store, houses, namespace, filter, limit, cursor)
+
+
+def _table(found: list[Conversation]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("active", no_wrap=True, style="dim", min_width=6)
+    table.add_column("house", no_wrap=True, min_width=8)
+    table.add_column("id", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("user", no_wrap=True, overflow="ellipsis", max_width=16)
+    table.add_column("messages", no_wrap=True, justify="right", min_width=8)
+    table.add_column("name, newest message", no_wrap=True, overflow="ellipsis", ratio=2)
+    now = datetime.now(UTC)
+    for one in found:
+        said = plain(" · ".join(filter(None, (one.name, one.last))))
+        said.stylize("bold", 0, len(one.name))
+        table.add_row(
+            age(one.active_at, now),
+            one.house.value,
+            plain(one.head.id, "cyan"),
+            plain(one.person),
+            "" if one.count is None else f"{one.count:,}",
+            said,
+        )
+    return table
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """Return how long ago a time is, or the date if that is more than a week."""
+    seconds = (now - moment).total_seconds()
+    if seconds < 60:
+        return "now"
+    for size, limit, unit in ((60, 3600, "min"), (3600, 86400, "h"), (86400, 7 * 86400, "d")):
+        if seconds < limit:
+            return f"{int(seconds // size)} {unit}"
+    return f"{moment:%Y-%m-%d}"

@@ -1,0 +1,56 @@
+"""A pytest plugin for the tests of the Claude Agent SDK: our store stands in the place of its in-memory one.
+
+`MONGOSTORE_STAND_IN_URI` names the server where transcripts are kept; without it they are in the process.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from uuid import uuid4
+
+import claude_agent_sdk
+import sniffio
+
+from mongostore import MongoStore
+from mongostore.adapters.claude_agent_sdk import MongoSessionStore
+
+URI = os.environ.get("MONGOSTORE_STAND_IN_URI", "mongomock://tests")
+DATABASE = os.environ.get("MONGOSTORE_STAND_IN_DATABASE", "claude")
+STORE = MongoStore(URI, DATABASE)
+STORE.open()
+
+
+class StandIn(MongoSessionStore):
+    """Our store with the blocking helpers of `InMemorySessionStore`."""
+
+    def __init__(self) -> None:
+        self.name = uuid4().hex
+        self.projects = set[str]()
+        super().__init__(URI, DATABASE, namespace=self.name)
+
+    async def _run(self, verb: Any) -> Any:
+        if sniffio.current_async_library() == "asyncio":
+            return await super()._run(verb)
+        # Some of the tests count the steps of the loop, for which no thread is quick enough.
+        return STORE.portal.run(verb(STORE.core))
+
+    async def append(self, key: Any, entries: Any) -> None:
+        self.projects.add(key["project_key"])
+        await super().append(key, entries)
+
+    def get_entries(self, key: Any) -> list[Any]:
+        return STORE.portal.run(self._load(STORE.core, key)) or []
+
+    @property
+    def size(self) -> int:
+        return sum(len(STORE.portal.run(self._list(STORE.core, one))) for one in self.projects)
+
+    def clear(self) -> None:
+        for project_key in self.projects:
+            for session in STORE.portal.run(self._list(STORE.core, project_key)):
+                key: Any = {"project_key": project_key, "session_id": session.id}
+                STORE.portal.run(self._delete(STORE.core, key))
+
+
+claude_agent_sdk.InMemorySessionStore = StandIn  # type: ignore[misc,assignment]

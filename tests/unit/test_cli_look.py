@@ -1,0 +1,225 @@
+"""`mongostore ls`, `show` and `tail`: what is stored, seen on the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mongostore import Event, Message, MongoStore
+from mongostore.cli import app
+
+EVIL = "x\n\r\x1b[2J\x1b]0;t\x07\x7f\x9b2J\u2028\u202e<script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def lines(*arguments: object) -> list[dict[str, object]]:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def uri() -> str:
+    """The URI of a store with conversations in all houses."""
+    uri = f"mongomock://{uuid4().hex}"
+    with MongoStore(uri) as store:
+        for number in range(3):
+            store.sessions.create(f"s{number}", user_id="ada", name=f"Session {number}")
+            store.threads.create(f"t{number}", name=f"Thread {number}")
+            store.rooms.create(f"r{number}")
+        for number in range(60):
+            store.sessions.messages.append("s0", Message(role="user", content=f"step {number}"))
+        call = {"id": "c", "type": "function", "function": {"name": "find", "arguments": '{"of": 1}'}}
+        parts = [{"type": "text", "text": "A part"}, {"type": "image_url", "image_url": {"url": "data:"}}]
+        store.sessions.messages.append(
+            "s1", Message(role="assistant", content=parts, data={"tool_calls": [call]})
+        )
+        data = {"type": "user_message", "name": "Hare"}
+        store.threads.messages.merge("t0", "m0", content="More tea?", data=data)
+        store.rooms.events.append(
+            "r0", Event(channel_id="sms", content={"type": "text", "body": "One, two!"})
+        )
+        store.sessions.in_namespace("other").create("s9")
+        store.threads.create("s9")
+        store.sessions.create(EVIL, user_id=EVIL, name=EVIL)
+        store.sessions.messages.append(
+            EVIL, Message(role=EVIL, content=EVIL, data={"name": EVIL, EVIL: EVIL})
+        )
+    return uri
+
+
+def test_ls_pages_through_all_houses_without_gap_or_repetition(uri: str) -> None:
+    whole = lines("ls", "--uri", uri)
+    assert {(one["house"], one["id"]) for one in whole} >= {
+        ("sessions", "s0"),
+        ("threads", "t2"),
+        ("rooms", "r1"),
+    }
+    walked: list[dict[str, object]] = []
+    cursor: list[str] = []
+    while True:
+        result = run("ls", "--uri", uri, "--limit", 2, *cursor)
+        walked += map(json.loads, result.stdout.splitlines())
+        more = re.search(r"--cursor (\S+)", result.stderr)
+        if more is None:
+            break
+        cursor = ["--cursor", more[1]]
+    assert walked == whole
+    assert len(whole) == 11
+
+
+def test_ls_shows_one_house_and_one_user(uri: str) -> None:
+    assert {one["house"] for one in lines("ls", "rooms", "--uri", uri)} == {"rooms"}
+    assert {one["id"] for one in lines("ls", "--user", "ada", "--uri", uri)} == {"s0", "s1", "s2"}
+    assert lines("ls", "--user", "nobody", "--uri", uri) == []
+    assert run("ls", "cellars", "--uri", uri).exit_code == 2
+    wrong = run("ls", "--cursor", "x", "--uri", uri)
+    assert (wrong.exit_code, wrong.stderr) == (
+        1,
+        "error: cursor: is not one that a page of these houses gave\n",
+    )
+
+
+def test_a_terminal_gets_a_table_in_its_width(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = re.sub(r"\x1b\[[\d;]*m", "", run("ls", "--uri", uri).stdout)
+    assert "Session 0 · st" in shown
+    assert "house" in shown.splitlines()[1]
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("id", "house", "text"), [("s1", "sessions", "A part"), ("t0", "threads", "More tea?")]
+)
+def test_show_finds_the_house_by_itself(uri: str, id: str, house: str, text: str) -> None:
+    head, *parts = lines("show", id, "--uri", uri)
+    assert (head["house"], head["id"]) == (house, id)
+    assert text in json.dumps(parts)
+    assert text in run("show", id, "--as", "text", "--uri", uri).stdout
+
+
+def test_show_asks_which_of_several_is_meant(uri: str) -> None:
+    result = run("show", "s9", "--uri", uri)
+    assert result.exit_code == 1
+    assert "add --namespace other or --house threads" in result.stderr
+    assert lines("show", "s9", "--house", "threads", "--uri", uri)[0]["house"] == "threads"
+    assert lines("show", "s9", "--house", "sessions", "--uri", uri)[0]["namespace"] == "other"
+    assert run("show", "nothing", "--uri", uri).stderr == "error: no conversation has the id 'nothing'\n"
+
+
+def test_show_as_text_is_of_the_newest_and_says_so(uri: str) -> None:
+    shown = run("show", "s0", "--as", "text", "--uri", uri).stdout
+    assert ("step 9\n" in shown, "step 10" in shown, "step 59" in shown) == (False, True, True)
+    assert "the newest 50 of 60 messages: --limit 0 for all" in shown
+    assert "step 9 " in run("show", "s0", "--as", "text", "--limit", 0, "--uri", uri).stdout
+    assert len(lines("show", "s0", "--uri", uri)) == 61
+    assert [one.get("position") for one in lines("show", "s0", "--limit", 2, "--uri", uri)] == [None, 58, 59]
+
+
+def test_show_as_openai_is_what_an_import_takes(uri: str) -> None:
+    (line,) = lines("show", "s1", "--as", "openai", "--uri", uri)
+    with MongoStore(uri) as store:
+        (message,) = store.sessions.messages.list("s1")
+    assert line == {"messages": [message.to_openai()]}
+    (line,) = lines("show", "t0", "--as", "openai", "--uri", uri)
+    assert line == {"messages": [{"role": "user", "content": "More tea?"}]}
+
+
+class Markup(HTMLParser):
+    """What a browser makes of a file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_html_is_one_file_in_which_no_stored_text_is_markup(uri: str) -> None:
+    markup = Markup()
+    shown = run("show", EVIL, "--as", "html", "--uri", uri).stdout
+    markup.feed(shown)
+    own = {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "header",
+        "h1",
+        "h2",
+        "p",
+        "small",
+        "time",
+        "pre",
+    }
+    assert {*markup.tags} == own | {"article", "details", "summary"}
+    assert markup.attributes == {"lang", "charset", "name", "content", "http-equiv", "class"}
+    assert "http" not in shown.replace("http-equiv", "")
+    assert "default-src 'none'; style-src 'sha256-" in shown
+    assert shown.count("&lt;script&gt;") >= 4
+
+
+def test_no_form_lets_stored_text_control_a_terminal(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (
+        ("ls",),
+        ("ls", "--json"),
+        *(("show", EVIL, "--as", form) for form in ("text", "json", "openai", "markdown", "html")),
+        ("tail",),
+        ("tail", EVIL),
+        ("show", EVIL + "?"),
+    ):
+        for forced in ("", "1"):
+            monkeypatch.setenv("FORCE_COLOR", forced)
+            result = run(*command, "--uri", uri)
+            output = re.sub(r"\x1b\[[\d;]*m", "", result.output).replace("\n", "").replace("\t", "")
+            assert output.isprintable(), (command, output)
+
+
+def test_tail_shows_the_newest_and_stops(uri: str) -> None:
+    assert [one["position"] for one in lines("tail", "s0", "-n", 3, "--uri", uri)] == [57, 58, 59]
+    assert [one["id"] for one in lines("tail", "-n", 1, "--uri", uri)] == [EVIL]
+
+
+@pytest.mark.server
+def test_tail_follows_a_session_with_its_edits(server_uri: str, database: str) -> None:
+    with MongoStore(server_uri, database) as store:
+        store.sessions.create("s")
+        store.sessions.messages.append("s", Message(id="m0", role="user", content="one"))
+        command = [sys.executable, "-m", "mongostore", "tail", "-f", "s", "--uri", server_uri]
+        with subprocess.Popen(
+            [*command, "--database", database], stdout=subprocess.PIPE, env={**_unbuffered()}
+        ) as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["id"] == "m0"
+            store.sessions.messages.append("s", Message(id="m1", role="user", content="two"))
+            assert json.loads(process.stdout.readline())["id"] == "m1"
+            # By then the stream is open.
+            time.sleep(1.5)
+            store.sessions.messages.update("s", "m0", content="uno")
+            change = json.loads(process.stdout.readline())
+            assert (change["change"], change["content"]) == ("update", "uno")
+            store.sessions.delete("s")
+            assert json.loads(process.stdout.readline())["change"] == "close"
+            assert process.wait(timeout=20) == 0
+
+
+def _unbuffered() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
