@@ -18,7 +18,8 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, walk
-from mongostore.repositories.rooms.room_log import RoomLog, count_events, find_room, position_below
+from mongostore.repositories.rooms.room_counters import count_events, find_room
+from mongostore.repositories.rooms.room_log import RoomLog, position_below
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
 _DUPLICATE_KEY = 11000

@@ -25,7 +25,7 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundE
 from mongostore.models import Event, EventFilter, Page, ReplySummary
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
-from mongostore.repositories.rooms.room_log import HAS_INDEX
+from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 _BLOCKED = "blocked"

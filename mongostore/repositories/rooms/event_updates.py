@@ -18,7 +18,8 @@ from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.operation import find_done, update_once
 from mongostore.repositories.rooms.commit_queue import CommitQueue, key_taken_error
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
-from mongostore.repositories.rooms.room_log import HAS_EPOCH, HAS_INDEX, RoomLog, emptied
+from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
+from mongostore.repositories.rooms.room_log import RoomLog, emptied
 from mongostore.repositories.rooms.room_parts import in_room
 from mongostore.repositories.size_limits import SizeLimit
 

@@ -16,7 +16,7 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page, ReadMarker
 from mongostore.repositories import Repository, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
-from mongostore.repositories.rooms.room_log import HAS_EPOCH, HAS_INDEX
+from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 

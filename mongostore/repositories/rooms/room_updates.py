@@ -21,16 +21,8 @@ from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_expired, resolve_expiry
 from mongostore.repositories.operation import find_done, remember
-from mongostore.repositories.rooms.room_log import (
-    HAS_INDEX,
-    MERGED,
-    PUBLIC_FIELDS,
-    LogHead,
-    RoomLog,
-    count_rooms_events,
-    emptied,
-    update_room,
-)
+from mongostore.repositories.rooms.room_counters import HAS_INDEX, PUBLIC_FIELDS, count_rooms_events
+from mongostore.repositories.rooms.room_log import MERGED, LogHead, RoomLog, emptied, update_room
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 _METADATA = "metadata."
