@@ -136,7 +136,7 @@ class TestSizeLimits:
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # The true one is that of a document, which takes tens of thousands of addresses.
-        monkeypatch.setattr(identities, "_MERGED", replace(identities._MERGED, limit=2000))
+        monkeypatch.setattr(identities, "MERGED", replace(identities.MERGED, limit=2000))
         verbs = store.rooms.identities
         await verbs.create(Identity(id="i", addresses={"sms": ["x" * 100]}))
         steps = await grown(store, lambda store, n: verbs.link_address("i", "sms", f"{n}{'x' * 100}"))

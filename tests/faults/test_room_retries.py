@@ -138,9 +138,9 @@ class Client:
     """Another client of the same data."""
 
     def __init__(self, store: AsyncMongoStore) -> None:
-        connection = Connection(store.engine, 20.0)
-        connection.attach()
-        self.rooms = AsyncRooms(connection)
+        self.connection = Connection(store.engine, 20.0)
+        self.connection.attach()
+        self.rooms = AsyncRooms(self.connection)
 
 
 def plain(value: Any) -> Any:
@@ -181,7 +181,6 @@ async def test_a_lost_answer_makes_a_verb_of_rooms_act_once_beside_another_clien
     store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, name: str, other: str
 ) -> None:
     verb, act, client = VERBS[name], OTHERS[other], Client(store)
-    ours = store.rooms._connection
     orders = {}
     for order, steps in {"before": [verb, act], "behind": [act, verb]}.items():
         id = f"{order}-{name}"
@@ -200,7 +199,7 @@ async def test_a_lost_answer_makes_a_verb_of_rooms_act_once_beside_another_clien
 
             def lossy(self: Connection, name: str, collection: Any = collection) -> Any:
                 found = collection(self, name)
-                is_lossy = self is ours and not in_transaction.get()
+                is_lossy = self is not client.connection and not in_transaction.get()
                 return LossyCollection(found, loss) if is_lossy else found  # noqa: B023
 
             patch.setattr(Connection, "collection", lossy)

@@ -351,7 +351,7 @@ ENTITIES = {
     "task": Entity(
         Task(id="t1", room_id="r1", status="done", data=ODD),
         Task(id="t2", room_id="r1"),
-        lambda task: {**room_parts.to_stored_task(task), **PLACE, "op": "t"},
+        lambda task: {**room_parts.to_stored_task(task), "position": 3, "stored_at": NOW, "op": "t"},
         room_parts.to_task,
         room_parts.StoredTask,
         "status",
@@ -359,7 +359,12 @@ ENTITIES = {
     "observation": Entity(
         Observation(id="n1", room_id="r1", data=ODD),
         Observation(id="n2", room_id="r1"),
-        lambda observation: {**room_parts.to_stored_observation(observation), **PLACE, "op": "t"},
+        lambda observation: {
+            **room_parts.to_stored_observation(observation),
+            "position": 3,
+            "stored_at": NOW,
+            "op": "t",
+        },
         room_parts.to_observation,
         room_parts.StoredObservation,
         "room_id",

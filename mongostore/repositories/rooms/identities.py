@@ -38,7 +38,7 @@ from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import KeyOrder, find_page, walk
 from mongostore.repositories.size_limits import SizeLimit
 
-_MERGED = SizeLimit("identity", ("addresses", "data"), MAX_VALUE_BYTES)
+MERGED = SizeLimit("identity", ("addresses", "data"), MAX_VALUE_BYTES)
 
 
 class AsyncIdentities(Repository):
@@ -56,7 +56,7 @@ class AsyncIdentities(Repository):
         """
         call = current_operation()
         stored = {**to_stored_identity(identity), "op": call.token}
-        stored |= _MERGED.count(identity.id, stored)
+        stored |= MERGED.count(identity.id, stored)
 
         async def insert(session: Any) -> None:
             for channel_type, existing in identity.addresses.items():
@@ -229,7 +229,7 @@ class AsyncIdentities(Repository):
         run = partial(
             self._identities.find_one_and_update, return_document=ReturnDocument.AFTER, session=session
         )
-        document: StoredDocument | None = await _MERGED.write(
+        document: StoredDocument | None = await MERGED.write(
             self._identities, identity_id, filter, update, run
         )
         if document is None:
