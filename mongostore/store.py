@@ -8,6 +8,7 @@ import math
 import weakref
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import Context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -26,6 +27,7 @@ from mongostore.engines import (
 from mongostore.engines.driver_errors import drop_driver_context
 from mongostore.errors import ConfigurationError, MongoStoreError
 from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
+from mongostore.models.retention import RetentionPolicy
 from mongostore.repositories import Connection
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
@@ -33,6 +35,7 @@ from mongostore.repositories.leftovers import Leftover, Leftovers
 from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
 from mongostore.repositories.threads import AsyncThreads
+from mongostore.retention import AsyncRetention, RetentionWorker
 from mongostore.settings import Settings
 
 if TYPE_CHECKING:
@@ -68,6 +71,7 @@ class AsyncMongoStore:
             `MONGOSTORE_PREFIX`.
         transactions: `off` accepts a standalone server, which cannot do them.
         ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
+        retention: What the store prunes by itself while it is open, one process at a time; else nothing.
         tail_limits: When a session's messages move out of its document, the same in all processes:
             `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
 
@@ -85,6 +89,7 @@ class AsyncMongoStore:
         prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        retention: RetentionPolicy | None = None,
         tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
@@ -110,6 +115,9 @@ class AsyncMongoStore:
         self.leases: Final = AsyncLeases(self._connection)
         self.threads: Final = AsyncThreads(self._connection)
         self.keys: Final = AsyncKeys(self._connection)
+        self.retention: Final = AsyncRetention(self._connection, self._tail)
+        self._worker = RetentionWorker(self.retention, self.leases, retention) if retention else None
+        self._pruning: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.address}>"
@@ -168,7 +176,9 @@ class AsyncMongoStore:
                 )
             with drop_driver_context():
                 await self._open()
-            self._closing = _close_at_last(self._engine)
+            if self._worker is not None:
+                self._pruning = asyncio.create_task(self._worker.run(), context=Context())
+            self._closing = _close_at_last(self._engine, self._pruning)
             await anext(self._closing)
             # What it holds must outlive the store: the garbage collector would close sockets under the loop.
             self._forgotten = weakref.finalize(self, _end_soon, asyncio.get_running_loop(), self._closing)
@@ -210,6 +220,8 @@ class AsyncMongoStore:
         """
         async with self._opening:
             was_open = self.is_open
+            await _cancel(self._pruning)
+            self._pruning = None
             if unended := await self._drain():
                 _log.warning(
                     "closed %s in the middle of %s",
@@ -316,7 +328,13 @@ class AsyncMongoStore:
         await self.close()
 
 
-async def _close_at_last(engine: Engine) -> AsyncGenerator[None, None]:
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None and task.get_loop() is asyncio.get_running_loop():
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _close_at_last(engine: Engine, pruning: asyncio.Task[None] | None) -> AsyncGenerator[None, None]:
     """Close an engine when its store is closed or forgotten, or when its event loop ends.
 
     The loop ends the asynchronous generators that it has begun before it is closed itself.
@@ -324,6 +342,7 @@ async def _close_at_last(engine: Engine) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
+        await _cancel(pruning)
         await engine.close()
 
 

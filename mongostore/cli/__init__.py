@@ -42,6 +42,9 @@ _ENTRIES: Final = {
         "import_export",
         "export_lines",
     ),
+    "prune": _Entry(
+        _OPERATE, "Delete conversations that have expired, and those that are idle or old.", "prune", "prune"
+    ),
     "ping": _Entry(
         _OPERATE, "Show a deployment, its round trip and the state of its indexes.", "admin", "ping"
     ),

@@ -31,6 +31,7 @@ from mongostore.repositories.threads import (
     AsyncThreads,
     AsyncUsers,
 )
+from mongostore.retention.retention import AsyncRetention
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.mirror import Mirror, Owner
 
@@ -314,3 +315,9 @@ class Keys(Mirror[AsyncKeys]):
     count = mirror(AsyncKeys.count)
     list = mirror(AsyncKeys.list)
     delete = mirror(AsyncKeys.delete)
+
+
+class Retention(Mirror[AsyncRetention]):
+    """Blocking twin of `AsyncRetention`."""
+
+    prune = mirror(AsyncRetention.prune)

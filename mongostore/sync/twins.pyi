@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Unpack
 
 from mongostore.diagnostics import CheckResult
@@ -45,6 +45,7 @@ from mongostore.models import (
     VerificationRequest,
     VoiceDelivery,
 )
+from mongostore.models.retention import House, PruneReport
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.leftovers import Leftover
@@ -70,6 +71,7 @@ from mongostore.repositories.threads import (
     AsyncUsers,
 )
 from mongostore.repositories.threads.content import Content
+from mongostore.retention.retention import HOUSES, AsyncRetention
 from mongostore.sync.mirror import Mirror
 
 class StoreVerbs:
@@ -1871,4 +1873,36 @@ class Keys(Mirror[AsyncKeys]):
 
         Raises:
             InvalidValueError: If the id is no plain string.
+        """
+
+class Retention(Mirror[AsyncRetention]):
+    """Blocking twin of `AsyncRetention`."""
+
+    def prune(
+        self,
+        *,
+        idle: timedelta | None = None,
+        older: timedelta | None = None,
+        namespaces: Sequence[str] | None = None,
+        houses: Sequence[House] = HOUSES,
+        keep_pinned: bool = True,
+        limit: int | None = None,
+        dry_run: bool = False,
+    ) -> PruneReport:
+        """Delete what has expired, and what is idle or older, if that is given.
+
+        Each conversation goes in one piece, unless it has changed since it was found. Cut short, it goes on
+        when it is called again.
+
+        Args:
+            idle: Conversations that had no activity for so long, softly deleted ones too.
+            older: Conversations that were created longer ago.
+            namespaces: Only the sessions of these namespaces, and no threads and rooms, which have none.
+            houses: Only these.
+            keep_pinned: Whether threads with pinned messages stay until they expire.
+            limit: How many to delete at most.
+            dry_run: Whether to count only.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """

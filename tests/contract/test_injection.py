@@ -257,6 +257,12 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"session_id": n.session, "messages": [message(n)]},
         OF_APPEND,
     ),
+    "sessions.branches.append_many": lambda n: (
+        {"session_id": n.session, "messages": [message(n)]},
+        {"parent_id": n.new, "create": False, "update": {}, "revision": 1},
+    ),
+    "sessions.branches.list": lambda n: ({"session_id": n.session, "message_id": n.message}, BOTH_WAYS),
+    "sessions.branches.find_by_message": lambda n: ({"message_id": n.message}, {}),
     "sessions.participants.ensure": lambda n: (place(n), {}),
     "sessions.messages.list_conversations": lambda n: (
         {"session_id": n.session},

@@ -77,6 +77,7 @@ def test_these_are_the_commands():
         "keys revoke",
         "ls",
         "ping",
+        "prune",
         "serve sessions",
         "serve threadmem",
         "show",

@@ -26,7 +26,8 @@ from mongostore.repositories.sessions.tail import (
 )
 
 # What the deletion of a session needs of it.
-_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision", "active_at", "expires_at"]
+_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision"]
+_DELETED_FIELDS += ["active_at", "created_at", "expires_at"]
 
 _NOTHING: StoredDocument = {}
 
