@@ -678,6 +678,23 @@ class Namespaces(Mirror[AsyncNamespaces]):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
+    def list_sessions(
+        self, *, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[Session]:
+        """Return a page of the sessions of all namespaces, by their newest activity.
+
+        Sessions that cannot be read are in the `errors` of the page.
+
+        Args:
+            newest: Whether the most recently active come first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments, or what
+                `store.sessions.cursor_of` gives.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
     def iter(self) -> Iterator[str]:
         """Yield all namespaces, in alphabetical order.
 
