@@ -11,7 +11,8 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_stored_task, to_task
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, Task
-from mongostore.repositories import has_matched, long_running, reads, writes
+from mongostore.repositories import long_running, reads, writes
+from mongostore.repositories.operation import update_once
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
 
 
@@ -44,7 +45,8 @@ class AsyncRoomTasks(RoomParts[Task]):
         task = in_room("task", task, Task, room_id)
         stored = to_stored_task(task)
         own = {"_id": stored["_id"], "room_id": stored["room_id"]}
-        while not (await self._collection.update_one(own, {"$set": stored})).matched_count:
+        change, fields = {"$set": stored}, {"_id": 1}
+        while await update_once(self._collection, own, change, projection=fields) is None:
             try:
                 await self._create("task", stored)
             except AlreadyExistsError:
@@ -134,7 +136,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return has_matched(await self._collection.delete_one(owned_filter(room_id, "task_id", task_id)))
+        return await self._delete(owned_filter(room_id, "task_id", task_id))
 
     @staticmethod
     def _decode(document: StoredDocument) -> Task:
