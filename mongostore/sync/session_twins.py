@@ -99,6 +99,7 @@ class Namespaces(Mirror[AsyncNamespaces]):
 
     exists = mirror(AsyncNamespaces.exists)
     list = mirror(AsyncNamespaces.list)
+    list_sessions = mirror(AsyncNamespaces.list_sessions)
     iter = mirror_iter(AsyncNamespaces.iter, prefetch=100)
 
 

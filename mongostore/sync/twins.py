@@ -44,6 +44,7 @@ class StoreVerbs:
     describe = mirror(AsyncMongoStore.describe)
     diagnose = mirror(AsyncMongoStore.diagnose)
     usage = mirror(AsyncMongoStore.usage)
+    statistics = mirror(AsyncMongoStore.statistics)
     find_leftovers = mirror(AsyncMongoStore.find_leftovers)
     mend_leftovers = mirror(AsyncMongoStore.mend_leftovers)
 
@@ -236,6 +237,7 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
     upsert = mirror(AsyncThreadFeedback.upsert)
     find = mirror(AsyncThreadFeedback.find)
     find_by_id = mirror(AsyncThreadFeedback.find_by_id)
+    list = mirror(AsyncThreadFeedback.list)
     delete = mirror(AsyncThreadFeedback.delete)
 
 

@@ -62,6 +62,7 @@ from mongostore.repositories.rooms import (
     AsyncVerifications,
     AsyncVoiceDeliveries,
 )
+from mongostore.repositories.statistics import Statistics
 from mongostore.repositories.threads import (
     AsyncFiles,
     AsyncThreadElements,
@@ -112,6 +113,20 @@ class StoreVerbs:
         """Return how much each of the store's collections holds.
 
         Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def statistics(self, since: datetime | None = None) -> Statistics:
+        """Return what the store holds, and what was said in it day by day.
+
+        Of a collection with many thousands of documents the newest are read, so that the cost is bounded;
+        the result has whether that was all.
+
+        Args:
+            since: The first day; else 30 days ago.
+
+        Raises:
+            InvalidValueError: If the time has no zone, or is none of the last 366 days.
             MongoStoreError: What the server refused, by its meaning.
         """
 
@@ -1360,6 +1375,23 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
         Raises:
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the feedback cannot be read.
+        """
+
+    def list(
+        self, *, value: int | None = None, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[Feedback]:
+        """Return a page of the feedback on messages of all threads, by the creation of the messages.
+
+        Feedback that cannot be read is in the `errors` of the page.
+
+        Args:
+            value: Only feedback of this value.
+            newest: Whether that on the newest messages comes first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
     def delete(self, thread_id: str | None, message_id: str) -> bool:

@@ -63,6 +63,12 @@ async def every_namespace(sessions: AsyncSessions) -> None:
     assert len([namespace async for namespace in sessions.namespaces.iter()]) == 3
 
 
+async def two_pages_of_all(sessions: AsyncSessions) -> None:
+    page = await sessions.namespaces.list_sessions(limit=20)
+    page = await sessions.namespaces.list_sessions(limit=20, cursor=page.next_cursor)
+    assert len(page) == 20
+
+
 async def every_message(sessions: AsyncSessions) -> None:
     assert len([message async for message in sessions.messages.iter("long")]) >= LONG
 
@@ -209,6 +215,8 @@ CASES = [
     Case("ask for a namespace", 1, lambda s: s.namespaces.exists("default")),
     Case("list the namespaces", 4, lambda s: s.namespaces.list()),
     Case("iterate over the namespaces", 4, every_namespace),
+    Case("list the sessions of all namespaces", 1, lambda s: s.namespaces.list_sessions(limit=20)),
+    Case("list two pages of all namespaces", 2, two_pages_of_all),
     Case("watch", 12, watched),
 ]
 

@@ -338,6 +338,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.namespaces.exists": lambda n: ({"namespace": n.namespace}, {}),
     "sessions.namespaces.iter": lambda n: ({}, {}),
     "sessions.namespaces.list": lambda n: ({}, BOTH_WAYS),
+    "sessions.namespaces.list_sessions": lambda n: ({}, BOTH_WAYS),
     "sessions.messages.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
     "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
     "rooms.count": lambda n: (of_org(n), {"limit": 1, "metadata": {}}),
@@ -537,6 +538,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "threads.feedback.delete": lambda n: ({"thread_id": n.thread, "message_id": n.new}, {}),
     "threads.feedback.find": lambda n: ({"thread_id": n.thread, "message_id": n.message}, {}),
     "threads.feedback.find_by_id": lambda n: ({"feedback_id": n.feedback}, {}),
+    "threads.feedback.list": lambda n: ({}, {"value": 1, **BOTH_WAYS}),
     "threads.feedback.upsert": lambda n: (
         {"thread_id": n.thread, "feedback": Feedback(message_id=n.message, value=1)},
         {},

@@ -81,6 +81,8 @@ def test_these_are_the_commands():
         "serve sessions",
         "serve threadmem",
         "show",
+        "stats",
+        "studio",
         "tail",
     ]
 
