@@ -81,6 +81,14 @@ if (map && getComputedStyle(map).display !== "none") {
   fetch(map.dataset.src).then((answer) => (answer.ok ? answer.text() : "")).then((html) => map.replaceChildren(parse(html)));
 }
 
+// ---------- numbers ----------
+const cards = $("#cards");
+if (cards) fetch(cards.dataset.src).then(async (answer) => {
+  if (!answer.ok) { cards.textContent = "They could not be counted; r asks again."; return; }
+  cards.replaceChildren(parse(await answer.text()));
+  $("#counted").textContent = $("[data-counted]", cards).dataset.counted;
+});
+
 // ---------- live ----------
 const liveButton = $("#live"), tail = $("#tail");
 let source = null, paused = false, waiting = 0, lastChange = null, release = null, poll = 0;
