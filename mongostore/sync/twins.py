@@ -237,6 +237,7 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
     upsert = mirror(AsyncThreadFeedback.upsert)
     find = mirror(AsyncThreadFeedback.find)
     find_by_id = mirror(AsyncThreadFeedback.find_by_id)
+    list = mirror(AsyncThreadFeedback.list)
     delete = mirror(AsyncThreadFeedback.delete)
 
 

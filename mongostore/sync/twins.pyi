@@ -1364,6 +1364,23 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
             InvalidDocumentError: If the feedback cannot be read.
         """
 
+    def list(
+        self, *, value: int | None = None, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[Feedback]:
+        """Return a page of the feedback on messages of all threads, by the creation of the messages.
+
+        Feedback that cannot be read is in the `errors` of the page.
+
+        Args:
+            value: Only feedback of this value.
+            newest: Whether that on the newest messages comes first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
     def delete(self, thread_id: str | None, message_id: str) -> bool:
         """Delete the feedback of a message and return whether it had some.
 

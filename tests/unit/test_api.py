@@ -137,6 +137,7 @@ REPOSITORIES = [
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
     sessions.AsyncSessions,
     sessions.AsyncNamespaces,
+    sessions.AsyncSessionBranches,
     sessions.AsyncSessionContext,
     sessions.AsyncSessionMessages,
     sessions.AsyncSessionParticipants,

@@ -1,5 +1,6 @@
 """Sessions with their messages, context, participants and turns: `store.sessions`."""
 
+from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.limits import TailLimits
 from mongostore.repositories.sessions.message_stream import AsyncMessageStream
@@ -12,6 +13,7 @@ from mongostore.repositories.sessions.tail import Tail
 __all__ = [
     "AsyncMessageStream",
     "AsyncNamespaces",
+    "AsyncSessionBranches",
     "AsyncSessionContext",
     "AsyncSessionMessages",
     "AsyncSessionParticipants",

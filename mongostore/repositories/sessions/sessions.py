@@ -15,10 +15,7 @@ from mongostore.arguments import check_id, check_limit
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.session_participants import truncated_fields
-from mongostore.documents.sessions import (
-    PUBLIC_FIELDS,
-    to_session,
-)
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -37,6 +34,7 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.paging import SortOrder, check_errors, count_options, read_each
+from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.filters import keyset_filter, list_order, revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
@@ -59,7 +57,7 @@ class AsyncSessions(Repository):
     if the user lacks the right, and `NotOpenError` on a store that is not open.
 
     Attributes:
-        messages: The messages of these sessions.
+        messages: The messages of these sessions; `branches` those that continue earlier ones.
         context: The context of these sessions: one JSON value each.
         participants: The participants bound to these sessions.
         turns: The turns of the participants.
@@ -71,6 +69,7 @@ class AsyncSessions(Repository):
         self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
         self._key = self._storage.key
         self.messages: Final = AsyncSessionMessages(self._storage)
+        self.branches: Final = AsyncSessionBranches(self._storage)
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)

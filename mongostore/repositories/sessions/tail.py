@@ -295,6 +295,8 @@ class Tail:
             "size": size,
             "messages": document["messages"][:moving],
         }
+        if "branches" in document["metadata"]:
+            segment["is_branched"] = True
         # What is trimmed next must never be lost, whatever write concern the URI asks for.
         segments = self.segments.with_options(write_concern=WriteConcern("majority"))
         try:

@@ -16,6 +16,7 @@ from mongostore.servers.error_responses import ProblemError, to_problem
 from mongostore.servers.middleware import add_middleware
 from mongostore.servers.studio import (
     export,
+    feedback,
     files,
     lists,
     live,
@@ -58,7 +59,7 @@ def create_app(
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALL)
     add_middleware(app, max_body_bytes=_MAX_BODY)
-    for part in (overview, lists, search, people, files, live, export, sessions, threads, rooms):
+    for part in (overview, lists, search, people, feedback, files, live, export, sessions, threads, rooms):
         app.include_router(part.router)
     app.include_router(router)
     return app

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from mongostore.engines import Capability
-from mongostore.errors import MongoStoreError, TokenExpiredError
+from mongostore.errors import MongoStoreError, SlowReaderError, TokenExpiredError
 from mongostore.models import ChangeKind
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Looking
@@ -68,7 +68,8 @@ async def _session_changes(
                 upcoming = asyncio.ensure_future(anext(changes))
                 kind, data = _of_change(request, change, path)
                 yield _event(kind, data, change.token)
-        except (StopAsyncIteration, TokenExpiredError):
+        except (StopAsyncIteration, TokenExpiredError, SlowReaderError):
+            # What it has missed is on the page when that is loaded again.
             yield _event("reset", {})
         except MongoStoreError:
             yield _event("away", {})

@@ -128,7 +128,12 @@ async def _sources(
     text: str | None,
 ) -> dict[str, _Source]:
     sources: dict[str, _Source] = {}
-    if kind in (None, "session") and not text:
+    if kind in (None, "session") and not text and viewer.sees_all and not namespace and not user:
+        listed = store.sessions.namespaces.list_sessions
+        sources["s"] = _Source(
+            lambda cursor, limit: listed(cursor=cursor, limit=limit), session_row, store.sessions.cursor_of
+        )
+    elif kind in (None, "session") and not text:
         for name in await _namespaces(store, viewer, namespace):
             sources[f"s {name}"] = _of_sessions(store, name, user)
     if viewer.sees_all and namespace is None:

@@ -15,6 +15,7 @@ from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.content import decode_image, image_type, read_content
 from mongostore.servers.studio.files import image_response
 from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.outline import HEIGHT, MOST, marks, places
 from mongostore.servers.studio.reading import session_row
 from mongostore.servers.studio.transcript import session_items
 
@@ -156,6 +157,24 @@ async def message_image(
                 image or b"", image_type(image or b""), block.name or f"{position}-{number}"
             )
     raise ProblemError(404, "The message has no such image")
+
+
+@router.get("/s/{namespace}/{session_id}/map")
+async def session_map(
+    request: Request, viewer: Looking, namespace: str, session_id: str, first: int = 0, last: int = 0
+) -> Response:
+    """Return the map of a session, which its page asks for when it is shown."""
+    studio = Studio.of(request)
+    namespace, session_id = decode_id(namespace), decode_id(session_id)
+    viewer.require(namespace)
+    sessions = studio.store.sessions.in_namespace(namespace)
+    layout = await sessions.describe_storage(session_id)
+    end = layout.in_tail + layout.in_segments
+    found = places(end) if end > MOST else marks(await sessions.messages.list(session_id, limit=MOST), end)
+    path = f"/s/{encode_id(namespace)}/{encode_id(session_id)}"
+    return await page_response(
+        request, "map.html", {}, marks=found, path=path, first=first, last=last, end=end, height=HEIGHT
+    )
 
 
 @router.get("/s/{namespace}/{session_id}/{part}")

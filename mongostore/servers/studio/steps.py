@@ -135,12 +135,10 @@ def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | 
         chips,
         content.blocks,
         content.calls,
-        False,
-        message.id == at,
-        [],
-        list(elements),
-        message.feedback,
-        message.pinned,
+        is_here=message.id == at,
+        elements=list(elements),
+        feedback=message.feedback,
+        is_pinned=message.pinned,
     )
 
 

@@ -127,11 +127,10 @@ def _entry(event: Event, names: dict[str, str], looks: dict[str, str], path: str
         [],
         content.blocks,
         content.calls,
-        False,
-        index == at,
-        "said" if event.type in _SPOKEN or (content.calls and not event.change) else "sys",
-        event.channel_id,
-        _CHANNELS.get(event.channel_type or "", _CHANNELS.get(event.channel_id, "hash")),
+        is_here=index == at,
+        kind="said" if event.type in _SPOKEN or (content.calls and not event.change) else "sys",
+        channel=event.channel_id,
+        channel_icon=_CHANNELS.get(event.channel_type or "", _CHANNELS.get(event.channel_id, "hash")),
     )
     entry.is_internal = event.visibility == "internal"
     entry.deliveries = [*_deliveries(event.delivery_results)]

@@ -51,6 +51,7 @@ class Item:
     calls: list[Call] = field(default_factory=list)
     whole: bool = False
     is_here: bool = False
+    is_growing: bool = False
 
 
 # How the authors of messages are drawn, by their roles.
@@ -120,6 +121,7 @@ def session_items(
                 content.calls,
                 position == whole,
                 position == at,
+                message.status == "streaming",
             )
         )
     return items
@@ -127,6 +129,10 @@ def session_items(
 
 def _session_chips(message: Message) -> list[Chip]:
     chips = []
+    if message.status == "streaming":
+        chips.append(Chip("being written", "acc"))
+    elif message.status == "interrupted":
+        chips.append(Chip("interrupted", "warn"))
     for place in (message.data, message.metadata):
         if isinstance(model := place.get("model"), str):
             chips.append(Chip(model, "opt"))

@@ -32,6 +32,7 @@ SCREENS = {
     "people-of-room": f"/r/{ROOM}/people",
     "list": "/list?kind=session",
     "search": "/search?q=gloves",
+    "feedback": "/feedback",
     "people": "/people",
     "person": "/people/queen@hearts.example",
 }

@@ -27,7 +27,8 @@ PAGES = [
         f"/t/{THREAD}/feedback",
     ),
     *(f"/r/{ROOM}", f"/r/{ROOM}?at=6", f"/r/{ROOM}?channel=sms", f"/r/{ROOM}/at/6", f"/r/{ROOM}/people"),
-    *("/people", "/people/queen@hearts.example", "/people/alice", "/search", "/search?q=gloves"),
+    *("/people", "/people/queen@hearts.example", "/people/alice", "/feedback", "/feedback?value=down"),
+    *("/search", "/search?q=gloves"),
     *(f"/r/{ROOM}/tasks", f"/r/{ROOM}/observations"),
 ]
 
@@ -214,3 +215,17 @@ async def test_an_export_has_every_message(asking: httpx.AsyncClient, seeded: As
     for path in (f"/t/{THREAD}", f"/r/{ROOM}"):
         lines = [json.loads(line) for line in (await asking.get(f"{path}/export")).text.splitlines()]
         assert len(lines) == 13
+
+
+async def test_the_map_leads_to_every_message(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get(f"{S}/map?first=164&last=213")).text
+    assert [int(at) for at in re.findall(r'at=(\d+)"', html)] == list(range(214))
+    assert html.count('class="e"') == 1
+    assert "the window shows 164 to 213" in html
+
+
+async def test_feedback_is_shown_with_its_question_and_answer(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get("/feedback?value=down")).text
+    assert "Off with its head" in html
+    assert "Which of my trees were planted" in html
+    assert "No comment" not in html

@@ -75,6 +75,12 @@ if (scroll) {
   else if (scroll.dataset.atEnd && !location.search.includes("after=")) scroll.scrollTop = scroll.scrollHeight;
 }
 
+// ---------- map ----------
+const map = $("#map");
+if (map && getComputedStyle(map).display !== "none") {
+  fetch(map.dataset.src).then((answer) => (answer.ok ? answer.text() : "")).then((html) => map.replaceChildren(parse(html)));
+}
+
 // ---------- live ----------
 const liveButton = $("#live"), tail = $("#tail");
 let source = null, paused = false, waiting = 0, lastChange = null, release = null, poll = 0;
