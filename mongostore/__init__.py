@@ -3,7 +3,7 @@
 import typing
 
 if typing.TYPE_CHECKING:
-    from mongostore.engines import Capability
+    from mongostore.engines import Capability, CollectionUsage
     from mongostore.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -78,6 +78,7 @@ if typing.TYPE_CHECKING:
         VoiceDelivery,
     )
     from mongostore.repositories.sessions import AsyncMessageStream
+    from mongostore.repositories.statistics import DayStatistics, Statistics
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
     from mongostore.sync import MessageStream, MongoStore
@@ -94,9 +95,11 @@ __all__ = [
     "Binding",
     "Capability",
     "ChangeKind",
+    "CollectionUsage",
     "ConfigurationError",
     "ConflictError",
     "Conversation",
+    "DayStatistics",
     "DocumentTooLargeError",
     "Element",
     "ErasureLine",
@@ -144,6 +147,7 @@ __all__ = [
     "Session",
     "SessionParticipant",
     "SlowReaderError",
+    "Statistics",
     "Task",
     "Thread",
     "ThreadFilter",
@@ -169,6 +173,7 @@ _MODULES = (
     "errors",
     "models",
     "engines",
+    "repositories.statistics",
     "repositories.threads",
     "repositories.sessions",
     "store",

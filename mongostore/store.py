@@ -9,6 +9,7 @@ import weakref
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -35,6 +36,7 @@ from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.leftovers import Leftover, Leftovers
 from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
+from mongostore.repositories.statistics import AsyncStatistics, Statistics
 from mongostore.repositories.threads import AsyncThreads
 from mongostore.retention import AsyncRetention, RetentionWorker
 from mongostore.settings import Settings
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
 _INDEX_SECONDS = 600.0
 _DIAGNOSE_SECONDS = 120.0
+_STATISTICS_TIME = timedelta(days=29)
 # A store that opens finishes so many deletions of each house, if they take no longer.
 _SWEPT_AT_OPEN = 20
 _SWEEP_SECONDS = 2.0
@@ -314,6 +317,23 @@ class AsyncMongoStore:
         """
         with self._bounded_call():
             return await self._engine.usage(COLLECTIONS)
+
+    async def statistics(self, since: datetime | None = None) -> Statistics:
+        """Return what the store holds, and what was said in it day by day.
+
+        Of a collection with many thousands of documents the newest are read, so that the cost is bounded;
+        the result has whether that was all.
+
+        Args:
+            since: The first day; else 30 days ago.
+
+        Raises:
+            InvalidValueError: If the time has no zone, or is none of the last 366 days.
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        if since is None:
+            since = datetime.now(UTC) - _STATISTICS_TIME
+        return await AsyncStatistics(self._connection).read(since)
 
     @contextmanager
     def _bounded_call(self, seconds: float | None = None) -> Iterator[None]:

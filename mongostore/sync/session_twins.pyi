@@ -334,9 +334,9 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def truncate(self, session_id: str) -> Session:
-        """Remove all messages in one step, turns among them, and return the session as it now is.
+        """Remove all messages in one step, and return the session as it now is; positions begin anew.
 
-        Positions begin anew; the numbers of turns go on.
+        The turns stay.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -559,8 +559,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
     def append_many(self, session_id: str, participant_id: str, turns: Sequence[Turn]) -> builtins.list[Turn]:
         """Append turns in order, all or none of them, and return them with their numbers.
 
-        They are messages of the session, in the conversation that has the participant's id, and beside
-        their positions there they are numbered from 1 without gaps.
+        They are no messages of the session. Each participant's are numbered from 1 without gaps.
 
         Args:
             session_id: The session.
@@ -575,7 +574,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         """
 
     def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:
-        """Return the number of a participant's turns that are there, at most `limit`.
+        """Return the number of a participant's turns, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.

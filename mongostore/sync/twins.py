@@ -45,6 +45,7 @@ class StoreVerbs:
     describe = mirror(AsyncMongoStore.describe)
     diagnose = mirror(AsyncMongoStore.diagnose)
     usage = mirror(AsyncMongoStore.usage)
+    statistics = mirror(AsyncMongoStore.statistics)
     find_leftovers = mirror(AsyncMongoStore.find_leftovers)
     mend_leftovers = mirror(AsyncMongoStore.mend_leftovers)
 

@@ -64,6 +64,7 @@ from mongostore.repositories.rooms import (
     AsyncVerifications,
     AsyncVoiceDeliveries,
 )
+from mongostore.repositories.statistics import Statistics
 from mongostore.repositories.threads import (
     AsyncFiles,
     AsyncThreadElements,
@@ -114,6 +115,20 @@ class StoreVerbs:
         """Return how much each of the store's collections holds.
 
         Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def statistics(self, since: datetime | None = None) -> Statistics:
+        """Return what the store holds, and what was said in it day by day.
+
+        Of a collection with many thousands of documents the newest are read, so that the cost is bounded;
+        the result has whether that was all.
+
+        Args:
+            since: The first day; else 30 days ago.
+
+        Raises:
+            InvalidValueError: If the time has no zone, or is none of the last 366 days.
             MongoStoreError: What the server refused, by its meaning.
         """
 

@@ -81,6 +81,7 @@ def test_these_are_the_commands():
         "serve sessions",
         "serve threadmem",
         "show",
+        "stats",
         "studio",
         "tail",
     ]
