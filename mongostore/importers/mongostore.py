@@ -159,7 +159,7 @@ class _Source:
             next_index = members.pop("next_index")
             room = RoomModel.model_validate({**members, "id": id})
             arguments: dict[str, Any] = {
-                name: getattr(room, name) for name in RoomCreate.__annotations__ if name != "next_index"
+                name: getattr(room, name) for name in RoomCreate.__annotations__ if hasattr(room, name)
             }
             parts: dict[str, Any] = {
                 name: [model.model_validate(one) for one in value[name]] for name, model in _PARTS.items()

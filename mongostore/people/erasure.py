@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
+
+from pydantic import BaseModel
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_binding, to_event, to_participant
@@ -13,6 +15,7 @@ from mongostore.documents.session_participants import participant_documents
 from mongostore.documents.sessions import to_session
 from mongostore.errors import (
     AccessDeniedError,
+    InvalidDocumentError,
     MongoStoreError,
     NotFoundError,
     NotOpenError,
@@ -20,10 +23,13 @@ from mongostore.errors import (
 )
 from mongostore.models.people import ErasureLine, ErasureMode
 from mongostore.models.retention import House
+from mongostore.people.blanking import Vocabulary
 from mongostore.people.houses import Houses
-from mongostore.repositories.mentions import MENTIONS, Mention, PersonFinder, Scope, names_in
+from mongostore.repositories.mentions import MENTIONS, Mention, PersonFinder, Scope, filter_texts, names_in
 from mongostore.repositories.sessions import AsyncSessions
 
+# So many things of others are enough to know which kinds there are.
+_OTHERS = 200
 # What a room holds in which a person may be named by content alone.
 _UNNAMED_PARTS = ("bindings", "tasks", "observations", "voice_deliveries")
 
@@ -149,34 +155,32 @@ class Erasure:
             if room is not None:
                 await self._delete_head("rooms", room)
                 return
-        async for event in self._finder.walk("events", self._in_room(room_id)):
+        names = {*self._names, *filter_texts([part.get("participant_id")])}
+        said_here = {"room_id": room_id, "participant_id": {"$in": [*names]}}
+        async for event in self._finder.walk("events", said_here):
             await self._erase_event(mention, event)
         for collection in _UNNAMED_PARTS:
             async for one in self._finder.walk(collection, {"room_id": room_id}):
                 # The position and times of a part are no names.
-                if names_in(one, self._names):
+                if names_in(one, names):
                     await self._erase_part(collection, one)
         if mention.collection == "participants":
             await self._erase_participant(part)
-
-    def _in_room(self, room_id: str) -> StoredDocument:
-        return {"room_id": room_id, "participant_id": {"$in": [*self._names]}}
 
     async def _erase_event(self, mention: Mention, stored: StoredDocument) -> None:
         events, room_id = self._houses.rooms.events, stored["room_id"]
         if not self._anonymizes:
             self._deleted["events"] += await events.delete(room_id, stored["_id"], replies=False)
             return
+        event, words = to_event(stored), await self._vocabulary("events", room_id, to_event)
         blank: dict[str, Any] = {
             "participant_id": await self._pseudonym(room_id, stored["participant_id"]),
-            "content": None,
-            "data": {},
-            "metadata": {},
+            **{name: words.blank(getattr(event, name), (name,)) for name in ("content", "data", "metadata")},
             "idempotency_key": None,
             "correlation_id": None,
         }
         await events.update(room_id, stored["_id"], delivery_results={})
-        await events.replace(room_id, to_event(stored).model_copy(update=blank))
+        await events.replace(room_id, event.model_copy(update=blank))
         self._anonymized["events"] += 1
 
     async def _erase_part(self, collection: str, stored: StoredDocument) -> None:
@@ -190,8 +194,13 @@ class Erasure:
         if self._anonymizes and channel_id not in self._names:
             name = stored.get("participant_id")
             alias = None if name is None else await self._pseudonym(room_id, name)
-            blank: dict[str, Any] = {"participant_id": alias, "data": {}, "metadata": {}}
-            await self._houses.rooms.bindings.upsert(room_id, to_binding(stored).model_copy(update=blank))
+            binding, words = to_binding(stored), await self._vocabulary("bindings", room_id, to_binding)
+            blank: dict[str, Any] = {
+                "participant_id": alias,
+                "data": words.blank(binding.data, ("data",)),
+                "metadata": words.blank(binding.metadata, ("metadata",)),
+            }
+            await self._houses.rooms.bindings.upsert(room_id, binding.model_copy(update=blank))
             self._anonymized["bindings"] += 1
             return
         self._deleted["bindings"] += await self._houses.rooms.bindings.delete(room_id, channel_id)
@@ -203,17 +212,39 @@ class Erasure:
     async def _erase_participant(self, stored: StoredDocument) -> None:
         participants, room_id = self._houses.rooms.participants, stored["room_id"]
         if self._anonymizes:
-            channels = [name for name in to_participant(stored).channel_ids if name not in self._names]
+            participant = to_participant(stored)
+            words = await self._vocabulary("participants", room_id, to_participant)
             renamed: dict[str, Any] = {
                 "id": _pseudonym_of(stored),
                 "identity_id": None,
-                "channel_ids": channels,
-                "data": {},
+                "channel_ids": [name for name in participant.channel_ids if name not in self._names],
+                "data": words.blank(participant.data, ("data",)),
             }
-            await participants.upsert(room_id, to_participant(stored).model_copy(update=renamed))
+            await participants.upsert(room_id, participant.model_copy(update=renamed))
         gone = await participants.delete(room_id, stored["participant_id"])
         counts = self._anonymized if self._anonymizes else self._deleted
         counts["participants"] += gone
+
+    async def _vocabulary(
+        self, collection: str, room_id: str, read: Callable[[StoredDocument], BaseModel]
+    ) -> Vocabulary:
+        """Return the words for kinds that others have in a room."""
+        others = {
+            "room_id": room_id,
+            "participant_id": {"$nin": [*self._names]},
+            "schema_version": {"$exists": True},
+        }
+        found = self._finder.walk(collection, others)
+        values: list[Any] = []
+        async with aclosing(found):
+            async for stored in found:
+                if len(values) == _OTHERS:
+                    break
+                with suppress(InvalidDocumentError):
+                    values.append(read(stored).model_dump(mode="json"))
+        bindings = self._finder.walk("bindings", {"room_id": room_id}, ["channel_id"])
+        channels = [binding["channel_id"] async for binding in bindings]
+        return Vocabulary(values, self._names, channels)
 
     async def _pseudonym(self, room_id: str, participant_id: str) -> str:
         """Return the name that stands for the person in a room, each time the same."""

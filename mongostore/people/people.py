@@ -16,6 +16,7 @@ from mongostore.people.houses import Houses
 from mongostore.repositories import Connection, Repository, long_running
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.heads import Heads
+from mongostore.repositories.leftovers import Leftovers
 from mongostore.repositories.mentions import PersonFinder, Scope
 from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions
@@ -44,6 +45,7 @@ class AsyncPeople(Repository):
         keys: AsyncKeys,
     ) -> None:
         super().__init__(connection)
+        self._tail = tail
         self._finder = PersonFinder(connection)
         self._houses = Houses(sessions, threads, rooms, keys, Heads(connection, tail))
 
@@ -135,7 +137,10 @@ class AsyncPeople(Repository):
             lines = [ErasureLine(collection=name, deleted=count) for name, count in person.counts.items()]
             return ErasureReport(names=person.names, mode=mode, dry_run=True, lines=lines)
         erasure = Erasure(self._finder, self._houses, person.names, scope, mode)
+        leftovers = Leftovers(self._connection, self._tail)
         for _ in range(_PASSES):
+            # What an erasure that was killed has begun to delete names nobody any more.
+            await leftovers.finish_all()
             if not await erasure.run_pass():
                 return ErasureReport(
                     names=person.names,

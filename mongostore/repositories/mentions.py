@@ -194,10 +194,25 @@ class PersonFinder:
         for identity in await self._all("identities", {"_id": ids, **tenant}, ["addresses"]):
             addresses = identity.get("addresses", {}).values()
             linked += [identity["_id"], *(address for several in addresses for address in several)]
-        known = {"$in": [*names, *filter_texts(linked)]}
-        for one in await self._all("participants", {"identity_id": known}, ["participant_id"]):
-            linked.append(one["participant_id"])
+        linked += await self._linked_in_rooms([*names, *filter_texts(linked)])
         return filter_texts(linked)
+
+    async def _linked_in_rooms(self, names: Sequence[str]) -> list[str]:
+        """Return the participants of identities and the identities of participants.
+
+        The id of a participant is unique within a room: one that several identities have in several rooms
+        links nobody.
+        """
+        either = {"$or": [{"identity_id": {"$in": [*names]}}, {"participant_id": {"$in": [*names]}}]}
+        ids = {one["participant_id"] for one in await self._all("participants", either, ["participant_id"])}
+        identities: dict[str, set[str]] = {}
+        of_ids = {"participant_id": {"$in": [*ids]}}
+        for one in await self._all("participants", of_ids, ["participant_id", "identity_id"]):
+            known = identities.setdefault(one["participant_id"], set())
+            if one.get("identity_id") is not None:
+                known.add(one["identity_id"])
+        single = {id: known for id, known in identities.items() if len(known) <= 1}
+        return [name for id, known in single.items() for name in (id, *known)]
 
     async def _all(self, collection: str, filter: StoredDocument, fields: list[str]) -> list[StoredDocument]:
         async with self._connection.collection(collection).find(filter, fields) as found:
