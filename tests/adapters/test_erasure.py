@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore
-from tests.contract.planting import ADA, BOB, HERS, MAIL, PHONE, THEIRS, holding, said
+from tests.contract.planting import ADA, BOB, HERS, IDS, MAIL, PHONE, THEIRS, holding, said
 
 
 async def check_erased(store: AsyncMongoStore, name: str, mode: Any = "delete") -> None:
@@ -128,7 +128,7 @@ async def test_nothing_is_left_of_a_user_of_claude(store: AsyncMongoStore) -> No
 
     for name, words in ((ADA, said("claude")), (BOB, "bobword claude")):
         transcripts = MongoSessionStore(store=store, user_of=lambda key, name=name: name)
-        key: Any = {"project_key": "p", "session_id": str(len(words))}
+        key: Any = {"project_key": "p", "session_id": IDS[name]}
         entry: Any = {"type": "user", "uuid": words[-3:], "message": {"role": "user", "content": words}}
         await transcripts.append(key, [entry])
         await transcripts.append({**key, "subpath": "subagents/one"}, [{**entry, "uuid": words}])
