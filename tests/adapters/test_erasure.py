@@ -116,9 +116,7 @@ async def test_nothing_is_left_of_a_user_of_agents(store: AsyncMongoStore) -> No
     from mongostore.adapters.openai_agents import MongoSession
 
     for name, words in ((ADA, said("agents")), (BOB, "bobword agents")):
-        session = MongoSession(
-            f"s-{words[-1]}-{len(words)}", store=store, user_id=name, metadata={"k": words}
-        )
+        session = MongoSession(IDS[name], store=store, user_id=name, metadata={"k": words})
         await session.add_items([{"role": "user", "content": words}])
     await check_erased(store, ADA)
 
