@@ -271,6 +271,14 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
         """
 
+    @staticmethod
+    def cursor_of(message: Message) -> str:
+        """Return the cursor of the page that begins behind a message, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no message, or has no position.
+        """
+
     def list_conversations(
         self, session_id: str, *, newest: bool = False, limit: int = 50, cursor: str | None = None
     ) -> Page[Conversation]:
