@@ -15,6 +15,7 @@ from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.insight_log import InsightLog
+from mongostore.repositories.sessions.message_patch import changed_at, other_version_error
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import record_operation, was_done
 from mongostore.repositories.sessions.tail import (
@@ -45,7 +46,7 @@ class MessageDeleter:
         self._turns = turns
         self._insights = insights
 
-    async def delete(self, key: str, message_ids: Sequence[str]) -> int:
+    async def delete(self, key: str, message_ids: Sequence[str], seen_at: int | None = None) -> int:
         """Remove messages and return how many of them were there.
 
         Those in segments are announced in the session's document first: that one write is the
@@ -53,7 +54,8 @@ class MessageDeleter:
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
+            ConflictError: Others kept changing the session for too long, or a message was last changed at
+                another time than it was seen to be.
         """
         call = current_operation()
         wanted = set(message_ids)
@@ -64,7 +66,7 @@ class MessageDeleter:
                 continue
             if was_done(document):
                 return int(call.memory["deleted"])
-            gone = await self.delete_from(document, wanted)
+            gone = await self.delete_from(document, wanted, seen_at=seen_at)
             if gone is not None:
                 return gone
         raise contention_error(key)
@@ -76,6 +78,7 @@ class MessageDeleter:
         *,
         sets: StoredDocument = _NOTHING,
         counts: StoredDocument = _NOTHING,
+        seen_at: int | None = None,
     ) -> int | None:
         """Remove messages from a session unless it has changed; return how many there were, None if it has.
 
@@ -84,6 +87,7 @@ class MessageDeleter:
             wanted: The ids of the messages.
             sets: What the same write sets; with it, messages may be none.
             counts: What the same write counts.
+            seen_at: When the messages must have been changed last, if that matters.
         """
         call = current_operation()
         here = {
@@ -93,10 +97,15 @@ class MessageDeleter:
         }
         position = TailPosition(document["epoch"], document["tail_start"])
         missing = wanted - {message["id"] for message in here.values()}
-        sealed = [message for _, message in await self._tail.find_in_segments(position, [*missing])]
+        sealed = [
+            message for _, message in await self._tail.find_in_segments(document["_id"], position, [*missing])
+        ]
         gone = [*here.values(), *sealed]
         if not gone and not sets:
             return 0
+        for message in gone:
+            if seen_at not in (None, changed_at(message)):
+                raise other_version_error(message["id"])
         changed: StoredDocument = {f"messages.{index}": None for index in here} | sets
         changed["pending_deletes"] = [message["id"] for message in sealed]
         if "last" not in changed and document["last"] and document["last"]["id"] in wanted:
@@ -118,7 +127,7 @@ class MessageDeleter:
             return None
         if sealed:
             await self._tail.finish_deletes({**document, **changed})
-        await self._overflows.delete_of(gone)
+        await self._overflows.delete_of(document["_id"], gone)
         return len(gone)
 
     async def truncate(
@@ -232,6 +241,7 @@ class MessageDeleter:
     async def finish_delete(self, document: StoredDocument) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
         await self._delete_parts(
+            document["_id"],
             [*document["stale"], document["epoch"], document["create_op"]],
             [*document["unbound"], *epochs_of(document)],
         )
@@ -241,17 +251,17 @@ class MessageDeleter:
     async def delete_epochs(self, key: str, epochs: Sequence[str], unbound: Sequence[str]) -> None:
         """Remove the parts of epochs that a session or participants have left, then the record of them."""
         if epochs or unbound:
-            await self._delete_parts(epochs, unbound)
+            await self._delete_parts(key, epochs, unbound)
             left = {"stale": {"$in": [*epochs]}, "unbound": {"$in": [*unbound]}}
             await self._tail.sessions.update_one({"_id": key}, {"$pull": left})
 
-    async def _delete_parts(self, epochs: Sequence[str], unbound: Sequence[str]) -> None:
+    async def _delete_parts(self, key: str, epochs: Sequence[str], unbound: Sequence[str]) -> None:
         if epochs:
-            await self._tail.segments.delete_many({"epoch": {"$in": [*epochs]}})
+            await self._tail.segments.delete_many({"session": key, "epoch": {"$in": [*epochs]}})
         if unbound:
-            await self._turns.delete([*unbound])
-            await self._insights.delete([*unbound])
-        await self._overflows.delete_epochs([*epochs, *unbound])
+            await self._turns.delete(key, [*unbound])
+            await self._insights.delete(key, [*unbound])
+        await self._overflows.delete_epochs(key, [*epochs, *unbound])
 
     async def _newest_except(self, document: StoredDocument, gone: set[str]) -> Any:
         """Return the preview of the newest message that is none of these, None if there is none."""
@@ -259,10 +269,11 @@ class MessageDeleter:
         while True:
             for message in reversed(messages):
                 if message and message["id"] not in gone:
-                    filled = await self._overflows.load_into([message])
+                    filled = await self._overflows.load_into(document["_id"], [message])
                     return to_stored_preview(filled[0] if filled else message)
             segment = base and await self._tail.segments.find_one(
-                {"epoch": document["epoch"], "start": {"$lt": base}}, sort=[("start", -1)]
+                {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}},
+                sort=[("start", -1)],
             )
             if not segment:
                 return None

@@ -14,8 +14,8 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message, SessionCreate
 from mongostore.repositories import Repository, current_operation, writes
 from mongostore.repositories.sessions.message_arguments import claim_fresh_id
-from mongostore.repositories.sessions.message_patch import MessagePatch
-from mongostore.repositories.sessions.message_updater import message_in, other_writer_error
+from mongostore.repositories.sessions.message_patch import MessagePatch, other_version_error
+from mongostore.repositories.sessions.message_updater import message_in
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
@@ -146,7 +146,7 @@ class MessageStreams(Repository):
             await self._change(growth, step, preview[:PREVIEW_CHARACTERS])
         except (ConflictError, NotFoundError):
             # Certainly not in use, which after an error of the driver nobody knows.
-            await self._storage.overflows.delete([part])
+            await self._storage.overflows.delete(growth.key, [part])
             raise
         growth.flushes += 1
         growth.pieces = "" if part else growth.pieces + piece
@@ -234,7 +234,7 @@ class MessageStreams(Repository):
                 raise NotFoundError("message", growth.message_id)
             stream = message_in(container, growth.message_id)[1].get("stream") or {}
             if stream.get("writer") != growth.writer:
-                raise other_writer_error(growth.message_id)
+                raise other_version_error(growth.message_id)
             if stream["flushes"] > growth.flushes:
                 # An earlier attempt has done it.
                 return
@@ -252,7 +252,7 @@ class MessageStreams(Repository):
         shown = {} if preview in (None, growth.preview) else {"last.text": preview}
         if growth.segment is not None:
             changed = await self._tail.segments.update_one(
-                {"_id": growth.segment, **found}, step.update("size")
+                {"_id": growth.segment, "session": growth.key, **found}, step.update("size")
             )
             if changed.matched_count and active:
                 await self._tail.sessions.update_one({"_id": growth.key}, {"$max": active})

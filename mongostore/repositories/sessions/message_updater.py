@@ -13,7 +13,7 @@ from mongostore.documents.session_streams import parts_of
 from mongostore.documents.sessions import EMPTY_BODY, MAX_METADATA_BYTES, check_metadata_fit
 from mongostore.errors import ConflictError
 from mongostore.repositories import current_operation
-from mongostore.repositories.sessions.message_patch import MessagePatch
+from mongostore.repositories.sessions.message_patch import MessagePatch, other_version_error
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
@@ -48,8 +48,10 @@ class MessageUpdater:
         """
         check_size(f"message {message_id!r}", patch.members)
         # What the newest message has is less than a full tail, so that it cannot become too large.
-        if patch.size <= min(self._limits.embed_bytes, MAX_METADATA_BYTES - self._limits.full_bytes) and (
-            changed := await self._update_newest(key, message_id, patch)
+        if (
+            patch.seen_at is None
+            and patch.size <= min(self._limits.embed_bytes, MAX_METADATA_BYTES - self._limits.full_bytes)
+            and (changed := await self._update_newest(key, message_id, patch))
         ):
             return changed
         for attempt in range(self._limits.attempts):
@@ -126,7 +128,7 @@ class MessageUpdater:
         if positioned := next((one for one in changed if one[1]["id"] == message_id), None):
             if "stream" not in positioned[1]:
                 return positioned
-            if filled := await self._overflows.load_into([positioned[1]]):
+            if filled := await self._overflows.load_into(key, [positioned[1]]):
                 return positioned[0], filled[0]
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
@@ -134,7 +136,7 @@ class MessageUpdater:
             if container is None:
                 return None
             position, message = message_in(container, message_id)
-            if filled := await self._overflows.load_into([message]):
+            if filled := await self._overflows.load_into(key, [message]):
                 return position, filled[0]
         raise contention_error(key)
 
@@ -144,7 +146,7 @@ class MessageUpdater:
             return document
         if not document["tail_start"] or message_id in document["pending_deletes"]:
             return None
-        filter = {"epoch": document["epoch"], "messages.id": message_id}
+        filter = {"session": document["_id"], "epoch": document["epoch"], "messages.id": message_id}
         return await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
 
     async def _update_in(
@@ -152,16 +154,18 @@ class MessageUpdater:
     ) -> Positioned | None:
         position, old = message_in(container, message_id)
         if not patch.is_met(old):
-            raise other_writer_error(message_id)
+            raise other_version_error(message_id)
         index = position - messages_start(container)
         preview = patch.preview() if document["last"]["id"] == message_id else {}
         guard: StoredDocument = {
             "_id": container["_id"],
             "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
+        if patch.seen_at is not None:
+            guard["messages"]["$elemMatch"]["updated_at"] = old.get("updated_at")
         ends_stream = patch.ends_stream and "stream" in old
         if ends_stream:
-            ended = await self._end_stream(old, patch, guard["messages"]["$elemMatch"])
+            ended = await self._end_stream(document["_id"], old, patch, guard["messages"]["$elemMatch"])
             if ended is None:
                 return None
             patch = ended
@@ -186,7 +190,9 @@ class MessageUpdater:
                 document["_id"], guard, patch, message_id, preview, projection
             )
         unused = [old.get("overflow") if changed else patch.members.get("overflow")]
-        await self._overflows.delete([*unused, *(parts_of(old) if changed and ends_stream else ())])
+        await self._overflows.delete(
+            document["_id"], [*unused, *(parts_of(old) if changed and ends_stream else ())]
+        )
         if changed is None:
             return None
         same = [(position, message) for message in changed["messages"] if message]
@@ -196,7 +202,7 @@ class MessageUpdater:
         return positioned and (positioned[0], {**positioned[1], **body})
 
     async def _end_stream(
-        self, old: StoredDocument, patch: MessagePatch, guard: StoredDocument
+        self, key: str, old: StoredDocument, patch: MessagePatch, guard: StoredDocument
     ) -> MessagePatch | None:
         """Return the patch that also ends the stream of a message; None if its text has just moved.
 
@@ -206,7 +212,7 @@ class MessageUpdater:
         patch = replace(patch, drops_stream="stream" not in patch.members)
         if "content" in patch.members:
             return patch
-        joined = await self._overflows.load_into([old])
+        joined = await self._overflows.load_into(key, [old])
         if joined is None:
             return None
         return replace(patch, members={**patch.members, "content": joined[0]["content"]})
@@ -215,7 +221,7 @@ class MessageUpdater:
         self, document: StoredDocument, old: StoredDocument, patch: MessagePatch, *, out: bool
     ) -> tuple[StoredDocument, MessagePatch] | None:
         """Return a message's new body, and the patch that takes it out of its home or back into it."""
-        filled = await self._overflows.load_body(old)
+        filled = await self._overflows.load_body(document["_id"], old)
         if filled is None:
             return None
         body = {**EMPTY_BODY, **filled, **patch.members}
@@ -261,7 +267,7 @@ class MessageUpdater:
         # The next attempt looks here, even if another caller puts the message elsewhere meanwhile.
         current_operation().memory["segment"] = guard["_id"]
         changed = await self._tail.segments.find_one_and_update(
-            {**guard, **not_done()},
+            {**guard, "session": key, **not_done()},
             {**patch.update("size"), "$push": record_operation()},
             projection=projection,
             return_document=ReturnDocument.AFTER,
@@ -276,16 +282,13 @@ class MessageUpdater:
     async def _was_updated(self, document: StoredDocument) -> bool:
         """Return whether an earlier attempt of this operation has changed the message."""
         if current_operation().attempt and (segment_id := current_operation().memory.get("segment")):
-            segment = await self._tail.segments.find_one({"_id": segment_id}, ["recent_ops"])
+            segment = await self._tail.segments.find_one(
+                {"_id": segment_id, "session": document["_id"]}, ["recent_ops"]
+            )
             # Without it, the messages were removed after that attempt, or before it could change them.
             if segment is None or was_done(segment):
                 return True
         return was_done(document)
-
-
-def other_writer_error(message_id: str) -> ConflictError:
-    """Return the error of a change whose message is not as its writer has left it."""
-    return ConflictError(f"message {message_id!r} has another writer by now, or is complete")
 
 
 def message_in(container: StoredDocument, message_id: str) -> Positioned:
