@@ -61,6 +61,12 @@ _ENTRIES: Final = {
     "indexes": _Entry(
         _OPERATE, "Show the index definitions, check a database, or apply them.", "admin", "indexes"
     ),
+    "sharding": _Entry(
+        _OPERATE,
+        "Plan how collections are sharded, check a cluster, or shard them.",
+        "sharding",
+        "sharding",
+    ),
 }
 
 
