@@ -43,6 +43,7 @@ _ENTRIES: Final = {
         "import_export",
         "export_lines",
     ),
+    "backup": _Entry(_OPERATE, "Show how to back up and restore a store.", "backup", "backup"),
     "people": _Entry(
         _OPERATE, "Show, give out or erase all that is stored about one person.", "people", "people"
     ),
