@@ -54,7 +54,10 @@ def create_app(
     """
     store = AsyncMongoStore() if store is None else store
     app = FastAPI(title="Studio", version=version("mongostore"), openapi_url=None, redirect_slashes=False)
-    app.state.studio = Studio(store, StudioAccess(store, token), allow_erase, overview.Counter())
+    studio = Studio(store, StudioAccess(store, token), allow_erase, overview.Counter())
+    app.state.studio = studio
+    # The server ends the tails, which would last as long as somebody looks.
+    app.state.end_streams = studio.ending.set
     for kind in (HTTPException, RequestValidationError, MongoStoreError):
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALL)
