@@ -69,6 +69,11 @@ class Leftovers(Repository):
         super().__init__(connection)
         deleter = SessionStorage(connection, "", tail).deleter
         rooms = RoomUpdates(connection, RoomLog(connection)).finish_delete
+        self._parts = _Deletions(
+            "sessions",
+            {"$or": [{f"{name}.0": {"$exists": True}} for name in ("stale", "unbound")]},
+            lambda session: deleter.delete_epochs(session["_id"], session["stale"], session["unbound"]),
+        )
         self._deletions = (
             _Deletions("sessions", {"state": "deleting"}, deleter.finish_delete),
             _Deletions("rooms", {"state": "deleting"}, lambda room: rooms(room["_id"], room["epoch"])),
@@ -79,6 +84,20 @@ class Leftovers(Repository):
                 lambda thread: finish_deletion(connection, thread),
             ),
         )
+
+    @long_running
+    async def finish_all(self) -> None:
+        """Finish all deletions that were cut short, those of parts of sessions that stay too.
+
+        No index finds the latter, for which all sessions are read.
+
+        Raises:
+            MongoStoreError: If the server refuses.
+        """
+        for deletions in (*self._deletions, self._parts):
+            while heads := await retry_step(self._connection, self._heads, deletions, _BATCH):
+                for head in heads:
+                    await retry_step(self._connection, deletions.finish, head)
 
     @long_running
     async def find(self) -> list[Leftover]:
