@@ -15,6 +15,7 @@ from mongostore.errors import InvalidDocumentError, MongoStoreError, NotFoundErr
 from mongostore.servers.error_responses import ProblemError, to_problem
 from mongostore.servers.middleware import add_middleware
 from mongostore.servers.studio import (
+    erasure,
     export,
     feedback,
     files,
@@ -64,6 +65,8 @@ def create_app(
     add_middleware(app, max_body_bytes=_MAX_BODY)
     for part in (overview, lists, search, people, feedback, files, live, export, sessions, threads, rooms):
         app.include_router(part.router)
+    if allow_erase:
+        app.include_router(erasure.router)
     app.include_router(router)
     return app
 
