@@ -2,7 +2,7 @@
 
 from mongostore.ids import GeneratedId
 from mongostore.models.keys import ApiKey
-from mongostore.models.model import ListOrder, Page
+from mongostore.models.model import ListOrder, Page, Search
 from mongostore.models.retention import House, PruneReport, RetentionPolicy
 from mongostore.models.rooms import (
     Binding,
@@ -19,6 +19,7 @@ from mongostore.models.rooms import (
     RoomCreate,
     RoomFilter,
     RoomParticipant,
+    RoomSearch,
     RoomState,
     RoomUpdate,
     Task,
@@ -42,6 +43,7 @@ from mongostore.models.sessions import (
     Preview,
     Session,
     SessionCreate,
+    SessionFilter,
     SessionParticipant,
     SessionUpdate,
     StorageLayout,
@@ -98,10 +100,13 @@ __all__ = [
     "RoomCreate",
     "RoomFilter",
     "RoomParticipant",
+    "RoomSearch",
     "RoomState",
     "RoomUpdate",
+    "Search",
     "Session",
     "SessionCreate",
+    "SessionFilter",
     "SessionParticipant",
     "SessionUpdate",
     "StorageLayout",
