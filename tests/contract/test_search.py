@@ -104,6 +104,7 @@ async def test_words_are_found_wherever_a_message_has_them(store: AsyncMongoStor
         ("to be", "be", True),
         ("before", "be", False),
         ("before us", "before u", True),
+        ("before us", "before s", False),
         ("これは日本語です", "日本語", True),
         ("これは日本です", "日本語", False),
         ("100% sure?", "sure?", True),

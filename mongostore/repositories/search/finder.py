@@ -133,43 +133,39 @@ class TextSearch:
         return self._scopes.get(collection, {})
 
     async def _find_few(self) -> set[str] | None:
-        """Return the conversations that have the terms, if few documents have the rarest word; else None."""
-        rarest: tuple[int, str] | None = None
+        """Return the conversations that have the terms, if few documents have one of the words; else None."""
         for word in self._terms.words:
-            count = 0
-            for collection in self._owners:
+            found: dict[str, list[StoredDocument]] = {}
+            for collection, owner in self._owners.items():
+                fields = dict.fromkeys((owner, MARK, "revision", *(["words"] if self._has_more else [])), 1)
                 filter = {**self._scope(collection), **self._terms.word_filter(word)}
-                found = self._connection.collection(collection)
-                count += await found.count_documents(filter, limit=FEW + 1, hint=_INDEXES[collection])
-            if not count:
-                return set()
-            rarest = min(rarest or (count, word), (count, word))
-        if rarest is None or rarest[0] > FEW:
-            return None
-        owners: set[str] = set()
-        for collection in self._owners:
-            filter = {**self._scope(collection), **self._terms.word_filter(rarest[1])}
-            owners |= await self._owners_of(collection, filter)
-        return owners
+                found[collection] = await self._find(collection, filter, fields, hint=_INDEXES[collection])
+            if sum(map(len, found.values())) <= FEW:
+                owners = [await self._owners_of(name, documents) for name, documents in found.items()]
+                return owners[0] | owners[1]
+        return None
 
-    async def _owners_of(self, collection: str, filter: StoredDocument) -> set[str]:
-        """Return the conversations of the documents of a filter that have the terms."""
+    @property
+    def _has_more(self) -> bool:
+        return len(self._terms.words) > 1
+
+    async def _owners_of(self, collection: str, documents: list[StoredDocument]) -> set[str]:
+        """Return the conversations of those documents that have the terms."""
         owner = self._owners[collection]
-        fields = {owner: 1, MARK: 1, **({"words": 1} if len(self._terms.words) > 1 else {})}
-        documents = await self._find(collection, filter, fields, hint=_INDEXES[collection])
-        having = [one for one in documents if "words" not in fields or self._terms.has_words(one["words"])]
+        having = [one for one in documents if not self._has_more or self._terms.has_words(one["words"])]
         sure = {one[owner] for one in having if not self._is_unsure(collection, one)}
         unsure = [one["_id"] for one in having if self._is_unsure(collection, one) and one[owner] not in sure]
+        fields = {owner: 1, **dict.fromkeys(TEXT_FIELDS[collection], 1)}
         for first in range(0, len(unsure), _CHECKED_AT_ONCE):
             ids = unsure[first : first + _CHECKED_AT_ONCE]
-            fields = {owner: 1, **dict.fromkeys(TEXT_FIELDS[collection], 1)}
             sure |= await self._check(collection, await self._find(collection, {"_id": {"$in": ids}}, fields))
         return {one for one in sure if isinstance(one, str)}
 
     def _is_unsure(self, collection: str, document: StoredDocument) -> bool:
         """Return whether the words of a document do not tell that one of its messages has all terms."""
-        is_packed = self._house.is_packed and len(self._terms.words) > 1
-        return bool(self._terms.literals) or is_packed or MARK in document
+        # Of a text that was written once its words are, whether marked or not.
+        is_changed = MARK in document and document.get("revision") != 1
+        return bool(self._terms.literals) or (self._house.is_packed and self._has_more) or is_changed
 
     async def _check(self, collection: str, documents: Sequence[StoredDocument]) -> set[str]:
         """Return the conversations of those documents of which a text has the terms."""
@@ -206,10 +202,10 @@ class TextSearch:
             words = [self._terms.word_filter(word) for word in self._terms.words]
             filter: StoredDocument = {owner: {"$in": asked}, **({"$and": words} if words else {})}
             if not self._is_unsure(collection, {}):
-                having |= await self._grouped(collection, {**filter, MARK: None})
-                filter |= MARKED
+                having |= await self._grouped(collection, {**filter, "$or": [{MARK: None}, {"revision": 1}]})
                 if self._house.is_marked:
                     continue
+                filter |= {**MARKED, "revision": {"$ne": 1}}
             having |= await self._checked(collection, filter, asked)
         return having
 

@@ -16,6 +16,12 @@ from mongostore.repositories.search.words import words_of
 # So many documents, or characters, a step reads; a session's or a segment's has many messages.
 STEP = {"sessions": 50, "session_segments": 50}
 SMALL_STEP = 500
+_INDEXES = {
+    "sessions": "sessions_without_words",
+    "session_segments": "segments_without_words",
+    "rooms": "rooms_without_words",
+    "events": "events_without_words",
+}
 _MOST_CHARACTERS = 8_000_000
 # A document may take 16 MiB with its words.
 _MOST_BYTES = 15 * 1024 * 1024
@@ -32,8 +38,9 @@ class Indexer:
         limit = STEP.get(collection, SMALL_STEP)
         fields = dict.fromkeys([*TEXT_FIELDS[collection], MARK], 1)
         updates, characters, is_last = [], 0, True
+        # By name: a plan without it reads the whole collection, for the mark is no key of the index.
         found = self._connection.collection(collection).find(
-            {**scope, **MARKED}, fields, limit=limit, batch_size=limit + 1
+            {**scope, **MARKED}, fields, limit=limit, batch_size=limit + 1, hint=_INDEXES[collection]
         )
         async with found:
             async for document in found:

@@ -22,11 +22,13 @@ MARKED: StoredDocument = {MARK: {"$gt": 0}}
 # These have words from their first write on.
 _EAGER = ("messages", "threads")
 _REMOVED: StoredDocument = {"words": ""}
+# The names of threads and rooms have but a few words.
+_HIDDEN = ("sessions", "session_segments", "messages", "events")
 
 
 def hide_words(collection: str, fields: Any) -> Any:
     """Return a projection without what only a search looks at."""
-    if collection not in TEXT_FIELDS:
+    if collection not in _HIDDEN:
         return fields
     if not fields:
         return {"words": 0, MARK: 0}

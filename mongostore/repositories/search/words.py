@@ -95,7 +95,10 @@ class Terms:
         folded = "\n".join(map(fold, texts))
         words = words_of([folded])
         return all(any(_is_met(word, one) for one in words) for word in self.words) and all(
-            literal in folded for literal in self.literals
+            any(word.startswith(literal) for word in _WORD.findall(folded))
+            if _WORD.fullmatch(literal) and not _UNSPACED.search(literal)
+            else literal in folded
+            for literal in self.literals
         )
 
     def word_filter(self, word: str) -> StoredDocument:

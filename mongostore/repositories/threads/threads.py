@@ -231,7 +231,9 @@ class AsyncThreads(Repository):
             InvalidValueError: If the limit or a filter is of the wrong type or out of range.
         """
         count_options(limit)
-        sort = thread_order("active", True)
+        # By creation, in which more indexes have threads; only times are those of the activity.
+        has_times = where.get("since") or where.get("until")
+        sort = thread_order("active" if has_times else "created", False)
         filter = thread_filter(where, sort)
         if where.get("text") or where.keys() & {*MERGED_MEMBERS}:
             return await list_threads(self._connection, sort, where).count(limit)
