@@ -10,10 +10,10 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import ConflictError
 from mongostore.models.retention import House
 from mongostore.repositories import Connection, retry_step
-from mongostore.repositories.rooms.room_log import RoomLog, count_rooms_events
+from mongostore.repositories.rooms.room_counters import count_rooms_events
+from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
-from mongostore.repositories.sessions.message_deleter import MessageDeleter
-from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.threads.thread_writes import delete_thread
 
@@ -62,7 +62,7 @@ class Heads:
     def __init__(self, connection: Connection, tail: Tail) -> None:
         self._connection = connection
         self._deletes: dict[House, Delete] = {
-            "sessions": MessageDeleter(tail, Overflows(connection)).delete_session,
+            "sessions": SessionStorage(connection, "", tail).deleter.delete_session,
             "threads": lambda key, guard: delete_thread(connection, key, guard),
             "rooms": RoomUpdates(connection, RoomLog(connection)).delete_if,
         }

@@ -12,7 +12,6 @@ import pytest
 from pydantic import BaseModel, create_model
 
 from mongostore.codec import (
-    encode,
     encode_members,
     encode_object,
     escape_key,
@@ -116,14 +115,17 @@ def keep_event(event: Event) -> StoredDocument:
     return {**rooms.to_stored_event(event, NOW), **position, "op": "t"}
 
 
+PLACE = {"position": 0, "room_created_at": NOW, "stored_at": NOW, "epoch": "life"}
+
+
 def keep_binding(binding: Binding) -> StoredDocument:
     key = rooms.part_id(binding.room_id, binding.channel_id)
-    return {"_id": key, **rooms.to_stored_binding(binding), "position": 0, "room_created_at": NOW}
+    return {"_id": key, **rooms.to_stored_binding(binding), **PLACE}
 
 
 def keep_participant(participant: RoomParticipant) -> StoredDocument:
     key = rooms.part_id(participant.room_id, participant.id)
-    return {"_id": key, **rooms.to_stored_participant(participant), "position": 0, "room_created_at": NOW}
+    return {"_id": key, **rooms.to_stored_participant(participant), **PLACE}
 
 
 def keep_user(user: User) -> StoredDocument:
@@ -206,14 +208,9 @@ def keep_session(session: Session) -> StoredDocument:
                     bound_at=to_micros("bound_at", one.bound_at),
                     epoch=f"b{number}",
                     turn_count=one.turn_count,
-                    integrated_until=one.integrated_until,
+                    integrated_until=one.integrated_until or 0,
                 ).model_dump()
                 for number, one in enumerate(session.participants)
-            },
-            "insights": {
-                escape_key(one.id): [encode("insights", insight) for insight in one.insights]
-                for one in session.participants
-                if one.insights
             },
             "context": {"value": [], "overflow": None} if session.has_context else None,
             "message_count": session.count,
@@ -229,8 +226,7 @@ def keep_session(session: Session) -> StoredDocument:
 
 
 def keep_message(message: Message) -> StoredDocument:
-    turn = {} if message.number is None else {"binding": "b", "number": message.number}
-    return {**sessions.to_stored_message(message, NOW), **turn}
+    return sessions.to_stored_message(message, NOW)
 
 
 def read_message(document: StoredDocument) -> Message:
@@ -348,7 +344,7 @@ ENTITIES = {
     "task": Entity(
         Task(id="t1", room_id="r1", status="done", data=ODD),
         Task(id="t2", room_id="r1"),
-        lambda task: {**room_parts.to_stored_task(task), "position": 3, "op": "t"},
+        lambda task: {**room_parts.to_stored_task(task), "position": 3, "stored_at": NOW, "op": "t"},
         room_parts.to_task,
         room_parts.StoredTask,
         "status",
@@ -356,7 +352,12 @@ ENTITIES = {
     "observation": Entity(
         Observation(id="n1", room_id="r1", data=ODD),
         Observation(id="n2", room_id="r1"),
-        lambda observation: {**room_parts.to_stored_observation(observation), "position": 3, "op": "t"},
+        lambda observation: {
+            **room_parts.to_stored_observation(observation),
+            "position": 3,
+            "stored_at": NOW,
+            "op": "t",
+        },
         room_parts.to_observation,
         room_parts.StoredObservation,
         "room_id",
@@ -449,7 +450,6 @@ ENTITIES = {
                     id="p.1",
                     bound_at=NOON,
                     turn_count=3,
-                    insights=[ODD],
                     integrated_until=2,
                 ),
                 SessionParticipant(id="", bound_at=EARLY),
@@ -481,7 +481,6 @@ ENTITIES = {
             updated_at=LATER,
             status="interrupted",
             position=4,
-            number=2,
         ),
         Message(id="m2", role="user"),
         keep_message,

@@ -14,7 +14,7 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room, RoomSearch
 from mongostore.repositories import Connection, read_step
 from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page, walk
-from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
+from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
 from mongostore.repositories.rooms.room_lookup import room_search_filter
 from mongostore.repositories.search.finder import ROOMS, TextSearch
 from mongostore.repositories.search.lists import ConversationList, both, has_metadata, metadata_filter

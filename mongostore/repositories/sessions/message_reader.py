@@ -241,9 +241,7 @@ class MessageReader:
 
     async def _newest(self, key: str, count: int) -> StoredDocument:
         """Return the document of an open session with the newest messages of its tail alone."""
-        document = await self._tail.sessions.find_one(
-            {"_id": key}, {"messages": {"$slice": -count}, "insights": 0}
-        )
+        document = await self._tail.sessions.find_one({"_id": key}, {"messages": {"$slice": -count}})
         if not is_open(document):
             raise NotFoundError("session", session_id_of(key))
         return document
@@ -303,16 +301,15 @@ def _reaching_behind(filter: StoredDocument, position: int) -> StoredDocument:
 def _segment_messages(
     segments: Sequence[StoredDocument | None], document: StoredDocument
 ) -> list[Positioned]:
-    """Return the messages of segments but those that a deletion or an unbinding has announced."""
-    going, unbound = set(document["pending_deletes"]), document.get("unbound")
-    positioned = [
+    """Return the messages of segments but those that a deletion has announced."""
+    going = set(document["pending_deletes"])
+    return [
         (position, message)
         for segment in segments
         if segment
         for position, message in enumerate(segment["messages"], segment["start"])
         if message and message["id"] not in going
     ]
-    return [one for one in positioned if one[1].get("binding") not in unbound] if unbound else positioned
 
 
 def _select(
