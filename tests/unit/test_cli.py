@@ -78,6 +78,7 @@ def test_these_are_the_commands():
         "ls",
         "ping",
         "prune",
+        "search",
         "serve sessions",
         "serve threadmem",
         "show",
