@@ -3,6 +3,13 @@
 from mongostore.ids import GeneratedId
 from mongostore.models.keys import ApiKey
 from mongostore.models.model import ListOrder, Page, Search
+from mongostore.models.people import (
+    ErasureLine,
+    ErasureMode,
+    ErasureReport,
+    Person,
+    PersonRecord,
+)
 from mongostore.models.retention import House, PruneReport, RetentionPolicy
 from mongostore.models.rooms import (
     Binding,
@@ -69,6 +76,9 @@ __all__ = [
     "ChangeKind",
     "Conversation",
     "Element",
+    "ErasureLine",
+    "ErasureMode",
+    "ErasureReport",
     "Event",
     "EventFilter",
     "EventUpdate",
@@ -91,6 +101,8 @@ __all__ = [
     "Observation",
     "Page",
     "ParticipantIntegration",
+    "Person",
+    "PersonRecord",
     "Preview",
     "PruneReport",
     "ReadMarker",

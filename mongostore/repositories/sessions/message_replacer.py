@@ -21,7 +21,11 @@ from mongostore.repositories.sessions.tail import (
     contention_error,
     messages_of,
     session_id_of,
+    tail_length,
 )
+
+# As a rule these have the newest message and the one before it.
+_FEW = 8
 
 
 class MessageReplacer:
@@ -43,17 +47,23 @@ class MessageReplacer:
             ConflictError: If other callers kept changing the session for too long.
             InvalidDocumentError: If the message cannot be read; nothing is deleted.
         """
-        memory = current_operation().memory
+        memory, is_whole = current_operation().memory, False
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
-            document = await self._tail.read(key)
+            document = await self._tail.read(key, None if is_whole else _FEW)
+            if await self._tail.finish_pending(document):
+                continue
             if was_done(document):
                 popped: Message = memory["popped"]
                 return popped
+            if len(messages_of(document)) < 2 and len(document["messages"]) < tail_length(document):
+                # The message before the newest one, which the session shows from now on, is further back.
+                is_whole = True
+                continue
             newest = await self._newest(document, 1)
             if not newest:
                 return None
-            filled = await self._overflows.load_into([newest[0][1]])
+            filled = await self._overflows.load_into(key, [newest[0][1]])
             if filled is None:
                 continue
             memory["popped"] = read((newest[0][0], filled[0]))
@@ -69,7 +79,7 @@ class MessageReplacer:
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If those are not the newest messages, or an id is there already.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
         messages = [{**message, "op": operation_token()} for message in messages]
         new_ids = {message["id"] for message in messages}
@@ -86,7 +96,7 @@ class MessageReplacer:
                 raise ConflictError(f"session {session_id_of(key)!r} has other newest messages")
             place = TailPosition(document["epoch"], document["tail_start"])
             taken = {message["id"] for _, message in messages_of(document)}
-            if new_ids & taken or await self._tail.find_in_segments(place, [*new_ids]):
+            if new_ids & taken or await self._tail.find_in_segments(key, place, [*new_ids]):
                 raise ConflictError(f"session {session_id_of(key)!r} has a message of one of these ids")
             embedded = await self._writer.embed(document, messages)
             current_operation().memory["start"] = end
@@ -101,7 +111,7 @@ class MessageReplacer:
                 document, {*message_ids}, sets={**appended, **preview}, counts=counts
             ):
                 return [*enumerate(messages, end)]
-            await self._overflows.delete(message.get("overflow") for message in embedded)
+            await self._overflows.delete(key, (message.get("overflow") for message in embedded))
         raise contention_error(key)
 
     async def _newest(self, document: StoredDocument, count: int) -> list[Positioned]:
@@ -110,7 +120,8 @@ class MessageReplacer:
         going = {*document["pending_deletes"]}
         while len(found) < count and base:
             segment = await self._tail.segments.find_one(
-                {"epoch": document["epoch"], "start": {"$lt": base}}, sort=[("start", -1)]
+                {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}},
+                sort=[("start", -1)],
             )
             if segment is None:
                 break

@@ -67,7 +67,7 @@ class MessageWriter:
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: An id is there with other content, or a guard does not hold; nothing was appended.
-            DocumentTooLargeError: A message, or all together, are too large; nothing was appended.
+            DocumentTooLargeError: A message is too large; nothing was appended.
         """
         if fresh:
             current_operation().memory["fresh"] = True
@@ -85,19 +85,21 @@ class MessageWriter:
                 appended = await self._append(key, whole, embedded, epoch, fresh=fresh, change=change)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
-                await self._overflows.delete(message.get("overflow") for message in embedded.values())
+                await self._overflows.delete(key, (message.get("overflow") for message in embedded.values()))
                 raise
             if appended is not None:
                 existing, position = appended
                 unused = embedded if position is None else existing
-                await self._overflows.delete(embedded[message_id].get("overflow") for message_id in unused)
+                await self._overflows.delete(
+                    key, (embedded[message_id].get("overflow") for message_id in unused)
+                )
                 if len(messages) > self._limits.keep:
                     # They are stored, whatever becomes of the session now.
                     with suppress(NotFoundError):
                         await self._tail.compact(key)
                 positions = repeat(None) if position is None else count(position)
                 return [existing.get(message["id"]) or (next(positions), message) for message in messages]
-            await self._overflows.delete(message.get("overflow") for message in embedded.values())
+            await self._overflows.delete(key, (message.get("overflow") for message in embedded.values()))
         raise contention_error(key)
 
     async def _append(
@@ -134,7 +136,7 @@ class MessageWriter:
                     position = await self._push_to_tail(guard, new, whole[pending[-1]], counted)
                     if position is not None:
                         return existing, position
-                elif not await self._tail.find_in_segments(seen, pending):
+                elif not await self._tail.find_in_segments(key, seen, pending):
                     checked = seen
                     continue
                 # By now another caller may have appended those ids.
@@ -145,8 +147,8 @@ class MessageWriter:
                 rolled = await self._tail.roll_if_full(document)
                 if not rolled:
                     seen = TailPosition(document["epoch"], document["tail_start"])
-                    found = messages_of(document) + await self._tail.find_in_segments(seen, pending)
-                    existing |= await self._match_existing(whole, found)
+                    found = messages_of(document) + await self._tail.find_in_segments(key, seen, pending)
+                    existing |= await self._match_existing(key, whole, found)
                     checked = seen
                     if were_appended(document, whole if "fresh" in current_operation().memory else ()):
                         return existing, None
@@ -177,7 +179,7 @@ class MessageWriter:
 
         Raises:
             InvalidValueError: If there are too many, or two of one id.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
         large = {message["id"] for message in _find_large(messages, self._limits.embed_bytes)}
         return [
@@ -222,11 +224,11 @@ class MessageWriter:
         return None if pushed is None else int(pushed["next_position"]) - len(messages)
 
     async def _match_existing(
-        self, whole: dict[str, StoredDocument], found: Sequence[Positioned]
+        self, key: str, whole: dict[str, StoredDocument], found: Sequence[Positioned]
     ) -> dict[str, Positioned]:
         """Return those of the messages that are stored already, by id."""
         positioned = [one for one in found if one[1]["id"] in whole]
-        known = await self._overflows.load_into(message for _, message in positioned)
+        known = await self._overflows.load_into(key, (message for _, message in positioned))
         for message in known or ():
             if _has_other_content(message, whole[message["id"]]):
                 raise ConflictError(f"message {message['id']!r} is already there with other content")
@@ -253,28 +255,31 @@ class MessageWriter:
 def find_large(
     path: str, names: Sequence[str], entries: Sequence[StoredDocument], embed_bytes: int
 ) -> list[int]:
-    """Return the indexes of those entries of a batch that are too large to be embedded.
+    """Return the indexes of those entries of a batch that are too large to be embedded, alone or together.
 
     Raises:
         InvalidValueError: If there are too many.
-        DocumentTooLargeError: If an entry, or all of them together, take too much.
+        DocumentTooLargeError: If an entry takes too much.
     """
     if len(entries) > BATCH_MESSAGES:
         raise InvalidValueError(
             path, f"are {len(entries)}; at most {BATCH_MESSAGES} can be appended in one step"
         )
-    large, together = [], 0
-    for index, (name, entry) in enumerate(zip(names, entries, strict=True)):
-        size = bson_size(name, entry)
+    sizes = [bson_size(name, entry) for name, entry in zip(names, entries, strict=True)]
+    for name, size in zip(names, sizes, strict=True):
         if size > MAX_VALUE_BYTES:
             raise DocumentTooLargeError(name, size, MAX_VALUE_BYTES)
-        if size > embed_bytes:
-            large.append(index)
-        else:
-            together += size
-    if len(entries) > 1 and together > BATCH_BYTES:
-        raise DocumentTooLargeError("the batch", together, BATCH_BYTES)
-    return large
+    together, count = sum(sizes), 0
+    if together <= min(embed_bytes, BATCH_BYTES):
+        return []
+    # The largest first, until the others fit into one write.
+    falling = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)
+    for index in falling:
+        if sizes[index] <= embed_bytes and together <= BATCH_BYTES:
+            break
+        together -= sizes[index]
+        count += 1
+    return sorted(falling[:count])
 
 
 def _find_large(messages: Sequence[StoredDocument], embed_bytes: int) -> list[StoredDocument]:
