@@ -170,12 +170,11 @@ async def test_a_copy_from_before_a_deletion_is_not_saved_over_what_is_new(
     assert len(loaded.messages) == 6
 
 
-async def test_no_fork_is_left_without_its_history(
-    conversations: MongoConversationStore, store: AsyncMongoStore
-) -> None:
+@pytest.mark.parametrize("times", [25, pytest.param(1000, marks=pytest.mark.long)])
+async def test_no_fork_is_left_without_its_history(conversations: MongoConversationStore, times: int) -> None:
     """A fork beside the deletion of its source: it is whole, or it was refused."""
     whole = 0
-    for number in range(25):
+    for number in range(times):
         source, fork = f"source{number}", f"fork{number}"
         await conversations.save(begun(source, turns=3))
         forked, _ = await asyncio.gather(
