@@ -79,12 +79,14 @@ class Terms:
         for term in dict.fromkeys(fold(text).split()):
             found = _WORD.findall(term)
             indexed = [word for one in found for word in _asked(one)]
-            words |= dict.fromkeys(indexed)
             if indexed != [term]:
                 literals.append(term)
+                # A few letters beside a sign may be the end of a word.
+                indexed = [word for word in indexed if _is_long(word)]
+            words |= dict.fromkeys(indexed)
         if not words and not literals:
             return None
-        long = [word for word in words if len(word) >= _LEAST_LETTERS or _UNSPACED.match(word)]
+        long = [word for word in words if _is_long(word)]
         # A short word is the beginning of too many: it is looked for in what the others find.
         literals += [word for word in words if word not in long and long and word not in literals]
         asked = sorted(long or words, key=len, reverse=True)
@@ -111,6 +113,10 @@ class Terms:
         """Return whether the words of a document have all those that an index is asked for."""
         known = [*words]
         return all(any(_is_met(word, one) for one in known) for word in self.words)
+
+
+def _is_long(word: str) -> bool:
+    return len(word) >= _LEAST_LETTERS or _UNSPACED.match(word) is not None
 
 
 def _asked(word: str) -> list[str]:
