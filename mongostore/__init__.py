@@ -3,7 +3,7 @@
 import typing
 
 if typing.TYPE_CHECKING:
-    from mongostore.engines import Capability
+    from mongostore.engines import Capability, CollectionUsage
     from mongostore.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -48,8 +48,10 @@ if typing.TYPE_CHECKING:
         Page,
         ParticipantIntegration,
         Preview,
+        PruneReport,
         ReadMarker,
         ReplySummary,
+        RetentionPolicy,
         Room,
         RoomCreate,
         RoomFilter,
@@ -72,6 +74,7 @@ if typing.TYPE_CHECKING:
         VoiceDelivery,
     )
     from mongostore.repositories.sessions import AsyncMessageStream
+    from mongostore.repositories.statistics import DayStatistics, Statistics
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
     from mongostore.sync import MessageStream, MongoStore
@@ -88,9 +91,11 @@ __all__ = [
     "Binding",
     "Capability",
     "ChangeKind",
+    "CollectionUsage",
     "ConfigurationError",
     "ConflictError",
     "Conversation",
+    "DayStatistics",
     "DocumentTooLargeError",
     "Element",
     "Event",
@@ -121,8 +126,10 @@ __all__ = [
     "Page",
     "ParticipantIntegration",
     "Preview",
+    "PruneReport",
     "ReadMarker",
     "ReplySummary",
+    "RetentionPolicy",
     "Room",
     "RoomCreate",
     "RoomFilter",
@@ -132,6 +139,7 @@ __all__ = [
     "Session",
     "SessionParticipant",
     "SlowReaderError",
+    "Statistics",
     "Task",
     "Thread",
     "ThreadFilter",
@@ -157,6 +165,7 @@ _MODULES = (
     "errors",
     "models",
     "engines",
+    "repositories.statistics",
     "repositories.threads",
     "repositories.sessions",
     "store",

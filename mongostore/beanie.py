@@ -26,7 +26,7 @@ from mongostore.documents.sessions import StoredContext
 from mongostore.documents.threads import feedback_of
 from mongostore.errors import UnsupportedError
 from mongostore.models.fields import Id, Time
-from mongostore.models.sessions import SessionFields
+from mongostore.models.sessions import ParticipantFields, SessionFields
 
 __all__ = [
     "DOCUMENTS",
@@ -180,7 +180,7 @@ class _SessionMembers(SessionFields, ReadOnly):
     VISIBLE: ClassVar[StoredDocument] = {"state": {"$ne": "deleting"}}
     session_id: Id
     message_count: int = 0
-    participants: list[models.SessionParticipant] = Field(default_factory=list)
+    participants: list[ParticipantFields] = Field(default_factory=list)
     context: StoredContext | None = None
     messages: list[SessionMessage] = Field(default_factory=list)
 

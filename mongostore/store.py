@@ -8,6 +8,8 @@ import math
 import weakref
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -26,13 +28,16 @@ from mongostore.engines import (
 from mongostore.engines.driver_errors import drop_driver_context
 from mongostore.errors import ConfigurationError, MongoStoreError
 from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
+from mongostore.models.retention import RetentionPolicy
 from mongostore.repositories import Connection
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.leftovers import Leftover, Leftovers
 from mongostore.repositories.rooms import AsyncRooms
 from mongostore.repositories.sessions import AsyncSessions, Tail, TailLimits
+from mongostore.repositories.statistics import AsyncStatistics, Statistics
 from mongostore.repositories.threads import AsyncThreads
+from mongostore.retention import AsyncRetention, RetentionWorker
 from mongostore.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 # Building an index of a large collection takes its time; a server that is gone must still end the wait.
 _INDEX_SECONDS = 600.0
 _DIAGNOSE_SECONDS = 120.0
+_STATISTICS_TIME = timedelta(days=29)
 # A store that opens finishes so many deletions of each house, if they take no longer.
 _SWEPT_AT_OPEN = 20
 _SWEEP_SECONDS = 2.0
@@ -68,6 +74,7 @@ class AsyncMongoStore:
             `MONGOSTORE_PREFIX`.
         transactions: `off` accepts a standalone server, which cannot do them.
         ensure_indexes: Whether opening creates missing indexes; else as `MONGOSTORE_ENSURE_INDEXES` says.
+        retention: What the store prunes by itself while it is open, one process at a time; else nothing.
         tail_limits: When a session's messages move out of its document, the same in all processes:
             `mongostore.repositories.sessions.TailLimits`. For tests and tuning.
 
@@ -85,6 +92,7 @@ class AsyncMongoStore:
         prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        retention: RetentionPolicy | None = None,
         tail_limits: TailLimits | None = None,
     ) -> None:
         self._settings = Settings()
@@ -110,6 +118,9 @@ class AsyncMongoStore:
         self.leases: Final = AsyncLeases(self._connection)
         self.threads: Final = AsyncThreads(self._connection)
         self.keys: Final = AsyncKeys(self._connection)
+        self.retention: Final = AsyncRetention(self._connection, self._tail)
+        self._worker = RetentionWorker(self.retention, self.leases, retention) if retention else None
+        self._pruning: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._engine.address}>"
@@ -168,7 +179,9 @@ class AsyncMongoStore:
                 )
             with drop_driver_context():
                 await self._open()
-            self._closing = _close_at_last(self._engine)
+            if self._worker is not None:
+                self._pruning = asyncio.create_task(self._worker.run(), context=Context())
+            self._closing = _close_at_last(self._engine, self._pruning)
             await anext(self._closing)
             # What it holds must outlive the store: the garbage collector would close sockets under the loop.
             self._forgotten = weakref.finalize(self, _end_soon, asyncio.get_running_loop(), self._closing)
@@ -210,6 +223,8 @@ class AsyncMongoStore:
         """
         async with self._opening:
             was_open = self.is_open
+            await _cancel(self._pruning)
+            self._pruning = None
             if unended := await self._drain():
                 _log.warning(
                     "closed %s in the middle of %s",
@@ -299,6 +314,23 @@ class AsyncMongoStore:
         with self._bounded_call():
             return await self._engine.usage(COLLECTIONS)
 
+    async def statistics(self, since: datetime | None = None) -> Statistics:
+        """Return what the store holds, and what was said in it day by day.
+
+        Of a collection with many thousands of documents the newest are read, so that the cost is bounded;
+        the result has whether that was all.
+
+        Args:
+            since: The first day; else 30 days ago.
+
+        Raises:
+            InvalidValueError: If the time has no zone, or is none of the last 366 days.
+            MongoStoreError: What the server refused, by its meaning.
+        """
+        if since is None:
+            since = datetime.now(UTC) - _STATISTICS_TIME
+        return await AsyncStatistics(self._connection).read(since)
+
     @contextmanager
     def _bounded_call(self, seconds: float | None = None) -> Iterator[None]:
         """Check that the store is open, and bound what is asked of its engine."""
@@ -316,7 +348,13 @@ class AsyncMongoStore:
         await self.close()
 
 
-async def _close_at_last(engine: Engine) -> AsyncGenerator[None, None]:
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None and task.get_loop() is asyncio.get_running_loop():
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _close_at_last(engine: Engine, pruning: asyncio.Task[None] | None) -> AsyncGenerator[None, None]:
     """Close an engine when its store is closed or forgotten, or when its event loop ends.
 
     The loop ends the asynchronous generators that it has begun before it is closed itself.
@@ -324,6 +362,7 @@ async def _close_at_last(engine: Engine) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
+        await _cancel(pruning)
         await engine.close()
 
 

@@ -28,6 +28,8 @@ _ENTRIES: Final = {
     "ls": _Entry(_LOOK, "List conversations, the most recently active first.", "listing", "ls"),
     "show": _Entry(_LOOK, "Show a conversation.", "show", "show"),
     "tail": _Entry(_LOOK, "Show the newest messages, and follow them.", "tail", "tail"),
+    "stats": _Entry(_LOOK, "Show what is stored, and what was said in the last days.", "stats", "stats"),
+    "studio": _Entry(_LOOK, "Look into sessions, threads and rooms in a browser.", "studio", "studio"),
     "demo": _Entry(_LOOK, "Store real dialogues, resume one, and watch another grow.", "demo", "demo"),
     "import": _Entry(
         _MOVE,
@@ -40,6 +42,9 @@ _ENTRIES: Final = {
         "Export conversations as JSON lines, one a session, or all as an archive.",
         "import_export",
         "export_lines",
+    ),
+    "prune": _Entry(
+        _OPERATE, "Delete conversations that have expired, and those that are idle or old.", "prune", "prune"
     ),
     "ping": _Entry(
         _OPERATE, "Show a deployment, its round trip and the state of its indexes.", "admin", "ping"

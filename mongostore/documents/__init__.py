@@ -6,6 +6,7 @@ from __future__ import annotations
 COLLECTIONS = (
     *("api_keys", "bindings", "elements", "events", "files.chunks", "files.files", "identities"),
     *("identity_addresses", "leases", "messages", "observations", "participants", "read_markers", "rooms"),
-    *("session_overflows", "session_segments", "sessions", "tasks", "threads", "users"),
+    *("session_insights", "session_overflows", "session_segments", "session_turns", "sessions", "tasks"),
+    *("threads", "users"),
     *("verification_requests", "verifications", "voice_deliveries"),
 )

@@ -1,4 +1,4 @@
-"""The stored form of the participants of sessions."""
+"""The stored form of the participants of sessions, of their turns and of their insights."""
 
 from __future__ import annotations
 
@@ -8,30 +8,73 @@ from pydantic import BaseModel, TypeAdapter
 
 from mongostore.arguments import check_id, check_list
 from mongostore.codec import escape_key, unescape_key
-from mongostore.documents.mapping import StoredDocument, decode_document
-from mongostore.errors import InvalidValueError
-from mongostore.models import SessionParticipant
+from mongostore.documents.mapping import (
+    DECODE_ERRORS,
+    StoredDocument,
+    check_instance,
+    decode_document,
+    invalid_fields,
+    write_slim,
+)
+from mongostore.errors import InvalidDocumentError, InvalidValueError
+from mongostore.models import SessionParticipant, Turn
+from mongostore.models.fields import JsonValue
 
+MAX_INSIGHTS_BYTES = 1024 * 1024
 _PARTICIPANTS = TypeAdapter(list[SessionParticipant])
 
 
 class StoredParticipant(BaseModel):
-    """A participant of a session, without the insights.
+    """A participant of a session, without the turns and the insights.
 
     `epoch` is new whenever the turns begin anew, so that those of before can never be taken for those
-    of after. `turn_count` is the number of the newest one, `kept` how many of them are still there.
-    `integrated_until` is the number of the last one that an integration has covered.
+    of after. `turn_count` is the number of the newest turn, `integrated_until` that of the last one that an
+    integration has covered; 0 before the first. A turn or insight behind them is not there.
     """
 
     bound_at: int
     epoch: str
     turn_count: int = 0
-    kept: int = 0
-    integrated_until: int | None = None
+    integrated_until: int = 0
+    insight_count: int = 0
+    insights_size: int = 0
+
+
+class StoredTurn(Turn):
+    """A turn, without its number; `overflow` names the document with a content too large to embed."""
+
+    overflow: str | None = None
+
+
+class StoredBatch(BaseModel):
+    """What one call stored of a participant: with the numbers `number` to `end` of its epoch.
+
+    `op` is the token of that call.
+    """
+
+    id: str
+    session: str
+    epoch: str
+    number: int
+    end: int
+    op: str
+
+
+class StoredTurns(StoredBatch):
+    """The turns with those numbers."""
+
+    turns: list[StoredTurn]
+
+
+class StoredInsights(StoredBatch):
+    """The insights into the turns with those numbers, and the bytes that they take."""
+
+    insights: list[JsonValue]
+    size: int
 
 
 def to_participants(document: StoredDocument) -> list[SessionParticipant]:
-    """Return the participants of a stored session as callers see them.
+    """Return the participants of a stored session, whose insights were loaded, as callers see them.
 
     Raises:
         InvalidDocumentError: If they do not fit the model.
@@ -52,10 +95,32 @@ def participant_documents(document: StoredDocument) -> list[StoredDocument]:
             "bound_at": stored["bound_at"],
             "turn_count": stored["turn_count"],
             "insights": insights.get(name, []),
-            "integrated_until": stored["integrated_until"],
+            "integrated_until": stored["integrated_until"] or None,
         }
         for name, stored in document.get("participants", {}).items()
     ]
+
+
+def to_stored_turn(path: str, turn: Turn, now: int) -> StoredDocument:
+    """Return a turn in the form of `StoredTurn`.
+
+    Raises:
+        InvalidValueError: If it is no turn, or one of its members cannot be stored.
+    """
+    stored = write_slim(check_instance(path, turn, Turn))
+    stored.setdefault("created_at", now)
+    return stored
+
+
+def to_turns(stored: Sequence[StoredDocument]) -> tuple[list[Turn], list[InvalidDocumentError]]:
+    """Return stored turns, with their numbers, as callers see them, and errors for the unreadable."""
+    turns, errors = [], []
+    for one in stored:
+        try:
+            turns.append(Turn.model_validate(one, strict=True, extra="ignore"))
+        except DECODE_ERRORS as error:
+            errors.append(InvalidDocumentError("turn", str(one["number"]), invalid_fields(error)))
+    return turns, errors
 
 
 def bind_all(participants: Sequence[str], at: int, token: str) -> StoredDocument:
@@ -76,10 +141,25 @@ def truncated_fields(session: StoredDocument, token: str) -> StoredDocument:
     return {
         "data": {},
         "participants": _with_new_epochs(session.get("participants", {}), token),
-        "insights": {},
-        "insights_size": 0,
         "revision": session.get("revision", 0) + 1,
     }
+
+
+def readable_participants(session: StoredDocument) -> dict[str, StoredDocument]:
+    """Return the participants of a stored session that have an epoch, by name: of an odd one perhaps none."""
+    participants = session.get("participants")
+    if not isinstance(participants, dict):
+        return {}
+    return {
+        name: stored
+        for name, stored in participants.items()
+        if isinstance(stored, dict) and isinstance(stored.get("epoch"), str)
+    }
+
+
+def epochs_of(session: StoredDocument) -> list[str]:
+    """Return the epochs of a stored session's participants."""
+    return [stored["epoch"] for stored in readable_participants(session).values()]
 
 
 def _with_new_epochs(participants: Mapping[str, StoredDocument], token: str) -> StoredDocument:
@@ -87,8 +167,3 @@ def _with_new_epochs(participants: Mapping[str, StoredDocument], token: str) -> 
         name: StoredParticipant(bound_at=stored["bound_at"], epoch=f"{token}-{i}").model_dump()
         for i, (name, stored) in enumerate(participants.items())
     }
-
-
-def truncated_message_fields(session: StoredDocument) -> StoredDocument:
-    """Return what is set in a stored session's participants when all messages go, and the numbers go on."""
-    return {f"participants.{name}.kept": 0 for name in session.get("participants", {})}

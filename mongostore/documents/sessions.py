@@ -22,19 +22,18 @@ from mongostore.documents.mapping import (
 from mongostore.documents.session_participants import StoredParticipant, participant_documents
 from mongostore.documents.session_streams import StoredStream
 from mongostore.errors import InvalidDocumentError
-from mongostore.models import Message, Session, Turn
+from mongostore.models import Message, Session
 from mongostore.models.fields import Id, JsonValue
 from mongostore.models.sessions import SessionFields
 
 _MESSAGES = TypeAdapter(list[Message])
 MAX_METADATA_BYTES = 1024 * 1024
 MAX_DATA_BYTES = 4 * 1024 * 1024
-MAX_INSIGHTS_BYTES = 1024 * 1024
 # What callers are shown of a session; to read all other fields as well would take half as long again.
 PUBLIC_FIELDS = [
     *("namespace", "session_id", "user_id", "name", "description", "data", "metadata", "revision"),
     *("created_at", "active_at", "deleted_at", "expires_at", "message_count", "last", "context.overflow"),
-    *("participants", "insights"),
+    "participants",
 ]
 
 
@@ -49,14 +48,12 @@ class StoredMessage(Message):
     Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
     `stream` is there while the message is being written, and `status` on one that was interrupted.
     `overflow` names the document that holds `content`, `data` and `metadata` when they are too large to
-    embed.
-    Chat turns alone have a `binding`, that of their participant, and a `number` within it. `op` is the token
-    of the operation that appended the message, unless its id was new and so tells as much.
+    embed. `op` is the token of the operation that appended the message, unless its id was new and so tells
+    as much.
     """
 
     overflow: str | None = None
     op: str | None = None
-    binding: str | None = None
     stream: StoredStream | None = None
 
 
@@ -72,15 +69,14 @@ class StoredSession(SessionFields, Stored):
 
     The messages before position `tail_start` are in segments; the next message gets `next_position`.
     `messages_bytes` is at least the size of `messages`. `edit_count` grows with every change of messages
-    but an append. `merged_size` is at least the size of name, description and metadata together,
-    `insights_size` that of the insights. `pending_deletes` are ids that are being removed from segments,
-    `unbound` the epochs of participants whose turns are.
+    but an append. `merged_size` is at least the size of name, description and metadata together.
+    `pending_deletes` are ids that are being removed from segments.
 
     `epoch` changes when all messages go at once, so that older segments are never taken for newer ones, and
-    `stale` lists the epochs whose parts still have to go. `create_op` never changes: a large context belongs
-    to it.
+    `stale` lists the epochs whose parts still have to go, `unbound` those of participants. `create_op` never
+    changes: a large context belongs to it.
 
-    `participants` and `insights` go by the participants' ids, escaped, in the order of binding.
+    `participants` go by their ids, escaped, in the order of binding.
 
     `state` is `open`, `deleted` (softly) or `deleting` (its parts are being removed). `recent_ops` are the
     tokens of the newest operations, by which a retry recognizes what it has done, and of those whose messages
@@ -90,13 +86,11 @@ class StoredSession(SessionFields, Stored):
     session_id: Id
     message_count: int = 0
     participants: dict[str, StoredParticipant] = Field(default_factory=dict)
-    insights: dict[str, list[JsonValue]] = Field(default_factory=dict)
     state: str = "open"
     context: StoredContext | None = None
     messages: list[StoredMessage | None] = Field(default_factory=list)
     messages_bytes: int = 0
     merged_size: int = 0
-    insights_size: int = 0
     tail_start: int = 0
     next_position: int = 0
     edit_count: int = 0
@@ -218,24 +212,6 @@ def _fields_of_session(document: StoredDocument) -> StoredDocument:
 
 
 to_session: Final = reader(Session, "session", prepare=_fields_of_session)
-
-
-def to_stored_turn(path: str, participant: str, turn: Turn, message_id: str, now: int) -> StoredDocument:
-    """Return a chat turn in the form of `StoredMessage`, without its binding and its number.
-
-    Raises:
-        InvalidValueError: If it is no chat turn, or one of its members cannot be stored.
-    """
-    check_instance(path, turn, Turn)
-    # Checked by what follows, in words of ours.
-    message = Message.model_construct(
-        id=message_id,
-        conversation_id=participant,
-        role=turn.role,
-        content=turn.content,
-        created_at=turn.created_at,
-    )
-    return to_stored_message(message, now)
 
 
 def to_stored_preview(stored: StoredDocument) -> StoredDocument:

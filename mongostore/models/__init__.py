@@ -3,6 +3,7 @@
 from mongostore.ids import GeneratedId
 from mongostore.models.keys import ApiKey
 from mongostore.models.model import ListOrder, Page
+from mongostore.models.retention import House, PruneReport, RetentionPolicy
 from mongostore.models.rooms import (
     Binding,
     Event,
@@ -73,6 +74,7 @@ __all__ = [
     "File",
     "FullRoom",
     "GeneratedId",
+    "House",
     "Identity",
     "Integration",
     "IntegrationStatus",
@@ -88,8 +90,10 @@ __all__ = [
     "Page",
     "ParticipantIntegration",
     "Preview",
+    "PruneReport",
     "ReadMarker",
     "ReplySummary",
+    "RetentionPolicy",
     "Room",
     "RoomCreate",
     "RoomFilter",

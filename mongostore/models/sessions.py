@@ -36,8 +36,6 @@ class Message(Model):
         updated_at: When it was last changed; likewise.
         position: Its place in the session, from 0, known once it was read; a place never changes
             and never goes to another message until the session is truncated.
-        number: Its number among its participant's turns, known once it was read; None for a message
-            that is no turn.
     """
 
     id: Id = Field(default_factory=GeneratedId)
@@ -50,7 +48,6 @@ class Message(Model):
     created_at: Time | None = None
     updated_at: Time | None = None
     position: Annotated[int | None, StoreOwned()] = None
-    number: Annotated[int | None, StoreOwned()] = None
 
     @classmethod
     def from_openai(
@@ -109,7 +106,16 @@ class Preview(Model):
     created_at: Time
 
 
-class SessionParticipant(Model):
+class ParticipantFields(Model):
+    """What a participant and its form in the session's document have in common; see `SessionParticipant`."""
+
+    id: str
+    bound_at: Time
+    turn_count: int = 0
+    integrated_until: int | None = None
+
+
+class SessionParticipant(ParticipantFields):
     """A participant bound to a session, with the insights of its turns.
 
     Attributes:
@@ -118,11 +124,7 @@ class SessionParticipant(Model):
         integrated_until: The number of the last turn that was integrated; None before the first.
     """
 
-    id: str
-    bound_at: Time
-    turn_count: int = 0
     insights: list[JsonValue] = Field(default_factory=list)
-    integrated_until: int | None = None
 
 
 class SessionFields(Model):
@@ -154,8 +156,8 @@ class Session(SessionFields):
         count: How many messages it holds.
         last: The newest message, shortened; None in an empty session.
         has_context: Whether context messages are stored.
-        revision: Grows with every change of what is shown here, but for messages that are no turns
-            and for the context; hand it back to change only what you have seen.
+        revision: Grows with every change of what is shown here, but for messages and the context; hand it
+            back to change only what you have seen.
         active_at: When it, its messages or its context were last changed; an import takes the times of
             the messages.
         deleted_at: When it was soft-deleted; None while it is open.
@@ -199,13 +201,13 @@ class StorageLayout(Model):
 
 
 class Turn(Model):
-    """Something said by or to a participant, stored as a message of the session.
+    """Something said by or to a participant of a session.
 
     Attributes:
         role: Who speaks, such as `user` or `assistant`.
         content: Any JSON value.
-        number: From 1 among the participant's turns; set by the store. It never changes and never goes
-            to another turn until the session is truncated or the participant unbound.
+        number: From 1 without gaps among the participant's turns; set by the store. It never changes until
+            the session is truncated or the participant unbound.
         created_at: When it was first stored, aware UTC; set by the store unless given.
     """
 

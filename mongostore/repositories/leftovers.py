@@ -11,16 +11,17 @@ from typing import Any
 from bson import ObjectId
 
 from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.session_participants import epochs_of
 from mongostore.repositories import Connection, Repository, long_running, retry_step
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
-from mongostore.repositories.sessions.message_deleter import MessageDeleter
-from mongostore.repositories.sessions.overflows import Overflows
+from mongostore.repositories.sessions.message_deleter import DELETED_FIELDS
+from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.threads.thread_writes import TOMBSTONE, finish_deletion
 
 _BATCH = 500
-_SESSION_FIELDS = {"epoch": 1, "create_op": 1, "stale": 1}
+_SESSION_FIELDS = dict.fromkeys(DELETED_FIELDS, 1)
 _HEAD_FIELDS = {**_SESSION_FIELDS, **TOMBSTONE}
 # Documents of other applications have no such fields, and their files no such ids.
 _OWN_PARTS = {"session": {"$type": "string"}, "epoch": {"$type": "string"}}
@@ -62,7 +63,7 @@ class Leftovers(Repository):
 
     def __init__(self, connection: Connection, tail: Tail) -> None:
         super().__init__(connection)
-        deleter = MessageDeleter(tail, Overflows(connection))
+        deleter = SessionStorage(connection, "", tail).deleter
         rooms = RoomUpdates(connection, RoomLog(connection)).finish_delete
         self._deletions = (
             _Deletions("sessions", {"state": "deleting"}, deleter.finish_delete),
@@ -135,7 +136,7 @@ class Leftovers(Repository):
     async def _orphans(self) -> list[tuple[str, Any]]:
         """Return the collections and ids of parts without a head; for chunks the id of their file."""
         orphans: list[tuple[str, Any]] = []
-        for name in ("session_segments", "session_overflows"):
+        for name in ("session_segments", "session_overflows", "session_turns", "session_insights"):
             async for parts in self._walk(name, _OWN_PARTS, "_id", {"session": 1, "epoch": 1}):
                 missing = await retry_step(self._connection, self._without_session, parts)
                 orphans += [(name, part["_id"]) for part in missing]
@@ -175,7 +176,7 @@ class Leftovers(Repository):
         found = self._connection.collection("sessions").find({"_id": {"$in": keys}}, _SESSION_FIELDS)
         async with found as sessions:
             live = {
-                session["_id"]: {session.get("epoch"), session.get("create_op"), *session.get("stale", ())}
+                session["_id"]: {session.get("epoch"), session.get("create_op"), *epochs_of(session)}
                 for session in await sessions.to_list()
             }
         return [part for part in parts if part["epoch"] not in live.get(part["session"], ())]

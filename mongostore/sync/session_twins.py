@@ -11,6 +11,7 @@ from mongostore.portal import mirror, mirror_iter
 from mongostore.repositories.sessions import (
     AsyncMessageStream,
     AsyncNamespaces,
+    AsyncSessionBranches,
     AsyncSessionContext,
     AsyncSessionMessages,
     AsyncSessionParticipants,
@@ -74,6 +75,14 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
     delete = mirror(AsyncSessionParticipants.delete)
 
 
+class SessionBranches(Mirror[AsyncSessionBranches]):
+    """Blocking twin of `AsyncSessionBranches`."""
+
+    append_many = mirror(AsyncSessionBranches.append_many)
+    list = mirror(AsyncSessionBranches.list)
+    find_by_message = mirror(AsyncSessionBranches.find_by_message)
+
+
 class SessionTurns(Mirror[AsyncSessionTurns]):
     """Blocking twin of `AsyncSessionTurns`."""
 
@@ -90,6 +99,7 @@ class Namespaces(Mirror[AsyncNamespaces]):
 
     exists = mirror(AsyncNamespaces.exists)
     list = mirror(AsyncNamespaces.list)
+    list_sessions = mirror(AsyncNamespaces.list_sessions)
     iter = mirror_iter(AsyncNamespaces.iter, prefetch=100)
 
 
@@ -99,6 +109,7 @@ class Sessions(Mirror[AsyncSessions]):
     def __init__(self, store: Owner, find: Callable[[AsyncMongoStore], AsyncSessions]) -> None:
         super().__init__(store, find)
         self.messages = SessionMessages(store, lambda core: find(core).messages)
+        self.branches = SessionBranches(store, lambda core: find(core).branches)
         self.context = SessionContext(store, lambda core: find(core).context)
         self.participants = SessionParticipants(store, lambda core: find(core).participants)
         self.turns = SessionTurns(store, lambda core: find(core).turns)

@@ -28,6 +28,7 @@ from mongostore.models import (
 from mongostore.repositories.sessions import (
     AsyncMessageStream,
     AsyncNamespaces,
+    AsyncSessionBranches,
     AsyncSessionContext,
     AsyncSessionMessages,
     AsyncSessionParticipants,
@@ -333,9 +334,9 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         """
 
     def truncate(self, session_id: str) -> Session:
-        """Remove all messages in one step, turns among them, and return the session as it now is.
+        """Remove all messages in one step, and return the session as it now is; positions begin anew.
 
-        Positions begin anew; the numbers of turns go on.
+        The turns stay.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -476,6 +477,72 @@ class SessionParticipants(Mirror[AsyncSessionParticipants]):
             InvalidValueError: If an argument is of the wrong type.
         """
 
+class SessionBranches(Mirror[AsyncSessionBranches]):
+    """Blocking twin of `AsyncSessionBranches`."""
+
+    def append_many(
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        parent_id: str | None = None,
+        create: bool | SessionCreate = False,
+        update: SessionUpdate | None = None,
+        revision: int | None = None,
+    ) -> builtins.list[Message]:
+        """Append messages that continue another one, each of them the one before it, exactly once.
+
+        Args:
+            session_id: The session.
+            messages: As for `messages.append_many`; their `conversation_id` becomes that of the branch.
+            parent_id: The message that the first of them continues; None if it continues none.
+            create: Whether to create the session if it is not there, or the members to create it with.
+            update: Members of the session that the same write changes.
+            revision: The revision that the session must still have.
+
+        Returns:
+            The messages as they are stored, with their times, conversation and positions.
+
+        Raises:
+            NotFoundError: If there is no such session or message, or the session is deleted.
+            ConflictError: If an id is there with other content, the session has another revision, or
+                others have appended meanwhile; nothing was written.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a message, all of them together, or the branches take too much.
+        """
+
+    def list(
+        self,
+        session_id: str,
+        message_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        """Return a page of the messages that lead to one, and of that one, in reading order.
+
+        Args:
+            session_id: The session.
+            message_id: The last of the messages.
+            newest: Whether the page ends with the last ones.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session or message, or the session is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+    def find_by_message(self, message_id: str) -> Session | None:
+        """Return a session of this namespace that has a message in one of its branches; None if none has.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read.
+        """
+
 class SessionTurns(Mirror[AsyncSessionTurns]):
     """Blocking twin of `AsyncSessionTurns`."""
 
@@ -492,8 +559,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
     def append_many(self, session_id: str, participant_id: str, turns: Sequence[Turn]) -> builtins.list[Turn]:
         """Append turns in order, all or none of them, and return them with their numbers.
 
-        They are messages of the session, in the conversation that has the participant's id, and beside
-        their positions there they are numbered from 1 without gaps.
+        They are no messages of the session. Each participant's are numbered from 1 without gaps.
 
         Args:
             session_id: The session.
@@ -508,7 +574,7 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         """
 
     def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:
-        """Return the number of a participant's turns that are there, at most `limit`.
+        """Return the number of a participant's turns, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
@@ -611,6 +677,23 @@ class Namespaces(Mirror[AsyncNamespaces]):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
 
+    def list_sessions(
+        self, *, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[Session]:
+        """Return a page of the sessions of all namespaces, by their newest activity.
+
+        Sessions that cannot be read are in the `errors` of the page.
+
+        Args:
+            newest: Whether the most recently active come first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments, or what
+                `store.sessions.cursor_of` gives.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
     def iter(self) -> Iterator[str]:
         """Yield all namespaces, in alphabetical order.
 
@@ -622,6 +705,7 @@ class Sessions(Mirror[AsyncSessions]):
     """Blocking twin of `AsyncSessions`."""
 
     messages: SessionMessages
+    branches: SessionBranches
     context: SessionContext
     participants: SessionParticipants
     turns: SessionTurns

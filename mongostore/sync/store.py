@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from mongostore.engines import Capability, Target, Transactions, settings_of
 from mongostore.errors import NotOpenError
+from mongostore.models.retention import RetentionPolicy
 from mongostore.portal import Portal
 from mongostore.repositories.sessions import TailLimits
 from mongostore.store import AsyncMongoStore
@@ -20,6 +21,7 @@ from mongostore.sync.session_twins import Sessions
 from mongostore.sync.twins import (
     Keys,
     Leases,
+    Retention,
     Rooms,
     StoreVerbs,
     Threads,
@@ -40,6 +42,7 @@ class MongoStore(StoreVerbs):
         prefix: Likewise.
         transactions: Likewise.
         ensure_indexes: Likewise.
+        retention: Likewise.
         tail_limits: Likewise.
 
     Raises:
@@ -56,6 +59,7 @@ class MongoStore(StoreVerbs):
         prefix: str | None = None,
         transactions: Transactions = "required",
         ensure_indexes: bool | None = None,
+        retention: RetentionPolicy | None = None,
         tail_limits: TailLimits | None = None,
     ) -> None:
         self._make = functools.partial(
@@ -68,6 +72,7 @@ class MongoStore(StoreVerbs):
             prefix=prefix,
             transactions=transactions,
             ensure_indexes=ensure_indexes,
+            retention=retention,
             tail_limits=tail_limits,
         )
         self._core = self._make()
@@ -80,6 +85,7 @@ class MongoStore(StoreVerbs):
         self.leases: Final = Leases(self, lambda core: core.leases)
         self.threads: Final = Threads(self, lambda core: core.threads)
         self.keys: Final = Keys(self, lambda core: core.keys)
+        self.retention: Final = Retention(self, lambda core: core.retention)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.engine.address}>"

@@ -31,6 +31,7 @@ from mongostore.repositories.threads import (
     AsyncThreads,
     AsyncUsers,
 )
+from mongostore.retention.retention import AsyncRetention
 from mongostore.store import AsyncMongoStore
 from mongostore.sync.mirror import Mirror, Owner
 
@@ -43,6 +44,7 @@ class StoreVerbs:
     describe = mirror(AsyncMongoStore.describe)
     diagnose = mirror(AsyncMongoStore.diagnose)
     usage = mirror(AsyncMongoStore.usage)
+    statistics = mirror(AsyncMongoStore.statistics)
     find_leftovers = mirror(AsyncMongoStore.find_leftovers)
     mend_leftovers = mirror(AsyncMongoStore.mend_leftovers)
 
@@ -235,6 +237,7 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
     upsert = mirror(AsyncThreadFeedback.upsert)
     find = mirror(AsyncThreadFeedback.find)
     find_by_id = mirror(AsyncThreadFeedback.find_by_id)
+    list = mirror(AsyncThreadFeedback.list)
     delete = mirror(AsyncThreadFeedback.delete)
 
 
@@ -314,3 +317,9 @@ class Keys(Mirror[AsyncKeys]):
     count = mirror(AsyncKeys.count)
     list = mirror(AsyncKeys.list)
     delete = mirror(AsyncKeys.delete)
+
+
+class Retention(Mirror[AsyncRetention]):
+    """Blocking twin of `AsyncRetention`."""
+
+    prune = mirror(AsyncRetention.prune)

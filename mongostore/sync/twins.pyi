@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Unpack
 
 from mongostore.diagnostics import CheckResult
@@ -45,6 +45,7 @@ from mongostore.models import (
     VerificationRequest,
     VoiceDelivery,
 )
+from mongostore.models.retention import House, PruneReport
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.leftovers import Leftover
@@ -61,6 +62,7 @@ from mongostore.repositories.rooms import (
     AsyncVerifications,
     AsyncVoiceDeliveries,
 )
+from mongostore.repositories.statistics import Statistics
 from mongostore.repositories.threads import (
     AsyncFiles,
     AsyncThreadElements,
@@ -70,6 +72,7 @@ from mongostore.repositories.threads import (
     AsyncUsers,
 )
 from mongostore.repositories.threads.content import Content
+from mongostore.retention.retention import HOUSES, AsyncRetention
 from mongostore.sync.mirror import Mirror
 
 class StoreVerbs:
@@ -110,6 +113,20 @@ class StoreVerbs:
         """Return how much each of the store's collections holds.
 
         Raises:
+            MongoStoreError: What the server refused, by its meaning.
+        """
+
+    def statistics(self, since: datetime | None = None) -> Statistics:
+        """Return what the store holds, and what was said in it day by day.
+
+        Of a collection with many thousands of documents the newest are read, so that the cost is bounded;
+        the result has whether that was all.
+
+        Args:
+            since: The first day; else 30 days ago.
+
+        Raises:
+            InvalidValueError: If the time has no zone, or is none of the last 366 days.
             MongoStoreError: What the server refused, by its meaning.
         """
 
@@ -1360,6 +1377,23 @@ class ThreadFeedback(Mirror[AsyncThreadFeedback]):
             InvalidDocumentError: If the feedback cannot be read.
         """
 
+    def list(
+        self, *, value: int | None = None, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[Feedback]:
+        """Return a page of the feedback on messages of all threads, by the creation of the messages.
+
+        Feedback that cannot be read is in the `errors` of the page.
+
+        Args:
+            value: Only feedback of this value.
+            newest: Whether that on the newest messages comes first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
     def delete(self, thread_id: str | None, message_id: str) -> bool:
         """Delete the feedback of a message and return whether it had some.
 
@@ -1870,4 +1904,36 @@ class Keys(Mirror[AsyncKeys]):
 
         Raises:
             InvalidValueError: If the id is no plain string.
+        """
+
+class Retention(Mirror[AsyncRetention]):
+    """Blocking twin of `AsyncRetention`."""
+
+    def prune(
+        self,
+        *,
+        idle: timedelta | None = None,
+        older: timedelta | None = None,
+        namespaces: Sequence[str] | None = None,
+        houses: Sequence[House] = HOUSES,
+        keep_pinned: bool = True,
+        limit: int | None = None,
+        dry_run: bool = False,
+    ) -> PruneReport:
+        """Delete what has expired, and what is idle or older, if that is given.
+
+        Each conversation goes in one piece, unless it has changed since it was found. Cut short, it goes on
+        when it is called again.
+
+        Args:
+            idle: Conversations that had no activity for so long, softly deleted ones too.
+            older: Conversations that were created longer ago.
+            namespaces: Only the sessions of these namespaces, and no threads and rooms, which have none.
+            houses: Only these.
+            keep_pinned: Whether threads with pinned messages stay until they expire.
+            limit: How many to delete at most.
+            dry_run: Whether to count only.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """

@@ -95,13 +95,14 @@ async def test_positions_participants_and_context_are_those_that_the_store_shows
     await store.sessions.messages.delete("s2", "m0")
     found = await store.documents.Session.get("default/s2")
     assert found is not None
-    assert found.participants == (await store.sessions.get("s2")).participants
+    bound = (await store.sessions.get("s2")).participants
+    assert [one.model_dump() for one in found.participants] == [
+        one.model_dump(exclude={"insights"}) for one in bound
+    ]
     assert found.context is not None
     assert found.context.value == [ODD]
     shown = (await store.sessions.messages.list("s2")).items
-    assert [(one.id, one.position, one.number) for one in found.messages] == [
-        (one.id, one.position, one.number) for one in shown
-    ]
+    assert [(one.id, one.position) for one in found.messages] == [(one.id, one.position) for one in shown]
 
 
 async def test_times_are_compared_as_datetimes(store: AsyncMongoStore, sessions: list[str]) -> None:

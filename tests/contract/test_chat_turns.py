@@ -21,7 +21,7 @@ from mongostore import (
 )
 from tests.contract.furnishing import altered
 from tests.contract.oddities import NASTY, refused, same
-from tests.contract.turns import SMALL_TAILS, contents, insights_of, numbers, said
+from tests.contract.turns import contents, insights_of, numbers, said
 
 
 class TestChatTurns:
@@ -51,33 +51,30 @@ class TestChatTurns:
                 mine = [number for (who, _, _), number in numbers.items() if who == caller]
                 assert mine == sorted(mine)
         assert [one.turn_count for one in await store.sessions.participants.list("s")] == [160, 160]
-        assert await store.sessions.messages.count("s") == 320
+        assert [await store.sessions.turns.count("s", name) for name in "ab"] == [160, 160]
 
-    async def test_only_what_was_appended_as_a_turn_counts_as_one(self, store: AsyncMongoStore) -> None:
+    async def test_turns_and_messages_know_nothing_of_each_other(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
         await sessions.messages.append(
-            "s", Message(role="user", conversation_id="a", content="no turn", number=7)
+            "s", Message(id="m", role="user", conversation_id="a", content="no turn")
         )
         assert await numbers(sessions, "a", said("one")) == [1]
-        await sessions.messages.upsert(
-            "s", Message(role="user", conversation_id="a", content="none", number=1)
-        )
         two = await sessions.turns.append("s", "a", Turn(role="x", content="two", number=9))
         assert (two.role, two.content, two.number) == ("x", "two", 2)
         assert two.created_at
         page = await sessions.messages.list("s", conversation_id="a")
-        assert [(one.content, one.number, one.position) for one in page.items] == [
-            ("no turn", None, 0),
-            ("one", 1, 1),
-            ("none", None, 2),
-            ("two", 2, 3),
-        ]
+        assert [(one.content, one.position) for one in page.items] == [("no turn", 0)]
         assert await contents(store, "a") == [(1, "one"), (2, "two")]
-        assert [one.id for one in await sessions.messages.list_conversations("s")] == ["a"]
-        last = (await sessions.get("s")).last
-        assert last is not None
-        assert (last.conversation_id, last.role, last.text) == ("a", "x", "two")
+        session = await sessions.get("s")
+        assert session.last is not None
+        assert (session.count, session.last.id) == (1, "m")
+        assert (await sessions.messages.truncate("s")).last is None
+        assert await numbers(sessions, "a", said("on")) == [3]
+        assert await contents(store, "a") == [(1, "one"), (2, "two"), (3, "on")]
+        assert (await sessions.describe_storage("s")).in_tail == 0
+        assert await sessions.participants.delete("s", "a")
+        assert (await sessions.get("s")).count == 0
 
     async def test_pages_of_turns_meet_every_turn_once(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
@@ -117,42 +114,9 @@ class TestChatTurns:
         assert found == [*range(21, 301)]
         assert [turn.number async for turn in turns.iter("s", "a", newest=True)] == [*range(300, 0, -1)]
         assert [await turns.count("s", "a", limit=limit) for limit in (1, 300, 400)] == [1, 300, 300]
+        await store.sessions.messages.append_many("s", [Message(role="user") for _ in range(9)])
         assert await store.sessions.messages.count("s", limit=7) == 7
         await refused(turns.list("s", "a", newest=1), turns.count("s", "a", limit=0))  # type: ignore[arg-type]
-
-    @SMALL_TAILS
-    async def test_numbers_never_shift_and_are_never_used_again(self, store: AsyncMongoStore) -> None:
-        # With messages in the tail and in segments.
-        sessions = store.sessions
-        await sessions.create("s", participants=["a", "b"])
-        for n in range(1, 21):
-            await sessions.turns.append_many("s", "a", said(n))
-            await sessions.turns.append_many("s", "b", said(n))
-        ids = {one.number: one.id async for one in sessions.messages.iter("s", conversation_id="a")}
-        # Old ones and the newest.
-        assert await sessions.messages.delete_many("s", [ids[2], ids[11], ids[20]]) == 3
-        assert await numbers(sessions, "a", said(21)) == [21]
-        await sessions.messages.update("s", ids[3], content="edited", conversation_id="elsewhere")
-        await sessions.messages.upsert(
-            "s", Message(id=ids[19], role="x", conversation_id="b", content="replaced")
-        )
-        assert await numbers(sessions, "a", said(22)) == [22]
-        expected: list[Any] = [(n, n) for n in range(1, 23) if n not in (2, 3, 11, 19, 20)]
-        expected = sorted([*expected, (3, "edited"), (19, "replaced")])
-        assert await contents(store, "a") == expected
-        page = await sessions.turns.list("s", "a", after=1, limit=2)
-        assert ([turn.number for turn in page.items], page.next_cursor) == ([3, 4], "4")
-        assert await contents(store, "b") == [(n, n) for n in range(1, 21)]
-
-        assert await sessions.turns.count("s", "a") == 19
-        assert (await sessions.messages.truncate("s")).count == 0
-        assert await sessions.turns.count("s", "a") == 0
-        assert await contents(store, "a") == []
-        assert await numbers(sessions, "a", said("on")) == [23]
-        assert await contents(store, "a") == [(23, "on")]
-        assert [one.turn_count for one in await sessions.participants.list("s")] == [23, 20]
-        assert await sessions.participants.delete("s", "a")
-        assert await sessions.messages.count("s") == 0
 
     async def test_what_begins_anew_while_it_is_read_is_read_whole_or_not_at_all(
         self, store: AsyncMongoStore
@@ -174,37 +138,6 @@ class TestChatTurns:
                     assert page.kind == "participant"
                 else:
                     assert len(page.items) in (0, 1000)
-
-    async def test_deleted_turns_are_not_counted_again_when_the_others_go(
-        self, store: AsyncMongoStore
-    ) -> None:
-        sessions = store.sessions
-        await sessions.create("s", participants=["a", "b"])
-        await sessions.turns.append_many("s", "a", said(*range(200)))
-        await sessions.turns.append_many("s", "b", said(*range(3)))
-        ids = [one.id async for one in sessions.messages.iter("s")]
-        assert await sessions.messages.delete_many("s", [ids[0], ids[199], ids[202]]) == 3
-        assert (await sessions.get("s")).count == 200
-        assert await sessions.participants.delete("s", "a")
-        assert (await sessions.get("s")).count == 2
-        assert await sessions.participants.delete("s", "b")
-        assert (await sessions.get("s")).count == 0
-
-    async def test_the_newest_message_is_found_behind_many_turns_that_go(
-        self, store: AsyncMongoStore
-    ) -> None:
-        await store.sessions.create("s", participants=["a"])
-        await store.sessions.messages.append("s", Message(role="user", content="the first"))
-        await store.sessions.turns.append_many("s", "a", said(*range(500)))
-        assert await store.sessions.participants.delete("s", "a")
-        session = await store.sessions.get("s")
-        assert session.last is not None
-        assert (session.count, session.last.text) == (1, "the first")
-        assert await store.sessions.participants.ensure("s", "a")
-        assert (await store.sessions.messages.truncate("s")).last is None
-        await store.sessions.turns.append_many("s", "a", said(*range(300)))
-        assert await store.sessions.participants.delete("s", "a")
-        assert (await store.sessions.get("s")).last is None
 
     async def test_turns_of_any_size_and_shape_come_back_equal(self, store: AsyncMongoStore) -> None:
         at = datetime(2020, 1, 1, 12, tzinfo=UTC)
@@ -269,7 +202,7 @@ class TestChatTurns:
         with pytest.raises(ConflictError):
             assert [turn async for turn in turns]
 
-    async def test_a_live_tail_tells_of_turns_with_their_numbers(self, store: AsyncMongoStore) -> None:
+    async def test_a_live_tail_of_messages_passes_over_turns(self, store: AsyncMongoStore) -> None:
         sessions = store.sessions
         await sessions.create("s", participants=["a"])
         plain = await sessions.messages.append("s", Message(role="user", content="hole"))
@@ -277,83 +210,46 @@ class TestChatTurns:
             first = asyncio.ensure_future(anext(changes))
             while not (await asyncio.wait([first], timeout=0.3))[0]:
                 await sessions.messages.update("s", plain.id, content="awake")
-            await sessions.messages.delete("s", plain.id)
             await sessions.turns.append_many("s", "a", said("one", "two"))
-            await sessions.turns.append_many("s", "a", said("three"))
             await sessions.turns.integrate("s", insights_of)
+            await sessions.messages.delete("s", plain.id)
             await sessions.participants.delete("s", "a")
             await sessions.soft_delete("s")
             told = [change async for change in changes if change.kind is not ChangeKind.UPDATE]
-        seen = [(change.kind, change.position, change.message and change.message.number) for change in told]
-        assert seen == [
-            ("delete", 0, None),
-            ("append", 1, 1),
-            ("append", 2, 2),
-            ("append", 3, 3),
-            ("delete", 1, None),
-            ("delete", 2, None),
-            ("delete", 3, None),
-            ("close", None, None),
-        ]
+        assert [(change.kind, change.position) for change in told] == [("delete", 0), ("close", None)]
 
-    @SMALL_TAILS
-    async def test_the_newest_message_is_found_behind_turns_of_segments_that_go(
-        self, store: AsyncMongoStore
+    @pytest.mark.parametrize("turns_of", [said, lambda *texts: said(*texts, "x" * 2_000_000)])
+    async def test_a_batch_of_a_crashed_caller_comes_before_the_next_one(
+        self, store: AsyncMongoStore, turns_of: Any
     ) -> None:
-        sessions = store.sessions
-        await sessions.create("s", participants=["a"])
-        first = await sessions.messages.append("s", Message(role="user", content="the first"))
-        for n in range(20):
-            await sessions.turns.append_many("s", "a", said(n))
-        layout = await sessions.describe_storage("s")
-        ids = [one.id async for one in sessions.messages.iter("s")]
-        assert await sessions.messages.delete_many("s", ids[layout.in_segments :]) == layout.in_tail
-        last = (await sessions.get("s")).last
-        assert last is not None
-        assert last.conversation_id == "a"
-        assert await sessions.participants.delete("s", "a")
-        session = await sessions.get("s")
-        assert session.last is not None
-        assert (session.count, session.last.id) == (1, first.id)
-
-    @SMALL_TAILS
-    async def test_turns_are_read_once_whatever_others_left_half_done(self, store: AsyncMongoStore) -> None:
         sessions, database = store.sessions, store.engine.database
         await sessions.create("s", participants=["a"])
-        for n in range(1, 15):
-            await sessions.turns.append_many("s", "a", said(n))
-        stored = await database["sessions"].find_one({})
-        base, messages = stored["tail_start"], stored["messages"]
-        assert base
-        # A roll that died before its trim, and a deletion that died before it made its hole.
-        await database["session_segments"].insert_one(
-            {
-                "_id": f"default/s/{stored['epoch']}/{base:012}",
-                "session": "default/s",
-                "epoch": stored["epoch"],
-                "start": base,
-                "end": base + 4,
-                "edit_count": stored["edit_count"],
-                "size": 0,
-                "messages": messages[:4],
-            }
-        )
-        [second] = [one.id async for one in sessions.messages.iter("s") if one.number == 2]
-        await database["sessions"].update_one(
-            {},
-            {
-                "$set": {"pending_deletes": [second]},
-                "$inc": {"message_count": -1, "edit_count": 1, "participants.a.kept": -1},
-            },
-        )
-        expected = [(n, n) for n in range(1, 15) if n != 2]
-        assert await contents(store, "a") == expected
-        page = await sessions.turns.list("s", "a", limit=3)
-        assert [turn.number for turn in page.items] == [1, 3, 4]
-        # One that the roll has copied goes all the same.
-        assert await sessions.messages.delete("s", messages[0]["id"])
-        expected.remove((messages[0]["number"], messages[0]["content"]))
-        assert await contents(store, "a") == expected
-        for n in range(15, 30):
-            await sessions.turns.append_many("s", "a", said(n))
-        assert await contents(store, "a") == [*expected, *((n, n) for n in range(15, 30))]
+        await sessions.turns.append("s", "a", said("first")[0])
+        before = await database["sessions"].find_one({})
+        await sessions.turns.append_many("s", "a", turns_of("second", "third"))
+        # As a process leaves it that dies between its two writes.
+        await database["sessions"].replace_one({}, before)
+        assert await contents(store, "a") == [(1, "first")]
+        assert await sessions.turns.count("s", "a") == 1
+        revision = (await sessions.get("s")).revision
+        [turn] = await sessions.turns.append_many("s", "a", said("next"))
+        found = await contents(store, "a")
+        assert [number for number, _ in found] == [*range(1, len(found) + 1)]
+        assert [text for _, text in found if len(text) < 9] == ["first", "second", "third", "next"]
+        assert (turn.number, (await sessions.get("s")).revision) == (len(found), revision + 2)
+
+    async def test_a_batch_that_a_crashed_caller_left_of_another_epoch_is_no_more(
+        self, store: AsyncMongoStore
+    ) -> None:
+        sessions, database = store.sessions, store.engine.database
+        await sessions.create("s", participants=["a"])
+        await sessions.turns.append_many("s", "a", said("old", "x" * 2_000_000))
+        left = await database["session_turns"].find_one({})
+        await sessions.truncate("s")
+        await database["session_turns"].insert_one(left)
+        assert await contents(store, "a") == []
+        assert await numbers(sessions, "a", said("new")) == [1]
+        assert await contents(store, "a") == [(1, "new")]
+        assert [one.collection for one in await store.find_leftovers()] == ["session_turns"]
+        assert await store.mend_leftovers(grace=0) == 1
+        assert await database["session_turns"].count_documents({}) == 1

@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Message
 from mongostore.repositories.sessions import (
     AsyncNamespaces,
+    AsyncSessionBranches,
     AsyncSessionContext,
     AsyncSessionMessages,
     AsyncSessions,
@@ -60,6 +61,12 @@ async def every_session(sessions: AsyncSessions) -> None:
 
 async def every_namespace(sessions: AsyncSessions) -> None:
     assert len([namespace async for namespace in sessions.namespaces.iter()]) == 3
+
+
+async def two_pages_of_all(sessions: AsyncSessions) -> None:
+    page = await sessions.namespaces.list_sessions(limit=20)
+    page = await sessions.namespaces.list_sessions(limit=20, cursor=page.next_cursor)
+    assert len(page) == 20
 
 
 async def every_message(sessions: AsyncSessions) -> None:
@@ -130,6 +137,21 @@ CASES = [
     ),
     Case("replace the newest message", 4, lambda s: replaced(s)),
     Case("pop a message", 3, lambda s: s.messages.pop("begun")),
+    Case(
+        "append to the newest message of a branch",
+        2,
+        lambda s: s.branches.append_many("branched", [Message(role="user")], parent_id="m299"),
+    ),
+    Case(
+        "begin a branch at a message far back",
+        4,
+        lambda s: s.branches.append_many("branched", [Message(role="user")], parent_id="m5"),
+    ),
+    Case("read a branch", 2, lambda s: s.branches.list("branched", "m299", limit=300)),
+    Case("read the newest of a branch", 2, lambda s: s.branches.list("branched", "m299", newest=True)),
+    Case("find a branched session by a new message", 1, lambda s: s.branches.find_by_message("m299")),
+    Case("find a branched session by an old message", 3, lambda s: s.branches.find_by_message("m5")),
+    Case("find no branched session", 2, lambda s: s.branches.find_by_message("none")),
     Case("pop nothing", 1, lambda s: s.messages.pop("unknown")),
     Case("ensure a session that is there", 1, lambda s: s.ensure("begun")),
     Case("ensure a new session", 2, lambda s: s.ensure("ensured")),
@@ -193,6 +215,8 @@ CASES = [
     Case("ask for a namespace", 1, lambda s: s.namespaces.exists("default")),
     Case("list the namespaces", 4, lambda s: s.namespaces.list()),
     Case("iterate over the namespaces", 4, every_namespace),
+    Case("list the sessions of all namespaces", 1, lambda s: s.namespaces.list_sessions(limit=20)),
+    Case("list two pages of all namespaces", 2, two_pages_of_all),
     Case("watch", 12, watched),
 ]
 
@@ -229,6 +253,7 @@ async def populate(store: AsyncMongoStore) -> None:
         await asyncio.gather(*(sessions.messages.append(f"s{i}", said(i)) for i in range(SESSIONS)))
         await asyncio.gather(*(sessions.soft_delete(f"s{i}") for i in range(0, SESSIONS, 5)))
         await fill(sessions, "doomed", 300)
+    await store.sessions.branches.append_many("branched", [said(n) for n in range(300)], create=True)
     await asyncio.gather(
         fill(store.sessions, "long", LONG),
         fill(store.sessions, "short", 100),
@@ -263,6 +288,7 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
 def test_the_cases_call_every_verb_but_those_of_participants(observation: Observation) -> None:
     parts = {
         "messages.": AsyncSessionMessages,
+        "branches.": AsyncSessionBranches,
         "context.": AsyncSessionContext,
         "namespaces.": AsyncNamespaces,
         "": AsyncSessions,

@@ -18,7 +18,6 @@ from mongostore import (
     NotFoundError,
     RoomParticipant,
 )
-from mongostore.repositories.server_clock import ServerClock
 
 HOUR = timedelta(hours=1)
 LetPass = Callable[[timedelta], None]
@@ -28,17 +27,6 @@ HOUSES = ("sessions", "threads", "rooms")
 @pytest.fixture(params=HOUSES)
 def house(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def let_pass(monkeypatch: pytest.MonkeyPatch) -> LetPass:
-    """Move the server's clock forward, as the stores of this process know it."""
-
-    def move(span: timedelta) -> None:
-        micros = span // timedelta(microseconds=1)
-        monkeypatch.setattr(ServerClock, "from_host", lambda clock, at: at + clock.offset + micros)
-
-    return move
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 
 from mongostore import AlreadyExistsError, AsyncMongoStore, Feedback
 from tests.contract.oddities import refused
-from tests.contract.threads import user_id
+from tests.contract.threads import at, user_id
 
 
 class TestFeedback:
@@ -28,6 +28,34 @@ class TestFeedback:
         assert await store.threads.feedback.delete("t", "m")
         assert not await store.threads.feedback.delete("t", "m")
         assert (await store.threads.messages.get("t", "m")).feedback is None
+
+    async def test_feedback_of_all_threads_is_one_list(self, store: AsyncMongoStore) -> None:
+        for n in range(9):
+            await store.threads.messages.merge(f"t{n % 3}", f"m{n}", created_at=at(n))
+            if n != 4:
+                feedback = Feedback(message_id=f"m{n}", value=n % 2, comment=f"c{n}")
+                await store.threads.feedback.upsert(f"t{n % 3}", feedback)
+        feedback = store.threads.feedback
+        found = []
+        cursor = None
+        while len(found) < 8:
+            page = await feedback.list(limit=3, cursor=cursor)
+            found += page.items
+            cursor = page.next_cursor
+        assert cursor is None
+        assert [one.message_id for one in found] == [f"m{n}" for n in (8, 7, 6, 5, 3, 2, 1, 0)]
+        assert (found[0].thread_id, found[0].comment) == ("t2", "c8")
+        assert [one.message_id for one in await feedback.list(value=0, newest=False)] == [
+            "m0",
+            "m2",
+            "m6",
+            "m8",
+        ]
+        await feedback.delete("t0", "m6")
+        await store.threads.delete("t2")
+        assert [one.message_id for one in await feedback.list()] == ["m7", "m3", "m1", "m0"]
+        assert (await feedback.list(value=9)).items == []
+        await refused(feedback.list(value="1"), feedback.list(cursor="x"), feedback.list(limit=0))  # type: ignore[arg-type]
 
     async def test_a_feedback_id_is_of_one_message(self, store: AsyncMongoStore) -> None:
         for name in "mn":

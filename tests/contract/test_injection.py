@@ -257,6 +257,12 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"session_id": n.session, "messages": [message(n)]},
         OF_APPEND,
     ),
+    "sessions.branches.append_many": lambda n: (
+        {"session_id": n.session, "messages": [message(n)]},
+        {"parent_id": n.new, "create": False, "update": {}, "revision": 1},
+    ),
+    "sessions.branches.list": lambda n: ({"session_id": n.session, "message_id": n.message}, BOTH_WAYS),
+    "sessions.branches.find_by_message": lambda n: ({"message_id": n.message}, {}),
     "sessions.participants.ensure": lambda n: (place(n), {}),
     "sessions.messages.list_conversations": lambda n: (
         {"session_id": n.session},
@@ -332,6 +338,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.namespaces.exists": lambda n: ({"namespace": n.namespace}, {}),
     "sessions.namespaces.iter": lambda n: ({}, {}),
     "sessions.namespaces.list": lambda n: ({}, BOTH_WAYS),
+    "sessions.namespaces.list_sessions": lambda n: ({}, BOTH_WAYS),
     "sessions.messages.watch": lambda n: ({"session_id": n.session}, {"after": ""}),
     "rooms.advance_delivered_index": lambda n: ({"room_id": n.room, "index": 0}, {"force": True}),
     "rooms.count": lambda n: (of_org(n), {"limit": 1, "metadata": {}}),
@@ -531,6 +538,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "threads.feedback.delete": lambda n: ({"thread_id": n.thread, "message_id": n.new}, {}),
     "threads.feedback.find": lambda n: ({"thread_id": n.thread, "message_id": n.message}, {}),
     "threads.feedback.find_by_id": lambda n: ({"feedback_id": n.feedback}, {}),
+    "threads.feedback.list": lambda n: ({}, {"value": 1, **BOTH_WAYS}),
     "threads.feedback.upsert": lambda n: (
         {"thread_id": n.thread, "feedback": Feedback(message_id=n.message, value=1)},
         {},

@@ -155,24 +155,6 @@ class TestIntegration:
         assert same((await store.sessions.participants.list("s"))[0].insights, NASTY)
         assert same((await store.sessions.list()).items[0].participants[0].insights, NASTY)
 
-    async def test_turns_that_were_deleted_are_not_handed_out(self, store: AsyncMongoStore) -> None:
-        sessions = store.sessions
-        await sessions.create("s", participants=["a"])
-        await sessions.turns.append_many("s", "a", said(*range(1, 301)))
-        ids = [one.id async for one in sessions.messages.iter("s")]
-        await sessions.messages.delete_many("s", [ids[1], ids[298]])
-        integrator = Integrator()
-        [result] = (await sessions.turns.integrate("s", integrator)).results
-        assert (result.turns_integrated, result.integrated_until) == (298, 300)
-        assert integrator.handed == [("a", [n for n in range(1, 301) if n not in (2, 299)])]
-        await sessions.turns.append_many("s", "a", said(301))
-        await sessions.messages.truncate("s")
-        [result] = (await sessions.turns.integrate("s", integrator)).results
-        assert (result.status, result.integrated_until) == (NOTHING_NEW, 300)
-        await sessions.turns.append_many("s", "a", said(302))
-        [result] = (await sessions.turns.integrate("s", integrator)).results
-        assert (result.turns_integrated, result.integrated_until) == (1, 302)
-
     async def test_thousands_of_turns_are_handed_out_together(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s", participants=["a"])
         for start in range(0, 3000, 1000):

@@ -68,46 +68,43 @@ async def pages(sessions: AsyncSessions, **where: Any) -> list[Page[Session]]:
 # In this order, on one database: later cases find what earlier ones left.
 CASES = [
     Case("create with participants", 1, lambda s: s.create("new", participants=["a", "b"])),
-    Case("append the first turn", 1, lambda s: s.turns.append_many("new", "a", said(1))),
-    Case("append 20 turns in one step", 1, lambda s: s.turns.append_many("new", "b", said(20))),
+    Case("append the first turn", 2, lambda s: s.turns.append_many("new", "a", said(1))),
+    Case("append 20 turns in one step", 2, lambda s: s.turns.append_many("new", "b", said(20))),
     Case("append no turn", 1, lambda s: s.turns.append_many("new", "b", [])),
     Case("bind", 1, lambda s: s.participants.ensure("new", "c")),
-    Case("append after binding", 1, lambda s: s.turns.append_many("new", "c", said(1))),
+    Case("append after binding", 3, lambda s: s.turns.append_many("new", "c", said(1))),
     Case("bind again", 3, lambda s: s.participants.ensure("new", "c")),
     Case("list participants", 1, lambda s: s.participants.list("new")),
-    Case("list the turns of a short session", 1, lambda s: s.turns.list("new", "b")),
-    Case("integrate three participants", 8, lambda s: integrated(s, 1, 20, 1)),
-    Case("integrate nothing new", 1, lambda s: integrated(s, 0, 0, 0)),
-    Case("append another turn", 1, lambda s: s.turns.append_many("new", "b", said(1))),
-    Case("integrate one of three", 4, lambda s: integrated(s, 0, 1, 0)),
+    Case("list the turns of a short session", 2, lambda s: s.turns.list("new", "b")),
+    Case("integrate three participants", 12, lambda s: integrated(s, 1, 20, 1)),
+    Case("integrate nothing new", 2, lambda s: integrated(s, 0, 0, 0)),
+    Case("append another turn", 2, lambda s: s.turns.append_many("new", "b", said(1))),
+    Case("integrate one of three", 6, lambda s: integrated(s, 0, 1, 0)),
     Case("append a turn of over 1 MiB", 3, lambda s: s.turns.append_many("new", "c", said(1, TEXT * 2000))),
-    Case("unbind from a short session", 3, lambda s: s.participants.delete("new", "c")),
+    Case("unbind from a short session", 6, lambda s: s.participants.delete("new", "c")),
     Case("unbind nobody", 1, lambda s: s.participants.delete("new", "c")),
     Case("bind anew", 1, lambda s: s.participants.create("new", "c")),
     Case("get a participant", 1, lambda s: s.participants.get("new", "c")),
     Case("find no participant", 1, lambda s: s.participants.find("new", "d")),
-    Case("append one turn", 1, lambda s: s.turns.append("new", "c", said(1)[0])),
+    Case("append one turn", 3, lambda s: s.turns.append("new", "c", said(1)[0])),
     Case("count turns", 1, lambda s: s.turns.count("new", "c")),
-    Case("truncate", 5, lambda s: s.truncate("new")),
-    Case("append when all began anew elsewhere", 3, lambda s: s.turns.append_many("new", "a", said(1))),
-    Case("append where the store has not been yet", 2, lambda s: s.turns.append_many("long", "a", said(1))),
-    Case("append at turn 3,000", 1, lambda s: s.turns.append_many("long", "a", said(1))),
+    Case("truncate", 7, lambda s: s.truncate("new")),
+    Case("append when all began anew", 3, lambda s: s.turns.append_many("new", "a", said(1))),
+    Case("append where the store has not been yet", 3, lambda s: s.turns.append_many("long", "a", said(1))),
+    Case("append at turn 3,000", 2, lambda s: s.turns.append_many("long", "a", said(1))),
     Case("list the first turns of a long session", 2, page_of_turns),
     Case("list turns in the middle", 2, lambda s: page_of_turns(s, after=1500)),
     Case("list the newest turns", 2, lambda s: page_of_turns(s, after=LONG - 18)),
-    Case("integrate the newest turns of a long session", 4, lambda s: s.turns.integrate("long", count_them)),
-    Case("integrate a turn behind them", 1, lambda s: s.turns.integrate("long", count_them)),
-    Case("iterate over 3,000 turns", 19, every_turn),
-    Case("delete a turn of a segment", 5, lambda s: s.messages.delete("long", "old")),
+    Case("integrate the newest turns of a long session", 6, lambda s: s.turns.integrate("long", count_them)),
+    Case("integrate a turn behind them", 2, lambda s: s.turns.integrate("long", count_them)),
+    Case("iterate over 3,000 turns", 8, every_turn),
     Case("list the oldest sessions", 2, pages),
     Case("list the oldest sessions of a user", 2, lambda s: pages(s, user_id="u1")),
     Case("list the oldest sessions, deleted or not", 2, lambda s: pages(s, deleted=None)),
     Case("list the oldest of a user, deleted or not", 2, lambda s: pages(s, user_id="u1", deleted=None)),
     Case("list the active sessions, the longest idle first", 2, lambda s: pages(s, order="active")),
-    Case("list the newest sessions, deleted or not", 2, lambda s: pages(s, newest=True, deleted=None)),
-    Case("list turns where all went", 1, lambda s: s.turns.list("emptied", "a")),
-    Case("integrate where all turns went", 2, lambda s: s.turns.integrate("emptied", count_them)),
-    Case("unbind with turns in 30 segments", 36, lambda s: s.participants.delete("long", "b")),
+    Case("list the newest sessions, deleted or not", 3, lambda s: pages(s, newest=True, deleted=None)),
+    Case("unbind with 90 turns", 6, lambda s: s.participants.delete("long", "b")),
 ]
 
 
@@ -138,19 +135,11 @@ async def populate(store: AsyncMongoStore) -> None:
         await asyncio.gather(*(sessions.soft_delete(f"s{i}") for i in range(0, SESSIONS, 3)))
     long = store.sessions
     await long.create("long", participants=["a", "b", "c"])
-    for n in range(0, LONG, 100):
+    for _ in range(0, LONG, 100):
         await long.turns.append_many("long", "a", said(100))
         await long.turns.append_many("long", "b", said(3))
         await long.messages.append("long", Message(role="user", conversation_id="a", content=TEXT))
-        if n == 500:
-            await long.messages.append("long", Message(id="old", role="user", content=TEXT))
     await long.turns.integrate("long", count_them)
-    await long.create("emptied", participants=["a"])
-    for _ in range(3):
-        await long.turns.append_many("emptied", "a", said(1000))
-    await long.messages.truncate("emptied")
-    for _ in range(3):
-        await long.messages.append_many("emptied", [Message(role="user") for _ in range(100)])
 
 
 async def observe(uri: str, database: str, wire: Wire) -> Observation:
@@ -209,16 +198,18 @@ async def test_an_append_of_turns_sends_little_beside_them(server_uri: str, data
             assert wire.sent[0].bytes <= len(turn.model_dump_json()) + ENVELOPE_BYTES
 
 
-async def test_rolling_costs_a_tenth_of_a_command_a_turn(server_uri: str, database: str) -> None:
-    wire = Wire()
+async def test_turns_never_roll_and_messages_do_not_read_them(server_uri: str, database: str) -> None:
+    wire = Replies()
     async with wired_store(server_uri, database, wire) as store:
         await store.sessions.create("s", participants=["a"])
-        # From here on each 64 turns roll once.
-        await store.sessions.turns.append_many("s", "a", said(64))
         wire.sent.clear()
-        for _ in range(320):
+        for _ in range(200):
             await store.sessions.turns.append_many("s", "a", said(1))
-        assert len(wire.sent) <= 320 * 1.1
+        assert len(wire.sent) == 2 * 200
+        await store.sessions.messages.append("s", Message(role="user"))
+        wire.bytes.clear()
+        assert len(await store.sessions.messages.list("s")) == 1
+        assert max(wire.bytes) < 2 * ENVELOPE_BYTES
 
 
 async def test_large_insights_are_read_only_where_they_are_shown(server_uri: str, database: str) -> None:
@@ -229,7 +220,7 @@ async def test_large_insights_are_read_only_where_they_are_shown(server_uri: str
         await store.sessions.turns.integrate("s", lambda *_: [BIG_INSIGHT])
         wire.bytes.clear()
         await store.sessions.turns.append_many("s", "a", said(200))
-        await store.sessions.messages.append("s", Message(role="user"))
+        await store.sessions.messages.append_many("s", [Message(role="user") for _ in range(60)])
         assert len((await store.sessions.messages.list("s", newest=True)).items) == 50
         assert len((await store.sessions.turns.list("s", "a")).items) == 50
         assert max(wire.bytes) < len(BIG_INSIGHT)

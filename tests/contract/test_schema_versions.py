@@ -32,8 +32,8 @@ STORED = sorted((Path(__file__).with_name("stored")).glob("version_*.json"))
 COLLECTIONS = (
     *("rooms", "events", "bindings", "participants", "identities", "identity_addresses", "verifications"),
     *("verification_requests", "tasks", "observations", "read_markers", "voice_deliveries", "leases"),
-    *("sessions", "session_segments", "session_overflows", "users", "threads", "messages", "elements"),
-    "api_keys",
+    *("sessions", "session_segments", "session_overflows", "session_turns", "session_insights"),
+    *("users", "threads", "messages", "elements", "api_keys"),
 )
 LONG = 150
 LATER = {"of_later": {"k": [1]}}
@@ -51,6 +51,8 @@ async def fill(store: AsyncMongoStore) -> None:
     # So large that it is apart from the session.
     await store.sessions.context.set("s", {"reasoning": [{"role": "system", "content": "x" * 70_000}]})
     await store.sessions.turns.append_many("s", "p", [Turn(role="user", content="turn")])
+    await store.sessions.turns.integrate("s", lambda *_: [{"insight": 1}])
+    await store.sessions.turns.append_many("s", "p", [Turn(role="user", content="new")])
     user = await store.threads.users.upsert("ada", metadata={"k": 1})
     await store.threads.create("t", user_id=user.id, name="n", tags=["x"], data={"k": {"$a": 1}})
     await store.threads.messages.merge("t", "m", only_missing=True, content="hi", data={"k": 1}, created_at=T)
@@ -72,6 +74,7 @@ CHANGES: list[tuple[str, str, Verb]] = [
         "turns",
         lambda s: s.sessions.turns.append_many("s", "p", [Turn(role="user", content=1)]),
     ),
+    ("sessions", "integrate", lambda s: s.sessions.turns.integrate("s", lambda *_: [1])),
     ("sessions", "unbind", lambda s: s.sessions.participants.delete("s", "p")),
     ("sessions", "truncate", lambda s: s.sessions.truncate("s")),
     ("sessions", "delete", lambda s: s.sessions.soft_delete("s")),
@@ -182,6 +185,7 @@ async def read_all(store: AsyncMongoStore) -> None:
     """Read and list everything that `fill` has stored."""
     session = await store.sessions.get("s")
     assert session.participants[0].id == "p"
+    assert session.participants[0].insights[:1] == [{"insight": 1}]
     assert [one.id for one in (await store.sessions.list(user_id="u")).items] == ["s"]
     messages = [message async for message in store.sessions.messages.iter("s")]
     assert [message.id for message in messages[:LONG]] == [f"m{n}" for n in range(LONG)]

@@ -183,6 +183,30 @@ class TestWholeSessions:
         assert walked == [f"s{n}" for n in reversed(range(5))]
         assert [await store.sessions.count(limit=n) for n in (1, 3, 9)] == [1, 3, 5]
 
+    async def test_sessions_of_all_namespaces_are_one_list(self, store: AsyncMongoStore) -> None:
+        for n in range(30):
+            await store.sessions.in_namespace(f"n{n % 7}").create(f"s{n}")
+        await store.sessions.in_namespace("n0").soft_delete("s7")
+        await store.sessions.in_namespace("n3").messages.append("s3", Message(role="user"))
+        expected = ["s3", *(f"s{n}" for n in reversed(range(30)) if n not in (3, 7))]
+        for newest, order in ((True, expected), (False, expected[::-1])):
+            found: list[str] = []
+            cursor = None
+            while len(found) < 29:
+                page = await store.sessions.namespaces.list_sessions(newest=newest, limit=4, cursor=cursor)
+                found += [session.id for session in page]
+                cursor = page.next_cursor
+            assert (found, cursor) == (order, None)
+        first, *_ = await store.sessions.namespaces.list_sessions()
+        assert (first.namespace, first.count) == ("n3", 1)
+        rest = await store.sessions.namespaces.list_sessions(cursor=store.sessions.cursor_of(first))
+        assert [session.id for session in rest] == expected[1:]
+        await refused(
+            store.sessions.namespaces.list_sessions(cursor="x"),
+            store.sessions.namespaces.list_sessions(limit=0),
+            store.sessions.namespaces.list_sessions(newest=1),  # type: ignore[arg-type]
+        )
+
     async def test_namespaces_are_listed_once_each(self, store: AsyncMongoStore) -> None:
         namespaces = store.sessions.namespaces
         assert (await namespaces.list()).items == []

@@ -123,6 +123,12 @@ async def pinned_pages(s: SimpleNamespace) -> None:
     assert len(page) == 5
 
 
+async def feedback_pages(s: SimpleNamespace) -> None:
+    page = await s.threads.feedback.list(value=1, limit=5)
+    page = await s.threads.feedback.list(value=1, limit=5, cursor=page.next_cursor)
+    assert len(page) == 5
+
+
 async def late(s: SimpleNamespace) -> None:
     with pytest.raises(NotFoundError):
         await s.threads.merge("t003", name="x")
@@ -232,6 +238,9 @@ CASES = [
     Case("feedback: upsert again", 5, liked("m7")),
     Case("feedback: find", 1, lambda s: s.threads.feedback.find("long", "m7")),
     Case("feedback: find_by_id", 1, lambda s: s.threads.feedback.find_by_id("t004")),
+    Case("feedback: list", 1, lambda s: s.threads.feedback.list(limit=20)),
+    Case("feedback: list two pages by value", 2, feedback_pages),
+    Case("feedback: list by a value that nobody gave", 1, lambda s: s.threads.feedback.list(value=5)),
     Case("feedback: delete", 4, lambda s: s.threads.feedback.delete("t004", "t004-1")),
     Case("feedback: delete what is not there", 2, lambda s: s.threads.feedback.delete("t004", "t004-1")),
     Case("messages: delete", 4, lambda s: s.threads.messages.delete("long", "m8")),

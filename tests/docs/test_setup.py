@@ -1,4 +1,4 @@
-"""A fresh clone is set up by the first command, and the Chainlit application of the tutorial serves people."""
+"""The first command sets up a fresh clone, and the Chainlit application of the tutorial serves people."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -184,6 +185,20 @@ async def state(store: AsyncMongoStore, id: str) -> Any:
     return [plain(one) for one in listed], await left(store, id)
 
 
+async def integrate_around(act: Verb, store: AsyncMongoStore, id: str) -> None:
+    """Integrate as `integrate` does, with what others do meanwhile."""
+    has_acted = False
+
+    async def insights_of(participant: str, turns: Sequence[Turn]) -> list[Any]:
+        nonlocal has_acted
+        if not has_acted:
+            has_acted = True
+            await attempt(act, store, id)
+        return [f"{participant} {turn.number}" for turn in turns]
+
+    await store.sessions.turns.integrate(id, insights_of)
+
+
 async def attempt(verb: Verb, store: AsyncMongoStore, id: str) -> None:
     with suppress(MongoStoreError):
         await verb(store, id)
@@ -207,6 +222,12 @@ async def test_a_lost_answer_makes_a_verb_act_once_beside_another_client(
         for step in steps:
             await attempt(step, store, id)
         orders[order] = comparable(await state(store, id), id)
+    if name == "integrate":
+        # Others may also act between the reading of a participant's turns and the storing of its insights.
+        id = f"between-{name}"
+        await prepare(store, id)
+        await attempt(partial(integrate_around, act), store, id)
+        orders["between"] = comparable(await state(store, id), id)
     happened = 0
     for number in range(1, LOST_WRITES + 1):
         id = f"{number}-{name}"

@@ -50,12 +50,14 @@ async def integrate(store: AsyncMongoStore, session_id: str) -> Any:
 
 
 async def prepare(store: AsyncMongoStore, session_id: str) -> None:
-    """Make a session of segments, a full tail, a large message and a large context; `…restore` is deleted.
+    """Make a session of turns, segments, a full tail, a large message and a large context.
 
-    Its first messages are the chat turns of a participant.
+    `…restore` is deleted.
     """
     await store.sessions.create(session_id, participants=["p", "q"])
     await store.sessions.turns.append_many(session_id, "p", turns(*range(KEEP - 1), LARGE))
+    old = [*(message(f"old{n}") for n in range(KEEP - 1)), message("oldlarge", LARGE)]
+    await store.sessions.messages.append_many(session_id, old)
     await store.sessions.messages.append_many(session_id, [message(n) for n in range(FULL)])
     await store.sessions.messages.append_many(session_id, [message("large", LARGE)])
     last = FULL + KEEP - 1

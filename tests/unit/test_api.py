@@ -32,6 +32,7 @@ from mongostore.repositories import (
 )
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
+from mongostore.retention import AsyncRetention
 from mongostore.sync import session_twins, twins
 from tests.contract.wire import repositories_of
 
@@ -130,9 +131,11 @@ def verbs(repository: type) -> dict[str, object]:
 REPOSITORIES = [
     AsyncKeys,
     AsyncLeases,
+    AsyncRetention,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
     sessions.AsyncSessions,
     sessions.AsyncNamespaces,
+    sessions.AsyncSessionBranches,
     sessions.AsyncSessionContext,
     sessions.AsyncSessionMessages,
     sessions.AsyncSessionParticipants,

@@ -77,9 +77,12 @@ def test_these_are_the_commands():
         "keys revoke",
         "ls",
         "ping",
+        "prune",
         "serve sessions",
         "serve threadmem",
         "show",
+        "stats",
+        "studio",
         "tail",
     ]
 

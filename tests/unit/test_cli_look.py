@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 from uuid import uuid4
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -194,6 +196,23 @@ def test_no_form_lets_stored_text_control_a_terminal(uri: str, monkeypatch: pyte
 def test_tail_shows_the_newest_and_stops(uri: str) -> None:
     assert [one["position"] for one in lines("tail", "s0", "-n", 3, "--uri", uri)] == [57, 58, 59]
     assert [one["id"] for one in lines("tail", "-n", 1, "--uri", uri)] == [EVIL]
+
+
+def test_stats_are_numbers_bars_and_an_image_without_addresses(
+    uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (found,) = lines("stats", "--uri", uri)
+    assert found["conversations"] == {"sessions": 5, "threads": 4, "rooms": 3}
+    assert found["messages"] == {"sessions": 62, "threads": 1, "rooms": 1}
+    assert len(found["days"]) == 30  # type: ignore[arg-type]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    svg = tmp_path / "days.svg"
+    shown = run("stats", "--plot", "--days", 3, "--svg", svg, "--uri", uri).stdout
+    assert "█" * 30 in shown
+    assert all(text in shown for text in ("62 sessions", "50-99", "collection"))
+    assert re.findall('https?://[^"]*', svg.read_text()) == ["http://www.w3.org/2000/svg"]
+    assert "<script" not in svg.read_text()
+    ElementTree.fromstring(svg.read_text())
 
 
 @pytest.mark.server

@@ -12,7 +12,6 @@ import pytest
 from pydantic import BaseModel, create_model
 
 from mongostore.codec import (
-    encode,
     encode_members,
     encode_object,
     escape_key,
@@ -206,14 +205,9 @@ def keep_session(session: Session) -> StoredDocument:
                     bound_at=to_micros("bound_at", one.bound_at),
                     epoch=f"b{number}",
                     turn_count=one.turn_count,
-                    integrated_until=one.integrated_until,
+                    integrated_until=one.integrated_until or 0,
                 ).model_dump()
                 for number, one in enumerate(session.participants)
-            },
-            "insights": {
-                escape_key(one.id): [encode("insights", insight) for insight in one.insights]
-                for one in session.participants
-                if one.insights
             },
             "context": {"value": [], "overflow": None} if session.has_context else None,
             "message_count": session.count,
@@ -229,8 +223,7 @@ def keep_session(session: Session) -> StoredDocument:
 
 
 def keep_message(message: Message) -> StoredDocument:
-    turn = {} if message.number is None else {"binding": "b", "number": message.number}
-    return {**sessions.to_stored_message(message, NOW), **turn}
+    return sessions.to_stored_message(message, NOW)
 
 
 def read_message(document: StoredDocument) -> Message:
@@ -449,7 +442,6 @@ ENTITIES = {
                     id="p.1",
                     bound_at=NOON,
                     turn_count=3,
-                    insights=[ODD],
                     integrated_until=2,
                 ),
                 SessionParticipant(id="", bound_at=EARLY),
@@ -481,7 +473,6 @@ ENTITIES = {
             updated_at=LATER,
             status="interrupted",
             position=4,
-            number=2,
         ),
         Message(id="m2", role="user"),
         keep_message,

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from mongostore import AsyncMongoStore, IndexConflictError
-from mongostore.documents import identities, keys, room_parts, rooms, threads
+from mongostore.documents import identities, keys, room_parts, rooms, session_participants, threads
 from mongostore.documents.sessions import StoredMessage, StoredOverflow, StoredSegment, StoredSession
 from mongostore.index_definitions import IndexState, load_indexes
 
@@ -33,6 +33,8 @@ FIELDS = {
     "sessions": StoredSession,
     "session_segments": StoredSegment,
     "session_overflows": StoredOverflow,
+    "session_turns": session_participants.StoredTurns,
+    "session_insights": session_participants.StoredInsights,
     "rooms": rooms.StoredRoom,
     "events": rooms.StoredEvent,
     "bindings": rooms.StoredBinding,

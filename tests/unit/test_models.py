@@ -26,6 +26,7 @@ from mongostore.models import (
     Page,
     ReadMarker,
     ReplySummary,
+    RetentionPolicy,
     Room,
     RoomState,
     Session,
@@ -46,6 +47,7 @@ NEEDED: dict[str, Any] = {
     **dict.fromkeys(("created_at", "updated_at", "active_at", "bound_at"), NOON),
     **dict.fromkeys(("count", "first_position", "last_position", "in_tail", "in_segments", "segments"), 1),
     **{"value": 1, "namespaces": [], "results": [], "kind": "append"},
+    **{"dry_run": False, "names": [], "counts": {}, "mode": "delete", "collection": "x", "relation": "owner"},
     "status": "failed",
     "last": {"id": "m", "conversation_id": "c", "role": "user", "text": "", "created_at": NOON},
     "session": {"id": "s", "created_at": NOON, "active_at": NOON},
@@ -62,6 +64,7 @@ RECORDS: list[Any] = [
     ReadMarker("r", "c", 1),
     RoomState("active", None, None),
     ReplySummary("e", 1, NOON),
+    RetentionPolicy(),
 ]
 
 every_value = pytest.mark.parametrize("model", VALUES, ids=lambda model: model.__name__)
@@ -81,7 +84,7 @@ def test_every_class_of_values_is_a_value_a_record_or_describes_arguments() -> N
         and getattr(models, name) not in {type(record) for record in RECORDS}
         and not is_typeddict(getattr(models, name))
     }
-    literals = {"ListOrder", "MessageStatus"}
+    literals = {"House", "ListOrder", "MessageStatus"}
     assert others - literals == {"ChangeKind", "IntegrationStatus", "Integrator", "GeneratedId", "Page"}
 
 

@@ -131,12 +131,6 @@ def test_what_is_no_message_at_all_is_an_error_without_an_id(odd: Any) -> None:
     assert [error.id for error in errors] == ["None"]
 
 
-def test_a_message_of_before_there_were_chat_turns_has_no_number() -> None:
-    old = {name: value for name, value in message().items() if name not in ("binding", "number")}
-    [read], _ = sessions.to_messages([(0, old)])
-    assert read.number is None
-
-
 def test_a_session_that_lacks_all_optional_members_is_read_with_their_defaults() -> None:
     read = sessions.to_session(session())
     assert (read.data, read.metadata, read.participants, read.count, read.revision) == ({}, {}, [], 0, 0)
@@ -161,17 +155,22 @@ def test_the_preview_of_a_packed_content_is_its_text() -> None:
     assert sessions.to_stored_preview(stored)["text"] == "half ?"
 
 
-def test_a_chat_turn_is_a_message_of_its_participants_conversation() -> None:
-    turn = Turn(role="user", content=[1], created_at=from_micros(7))
-    stored = sessions.to_stored_turn("turns[0]", "p", turn, "m", NOW)
-    assert stored == sessions.to_stored_message(
-        Message(id="m", conversation_id="p", role="user", content=[1], created_at=from_micros(7)), NOW
-    )
-
-
 def test_what_is_no_chat_turn_is_refused_by_its_path() -> None:
     with pytest.raises(InvalidValueError, match=r"^turns\[0\]: must be a Turn, not Message$"):
-        sessions.to_stored_turn("turns[0]", "p", Message(role="user"), "m", NOW)  # type: ignore[arg-type]
+        session_participants.to_stored_turn("turns[0]", Message(role="user"), NOW)  # type: ignore[arg-type]
+
+
+def test_an_unreadable_turn_is_an_error_and_the_others_are_read() -> None:
+    stored = session_participants.to_stored_turn("turns[0]", Turn(role="user", content=[1]), NOW)
+    turns, errors = session_participants.to_turns(
+        [{**stored, "number": 1}, {**stored, "number": 2, "role": [PRIVATE]}, {**stored, "number": 3}]
+    )
+    assert [(turn.number, turn.content, turn.created_at) for turn in turns] == [
+        (1, [1], from_micros(NOW)),
+        (3, [1], from_micros(NOW)),
+    ]
+    assert [(error.kind, error.id, error.fields) for error in errors] == [("turn", "2", ("role",))]
+    assert PRIVATE not in str(errors)
 
 
 def test_participants_are_stored_under_escaped_ids_with_bindings_of_their_own() -> None:
@@ -210,24 +209,12 @@ def test_unreadable_participants_are_refused_by_their_session() -> None:
 
 def test_a_session_that_begins_anew_keeps_who_was_bound_when_and_nothing_of_what_they_said() -> None:
     bound = session_participants.bind_all(["a", "b"], 5, "old")
-    bound["a"] |= {"turn_count": 3, "kept": 2, "integrated_until": 1}
-    anew = session_participants.truncated_fields(
-        session(participants=bound, insights={"a": [1]}, revision=4), "new"
-    )
+    bound["a"] |= {"turn_count": 3, "integrated_until": 1, "insight_count": 2, "insights_size": 9}
+    anew = session_participants.truncated_fields(session(participants=bound, revision=4), "new")
     assert anew["participants"] == session_participants.bind_all(["a", "b"], 5, "new")
-    assert (anew["data"], anew["insights"], anew["revision"]) == ({}, {}, 5)
+    assert (anew["data"], anew["revision"]) == ({}, 5)
 
 
 def test_an_older_session_without_participants_can_begin_anew() -> None:
     anew = session_participants.truncated_fields(session(), "new")
     assert (anew["participants"], anew["revision"]) == ({}, 1)
-
-
-def test_when_all_messages_go_no_turns_are_kept_and_all_else_stays() -> None:
-    assert session_participants.truncated_message_fields(
-        session(participants=session_participants.bind_all(["a.b", "c"], 5, "t"))
-    ) == {
-        "participants.a%2E;b.kept": 0,
-        "participants.c.kept": 0,
-    }
-    assert session_participants.truncated_message_fields(session()) == {}

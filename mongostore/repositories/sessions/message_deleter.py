@@ -9,11 +9,12 @@ from uuid import uuid4
 from pymongo import ReturnDocument
 
 from mongostore.documents.mapping import StoredDocument
-from mongostore.documents.sessions import PUBLIC_FIELDS, to_session, to_stored_preview
-from mongostore.models import Session
+from mongostore.documents.session_participants import epochs_of
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_stored_preview
 from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.sessions.filters import STATE_FILTERS
+from mongostore.repositories.sessions.insight_log import InsightLog
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import record_operation, was_done
 from mongostore.repositories.sessions.tail import (
@@ -24,19 +25,25 @@ from mongostore.repositories.sessions.tail import (
     other_revision_error,
     unchanged_filter,
 )
+from mongostore.repositories.sessions.turn_log import TurnLog
 
 # What the deletion of a session needs of it.
-_DELETED_FIELDS = ["state", "stale", "epoch", "create_op", "revision", "active_at", "expires_at"]
+DELETED_FIELDS = [
+    *("state", "stale", "unbound", "epoch", "create_op", "revision", "participants"),
+    *("active_at", "created_at", "expires_at"),
+]
 
 _NOTHING: StoredDocument = {}
 
 
 class MessageDeleter:
-    """The messages of sessions, as they are removed."""
+    """The messages of sessions, and whole sessions, as they are removed."""
 
-    def __init__(self, tail: Tail, overflows: Overflows) -> None:
+    def __init__(self, tail: Tail, overflows: Overflows, turns: TurnLog, insights: InsightLog) -> None:
         self._tail = tail
         self._overflows = overflows
+        self._turns = turns
+        self._insights = insights
 
     async def delete(self, key: str, message_ids: Sequence[str]) -> int:
         """Remove messages and return how many of them were there.
@@ -93,12 +100,9 @@ class MessageDeleter:
         changed: StoredDocument = {f"messages.{index}": None for index in here} | sets
         changed["pending_deletes"] = [message["id"] for message in sealed]
         if "last" not in changed and document["last"] and document["last"]["id"] in wanted:
-            changed["last"] = await self._newest_except(document, lambda message: message["id"] in wanted)
+            changed["last"] = await self._newest_except(document, wanted)
         amounts: StoredDocument = {**counts, "edit_count": 1}
         amounts["message_count"] = counts.get("message_count", 0) - len(gone)
-        for name, participant in document.get("participants", {}).items():
-            if turns := sum(message.get("binding") == participant["epoch"] for message in gone):
-                amounts[f"participants.{name}.kept"] = -turns
         # If the answer to what follows is lost and the next attempt finds it done, it was this many.
         call.memory["deleted"] = len(gone)
         erased = await self._tail.sessions.update_one(
@@ -117,60 +121,12 @@ class MessageDeleter:
         await self._overflows.delete_of(gone)
         return len(gone)
 
-    async def unbind(self, key: str, name: str, guard: StoredDocument) -> bool:
-        """Remove a participant with the turns, the insights and the marker; return whether it was there.
-
-        The turns in segments are announced, and finished like messages that are deleted.
-
-        Raises:
-            NotFoundError: There is no such session, or it is deleted.
-            ConflictError: The guard does not hold, or others kept changing the session for too long.
-        """
-        call = current_operation()
-        for attempt in range(self._tail.limits.attempts):
-            await back_off(attempt)
-            document = await self._tail.read(key)
-            if await self._tail.finish_pending(document):
-                continue
-            if was_done(document):
-                return True
-            if not guard.items() <= document.items():
-                raise other_revision_error(key)
-            participant = document.get("participants", {}).get(name)
-            if participant is None:
-                return False
-            binding = participant["epoch"]
-            here = {
-                i: message
-                for i, message in enumerate(document["messages"])
-                if message and message.get("binding") == binding
-            }
-            sets: StoredDocument = {f"messages.{index}": None for index in here}
-            sets["unbound"] = [binding] if participant["kept"] > len(here) else []
-            newest = next((message for message in reversed(document["messages"]) if message), None)
-            if newest is None or newest.get("binding") == binding:
-                sets["last"] = await self._newest_of_others(document, binding)
-            unbound = await self._tail.sessions.update_one(
-                {**unchanged_filter(document), **guard},
-                {
-                    "$set": sets,
-                    "$unset": {f"participants.{name}": "", f"insights.{name}": ""},
-                    "$inc": {"message_count": -participant["kept"], "edit_count": 1, "revision": 1},
-                    "$max": {"active_at": call.now},
-                    "$push": record_operation(here.values()),
-                },
-            )
-            if unbound.matched_count:
-                await self._overflows.delete_of(here.values())
-                if sets["unbound"]:
-                    await self._tail.finish_unbinding({**document, **sets})
-                return True
-        raise contention_error(key)
-
     async def truncate(
         self, key: str, changes: Callable[[StoredDocument, str], StoredDocument], guard: StoredDocument
-    ) -> Session:
+    ) -> StoredDocument:
         """Remove all messages, set other fields of the session in the same step, and return the session.
+
+        If these begin the participants anew, their turns and insights go as well.
 
         Args:
             key: The session's `_id`.
@@ -180,7 +136,6 @@ class MessageDeleter:
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: Others kept changing the session for too long.
-            InvalidDocumentError: The session cannot be read, after it was emptied.
         """
         call = current_operation()
         empty: StoredDocument = {
@@ -191,23 +146,28 @@ class MessageDeleter:
             "message_count": 0,
             "last": None,
             "pending_deletes": [],
-            "unbound": [],
         }
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
             document = await self._tail.read(key)
             if was_done(document):
-                await self.delete_epochs(key, document["stale"])
-                return to_session(await self._tail.read_fields(key, *PUBLIC_FIELDS))
+                await self.delete_epochs(key, document["stale"], document["unbound"])
+                return await self._tail.read_fields(key, *PUBLIC_FIELDS)
             if not guard.items() <= document.items():
                 raise other_revision_error(key)
             epoch, old = uuid4().hex, document["epoch"]
+            changed = changes(document, epoch)
+            unbound = epochs_of(document) if "participants" in changed else []
             seen = {name: document.get(name) for name in ("epoch", "message_count", "revision")}
             cleared = await self._tail.sessions.find_one_and_update(
                 {"_id": key, "state": "open", **seen},
                 {
-                    "$set": {**empty, **changes(document, epoch), "epoch": epoch},
-                    "$push": {"stale": old, **record_operation(document["messages"])},
+                    "$set": {**empty, **changed, "epoch": epoch},
+                    "$push": {
+                        "stale": old,
+                        "unbound": {"$each": unbound},
+                        **record_operation(document["messages"]),
+                    },
                     "$inc": {"edit_count": 1},
                     "$max": {"active_at": call.now},
                 },
@@ -215,8 +175,9 @@ class MessageDeleter:
                 return_document=ReturnDocument.AFTER,
             )
             if cleared is not None:
-                await self.delete_epochs(key, [*document["stale"], old])
-                return to_session(cleared)
+                self._turns.forget(key, changed.get("participants", ()))
+                await self.delete_epochs(key, [*document["stale"], old], [*document["unbound"], *unbound])
+                return cleared
         raise contention_error(key)
 
     async def delete_session(self, key: str, guard: StoredDocument) -> bool:
@@ -226,7 +187,7 @@ class MessageDeleter:
             ConflictError: If the guard does not hold.
         """
         seen, sessions = current_operation().memory, self._tail.sessions
-        while document := await sessions.find_one({"_id": key}, _DELETED_FIELDS):
+        while document := await sessions.find_one({"_id": key}, DELETED_FIELDS):
             # A session made anew under that id since an earlier attempt is another one.
             if seen.setdefault("incarnation", document["create_op"]) != document["create_op"]:
                 break
@@ -240,7 +201,7 @@ class MessageDeleter:
                 document = await sessions.find_one_and_update(
                     {"_id": key, "create_op": document["create_op"], "state": STATE_FILTERS[None], **guard},
                     {"$set": {"state": "deleting"}},
-                    projection=_DELETED_FIELDS,
+                    projection=DELETED_FIELDS,
                 )
                 if document is None:
                     # Somebody else was first.
@@ -252,7 +213,7 @@ class MessageDeleter:
 
     async def finish_deletion_of(self, key: str) -> bool:
         """Finish the deletion of a session, if that was cut short; return whether there is no session now."""
-        document = await self._tail.sessions.find_one({"_id": key}, _DELETED_FIELDS)
+        document = await self._tail.sessions.find_one({"_id": key}, DELETED_FIELDS)
         return document is None or await self.finish_if_gone(document)
 
     async def finish_if_gone(self, document: StoredDocument) -> bool:
@@ -270,47 +231,38 @@ class MessageDeleter:
 
     async def finish_delete(self, document: StoredDocument) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
-        await self._delete_parts([*document["stale"], document["epoch"], document["create_op"]])
+        await self._delete_parts(
+            [*document["stale"], document["epoch"], document["create_op"]],
+            [*document["unbound"], *epochs_of(document)],
+        )
         mark = {"_id": document["_id"], "state": "deleting", "create_op": document["create_op"]}
         await self._tail.sessions.delete_one(mark)
 
-    async def delete_epochs(self, key: str, epochs: Sequence[str]) -> None:
-        """Remove the parts of epochs that a session has left, and then its note of them."""
+    async def delete_epochs(self, key: str, epochs: Sequence[str], unbound: Sequence[str]) -> None:
+        """Remove the parts of epochs that a session or participants have left, then the record of them."""
+        if epochs or unbound:
+            await self._delete_parts(epochs, unbound)
+            left = {"stale": {"$in": [*epochs]}, "unbound": {"$in": [*unbound]}}
+            await self._tail.sessions.update_one({"_id": key}, {"$pull": left})
+
+    async def _delete_parts(self, epochs: Sequence[str], unbound: Sequence[str]) -> None:
         if epochs:
-            await self._delete_parts(epochs)
-            await self._tail.sessions.update_one({"_id": key}, {"$pull": {"stale": {"$in": list(epochs)}}})
+            await self._tail.segments.delete_many({"epoch": {"$in": [*epochs]}})
+        if unbound:
+            await self._turns.delete([*unbound])
+            await self._insights.delete([*unbound])
+        await self._overflows.delete_epochs([*epochs, *unbound])
 
-    async def _delete_parts(self, epochs: Sequence[str]) -> None:
-        await self._tail.segments.delete_many({"epoch": {"$in": list(epochs)}})
-        await self._overflows.delete_epochs(epochs)
-
-    async def _newest_of_others(self, document: StoredDocument, binding: str) -> Any:
-        """Return the preview of the newest message that is no turn of a binding, None where all are."""
-        others = {"messages": {"$elemMatch": {"binding": {"$ne": binding}}}}
-        return await self._newest_except(document, lambda message: message.get("binding") == binding, others)
-
-    async def _newest_except(
-        self,
-        document: StoredDocument,
-        gone: Callable[[StoredDocument], bool],
-        others: StoredDocument | None = None,
-    ) -> Any:
-        """Return the preview of the newest message that stays, None where none does.
-
-        Args:
-            document: The session's.
-            gone: Whether a message does not stay.
-            others: What finds the segments with messages that stay, where that spares reading many.
-        """
+    async def _newest_except(self, document: StoredDocument, gone: set[str]) -> Any:
+        """Return the preview of the newest message that is none of these, None if there is none."""
         messages, base = document["messages"], document["tail_start"]
         while True:
             for message in reversed(messages):
-                if message and not gone(message):
+                if message and message["id"] not in gone:
                     filled = await self._overflows.load_into([message])
                     return to_stored_preview(filled[0] if filled else message)
             segment = base and await self._tail.segments.find_one(
-                {"epoch": document["epoch"], "start": {"$lt": base}, **(others or {})},
-                sort=[("start", -1)],
+                {"epoch": document["epoch"], "start": {"$lt": base}}, sort=[("start", -1)]
             )
             if not segment:
                 return None

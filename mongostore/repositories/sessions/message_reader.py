@@ -12,6 +12,7 @@ from mongostore.models import Message, Page
 from mongostore.repositories import Connection, majority_step
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
+from mongostore.repositories.sessions.lines import Lines, get_message, lines_to
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import (
     Positioned,
@@ -22,6 +23,7 @@ from mongostore.repositories.sessions.tail import (
 )
 
 _SEGMENTS_A_STEP = 16
+LAST_POSITION = 2**63 - 1
 
 
 class MessageReader:
@@ -42,18 +44,28 @@ class MessageReader:
         start: int = 0,
         before: int | None = None,
         conversation_id: str | None = None,
+        message_id: str | None = None,
     ) -> Page[Message]:
         """Return the first messages from a position on and before another, or the last ones, in order.
 
+        Args:
+            key: The session's `_id`.
+            limit: How many messages.
+            newest: Whether they are the last ones.
+            start: The first position.
+            before: The position before which they are, if any.
+            conversation_id: The conversation of the messages, if not of all.
+            message_id: The message that ends the branch of the messages, if they are of one.
+
         Raises:
-            NotFoundError: If there is no such session, or it is deleted.
+            NotFoundError: If there is no such session, or it is deleted, or no such message.
             ConflictError: If the session kept changing under the reader for too long.
         """
         read = self._last if newest else self._first
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
             # One more than asked for tells whether there is another page.
-            found = await read(key, start, before, limit + 1, conversation_id)
+            found = await read(key, start, before, limit + 1, conversation_id, message_id)
             if found is None:
                 continue
             remaining = found[-limit:] if newest else found[:limit]
@@ -99,6 +111,7 @@ class MessageReader:
         """
         document = await majority_step(self._connection, self._tail.read, key)
         position, base = 0, document["tail_start"]
+        lines = await self._lines(document, conversation_id, None)
         while position < base:
             # No cursor stays open while the consumer takes its time.
             segments = await majority_step(
@@ -108,7 +121,7 @@ class MessageReader:
                 position,
                 base,
                 _SEGMENTS_A_STEP,
-                conversation_id,
+                lines,
                 # Each step begins where the one before has ended, the first one at the beginning.
                 True,
             )
@@ -117,26 +130,33 @@ class MessageReader:
                     f"session {session_id_of(key)!r}: its messages were removed while they were read"
                 )
             for message in await self._decode_each(
-                key, _select(_segment_messages(segments, document), conversation_id, position), errors
+                key, _select(_segment_messages(segments, document), lines, position), errors
             ):
                 yield message
             position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
-        for message in await self._decode_each(key, _select(messages_of(document), conversation_id), errors):
+        for message in await self._decode_each(key, _select(messages_of(document), lines), errors):
             yield message
 
     async def _last(
-        self, key: str, start: int, before: int | None, wanted: int, conversation_id: str | None
+        self,
+        key: str,
+        start: int,
+        before: int | None,
+        wanted: int,
+        conversation_id: str | None,
+        message_id: str | None,
     ) -> list[Positioned] | None:
         """Return the last `wanted` messages between two positions, None where the reader met a gap."""
-        sliced = before is None and conversation_id is None
+        sliced = before is None and conversation_id is None and message_id is None
         document = await (self._newest(key, wanted) if sliced else self._tail.read(key))
-        found = _select(messages_of(document), conversation_id, start, before)
+        lines = await self._lines(document, conversation_id, message_id)
+        found = _select(messages_of(document), lines, start, before)
         base = document["tail_start"]
         if len(found) < wanted and document["next_position"] - len(document["messages"]) > max(base, start):
             # Holes among the newest: the rest of the tail is wanted after all.
             document = await self._tail.read(key)
             found, base = (
-                _select(messages_of(document), conversation_id, start, before),
+                _select(messages_of(document), lines, start, before),
                 document["tail_start"],
             )
         upper = base if before is None else min(before, base)
@@ -144,40 +164,55 @@ class MessageReader:
             filter = _segments_before(document, upper)
             if start:
                 filter = _reaching_behind(filter, start)
-            if conversation_id is not None:
-                filter["messages.conversation_id"] = conversation_id
+            if lines is not None:
+                filter["messages.conversation_id"] = {"$in": [*lines]}
             count = (wanted - len(found)) // self._limits.keep + 1
             async with self._tail.segments.find(
                 filter, sort=[("start", -1)], limit=count, batch_size=count + 1
             ) as cursor:
                 segments = (await cursor.to_list())[::-1]
-            if conversation_id is None and not _has_no_gap(segments, None, upper):
+            if lines is None and not _has_no_gap(segments, None, upper):
                 return None
             if not segments:
                 break
-            found = _select(_segment_messages(segments, document), conversation_id, start, upper) + found
+            found = _select(_segment_messages(segments, document), lines, start, upper) + found
             upper = segments[0]["start"]
         return found[-wanted:]
 
     async def _first(
-        self, key: str, start: int, before: int | None, wanted: int, conversation_id: str | None
+        self,
+        key: str,
+        start: int,
+        before: int | None,
+        wanted: int,
+        conversation_id: str | None,
+        message_id: str | None,
     ) -> list[Positioned] | None:
         """Return the first `wanted` messages between two positions, None where the reader met a gap."""
         document = await self._tail.read(key)
+        lines = await self._lines(document, conversation_id, message_id)
         found: list[Positioned] = []
         is_boundary = start == 0
         end = document["tail_start"] if before is None else min(before, document["tail_start"])
         while len(found) < wanted and start < end:
             count = (wanted - len(found)) // self._limits.keep + 1
-            segments = await self._segments(document, start, end, count, conversation_id, is_boundary)
+            segments = await self._segments(document, start, end, count, lines, is_boundary)
             is_boundary = True
             if segments is None:
                 return None
-            found += _select(_segment_messages(segments, document), conversation_id, start, before)
+            found += _select(_segment_messages(segments, document), lines, start, before)
             start = segments[-1]["end"] if segments else end
         if len(found) < wanted:
-            found += _select(messages_of(document), conversation_id, start, before)
+            found += _select(messages_of(document), lines, start, before)
         return found[:wanted]
+
+    async def _lines(
+        self, document: StoredDocument, conversation_id: str | None, message_id: str | None
+    ) -> Lines | None:
+        """Return the conversations of the messages, each with its last position; None for all of them."""
+        if message_id is not None:
+            return lines_to(document, await get_message(self._tail, document, message_id))
+        return None if conversation_id is None else {conversation_id: LAST_POSITION}
 
     async def _segments(
         self,
@@ -185,7 +220,7 @@ class MessageReader:
         start: int,
         base: int,
         count: int,
-        conversation_id: str | None,
+        lines: Lines | None,
         is_boundary: bool,
     ) -> list[StoredDocument] | None:
         """Return the first segments that reach behind a position, None where there is a gap."""
@@ -196,19 +231,17 @@ class MessageReader:
             if is_boundary
             else _reaching_behind(filter, start)
         )
-        if conversation_id is not None:
-            filter["messages.conversation_id"] = conversation_id
+        if lines is not None:
+            filter["messages.conversation_id"] = {"$in": [*lines]}
         async with self._tail.segments.find(
             filter, sort=[("start", 1)], limit=count, batch_size=count + 1
         ) as cursor:
             segments = await cursor.to_list()
-        return segments if conversation_id is not None or _has_no_gap(segments, start, None) else None
+        return segments if lines is not None or _has_no_gap(segments, start, None) else None
 
     async def _newest(self, key: str, count: int) -> StoredDocument:
         """Return the document of an open session with the newest messages of its tail alone."""
-        document = await self._tail.sessions.find_one(
-            {"_id": key}, {"messages": {"$slice": -count}, "insights": 0}
-        )
+        document = await self._tail.sessions.find_one({"_id": key}, {"messages": {"$slice": -count}})
         if not is_open(document):
             raise NotFoundError("session", session_id_of(key))
         return document
@@ -268,26 +301,25 @@ def _reaching_behind(filter: StoredDocument, position: int) -> StoredDocument:
 def _segment_messages(
     segments: Sequence[StoredDocument | None], document: StoredDocument
 ) -> list[Positioned]:
-    """Return the messages of segments but those that a deletion or an unbinding has announced."""
-    going, unbound = set(document["pending_deletes"]), document.get("unbound")
-    positioned = [
+    """Return the messages of segments but those that a deletion has announced."""
+    going = set(document["pending_deletes"])
+    return [
         (position, message)
         for segment in segments
         if segment
         for position, message in enumerate(segment["messages"], segment["start"])
         if message and message["id"] not in going
     ]
-    return [one for one in positioned if one[1].get("binding") not in unbound] if unbound else positioned
 
 
 def _select(
-    positioned: list[Positioned], conversation_id: str | None, start: int = 0, before: int | None = None
+    positioned: list[Positioned], lines: Lines | None, start: int = 0, before: int | None = None
 ) -> list[Positioned]:
-    """Return those of a conversation, or of all, from one position to another."""
+    """Return those of some conversations, or of all, from one position to another."""
     if positioned and (positioned[0][0] < start or (before is not None and positioned[-1][0] >= before)):
         positioned = [one for one in positioned if one[0] >= start and (before is None or one[0] < before)]
-    if conversation_id is not None:
-        positioned = [one for one in positioned if one[1]["conversation_id"] == conversation_id]
+    if lines is not None:
+        positioned = [one for one in positioned if one[0] <= lines.get(one[1]["conversation_id"], -1)]
     return positioned
 
 

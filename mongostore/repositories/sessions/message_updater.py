@@ -145,10 +145,7 @@ class MessageUpdater:
         if not document["tail_start"] or message_id in document["pending_deletes"]:
             return None
         filter = {"epoch": document["epoch"], "messages.id": message_id}
-        segment = await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
-        if segment and message_in(segment, message_id)[1].get("binding") in document.get("unbound", ()):
-            return None
-        return segment
+        return await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
 
     async def _update_in(
         self, container: StoredDocument, document: StoredDocument, message_id: str, patch: MessagePatch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from itertools import count, repeat
 
@@ -36,11 +36,6 @@ BATCH_BYTES = 6 * 1024 * 1024
 _CONTENT = ("conversation_id", "role", "content", "data", "metadata")
 
 
-# Given the filter of a tail with room, messages as they are embedded and the newest whole, it appends them in
-# one step and returns the position of the first; None where the filter finds no such tail.
-Push = Callable[[StoredDocument, list[StoredDocument], StoredDocument], Awaitable[int | None]]
-
-
 class MessageWriter:
     """The messages of sessions, as they are written."""
 
@@ -55,7 +50,6 @@ class MessageWriter:
         messages: Sequence[StoredDocument],
         *,
         fresh: bool,
-        push: Push | None = None,
         change: SessionChange = _NO_CHANGE,
     ) -> list[tuple[int | None, StoredDocument]]:
         """Append messages in one step; those that are there already, with the same content, are left.
@@ -64,7 +58,6 @@ class MessageWriter:
             key: The session's `_id`.
             messages: Stored forms, at most 1,000, with ids of their own.
             fresh: Whether the ids were never used before, so that none can be in a segment.
-            push: How they get into the tail, unless as plain messages do; nobody else has their ids then.
             change: What the same write does to the session.
 
         Returns:
@@ -80,7 +73,7 @@ class MessageWriter:
             current_operation().memory["fresh"] = True
         elif "fresh" not in current_operation().memory:
             messages = [{**message, "op": operation_token()} for message in messages]
-        large = _needs_overflow(messages, self._limits.embed_bytes)
+        large = _find_large(messages, self._limits.embed_bytes)
         if large and change.may_create:
             # Large values belong to a session that is there.
             await self._begin(change)
@@ -89,9 +82,7 @@ class MessageWriter:
             await back_off(attempt)
             embedded, epoch = await self._embed(key, messages, large)
             try:
-                appended = await self._append(
-                    key, whole, embedded, epoch, fresh=fresh, push=push, change=change
-                )
+                appended = await self._append(key, whole, embedded, epoch, fresh=fresh, change=change)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
                 await self._overflows.delete(message.get("overflow") for message in embedded.values())
@@ -117,7 +108,6 @@ class MessageWriter:
         epoch: str | None,
         *,
         fresh: bool,
-        push: Push | None,
         change: SessionChange,
     ) -> tuple[dict[str, Positioned], int | None] | None:
         """Append what is not there yet; return what is, and the position of the first that was not.
@@ -141,18 +131,14 @@ class MessageWriter:
                     guard = {"epoch": epoch or seen.epoch} if epoch or seen.base else {}
                     new = [embedded[message_id] for message_id in pending]
                     guard |= self._append_filter(key, seen.base, pending) | counted.guard()
-                    newest = whole[pending[-1]]
-                    if push:
-                        position = await push(guard, new, newest)
-                    else:
-                        position = await self._push_to_tail(guard, new, newest, counted)
+                    position = await self._push_to_tail(guard, new, whole[pending[-1]], counted)
                     if position is not None:
                         return existing, position
                 elif not await self._tail.find_in_segments(seen, pending):
                     checked = seen
                     continue
-                # By now somebody else may have appended those ids, if anybody has them.
-                fresh = fresh and push is not None
+                # By now another caller may have appended those ids.
+                fresh = False
                 document = await self._tail.read(key)
                 if epoch and document["epoch"] != epoch:
                     return None
@@ -193,7 +179,7 @@ class MessageWriter:
             InvalidValueError: If there are too many, or two of one id.
             DocumentTooLargeError: If a message, or all of them together, take too much.
         """
-        large = {message["id"] for message in _needs_overflow(messages, self._limits.embed_bytes)}
+        large = {message["id"] for message in _find_large(messages, self._limits.embed_bytes)}
         return [
             await self._overflows.spill(document["_id"], document["epoch"], message, message)
             if message["id"] in large
@@ -264,25 +250,39 @@ class MessageWriter:
         }
 
 
-def _needs_overflow(messages: Sequence[StoredDocument], embed_bytes: int) -> list[StoredDocument]:
-    """Return the messages of a batch that are too large to be embedded, having checked the batch."""
-    if len(messages) > BATCH_MESSAGES:
+def find_large(
+    path: str, names: Sequence[str], entries: Sequence[StoredDocument], embed_bytes: int
+) -> list[int]:
+    """Return the indexes of those entries of a batch that are too large to be embedded.
+
+    Raises:
+        InvalidValueError: If there are too many.
+        DocumentTooLargeError: If an entry, or all of them together, take too much.
+    """
+    if len(entries) > BATCH_MESSAGES:
         raise InvalidValueError(
-            "messages", f"are {len(messages)}; at most {BATCH_MESSAGES} can be appended in one step"
+            path, f"are {len(entries)}; at most {BATCH_MESSAGES} can be appended in one step"
         )
-    if len({message["id"] for message in messages}) < len(messages):
-        raise InvalidValueError("messages", "hold the same id twice")
     large, together = [], 0
-    for message in messages:
-        size = bson_size("message", message)
+    for index, (name, entry) in enumerate(zip(names, entries, strict=True)):
+        size = bson_size(name, entry)
         if size > MAX_VALUE_BYTES:
-            raise DocumentTooLargeError(f"message {message['id']!r}", size, MAX_VALUE_BYTES)
+            raise DocumentTooLargeError(name, size, MAX_VALUE_BYTES)
         if size > embed_bytes:
-            large.append(message)
+            large.append(index)
         else:
             together += size
-    if len(messages) > 1 and together > BATCH_BYTES:
+    if len(entries) > 1 and together > BATCH_BYTES:
         raise DocumentTooLargeError("the batch", together, BATCH_BYTES)
+    return large
+
+
+def _find_large(messages: Sequence[StoredDocument], embed_bytes: int) -> list[StoredDocument]:
+    """Return the messages of a batch that are too large to be embedded, having checked the batch."""
+    names = [f"message {message['id']!r}" for message in messages]
+    large = [messages[index] for index in find_large("messages", names, messages, embed_bytes)]
+    if len({message["id"] for message in messages}) < len(messages):
+        raise InvalidValueError("messages", "hold the same id twice")
     return large
 
 

@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_members
-from mongostore.documents.session_participants import truncated_message_fields
 from mongostore.documents.sessions import EMPTY, to_message, to_messages, to_stored_message
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import (
@@ -396,9 +395,9 @@ class AsyncSessionMessages(Repository):
 
     @writes
     async def truncate(self, session_id: str) -> Session:
-        """Remove all messages in one step, turns among them, and return the session as it now is.
+        """Remove all messages in one step, and return the session as it now is; positions begin anew.
 
-        Positions begin anew; the numbers of turns go on.
+        The turns stay.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -406,9 +405,8 @@ class AsyncSessionMessages(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If the session cannot be read, after its messages were removed.
         """
-        return await self._storage.deleter.truncate(
-            self._storage.key(session_id), lambda session, _: truncated_message_fields(session), {}
-        )
+        key = self._storage.key(session_id)
+        return await self._storage.to_session(await self._storage.deleter.truncate(key, lambda *_: {}, {}))
 
     @long_running
     async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[MessageChange]:

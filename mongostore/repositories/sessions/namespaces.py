@@ -6,9 +6,12 @@ import builtins
 from collections.abc import AsyncIterator
 
 from mongostore.arguments import check_flag, check_id, check_limit, decode_cursor, encode_cursor
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import InvalidValueError
-from mongostore.models import Page
+from mongostore.models import Page, Session
 from mongostore.repositories import Repository, long_running, majority_step, reads
+from mongostore.repositories.paging import find_page
+from mongostore.repositories.sessions.filters import keyset_filter, list_order
 
 # Each name is a look-up of its own in an index, for which thousands of sessions of one name are not read.
 _STEP = 50
@@ -43,6 +46,29 @@ class AsyncNamespaces(Repository):
         after = None if cursor is None else _decode(cursor)
         found = await self._names(after, limit + 1, newest)
         return Page(found[:limit], encode_cursor([found[limit - 1]]) if len(found) > limit else None)
+
+    @reads
+    async def list_sessions(
+        self, *, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[Session]:
+        """Return a page of the sessions of all namespaces, by their newest activity.
+
+        Sessions that cannot be read are in the `errors` of the page.
+
+        Args:
+            newest: Whether the most recently active come first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments, or what
+                `store.sessions.cursor_of` gives.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        limit, order = check_limit("limit", limit), list_order("active", newest)
+        filter = keyset_filter(order, {"state": "open"}, order.decode(cursor))
+        fields = dict.fromkeys(PUBLIC_FIELDS, 1)
+        documents = await find_page(self._connection, "sessions", filter, order, limit + 1, fields)
+        return order.page(documents, limit, to_session)
 
     @long_running
     async def iter(self) -> AsyncIterator[str]:

@@ -21,14 +21,17 @@ def operation_token() -> str:
     return current_operation().token[:16]
 
 
-def record_operation(removed: Iterable[StoredDocument | None] = ()) -> StoredDocument:
+def record_operation(
+    removed: Iterable[StoredDocument | None] = (), token: str | None = None
+) -> StoredDocument:
     """Return the `$push` of an update that records the current operation.
 
     Args:
         removed: The messages that the update removes, the oldest first.
+        token: The token of the operation, if another one's work is finished.
     """
     appended = dict.fromkeys(message.get("op", message["id"]) for message in removed if message)
-    tokens = [*[*appended][-_REMEMBERED // 2 :], operation_token()]
+    tokens = [*[*appended][-_REMEMBERED // 2 :], token or operation_token()]
     return {"recent_ops": {"$each": tokens, "$slice": -_REMEMBERED}}
 
 

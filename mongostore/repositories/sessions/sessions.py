@@ -15,10 +15,7 @@ from mongostore.arguments import check_id, check_limit
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.session_participants import truncated_fields
-from mongostore.documents.sessions import (
-    PUBLIC_FIELDS,
-    to_session,
-)
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -37,15 +34,17 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.paging import SortOrder, check_errors, count_options, read_each
+from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
 from mongostore.repositories.sessions.filters import keyset_filter, list_order, revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
-from mongostore.repositories.sessions.participants import AsyncSessionParticipants, AsyncSessionTurns
+from mongostore.repositories.sessions.participants import AsyncSessionParticipants
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update, state_change
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import Tail, bindings_of, other_revision_error
+from mongostore.repositories.sessions.tail import Tail, other_revision_error
+from mongostore.repositories.sessions.turns import AsyncSessionTurns
 
 _ITER_PAGE = 200
 _HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0}
@@ -59,7 +58,7 @@ class AsyncSessions(Repository):
     if the user lacks the right, and `NotOpenError` on a store that is not open.
 
     Attributes:
-        messages: The messages of these sessions.
+        messages: The messages of these sessions; `branches` those that continue earlier ones.
         context: The context of these sessions: one JSON value each.
         participants: The participants bound to these sessions.
         turns: The turns of the participants.
@@ -71,6 +70,7 @@ class AsyncSessions(Repository):
         self._storage = SessionStorage(connection, namespace, tail or Tail(connection))
         self._key = self._storage.key
         self.messages: Final = AsyncSessionMessages(self._storage)
+        self.branches: Final = AsyncSessionBranches(self._storage)
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)
@@ -124,7 +124,7 @@ class AsyncSessions(Repository):
                     continue
                 if existing["create_op"] != token:
                     raise AlreadyExistsError("session", key.partition("/")[2]) from None
-            self._storage.tail.cache_epochs(key, bindings_of(document))
+            self._storage.turns.cache(document)
             return to_session(document)
 
     @writes
@@ -173,7 +173,7 @@ class AsyncSessions(Repository):
         document = await self._sessions.find_one(
             {"_id": self._key(session_id), "state": "open"}, PUBLIC_FIELDS
         )
-        return None if document is None else to_session(document)
+        return None if document is None else await self._storage.to_session(document)
 
     @reads
     async def exists(self, session_id: str) -> bool:
@@ -292,13 +292,13 @@ class AsyncSessions(Repository):
         """
         key, update = self._key(session_id), session_update(members)
         guard: StoredDocument = {"_id": key, "state": "open", **revision_guard(revision)}
-        run = partial(self._update_once, key)
+        run = partial(self._update, key)
         document = await MERGED.write(self._sessions, session_id, guard, update, run)
         if document is None:
             if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)
             raise other_revision_error(key)
-        return to_session(document)
+        return await self._storage.to_session(document)
 
     @writes
     async def truncate(self, session_id: str, *, revision: int | None = None) -> Session:
@@ -317,7 +317,8 @@ class AsyncSessions(Repository):
             InvalidDocumentError: If the session cannot be read, after it was emptied.
         """
         key = self._key(session_id)
-        return await self._storage.deleter.truncate(key, truncated_fields, revision_guard(revision))
+        guard = revision_guard(revision)
+        return to_session(await self._storage.deleter.truncate(key, truncated_fields, guard))
 
     @writes
     async def soft_delete(self, session_id: str, *, revision: int | None = None) -> bool:
@@ -332,7 +333,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type.
         """
         key, guard = self._key(session_id), {"state": "open", **revision_guard(revision)}
-        changed = await self._update_once(key, guard, state_change("deleted", current_operation().now))
+        changed = await self._update(key, guard, state_change("deleted", current_operation().now))
         if not changed and revision is not None and await self.exists(session_id):
             raise other_revision_error(key)
         return changed is not None
@@ -347,12 +348,12 @@ class AsyncSessions(Repository):
             InvalidValueError: If the id is no plain string.
         """
         key = self._key(session_id)
-        document = await self._update_once(key, {"state": "deleted"}, state_change("open", None))
+        document = await self._update(key, {"state": "deleted"}, state_change("open", None))
         if document is None:
             if await self._sessions.find_one({"_id": key, "state": "open"}, {"_id": 1}) is None:
                 raise NotFoundError("session", session_id)
             raise ConflictError(f"session {session_id!r} is not deleted")
-        return to_session(document)
+        return await self._storage.to_session(document)
 
     @writes
     async def delete(self, session_id: str, *, revision: int | None = None) -> bool:
@@ -378,9 +379,7 @@ class AsyncSessions(Repository):
         """
         return await self._storage.tail.describe(self._key(session_id))
 
-    async def _update_once(
-        self, key: str, guard: StoredDocument, update: StoredDocument
-    ) -> StoredDocument | None:
+    async def _update(self, key: str, guard: StoredDocument, update: StoredDocument) -> StoredDocument | None:
         """Change a session, however often it is tried, and return it; None if the guard does not hold."""
         changed = await self._sessions.find_one_and_update(
             {"_id": key, **guard, **not_done()},
@@ -396,4 +395,5 @@ class AsyncSessions(Repository):
     async def _page(self, filter: StoredDocument, order: SortOrder, limit: int) -> Sequence[StoredDocument]:
         found = self._sessions.find(filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1)
         async with found:
-            return await found.to_list()
+            documents = await found.to_list()
+        return await self._storage.insights.load_into(documents)

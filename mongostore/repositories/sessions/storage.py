@@ -8,7 +8,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from mongostore.arguments import check_id
 from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.sessions import to_session
+from mongostore.models import Session
 from mongostore.repositories import Connection
+from mongostore.repositories.sessions.insight_log import InsightLog
 from mongostore.repositories.sessions.message_deleter import MessageDeleter
 from mongostore.repositories.sessions.message_reader import MessageReader
 from mongostore.repositories.sessions.message_replacer import MessageReplacer
@@ -16,7 +19,7 @@ from mongostore.repositories.sessions.message_updater import MessageUpdater
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.tail import Tail
-from mongostore.repositories.sessions.turns import Turns
+from mongostore.repositories.sessions.turn_log import TurnLog
 
 
 class SessionStorage:
@@ -35,10 +38,11 @@ class SessionStorage:
         self.overflows: Final = Overflows(connection)
         self.writer: Final = MessageWriter(tail, self.overflows)
         self.updater: Final = MessageUpdater(tail, self.overflows, self.writer)
-        self.deleter: Final = MessageDeleter(tail, self.overflows)
+        self.turns: Final = TurnLog(connection, tail, self.overflows)
+        self.insights: Final = InsightLog(connection, tail, self.overflows)
+        self.deleter: Final = MessageDeleter(tail, self.overflows, self.turns, self.insights)
         self.replacer: Final = MessageReplacer(tail, self.overflows, self.writer, self.deleter)
         self.reader: Final = MessageReader(connection, tail, self.overflows)
-        self.turns: Final = Turns(connection, tail, self.overflows, self.writer)
 
     @property
     def sessions(self) -> AsyncCollection[StoredDocument]:
@@ -52,3 +56,11 @@ class SessionStorage:
             InvalidValueError: If the id is no plain string.
         """
         return f"{self.namespace}/{check_id('session_id', session_id)}"
+
+    async def to_session(self, document: StoredDocument) -> Session:
+        """Return a stored session, with the insights of its participants, as callers see it.
+
+        Raises:
+            InvalidDocumentError: If it cannot be read.
+        """
+        return to_session((await self.insights.load_into([document]))[0])

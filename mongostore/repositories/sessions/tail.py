@@ -21,16 +21,13 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from mongostore.documents.mapping import StoredDocument, bson_size
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, bson_size
 from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import StorageLayout
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_open
+from mongostore.repositories.operation import UnmatchedWrite
 from mongostore.repositories.sessions.limits import TailLimits
-from mongostore.repositories.sessions.overflows import Overflows
-
-_SEGMENTS_A_STEP = 16
-
 
 # A stored message behind its position; no named tuple, which takes five times as long to make.
 Positioned = tuple[int, StoredDocument]
@@ -54,11 +51,8 @@ class Tail:
     def __init__(self, connection: Connection, limits: TailLimits | None = None) -> None:
         self.limits: TailLimits = limits or TailLimits()
         self._connection = connection
-        self._overflows = Overflows(connection)
         # Where each tail began when last seen; a wrong guess costs one more read.
         self._cached_positions: OrderedDict[str, TailPosition] = OrderedDict()
-        # Likewise the bindings of the session's participants.
-        self._cached_epochs: OrderedDict[str, dict[str, str]] = OrderedDict()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
@@ -91,18 +85,6 @@ class Tail:
         """Return where the tail of a session began when last seen."""
         return self._cached_positions.get(key, TailPosition("", 0))
 
-    def cached_epochs(self, key: str) -> dict[str, str]:
-        """Return the bindings that a session's participants had when last seen."""
-        return self._cached_epochs.get(key, {})
-
-    def cache_epochs(self, key: str, bindings: dict[str, str]) -> None:
-        """Remember all bindings that a session has."""
-        self._cached_epochs.pop(key, None)
-        if bindings:
-            self._cached_epochs[key] = bindings
-            if len(self._cached_epochs) > self.limits.places:
-                self._cached_epochs.popitem(last=False)
-
     @asynccontextmanager
     async def take_turn(self, key: str) -> AsyncGenerator[None, None]:
         """Let those of this store who have found no room in a session's tail go on one by one.
@@ -118,36 +100,36 @@ class Tail:
             yield
 
     async def read(self, key: str) -> StoredDocument:
-        """Return the document of an open session, with its tail, without its insights.
+        """Return the document of an open session, with its tail.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
         """
-        # Insights may be large, and nothing that concerns messages asks for them.
-        document = await self.sessions.find_one({"_id": key}, {"insights": 0})
+        document = await self.sessions.find_one({"_id": key})
         if not is_open(document):
             self._cached_positions.pop(key, None)
-            self._cached_epochs.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
-        if (
-            current_operation().memory.setdefault("incarnation", document["create_op"])
-            != document["create_op"]
-        ):
-            # The one that an earlier attempt has met is deleted; this one was created since.
-            raise NotFoundError("session", session_id_of(key))
+        check_incarnation(document)
         self._cache_position(key, TailPosition(document["epoch"], document["tail_start"]))
-        self.cache_epochs(key, bindings_of(document))
         return document
 
     async def read_fields(self, key: str, *names: str) -> StoredDocument:
         """Return some fields of an open session.
 
+        With `create_op` it is the one that earlier attempts met, with `schema_version` one that this version
+        may change.
+
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
+            UnsupportedError: If a newer version has written it.
         """
         found = await self.sessions.find_one({"_id": key, "state": "open"}, [*names])
         if found is None:
             raise NotFoundError("session", session_id_of(key))
+        if "create_op" in names:
+            check_incarnation(found)
+        if "schema_version" in names and found.get("schema_version", 0) > SCHEMA_VERSION:
+            await UnmatchedWrite(self.sessions, {"_id": key}).verify()
         return found
 
     async def describe(self, key: str) -> StorageLayout:
@@ -199,42 +181,11 @@ class Tail:
             {"$pull": {"pending_deletes": {"$in": document["pending_deletes"]}}},
         )
 
-    async def finish_unbinding(self, document: StoredDocument) -> None:
-        """Make holes of the turns in segments that an unbinding has announced; safe to do twice."""
-        unbound = document["unbound"]
-        filter = {"messages.binding": {"$in": unbound}, "start": {"$lt": document["tail_start"]}}
-        while True:
-            async with self.segments.find(
-                filter, limit=_SEGMENTS_A_STEP, batch_size=_SEGMENTS_A_STEP + 1
-            ) as cursor:
-                segments = await cursor.to_list()
-            if not segments:
-                break
-            for segment in segments:
-                gone = {
-                    i: message
-                    for i, message in enumerate(segment["messages"])
-                    if message and message.get("binding") in unbound
-                }
-                await self._overflows.delete_of(gone.values())
-                await self.segments.update_one(
-                    {"_id": segment["_id"], "edit_count": segment["edit_count"]},
-                    {"$set": {f"messages.{i}": None for i in gone}, "$inc": {"edit_count": 1}},
-                )
-        await self.sessions.update_one(
-            {"_id": document["_id"], "epoch": document["epoch"]},
-            {"$pull": {"unbound": {"$in": unbound}}},
-        )
-
     async def finish_pending(self, document: StoredDocument) -> bool:
-        """Finish what a crashed deletion or unbinding left; return whether there was need."""
+        """Finish a deletion that was cut short; return whether there was need."""
         if document["pending_deletes"]:
             await self.finish_deletes(document)
-        elif document.get("unbound"):
-            await self.finish_unbinding(document)
-        else:
-            return False
-        return True
+        return bool(document["pending_deletes"])
 
     async def roll_if_full(self, document: StoredDocument) -> bool:
         """Finish what others left and roll if the tail is full; return whether there was need."""
@@ -295,6 +246,8 @@ class Tail:
             "size": size,
             "messages": document["messages"][:moving],
         }
+        if "branches" in document["metadata"]:
+            segment["is_branched"] = True
         # What is trimmed next must never be lost, whatever write concern the URI asks for.
         segments = self.segments.with_options(write_concern=WriteConcern("majority"))
         try:
@@ -343,9 +296,14 @@ def messages_of(document: StoredDocument) -> list[Positioned]:
     ]
 
 
-def bindings_of(session: StoredDocument) -> dict[str, str]:
-    """Return the bindings of a stored session's participants."""
-    return {name: stored["epoch"] for name, stored in session.get("participants", {}).items()}
+def check_incarnation(session: StoredDocument) -> None:
+    """Refuse a session that was created since an earlier attempt met another one of its id, deleted since.
+
+    Raises:
+        NotFoundError: If it is another one.
+    """
+    if current_operation().memory.setdefault("incarnation", session["create_op"]) != session["create_op"]:
+        raise NotFoundError("session", session_id_of(session["_id"]))
 
 
 def session_id_of(key: str) -> str:

@@ -1,277 +1,173 @@
-"""How turns are appended and read: messages of a session with a number within their binding."""
+"""The turns of participants of sessions: `store.sessions.turns`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
-from operator import itemgetter
+import builtins
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from contextlib import aclosing
 
-from mongostore.arguments import MAX_LIMIT
-from mongostore.codec import unescape_key
-from mongostore.documents.mapping import StoredDocument, bson_size
-from mongostore.documents.sessions import EMPTY, to_messages, to_stored_preview
-from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
-from mongostore.models import Turn
-from mongostore.repositories import Connection, current_operation, majority_step
-from mongostore.repositories.sessions.message_writer import MessageWriter
-from mongostore.repositories.sessions.overflows import Overflows
-from mongostore.repositories.sessions.tail import Tail, back_off, session_id_of
-
-# Others' messages may lie between them, so that each is in a segment of its own.
-_NUMBERS_A_STEP = 256
-_PUBLIC_FIELDS = set(Turn.model_fields)
+from mongostore.arguments import check_flag, check_limit, check_list
+from mongostore.documents.session_participants import to_stored_turn
+from mongostore.errors import InvalidDocumentError
+from mongostore.models import Integration, Integrator, Page, Turn
+from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import check_errors, count_options
+from mongostore.repositories.sessions.filters import check_number, decode_cursor
+from mongostore.repositories.sessions.integration import Integrations
+from mongostore.repositories.sessions.participant_log import participant_of
+from mongostore.repositories.sessions.participants import to_name
+from mongostore.repositories.sessions.storage import SessionStorage
 
 
-@dataclass(frozen=True)
-class TurnPage:
-    """Some of a participant's turns, in order.
+class AsyncSessionTurns(Repository):
+    """What participants said and what was said to them, numbered from 1 for each of them."""
 
-    Attributes:
-        participant: The participant as it is stored.
-        turns: Those that can be read.
-        errors: What cannot.
-        next_after: The number of the last of them, if more follow.
-    """
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
+        self._integrations = Integrations(storage)
 
-    participant: StoredDocument
-    turns: list[Turn]
-    errors: list[InvalidDocumentError]
-    next_after: int | None
-
-
-class Turns:
-    """The turns of sessions' participants, who go by their escaped ids here."""
-
-    def __init__(
-        self, connection: Connection, tail: Tail, overflows: Overflows, writer: MessageWriter
-    ) -> None:
-        self._connection = connection
-        self._tail = tail
-        self._overflows = overflows
-        self._writer = writer
-
-    async def append(self, key: str, name: str, messages: Sequence[StoredDocument]) -> list[Turn]:
-        """Append turns in one step, numbered behind those that are there, and return them.
-
-        Args:
-            key: The session's `_id`.
-            name: The participant.
-            messages: Stored forms without bindings and numbers, with ids that only this call has.
+    @writes
+    async def append(self, session_id: str, participant_id: str, turn: Turn) -> Turn:
+        """Append a turn, and return it with its number.
 
         Raises:
-            NotFoundError: There is no such session or participant.
-            ConflictError: Others kept changing the session for too long.
-            DocumentTooLargeError: A turn, or all together, are too large; nothing was appended.
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If the turn takes too much.
         """
-        if name not in self._tail.cached_epochs(key):
-            participant_of(await self._tail.read(key), name)
-        first = 0
+        return (await self.append_many(session_id, participant_id, [turn]))[0]
 
-        async def push(
-            guard: StoredDocument, new: list[StoredDocument], newest: StoredDocument
-        ) -> int | None:
-            nonlocal first
-            if len(new) < len(messages):
-                # The others are there: an earlier attempt has appended all, and some were removed since.
-                return 0
-            pushed = await self._push(key, name, guard, new, newest)
-            if pushed is None:
-                return None
-            first = pushed["participants"][name]["turn_count"] + 1
-            return int(pushed["next_position"])
+    @writes
+    async def append_many(
+        self, session_id: str, participant_id: str, turns: Sequence[Turn]
+    ) -> builtins.list[Turn]:
+        """Append turns in order, all or none of them, and return them with their numbers.
 
-        positioned = await self._writer.append(
-            key, messages, fresh=current_operation().attempt == 0, push=push
-        )
-        # Else they were there, and show their numbers.
-        numbers = (turn["number"] - i for i, (_, turn) in enumerate(positioned) if "number" in turn)
-        first = first or next(numbers, 0)
-        if not first:
-            # An earlier attempt has appended them, and others removed them since.
-            return _to_turns([turn for _, turn in positioned])[0]
-        return _to_turns([{**turn, "number": n} for n, (_, turn) in enumerate(positioned, first)])[0]
-
-    async def read(
-        self, key: str, name: str, after: int | None, limit: int, *, until: int | None = None
-    ) -> TurnPage:
-        """Return the first turns behind a number, and the participant as it stands there.
+        They are no messages of the session. Each participant's are numbered from 1 without gaps.
 
         Args:
-            key: The session's `_id`.
-            name: The participant.
-            after: The number; None for that of the last turn that was integrated.
-            limit: How many at most.
-            until: The number of the last turn of interest, if not all are.
+            session_id: The session.
+            participant_id: The participant.
+            turns: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
 
         Raises:
-            NotFoundError: There is no such session or participant.
-            ConflictError: The session kept changing under the reader for too long.
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
         """
-        for attempt in range(self._tail.limits.attempts):
-            await back_off(attempt)
-            document = await self._tail.read(key)
-            participant = participant_of(document, name)
-            start = after if after is not None else participant["integrated_until"] or 0
-            last = participant["turn_count"] if until is None else min(until, participant["turn_count"])
-            found = await self._find(document, name, start, last, limit + 1)
-            filled = None if found is None else await self._overflows.load_into(found[:limit])
-            if found is None or filled is None:
-                continue
-            turns, errors = _to_turns(filled)
-            next_after = filled[-1]["number"] if len(found) > limit else None
-            return TurnPage(participant, turns, errors, next_after)
-        raise ConflictError(f"session {session_id_of(key)!r}: its turns kept moving while they were read")
+        call, key, name = current_operation(), self._storage.key(session_id), to_name(participant_id)
+        check_list("turns", turns)
+        stored = [to_stored_turn(f"turns[{i}]", turn, call.now) for i, turn in enumerate(turns)]
+        if not stored:
+            participant_of(await self._storage.tail.read_fields(key, f"participants.{name}"), name)
+            return []
+        return await self._storage.turns.append(key, name, stored)
 
-    async def read_newest(self, key: str, name: str, after: int, limit: int, until: int | None) -> TurnPage:
-        """Return the last turns up to a number, of so many numbers; `next_after` is where those before end.
-
-        Args:
-            key: The session's `_id`.
-            name: The participant.
-            after: The number behind which they are.
-            limit: How many at most.
-            until: The number of the last of them; None for the newest of all.
+    @reads
+    async def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:
+        """Return the number of a participant's turns, at most `limit`.
 
         Raises:
-            NotFoundError: If there is no such session or participant.
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        key, name = self._storage.key(session_id), to_name(participant_id)
+        most = count_options(limit).get("limit")
+        document = await self._storage.tail.read_fields(key, f"participants.{name}")
+        count = int(participant_of(document, name)["turn_count"])
+        return count if most is None else min(count, most)
+
+    @reads_majority
+    async def list(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+        after: int | None = None,
+    ) -> Page[Turn]:
+        """Return a page of a participant's turns, the first or the last ones, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            newest: Whether the page ends with the newest turns.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+            after: The number behind which the turns are.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
             ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        if until is None:
-            session = await self._tail.read_fields(key, f"participants.{name}")
-            until = int(participant_of(session, name)["turn_count"])
-        start = max(after, until - limit)
-        found = await self.read(key, name, start, limit, until=until)
-        return replace(found, next_after=start if start > after else None)
+        key, name = self._storage.key(session_id), to_name(participant_id)
+        turns, limit, number = self._storage.turns, check_limit("limit", limit), decode_cursor(cursor)
+        start = 0 if after is None else check_number("after", after)
+        if check_flag("newest", newest):
+            found = await turns.read_newest(key, name, start, limit, number)
+        else:
+            found = await turns.read(key, name, max(number or 0, start), limit)
+        return Page(found.turns, None if found.next_after is None else str(found.next_after), found.errors)
 
-    async def iterate(
-        self, key: str, name: str, errors: list[InvalidDocumentError] | None, *, newest: bool = False
-    ) -> AsyncGenerator[Turn, None]:
-        """Yield the turns that are there when the iteration begins, in order or backwards.
+    @long_running
+    async def iter(
+        self,
+        session_id: str,
+        participant_id: str,
+        *,
+        newest: bool = False,
+        errors: builtins.list[InvalidDocumentError] | None = None,
+    ) -> AsyncIterator[Turn]:
+        """Yield the turns of a participant that are there when the iteration begins, in order.
+
+        Args:
+            session_id: The session.
+            participant_id: The participant.
+            newest: Whether the newest comes first.
+            errors: A list that collects what cannot be read, so that it does not end the iteration.
 
         Raises:
-            NotFoundError: There is no such session or participant.
-            ConflictError: They were removed meanwhile.
-            InvalidDocumentError: If one cannot be read and there are no `errors` to collect that.
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            ConflictError: If the turns were removed meanwhile.
+            InvalidValueError: If an id is no plain string.
+            InvalidDocumentError: If a turn cannot be read and there is no list of `errors`.
         """
-        until: int | None = None
-        next_after: int | None = 0
-        binding = None
-        while next_after is not None:
-            if newest:
-                part = await majority_step(
-                    self._connection, self.read_newest, key, name, 0, MAX_LIMIT, next_after or None
-                )
-            else:
-                part = await majority_step(
-                    self._connection, self.read, key, name, next_after, MAX_LIMIT, until=until
-                )
-            if binding not in (None, part.participant["epoch"]):
-                raise ConflictError(
-                    f"session {session_id_of(key)!r}: its turns were removed while they were read"
-                )
-            if errors is None and part.errors:
-                raise part.errors[0]
-            if errors is not None:
-                errors += part.errors
-            for turn in reversed(part.turns) if newest else part.turns:
+        key, name = self._storage.key(session_id), to_name(participant_id)
+        newest, errors = check_flag("newest", newest), check_errors(errors)
+        async with aclosing(self._storage.turns.iterate(key, name, errors, newest=newest)) as turns:
+            async for turn in turns:
                 yield turn
-            binding, until, next_after = (
-                part.participant["epoch"],
-                until or part.participant["turn_count"],
-                part.next_after,
-            )
 
-    async def _push(
-        self, key: str, name: str, guard: StoredDocument, new: list[StoredDocument], newest: StoredDocument
-    ) -> StoredDocument | None:
-        """Append to the tail that the filter finds, and return what it was; None where it finds none.
+    @long_running
+    async def integrate(
+        self, session_id: str, integrator: Integrator, *, executor: Executor | None = None
+    ) -> Integration:
+        """Give each participant's new turns to an integrator, and store its insights.
 
-        The server itself counts: parallel callers need not know of each other.
+        New are the turns behind `integrated_until` that are there when the call begins. The insights
+        are added and the marker moves in one step, so each turn is covered once, whichever callers
+        integrate at the same time: turns that another call has covered meanwhile are left to it, and these
+        insights are dropped. The integrator is not called where nothing is new. If it raises, or returns
+        something else than a list of JSON values, or more than the session can hold, nothing changes for
+        this participant, and the others go on.
+
+        Args:
+            session_id: The session.
+            integrator: Called with a participant's id and its new turns; it may take ten minutes, else it has
+                failed with `TimeoutError`. A coroutine function is awaited, anything else runs in a thread.
+            executor: The executor of those threads; the event loop's own unless given.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted, if only meanwhile.
+            ConflictError: If other callers kept changing the session for too long.
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session or a turn cannot be read.
         """
-        binding = self._tail.cached_epochs(key).get(name)
-        if binding is None:
-            # It is gone, or a store with many sessions has forgotten it.
-            binding = participant_of(await self._tail.read(key), name)["epoch"]
-        path, amount = f"participants.{name}", len(new)
-        # All have the same members, for those of the first are named.
-        relative = [{**EMPTY, **message, "binding": binding, "number": i} for i, message in enumerate(new, 1)]
-        members: StoredDocument = {member: f"$$turn.{member}" for member in relative[0]}
-        members["number"] = {"$add": [f"${path}.turn_count", "$$turn.number"]}
-        numbered = {"$map": {"input": {"$literal": relative}, "as": "turn", "in": members}}
-        counts = {
-            **dict.fromkeys(("message_count", "next_position", f"{path}.turn_count", f"{path}.kept"), amount),
-            "messages_bytes": sum(bson_size("message", message) for message in relative),
-            "revision": 1,
-        }
-        sets = {
-            "messages": {"$concatArrays": ["$messages", numbered]},
-            "last": {"$literal": to_stored_preview(newest)},
-            "active_at": {"$max": ["$active_at", current_operation().now]},
-            **{field: {"$add": [f"${field}", by]} for field, by in counts.items()},
-        }
-        return await self._tail.find_and_modify(
-            {**guard, f"{path}.epoch": binding},
-            [{"$set": sets}],
-            {f"{path}.turn_count": 1, "next_position": 1},
-        )
-
-    async def _find(
-        self, document: StoredDocument, name: str, after: int, last: int, wanted: int
-    ) -> list[StoredDocument] | None:
-        """Return the first stored turns between two numbers, None where they went while they were read."""
-        participant = document["participants"][name]
-        binding = participant["epoch"]
-        tail = [message for message in document["messages"] if message and message.get("binding") == binding]
-        last_in_segments = min(tail[0]["number"] - 1, last) if tail else last
-        if participant["kept"] == len(tail):
-            last_in_segments = 0
-        found: list[StoredDocument] = []
-        start = after
-        while len(found) < wanted and start < last_in_segments:
-            end = min(start + min(wanted - len(found), _NUMBERS_A_STEP), last_in_segments)
-            part = await self._from_segments(document, binding, start, end)
-            if len(part) < end - start:
-                # Some were deleted, or all went this very moment.
-                now = await self._tail.read(document["_id"])
-                same = now["epoch"] == document["epoch"]
-                if participant_of(now, name)["epoch"] != binding or not same:
-                    return None
-            found += part
-            start = end
-        return [*found, *(message for message in tail if after < message["number"] <= last)][:wanted]
-
-    async def _from_segments(
-        self, document: StoredDocument, binding: str, after: int, last: int
-    ) -> list[StoredDocument]:
-        """Return the turns of a binding between two numbers that are in segments below the base."""
-        filter = {"messages": {"$elemMatch": {"binding": binding, "number": {"$gt": after, "$lte": last}}}}
-        async with self._tail.segments.find(filter, batch_size=last - after + 2) as cursor:
-            segments = [one for one in await cursor.to_list() if one["start"] < document["tail_start"]]
-        going = set(document["pending_deletes"])
-        found = [
-            message
-            for segment in segments
-            for message in segment["messages"]
-            if message
-            and message.get("binding") == binding
-            and after < message["number"] <= last
-            and message["id"] not in going
-        ]
-        return sorted(found, key=itemgetter("number"))
-
-
-def _to_turns(stored: Sequence[StoredDocument]) -> tuple[list[Turn], list[InvalidDocumentError]]:
-    messages, errors = to_messages([(None, turn) for turn in stored])
-    return [Turn(**message.model_dump(include=_PUBLIC_FIELDS)) for message in messages], errors
-
-
-def participant_of(session: StoredDocument, name: str) -> StoredDocument:
-    """Return a participant of a stored session.
-
-    Raises:
-        NotFoundError: It is not bound.
-    """
-    participant: StoredDocument | None = session.get("participants", {}).get(name)
-    if participant is None:
-        raise NotFoundError("participant", unescape_key(name))
-    return participant
+        return await self._integrations.run(self._storage.key(session_id), integrator, executor)

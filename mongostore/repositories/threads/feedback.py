@@ -6,12 +6,14 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from mongostore.arguments import check_id
+from mongostore.arguments import check_id, check_limit, check_vote
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, decode_document
 from mongostore.documents.threads import to_feedback, to_stored_feedback
 from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
-from mongostore.models import Feedback
+from mongostore.models import Feedback, Page
 from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories.paging import find_page
+from mongostore.repositories.threads.pages import by_creation
 from mongostore.repositories.threads.thread_writes import record_vote
 
 _PARTS = {"thread_id": 1, "feedback": 1}
@@ -89,6 +91,32 @@ class AsyncThreadFeedback(Repository):
         where = {"feedback.id": check_id("feedback_id", feedback_id)}
         return _read(await self._messages.find_one(where, _PARTS))
 
+    @reads
+    async def list(
+        self, *, value: int | None = None, newest: bool = True, limit: int = 50, cursor: str | None = None
+    ) -> Page[Feedback]:
+        """Return a page of the feedback on messages of all threads, by the creation of the messages.
+
+        Feedback that cannot be read is in the `errors` of the page.
+
+        Args:
+            value: Only feedback of this value.
+            newest: Whether that on the newest messages comes first.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        limit, order = check_limit("limit", limit), by_creation(newest)
+        filter: StoredDocument = {"feedback.id": {"$gt": ""}}
+        if value is not None:
+            filter["feedback.value"] = check_vote("value", value)
+        filter = order.keyset_filter(filter, order.decode(cursor))
+        fields = _PARTS | {"created_at": 1}
+        documents = await find_page(self._connection, "messages", filter, order, limit + 1, fields)
+        return order.page(documents, limit, _decode)
+
     @writes
     async def delete(self, thread_id: str | None, message_id: str) -> bool:
         """Delete the feedback of a message and return whether it had some.
@@ -124,6 +152,8 @@ def _new_message() -> StoredDocument:
 
 
 def _read(document: StoredDocument | None) -> Feedback | None:
-    if document is None or document.get("feedback") is None:
-        return None
+    return None if document is None or document.get("feedback") is None else _decode(document)
+
+
+def _decode(document: StoredDocument) -> Feedback:
     return decode_document("feedback", document, lambda: to_feedback(document))

@@ -1,0 +1,125 @@
+"""`mongostore prune`: deletes what has expired, and what is idle or old."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich import box
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from mongostore.cli.terminal import (
+    AsJson,
+    Database,
+    Uri,
+    err,
+    open_store,
+    out,
+    plain,
+    print_json_line,
+    run,
+    wants_json,
+    warn,
+)
+from mongostore.models import House, PruneReport
+
+# So many go between two moves of the bar.
+_STEP = 200
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31557600}
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(timedelta)
+_HOUSES: tuple[House, ...] = ("sessions", "threads", "rooms")
+
+
+def _parse_duration(text: str) -> timedelta:
+    """Return a time span such as 90d, 36h, 2w, 1y or, as in ISO 8601, P90D."""
+    number, unit = text[:-1], text[-1:].lower()
+    try:
+        if unit in _SECONDS and not text.upper().startswith("P"):
+            return timedelta(seconds=float(number) * _SECONDS[unit])
+        return _DURATION.validate_python(text)
+    except (OverflowError, ValueError, ValidationError):
+        raise typer.BadParameter(f"{text!r} is no time span such as 90d, 36h or P90D") from None
+
+
+def prune(
+    idle: Annotated[
+        timedelta | None,
+        typer.Option(parser=_parse_duration, metavar="SPAN", help="Without activity for so long: 90d, 36h."),
+    ] = None,
+    older: Annotated[
+        timedelta | None,
+        typer.Option(parser=_parse_duration, metavar="SPAN", help="Created longer ago: 2y, 26w."),
+    ] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only sessions of this namespace; may be repeated."),
+    ] = None,
+    house: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only sessions, threads or rooms; may be repeated."),
+    ] = None,
+    keep_pinned: Annotated[bool, typer.Option(help="Keep threads with pinned messages.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only.")] = False,
+    uri: Uri = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete conversations that have expired, and those that are idle or old.
+
+    Whole conversations go, with all parts and files. A prune that is cut
+    short goes on when it is run again. The exit code is 1 if some could not
+    be deleted.
+
+    Examples:
+      mongostore prune --idle 90d --dry-run
+      mongostore prune --older 2y --house threads --no-keep-pinned
+    """
+    options: dict[str, Any] = {
+        "idle": idle,
+        "older": older,
+        "namespaces": namespace or None,
+        "houses": house or _HOUSES,
+        "keep_pinned": keep_pinned,
+    }
+    report = run(_prune(uri, database, options, dry_run))
+    if wants_json(as_json):
+        print_json_line(report.model_dump())
+    else:
+        _show(report)
+    for error in report.errors:
+        warn(error)
+    if report.errors:
+        raise typer.Exit(1)
+
+
+async def _prune(
+    uri: str | None, database: str | None, options: dict[str, Any], dry_run: bool
+) -> PruneReport:
+    async with open_store(uri, database) as store:
+        planned = await store.retention.prune(**options, dry_run=True)
+        if dry_run:
+            return planned
+        columns = TextColumn("pruning"), BarColumn(), MofNCompleteColumn()
+        done = PruneReport(dry_run=False, is_complete=False)
+        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+            task = bar.add_task("", total=planned.total)
+            while not done.is_complete:
+                step = await store.retention.prune(**options, limit=_STEP)
+                done = PruneReport(
+                    dry_run=False,
+                    **{name: getattr(done, name) + getattr(step, name) for name in _HOUSES},
+                    is_complete=step.is_complete,
+                    errors=step.errors,
+                )
+                bar.update(task, completed=done.total)
+        return done
+
+
+def _show(report: PruneReport) -> None:
+    table = Table("conversations", "would go" if report.dry_run else "deleted", box=box.SIMPLE)
+    for name in _HOUSES:
+        table.add_row(plain(name), f"{getattr(report, name):,}")
+    out.print(table)

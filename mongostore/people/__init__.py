@@ -1,0 +1,1 @@
+"""One person over everything: `store.people`."""

@@ -1,0 +1,94 @@
+"""Sessions, threads and rooms as what deletes whole ones sees them: found in steps, deleted if unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mongostore.documents.mapping import StoredDocument
+from mongostore.errors import ConflictError
+from mongostore.models.retention import House
+from mongostore.repositories import Connection, retry_step
+from mongostore.repositories.rooms.room_log import RoomLog, count_rooms_events
+from mongostore.repositories.rooms.room_updates import RoomUpdates
+from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.tail import Tail
+from mongostore.repositories.threads.thread_writes import delete_thread
+
+_STEP = 200
+_FIELDS = ["active_at", "created_at", "expires_at", "namespace", "epoch", "next_index", "user_id"]
+_FIRST = -(2**62)
+
+Delete = Callable[[Any, StoredDocument], Awaitable[bool]]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The heads of a house whose time in a field is before another one, in the order of that time.
+
+    Attributes:
+        field: The field, `expires_at`, `active_at` or `created_at`.
+        before: The time, in microseconds.
+        filter: What else an index finds them by.
+    """
+
+    field: str
+    before: int
+    filter: StoredDocument
+
+    def after(self, last: tuple[int, Any] | None) -> StoredDocument:
+        """Return the filter of those after the one with that time and id."""
+        # The index of those that can expire holds no others.
+        first = 1 if self.field == "expires_at" else _FIRST
+        if last is None:
+            return {**self.filter, self.field: {"$gte": first, "$lt": self.before}}
+        return {
+            **self.filter,
+            self.field: {"$gte": last[0], "$lt": self.before},
+            "$or": [{self.field: {"$gt": last[0]}}, {"_id": {"$gt": last[1]}}],
+        }
+
+
+class Heads:
+    """The heads of all three houses.
+
+    Args:
+        connection: The store's connection.
+        tail: The tails of the store's sessions.
+    """
+
+    def __init__(self, connection: Connection, tail: Tail) -> None:
+        self._connection = connection
+        self._deletes: dict[House, Delete] = {
+            "sessions": SessionStorage(connection, "", tail).deleter.delete_session,
+            "threads": lambda key, guard: delete_thread(connection, key, guard),
+            "rooms": RoomUpdates(connection, RoomLog(connection)).delete_if,
+        }
+
+    async def walk(self, house: House, walk: Walk) -> AsyncGenerator[StoredDocument, None]:
+        """Yield heads, step by step; those that are deleted meanwhile make no difference."""
+        last: tuple[int, Any] | None = None
+        while True:
+            found = await retry_step(self._connection, self._find, house, walk, last)
+            for head in found:
+                yield head
+            if len(found) < _STEP:
+                return
+            last = found[-1][walk.field], found[-1]["_id"]
+
+    async def delete(self, house: House, head: StoredDocument, unmoved: str) -> bool:
+        """Delete a head with all its parts, if a field still is as it was read; return whether it was so."""
+        guard = {unmoved: head.get(unmoved)}
+        try:
+            return await retry_step(self._connection, self._deletes[house], head["_id"], guard)
+        except ConflictError:
+            return False
+
+    async def _find(self, house: House, walk: Walk, last: tuple[int, Any] | None) -> Sequence[StoredDocument]:
+        found = self._connection.collection(house).find(
+            walk.after(last), _FIELDS, sort=[(walk.field, 1), ("_id", 1)], limit=_STEP, batch_size=_STEP + 1
+        )
+        async with found:
+            documents = await found.to_list()
+        return await count_rooms_events(self._connection, documents) if house == "rooms" else documents

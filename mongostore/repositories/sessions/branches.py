@@ -1,0 +1,160 @@
+"""Messages that branch: `store.sessions.branches`."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mongostore.arguments import check_flag, check_id, check_limit
+from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_messages, to_session
+from mongostore.errors import InvalidValueError, NotFoundError
+from mongostore.models import Message, Page, Session, SessionCreate, SessionUpdate
+from mongostore.repositories import Repository, current_operation, reads, reads_majority, writes
+from mongostore.repositories.sessions.filters import position_bounds
+from mongostore.repositories.sessions.lines import BRANCHES, branches_of, find_message, get_message, is_tip
+from mongostore.repositories.sessions.message_arguments import store_messages
+from mongostore.repositories.sessions.session_change import SessionChange
+from mongostore.repositories.sessions.storage import SessionStorage
+
+
+class AsyncSessionBranches(Repository):
+    """The branches of sessions in which messages continue earlier ones, more than one of them the same.
+
+    Each branch is a conversation of the session or the continuation of one, and all of its messages are
+    messages of the session. The session's metadata say under `branches` where they leave each other.
+    """
+
+    def __init__(self, storage: SessionStorage) -> None:
+        super().__init__(storage.connection)
+        self._storage = storage
+
+    @writes
+    async def append_many(
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        *,
+        parent_id: str | None = None,
+        create: bool | SessionCreate = False,
+        update: SessionUpdate | None = None,
+        revision: int | None = None,
+    ) -> builtins.list[Message]:
+        """Append messages that continue another one, each of them the one before it, exactly once.
+
+        Args:
+            session_id: The session.
+            messages: As for `messages.append_many`; their `conversation_id` becomes that of the branch.
+            parent_id: The message that the first of them continues; None if it continues none.
+            create: Whether to create the session if it is not there, or the members to create it with.
+            update: Members of the session that the same write changes.
+            revision: The revision that the session must still have.
+
+        Returns:
+            The messages as they are stored, with their times, conversation and positions.
+
+        Raises:
+            NotFoundError: If there is no such session or message, or the session is deleted.
+            ConflictError: If an id is there with other content, the session has another revision, or
+                others have appended meanwhile; nothing was written.
+            InvalidValueError: If a value cannot be stored; names its path.
+            DocumentTooLargeError: If a message, all of them together, or the branches take too much.
+        """
+        key, (stored, fresh) = self._storage.key(session_id), store_messages(messages)
+        if not stored:
+            raise InvalidValueError("messages", "must not be empty")
+        if update is not None and not isinstance(update, Mapping):
+            raise InvalidValueError("update", "must be a dict of members")
+        memory = current_operation().memory
+        if "line" not in memory:
+            # A retry finds what the first attempt has written: it must not take that for another branch.
+            memory["line"] = await self._place(key, parent_id, stored[0]["id"], create is not False)
+        line, branches, after = memory["line"]
+        members: SessionUpdate = {**(update or {})}
+        if branches is not None:
+            members["metadata"] = {**members.get("metadata", {}), BRANCHES: branches}
+        change = SessionChange.from_options(
+            key, {"create": create, "update": members, "after": after, "revision": revision}
+        )
+        branched = [{**message, "conversation_id": line} for message in stored]
+        return to_messages(await self._storage.writer.append(key, branched, fresh=fresh, change=change))[0]
+
+    @reads_majority
+    async def list(
+        self,
+        session_id: str,
+        message_id: str,
+        *,
+        newest: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        """Return a page of the messages that lead to one, and of that one, in reading order.
+
+        Args:
+            session_id: The session.
+            message_id: The last of the messages.
+            newest: Whether the page ends with the last ones.
+            limit: The size of the page, 1 to 1000.
+            cursor: The `next_cursor` of the page before, with the same other arguments.
+
+        Raises:
+            NotFoundError: If there is no such session or message, or the session is deleted.
+            ConflictError: If the session kept changing under the reader for too long.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        key, newest = self._storage.key(session_id), check_flag("newest", newest)
+        start, end = position_bounds(newest, cursor, None, None)
+        return await self._storage.reader.page(
+            key,
+            check_limit("limit", limit),
+            newest=newest,
+            start=start,
+            before=end,
+            message_id=check_id("message_id", message_id),
+        )
+
+    @reads
+    async def find_by_message(self, message_id: str) -> Session | None:
+        """Return a session of this namespace that has a message in one of its branches; None if none has.
+
+        Raises:
+            InvalidValueError: If the id is no plain string.
+            InvalidDocumentError: If the session cannot be read.
+        """
+        tail, named = self._storage.tail, {"messages.id": check_id("message_id", message_id)}
+        session = {"namespace": self._storage.namespace, "state": "open"}
+        branched = {**session, f"metadata.{BRANCHES}": {"$exists": True}, **named}
+        document = await tail.sessions.find_one(branched, PUBLIC_FIELDS)
+        if document is not None:
+            return to_session(document)
+        async with tail.segments.find({**named, "is_branched": True}, {"session": 1, "epoch": 1}) as cursor:
+            async for segment in cursor:
+                owner = {**session, "_id": segment["session"], "epoch": segment["epoch"]}
+                document = await tail.sessions.find_one(owner, PUBLIC_FIELDS)
+                if document is not None:
+                    return to_session(document)
+        return None
+
+    async def _place(
+        self, key: str, parent_id: str | None, new_id: str, may_create: bool
+    ) -> tuple[str, dict[str, Any] | None, int]:
+        """Return the line of new messages, all lines if it is new, and the newest position before them."""
+        tail, left = self._storage.tail, None
+        try:
+            document: StoredDocument = await tail.read(key)
+        except NotFoundError:
+            if not may_create or parent_id is not None:
+                raise
+            return new_id, {new_id: None}, -1
+        newest = document["next_position"] - 1
+        if parent_id is not None:
+            parent = await get_message(tail, document, check_id("parent_id", parent_id))
+            left = [parent[1]["conversation_id"], parent[0]]
+            if is_tip(document, parent):
+                return left[0], None, newest
+        if stored := await find_message(tail, document, new_id):
+            # They were appended before.
+            return stored[1]["conversation_id"], None, newest
+        return new_id, {**branches_of(document), new_id: left}, newest

@@ -1,0 +1,164 @@
+"""Who may look: by the token that the command has printed, or by API keys; and from where."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from mongostore.models import ApiKey
+from mongostore.models.keys import ALL_NAMESPACES
+from mongostore.servers.access import is_loopback
+from mongostore.servers.error_responses import ProblemError
+from mongostore.store import AsyncMongoStore
+
+_COOKIE = "mongostore_studio"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Somebody who looks.
+
+    Attributes:
+        namespaces: The only namespaces that are seen; None for all, and for threads, rooms and people, too.
+    """
+
+    namespaces: tuple[str, ...] | None = None
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether all is seen."""
+        return self.namespaces is None
+
+    def require(self, namespace: str | None = None) -> None:
+        """Refuse what is not seen: a namespace, or what belongs to none.
+
+        Raises:
+            ProblemError: If it is not (404, as for what is not there).
+        """
+        if self.namespaces is not None and namespace not in self.namespaces:
+            raise ProblemError(404)
+
+
+class StudioAccess:
+    """Knows viewers by a cookie, which a token or a key was traded for, or by a key in the header.
+
+    Args:
+        store: The store with the keys.
+        token: The token of a studio on this machine; None where keys are needed.
+    """
+
+    def __init__(self, store: AsyncMongoStore, token: str | None) -> None:
+        self._store = store
+        self._token = token
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a key is asked for, and not the token of the command."""
+        return self._token is None
+
+    async def authenticate(self, request: Request) -> Viewer:
+        """Return who looks.
+
+        Raises:
+            ProblemError: If they are not known (401), or come from a page elsewhere (403).
+            MongoStoreError: If the store cannot be asked.
+        """
+        self.check_source(request)
+        cookie = request.cookies.get(_COOKIE, "")
+        if self._token is not None:
+            if not hmac.compare_digest(cookie.encode(), self._cookie_of(self._token).encode()):
+                raise ProblemError(401, "Open the address that `mongostore studio` has printed")
+            return Viewer()
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        key = await self._store.keys.verify(token if scheme.lower() == "bearer" else cookie)
+        if key is None:
+            raise ProblemError(
+                401,
+                "A key is needed: one that `mongostore keys create` has made",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        request.state.key = key.id
+        return _viewer_of(key)
+
+    async def admit(self, request: Request, secret: str, response: Response) -> None:
+        """Trade a token or a key for the cookie.
+
+        Raises:
+            ProblemError: If it is not valid (401), or the address is not this machine's (403).
+            MongoStoreError: If the store cannot be asked.
+        """
+        self._check_host(request)
+        if self._token is not None:
+            if not hmac.compare_digest(secret.encode(), self._token.encode()):
+                raise ProblemError(
+                    401, "The token is that of another studio: open the address it has printed"
+                )
+            value = self._cookie_of(self._token)
+        else:
+            if await self._store.keys.verify(secret) is None:
+                raise ProblemError(401, "The key is not valid")
+            value = secret
+        response.set_cookie(
+            _COOKIE,
+            value,
+            path=request.scope.get("root_path", "") or "/",
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+
+    def check_source(self, request: Request) -> None:
+        """Refuse requests of pages from elsewhere, and of names that lead here only by a trick.
+
+        Raises:
+            ProblemError: If it is one (403).
+        """
+        self._check_host(request)
+        headers = request.headers
+        host, origin = headers.get("host", ""), headers.get("origin")
+        site = headers.get("sec-fetch-site", "none")
+        if site not in ("same-origin", "none") or (origin is not None and _netloc(origin) != host):
+            raise ProblemError(403, "The studio answers its own pages alone")
+
+    def _check_host(self, request: Request) -> None:
+        if self._token is not None and not _is_loopback(request.headers):
+            raise ProblemError(403, "Without keys, the studio answers this machine alone")
+
+    @staticmethod
+    def _cookie_of(token: str) -> str:
+        return hashlib.sha256(f"studio {token}".encode()).hexdigest()
+
+
+def _viewer_of(key: ApiKey) -> Viewer:
+    return Viewer(None if key.namespaces == [ALL_NAMESPACES] else tuple(key.namespaces))
+
+
+def _is_loopback(headers: Headers) -> bool:
+    try:
+        return is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname or "")
+    except ValueError:
+        return False
+
+
+def _netloc(address: str) -> str:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return ""
+
+
+async def _look(request: Request) -> Viewer:
+    await request.app.state.studio.open()
+    access: StudioAccess = request.app.state.studio.access
+    return await access.authenticate(request)
+
+
+# Who looks at a page; others are refused.
+Looking = Annotated[Viewer, Depends(_look)]

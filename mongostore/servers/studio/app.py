@@ -1,0 +1,145 @@
+"""The studio as an application of its own."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from mongostore.errors import InvalidDocumentError, MongoStoreError, NotFoundError, UnavailableError
+from mongostore.servers.error_responses import ProblemError, to_problem
+from mongostore.servers.middleware import add_middleware
+from mongostore.servers.studio import (
+    export,
+    feedback,
+    files,
+    lists,
+    live,
+    overview,
+    people,
+    rooms,
+    search,
+    sessions,
+    threads,
+)
+from mongostore.servers.studio.access import StudioAccess
+from mongostore.servers.studio.frame import Studio, bare_frame, describe_error, page_response
+from mongostore.servers.studio.pages import asset_response, assets_version
+from mongostore.store import AsyncMongoStore
+
+_MAX_BODY = 64 * 1024
+_SMALL = 1024
+
+router = APIRouter()
+
+
+def create_app(
+    store: AsyncMongoStore | None = None, *, token: str | None = None, allow_erase: bool = False
+) -> FastAPI:
+    """Return the studio, to be served by itself or mounted in another application.
+
+    Args:
+        store: An open store, which stays its owner's to close; one that is not open is opened by the first
+            request. Else the store that `MONGOSTORE_URI` and `MONGOSTORE_DATABASE` name.
+        token: What opens it on this machine, for which alone it answers then; None where callers need keys.
+        allow_erase: Whether a person can be erased here.
+
+    Raises:
+        ConfigurationError: If a setting cannot work.
+    """
+    store = AsyncMongoStore() if store is None else store
+    app = FastAPI(title="Studio", version=version("mongostore"), openapi_url=None, redirect_slashes=False)
+    app.state.studio = Studio(store, StudioAccess(store, token), allow_erase)
+    for kind in (HTTPException, RequestValidationError, MongoStoreError):
+        app.add_exception_handler(kind, _answer_error)
+    app.add_middleware(GZipMiddleware, minimum_size=_SMALL)
+    add_middleware(app, max_body_bytes=_MAX_BODY)
+    for part in (overview, lists, search, people, feedback, files, live, export, sessions, threads, rooms):
+        app.include_router(part.router)
+    app.include_router(router)
+    return app
+
+
+@router.get("/static/{hash}/{name:path}")
+async def static(hash: str, name: str) -> Response:
+    """Return a file that pages use."""
+    found = asset_response(name) if hash == assets_version() else None
+    if found is None:
+        raise ProblemError(404)
+    return found
+
+
+@router.get("/open")
+async def open_by_address(request: Request, token: str = "") -> Response:
+    """Trade the token of the address for the cookie, and go on without it in the address."""
+    studio = Studio.of(request)
+    await studio.open()
+    home = f"{request.scope.get('root_path', '')}/"
+    # A redirect would still be the request of whoever has followed the link, and have no cookie.
+    response = HTMLResponse(
+        f'<!doctype html><title>studio</title><a href="{escape(home)}">Open the studio</a>'
+    )
+    response.headers["Refresh"] = f"0; url={home}"
+    await studio.access.admit(request, token, response)
+    return response
+
+
+@router.post("/open")
+async def open_by_key(request: Request) -> Response:
+    """Trade a key that somebody has typed for the cookie."""
+    studio = Studio.of(request)
+    studio.access.check_source(request)
+    await studio.open()
+    form = dict(
+        part.partition("=")[::2] for part in (await request.body()).decode("ascii", "replace").split("&")
+    )
+    response = RedirectResponse(f"{request.scope.get('root_path', '')}/", status_code=303)
+    await studio.access.admit(request, form.get("key", ""), response)
+    return response
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Answer an error as a page to those who ask for pages, as a problem to all others."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return to_problem(request, error)
+    studio = Studio.of(request)
+    status = to_problem(request, error).status_code
+    if status == 401:
+        return await page_response(
+            request, "login.html", {}, status=401, needs_key=studio.access.needs_key, studio=studio
+        )
+    title, text = _words(error, status)
+    return await page_response(
+        request,
+        "error.html",
+        await bare_frame(studio),
+        status=status,
+        title=title,
+        text=text,
+        error_status=status,
+        detail=describe_error(error) if isinstance(error, InvalidDocumentError) else "",
+    )
+
+
+def _words(error: Exception, status: int) -> tuple[str, str]:
+    if isinstance(error, UnavailableError):
+        return "MongoDB does not answer", "The studio asks again by itself; nothing that is stored is lost."
+    if isinstance(error, NotFoundError):
+        return f"There is no such {error.kind}", "It may have been deleted, or never stored here."
+    if isinstance(error, InvalidDocumentError):
+        return f"This {error.kind} cannot be read", (
+            "It was not written by mongostore, or was changed by other hands, or is of a newer version. "
+            "It stays as it is."
+        )
+    if isinstance(error, ProblemError):
+        return {403: "Not from there", 404: "Nothing is here"}.get(status, "That does not work"), str(
+            error.detail
+        )
+    if status == 422:
+        return "That address does not fit", "A part of it is not what this page takes."
+    return "The server failed", f"It raised {type(error).__name__}; its log has more."

@@ -1,0 +1,66 @@
+"""Stored bytes: as images that browsers draw, or as downloads that they do not open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from mongostore.servers.studio.access import Looking
+from mongostore.servers.studio.addresses import decode_id
+from mongostore.servers.studio.content import image_type
+from mongostore.servers.studio.frame import Studio
+
+# Nothing in a file runs, whatever it is, and however it is opened.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_HEAD_BYTES = 16
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?\Z")
+
+router = APIRouter()
+
+
+@router.get("/files/{key}")
+async def file(request: Request, viewer: Looking, key: str) -> Response:
+    """Return a file: as an attachment, but to an `<img>` an image."""
+    viewer.require()
+    files = Studio.of(request).store.threads.files
+    key = decode_id(key)
+    stored = await files.get(key)
+    head = b"".join([part async for part in files.iter_content(key, end=min(_HEAD_BYTES, stored.size))])
+    is_image = request.headers.get("sec-fetch-dest") == "image"
+    drawn = image_type(head) if is_image else None
+    start, end, status, extra = 0, stored.size, 200, {"Accept-Ranges": "bytes"}
+    if found := _RANGE.match(request.headers.get("range", "")):
+        start, end = int(found[1]), min(int(found[2] or stored.size) + 1, stored.size)
+        if start >= stored.size:
+            return Response(status_code=416, headers=_HEADERS | {"Content-Range": f"bytes */{stored.size}"})
+        status, extra = 206, extra | {"Content-Range": f"bytes {start}-{end - 1}/{stored.size}"}
+    headers = (
+        _HEADERS | extra | {"Content-Length": str(end - start)} | _disposition(drawn, key.rpartition("/")[2])
+    )
+
+    async def stream() -> AsyncIterator[bytes]:
+        async for part in files.iter_content(key, start=start, end=end):
+            yield part
+
+    return StreamingResponse(stream(), status, headers, drawn or "application/octet-stream")
+
+
+def image_response(image: bytes, drawn: str | None, name: str) -> Response:
+    """Return an image, or as an attachment what is none that browsers draw."""
+    headers = _HEADERS | _disposition(drawn, name)
+    return Response(image, headers=headers, media_type=drawn or "application/octet-stream")
+
+
+def _disposition(drawn: str | None, name: str) -> dict[str, str]:
+    if drawn is not None:
+        return {"Content-Disposition": "inline"}
+    shown = quote(name[-200:] or "file", safe="", errors="replace")
+    return {"Content-Disposition": f"attachment; filename*=UTF-8''{shown}"}

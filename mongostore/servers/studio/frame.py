@@ -1,0 +1,87 @@
+"""What every page has around its content: the studio's name, its list of conversations, its state."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from starlette.responses import Response
+
+from mongostore.errors import InvalidDocumentError, MongoStoreError
+from mongostore.servers.studio.access import StudioAccess, Viewer
+from mongostore.servers.studio.pages import render
+from mongostore.servers.studio.reading import KINDS, Rows, list_conversations
+from mongostore.store import AsyncMongoStore
+
+
+@dataclass
+class Studio:
+    """One studio: its store, and what may be done in it."""
+
+    store: AsyncMongoStore
+    access: StudioAccess
+    allow_erase: bool = False
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @classmethod
+    def of(cls, request: Request) -> Studio:
+        """Return the studio that answers a request."""
+        studio: Studio = request.app.state.studio
+        return studio
+
+    @property
+    def database(self) -> str:
+        """The name of the database."""
+        return urlsplit(self.store.address).path.strip("/") or "in memory"
+
+    @property
+    def host(self) -> str:
+        """Where the database is."""
+        return urlsplit(self.store.address).netloc.rpartition("@")[2] or "this process"
+
+    async def open(self) -> None:
+        """Open the store, unless it is."""
+        async with self._opening:
+            await self.store.open()
+
+
+@dataclass
+class Frame:
+    """What is around a page's content."""
+
+    studio: Studio
+    viewer: Viewer
+    rows: Rows
+    kind: str | None
+
+
+async def frame(studio: Studio, viewer: Viewer, request: Request) -> dict[str, Any]:
+    """Return what is around a page; its list of conversations goes by `kind` in the address."""
+    kind = request.query_params.get("kind")
+    kind = kind if kind in KINDS else None
+    return {"frame": Frame(studio, viewer, await list_conversations(studio.store, viewer, kind=kind), kind)}
+
+
+async def bare_frame(studio: Studio) -> dict[str, Any]:
+    """Return what is around a page that could not ask the store."""
+    return {"frame": Frame(studio, Viewer(), Rows([]), None)}
+
+
+async def page_response(
+    request: Request, template: str, around: dict[str, Any], *, status: int = 200, **context: Any
+) -> Response:
+    """Return a page, with what a template always needs."""
+    return await render(
+        request, template, status=status, **{"current": "", "live_path": "", **around, **context}
+    )
+
+
+def describe_error(error: MongoStoreError) -> str:
+    """Return what a page says of an error: the fields of a document, and never their values."""
+    if isinstance(error, InvalidDocumentError):
+        fields = ", ".join(error.fields)
+        return f"{error.kind} {error.id}: {fields or 'the document'} does not fit"
+    return str(error)

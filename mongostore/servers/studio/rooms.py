@@ -1,0 +1,163 @@
+"""The pages of a room."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from mongostore.models import Event, Page
+from mongostore.servers.error_responses import ProblemError
+from mongostore.servers.studio.access import Looking
+from mongostore.servers.studio.addresses import decode_id
+from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.reading import room_row, room_title
+from mongostore.servers.studio.timeline import lanes, timeline
+from mongostore.store import AsyncMongoStore
+
+PAGE = 50
+_AROUND = 15
+_MARKERS = 100
+
+router = APIRouter()
+Index = Annotated[int | None, Query(ge=0)]
+
+
+@router.get("/r/{room_id}")
+async def room_page(
+    request: Request,
+    viewer: Looking,
+    room_id: str,
+    at: Index = None,
+    before: Index = None,
+    after: Index = None,
+    channel: str | None = None,
+) -> Response:
+    """Show a room's events: the newest, those around an index, or those before or after one."""
+    viewer.require()
+    studio = Studio.of(request)
+    room_id = decode_id(room_id)
+    full, page, markers, around = await asyncio.gather(
+        studio.store.rooms.get_full(room_id),
+        _events(studio.store, room_id, at, before, after, channel),
+        studio.store.rooms.read_markers.list(room_id, limit=_MARKERS),
+        frame(studio, viewer, request),
+    )
+    path = room_row(full.room).path
+    replies = (
+        await studio.store.rooms.events.summarize_replies(room_id, [event.id for event in page])
+        if page
+        else {}
+    )
+    indexes = [event.index for event in page if event.index is not None]
+    end = (full.room.latest_index if full.room.latest_index is not None else -1) + 1
+    first, last = (indexes[0], indexes[-1]) if indexes else (0, end - 1)
+    return await page_response(
+        request,
+        "room.html",
+        around,
+        room=full.room,
+        title=room_title(full.room),
+        bindings=full.bindings,
+        participants=full.participants,
+        path=path,
+        current=path,
+        entries=timeline(page.items, full.participants, path, at=at, replies=replies),
+        lanes=lanes(page.items, full.bindings, {marker.channel_id: marker.index for marker in markers}),
+        errors=page.errors,
+        first=first,
+        last=last,
+        end=end,
+        page_size=PAGE,
+        selected=next((event for event in page if event.index == at), None) if at is not None else None,
+        channel=channel,
+        live_path=f"{path}/live",
+    )
+
+
+async def _events(
+    store: AsyncMongoStore,
+    room_id: str,
+    at: int | None,
+    before: int | None,
+    after: int | None,
+    channel: str | None,
+) -> Page[Event]:
+    filter: dict[str, Any] = {"blocked": True}
+    if channel is not None:
+        filter["channel_id"] = channel
+    events = store.rooms.events
+    if at is not None:
+        after = None if at <= _AROUND else at - _AROUND - 1
+        return await events.list(room_id, after=after, limit=PAGE, **filter)
+    if after is not None:
+        return await events.list(room_id, after=after, limit=PAGE, **filter)
+    return await events.list(room_id, newest=True, before=before, limit=PAGE, **filter)
+
+
+@router.get("/r/{room_id}/at/{index}")
+async def event_details(
+    request: Request, viewer: Looking, room_id: str, index: int, fragment: bool = False
+) -> Response:
+    """Show all about one event."""
+    viewer.require()
+    studio = Studio.of(request)
+    room_id = decode_id(room_id)
+    full, page = await asyncio.gather(
+        studio.store.rooms.get_full(room_id),
+        studio.store.rooms.events.list(
+            room_id, after=index - 1 if index else None, before=index + 1, limit=1, blocked=True
+        ),
+    )
+    if page.errors:
+        raise page.errors[0]
+    if not page.items:
+        raise ProblemError(404, f"The room has no event {index}")
+    path = room_row(full.room).path
+    known: dict[str, Any] = {
+        "room": full.room,
+        "title": room_title(full.room),
+        "path": path,
+        "selected": page.items[0],
+    }
+    if fragment:
+        return await page_response(request, "event_details.html", {}, **known)
+    entries = timeline(page.items, full.participants, path, at=index)
+    return await page_response(
+        request, "event.html", await frame(studio, viewer, request), current=path, entries=entries, **known
+    )
+
+
+@router.get("/r/{room_id}/{part}")
+async def room_part(request: Request, viewer: Looking, room_id: str, part: str) -> Response:
+    """Show the people and channels of a room, its tasks or its observations."""
+    viewer.require()
+    studio = Studio.of(request)
+    room_id = decode_id(room_id)
+    full = await studio.store.rooms.get_full(room_id)
+    known: dict[str, Any] = {"tasks": [], "observations": []}
+    match part:
+        case "people":
+            known["markers"] = await studio.store.rooms.read_markers.list(room_id, limit=_MARKERS)
+        case "tasks":
+            known["tasks"] = await studio.store.rooms.tasks.list(room_id, limit=200)
+        case "observations":
+            known["observations"] = await studio.store.rooms.observations.list(room_id, limit=200)
+        case _:
+            raise ProblemError(404)
+    path = room_row(full.room).path
+    return await page_response(
+        request,
+        "room_part.html",
+        await frame(studio, viewer, request),
+        room=full.room,
+        title=room_title(full.room),
+        bindings=full.bindings,
+        participants=full.participants,
+        path=path,
+        current=path,
+        part=part,
+        **known,
+    )

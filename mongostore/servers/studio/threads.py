@@ -1,0 +1,137 @@
+"""The pages of a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from mongostore.models import Element, Page, Thread, ThreadMessage
+from mongostore.servers.error_responses import ProblemError
+from mongostore.servers.studio.access import Looking
+from mongostore.servers.studio.addresses import decode_id
+from mongostore.servers.studio.content import decode_image, image_type, read_content
+from mongostore.servers.studio.files import image_response
+from mongostore.servers.studio.frame import Studio, frame, page_response
+from mongostore.servers.studio.reading import thread_row
+from mongostore.servers.studio.steps import Turn, seconds_of, thread_turns, waterfall
+from mongostore.store import AsyncMongoStore
+
+# Messages and steps together: an answer has many of them.
+PAGE = 200
+_ELEMENTS = 500
+
+router = APIRouter()
+
+
+@router.get("/t/{thread_id}")
+async def thread_page(
+    request: Request, viewer: Looking, thread_id: str, at: str | None = None, before: str | None = None
+) -> Response:
+    """Show a thread's messages: the newest, those from one on, or those before one."""
+    viewer.require()
+    studio = Studio.of(request)
+    thread_id = decode_id(thread_id)
+    thread, page, elements, around = await asyncio.gather(
+        studio.store.threads.get(thread_id),
+        read_page(studio.store, thread_id, at, before),
+        studio.store.threads.elements.list(thread_id, limit=_ELEMENTS),
+        frame(studio, viewer, request),
+    )
+    path = thread_row(thread).path
+    turns = turns_of(thread, page, elements.items, at)
+    selected = next((message for message in page if message.id == at), None)
+    return await page_response(
+        request,
+        "thread.html",
+        around,
+        thread=thread,
+        path=path,
+        current=path,
+        turns=turns,
+        steps=sum(len(turn.steps) for turn in turns),
+        errors=page.errors,
+        elements=elements.items,
+        selected=selected,
+        took=None if selected is None else seconds_of(selected),
+        parents={message.id: message for message in page},
+        older=page.items[0].id if page.items and page.next_cursor is not None else None,
+        feedback=[turn for turn in turns if turn.feedback],
+        live_path="",
+    )
+
+
+def turns_of(
+    thread: Thread, page: Page[ThreadMessage], elements: list[Element], at: str | None
+) -> list[Turn]:
+    """Return the transcript of a page of a thread."""
+    is_whole = page.next_cursor is None
+    return thread_turns(page.items, elements, thread_row(thread).path, at=at, first=1 if is_whole else None)
+
+
+async def read_page(
+    store: AsyncMongoStore, thread_id: str, at: str | None, before: str | None
+) -> Page[ThreadMessage]:
+    """Return a page of messages in order: the newest, those from one on, or those before one."""
+    messages = store.threads.messages
+    cursor = None
+    if before is not None:
+        cursor = messages.cursor_of(await messages.get(thread_id, before))
+    page = await messages.list(thread_id, newest=True, limit=PAGE, cursor=cursor)
+    if at is not None and page.next_cursor is not None and all(message.id != at for message in page):
+        found = await messages.get(thread_id, at)
+        following = await messages.list(thread_id, limit=PAGE // 2, cursor=messages.cursor_of(found))
+        return Page([found, *following.items], "older", following.errors)
+    return page
+
+
+@router.get("/t/{thread_id}/messages/{message_id}/images/{number}")
+async def message_image(
+    request: Request, viewer: Looking, thread_id: str, message_id: str, number: int
+) -> Response:
+    """Return an image that stands inside of a message."""
+    viewer.require()
+    store = Studio.of(request).store
+    message = await store.threads.messages.get(decode_id(thread_id), decode_id(message_id))
+    content = read_content(message.content)
+    images = message.data.get("images")
+    for address in images if isinstance(images, list) else []:
+        content.add_image(address)
+    for block in content.blocks:
+        if block.kind == "image" and block.number == number:
+            image = decode_image(block) or b""
+            return image_response(image, image_type(image), block.name or f"{message_id}-{number}")
+    raise ProblemError(404, "The message has no such image")
+
+
+@router.get("/t/{thread_id}/{part}")
+async def thread_part(request: Request, viewer: Looking, thread_id: str, part: str) -> Response:
+    """Show the steps, the elements or the feedback of a thread."""
+    viewer.require()
+    studio = Studio.of(request)
+    thread_id = decode_id(thread_id)
+    if part not in ("steps", "elements", "feedback"):
+        raise ProblemError(404)
+    thread, page, elements = await asyncio.gather(
+        studio.store.threads.get(thread_id),
+        read_page(studio.store, thread_id, None, None),
+        studio.store.threads.elements.list(thread_id, limit=_ELEMENTS),
+    )
+    path = thread_row(thread).path
+    known: dict[str, Any] = {
+        "all_steps": waterfall(page.items, {message.id: message for message in page}),
+        "elements": elements.items,
+        "turns": turns_of(thread, page, elements.items, None),
+    }
+    return await page_response(
+        request,
+        "thread_part.html",
+        await frame(studio, viewer, request),
+        thread=thread,
+        path=path,
+        current=path,
+        part=part,
+        **known,
+    )

@@ -1,0 +1,155 @@
+"""Messages, steps and events as pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mongostore.models import Message
+from mongostore.servers.studio.content import Block, Call, read_calls, read_content, shorten
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A short remark beside a name.
+
+    Attributes:
+        style: How it looks; `opt` where there is room alone.
+        icon: The icon before it.
+        path: Where it leads, within the studio or the page.
+    """
+
+    text: str
+    style: str = ""
+    icon: str = ""
+    path: str = ""
+
+
+@dataclass
+class Item:
+    """One thing said.
+
+    Attributes:
+        anchor: Its id in the page.
+        label: Its position, as people name it.
+        path: The address of all about it, within the studio.
+        look: How its author is drawn.
+        whole: Whether nothing of it is left out.
+    """
+
+    anchor: str
+    label: str
+    path: str
+    name: str
+    at: datetime | None
+    look: str = ""
+    icon: str = ""
+    chips: list[Chip] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    whole: bool = False
+    is_here: bool = False
+    is_growing: bool = False
+
+
+# How the authors of messages are drawn, by their roles.
+_LOOKS = {
+    "assistant": ("a", "bot"),
+    "ai": ("a", "bot"),
+    "model": ("a", "bot"),
+    "tool": ("t", "wrench"),
+    "function": ("t", "wrench"),
+    "system": ("s", "lock"),
+    "developer": ("s", "lock"),
+}
+
+
+def look_of(role: str) -> tuple[str, str]:
+    """Return how the author of a role is drawn, and the icon; no icon for an initial."""
+    return _LOOKS.get(role.lower(), ("", ""))
+
+
+def name_in(role: str, *places: dict[str, Any]) -> str:
+    """Return who speaks: the name that one of these places has, else the role."""
+    for place in places:
+        if isinstance(name := place.get("name"), str) and name:
+            return name.replace("_", " ")
+    return role
+
+
+def session_items(
+    messages: Sequence[Message], path: str, *, at: int | None = None, whole: int | None = None
+) -> list[Item]:
+    """Return messages as a transcript: results of tools stand with the calls, where both are there."""
+    items: list[Item] = []
+    open_calls: dict[str, Call] = {}
+    for message in messages:
+        position = message.position or 0
+        content = read_content(message.content, whole=position == whole)
+        results = dict(content.results)
+        if isinstance(call_id := message.data.get("tool_call_id"), str):
+            results[call_id] = message.content, _is_failure(message.content)
+        known = {id: open_calls.pop(id) for id in results if id in open_calls}
+        for id, call in known.items():
+            result, failed = results[id]
+            call.end(result, failed=failed, position=str(position))
+            call.note = call.note or (shorten(_reason(result), 60) if failed else "")
+        rest = [
+            Call(id, "result", None, result) for id, (result, _) in content.results.items() if id not in known
+        ]
+        content.calls += [*read_calls(message.data), *rest]
+        for image in _images(message.data):
+            content.add_image(image)
+        if known and not content.calls and (not content.blocks or "tool_call_id" in message.data):
+            continue
+        open_calls |= {call.id: call for call in content.calls if call.id and call.status == "open"}
+        look, icon = look_of(message.role)
+        name = name_in(message.role, message.data, message.metadata)
+        items.append(
+            Item(
+                f"m{position}",
+                str(position),
+                f"{path}/at/{position}",
+                name,
+                message.created_at,
+                look,
+                icon,
+                _session_chips(message),
+                content.blocks,
+                content.calls,
+                position == whole,
+                position == at,
+                message.status == "streaming",
+            )
+        )
+    return items
+
+
+def _session_chips(message: Message) -> list[Chip]:
+    chips = []
+    if message.status == "streaming":
+        chips.append(Chip("being written", "acc"))
+    elif message.status == "interrupted":
+        chips.append(Chip("interrupted", "warn"))
+    for place in (message.data, message.metadata):
+        if isinstance(model := place.get("model"), str):
+            chips.append(Chip(model, "opt"))
+            break
+    if message.updated_at and message.created_at and message.updated_at > message.created_at:
+        chips.append(Chip("changed", "out opt"))
+    return chips
+
+
+def _images(data: dict[str, Any]) -> list[str]:
+    images = data.get("images")
+    return [image for image in images if isinstance(image, str)] if isinstance(images, list) else []
+
+
+def _is_failure(result: Any) -> bool:
+    return isinstance(result, dict) and bool(result.get("error"))
+
+
+def _reason(result: Any) -> Any:
+    return result.get("error") if isinstance(result, dict) and result.get("error") else result

@@ -1,0 +1,300 @@
+"""The studio in a browser, as people use it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from mongostore import AsyncMongoStore, Message
+from tests.servers.studio.conftest import Watched
+from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
+from tests.servers.studio.serving import Studio
+from tests.servers.studio.test_hostile import HOSTILE
+
+pytestmark = pytest.mark.timeout(600)
+
+S = f"/s/{NAMESPACE}/{SESSION}"
+SCREENS = {
+    "overview": "/",
+    "session": f"{S}?at=209",
+    "session-end": S,
+    "message": f"{S}/at/209",
+    "documents": f"{S}/documents",
+    "thread": f"/t/{THREAD}?at=s3",
+    "steps": f"/t/{THREAD}/steps",
+    "room": f"/r/{ROOM}?at=6",
+    "people-of-room": f"/r/{ROOM}/people",
+    "list": "/list?kind=session",
+    "search": "/search?q=gloves",
+    "feedback": "/feedback",
+    "people": "/people",
+    "person": "/people/queen@hearts.example",
+}
+Browse = Callable[..., Watched]
+# Where pictures of the screens are put, for somebody to look at them.
+PICTURES = os.environ.get("MONGOSTORE_TEST_PICTURES")
+
+
+def accessible(page: Any) -> None:
+    """Assert that axe finds nothing serious."""
+    found = Axe().run(page).response["violations"]
+    serious = [one for one in found if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious] == []
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1440, "light"),
+        (420, "dark"),
+        pytest.param(1440, "dark", marks=pytest.mark.long),
+        pytest.param(420, "light", marks=pytest.mark.long),
+    ],
+)
+def test_every_screen_is_whole_and_accessible(
+    studio: Studio, browse: Browse, width: int, scheme: str
+) -> None:
+    watched = browse(studio, width=width, scheme=scheme)
+    for name, path in SCREENS.items():
+        assert watched.go(path).status == 200
+        watched.page.wait_for_load_state("load")
+        if PICTURES:
+            watched.page.wait_for_timeout(300)
+            watched.page.screenshot(path=Path(PICTURES) / f"{name}-{width}-{scheme}.png")
+        accessible(watched.page)
+        watched.check()
+
+
+def test_what_is_written_is_seen_at_once_and_once(browse: Browse) -> None:
+    async def fill(store: AsyncMongoStore) -> None:
+        await store.sessions.create("live", name="Live")
+        await store.sessions.messages.append_many(
+            "live", [Message(role="user", content=f"message {n}") for n in range(60)]
+        )
+
+    async def write(store: AsyncMongoStore) -> None:
+        await store.sessions.messages.append("live", Message(id="new", role="assistant", content="It gro"))
+
+    async def grow(store: AsyncMongoStore) -> None:
+        await store.sessions.messages.update("live", "new", content="It grows")
+
+    async def delete(store: AsyncMongoStore) -> None:
+        await store.sessions.messages.delete("live", "new")
+
+    with Studio() as studio:
+        studio.run(fill)
+        watched = browse(studio)
+        page = watched.page
+        watched.go("/s/default/live")
+        page.get_by_text("Following.").wait_for()
+        studio.run(write)
+        page.locator("#m60").get_by_text("It gro").wait_for()
+        studio.run(grow)
+        page.locator("#m60").get_by_text("It grows").wait_for()
+        assert page.locator("#m60").count() == 1
+
+        # Somebody scrolls up to read; what comes waits and is counted, and moves nothing.
+        page.locator("#scroll").evaluate("one => { one.scrollTop = 0 }")
+        page.get_by_text("Paused while you read.").wait_for()
+        studio.run(
+            lambda store: store.sessions.messages.append("live", Message(role="user", content="later"))
+        )
+        page.get_by_role("button", name="1 new").wait_for()
+        assert page.locator("#scroll").evaluate("one => one.scrollTop") == 0
+        page.keyboard.press("f")
+        page.get_by_text("Following.").wait_for()
+        studio.run(delete)
+        page.locator("#m60").wait_for(state="detached")
+        watched.check()
+
+
+def test_a_room_is_followed_too(studio: Studio, browse: Browse) -> None:
+    from mongostore import Event
+
+    watched = browse(studio)
+    watched.go(f"/r/{ROOM}")
+    watched.page.get_by_text("Following.").wait_for()
+    studio.run(
+        lambda store: store.rooms.events.append(
+            ROOM,
+            Event(channel_id="sms", participant_id="alice", content={"type": "text", "body": "Callooh!"}),
+        )
+    )
+    watched.page.get_by_text("Callooh!").wait_for()
+    watched.check()
+
+
+def test_keys_do_what_they_say(studio: Studio, browse: Browse) -> None:
+    watched = browse(studio)
+    page = watched.page
+    watched.go(f"{S}?at=205")
+    page.keyboard.press("j")
+    assert page.locator(".here").get_attribute("id") == "m209"
+    page.locator("#rail").get_by_text("Message 209").wait_for()
+    page.keyboard.press("k")
+    assert page.locator(".here").get_attribute("id") == "m205"
+    page.keyboard.press("t")
+    opened = page.locator("#m205 details[open]").count()
+    page.keyboard.press("t")
+    assert {opened, page.locator("#m205 details[open]").count()} == {0, 3}
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keys").wait_for()
+    accessible(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.get_by_role("dialog", name="Jump to").wait_for()
+    page.keyboard.type("rose")
+    page.get_by_role("option", name=re.compile("Which rose trees")).wait_for()
+    accessible(page)
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(f"/t/{THREAD}"))
+    page.keyboard.press("/")
+    page.keyboard.type("tumtum j k ?")
+    assert page.locator("#ask").input_value() == "tumtum j k ?"
+    page.locator("#ask").fill("tumtum")
+    page.keyboard.press("Enter")
+    page.locator("mark").first.wait_for()
+    page.locator(".snip").first.click()
+    page.wait_for_url(re.compile(f"/r/{ROOM}"))
+    watched.check()
+
+
+def test_without_script_pages_are_read_and_left(studio: Studio, browse: Browse) -> None:
+    watched = browse(studio, java_script_enabled=False)
+    page = watched.page
+    page.locator("#list").get_by_text("White gloves").click()
+    page.get_by_role("link", name="Messages 114–163").click()
+    page.locator("#m163").wait_for()
+    page.locator("#ask").fill("tumtum")
+    page.locator("#ask").press("Enter")
+    page.locator("mark").first.wait_for()
+    watched.check()
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Studio]:
+    """A studio of contents that want to run, to load or to deceive, in every house and every member."""
+
+    async def fill(store: AsyncMongoStore) -> None:
+        from mongostore import Element, Event, Feedback, RoomParticipant
+
+        everything = "\n\n".join(HOSTILE.values())
+        bad = '"><script>alert(1)</script><img src=x onerror=alert(1)>\u202e'
+        await store.sessions.create(
+            bad[:100], name=bad, user_id=bad, description=bad, metadata={bad: bad}, data={bad: bad}
+        )
+        messages = [Message(role="user", content=text) for text in (*HOSTILE.values(), everything)]
+        messages.append(
+            Message(
+                role=bad,
+                content={bad: bad},
+                data={
+                    "name": bad,
+                    "model": bad,
+                    "tool_calls": [{"id": bad, "function": {"name": bad, "arguments": bad}}],
+                },
+            )
+        )
+        messages.append(Message(role="tool", content=bad, data={"tool_call_id": bad}))
+        messages.append(
+            Message(
+                role="user",
+                content=[{"type": "image_url", "image_url": {"url": f"https://tracker.example/{bad}"}}],
+            )
+        )
+        await store.sessions.messages.append_many(bad[:100], messages)
+        user = await store.threads.users.create(bad, metadata={bad: bad})
+        await store.threads.create(bad[:90], name=bad, user_id=user.id, tags=[bad], metadata={bad: bad})
+        await store.threads.messages.merge(
+            bad[:90],
+            bad[:80],
+            content=everything,
+            data={"type": "run", "name": bad, "start": bad, "end": bad, "input": bad},
+        )
+        await store.threads.elements.upsert(
+            bad[:90],
+            Element(
+                message_id=bad[:80],
+                file_key=bad[:70],
+                data={"name": bad, "mime": bad, "display": bad, "url": "javascript:alert(1)"},
+            ),
+        )
+        await store.threads.files.upload(bad[:70], b"<script>alert(1)</script>", content_type="text/html")
+        await store.threads.feedback.upsert(bad[:90], Feedback(message_id=bad[:80], value=0, comment=bad))
+        await store.rooms.create(bad[:60], metadata={"name": bad}, organization_id=bad[:50])
+        await store.rooms.participants.upsert(
+            bad[:60], RoomParticipant(id=bad[:40], data={"display_name": bad})
+        )
+        for text in HOSTILE.values():
+            await store.rooms.events.append(
+                bad[:60],
+                Event(
+                    channel_id=bad[:30],
+                    channel_type=bad[:30],
+                    participant_id=bad[:40],
+                    content={"type": "text", "body": text},
+                    delivery_results={bad: {"success": False, "error": bad}},
+                ),
+            )
+
+    with Studio() as serving:
+        serving.run(fill)
+        yield serving
+
+
+def test_hostile_content_neither_runs_nor_loads(hostile: Studio, browse: Browse) -> None:
+    watched = browse(hostile)
+    page = watched.page
+    links = page.locator("#list .conv").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    assert len(links) == 3
+    parts = {
+        "s": ("participants", "documents", "at/20"),
+        "t": ("steps", "elements", "feedback"),
+        "r": ("people", "at/3"),
+    }
+    for link in links:
+        for path in (link, *(f"{link}/{part}" for part in parts[link[1]])):
+            assert watched.go(path).status == 200, path
+            page.wait_for_load_state("load")
+            assert page.locator("script").count() == 1
+            assert (
+                page.locator("[onerror], [onload], [onclick], [style], iframe, object, embed, base").count()
+                == 0
+            )
+            hrefs = page.locator("main a").evaluate_all("all => all.map(one => one.href)")
+            assert all(href.startswith(("http:", "https:", "mailto:")) for href in hrefs)
+            watched.check()
+    for path in ("/", "/search?q=script", "/people"):
+        assert watched.go(path).status == 200
+        watched.check()
+
+
+def test_what_runs_in_a_page_is_the_studios_script_alone(studio: Studio, browse: Browse) -> None:
+    """The policy itself holds, were a template to let something through."""
+    watched = browse(studio)
+    page = watched.page
+    reports = page.evaluate(
+        """async () => {
+            const seen = [];
+            document.addEventListener("securitypolicyviolation", (event) => seen.push(event.effectiveDirective));
+            const add = (tag, members) => document.body.append(Object.assign(document.createElement(tag), members));
+            add("img", { src: "https://tracker.example/x.png" });
+            add("link", { rel: "stylesheet", href: "https://tracker.example/x.css" });
+            const script = document.createElement("script");
+            try { script.textContent = "window.hacked = 1"; document.body.append(script); } catch { seen.push("trusted-types"); }
+            try { document.body.setAttribute("onclick", "window.hacked = 2"); } catch { seen.push("trusted-types"); }
+            document.body.click();
+            fetch("https://tracker.example/").catch(() => null);
+            await new Promise((resolve) => setTimeout(resolve, 300));
+            return [seen, window.hacked ?? null];
+        }"""
+    )
+    seen, hacked = reports
+    assert hacked is None
+    assert {"img-src", "style-src-elem", "connect-src", "trusted-types"} <= set(seen)

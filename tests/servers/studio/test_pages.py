@@ -1,0 +1,231 @@
+"""The studio's pages, asked for without a browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+
+import httpx
+import pytest
+
+from mongostore import AsyncMongoStore, Message
+from mongostore.servers.studio.addresses import decode_id, encode_id
+from tests.servers.studio.conftest import open_client
+from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
+from tests.servers.studio.serving import TOKEN
+
+S = f"/s/{NAMESPACE}/{SESSION}"
+PAGES = [
+    *("/", "/list", "/list?kind=thread", S, f"{S}?at=209", f"{S}?before=60", f"{S}?after=3", f"{S}/at/209"),
+    *(f"{S}/participants", f"{S}/context", f"{S}/conversations", f"{S}/documents", f"{S}?all=211"),
+    *(
+        f"/t/{THREAD}",
+        f"/t/{THREAD}?at=s3",
+        f"/t/{THREAD}/steps",
+        f"/t/{THREAD}/elements",
+        f"/t/{THREAD}/feedback",
+    ),
+    *(f"/r/{ROOM}", f"/r/{ROOM}?at=6", f"/r/{ROOM}?channel=sms", f"/r/{ROOM}/at/6", f"/r/{ROOM}/people"),
+    *("/people", "/people/queen@hearts.example", "/people/alice", "/feedback", "/feedback?value=down"),
+    *("/search", "/search?q=gloves"),
+    *(f"/r/{ROOM}/tasks", f"/r/{ROOM}/observations"),
+]
+
+
+async def test_every_page_answers_under_the_policy(asking: httpx.AsyncClient) -> None:
+    for path in PAGES:
+        answer = await asking.get(path)
+        assert answer.status_code == 200, path
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        [nonce] = re.findall(r"script-src 'nonce-([^']+)'", policy)
+        assert re.findall(r'<script[^>]*nonce="([^"]*)"', answer.text) == [nonce]
+        assert answer.text.count("<script") == 1
+        assert not re.search(r"<[^>]*\s(style|on\w+)=", answer.text), path
+        assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_each_answer_has_its_own_nonce(asking: httpx.AsyncClient) -> None:
+    policies = {(await asking.get("/")).headers["content-security-policy"] for _ in range(3)}
+    assert len(policies) == 3
+
+
+async def test_every_link_of_every_page_leads_somewhere(asking: httpx.AsyncClient) -> None:
+    seen: dict[str, int] = {}
+    for path in PAGES:
+        html = (await asking.get(path)).text
+        for href in re.findall(r'(?:href|src)="([^"#]+)', html):
+            link = str(httpx.URL(f"http://127.0.0.1{path}").join(href.replace("&amp;", "&")))
+            assert link.startswith("http://127.0.0.1/"), link
+            if link not in seen:
+                seen[link] = (await asking.get(link)).status_code
+    assert {link: status for link, status in seen.items() if status != 200} == {}
+    assert len(seen) > 40
+
+
+async def test_tool_results_stand_with_their_calls(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get(f"{S}?at=209")).text
+    assert 'id="m206"' in html
+    assert '<article class="msg" id="m206"' not in html
+    assert "timed out after 10 s" in html
+    alone = (await asking.get(f"{S}/at/206")).text
+    assert "a girl, now very tall" in alone
+
+
+async def test_a_long_text_is_shortened_until_the_whole_is_asked_for(asking: httpx.AsyncClient) -> None:
+    short, whole = [(await asking.get(path)).text for path in (f"{S}?at=211", f"{S}?all=211")]
+    assert "Show all" in short
+    assert "Show all" not in whole
+    assert short.count("all must have prizes") < whole.count("all must have prizes") == 36
+
+
+async def test_positions_are_addresses(asking: httpx.AsyncClient) -> None:
+    for at in (0, 100, 213):
+        html = (await asking.get(f"{S}?at={at}")).text
+        assert f'<article class="msg here" id="m{at}"' in html
+
+
+async def test_images_inside_of_messages_are_images_of_known_types_alone(
+    seeded: AsyncMongoStore, asking: httpx.AsyncClient
+) -> None:
+    image = await asking.get(f"{S}/at/209/images/0")
+    assert image.headers["content-type"] == "image/png"
+    assert "sandbox" in image.headers["content-security-policy"]
+    svg = "data:image/svg+xml;base64," + base64.b64encode(b'<svg onload="alert(1)"/>').decode()
+    await seeded.sessions.create("svg")
+    await seeded.sessions.messages.append(
+        "svg", Message(role="user", content=[{"type": "image_url", "image_url": {"url": svg}}])
+    )
+    drawing = await asking.get("/s/default/svg/at/0/images/0")
+    assert drawing.headers["content-type"] == "application/octet-stream"
+    assert drawing.headers["content-disposition"].startswith("attachment")
+
+
+async def test_files_are_attachments_but_to_image_elements(asking: httpx.AsyncClient) -> None:
+    picture, table = (f"/files/{encode_id(f'threads/roses/{name}')}" for name in ("trees.png", "roses.csv"))
+    opened = await asking.get(picture)
+    assert opened.headers["content-disposition"].startswith("attachment")
+    drawn = await asking.get(picture, headers={"Sec-Fetch-Dest": "image", "Sec-Fetch-Site": "same-origin"})
+    assert drawn.headers["content-type"] == "image/png"
+    text = await asking.get(table, headers={"Sec-Fetch-Dest": "image", "Sec-Fetch-Site": "same-origin"})
+    assert text.headers["content-type"] == "application/octet-stream"
+    part = await asking.get(table, headers={"Range": "bytes=5-11"})
+    assert (part.status_code, part.text, part.headers["content-range"]) == (206, "planted", "bytes 5-11/32")
+    assert (await asking.get(table, headers={"Range": "bytes=99-"})).status_code == 416
+
+
+async def test_what_is_not_there_is_said_as_a_page_and_as_a_problem(asking: httpx.AsyncClient) -> None:
+    page = await asking.get("/s/default/nothing")
+    assert page.status_code == 404
+    assert "There is no such session" in page.text
+    problem = await asking.get("/s/default/nothing", headers={"Accept": "application/json"})
+    assert problem.json()["status"] == 404
+
+
+async def test_an_empty_store_says_how_to_begin() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        assert "mongostore demo" in (await asking.get("/")).text
+
+
+IDS = [
+    "plain",
+    "",
+    ".",
+    "..",
+    "a/b",
+    "ä ö?#%",
+    "~",
+    "x" * 300,
+    "\ud800",
+    "../../etc",
+    "a\x00b",
+    "%2e%2e",
+    "😀",
+]
+
+
+@pytest.mark.parametrize("id", IDS, ids=ascii)
+def test_an_id_comes_back_from_its_address(id: str) -> None:
+    segment = encode_id(id)
+    assert decode_id(segment) == id
+    assert str(httpx.URL("http://h/a/").join(segment)) == f"http://h/a/{segment}"
+
+
+@pytest.mark.parametrize("id", [id for id in IDS if id and "\ud800" not in id], ids=ascii)
+async def test_a_session_of_any_id_has_a_page(id: str) -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        await store.sessions.create(id)
+        await store.sessions.messages.append(id, Message(role="user", content="here it is"))
+        [link] = re.findall(r'class="conv" href="([^"]+)"', (await asking.get("/list?fragment=true")).text)
+        assert "here it is" in (await asking.get(link)).text
+
+
+async def test_older_conversations_follow_page_by_page_without_gaps() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        for number in range(130):
+            sessions = store.sessions.in_namespace(f"n{number % 3}")
+            await sessions.create(f"s{number}")
+        for number in range(20):
+            await store.threads.create(f"t{number}")
+            await store.rooms.create(f"r{number}")
+        found: list[str] = []
+        path = "/list?fragment=true"
+        while path:
+            html = (await asking.get(path)).text
+            found += re.findall(r'class="conv" href="([^"]+)"', html)
+            more = re.search(r'class="more" href="([^"]+)"', html)
+            path = more[1].replace("&amp;", "&") + "&fragment=true" if more else ""
+        assert len(found) == len(set(found)) == 170
+
+
+async def test_a_search_finds_words_in_all_houses(asking: httpx.AsyncClient) -> None:
+    for words, path in (
+        ("GLOVES fan duchess", "at=204#m204"),
+        ("tumtum", f"/r/{ROOM}?at=7#e7"),
+        ("onions", "at=a1"),
+    ):
+        html = (await asking.get("/search", params={"q": words})).text
+        assert path in html
+        assert "<mark>" in html
+    assert "Nothing was found." in (await asking.get("/search", params={"q": "snark"})).text
+    assert "at=209" not in (await asking.get("/search", params={"q": "gloves role:user"})).text
+
+
+async def test_any_words_can_be_searched(asking: httpx.AsyncClient) -> None:
+    for words in ("<script>alert(1)</script>", "(", "\\", "[a-", "a" * 500, "role:", "\x1b"):
+        answer = await asking.get("/search", params={"q": words})
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.text
+
+
+async def test_an_export_has_every_message(asking: httpx.AsyncClient, seeded: AsyncMongoStore) -> None:
+    lines = [json.loads(line) for line in (await asking.get(f"{S}/export")).text.splitlines()]
+    assert [line["kind"] for line in lines] == ["session"] + 214 * ["message"]
+    sessions = seeded.sessions.in_namespace(NAMESPACE)
+    stored = [message async for message in sessions.messages.iter(SESSION)]
+    assert [line["content"] for line in lines[1:]] == [message.content for message in stored]
+    text = await asking.get(f"{S}/export?form=md")
+    assert text.headers["content-disposition"].startswith("attachment")
+    assert "## 209. assistant" in text.text
+    for path in (f"/t/{THREAD}", f"/r/{ROOM}"):
+        lines = [json.loads(line) for line in (await asking.get(f"{path}/export")).text.splitlines()]
+        assert len(lines) == 13
+
+
+async def test_the_map_leads_to_every_message(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get(f"{S}/map?first=164&last=213")).text
+    assert [int(at) for at in re.findall(r'at=(\d+)"', html)] == list(range(214))
+    assert html.count('class="e"') == 1
+    assert "the window shows 164 to 213" in html
+
+
+async def test_feedback_is_shown_with_its_question_and_answer(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get("/feedback?value=down")).text
+    assert "Off with its head" in html
+    assert "Which of my trees were planted" in html
+    assert "No comment" not in html
