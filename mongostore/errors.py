@@ -137,16 +137,19 @@ class InvalidDocumentError(_NamedError):
 
     wording = "the stored {kind} {id!r} cannot be read"
 
-    def __init__(self, kind: str, id: str, fields: tuple[str, ...] = ()) -> None:
-        """Say which stored thing it is and which `fields` do not fit."""
+    def __init__(
+        self, kind: str, id: str, fields: tuple[str, ...] = (), *, position: int | None = None
+    ) -> None:
+        """Say which stored thing it is, which `fields` do not fit, and a session's message's `position`."""
         super().__init__(kind, id)
         self.fields = fields
+        self.position = position
         if fields:
             self.args: tuple[Any, ...] = (f"{self.args[0]}: {', '.join(fields)}",)
 
-    def __reduce__(self) -> tuple[type[InvalidDocumentError], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the fields, which are not the arguments that `Exception` keeps."""
-        return type(self), (self.kind, self.id, self.fields)
+        return type(self), (self.kind, self.id, self.fields), {"position": self.position}
 
 
 class IndexConflictError(MongoStoreError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from mongostore.arguments import check_id
 from mongostore.documents.mapping import Stored, reader, writer
@@ -14,9 +14,15 @@ from mongostore.models.fields import organization_key
 
 
 class StoredIdentity(Identity, Stored):
-    """An identity; the keys of `addresses` are escaped. `op` is the token of the operation that stored it."""
+    """An identity; the keys of `addresses` are escaped.
+
+    `op` is the token of the operation that stored it, `ops` are those of its last changes. `merged_size` is
+    at least the size of its addresses and data.
+    """
 
     op: str
+    ops: list[str] = Field(default_factory=list)
+    merged_size: int = 0
 
 
 class StoredAddress(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from mongostore.documents.mapping import Stored, reader, writer
 from mongostore.documents.rooms import part_id
@@ -13,9 +13,11 @@ from mongostore.models import Observation, Task, VoiceDelivery
 
 
 class StoredTask(Task, Stored):
-    """A task. `op` is the token of the operation that stored it."""
+    """A task. `op` is the token of the operation that stored it, `ops` are those of its replacements."""
 
     position: int
+    stored_at: int
+    ops: list[str] = Field(default_factory=list)
     op: str
 
 
@@ -23,6 +25,7 @@ class StoredObservation(Observation, Stored):
     """An observation. `op` is the token of the operation that stored it."""
 
     position: int
+    stored_at: int
     op: str
 
 

@@ -57,12 +57,16 @@ class StoredRoom(Room, Stored):
 class StoredEvent(Event, Stored):
     """An event; members without a value are left out. `op` is the token of the operation that stored it.
 
+    `ops` are the tokens of its last changes; `merged_size` is at least the size of what can grow.
+
     `log` and `log_index` are its position in a log of the room, `epoch` is the room's life, and `counters`
     are the room's `event_count`, `latest_index` and `active_at` as they are after it. Of a deleted event
     nothing but its position stays for a while, with the time at which it was emptied.
     """
 
     op: str
+    ops: list[str] = Field(default_factory=list)
+    merged_size: int = 0
     epoch: str
     log: str
     log_index: int
@@ -71,16 +75,26 @@ class StoredEvent(Event, Stored):
 
 
 class StoredBinding(Binding, Stored):
-    """A binding, with the room's time for its place among the rooms, and the correspondents that find it."""
+    """A binding, with the room's time for its place among the rooms, and the correspondents that find it.
 
+    `epoch` is the room's life, `stored_at` the time at which it was attached, in microseconds, and `ops` are
+    the tokens of its last replacements.
+    """
+
+    epoch: str
+    stored_at: int
+    ops: list[str] = Field(default_factory=list)
     position: int
     room_created_at: int
     correspondents: list[str]
 
 
 class StoredRoomParticipant(RoomParticipant, Stored):
-    """A participant; `routes` are each of the channels with each of the names."""
+    """A participant; `routes` are each of the channels with each of the names, the rest as in a binding."""
 
+    epoch: str
+    stored_at: int
+    ops: list[str] = Field(default_factory=list)
     participant_id: Id
     position: int
     room_created_at: int
@@ -133,9 +147,10 @@ def to_replacement(event: Event) -> StoredDocument:
         DocumentTooLargeError: If it takes more than a document can hold.
     """
     stored = to_stored_event(event, 0)
-    check_size(f"event {event.id!r}", stored)
+    size = check_size(f"event {event.id!r}", stored)
     update: StoredDocument = {
-        "$set": {name: value for name, value in stored.items() if name not in _UNCHANGED_BY_REPLACE}
+        "$set": {name: value for name, value in stored.items() if name not in _UNCHANGED_BY_REPLACE},
+        "$inc": {"merged_size": size},
     }
     if missing := Event.model_fields.keys() - stored.keys() - _UNCHANGED_BY_REPLACE - {"id", "index"}:
         update["$unset"] = dict.fromkeys(sorted(missing), "")

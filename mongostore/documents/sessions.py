@@ -198,7 +198,8 @@ def _one_by_one(
             readable.append((position, stored))
         except DECODE_ERRORS as error:
             known = stored.get("id") if isinstance(stored, dict) else None
-            errors.append(InvalidDocumentError("message", str(known), invalid_fields(error)))
+            fields = invalid_fields(error)
+            errors.append(InvalidDocumentError("message", str(known), fields, position=position))
     return messages, readable, errors
 
 

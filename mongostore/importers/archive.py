@@ -27,7 +27,7 @@ VERSION = 1
 HOUSES = ("sessions", "threads", "rooms")
 # One a line: each with what belongs to it by the id that comes first.
 MEMBERS = (
-    *("users", "sessions", "messages", "threads", "thread_messages", "elements", "files"),
+    *("users", "sessions", "messages", "turns", "threads", "thread_messages", "elements", "files"),
     *("identities", "verifications", "verification_requests", "rooms", "events"),
 )
 _PARTS = ("bindings", "participants", "tasks", "observations", "read_markers")
@@ -106,15 +106,15 @@ class Archive:
             owner = [sessions.namespace, session.id]
             names = ("user_id", "name", "description", "data", "metadata", "created_at")
             head = {name: getattr(session, name) for name in names}
-            head["participants"] = [participant.id for participant in session.participants]
-            if head["participants"]:
-                reason = "turns become messages, and insights are not exported"
-                self.warnings.append(f"session {session.id!r}: {reason}")
+            head["participants"] = [_members(participant) for participant in session.participants]
             if session.has_context:
                 head["context"] = [await sessions.context.get(session.id)]
             self._write("sessions", owner, head)
             async for message in sessions.messages.iter(session.id):
-                self._write("messages", owner, _members(message, "position", "number"))
+                self._write("messages", owner, _members(message, "position"))
+            for participant in session.participants:
+                async for turn in sessions.turns.iter(session.id, participant.id):
+                    self._write("turns", [*owner, participant.id], _members(turn))
 
     async def _write_threads(self, archive: zipfile.ZipFile) -> None:
         threads = self._store.threads

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TypeVar
 
-from mongostore.models import Event, Message, ThreadMessage
+from mongostore.models import Event, Message, ThreadMessage, Turn
 
 MESSAGES = 128
 CHARACTERS = 2 * 1024 * 1024
@@ -20,7 +20,7 @@ _MICROSECOND = timedelta(microseconds=1)
 T = TypeVar("T")
 
 
-M = TypeVar("M", Event, Message, ThreadMessage)
+M = TypeVar("M", Event, Message, ThreadMessage, Turn)
 Timed = TypeVar("Timed", Message, ThreadMessage)
 
 

@@ -35,9 +35,11 @@ from mongostore.models import (
     RoomCreate,
     RoomParticipant,
     Session,
+    SessionParticipant,
     Task,
     Thread,
     ThreadMessage,
+    Turn,
     User,
     Verification,
     VerificationRequest,
@@ -117,10 +119,15 @@ class _Source:
             yield SessionUnit(
                 id=id,
                 namespace=namespace,
-                members=arguments | ({"participants": participants} if participants else {}),
+                members=arguments,
                 messages=(Message.model_validate(one) for one in self._of("messages", [namespace, id])),
                 context=context,
+                participants=[SessionParticipant.model_validate(one) for one in participants],
+                turns=partial(self._turns, namespace, id),
             )
+
+    def _turns(self, namespace: str, id: str, participant_id: str) -> Iterator[Turn]:
+        return (Turn.model_validate(one) for one in self._of("turns", [namespace, id, participant_id]))
 
     def threads(self) -> Iterator[ThreadUnit]:
         for id, members in self._all("threads"):
@@ -159,7 +166,9 @@ class _Source:
             next_index = members.pop("next_index")
             room = RoomModel.model_validate({**members, "id": id})
             arguments: dict[str, Any] = {
-                name: getattr(room, name) for name in RoomCreate.__annotations__ if name != "next_index"
+                name: getattr(room, name)
+                for name in RoomCreate.__annotations__
+                if name in RoomModel.model_fields
             }
             parts: dict[str, Any] = {
                 name: [model.model_validate(one) for one in value[name]] for name, model in _PARTS.items()

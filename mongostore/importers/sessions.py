@@ -15,6 +15,7 @@ from mongostore.importers.batches import batched, each, in_batches, in_thread, w
 from mongostore.importers.comparison import behind_stored
 from mongostore.importers.digests import Digest, canonical, message_value, session_value
 from mongostore.importers.files import write_files
+from mongostore.importers.participants import ParticipantImport
 from mongostore.importers.report import REFUSALS, Outcome, RefusedError, Report
 from mongostore.importers.units import SessionUnit
 from mongostore.models import Message, Session
@@ -90,6 +91,8 @@ class SessionImport:
             else:
                 has_changed = await self._go_on(existing, each(first, batches))
                 outcome = "changed" if has_changed or self._has_written else "known"
+        if await self._add_participants(is_new=outcome == "new") and outcome == "known":
+            outcome = "changed"
         await write_files(self._store, self._unit.files, self._report, self._writes)
         self._digest.add(self._head(self._members))
         digest = self._digest.hexdigest()
@@ -123,6 +126,19 @@ class SessionImport:
             await self._sessions.context.set(self._unit.id, self._unit.context[0])
         self._has_written = True
         return None
+
+    async def _add_participants(self, *, is_new: bool) -> bool:
+        """Store the participants with their turns and insights; return whether something was missing."""
+        if is_new and not self._writes:
+            return True
+        counts, is_missing = self._report.of("turns"), False
+        arguments = (self._sessions, self._unit.id, self._thread, counts)
+        participants = ParticipantImport(*arguments, writes=self._writes)
+        for participant in self._unit.participants:
+            is_missing |= await participants.add(participant, self._unit.turns(participant.id))
+            if is_new:
+                await participants.verify(participant)
+        return is_missing
 
     async def _append(self, batch: Sequence[Message]) -> None:
         if not batch:
@@ -236,7 +252,8 @@ class SessionImport:
 
     async def _keep_activity(self, outcome: Outcome) -> None:
         """Make the session as active as its newest message, also if its context or members came last."""
-        has_moved = outcome == "changed" or (outcome == "new" and self._unit.context)
+        is_late = self._unit.context or self._unit.participants
+        has_moved = outcome == "changed" or (outcome == "new" and is_late)
         newest = self._newest or self._members.get("created_at")
         if self._writes and has_moved and newest is not None:
             await self._transfer.set_active_at(self._unit.id, newest)

@@ -17,8 +17,10 @@ from mongostore.models import (
     Observation,
     RoomCreate,
     RoomParticipant,
+    SessionParticipant,
     Task,
     ThreadMessage,
+    Turn,
     Verification,
     VerificationRequest,
     VoiceDelivery,
@@ -72,6 +74,8 @@ class SessionUnit:
         members: What `sessions.create` takes beside the id.
         messages: In their order; may be read once only.
         context: The context in a list of its own; empty if there is none.
+        participants: Those bound to it, with their insights.
+        turns: Returns the turns of a participant, in order; each may be read once only.
         is_tree: Whether a later state of the source may have changed conversation ids, data and metadata
             of the same messages, and put new ones between them.
     """
@@ -82,6 +86,8 @@ class SessionUnit:
     namespace: str | None = None
     context: list[Any] = field(default_factory=list)
     files: Sequence[FileUnit] = ()
+    participants: Sequence[SessionParticipant] = ()
+    turns: Callable[[str], Iterable[Turn]] = lambda participant_id: ()
     is_tree: bool = False
 
 

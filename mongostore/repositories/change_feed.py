@@ -136,8 +136,10 @@ class ChangeReader:
         self._replay = replay
 
     def end_replay(self, token: str) -> None:
-        """Leave out the changes up to the token at which the replay ended."""
+        """Leave out the changes up to the token at which the replay ended, also those that came before it."""
         self._replayed = token
+        while self._changes and self._changes[0].token <= token:
+            self._size -= self._changes.popleft().size
 
     def put(self, change: _Change) -> None:
         """Add a change, unless too many wait already; the reader is then to begin anew."""

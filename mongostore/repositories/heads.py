@@ -10,7 +10,8 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import ConflictError
 from mongostore.models.retention import House
 from mongostore.repositories import Connection, retry_step
-from mongostore.repositories.rooms.room_log import RoomLog, count_rooms_events
+from mongostore.repositories.rooms.room_counters import count_rooms_events
+from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail

@@ -14,7 +14,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import epochs_of
 from mongostore.repositories import Connection, Repository, long_running, retry_step
 from mongostore.repositories.rooms.room_log import RoomLog
-from mongostore.repositories.rooms.room_updates import RoomUpdates
+from mongostore.repositories.rooms.room_updates import PARTS, RoomUpdates
 from mongostore.repositories.sessions.message_deleter import DELETED_FIELDS
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
@@ -25,6 +25,7 @@ _SESSION_FIELDS = dict.fromkeys(DELETED_FIELDS, 1)
 _HEAD_FIELDS = {**_SESSION_FIELDS, **TOMBSTONE}
 # Documents of other applications have no such fields, and their files no such ids.
 _OWN_PARTS = {"session": {"$type": "string"}, "epoch": {"$type": "string"}}
+_OWN_ROOM_PARTS = {"room_id": {"$type": "string"}, "epoch": {"$type": "string"}}
 # Longer than an upload takes.
 _UPLOAD_LASTS = timedelta(days=1)
 
@@ -35,7 +36,8 @@ class Leftover:
 
     Attributes:
         collection: The collection.
-        id: The document's `_id`; of the chunks of a file, that of the file.
+        id: The document's `_id`; of the chunks of a file, that of the file; of parts of a room, that of the
+            room.
         reason: `unfinished deletion` of a head, or `orphan` for a part without one.
     """
 
@@ -88,7 +90,10 @@ class Leftovers(Repository):
             for deletions in self._deletions
             for head in await retry_step(self._connection, self._heads, deletions, 0)
         ]
-        return unfinished + [Leftover(name, str(id), "orphan") for name, id in await self._orphans()]
+        orphans = dict.fromkeys(await self._orphans())
+        return unfinished + [
+            Leftover(name, str(id[0] if name in PARTS else id), "orphan") for name, id in orphans
+        ]
 
     @long_running
     async def mend(self, *, grace: float = 60.0) -> int:
@@ -134,12 +139,19 @@ class Leftovers(Repository):
             return await found.to_list()
 
     async def _orphans(self) -> list[tuple[str, Any]]:
-        """Return the collections and ids of parts without a head; for chunks the id of their file."""
+        """Return the collections and ids of parts without a head.
+
+        For chunks it is the id of their file; for parts of rooms the room's id and its epoch.
+        """
         orphans: list[tuple[str, Any]] = []
         for name in ("session_segments", "session_overflows", "session_turns", "session_insights"):
             async for parts in self._walk(name, _OWN_PARTS, "_id", {"session": 1, "epoch": 1}):
                 missing = await retry_step(self._connection, self._without_session, parts)
                 orphans += [(name, part["_id"]) for part in missing]
+        for name in PARTS:
+            async for parts in self._walk(name, _OWN_ROOM_PARTS, "_id", {"room_id": 1, "epoch": 1}):
+                gone = await retry_step(self._connection, self._without_room, parts)
+                orphans += [(name, life) for life in gone]
         # Chunks are written before their file; an id tells when.
         before = ObjectId.from_datetime(datetime.now(UTC) - _UPLOAD_LASTS)
         first = {"n": 0, "_id": {"$lt": before}, "files_id": {"$regex": "^[0-9a-f]{32}$"}}
@@ -181,6 +193,14 @@ class Leftovers(Repository):
             }
         return [part for part in parts if part["epoch"] not in live.get(part["session"], ())]
 
+    async def _without_room(self, parts: Sequence[StoredDocument]) -> set[tuple[str, str]]:
+        lives = {(part["room_id"], part["epoch"]) for part in parts}
+        found = self._connection.collection("rooms").find(
+            {"_id": {"$in": [room_id for room_id, _ in lives]}}, {"epoch": 1}
+        )
+        async with found as rooms:
+            return lives - {(room["_id"], room.get("epoch")) for room in await rooms.to_list()}
+
     async def _without_file(self, chunks: Sequence[StoredDocument]) -> list[StoredDocument]:
         ids = [chunk["files_id"] for chunk in chunks]
         found = self._connection.collection("files.files").find({"_id": {"$in": ids}}, {"_id": 1})
@@ -192,4 +212,10 @@ class Leftovers(Repository):
         for name in {name for name, _ in orphans}:
             key = "files_id" if name == "files.chunks" else "_id"
             ids = [id for collection, id in orphans if collection == name]
-            await self._connection.collection(name).delete_many({key: {"$in": ids}})
+            filters = (
+                [{"room_id": room_id, "epoch": epoch} for room_id, epoch in ids]
+                if name in PARTS
+                else [{key: {"$in": ids}}]
+            )
+            for filter in filters:
+                await self._connection.collection(name).delete_many(filter)

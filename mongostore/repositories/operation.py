@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from pymongo import ReturnDocument
 from pymongo.results import DeleteResult, UpdateResult
 
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
@@ -26,6 +27,8 @@ NEWER = {"$gt": SCHEMA_VERSION}
 # for another may have taken its place. In seconds, and as a share of the whole time where that is more.
 _ATTEMPTS = ((3.0, 0.15), (3.0, 0.15))
 _LEAST_SECONDS = 0.05
+# So many operations are remembered by a document, for calls that are tried again.
+_OPS = 16
 _SILENT_ATTEMPTS = ((3.0, 0.15), (1.0, 0.05), (2.0, 0.1), (3.0, 0.15))
 
 
@@ -127,6 +130,34 @@ def has_matched(result: DeleteResult | UpdateResult) -> bool:
     """Return whether a deletion met something; what is gone when it is tried again, it has met before."""
     met = result.deleted_count if isinstance(result, DeleteResult) else result.matched_count
     return bool(met) or current_operation().attempt > 0
+
+
+def remember(token: str) -> StoredDocument:
+    """Return the `$push` by which a document remembers an operation, in `ops`."""
+    return {"ops": {"$each": [token], "$slice": -_OPS}}
+
+
+async def update_once(
+    documents: Any, filter: StoredDocument, update: StoredDocument, **options: Any
+) -> StoredDocument | None:
+    """Update a document, once however often the call is tried, and return it; None if there is none."""
+    call = current_operation()
+    document: StoredDocument | None = await documents.find_one_and_update(
+        {**filter, "ops": {"$ne": call.token}},
+        {**update, "$push": {**update.get("$push", {}), **remember(call.token)}},
+        return_document=ReturnDocument.AFTER,
+        **options,
+    )
+    return await find_done(documents, filter, **options) if document is None else document
+
+
+async def find_done(documents: Any, filter: StoredDocument, **options: Any) -> StoredDocument | None:
+    """Return a document that an earlier attempt of the call has updated; None if none has."""
+    call = current_operation()
+    if not call.attempt:
+        return None
+    document: StoredDocument | None = await documents.find_one({**filter, "ops": call.token}, **options)
+    return document
 
 
 @contextmanager

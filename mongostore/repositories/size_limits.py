@@ -105,9 +105,7 @@ class SizeLimit:
     @staticmethod
     def _after(before: StoredDocument, update: StoredDocument, written: StoredDocument) -> StoredDocument:
         """Return the values by their paths after an update."""
-        pushed = {
-            path: [*before[path], *written[path]] for path in update.get("$push", {}).keys() & before.keys()
-        }
+        pushed = {path: [*before[path], *written[path]] for path in _pushed(update).keys() & before.keys()}
         replaced = tuple(f"{path}." for path in written)
         removed = update.get("$unset", {})
         stay = {
@@ -123,8 +121,7 @@ class SizeLimit:
 
     def _written(self, update: StoredDocument) -> StoredDocument:
         """Return what an update writes to the members, by paths."""
-        pushed = {path: value["$each"] for path, value in update.get("$push", {}).items()}
-        written = {**update.get("$set", {}), **pushed}
+        written = {**update.get("$set", {}), **_pushed(update)}
         return {path: value for path, value in written.items() if path.partition(".")[0] in self.members}
 
     def _paths(self, document: StoredDocument) -> StoredDocument:
@@ -135,3 +132,9 @@ class SizeLimit:
             keys = value if isinstance(value, dict) else {}
             paths |= {f"{member}.{key}": one for key, one in keys.items()} or {member: value}
         return paths
+
+
+def _pushed(update: StoredDocument) -> StoredDocument:
+    """Return the elements that an update adds to lists, by paths."""
+    pushes = {**update.get("$push", {}), **update.get("$addToSet", {})}
+    return {path: value["$each"] for path, value in pushes.items()}

@@ -86,6 +86,7 @@ _WORDS = {
     422: "The request does not fit",
     429: "There were too many requests",
     500: "The server failed",
+    501: "The deployment cannot do it",
     503: "The store does not answer",
 }
 

@@ -42,6 +42,7 @@ async def run_server(
         )
     listening = bind_socket(host, port)
     server = _Server(
+        app,
         uvicorn.Config(
             app,
             access_log=False,
@@ -51,7 +52,7 @@ async def run_server(
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=_END_SECONDS,
-        )
+        ),
     )
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listening.getsockname()[1]}"
@@ -66,6 +67,17 @@ async def run_server(
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams of events, which would last as long as their clients listen, then the others."""
+        end_streams = getattr(self._app.state, "end_streams", None)
+        if end_streams is not None:
+            end_streams()
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle the signals that end the server without raising them again, so that the store is closed."""

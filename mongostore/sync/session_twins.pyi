@@ -35,6 +35,7 @@ from mongostore.repositories.sessions import (
     AsyncSessions,
     AsyncSessionTurns,
 )
+from mongostore.repositories.sessions.context import ANY_CONTEXT
 from mongostore.sync.mirror import Mirror
 
 class MessageStream(Mirror[AsyncMessageStream]):
@@ -287,18 +288,27 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidDocumentError: If a message cannot be read.
         """
 
-    def update(self, session_id: str, message_id: str, **members: Unpack[MessageUpdate]) -> Message:
+    def update(
+        self,
+        session_id: str,
+        message_id: str,
+        *,
+        expected: Message | None = None,
+        **members: Unpack[MessageUpdate],
+    ) -> Message:
         """Change the given members of a message, and return it as it now is.
 
         Args:
             session_id: The session.
             message_id: The message, in whichever conversation.
+            expected: The message as the caller has read it; it must not have changed since.
             **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
                 key by key, None removing a key. `content` and `status` end a stream that writes the message.
 
         Raises:
             NotFoundError: If there is no such session or message.
-            ConflictError: If other callers kept changing the session for too long.
+            ConflictError: If the message is not as expected, or other callers kept changing the session for
+                too long.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take more than 16 MiB; it is left as it was.
             InvalidDocumentError: If the message cannot be read, after it was changed.
@@ -317,11 +327,17 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             DocumentTooLargeError: If the message takes more than 16 MiB.
         """
 
-    def delete(self, session_id: str, message_id: str) -> bool:
+    def delete(self, session_id: str, message_id: str, *, expected: Message | None = None) -> bool:
         """Delete a message and return whether it was there; the others keep their positions.
 
+        Args:
+            session_id: The session.
+            message_id: The message.
+            expected: The message as the caller has read it; it must not have changed since.
+
         Raises:
-            ConflictError: If other callers kept changing the session for too long.
+            ConflictError: If the message is not as expected, or other callers kept changing the session for
+                too long.
             InvalidValueError: If an id is no plain string.
         """
 
@@ -345,17 +361,22 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidDocumentError: If the session cannot be read, after its messages were removed.
         """
 
-    def watch(self, session_id: str, *, after: str | None = None) -> Iterator[MessageChange]:
+    def watch(
+        self, session_id: str, *, after: str | None = None, last: int | None = None
+    ) -> Iterator[MessageChange]:
         """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
 
         Args:
             session_id: The session.
             after: The `token` of the last change seen; no change since then is left out.
+            last: The number of the newest messages, 1,000 at most, to yield first, as if they were appended
+                now; no change of them since is left out.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
             UnsupportedError: If the deployment has no change streams.
-            InvalidValueError: If the token is not one that a change gave.
+            InvalidValueError: If the token is not one that a change gave, or `last` is out of range, or both
+                are set.
             TokenExpiredError: If the token is older than the server's history.
         """
 
@@ -379,20 +400,32 @@ class SessionContext(Mirror[AsyncSessionContext]):
             InvalidValueError: If the id is no plain string.
         """
 
-    def set(self, session_id: str, value: Any) -> None:
+    def set(self, session_id: str, value: Any, *, expected: Any = ANY_CONTEXT) -> None:
         """Store the context of a session, any JSON value of up to 16 MiB; it replaces the one before.
 
+        Args:
+            session_id: The session.
+            value: The context.
+            expected: The context as the caller has read it, if it must not have changed since.
+
         Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If other callers kept changing the session for too long.
+            NotFoundError: If there is no such session, or it is deleted; or if there is no context, and one
+                is expected.
+            ConflictError: If the context is not as expected, or other callers kept changing the session for
+                too long.
             InvalidValueError: If it is no JSON value; names its path.
             DocumentTooLargeError: If it is larger; the context before stays.
         """
 
-    def delete(self, session_id: str) -> bool:
+    def delete(self, session_id: str, *, expected: Any = ANY_CONTEXT) -> bool:
         """Delete the context of a session and return whether there was one.
 
+        Args:
+            session_id: The session.
+            expected: The context as the caller has read it, if it must not have changed since.
+
         Raises:
+            ConflictError: If the context is not as expected.
             InvalidValueError: If the id is no plain string.
         """
 

@@ -1061,6 +1061,7 @@ class Identities(Mirror[AsyncIdentities]):
             ConflictError: If the address belongs to another identity; nothing is written.
             InvalidValueError: If an argument is no plain string.
             InvalidDocumentError: If the identity cannot be read, after it was changed.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
         """
 
     def unlink_address(

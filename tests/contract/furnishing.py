@@ -51,6 +51,6 @@ async def counted(store: AsyncMongoStore, collection: str) -> int:
 
 
 async def rows(store: AsyncMongoStore) -> dict[str, Any]:
-    """Return all that is stored, but for the empty positions of deleted events, which expire."""
-    database, filter = store.engine.database, {"emptied_at": None}
-    return {name: await database[name].find(filter, sort=[("_id", 1)]).to_list() for name in COLLECTIONS}
+    """Return all that is stored, but for empty positions of deleted events, and the tokens of operations."""
+    database, all = store.engine.database, ({"emptied_at": None}, {"ops": 0})
+    return {name: await database[name].find(*all, sort=[("_id", 1)]).to_list() for name in COLLECTIONS}

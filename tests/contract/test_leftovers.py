@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from bson import ObjectId
 
-from mongostore import AsyncMongoStore, Event, Message
+from mongostore import AsyncMongoStore, Binding, Event, Message
 from mongostore.repositories.leftovers import Leftover
 
 MESSAGES = 140
@@ -20,6 +20,7 @@ FOREIGN: Mapping[str, list[dict[str, Any]]] = {
     "sessions": [{"_id": "theirs", "state": "being written"}],
     "session_segments": [{"_id": "theirs"}, {"_id": 7, "session": 7, "epoch": None}],
     "session_overflows": [{"_id": "theirs", "session": ["x"]}],
+    "read_markers": [{"_id": "theirs", "room_id": "theirs"}, {"_id": 7, "room_id": 7, "epoch": "theirs"}],
     "files.chunks": [{"_id": OLD, "files_id": ObjectId(), "n": 0, "data": b"x"}],
 }
 
@@ -35,6 +36,8 @@ async def filled(store: AsyncMongoStore) -> dict[str, int]:
     for room_id in ("kept", "cut"):
         await store.rooms.create(room_id)
         await store.rooms.events.create(room_id, Event(channel_id="c", type="message"))
+        await store.rooms.bindings.upsert(room_id, Binding(channel_id="c"))
+        await store.rooms.read_markers.advance(room_id, "c")
     for thread_id in ("kept", "cut"):
         await store.threads.create(thread_id)
         await store.threads.messages.merge(thread_id, "m" + thread_id, content="x")
@@ -90,6 +93,10 @@ async def test_orphans_are_deleted_and_nothing_else(store: AsyncMongoStore) -> N
     for collection, documents in FOREIGN.items():
         await store.engine.collection(collection).insert_many([*documents])
     await store.engine.collection("sessions").delete_one({"_id": "default/cut"})
+    # What comes to a room just behind its deletion, made anew since.
+    await store.engine.collection("rooms").delete_one({"_id": "cut"})
+    await store.rooms.create("cut")
+    await store.rooms.bindings.upsert("cut", Binding(channel_id="new"))
     upload, current = uuid4().hex, uuid4().hex
     chunks = [
         {"_id": ObjectId(OLD.binary[:-1] + bytes([n + 1])), "files_id": upload, "n": n} for n in range(2)
@@ -99,8 +106,11 @@ async def test_orphans_are_deleted_and_nothing_else(store: AsyncMongoStore) -> N
     leftovers = await store.find_leftovers()
     assert {leftover.reason for leftover in leftovers} == {"orphan"}
     assert Leftover("files.chunks", upload, "orphan") in leftovers
+    assert {Leftover(name, "cut", "orphan") for name in ("bindings", "read_markers")} <= {*leftovers}
     assert await store.mend_leftovers(grace=0) == len(leftovers)
     assert await store.find_leftovers() == []
+    assert [binding.channel_id for binding in await store.rooms.bindings.list("cut")] == ["new"]
+    assert len(await store.rooms.read_markers.list("kept")) == 1
     after = await counts(store)
     foreign = {collection: len(documents) for collection, documents in FOREIGN.items()}
     assert after["files.chunks"] == before["files.chunks"] + foreign["files.chunks"] + 1

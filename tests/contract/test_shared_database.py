@@ -12,10 +12,13 @@ from pymongo import IndexModel
 
 from mongostore import (
     AsyncMongoStore,
+    Binding,
     ConfigurationError,
+    Event,
     IndexConflictError,
     InvalidDocumentError,
     Page,
+    ReadMarker,
 )
 from mongostore.documents import COLLECTIONS
 from mongostore.index_definitions import load_indexes
@@ -86,6 +89,29 @@ async def test_what_is_others_stays_and_what_is_ours_works(store: AsyncMongoStor
     assert after == before
     for name in COLLECTIONS:
         assert "theirs" in await store.engine.database[name].index_information()
+
+
+async def test_events_of_others_hide_no_counters_of_a_room(store: AsyncMongoStore) -> None:
+    rooms, foreign = store.rooms, store.engine.database["events"]
+    await rooms.create("r")
+    await rooms.bindings.upsert("r", Binding(channel_id="c"))
+    first, last = [await rooms.events.append("r", Event(channel_id="c")) for _ in range(2)]
+    await foreign.insert_many(
+        [{"room_id": "r", "index": 10**6 + n, "epoch": epoch} for n, epoch in enumerate((None, 5, {}))]
+    )
+    await foreign.insert_one({"room_id": "r", "index": 10**7})
+
+    async def check() -> None:
+        found = [await rooms.get("r"), (await rooms.get_full("r")).room, await rooms.update("r", data={})]
+        found += [*await rooms.list(), *await rooms.list_by_channel("c")]
+        assert {(room.event_count, room.latest_index) for room in found} == {(2, last.index)}
+
+    await check()
+    assert await rooms.events.delete("r", last.id)
+    await check()
+    assert await rooms.read_markers.advance("r", "c")
+    assert (await rooms.read_markers.find("r", "c")) == ReadMarker("r", "c", first.index or 0)
+    assert (await rooms.events.append("r", Event(channel_id="c"))).index == 2
 
 
 def test_no_index_of_ours_binds_or_deletes_documents_of_others() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, DocumentTooLargeError, Event, Message, Turn
+from mongostore import AsyncMongoStore, DocumentTooLargeError, Event, Identity, Message, Turn
+from mongostore.repositories.rooms import identities
 
 STEP = "x" * 300_000
 MB = 1_000_000
@@ -110,6 +112,40 @@ class TestSizeLimits:
         grow, steps = ROOMS[name]
         assert await grown(store, grow) == steps
         await use_room(store)
+
+    async def test_an_event_that_is_filled_to_the_last_byte_is_used_as_before(
+        self, store: AsyncMongoStore
+    ) -> None:
+        events = store.rooms.events
+        await store.rooms.create("r")
+        event = await events.append("r", Event(id="e", channel_id="c", content="x" * 9 * MB))
+        for size in (3 * MB, 200_000, 10_000, 500, 20):
+            assert await grown(
+                store,
+                lambda store, n, size=size: events.update("r", "e", metadata={f"{size}-{n}": "x" * size}),
+            )
+        for n in range(20):
+            event = await events.update("r", "e", status=f"{n}{'x' * 500}", visibility="x" * 500)
+        with pytest.raises(DocumentTooLargeError):
+            await events.update("r", "e", delivery_results={"c": STEP})
+        edit = Event(channel_id="c", change="edit", target_event_id="e")
+        await events.append("r", edit, target=event.model_copy(update={"metadata": {}}))
+        await events.update("r", "e", delivery_results={"c": STEP})
+
+    async def test_an_identity_at_its_limit_is_used_as_before(
+        self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The true one is that of a document, which takes tens of thousands of addresses.
+        monkeypatch.setattr(identities, "MERGED", replace(identities.MERGED, limit=2000))
+        verbs = store.rooms.identities
+        await verbs.create(Identity(id="i", addresses={"sms": ["x" * 100]}))
+        steps = await grown(store, lambda store, n: verbs.link_address("i", "sms", f"{n}{'x' * 100}"))
+        assert 10 < steps < 20
+        assert await verbs.find_by_address("sms", f"{steps}{'x' * 100}") is None
+        assert (await verbs.unlink_address("i", "sms", "x" * 100)).addresses
+        assert await verbs.link_address("i", "sms", "x" * 100)
+        await verbs.create(Identity(id="j"))
+        assert await verbs.link_address("j", "sms", f"{steps}{'x' * 100}")
 
     async def test_only_what_is_there_counts(self, store: AsyncMongoStore) -> None:
         await store.sessions.create("s")

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 
 from mongostore import AsyncMongoStore, Event
+from mongostore.index_definitions import load_indexes
+from mongostore.repositories.rooms import room_log
+from tests.contract.wire import Wire, wired_store
 
 pytestmark = pytest.mark.server
 
@@ -132,6 +135,64 @@ async def test_of_processes_that_write_to_one_room_none_is_starved(
     stored = (await everything(server_store))[begun:]
     written = Counter(int(event.id.partition(":")[0]) // 4 for event in stored)
     assert min(written[number] for number in range(PROCESSES)) * 4 >= max(written.values()), written
+
+
+async def test_commits_go_on_from_what_the_majority_has_alone(server_uri: str, database: str) -> None:
+    wire = Wire()
+    async with (
+        AsyncMongoStore(server_uri, database) as other,
+        wired_store(server_uri, database, wire) as store,
+    ):
+        await other.rooms.create("r")
+        wire.sent.clear()
+        # Its log is new to the process, and then the other one takes a position each time.
+        for _ in range(3):
+            await store.rooms.events.append("r", Event(channel_id="c"))
+            await other.rooms.events.append("r", Event(channel_id="c"))
+        await other.rooms.update("r", status="paused")
+        await store.rooms.events.append("r", Event(channel_id="c"))
+    reads = [
+        sent for sent in wire.sent if sent.name in ("find", "aggregate") and "events" in sent.command.values()
+    ]
+    # The log at first, and what has the position each time.
+    assert len(reads) >= 4
+    local = [sent.command for sent in reads if sent.command.get("readConcern", {}).get("level") != "majority"]
+    assert not local
+
+
+async def test_a_process_that_was_elsewhere_takes_no_position_of_a_deleted_event(
+    server_uri: str, server_store: AsyncMongoStore, database: str
+) -> None:
+    rooms = server_store.rooms
+    await rooms.create("r")
+    await rooms.events.append("r", Event(channel_id="c"))
+    async with AsyncMongoStore(server_uri, database) as other:
+        deleted = await other.rooms.events.append("r", Event(channel_id="c"))
+        assert await other.rooms.events.delete("r", deleted.id)
+    assert (await rooms.events.append("r", Event(channel_id="c"))).index == 2
+    assert (await rooms.get("r")).event_count == 3
+
+
+async def test_a_position_of_a_deleted_event_outlives_the_memory_of_all_processes(
+    server_uri: str, server_store: AsyncMongoStore, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [expiry] = [
+        index["expireAfterSeconds"]
+        for command in load_indexes()
+        for index in command["indexes"]
+        if index["name"] == "emptied_events_expire"
+    ]
+    # A call, with all its attempts, may begin with what is remembered just so long.
+    assert expiry > room_log.FRESH_SECONDS + 600
+    rooms = server_store.rooms
+    await rooms.create("r")
+    await rooms.events.append("r", Event(channel_id="c"))
+    async with AsyncMongoStore(server_uri, database) as other:
+        deleted = await other.rooms.events.append("r", Event(channel_id="c"))
+        assert await other.rooms.events.delete("r", deleted.id)
+    await server_store.engine.database["events"].delete_many({"emptied_at": {"$exists": True}})
+    monkeypatch.setattr(room_log, "FRESH_SECONDS", 0.0)
+    assert (await rooms.events.append("r", Event(channel_id="c"))).index == 2
 
 
 async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_deleted(

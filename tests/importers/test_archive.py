@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner
 
-from mongostore import AsyncMongoStore, Message, MongoStore
+from mongostore import AsyncMongoStore, Message, MongoStore, Turn
 from mongostore.cli import app
 from mongostore.importers import Importer, Options, SourceError
 from mongostore.importers.archive import Archive
@@ -38,6 +38,19 @@ async def fill(store: AsyncMongoStore) -> None:
             pytest.importorskip("roomkit", reason="RoomKit is not there for this Python")
         options = Options(files=DATA / source / "files")
         await Importer(store).run(source, str(DATA / file), options)
+    await say(store)
+
+
+async def say(store: AsyncMongoStore) -> None:
+    """Let two participants of a session say something, some of which was integrated."""
+    sessions = store.sessions.in_namespace("talks")
+    await sessions.create("s", participants=["a.b"])
+    await sessions.participants.ensure("s", "late")
+    contents = [*range(300), {"$k": float("inf")}, "x" * 2**21]
+    said = [Turn(role="user", content=content) for content in contents]
+    await sessions.turns.append_many("s", "a.b", said)
+    await sessions.turns.integrate("s", lambda _, turns: [len(turns), {"k.": None}])
+    await sessions.turns.append("s", "a.b", Turn(role="assistant", content="later"))
 
 
 async def test_an_archive_imports_equal(
@@ -49,7 +62,7 @@ async def test_an_archive_imports_equal(
     assert archive.warnings == []
     report = await Importer(other).run("mongostore", str(tmp_path / "all.zip"))
     assert not report.refused.count
-    for noun in ("sessions", "threads", "rooms", "users", "identities", "files"):
+    for noun in ("sessions", "turns", "threads", "rooms", "users", "identities", "files"):
         assert report.of(noun).new == archive.counts[noun] > 0
 
     again = Archive(other)
@@ -59,6 +72,11 @@ async def test_an_archive_imports_equal(
         for name in one.namelist():
             if name.endswith(".jsonl"):
                 assert sorted(one.read(name).splitlines()) == sorted(two.read(name).splitlines()), name
+    one, two = [await s.sessions.in_namespace("talks").participants.list("s") for s in (store, other)]
+    assert one.items == two.items
+    assert two.items[0].insights == [302, {"k.": None}]
+    turns = other.sessions.in_namespace("talks").turns
+    assert (await turns.append("s", "a.b", Turn(role="user"))).number == 304
     for house in (store.sessions, store.threads, store.rooms):
         assert [one async for one in house.iter()]
 
@@ -70,6 +88,32 @@ async def test_a_second_import_of_an_archive_finds_all_there(store: AsyncMongoSt
     assert named(report, "refused") == []
     for noun, counts in report.counts.items():
         assert (counts.new, counts.changed, counts.known) == (0, 0, counts.read), noun
+
+
+async def test_an_import_that_was_cut_short_adds_the_missing_turns(
+    store: AsyncMongoStore, other: AsyncMongoStore, tmp_path: Path
+) -> None:
+    await say(store)
+    await Archive(store).write(tmp_path / "all.zip")
+    source = store.sessions.in_namespace("talks")
+    theirs = other.sessions.in_namespace("talks")
+    created_at = (await source.get("s")).created_at
+    await theirs.create("s", participants=["a.b"], created_at=created_at)
+    first = [turn async for turn in source.turns.iter("s", "a.b")][:200]
+    await theirs.turns.append_many("s", "a.b", first)
+    report = await Importer(other).run("mongostore", str(tmp_path / "all.zip"))
+    assert not report.refused.count
+    assert (report.of("turns").known, report.of("turns").new) == (200, 103)
+    assert [turn async for turn in theirs.turns.iter("s", "a.b")] == [
+        turn async for turn in source.turns.iter("s", "a.b")
+    ]
+    assert (await theirs.participants.get("s", "a.b")).insights == [302, {"k.": None}]
+    # Another beginning is not gone on with.
+    await theirs.truncate("s")
+    await theirs.turns.append("s", "a.b", Turn(role="user", content="something else"))
+    report = await Importer(other).run("mongostore", str(tmp_path / "all.zip"))
+    assert named(report, "refused") == [("sessions", "talks/s")]
+    assert [turn.content async for turn in theirs.turns.iter("s", "a.b")] == ["something else"]
 
 
 async def test_an_archive_of_a_user_holds_nobody_else(store: AsyncMongoStore, tmp_path: Path) -> None:

@@ -172,7 +172,11 @@ SEED = {
     "update_session": ["request", "namespace", "activity_session"],
     "append_chat_turns": ["request", "namespace", "activity_session", "participant"],
 }
-OURS = {"list_sessions": ["limit", "cursor"], "update_session": ["if_match"]}
+OURS = {"list_sessions": ["user_id", "order", "newest", "limit", "cursor"]}
+ADDED = {
+    *("list_chat_turns", "list_messages", "append_messages", "stream_messages", "get_message"),
+    *("update_message", "delete_message", "get_context", "set_context", "delete_context"),
+}
 
 
 @pytest.mark.parametrize("name", SEED)
@@ -186,7 +190,7 @@ def test_the_functions_have_their_names_and_parameters(name: str) -> None:
 def test_each_operation_is_called_as_its_function() -> None:
     app = create_app(AsyncMongoStore("mongomock://"))
     operations = [one["operationId"] for path in app.openapi()["paths"].values() for one in path.values()]
-    assert sorted(operations) == sorted([*SEED, "health", "ready"])
+    assert sorted(operations) == sorted([*SEED, *ADDED, "health", "ready"])
     assert service.RESOURCE_SESSIONS == "Sessions"
     assert service.sessions_router.tags == ["Sessions"]
     assert service.sessions_router.responses == service.DEFAULT_HTTP_ERROR_RESPONSES

@@ -115,14 +115,17 @@ def keep_event(event: Event) -> StoredDocument:
     return {**rooms.to_stored_event(event, NOW), **position, "op": "t"}
 
 
+PLACE = {"position": 0, "room_created_at": NOW, "stored_at": NOW, "epoch": "life"}
+
+
 def keep_binding(binding: Binding) -> StoredDocument:
     key = rooms.part_id(binding.room_id, binding.channel_id)
-    return {"_id": key, **rooms.to_stored_binding(binding), "position": 0, "room_created_at": NOW}
+    return {"_id": key, **rooms.to_stored_binding(binding), **PLACE}
 
 
 def keep_participant(participant: RoomParticipant) -> StoredDocument:
     key = rooms.part_id(participant.room_id, participant.id)
-    return {"_id": key, **rooms.to_stored_participant(participant), "position": 0, "room_created_at": NOW}
+    return {"_id": key, **rooms.to_stored_participant(participant), **PLACE}
 
 
 def keep_user(user: User) -> StoredDocument:
@@ -341,7 +344,7 @@ ENTITIES = {
     "task": Entity(
         Task(id="t1", room_id="r1", status="done", data=ODD),
         Task(id="t2", room_id="r1"),
-        lambda task: {**room_parts.to_stored_task(task), "position": 3, "op": "t"},
+        lambda task: {**room_parts.to_stored_task(task), "position": 3, "stored_at": NOW, "op": "t"},
         room_parts.to_task,
         room_parts.StoredTask,
         "status",
@@ -349,7 +352,12 @@ ENTITIES = {
     "observation": Entity(
         Observation(id="n1", room_id="r1", data=ODD),
         Observation(id="n2", room_id="r1"),
-        lambda observation: {**room_parts.to_stored_observation(observation), "position": 3, "op": "t"},
+        lambda observation: {
+            **room_parts.to_stored_observation(observation),
+            "position": 3,
+            "stored_at": NOW,
+            "op": "t",
+        },
         room_parts.to_observation,
         room_parts.StoredObservation,
         "room_id",

@@ -6,7 +6,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_binding, to_stored_binding
 from mongostore.errors import NotFoundError
 from mongostore.models import Binding
-from mongostore.repositories import has_matched, reads, writes
+from mongostore.repositories import reads, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, part_filter
 
 
@@ -73,7 +73,7 @@ class AsyncRoomBindings(RoomParts[Binding]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return has_matched(await self._collection.delete_one(part_filter(room_id, "channel_id", channel_id)))
+        return await self._delete(part_filter(room_id, "channel_id", channel_id))
 
     @staticmethod
     def _decode(document: StoredDocument) -> Binding:

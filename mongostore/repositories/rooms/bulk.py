@@ -18,7 +18,8 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Event, Verification, VerificationRequest, VoiceDelivery
 from mongostore.repositories import Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, walk
-from mongostore.repositories.rooms.room_log import RoomLog, count_events, find_room, position_below
+from mongostore.repositories.rooms.room_counters import count_events, find_room
+from mongostore.repositories.rooms.room_log import RoomLog, position_below
 from mongostore.repositories.rooms.rooms import AsyncRooms
 
 _DUPLICATE_KEY = 11000
@@ -93,8 +94,8 @@ def _conflict_error(document: StoredDocument) -> ConflictError:
 def _to_document(room_id: str, event: Event) -> StoredDocument:
     of_room = event.model_copy(update={"room_id": room_id})
     document = to_stored_event(of_room, current_operation().now) | {"op": current_operation().token}
-    check_size(f"event {event.id!r}", document)
-    return {**document, "index": check_position("index", event.index)}
+    size = check_size(f"event {event.id!r}", document)
+    return {**document, "merged_size": size, "index": check_position("index", event.index)}
 
 
 class RoomTransfer(Repository):

@@ -31,7 +31,8 @@ from mongostore.repositories.rooms.pending_events import (
     take_batch,
     take_group,
 )
-from mongostore.repositories.rooms.room_log import HAS_INDEX, LogHead, RoomLog, position_below
+from mongostore.repositories.rooms.room_counters import HAS_INDEX
+from mongostore.repositories.rooms.room_log import LogHead, RoomLog, position_below
 
 _DUPLICATE_KEY = 11000
 _OWN_FIELDS = dict.fromkeys(("op", "index", "former_index", "room_id", "log", "counters"), 1)

@@ -12,7 +12,7 @@ from mongostore.engines import Capability
 from mongostore.errors import InvalidDocumentError, NotFoundError
 from mongostore.models import Event
 from mongostore.repositories import Connection, majority_step
-from mongostore.repositories.rooms.room_log import count_events, find_room
+from mongostore.repositories.rooms.room_counters import count_events, find_room
 
 _log = logging.getLogger("mongostore.documents")
 

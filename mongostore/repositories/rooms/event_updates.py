@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_members, check_position
 from mongostore.codec import encode_members, escape_key, from_micros
-from mongostore.documents.mapping import StoredDocument, check_size, write_members
+from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument, check_size, write_members
 from mongostore.documents.rooms import to_event, to_replacement, to_stored_event
 from mongostore.errors import InvalidValueError, NotFoundError
 from mongostore.models import Event, EventUpdate
 from mongostore.repositories import Connection, current_operation
+from mongostore.repositories.operation import find_done, update_once
 from mongostore.repositories.rooms.commit_queue import CommitQueue, key_taken_error
 from mongostore.repositories.rooms.pending_events import PendingEvent, TargetReplacement
-from mongostore.repositories.rooms.room_log import HAS_INDEX, RoomLog, emptied
+from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
+from mongostore.repositories.rooms.room_log import RoomLog, emptied
 from mongostore.repositories.rooms.room_parts import in_room
+from mongostore.repositories.size_limits import SizeLimit
+
+# The rest of an event is short.
+_MERGED = SizeLimit("event", ("content", "data", "metadata", "delivery_results"), MAX_VALUE_BYTES)
 
 
 class _NewestEventError(Exception):
@@ -61,6 +67,9 @@ class EventUpdates:
         update = to_replacement(event)
 
         async def replace(session: Any) -> Event:
+            own = {"_id": event.id, "room_id": room_id, "index": HAS_INDEX}
+            if done := await find_done(self._events, own, session=session):
+                return to_event(done)
             replaced = await self._change(room_id, event.id, update, session)
             if erase_edits:
                 await self._queue.mark_edits(room_id, event.id, session)
@@ -123,17 +132,15 @@ class EventUpdates:
     ) -> Event:
         stored = to_stored_event(event, current_operation().now)
         size = check_size(f"event {event.id!r}", stored)
+        stored[_MERGED.field] = size
         pending = PendingEvent(stored, size, is_counted, is_activity, target, index)
         index = await self._queue.commit(pending)
         return event.model_copy(update={"index": index, "created_at": from_micros(stored["created_at"])})
 
     async def _change(self, room_id: str, event_id: str, update: StoredDocument, session: Any) -> Event:
-        document = await self._events.find_one_and_update(
-            {"_id": event_id, "room_id": room_id, "index": HAS_INDEX},
-            update,
-            return_document=ReturnDocument.AFTER,
-            session=session,
-        )
+        event = {"_id": event_id, "room_id": room_id, "index": HAS_INDEX}
+        run = partial(update_once, self._events, session=session)
+        document = await _MERGED.write(self._events, event_id, event, update, run)
         if document is None:
             raise NotFoundError("event", event_id)
         return to_event(document)
@@ -155,7 +162,7 @@ class EventUpdates:
         return documents + await self._found(changes, fields, session)
 
     async def _has_later(self, room_id: str, index: int, session: Any) -> bool:
-        later = {"room_id": room_id, "index": {"$gt": index}}
+        later = {"room_id": room_id, "index": {"$gt": index}, "epoch": HAS_EPOCH}
         return await self._events.find_one(later, {"_id": 1}, session=session) is not None
 
     async def _found(

@@ -16,7 +16,8 @@ from mongostore.repositories import Connection, Repository, long_running, reads,
 from mongostore.repositories.rooms.event_queries import EventQueries
 from mongostore.repositories.rooms.event_stream import EventStream
 from mongostore.repositories.rooms.event_updates import EventUpdates
-from mongostore.repositories.rooms.room_log import HAS_INDEX, RoomLog
+from mongostore.repositories.rooms.room_counters import HAS_INDEX
+from mongostore.repositories.rooms.room_log import RoomLog
 
 
 class AsyncRoomEvents(Repository):

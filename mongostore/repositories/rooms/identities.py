@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -22,7 +23,7 @@ from mongostore.documents.identities import (
     to_identity,
     to_stored_identity,
 )
-from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.mapping import MAX_VALUE_BYTES, StoredDocument
 from mongostore.errors import AlreadyExistsError, ConflictError, InvalidDocumentError, NotFoundError
 from mongostore.models import Identity, Page
 from mongostore.models.fields import organization_key
@@ -33,7 +34,11 @@ from mongostore.repositories import (
     reads,
     writes,
 )
+from mongostore.repositories.operation import find_done, remember
 from mongostore.repositories.paging import KeyOrder, find_page, walk
+from mongostore.repositories.size_limits import SizeLimit
+
+MERGED = SizeLimit("identity", ("addresses", "data"), MAX_VALUE_BYTES)
 
 
 class AsyncIdentities(Repository):
@@ -51,6 +56,7 @@ class AsyncIdentities(Repository):
         """
         call = current_operation()
         stored = {**to_stored_identity(identity), "op": call.token}
+        stored |= MERGED.count(identity.id, stored)
 
         async def insert(session: Any) -> None:
             for channel_type, existing in identity.addresses.items():
@@ -157,13 +163,16 @@ class AsyncIdentities(Repository):
             ConflictError: If the address belongs to another identity; nothing is written.
             InvalidValueError: If an argument is no plain string.
             InvalidDocumentError: If the identity cannot be read, after it was changed.
+            DocumentTooLargeError: If it would take more than a document can hold; it is left as it was.
         """
         key = address_id(channel_type, address, organization_id)
         path = f"addresses.{escape_key(check_text('channel_type', channel_type))}"
 
         async def link(session: Any) -> StoredDocument:
+            if done := await self._find_done(identity_id, session):
+                return done
             linked = await self._update_identity(
-                identity_id, key["o"], {"$addToSet": {path: address}}, session
+                identity_id, key["o"], {"$addToSet": {path: {"$each": [address]}}}, session
             )
             await self._claim_address(key, identity_id, session)
             return linked
@@ -185,6 +194,8 @@ class AsyncIdentities(Repository):
         name = escape_key(check_text("channel_type", channel_type))
 
         async def unlink(session: Any) -> StoredDocument:
+            if done := await self._find_done(identity_id, session):
+                return done
             change = {"$pull": {f"addresses.{name}": address}}
             unlinked = await self._update_identity(identity_id, key["o"], change, session)
             await self._addresses.delete_one({"_id": key, "identity_id": identity_id}, session=session)
@@ -204,14 +215,22 @@ class AsyncIdentities(Repository):
     def _addresses(self) -> Any:
         return self._connection.collection("identity_addresses")
 
+    async def _find_done(self, identity_id: str, session: Any) -> StoredDocument | None:
+        """Return an identity that an earlier attempt of the call has changed."""
+        return await find_done(
+            self._identities, {"_id": check_id("identity_id", identity_id)}, session=session
+        )
+
     async def _update_identity(
         self, identity_id: str, organization_id: str, update: StoredDocument, session: Any
     ) -> StoredDocument:
-        document: StoredDocument | None = await self._identities.find_one_and_update(
-            {"_id": check_id("identity_id", identity_id), "organization_id": organization_id},
-            update,
-            return_document=ReturnDocument.AFTER,
-            session=session,
+        filter = {"_id": check_id("identity_id", identity_id), "organization_id": organization_id}
+        update = {**update, "$push": remember(current_operation().token)}
+        run = partial(
+            self._identities.find_one_and_update, return_document=ReturnDocument.AFTER, session=session
+        )
+        document: StoredDocument | None = await MERGED.write(
+            self._identities, identity_id, filter, update, run
         )
         if document is None:
             raise NotFoundError("identity", identity_id)

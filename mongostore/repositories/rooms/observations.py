@@ -5,7 +5,7 @@ from __future__ import annotations
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_observation, to_stored_observation
 from mongostore.models import Observation
-from mongostore.repositories import has_matched, writes
+from mongostore.repositories import writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
 
 
@@ -35,7 +35,7 @@ class AsyncRoomObservations(RoomParts[Observation]):
             InvalidValueError: If an id is no plain string.
         """
         observation = owned_filter(room_id, "observation_id", observation_id)
-        return has_matched(await self._collection.delete_one(observation))
+        return await self._delete(observation)
 
     @staticmethod
     def _decode(document: StoredDocument) -> Observation:

@@ -6,7 +6,7 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import part_id, to_participant, to_stored_participant
 from mongostore.errors import NotFoundError
 from mongostore.models import RoomParticipant
-from mongostore.repositories import has_matched, reads, writes
+from mongostore.repositories import reads, writes
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, part_filter
 
 
@@ -71,9 +71,7 @@ class AsyncRoomParticipants(RoomParts[RoomParticipant]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return has_matched(
-            await self._collection.delete_one(part_filter(room_id, "participant_id", participant_id))
-        )
+        return await self._delete(part_filter(room_id, "participant_id", participant_id))
 
     @staticmethod
     def _decode(document: StoredDocument) -> RoomParticipant:

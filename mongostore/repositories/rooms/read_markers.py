@@ -16,7 +16,7 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError
 from mongostore.models import Page, ReadMarker
 from mongostore.repositories import Repository, long_running, reads, writes
 from mongostore.repositories.paging import KeyOrder, count_options, find_page, walk
-from mongostore.repositories.rooms.room_log import HAS_INDEX
+from mongostore.repositories.rooms.room_counters import HAS_EPOCH, HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 
@@ -141,7 +141,7 @@ class AsyncReadMarkers(Repository):
     async def _event_of(self, room_id: str, event_id: str | None) -> StoredDocument | None:
         """Return the index of an event, or of the newest one, and the life of its room."""
         # The bounds leave out what others have written there, which may be anything.
-        filter: StoredDocument = {"room_id": room_id, "index": HAS_INDEX, "epoch": {"$gte": ""}}
+        filter: StoredDocument = {"room_id": room_id, "index": HAS_INDEX, "epoch": HAS_EPOCH}
         if event_id is not None:
             filter["_id"] = check_id("event_id", event_id)
         async with self._events.find(

@@ -22,10 +22,9 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 from pymongo import ReturnDocument
@@ -34,24 +33,17 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, StoredDocument
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Connection
-from mongostore.repositories.expiry import not_expired
 from mongostore.repositories.operation import UnmatchedWrite
+from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_events, find_room
 from mongostore.repositories.size_limits import SizeLimit
-
-# What callers never see, and may be large.
-PUBLIC_FIELDS: StoredDocument = {"private": 0, "ops": 0}
-# Any index: fences and events that were deleted have none.
-HAS_INDEX: StoredDocument = {"$gte": 0}
 
 # The rest of a room is short.
 MERGED = SizeLimit("room", ("data", "metadata", "private"), MAX_VALUE_BYTES)
 
 _COUNTERS = ("event_count", "latest_index", "active_at")
-_HEAD_FIELDS = {"_id": 0, **dict.fromkeys(("room_id", "epoch", "log", "log_index", "index", "counters"), 1)}
 # Far less than the time for which an empty position stays taken (indexes/events.json).
 FRESH_SECONDS = 30.0
 _MOST_HEADS = 10_000
-_BATCH = 200
 _PAUSE_SECONDS = 0.002
 
 
@@ -300,89 +292,6 @@ async def update_room(
     run = partial(rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER)
     document: StoredDocument | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
     return document
-
-
-async def find_room(
-    connection: Connection,
-    events: Any,
-    room_id: str,
-    fields: StoredDocument = PUBLIC_FIELDS,
-    *,
-    is_expired: bool = False,
-) -> tuple[StoredDocument | None, StoredDocument | None]:
-    """Return a room and its newest event, read in one round trip.
-
-    The event is read first: as long as the room has its log, it was the newest one.
-    """
-    async with await events.aggregate(_room_pipeline(connection, room_id, fields, is_expired)) as cursor:
-        documents = await cursor.to_list()
-    newest = documents.pop(0) if documents and "room_id" in documents[0] else None
-    return (documents[0] if documents else None), newest
-
-
-async def find_full_room(
-    connection: Connection, room_id: str
-) -> tuple[StoredDocument | None, StoredDocument | None, list[StoredDocument]]:
-    """Return a room, its newest event, and its bindings and participants, read in one round trip."""
-    pipeline = _room_pipeline(connection, room_id, PUBLIC_FIELDS)
-    for name in ("bindings", "participants"):
-        parts: list[StoredDocument] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
-        pipeline.append({"$unionWith": {"coll": connection.collection(name).name, "pipeline": parts}})
-    async with await connection.collection("events").aggregate(pipeline, batchSize=_BATCH) as cursor:
-        documents = await cursor.to_list()
-    newest = documents.pop(0) if documents and "room_id" in documents[0] else None
-    if not documents or "room_id" in documents[0]:
-        # There is no room, but something that belonged to one.
-        return None, newest, []
-    return documents[0], newest, documents[1:]
-
-
-def _room_pipeline(
-    connection: Connection, room_id: str, fields: StoredDocument, is_expired: bool = False
-) -> list[StoredDocument]:
-    """Return the pipeline on events that finds the counters of the newest one, and the room."""
-    living = {} if is_expired else not_expired(connection.clock.now())
-    room: list[StoredDocument] = [
-        {"$match": {"_id": room_id, "state": "open", **living}},
-        {"$project": fields},
-    ]
-    return [
-        {"$match": {"room_id": room_id, "index": HAS_INDEX}},
-        {"$sort": {"index": -1}},
-        {"$limit": 1},
-        {"$project": _HEAD_FIELDS},
-        {"$unionWith": {"coll": connection.collection("rooms").name, "pipeline": room}},
-    ]
-
-
-async def count_rooms_events(
-    connection: Connection, rooms: Sequence[StoredDocument]
-) -> Sequence[StoredDocument]:
-    """Return stored rooms with their counters up to date, by one look-up of their newest events."""
-    if not rooms:
-        return rooms
-    first = {name: {"$first": f"${name}"} for name in ("epoch", "index", "counters")}
-    # In this form the server jumps from one room's newest event to the next room's.
-    pipeline: list[StoredDocument] = [
-        {"$match": {"room_id": {"$in": [room["_id"] for room in rooms]}, "index": HAS_INDEX}},
-        {"$sort": {"room_id": -1, "index": -1}},
-        {"$group": {"_id": "$room_id", **first}},
-    ]
-    events = connection.collection("events")
-    async with await events.aggregate(pipeline, batchSize=len(rooms) + 1) as cursor:
-        newest = {event["_id"]: event for event in await cursor.to_list()}
-    return [count_events(room, newest.get(room["_id"])) for room in rooms]
-
-
-def count_events(room: StoredDocument, newest: StoredDocument | None) -> StoredDocument:
-    """Return a stored room with its counters up to date, given its newest event."""
-    # What a log began with goes before the events of earlier logs, and of an earlier room of that id.
-    if newest is not None and newest.get("epoch") == room.get("epoch"):
-        index = newest.get("index")
-        if index is not None and index >= room["next_index"]:
-            room |= newest["counters"]
-            room["next_index"] = index + 1
-    return room
 
 
 def position_below(epoch: str, index: int) -> StoredDocument:

@@ -20,7 +20,7 @@ from mongostore.models import Page, Room, RoomFilter
 from mongostore.repositories import Connection
 from mongostore.repositories.expiry import not_expired
 from mongostore.repositories.paging import SortOrder
-from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
+from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
 
 # The order of bindings and participants by the creation of their rooms.
 _NEWEST = SortOrder("room_created_at", is_ascending=False, key="room_id")

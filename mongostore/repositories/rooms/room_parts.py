@@ -16,9 +16,18 @@ from pymongo.errors import DuplicateKeyError
 from mongostore.arguments import check_flag, check_id, check_limit
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import part_id
+from mongostore.engines import Capability
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
-from mongostore.repositories import Connection, Repository, current_operation, long_running, reads
+from mongostore.repositories import (
+    Connection,
+    Repository,
+    current_operation,
+    has_matched,
+    long_running,
+    reads,
+)
+from mongostore.repositories.operation import find_done, remember, update_once
 from mongostore.repositories.paging import SortOrder, find_page, walk
 
 V = TypeVar("V")
@@ -89,20 +98,32 @@ class RoomParts(Repository, Generic[V]):
         """Run a transaction that takes a place in a room; many at once would but be in each other's way."""
         turn = self._locks.setdefault(room_id, asyncio.Lock())
         async with turn:
-            await self._connection.engine.transact(place)
+            with suppress(_DoneError):
+                await self._connection.engine.transact(place)
 
     async def _allocate_position(self, room_id: str, session: Any) -> StoredDocument | None:
-        """Return the next place in a room and the time of its creation; None where there is no such room."""
-        room = await self._connection.collection("rooms").find_one_and_update(
-            {"_id": room_id, "state": "open"},
-            {"$inc": {"next_part_position": 1}},
+        """Return the next place in a room and the time of its creation; None where there is no such room.
+
+        Raises:
+            _DoneError: An earlier attempt of the call has taken one.
+        """
+        rooms, call = self._connection.collection("rooms"), current_operation()
+        open_room = {"_id": room_id, "state": "open"}
+        room = await rooms.find_one_and_update(
+            {**open_room, "ops": {"$ne": call.token}},
+            {"$inc": {"next_part_position": 1}, "$push": remember(call.token)},
             projection={"next_part_position": 1, "created_at": 1, "epoch": 1},
             session=session,
         )
+        # Without transactions it may have taken the place and no more.
+        is_atomic = Capability.TRANSACTIONS in self._connection.engine.capabilities
+        if room is None and is_atomic and await find_done(rooms, open_room, session=session):
+            raise _DoneError
         return room and {
             "position": room["next_part_position"],
             "room_created_at": room["created_at"],
             "epoch": room["epoch"],
+            "stored_at": call.now,
         }
 
     async def _upsert_part(self, key: Any, stored: StoredDocument) -> None:
@@ -116,15 +137,22 @@ class RoomParts(Repository, Generic[V]):
             taken = await self._allocate_position(stored["room_id"], session)
             if taken is None:
                 raise NotFoundError("room", stored["room_id"])
-            await self._collection.update_one(
-                {"_id": key}, {"$set": stored, "$setOnInsert": taken}, upsert=True, session=session
-            )
+            change = {"$set": stored, "$setOnInsert": taken, "$push": remember(current_operation().token)}
+            await self._collection.update_one({"_id": key}, change, upsert=True, session=session)
 
-        while not (await self._collection.update_one({"_id": key}, {"$set": stored})).matched_count:
+        change, fields = {"$set": stored}, {"_id": 1}
+        while await update_once(self._collection, {"_id": key}, change, projection=fields) is None:
             # Somebody else may be just about to put it there.
             with suppress(DuplicateKeyError):
                 await self._run_locked(stored["room_id"], place)
                 break
+
+    async def _delete(self, filter: StoredDocument) -> bool:
+        """Delete something and return whether it was there; what was stored since then stays."""
+        call = current_operation()
+        if call.attempt:
+            filter = {**filter, "stored_at": {"$not": {"$gt": call.now}}}
+        return has_matched(await self._collection.delete_one(filter))
 
     async def _create(self, kind: str, stored: StoredDocument) -> None:
         """Store something that has an id of its own in the next place of its room, if there is such a room.
@@ -137,7 +165,7 @@ class RoomParts(Repository, Generic[V]):
         async def place(session: Any) -> None:
             taken = await self._allocate_position(stored["room_id"], session)
             position = {"position": taken["position"], "epoch": taken["epoch"]} if taken else {"position": 0}
-            document = {**stored, **position, "op": call.token}
+            document = {**stored, **position, "stored_at": call.now, "op": call.token}
             await self._collection.insert_one(document, session=session)
 
         try:
@@ -146,6 +174,10 @@ class RoomParts(Repository, Generic[V]):
             existing = await self._collection.find_one({"_id": stored["_id"]}, {"op": 1})
             if existing is None or existing.get("op") != call.token:
                 raise AlreadyExistsError(kind, stored["_id"]) from None
+
+
+class _DoneError(Exception):
+    """An earlier attempt of the call has done its work."""
 
 
 def _order(newest: bool) -> SortOrder:

@@ -14,7 +14,7 @@ from mongostore.errors import InvalidDocumentError
 from mongostore.models import Page, Room
 from mongostore.repositories import Connection
 from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page, walk
-from mongostore.repositories.rooms.room_log import PUBLIC_FIELDS, count_rooms_events
+from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
 
 _STEP = 200
 _OLDEST = SortOrder("created_at")

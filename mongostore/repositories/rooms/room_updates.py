@@ -20,22 +20,14 @@ from mongostore.errors import AlreadyExistsError, ConflictError, InvalidValueErr
 from mongostore.models import Room, RoomCreate, RoomState, RoomUpdate
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_expired, resolve_expiry
-from mongostore.repositories.rooms.room_log import (
-    HAS_INDEX,
-    MERGED,
-    PUBLIC_FIELDS,
-    LogHead,
-    RoomLog,
-    count_rooms_events,
-    emptied,
-    update_room,
-)
+from mongostore.repositories.operation import find_done, remember
+from mongostore.repositories.rooms.room_counters import HAS_INDEX, PUBLIC_FIELDS, count_rooms_events
+from mongostore.repositories.rooms.room_log import MERGED, LogHead, RoomLog, emptied, update_room
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
 _METADATA = "metadata."
-_PARTS = ("bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries")
-# So many operations are remembered by a room, for calls that are tried again.
-_OPS = 16
+# The collections of what belongs to rooms, beside events.
+PARTS = ("bindings", "participants", "tasks", "observations", "read_markers", "voice_deliveries")
 
 
 class RoomUpdates:
@@ -83,7 +75,7 @@ class RoomUpdates:
             removed = [key for key in _unset_keys(unset) if key not in metadata]
         encoded = encode_members("metadata", metadata)
         sets = write_members(Room, members) | {f"{_METADATA}{name}": value for name, value in encoded.items()}
-        update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": _op(call.token)}
+        update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": remember(call.token)}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
         if {"active_at", "expires_at"} & sets.keys() or sets.get("status") == "paused":
@@ -108,10 +100,10 @@ class RoomUpdates:
             if any(existing[name] != value for name, value in guard.items()):
                 raise ConflictError(f"room {room.id!r} is in another state by now")
             unmoved = {name: existing[name] for name in guard if name != "active_at"}
-            return {"$set": sets, "$push": _op(call.token)}, unmoved
+            return {"$set": sets, "$push": remember(call.token)}, unmoved
 
         replaced = await self._change_log(room.id, decide)
-        if sets.get("created_at", created[-1]) != created[-1]:
+        if "created_at" in sets and created[-1:] != [sets["created_at"]]:
             # They are listed in the order of their rooms.
             for name in ("bindings", "participants"):
                 await self._connection.collection(name).update_many(
@@ -127,13 +119,9 @@ class RoomUpdates:
         before: Any = {"$lt": index} if check_flag("force", force) else index - 1
         moved = await self._rooms.update_one(
             {**open_room_filter(room_id), "delivered_index": before, "ops": {"$ne": call.token}},
-            {"$set": {"delivered_index": index}, "$push": _op(call.token)},
+            {"$set": {"delivered_index": index}, "$push": remember(call.token)},
         )
-        if moved.matched_count or call.attempt == 0:
-            return bool(moved.matched_count)
-        # An earlier attempt of this call may have been the one that did it.
-        own = {**open_room_filter(room_id), "ops": call.token}
-        return await self._rooms.find_one(own, {"_id": 1}) is not None
+        return bool(moved.matched_count) or bool(await find_done(self._rooms, open_room_filter(room_id)))
 
     async def set_private(self, room_id: str, key: str, value: Any) -> None:
         """Store a value about a room outside its members, and remove the key from its metadata."""
@@ -141,7 +129,7 @@ class RoomUpdates:
         ((name, stored),) = encoded.items()
         update: StoredDocument = {
             "$unset": {f"{_METADATA}{name}": ""},
-            "$push": _op(current_operation().token),
+            "$push": remember(current_operation().token),
         }
         if value is None:
             update["$unset"][f"private.{name}"] = ""
@@ -200,8 +188,8 @@ class RoomUpdates:
         """
         call, room = current_operation(), open_room_filter(room_id)
         document = await update_room(self._connection, {**room, "ops": {"$ne": call.token}}, update)
-        if document is None and call.attempt:
-            document = await self._rooms.find_one(room, PUBLIC_FIELDS)
+        if document is None:
+            document = await find_done(self._rooms, room, projection=PUBLIC_FIELDS)
         if document is None:
             raise NotFoundError("room", room_id)
         return document
@@ -225,7 +213,7 @@ class RoomUpdates:
         """
         parts = {"room_id": room_id, "epoch": {"$in": [epoch, None]}}
         await self._connection.collection("events").update_many({**parts, "index": HAS_INDEX}, emptied())
-        for name in _PARTS:
+        for name in PARTS:
             await self._connection.collection(name).delete_many(parts)
         await self._rooms.delete_one({"_id": room_id, "state": "deleting", "epoch": epoch})
 
@@ -240,11 +228,6 @@ class _DoneError(Exception):
     def __init__(self, room: StoredDocument) -> None:
         super().__init__()
         self.room = room
-
-
-def _op(token: str) -> StoredDocument:
-    """Return the `$push` that notes an operation of a room."""
-    return {"ops": {"$each": [token], "$slice": -_OPS}}
 
 
 def _to_new_room(room: Room, next_index: int, epoch: str) -> StoredDocument:

@@ -19,7 +19,8 @@ from mongostore.repositories.rooms.identities import AsyncIdentities
 from mongostore.repositories.rooms.observations import AsyncRoomObservations
 from mongostore.repositories.rooms.participants import AsyncRoomParticipants
 from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
-from mongostore.repositories.rooms.room_log import RoomLog, count_events, find_full_room, find_room
+from mongostore.repositories.rooms.room_counters import count_events, find_full_room, find_room
+from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_lookup import RoomLookup, open_room_filter, room_filter
 from mongostore.repositories.rooms.room_reader import RoomReader, cursor_behind
 from mongostore.repositories.rooms.room_updates import RoomUpdates

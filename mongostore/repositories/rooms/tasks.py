@@ -11,7 +11,8 @@ from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.room_parts import to_stored_task, to_task
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import Page, Task
-from mongostore.repositories import has_matched, long_running, reads, writes
+from mongostore.repositories import long_running, reads, writes
+from mongostore.repositories.operation import update_once
 from mongostore.repositories.rooms.room_parts import RoomParts, in_room, owned_filter
 
 
@@ -43,7 +44,8 @@ class AsyncRoomTasks(RoomParts[Task]):
         """
         task = in_room("task", task, Task, room_id)
         stored = to_stored_task(task)
-        while not (await self._collection.update_one({"_id": stored["_id"]}, {"$set": stored})).matched_count:
+        one, change, fields = {"_id": stored["_id"]}, {"$set": stored}, {"_id": 1}
+        while await update_once(self._collection, one, change, projection=fields) is None:
             try:
                 await self._create("task", stored)
             except AlreadyExistsError:
@@ -130,7 +132,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         Raises:
             InvalidValueError: If an id is no plain string.
         """
-        return has_matched(await self._collection.delete_one(owned_filter(room_id, "task_id", task_id)))
+        return await self._delete(owned_filter(room_id, "task_id", task_id))
 
     @staticmethod
     def _decode(document: StoredDocument) -> Task:

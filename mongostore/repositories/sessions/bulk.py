@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
-from mongostore.codec import to_micros
+from mongostore.codec import encode, to_micros
+from mongostore.documents.session_participants import StoredParticipant
 from mongostore.models import Message
-from mongostore.repositories import Repository, reads, writes
+from mongostore.repositories import Repository, current_operation, reads, writes
+from mongostore.repositories.sessions.insight_log import total_size
 from mongostore.repositories.sessions.message_arguments import store_messages
+from mongostore.repositories.sessions.participant_log import LogEnd, participant_of
+from mongostore.repositories.sessions.participants import to_name
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.sessions import AsyncSessions
 
@@ -20,6 +24,7 @@ class SessionTransfer(Repository):
     def __init__(self, sessions: AsyncSessions) -> None:
         super().__init__(sessions._connection)
         self._key = sessions._key
+        self._storage = sessions._storage
         self._writer = sessions._storage.writer
 
     @classmethod
@@ -51,6 +56,36 @@ class SessionTransfer(Repository):
         key = {"_id": self._key(session_id), "state": "open"}
         active_at = {"active_at": to_micros("active_at", time)}
         await self._connection.collection("sessions").update_one(key, {"$set": active_at})
+
+    @writes
+    async def bind(self, session_id: str, participant_id: str, time: datetime) -> None:
+        """Bind a participant that comes from elsewhere, as of the time of its binding there.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+        """
+        path, call = f"participants.{to_name(participant_id)}", current_operation()
+        bound = StoredParticipant(bound_at=to_micros("bound_at", time), epoch=call.token).model_dump()
+        key = {"_id": self._key(session_id), "state": "open", path: {"$exists": False}}
+        update = {"$set": {path: bound}, "$inc": {"revision": 1}}
+        await self._connection.collection("sessions").update_one(key, update)
+
+    @writes
+    async def add_insights(
+        self, session_id: str, participant_id: str, until: int, insights: Sequence[Any]
+    ) -> None:
+        """Store the insights of a participant that has none, which cover the turns up to a number.
+
+        Raises:
+            NotFoundError: If there is no such session or participant, or the session is deleted.
+            InvalidValueError: If an insight cannot be stored.
+            DocumentTooLargeError: If the session would have too many insights.
+        """
+        key, name = self._key(session_id), to_name(participant_id)
+        session = await self._storage.tail.read_fields(key, "participants")
+        end = LogEnd(name, participant_of(session, name)["epoch"], 0)
+        stored = [encode(f"insights[{i}]", insight) for i, insight in enumerate(insights)]
+        await self._storage.insights.append(key, end, until, stored, total_size(session))
 
     @reads
     async def find_namespace(self, after: str | None = None) -> str | None:

@@ -6,11 +6,14 @@ from typing import Any
 
 from mongostore.codec import decode, encode
 from mongostore.documents.mapping import StoredDocument, bson_size, check_size
-from mongostore.errors import NotFoundError
+from mongostore.errors import ConflictError, NotFoundError
 from mongostore.repositories import Repository, current_operation, reads, writes
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.storage import SessionStorage
-from mongostore.repositories.sessions.tail import back_off, contention_error
+from mongostore.repositories.sessions.tail import back_off, contention_error, session_id_of
+
+# Stands for any context, for every JSON value is one.
+ANY_CONTEXT: Any = object()
 
 
 class AsyncSessionContext(Repository):
@@ -55,20 +58,28 @@ class AsyncSessionContext(Repository):
             return None
 
     @writes
-    async def set(self, session_id: str, value: Any) -> None:
+    async def set(self, session_id: str, value: Any, *, expected: Any = ANY_CONTEXT) -> None:
         """Store the context of a session, any JSON value of up to 16 MiB; it replaces the one before.
 
+        Args:
+            session_id: The session.
+            value: The context.
+            expected: The context as the caller has read it, if it must not have changed since.
+
         Raises:
-            NotFoundError: If there is no such session, or it is deleted.
-            ConflictError: If other callers kept changing the session for too long.
+            NotFoundError: If there is no such session, or it is deleted; or if there is no context, and one
+                is expected.
+            ConflictError: If the context is not as expected, or other callers kept changing the session for
+                too long.
             InvalidValueError: If it is no JSON value; names its path.
             DocumentTooLargeError: If it is larger; the context before stays.
         """
         key, packed = self._storage.key(session_id), encode("value", value)
         check_size(f"the context of session {session_id!r}", {"value": packed})
+        guard = await self._guard(key, expected)
         if bson_size("context", {"value": packed}) <= self._storage.tail.limits.context_embed_bytes:
-            if await self._replace(key, {"value": packed, "overflow": None}) is None:
-                raise NotFoundError("session", session_id)
+            if await self._replace(key, {"value": packed, "overflow": None}, guard) is None:
+                raise _changed_error(session_id) if guard else NotFoundError("session", session_id)
             return
         for attempt in range(self._storage.tail.limits.attempts):
             await back_off(attempt)
@@ -77,22 +88,63 @@ class AsyncSessionContext(Repository):
                 key, create_op, f"the context of session {session_id!r}", packed
             )
             # Of this very session: one made anew under the same id must not name what goes with the old one.
-            if await self._replace(key, {"value": None, "overflow": overflow}, create_op=create_op):
+            mine: StoredDocument = {"create_op": create_op, **guard}
+            if await self._replace(key, {"value": None, "overflow": overflow}, mine):
                 return
             await self._storage.overflows.delete([overflow])
+            if guard:
+                raise _changed_error(session_id)
         raise contention_error(key)
 
     @writes
-    async def delete(self, session_id: str) -> bool:
+    async def delete(self, session_id: str, *, expected: Any = ANY_CONTEXT) -> bool:
         """Delete the context of a session and return whether there was one.
 
+        Args:
+            session_id: The session.
+            expected: The context as the caller has read it, if it must not have changed since.
+
         Raises:
+            ConflictError: If the context is not as expected.
             InvalidValueError: If the id is no plain string.
         """
-        before = await self._replace(self._storage.key(session_id), None)
+        key = self._storage.key(session_id)
+        try:
+            guard = await self._guard(key, expected)
+        except NotFoundError:
+            return False
+        before = await self._replace(key, None, guard)
+        if before is None and guard:
+            raise _changed_error(session_id)
         return before is not None and (before.get("context") is not None or was_done(before))
 
-    async def _replace(self, key: str, context: StoredDocument | None, **guard: str) -> StoredDocument | None:
+    async def _guard(self, key: str, expected: Any) -> StoredDocument:
+        """Return the filter of a session whose context is still the expected one.
+
+        Raises:
+            NotFoundError: If there is no such session, or no context.
+            ConflictError: If the context is another one.
+        """
+        memory = current_operation().memory
+        if expected is ANY_CONTEXT or "guard" in memory:
+            # A later attempt may find its own work, which it knows by its token.
+            return dict(memory.get("guard", {}))
+        context = (await self._storage.tail.read_fields(key, "context"))["context"]
+        if context is None:
+            raise NotFoundError("context of session", session_id_of(key))
+        stored = (
+            context
+            if context["overflow"] is None
+            else await self._storage.overflows.find(context["overflow"])
+        )
+        if stored is None or decode(stored["value"]) != expected:
+            raise _changed_error(session_id_of(key))
+        memory["guard"] = {"context": context}
+        return {"context": context}
+
+    async def _replace(
+        self, key: str, context: StoredDocument | None, guard: StoredDocument
+    ) -> StoredDocument | None:
         """Set a session's context and drop the large one it had; return what there was of the session."""
         call, projection = current_operation(), {"context.overflow": 1, "recent_ops": 1}
         before = await self._storage.sessions.find_one_and_update(
@@ -110,3 +162,7 @@ class AsyncSessionContext(Repository):
         if before and before.get("context"):
             await self._storage.overflows.delete([before["context"]["overflow"]])
         return before
+
+
+def _changed_error(session_id: str) -> ConflictError:
+    return ConflictError(f"the context of session {session_id!r} has changed since it was read")

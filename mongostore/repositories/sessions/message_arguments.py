@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mongostore.arguments import check_id, check_list
-from mongostore.documents.mapping import StoredDocument
+from mongostore.codec import to_micros
+from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.sessions import to_stored_message
 from mongostore.models import GeneratedId, Message
 from mongostore.repositories import current_operation
@@ -37,3 +38,14 @@ def check_ids(path: str, ids: Sequence[str]) -> list[str]:
     """
     check_list(path, ids)
     return [check_id(f"{path}[{i}]", id) for i, id in enumerate(ids)]
+
+
+def seen_at(expected: Message | None) -> int | None:
+    """Return when a message that must not have changed was last changed, in microseconds since 1970.
+
+    Raises:
+        InvalidValueError: If it is no message that the store has returned.
+    """
+    if expected is None:
+        return None
+    return to_micros("expected.updated_at", check_instance("expected", expected, Message).updated_at)

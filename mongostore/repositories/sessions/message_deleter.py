@@ -15,6 +15,7 @@ from mongostore.repositories import current_operation
 from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.sessions.filters import STATE_FILTERS
 from mongostore.repositories.sessions.insight_log import InsightLog
+from mongostore.repositories.sessions.message_patch import changed_at, other_version_error
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import record_operation, was_done
 from mongostore.repositories.sessions.tail import (
@@ -45,7 +46,7 @@ class MessageDeleter:
         self._turns = turns
         self._insights = insights
 
-    async def delete(self, key: str, message_ids: Sequence[str]) -> int:
+    async def delete(self, key: str, message_ids: Sequence[str], seen_at: int | None = None) -> int:
         """Remove messages and return how many of them were there.
 
         Those in segments are announced in the session's document first: that one write is the
@@ -53,7 +54,8 @@ class MessageDeleter:
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
-            ConflictError: Others kept changing the session for too long.
+            ConflictError: Others kept changing the session for too long, or a message was last changed at
+                another time than it was seen to be.
         """
         call = current_operation()
         wanted = set(message_ids)
@@ -64,7 +66,7 @@ class MessageDeleter:
                 continue
             if was_done(document):
                 return int(call.memory["deleted"])
-            gone = await self.delete_from(document, wanted)
+            gone = await self.delete_from(document, wanted, seen_at=seen_at)
             if gone is not None:
                 return gone
         raise contention_error(key)
@@ -76,6 +78,7 @@ class MessageDeleter:
         *,
         sets: StoredDocument = _NOTHING,
         counts: StoredDocument = _NOTHING,
+        seen_at: int | None = None,
     ) -> int | None:
         """Remove messages from a session unless it has changed; return how many there were, None if it has.
 
@@ -84,6 +87,7 @@ class MessageDeleter:
             wanted: The ids of the messages.
             sets: What the same write sets; with it, messages may be none.
             counts: What the same write counts.
+            seen_at: When the messages must have been changed last, if that matters.
         """
         call = current_operation()
         here = {
@@ -97,6 +101,9 @@ class MessageDeleter:
         gone = [*here.values(), *sealed]
         if not gone and not sets:
             return 0
+        for message in gone:
+            if seen_at not in (None, changed_at(message)):
+                raise other_version_error(message["id"])
         changed: StoredDocument = {f"messages.{index}": None for index in here} | sets
         changed["pending_deletes"] = [message["id"] for message in sealed]
         if "last" not in changed and document["last"] and document["last"]["id"] in wanted:

@@ -8,7 +8,7 @@ from typing import Any
 from mongostore.codec import decode, preview_text
 from mongostore.documents.mapping import StoredDocument, bson_size, write_members
 from mongostore.documents.sessions import to_metadata
-from mongostore.errors import InvalidValueError
+from mongostore.errors import ConflictError, InvalidValueError
 from mongostore.models import Message
 
 
@@ -21,6 +21,7 @@ class MessagePatch:
         metadata: Packed metadata to merge, by escaped key.
         unset: Escaped keys of metadata to remove.
         expected: Values that the message must have, by path.
+        seen_at: When the message must have been changed last, if that matters.
         drops_stream: Whether the message has a stream, which goes.
     """
 
@@ -28,6 +29,7 @@ class MessagePatch:
     metadata: StoredDocument = field(default_factory=dict)
     unset: list[str] = field(default_factory=list)
     expected: StoredDocument = field(default_factory=dict)
+    seen_at: int | None = None
     drops_stream: bool = False
 
     @classmethod
@@ -67,7 +69,8 @@ class MessagePatch:
 
     def is_met(self, message: StoredDocument) -> bool:
         """Return whether a stored message has the values that the patch expects."""
-        return all(_value_at(message, path) == value for path, value in self.expected.items())
+        is_seen = self.seen_at in (None, changed_at(message))
+        return is_seen and all(_value_at(message, path) == value for path, value in self.expected.items())
 
     @property
     def ends_stream(self) -> bool:
@@ -87,6 +90,17 @@ class MessagePatch:
         if "content" in self.members:
             sets["last.text"] = preview_text(decode(self.members["content"]))
         return sets
+
+
+def other_version_error(message_id: str) -> ConflictError:
+    """Return the error of a change whose message is not as its caller has seen or left it."""
+    return ConflictError(f"message {message_id!r} has changed since, or has another writer by now")
+
+
+def changed_at(message: StoredDocument) -> int:
+    """Return when a stored message was last changed."""
+    changed: int = message.get("updated_at") or message["created_at"]
+    return changed
 
 
 def _to_status(status: object) -> str | None:

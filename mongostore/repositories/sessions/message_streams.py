@@ -14,8 +14,8 @@ from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Message, SessionCreate
 from mongostore.repositories import Repository, current_operation, writes
 from mongostore.repositories.sessions.message_arguments import claim_fresh_id
-from mongostore.repositories.sessions.message_patch import MessagePatch
-from mongostore.repositories.sessions.message_updater import message_in, other_writer_error
+from mongostore.repositories.sessions.message_patch import MessagePatch, other_version_error
+from mongostore.repositories.sessions.message_updater import message_in
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import back_off, contention_error
@@ -234,7 +234,7 @@ class MessageStreams(Repository):
                 raise NotFoundError("message", growth.message_id)
             stream = message_in(container, growth.message_id)[1].get("stream") or {}
             if stream.get("writer") != growth.writer:
-                raise other_writer_error(growth.message_id)
+                raise other_version_error(growth.message_id)
             if stream["flushes"] > growth.flushes:
                 # An earlier attempt has done it.
                 return

@@ -13,7 +13,7 @@ from mongostore.documents.session_streams import parts_of
 from mongostore.documents.sessions import EMPTY_BODY, MAX_METADATA_BYTES, check_metadata_fit
 from mongostore.errors import ConflictError
 from mongostore.repositories import current_operation
-from mongostore.repositories.sessions.message_patch import MessagePatch
+from mongostore.repositories.sessions.message_patch import MessagePatch, other_version_error
 from mongostore.repositories.sessions.message_writer import MessageWriter
 from mongostore.repositories.sessions.overflows import Overflows
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
@@ -48,8 +48,10 @@ class MessageUpdater:
         """
         check_size(f"message {message_id!r}", patch.members)
         # What the newest message has is less than a full tail, so that it cannot become too large.
-        if patch.size <= min(self._limits.embed_bytes, MAX_METADATA_BYTES - self._limits.full_bytes) and (
-            changed := await self._update_newest(key, message_id, patch)
+        if (
+            patch.seen_at is None
+            and patch.size <= min(self._limits.embed_bytes, MAX_METADATA_BYTES - self._limits.full_bytes)
+            and (changed := await self._update_newest(key, message_id, patch))
         ):
             return changed
         for attempt in range(self._limits.attempts):
@@ -152,13 +154,15 @@ class MessageUpdater:
     ) -> Positioned | None:
         position, old = message_in(container, message_id)
         if not patch.is_met(old):
-            raise other_writer_error(message_id)
+            raise other_version_error(message_id)
         index = position - messages_start(container)
         preview = patch.preview() if document["last"]["id"] == message_id else {}
         guard: StoredDocument = {
             "_id": container["_id"],
             "messages": {"$elemMatch": {"id": message_id, "overflow": old.get("overflow")}},
         }
+        if patch.seen_at is not None:
+            guard["messages"]["$elemMatch"]["updated_at"] = old.get("updated_at")
         ends_stream = patch.ends_stream and "stream" in old
         if ends_stream:
             ended = await self._end_stream(old, patch, guard["messages"]["$elemMatch"])
@@ -281,11 +285,6 @@ class MessageUpdater:
             if segment is None or was_done(segment):
                 return True
         return was_done(document)
-
-
-def other_writer_error(message_id: str) -> ConflictError:
-    """Return the error of a change whose message is not as its writer has left it."""
-    return ConflictError(f"message {message_id!r} has another writer by now, or is complete")
 
 
 def message_in(container: StoredDocument, message_id: str) -> Positioned:

@@ -73,7 +73,7 @@ class MessageWatcher:
         self._overflows = overflows
         self._reader = reader
 
-    async def watch(self, key: str, after: str | None) -> AsyncGenerator[MessageChange, None]:
+    async def watch(self, key: str, after: str | None, last: int) -> AsyncGenerator[MessageChange, None]:
         """Yield changes until the session is gone; see `AsyncSessionMessages.watch`."""
         self._connection.require(Capability.CHANGE_STREAMS)
         seen = None if after is None else WatchToken.decode(key, after)
@@ -83,6 +83,8 @@ class MessageWatcher:
             if seen is None:
                 known = await majority_step(self._connection, self._tail.read, key)
                 seen = WatchToken(reader.token, known["tail_start"], known["next_position"])
+                for change in await self._newest(key, last, before=seen.end):
+                    yield change.model_copy(update={"token": seen.encode(key)})
             while True:
                 event = await reader.next()
                 if known and event["ns"]["coll"] == self._tail.sessions.name:
@@ -98,6 +100,18 @@ class MessageWatcher:
                     if change.kind is ChangeKind.CLOSE:
                         return
                 seen = behind
+
+    async def _newest(self, key: str, count: int, before: int) -> list[MessageChange]:
+        """Return the newest messages before a position, as they are by now, as those that were appended."""
+        if not count:
+            return []
+        page = await majority_step(
+            self._connection, self._reader.page, key, count, newest=True, before=before
+        )
+        return [
+            MessageChange(kind=ChangeKind.APPEND, position=message.position, message=message, token="")
+            for message in page
+        ]
 
     async def _changes(
         self, key: str, event: StoredDocument, seen: WatchToken

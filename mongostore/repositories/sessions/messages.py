@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_members
 from mongostore.documents.sessions import EMPTY, to_message, to_messages, to_stored_message
-from mongostore.errors import InvalidDocumentError, NotFoundError
+from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import (
     AppendOptions,
     Conversation,
@@ -25,7 +25,12 @@ from mongostore.repositories import Repository, current_operation, long_running,
 from mongostore.repositories.paging import check_errors, count_options
 from mongostore.repositories.sessions.conversations import read_conversations
 from mongostore.repositories.sessions.filters import position_bounds
-from mongostore.repositories.sessions.message_arguments import check_ids, claim_fresh_id, store_messages
+from mongostore.repositories.sessions.message_arguments import (
+    check_ids,
+    claim_fresh_id,
+    seen_at,
+    store_messages,
+)
 from mongostore.repositories.sessions.message_patch import MessagePatch
 from mongostore.repositories.sessions.message_stream import (
     AsyncMessageStream,
@@ -289,18 +294,27 @@ class AsyncSessionMessages(Repository):
         )
 
     @writes
-    async def update(self, session_id: str, message_id: str, **members: Unpack[MessageUpdate]) -> Message:
+    async def update(
+        self,
+        session_id: str,
+        message_id: str,
+        *,
+        expected: Message | None = None,
+        **members: Unpack[MessageUpdate],
+    ) -> Message:
         """Change the given members of a message, and return it as it now is.
 
         Args:
             session_id: The session.
             message_id: The message, in whichever conversation.
+            expected: The message as the caller has read it; it must not have changed since.
             **members: `content`, `role`, `conversation_id` and `data` are replaced; `metadata` is merged
                 key by key, None removing a key. `content` and `status` end a stream that writes the message.
 
         Raises:
             NotFoundError: If there is no such session or message.
-            ConflictError: If other callers kept changing the session for too long.
+            ConflictError: If the message is not as expected, or other callers kept changing the session for
+                too long.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If the message would take more than 16 MiB; it is left as it was.
             InvalidDocumentError: If the message cannot be read, after it was changed.
@@ -309,6 +323,7 @@ class AsyncSessionMessages(Repository):
         check_id("message_id", message_id)
         patch = MessagePatch.from_members(message_id, check_members(members, MessageUpdate))
         patch.members["updated_at"] = current_operation().now
+        patch.seen_at = seen_at(expected)
         positioned = await self._storage.updater.update(key, message_id, patch)
         if positioned is None:
             raise NotFoundError("message", message_id)
@@ -370,14 +385,23 @@ class AsyncSessionMessages(Repository):
             return None
 
     @writes
-    async def delete(self, session_id: str, message_id: str) -> bool:
+    async def delete(self, session_id: str, message_id: str, *, expected: Message | None = None) -> bool:
         """Delete a message and return whether it was there; the others keep their positions.
 
+        Args:
+            session_id: The session.
+            message_id: The message.
+            expected: The message as the caller has read it; it must not have changed since.
+
         Raises:
-            ConflictError: If other callers kept changing the session for too long.
+            ConflictError: If the message is not as expected, or other callers kept changing the session for
+                too long.
             InvalidValueError: If an id is no plain string.
         """
-        return await self.delete_many(session_id, [message_id]) == 1
+        key, ids = self._storage.key(session_id), check_ids("message_ids", [message_id])
+        with suppress(NotFoundError):
+            return await self._storage.deleter.delete(key, ids, seen_at(expected)) == 1
+        return False
 
     @writes
     async def delete_many(self, session_id: str, message_ids: Sequence[str]) -> int:
@@ -409,21 +433,29 @@ class AsyncSessionMessages(Repository):
         return await self._storage.to_session(await self._storage.deleter.truncate(key, lambda *_: {}, {}))
 
     @long_running
-    async def watch(self, session_id: str, *, after: str | None = None) -> AsyncIterator[MessageChange]:
+    async def watch(
+        self, session_id: str, *, after: str | None = None, last: int | None = None
+    ) -> AsyncIterator[MessageChange]:
         """Yield the changes of a session's messages from now on, or behind a token, until it is deleted.
 
         Args:
             session_id: The session.
             after: The `token` of the last change seen; no change since then is left out.
+            last: The number of the newest messages, 1,000 at most, to yield first, as if they were appended
+                now; no change of them since is left out.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
             UnsupportedError: If the deployment has no change streams.
-            InvalidValueError: If the token is not one that a change gave.
+            InvalidValueError: If the token is not one that a change gave, or `last` is out of range, or both
+                are set.
             TokenExpiredError: If the token is older than the server's history.
         """
         storage = self._storage
+        if last is not None and after is not None:
+            raise InvalidValueError("last", "cannot be set with `after`, which goes on where a watcher was")
+        newest = 0 if last is None else check_limit("last", last)
         watcher = MessageWatcher(self._connection, storage.tail, storage.overflows, storage.reader)
-        async with aclosing(watcher.watch(storage.key(session_id), after)) as changes:
+        async with aclosing(watcher.watch(storage.key(session_id), after, newest)) as changes:
             async for change in changes:
                 yield change

@@ -14,14 +14,13 @@ from mongostore.servers.sessions.models import (
     SessionUpdateRequestV1,
     SessionV1,
 )
+from mongostore.servers.sessions.parameters import job_pool_dependency
 from mongostore.servers.sessions.routes import (
     RESOURCE_SESSIONS,
-    append_chat_turns,
     bind_participant,
     create_session,
     get_session,
     integrate_session,
-    job_pool_dependency,
     list_sessions,
     sessions_router,
     soft_delete_session,
@@ -30,6 +29,7 @@ from mongostore.servers.sessions.routes import (
     undelete_session,
     update_session,
 )
+from mongostore.servers.sessions.turn_routes import append_chat_turns
 
 __all__ = [
     "DEFAULT_HTTP_ERROR_RESPONSES",

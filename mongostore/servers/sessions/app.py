@@ -58,7 +58,7 @@ def create_app(
         openapi_url="/openapi.json" if docs else None,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.sessions_service = service
+    app.state.sessions_service, app.state.end_streams = service, service.end_streams
     install_error_handlers(app)
     add_middleware(app, max_body_bytes=max_body_bytes, max_json_depth=max_json_depth)
     add_health_routes(app, service.open, service.store)

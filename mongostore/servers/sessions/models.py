@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from mongostore.models import Integration, Session, SessionParticipant
+from mongostore.models import Integration, Session, SessionParticipant, Turn
 
 ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}$"
 MAX_TURNS = 1000
@@ -44,17 +44,23 @@ Json = Annotated[Any, AfterValidator(_check_json)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(_check_json)]
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """The base of requests and answers."""
+
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class SessionCreateRequestV1(_Model):
+class SessionCreateRequestV1(Model):
     """A new session."""
 
     id: Id | None = Field(None, description="Unique in the namespace; generated unless given.")
     name: str | None = Field(None, max_length=256)
     description: str | None = Field(None, max_length=4096)
+    user_id: Id | None = Field(None, description="The user whose session it is.")
     data: JsonObject = Field(default={}, description="The session's own content.")
+    metadata: JsonObject = Field(
+        default={}, description="Notes about the session, by which lists can be filtered."
+    )
     participants: list[Id] = Field(
         default=[],
         max_length=MAX_PARTICIPANTS,
@@ -69,35 +75,61 @@ class SessionCreateRequestV1(_Model):
         return self
 
 
-class SessionUpdateRequestV1(_Model):
+class SessionUpdateRequestV1(Model):
     """The members of a session to change; others stay, null clears."""
 
     name: str | None = Field(None, max_length=256)
     description: str | None = Field(None, max_length=4096)
     # No default that a schema would show: generated clients might send it, and clear the stored data.
     data: JsonObject = Field(default_factory=dict, description="Replaces the whole content.")
+    user_id: Id | None = Field(None, description="The user whose session it is.")
+    metadata: JsonObject = Field(
+        default_factory=dict, description="Notes to change, key by key; null removes one."
+    )
 
 
-class ChatTurnV1(_Model):
+class ChatTurnV1(Model):
     """A message by or to a participant."""
 
     role: str = Field(min_length=1, max_length=128)
     content: Json = Field(description="Any JSON value.")
 
 
-class ChatTurnsAppendRequestV1(_Model):
+class ChatTurnsAppendRequestV1(Model):
     """Chat turns, appended all or none."""
 
     turns: list[ChatTurnV1] = Field(min_length=1, max_length=MAX_TURNS)
 
 
-class ChatTurnsV1(_Model):
+class StoredChatTurnV1(Model):
+    """A chat turn as it is stored."""
+
+    number: int = Field(description="From 1 among the participant's chat turns; it never changes.")
+    role: str
+    content: Any
+    created_at: datetime
+
+
+class ChatTurnPageV1(Model):
+    """Some chat turns of a participant, in the order in which they were appended."""
+
+    items: list[StoredChatTurnV1]
+    next_cursor: str | None = Field(description="Where the next page starts; null on the last.")
+
+
+class ChatTurnsV1(Model):
     """How many chat turns a participant has had."""
 
     chat_turn_count: int
 
 
-class ParticipantV1(_Model):
+class ContextV1(Model):
+    """The context of a session."""
+
+    value: Json = Field(description="Any JSON value, such as the prompt that a model was last sent.")
+
+
+class ParticipantV1(Model):
     """A participant of a session."""
 
     participant: str
@@ -107,28 +139,31 @@ class ParticipantV1(_Model):
     last_integration_turn: int | None = Field(description="The last chat turn, from 1, that was integrated.")
 
 
-class SessionV1(_Model):
+class SessionV1(Model):
     """A session."""
 
     id: str
     namespace: str
     name: str | None
     description: str | None
+    user_id: str | None
     data: dict[str, Any]
+    metadata: dict[str, Any]
+    message_count: int
     participants: list[ParticipantV1] = Field(description="In the order in which they were bound.")
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
 
 
-class SessionPageV1(_Model):
+class SessionPageV1(Model):
     """Some sessions, in the order in which they were created."""
 
     items: list[SessionV1]
     next_cursor: str | None = Field(description="Where the next page starts; null on the last.")
 
 
-class ParticipantIntegrationV1(_Model):
+class ParticipantIntegrationV1(Model):
     """The result of an integration for one participant."""
 
     participant: str
@@ -139,7 +174,7 @@ class ParticipantIntegrationV1(_Model):
     error: str | None = Field(None, description="The kind of error, where the status is `failed`.")
 
 
-class IntegrationResultV1(_Model):
+class IntegrationResultV1(Model):
     """The result of an integration."""
 
     session: SessionV1
@@ -156,7 +191,10 @@ def to_session_v1(session: Session) -> dict[str, Any]:
         "namespace": session.namespace,
         "name": to_json_safe(session.name),
         "description": to_json_safe(session.description),
+        "user_id": to_json_safe(session.user_id),
         "data": to_json_safe(session.data),
+        "metadata": to_json_safe(session.metadata),
+        "message_count": session.count,
         "participants": [to_participant_v1(participant) for participant in session.participants],
         "created_at": session.created_at.isoformat(),
         "updated_at": session.active_at.isoformat(),
@@ -172,6 +210,16 @@ def to_participant_v1(participant: SessionParticipant) -> dict[str, Any]:
         "chat_turn_count": participant.turn_count,
         "insights": to_json_safe(participant.insights),
         "last_integration_turn": participant.integrated_until,
+    }
+
+
+def to_chat_turn_v1(turn: Turn) -> dict[str, Any]:
+    """Return a chat turn as a StoredChatTurnV1."""
+    return {
+        "number": turn.number,
+        "role": to_json_safe(turn.role),
+        "content": to_json_safe(turn.content),
+        "created_at": turn.created_at and turn.created_at.isoformat(),
     }
 
 

@@ -1,43 +1,91 @@
-"""Preconditions: a session's revision is its ETag, and an If-Match binds a change to one of them."""
+"""Preconditions: a version is an ETag, and an If-Match binds a change to one of them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
-from fastapi import Header
+from fastapi import Header, Request
 
-from mongostore.models import Session
+from mongostore.errors import ConflictError
+from mongostore.models import Message, Session
+from mongostore.repositories.sessions import AsyncSessions
 from mongostore.servers.error_responses import ProblemError
 
-NO_MATCH = "The session has changed since that ETag: get it again"
+R = TypeVar("R")
+
+NO_MATCH = "It has changed since that ETag: get it again"
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 
 
 async def if_match_header(
-    if_match: str | None = Header(None, description="The ETag that the session must still have."),
+    if_match: str | None = Header(None, description="The ETag that it must still have."),
 ) -> None:
-    """Declare the header, which an operation looks at when it knows the session."""
+    """Declare the header, which an operation looks at when it knows what is to be changed."""
 
 
 def etag_of(session: Session) -> str:
-    """Return the ETag of a session."""
+    """Return the ETag of a session: its revision."""
     return f'"{session.revision}"'
 
 
-def revision_from_if_match(if_match: str | None, session: Session) -> int | None:
-    """Return the revision that an If-Match header binds a change to; None for any.
+def etag_of_message(message: Message) -> str:
+    """Return the ETag of a message: the time of its last change."""
+    return f'"{message.updated_at and message.updated_at.isoformat()}"'
 
-    Args:
-        if_match: The header's value.
-        session: The session as it is.
+
+def etag_of_value(value: Any) -> str:
+    """Return the ETag of a JSON value: its digest."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return f'"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"'
+
+
+def is_bound(request: Request) -> bool:
+    """Return whether an If-Match header binds a request to certain versions."""
+    return "if-match" in request.headers and _if_match(request).strip() != "*"
+
+
+def check_match(request: Request, etag: str) -> None:
+    """Check that a request whose If-Match header binds it is meant for this version.
 
     Raises:
-        ProblemError: If the header names other revisions only (412).
+        ProblemError: If the header names other ones only (412).
     """
-    if if_match is None or if_match.strip() == "*":
-        return None
     # A weak tag stands for content that is alike, which is not enough to change it.
-    tags = {f'"{tag}"' for weak, tag in _TAG.findall(if_match) if not weak}
-    if etag_of(session) not in tags:
+    if etag not in {f'"{tag}"' for weak, tag in _TAG.findall(_if_match(request)) if not weak}:
         raise ProblemError(412, NO_MATCH)
+
+
+async def bound_revision(request: Request, sessions: AsyncSessions, session_id: str) -> int | None:
+    """Return the revision that the session must still have; None if the request names none.
+
+    Raises:
+        ProblemError: If it has another one already (412).
+        NotFoundError: If there is no such session.
+    """
+    if not is_bound(request):
+        return None
+    session = await sessions.get(session_id)
+    check_match(request, etag_of(session))
     return session.revision
+
+
+async def matched(request: Request, change: Awaitable[R]) -> R:
+    """Return the result of a change that may be bound to a version.
+
+    Raises:
+        ProblemError: If there is another version by now (412).
+    """
+    try:
+        return await change
+    except ConflictError:
+        if not is_bound(request):
+            raise
+        raise ProblemError(412, NO_MATCH) from None
+
+
+def _if_match(request: Request) -> str:
+    return ",".join(request.headers.getlist("if-match"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -24,6 +25,9 @@ _JOB_THREADS = 8
 _INTEGRATIONS = 8
 _INTEGRATIONS_A_CALLER = 2
 _WAITING_A_CALLER = 16
+# Streams of events, of each of which a process remembers little.
+_STREAMS = 2000
+STREAMS_A_CALLER = 500
 
 
 class SessionsService:
@@ -58,10 +62,33 @@ class SessionsService:
             self.integrator, self._has_own_integrator = integrator, False
         self.job_pool: ThreadPoolExecutor = _new_pool()
         self.integrations: CallerSlots = CallerSlots(_INTEGRATIONS, _INTEGRATIONS_A_CALLER, _WAITING_A_CALLER)
+        self.streams: CallerSlots = CallerSlots(_STREAMS, STREAMS_A_CALLER, STREAMS_A_CALLER)
+        self._ending: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         rate = None if rate_limit is None else RateLimit(rate_limit)
         self.access: Access = Access(self.store, required=require_keys, local=local, rate=rate)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_ended = False
+
+    @property
+    def ending(self) -> asyncio.Future[None]:
+        """Is done when the streams have to end, for the service does."""
+        loop = asyncio.get_running_loop()
+        if self._ending is None or self._ending.get_loop() is not loop:
+            self._ending = loop.create_future()
+        return self._ending
+
+    def end_streams(self) -> None:
+        """Have the streams end, which would last as long as their clients listen."""
+        if not self.ending.done():
+            self.ending.set_result(None)
+
+    def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start work that goes on when its request has ended."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def start(self) -> None:
         """Open the store, also after `close`, and start the process of the integrator.
@@ -69,7 +96,7 @@ class SessionsService:
         Raises:
             MongoStoreError: If it cannot be opened.
         """
-        self._has_ended = False
+        self._has_ended, self._ending = False, None
         await self.open()
         if self._has_own_integrator and isinstance(self.integrator, KeywordIntegrator):
             self.integrator.start()
@@ -95,6 +122,7 @@ class SessionsService:
     async def close(self) -> None:
         """Close the store if the service has opened it, and end the integrator's processes and threads."""
         self._has_ended = True
+        self.end_streams()
         if self._has_own_integrator and isinstance(self.integrator, KeywordIntegrator):
             self.integrator.close()
         pool, self.job_pool = self.job_pool, _new_pool()

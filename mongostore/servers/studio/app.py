@@ -54,7 +54,7 @@ def create_app(
     """
     store = AsyncMongoStore() if store is None else store
     app = FastAPI(title="Studio", version=version("mongostore"), openapi_url=None, redirect_slashes=False)
-    app.state.studio = Studio(store, StudioAccess(store, token), allow_erase)
+    app.state.studio = Studio(store, StudioAccess(store, token), allow_erase, overview.Counter())
     for kind in (HTTPException, RequestValidationError, MongoStoreError):
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALL)

@@ -24,6 +24,7 @@ class Studio:
     store: AsyncMongoStore
     access: StudioAccess
     allow_erase: bool = False
+    counter: Any = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
+from mongostore.errors import InvalidDocumentError
 from mongostore.servers.studio import charts, content, formats
 from mongostore.servers.studio.addresses import encode_id
 
@@ -59,6 +60,7 @@ def _environment() -> Environment:
     ):
         env.filters[name] = getattr(formats, name)
     env.filters |= {"code": content.code, "short": content.shorten, "seg": encode_id}
+    env.tests["unreadable"] = lambda value: isinstance(value, InvalidDocumentError)
     env.globals["charts"] = charts
     return env
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message, Page, Session
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Looking
@@ -17,7 +18,7 @@ from mongostore.servers.studio.files import image_response
 from mongostore.servers.studio.frame import Studio, frame, page_response
 from mongostore.servers.studio.outline import HEIGHT, MOST, marks, places
 from mongostore.servers.studio.reading import session_row
-from mongostore.servers.studio.transcript import session_items
+from mongostore.servers.studio.transcript import Item, session_items
 
 PAGE = 50
 _AROUND = 15
@@ -63,7 +64,7 @@ async def session_page(
         session=session,
         path=path,
         current=path,
-        items=session_items(page.items, path, at=at, whole=all),
+        items=_with_unreadable(session_items(page.items, path, at=at, whole=all), page.errors),
         errors=page.errors,
         first=first,
         last=last,
@@ -95,6 +96,15 @@ async def _messages(
             session_id, newest=True, before=before, limit=PAGE, conversation_id=conversation
         )
     return page
+
+
+def _with_unreadable(
+    items: list[Item], errors: list[InvalidDocumentError]
+) -> list[Item | InvalidDocumentError]:
+    """Return what a page shows in its order, with what could not be read where it stands."""
+    places = {id(item): int(item.label) for item in items}
+    both: list[Item | InvalidDocumentError] = [*items, *errors]
+    return sorted(both, key=lambda one: places.get(id(one), getattr(one, "position", None) or 0))
 
 
 @router.get("/s/{namespace}/{session_id}/at/{position}")

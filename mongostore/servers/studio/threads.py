@@ -59,7 +59,8 @@ async def thread_page(
         parents={message.id: message for message in page},
         older=page.items[0].id if page.items and page.next_cursor is not None else None,
         feedback=[turn for turn in turns if turn.feedback],
-        live_path="",
+        live_path=path if page.next_cursor is None else "",
+        polls=True,
     )
 
 

@@ -12,6 +12,9 @@ import pytest_asyncio
 ALL = "/v1/namespaces/{namespace}/sessions"
 ONE = f"{ALL}/{{activity_session}}"
 BOUND = f"{ONE}/participants/{{participant}}"
+MESSAGES = f"{ONE}/messages"
+MESSAGE = f"{MESSAGES}/{{message}}"
+CONTEXT = f"{ONE}/context"
 ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}$"
 
 
@@ -35,14 +38,18 @@ class Operation(NamedTuple):
     optional: frozenset[tuple[str, str]] = frozenset()
 
 
+IDEMPOTENCY = ("header", "idempotency-key")
+IF_MATCH = frozenset({("header", "if-match")})
+PAGED = frozenset({("query", "newest"), ("query", "limit"), ("query", "cursor")})
+
 OPERATIONS = {
-    "create_session": Operation("post", ALL, {"201"}, {"409"}, body=True),
+    "create_session": Operation("post", ALL, {"201"}, {"409"}, body=True, optional=frozenset({IDEMPOTENCY})),
     "list_sessions": Operation(
         "get",
         ALL,
         {"200"},
         {"400"},
-        optional=frozenset({("query", "include_deleted"), ("query", "limit"), ("query", "cursor")}),
+        optional=PAGED | {("query", name) for name in ("include_deleted", "user_id", "order")},
     ),
     "get_session": Operation("get", ONE, {"200"}, {"404"}),
     "update_session": Operation(
@@ -54,20 +61,54 @@ OPERATIONS = {
     "integrate_session": Operation("post", f"{ONE}/integrate", {"200"}, {"404"}),
     "bind_participant": Operation("put", BOUND, {"200", "201"}, {"404"}),
     "unbind_participant": Operation("delete", BOUND, {"204"}, {"404"}),
-    "append_chat_turns": Operation("post", f"{BOUND}/chat_turns", {"201"}, {"404"}, body=True),
+    "append_chat_turns": Operation(
+        "post", f"{BOUND}/chat_turns", {"201"}, {"404"}, body=True, optional=frozenset({IDEMPOTENCY})
+    ),
+    "list_chat_turns": Operation("get", f"{BOUND}/chat_turns", {"200"}, {"400", "404"}, optional=PAGED),
+    "list_messages": Operation(
+        "get",
+        MESSAGES,
+        {"200"},
+        {"400", "404"},
+        optional=PAGED | {("query", name) for name in ("conversation_id", "before", "after")},
+    ),
+    "append_messages": Operation(
+        "post", MESSAGES, {"201"}, {"404", "409", "412"}, body=True, optional=IF_MATCH | {IDEMPOTENCY}
+    ),
+    "stream_messages": Operation(
+        "get",
+        f"{MESSAGES}/stream",
+        {"200"},
+        {"404", "501"},
+        optional=frozenset({("header", "last-event-id"), ("query", "last")}),
+    ),
+    "get_message": Operation("get", MESSAGE, {"200"}, {"404"}),
+    "update_message": Operation("patch", MESSAGE, {"200"}, {"404", "412"}, body=True, optional=IF_MATCH),
+    "delete_message": Operation("delete", MESSAGE, {"204"}, {"404", "412"}, optional=IF_MATCH),
+    "get_context": Operation("get", CONTEXT, {"200"}, {"404"}),
+    "set_context": Operation("put", CONTEXT, {"204"}, {"404", "412"}, body=True, optional=IF_MATCH),
+    "delete_context": Operation("delete", CONTEXT, {"204"}, {"404", "412"}, optional=IF_MATCH),
 }
 
 REQUESTS = {
-    "SessionCreateRequestV1": {"id", "name", "description", "data", "participants"},
-    "SessionUpdateRequestV1": {"name", "description", "data"},
+    "SessionCreateRequestV1": {*("id", "user_id", "name", "description", "data", "metadata", "participants")},
+    "SessionUpdateRequestV1": {"user_id", "name", "description", "data", "metadata"},
+    "MessageCreateV1": {"id", "conversation_id", "role", "content", "data", "metadata", "created_at"},
+    "MessageUpdateRequestV1": {"conversation_id", "role", "content", "data", "metadata"},
 }
 ANSWERS = {
     "SessionV1": {
-        *("id", "namespace", "name", "description", "data", "participants"),
+        *("id", "namespace", "user_id", "name", "description", "data", "metadata", "participants"),
+        "message_count",
         *("created_at", "updated_at", "deleted_at"),
     },
     "ParticipantV1": {"participant", "bound_at", "chat_turn_count", "insights", "last_integration_turn"},
     "IntegrationResultV1": {"session", "results"},
+    "MessageV1": {
+        *("id", "conversation_id", "role", "content", "data", "metadata"),
+        *("status", "position", "created_at", "updated_at"),
+    },
+    "StoredChatTurnV1": {"number", "role", "content", "created_at"},
 }
 
 
@@ -84,7 +125,7 @@ class OpenAPISuite:
     async def document(self, client: httpx.AsyncClient) -> Any:
         return (await client.get("/openapi.json")).json()
 
-    async def test_there_are_eleven_operations(self, document: Any) -> None:
+    async def test_the_operations_are_these(self, document: Any) -> None:
         operations = [
             operation["operationId"]
             for path, operations in document["paths"].items()
@@ -130,8 +171,9 @@ class OpenAPISuite:
         assert model["additionalProperties"] is False or name in ANSWERS
 
     async def test_a_change_made_of_the_schema_clears_nothing_that_was_left_out(self, document: Any) -> None:
-        members = document["components"]["schemas"]["SessionUpdateRequestV1"]["properties"]
-        assert not any("default" in member for member in members.values())
+        for name in ("SessionUpdateRequestV1", "MessageUpdateRequestV1"):
+            members = document["components"]["schemas"][name]["properties"]
+            assert not any("default" in member for member in members.values()), name
 
 
 def parameters_of(document: Any, operation: Operation) -> dict[tuple[str, str], Any]:

@@ -224,6 +224,19 @@ async def test_the_map_leads_to_every_message(asking: httpx.AsyncClient) -> None
     assert "the window shows 164 to 213" in html
 
 
+async def test_the_numbers_are_counted_once_for_all_who_ask(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get("/cards?days=7")).text
+    assert "counted just now" in html
+    assert "7 sessions, 1 threads, 1 rooms" in html
+    assert len(re.findall(r'<rect class="h\d"', html)) == 168
+    assert "2 votes" in html
+    lines = (await asking.get("/statistics.csv?days=7")).text.splitlines()
+    assert lines[0] == "day,sessions,threads,rooms,people"
+    assert len(lines) == 8
+    total = sum(int(cell) for line in lines[1:] for cell in line.split(",")[1:4])
+    assert f'<div class="big">{total}</div>' in html
+
+
 async def test_feedback_is_shown_with_its_question_and_answer(asking: httpx.AsyncClient) -> None:
     html = (await asking.get("/feedback?value=down")).text
     assert "Off with its head" in html

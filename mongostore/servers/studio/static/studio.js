@@ -81,6 +81,14 @@ if (map && getComputedStyle(map).display !== "none") {
   fetch(map.dataset.src).then((answer) => (answer.ok ? answer.text() : "")).then((html) => map.replaceChildren(parse(html)));
 }
 
+// ---------- numbers ----------
+const cards = $("#cards");
+if (cards) fetch(cards.dataset.src).then(async (answer) => {
+  if (!answer.ok) { cards.textContent = "They could not be counted; r asks again."; return; }
+  cards.replaceChildren(parse(await answer.text()));
+  $("#counted").textContent = $("[data-counted]", cards).dataset.counted;
+});
+
 // ---------- live ----------
 const liveButton = $("#live"), tail = $("#tail");
 let source = null, paused = false, waiting = 0, lastChange = null, release = null, poll = 0;
@@ -160,14 +168,14 @@ async function refresh() {
   if (!answer?.ok) return setTail("away", "No answer.", "Asking again in 5 s.");
   const page = parse(await answer.text());
   const fresh = $$(".msg[id], .ev[id]", page);
-  fresh.forEach((one) => put({ id: one.id, html: one.outerHTML }));
-  following();
+  for (const one of fresh) if (document.getElementById(one.id)?.outerHTML !== one.outerHTML) put({ id: one.id, html: one.outerHTML });
+  if (!paused) following();
 }
 async function follow() {
   const path = document.body.dataset.live;
   if (!path || !scroll) return;
   if (!scroll.dataset.atEnd) return;
-  if (!(await holdLock())) { poll = setInterval(refresh, 5000); return following(); }
+  if (document.body.dataset.polls || !(await holdLock())) { poll = setInterval(refresh, 5000); return following(); }
   source = new EventSource(`${path}?after=${scroll.dataset.last}`);
   const on = (name, act) => source.addEventListener(name, (event) => act(JSON.parse(event.data)));
   source.addEventListener("open", () => { if (!paused) following(); });
@@ -206,6 +214,18 @@ if (scroll && document.body.dataset.live) {
   liveButton?.addEventListener("click", toggleFollow);
   addEventListener("pagehide", stop);
 }
+// ---------- what else is new ----------
+if (list) setInterval(async () => {
+  if (document.hidden || list.scrollTop > 40 || list.contains(document.activeElement)) return;
+  const kind = new URLSearchParams(location.search).get("kind");
+  const answer = await fetch(`${root}/list?fragment=true${kind ? `&kind=${kind}` : ""}`).catch(() => null);
+  const state = $("#state");
+  if (state) state.className = `dot ${answer?.ok ? "" : "bad"}`;
+  if (!answer?.ok) return;
+  const rows = parse(await answer.text()), current = $("[aria-current=page]", list)?.getAttribute("href");
+  $$(".conv", rows).forEach((one) => { if (one.getAttribute("href") === current) one.setAttribute("aria-current", "page"); });
+  list.replaceChildren(rows);
+}, 10000);
 const wait = $("[data-reload], [data-retry]");
 if (wait) setTimeout(() => location.reload(), 1000 * Number(wait.dataset.reload ?? wait.dataset.retry));
 

@@ -1,0 +1,104 @@
+"""Entries of a conversation's log as messages, and records as data, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
+from pydantic_ai.messages import BinaryContent, ModelMessage, ModelMessagesTypeAdapter
+
+from mongostore.models import Message
+
+_RECORD: TypeAdapter[ConversationRecord] = TypeAdapter(ConversationRecord)
+# A part that the common form cannot return equal is stored whole under this type.
+_WHOLE = "part"
+_ROLES = {"user-prompt": "user", "system-prompt": "system"}
+
+
+def to_messages(entries: Sequence[ConversationEntry]) -> list[Message]:
+    """Return the messages of entries: role and parts in the common form, all else as data."""
+    dumped = ModelMessagesTypeAdapter.dump_python([entry.message for entry in entries], mode="json")
+    return [_to_message(entry, message) for entry, message in zip(entries, dumped, strict=True)]
+
+
+def to_entries(messages: Sequence[Message]) -> list[ConversationEntry]:
+    """Return the entries of messages."""
+    stored = [
+        {**message.data["message"], "parts": [_to_part(part) for part in message.content or ()]}
+        for message in messages
+    ]
+    return [
+        ConversationEntry(
+            id=message.id, parent_id=message.data["parent_id"], message=said, kind=message.data["kind"]
+        )
+        for message, said in zip(messages, ModelMessagesTypeAdapter.validate_python(stored), strict=True)
+    ]
+
+
+def as_stored(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
+    """Return messages as they come back from the store."""
+    dumped = ModelMessagesTypeAdapter.dump_python([*messages], mode="json")
+    stored: list[ModelMessage] = ModelMessagesTypeAdapter.validate_python(dumped)
+    return stored
+
+
+def has_image(message: ModelMessage) -> bool:
+    """Return whether a message has an image that comes back as another type than it has."""
+    items: list[Any] = []
+    for part in message.parts:
+        content = getattr(part, "content", None)
+        items += content if isinstance(content, list) else [content]
+    return any(type(item) is BinaryContent and item.is_image for item in items)
+
+
+def to_data(record: ConversationRecord) -> dict[str, Any]:
+    """Return the data of a record's session."""
+    return {"record": _RECORD.dump_python(record, mode="json")}
+
+
+def to_record(data: dict[str, Any]) -> ConversationRecord | None:
+    """Return the record in the data of a session; None if there is none."""
+    stored = data.get("record")
+    if stored is None:
+        return None
+    # Another format is read as far as it fits.
+    record = _RECORD.validate_python({**stored, "format_version": 1})
+    record.format_version = stored.get("format_version", 1)
+    return record
+
+
+def _to_message(entry: ConversationEntry, said: dict[str, Any]) -> Message:
+    parts = said.get("parts", ())
+    kinds = [part.get("part_kind") for part in parts]
+    role = next((_ROLES[kind] for kind in kinds if kind in _ROLES), "tool")
+    return Message(
+        id=entry.id,
+        role="assistant" if said.get("kind") == "response" else role,
+        content=[_from_part(part) for part in parts],
+        data={
+            "parent_id": entry.parent_id,
+            "kind": entry.kind,
+            "message": {name: value for name, value in said.items() if name != "parts"},
+        },
+    )
+
+
+def _from_part(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a part with its kind as type and its text as text."""
+    common = {name: value for name, value in part.items() if name != "part_kind"}
+    common = {"type": part.get("part_kind"), **common}
+    if isinstance(part.get("content"), str):
+        common["text"] = common.pop("content")
+    return common if _to_part(common) == part else {"type": _WHOLE, _WHOLE: part}
+
+
+def _to_part(common: dict[str, Any]) -> dict[str, Any]:
+    if common.get("type") == _WHOLE:
+        return dict(common[_WHOLE])
+    part = {name: value for name, value in common.items() if name not in ("type", "text")}
+    part["part_kind"] = common.get("type")
+    if "text" in common:
+        part["content"] = common["text"]
+    return part

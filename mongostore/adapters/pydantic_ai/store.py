@@ -1,0 +1,347 @@
+"""Pydantic AI's `ConversationStore` on MongoDB: a session a conversation, its entries the messages."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Generic, TypeVar
+
+from pydantic_ai.conversation import Conversation
+from pydantic_ai.conversation_store import (
+    ConversationConflict,
+    ConversationEntry,
+    ConversationRecord,
+    ConversationStore,
+)
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.run import AgentRunResult
+
+from mongostore.adapters.pydantic_ai.entries import (
+    as_stored,
+    has_image,
+    to_data,
+    to_entries,
+    to_messages,
+    to_record,
+)
+from mongostore.arguments import MAX_LIMIT, check_id
+from mongostore.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DocumentTooLargeError,
+    InvalidValueError,
+    NotFoundError,
+)
+from mongostore.models import Message, Session, SessionUpdate
+from mongostore.repositories.sessions import AsyncSessions
+from mongostore.shared_store import SharedStore
+from mongostore.store import AsyncMongoStore
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+NAMESPACE = "pydantic_ai"
+# So many conversations and entries are remembered as they were read last.
+_REMEMBERED = 10_000
+
+
+class MongoConversationStore(ConversationStore):
+    """Conversations of Pydantic AI, in the namespace `pydantic_ai` unless another is named.
+
+    Connects when it is first used, in the event loop that uses it. A scope is the user of the session. A fork
+    has copies of the entries that lead to it, with their ids, so that expiry, erasure and deletion of one
+    conversation leave no other without its history; deleting a conversation deletes all of its entries.
+
+    Args:
+        uri: As for `AsyncMongoStore`; else `MONGOSTORE_URI`.
+        database: Likewise.
+        store: An open store to use instead; it stays open when this one is closed.
+        namespace: The namespace of the conversations: one for each tenant.
+    """
+
+    def __init__(
+        self,
+        uri: str | None = None,
+        database: str | None = None,
+        *,
+        store: AsyncMongoStore | None = None,
+        namespace: str = NAMESPACE,
+    ) -> None:
+        self._store = SharedStore(uri, database, store)
+        self._namespace = namespace
+        # By conversation, the revision of its record and that of its session at the time.
+        self._revisions = _Memory[tuple[str, int]]()
+        # By entry, a conversation that has it.
+        self._owners = _Memory[str]()
+
+    async def sessions(self) -> AsyncSessions:
+        """Return the verbs of the namespace: `list(user_id=…)`, `messages.watch(…)` and others.
+
+        Raises:
+            MongoStoreError: If the store cannot be opened.
+        """
+        return (await self._store.get()).sessions.in_namespace(self._namespace)
+
+    async def close(self) -> None:
+        """Close the store, if no other object of this event loop uses it."""
+        await self._store.close()
+
+    async def save(
+        self, conversation: Conversation | AgentRunResult[Any], *, scope: str | None = None
+    ) -> list[ConversationEntry]:
+        entries: list[ConversationEntry]
+        if isinstance(conversation, AgentRunResult) or not any(map(has_image, conversation.messages)):
+            entries = await super().save(conversation, scope=scope)
+            return entries
+        # An image comes back as another type than it had, which the base class would take for a change.
+        stored = dataclasses.replace(conversation, messages=as_stored(conversation.messages))
+        entries = await super().save(stored, scope=scope)
+        conversation.revision, conversation.new_message_index = stored.revision, stored.new_message_index
+        return entries
+
+    async def read_record(self, conversation_id: str) -> ConversationRecord | None:
+        sessions = await self.sessions()
+        session = await sessions.find(_check(conversation_id))
+        record = None if session is None else to_record(session.data)
+        if session is not None and record is not None:
+            self._revisions.put(conversation_id, (record.revision, session.revision))
+            for entry_id in filter(None, [record.head_id, *record.branches]):
+                self._owners.put(entry_id, conversation_id)
+        return record
+
+    async def read_records(
+        self, *, scope: str | None = None, limit: int | None = None
+    ) -> Sequence[ConversationRecord]:
+        sessions, user_id = await self.sessions(), None if scope is None else _check(scope)
+        found, cursor = list[ConversationRecord](), None
+        while limit is None or len(found) < limit:
+            count = MAX_LIMIT if limit is None else min(limit - len(found), MAX_LIMIT)
+            page = await sessions.list(user_id=user_id, limit=count, cursor=cursor)
+            found += filter(None, (to_record(session.data) for session in page))
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return sorted(found, key=lambda one: (one.updated_at, one.conversation_id), reverse=True)
+
+    async def write_record(
+        self,
+        record: ConversationRecord,
+        *,
+        new_entries: Sequence[ConversationEntry] = (),
+        expected_revision: str | None,
+    ) -> None:
+        if record.format_version != 1:
+            raise UserError(f"conversation {record.conversation_id!r} has the format of a newer Pydantic AI")
+        conversation_id = _check(record.conversation_id)
+        user_id = None if record.scope is None else _check(record.scope)
+        change: SessionUpdate = {"data": to_data(record), "user_id": user_id}
+        parent_id = new_entries[0].parent_id if new_entries else None
+        with _conflicts(conversation_id):
+            sessions = await self.sessions()
+            write = _Write(sessions, conversation_id, expected_revision)
+            if parent_id is None or not write.is_seen(self._revisions.get(conversation_id)):
+                await write.begin()
+            try:
+                messages = to_messages(new_entries)
+                if not messages and record.head_id is not None:
+                    messages = await self._missing(sessions, record)
+                await write.finish(messages, parent_id, change)
+            except BaseException:
+                await write.undo()
+                raise
+
+    async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
+        """Delete a conversation with all of its entries."""
+        with _conflicts(conversation_id):
+            sessions = await self.sessions()
+            session = await sessions.get(_check(conversation_id))
+            if revision_of(session) != expected_revision:
+                raise ConversationConflict(conversation_id)
+            if not await sessions.delete(conversation_id, revision=session.revision):
+                raise ConversationConflict(conversation_id)
+
+    async def read_entry(self, entry_id: str) -> ConversationEntry:
+        sessions = await self.sessions()
+        message = await self._with_owner(
+            sessions, entry_id, lambda owner: sessions.messages.get(owner, entry_id)
+        )
+        return to_entries([message])[0]
+
+    async def read_history(self, head_id: str | None, *, limit: int | None = None) -> list[ConversationEntry]:
+        if head_id is None or limit == 0:
+            return []
+        sessions = await self.sessions()
+        entries = to_entries(
+            await self._with_owner(
+                sessions, head_id, lambda owner: _read_history(sessions, owner, head_id, limit)
+            )
+        )
+        first = None if limit is None else entries[0].parent_id
+        if [entry.parent_id for entry in entries] != [first, *(entry.id for entry in entries[:-1])]:
+            raise LookupError(f"an entry before {head_id!r} is missing")
+        return entries
+
+    async def _with_owner(
+        self, sessions: AsyncSessions, entry_id: str, read: Callable[[str], Awaitable[R]]
+    ) -> R:
+        """Return what is read in a conversation that has an entry.
+
+        Raises:
+            NotFoundError: If none has it; it is a `LookupError`, too.
+        """
+        if (owner := self._owners.get(_check(entry_id))) is not None:
+            with suppress(NotFoundError):
+                return await read(owner)
+        session = await sessions.branches.find_by_message(entry_id)
+        if session is None:
+            raise NotFoundError("entry", entry_id)
+        self._owners.put(entry_id, session.id)
+        return await read(session.id)
+
+    async def _missing(self, sessions: AsyncSessions, record: ConversationRecord) -> list[Message]:
+        """Return copies of the entries that lead to a record's head, if its conversation lacks them.
+
+        Raises:
+            NotFoundError: If no conversation has them.
+        """
+        head_id = record.head_id
+        assert head_id is not None, "without a head nothing is missing"
+        if await sessions.messages.exists(record.conversation_id, head_id):
+            return []
+        if record.forked_from is not None:
+            self._owners.put(head_id, record.forked_from)
+        return await self._with_owner(
+            sessions, head_id, lambda owner: _read_history(sessions, owner, head_id, None)
+        )
+
+
+class _Write:
+    """One write of a record with new entries, which are there together or not at all.
+
+    More entries than one step holds are written before the step that writes the record, which alone makes
+    them part of the conversation.
+    """
+
+    def __init__(self, sessions: AsyncSessions, conversation_id: str, expected: str | None) -> None:
+        self._sessions = sessions
+        self._id = conversation_id
+        self._expected = expected
+        self._revision: int | None = None
+        self._is_created = False
+        self._written: list[str] = []
+
+    def is_seen(self, seen: tuple[str, int] | None) -> bool:
+        """Return whether the session's revision is known from when the record was read."""
+        if seen is not None and seen[0] == self._expected:
+            self._revision = seen[1]
+        return self._revision is not None
+
+    async def begin(self) -> None:
+        """Create the session of a new conversation, or read the revision of the one that is there.
+
+        Raises:
+            ConversationConflict: If the record has another revision than the one that is expected.
+        """
+        if self._expected is None:
+            with suppress(AlreadyExistsError):
+                self._revision = (await self._sessions.create(self._id)).revision
+                self._is_created = True
+                return
+        # One without a record is left of a write that was cut short.
+        await self._read_revision()
+
+    async def finish(self, messages: list[Message], parent_id: str | None, change: SessionUpdate) -> None:
+        """Append the entries and change the record in the last step."""
+        if not messages:
+            await self._sessions.update(self._id, revision=self._revision, **change)
+            return
+        size, remaining = MAX_LIMIT, messages
+        while remaining:
+            batch = remaining[:size]
+            is_last = len(batch) == len(remaining)
+            try:
+                await self._sessions.branches.append_many(
+                    self._id,
+                    batch,
+                    parent_id=parent_id,
+                    update=change if is_last else None,
+                    revision=self._revision,
+                )
+            except DocumentTooLargeError:
+                if len(batch) == 1:
+                    raise
+                size = len(batch) // 2
+                continue
+            parent_id, remaining = batch[-1].id, remaining[size:]
+            if not is_last:
+                self._written += [message.id for message in batch]
+                await self._read_revision()
+
+    async def undo(self) -> None:
+        """Leave nothing of a write that has failed."""
+        with suppress(ConflictError):
+            if self._is_created:
+                await self._sessions.delete(self._id, revision=self._revision)
+            for start in range(0, len(self._written), MAX_LIMIT):
+                await self._sessions.messages.delete_many(self._id, self._written[start : start + MAX_LIMIT])
+
+    async def _read_revision(self) -> None:
+        session = await self._sessions.get(self._id)
+        if revision_of(session) != self._expected:
+            raise ConversationConflict(self._id)
+        self._revision = session.revision
+
+
+class _Memory(Generic[V]):
+    """What was put last, by key."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[str, V] = OrderedDict()
+
+    def get(self, key: str) -> V | None:
+        return self._values.get(key)
+
+    def put(self, key: str, value: V) -> None:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > _REMEMBERED:
+            self._values.popitem(last=False)
+
+
+def revision_of(session: Session) -> str | None:
+    """Return the revision of the record in a session; None if it has none."""
+    record = to_record(session.data)
+    return None if record is None else record.revision
+
+
+async def _read_history(
+    sessions: AsyncSessions, conversation_id: str, head_id: str, limit: int | None
+) -> list[Message]:
+    found, cursor = list[Message](), None
+    while limit is None or len(found) < limit:
+        count = MAX_LIMIT if limit is None else min(limit - len(found), MAX_LIMIT)
+        page = await sessions.branches.list(conversation_id, head_id, newest=True, limit=count, cursor=cursor)
+        if page.errors:
+            raise page.errors[0]
+        found, cursor = page.items + found, page.next_cursor
+        if cursor is None:
+            break
+    return found
+
+
+@contextmanager
+def _conflicts(conversation_id: str) -> Iterator[None]:
+    """Raise the framework's error where the store says that the conversation is not as it was."""
+    try:
+        yield
+    except (ConflictError, NotFoundError):
+        raise ConversationConflict(conversation_id) from None
+
+
+def _check(text: str) -> str:
+    try:
+        return check_id("id", text)
+    except InvalidValueError as error:
+        raise UserError(f"a conversation, scope or entry: {error}") from None

@@ -1,0 +1,116 @@
+"""Rooms with their counters, which the newest event of each carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mongostore.documents.mapping import StoredDocument
+from mongostore.repositories import Connection
+from mongostore.repositories.expiry import not_expired
+
+# What callers never see, and may be large.
+PUBLIC_FIELDS: StoredDocument = {"private": 0, "ops": 0}
+# Any index: fences and events that were deleted have none.
+HAS_INDEX: StoredDocument = {"$gte": 0}
+# Any life of a room: what others have written there has none.
+HAS_EPOCH: StoredDocument = {"$gte": ""}
+
+_HEAD_FIELDS = {"_id": 0, **dict.fromkeys(("room_id", "epoch", "log", "log_index", "index", "counters"), 1)}
+_BATCH = 200
+
+
+async def find_room(
+    connection: Connection,
+    events: Any,
+    room_id: str,
+    fields: StoredDocument = PUBLIC_FIELDS,
+    *,
+    is_expired: bool = False,
+) -> tuple[StoredDocument | None, StoredDocument | None]:
+    """Return a room and its newest event, read in one round trip.
+
+    The event is read first: as long as the room has its log, it was the newest one.
+    """
+    async with await events.aggregate(_room_pipeline(connection, room_id, fields, is_expired)) as cursor:
+        documents = await cursor.to_list()
+    newest = documents.pop(0) if documents and "room_id" in documents[0] else None
+    return (documents[0] if documents else None), newest
+
+
+async def find_full_room(
+    connection: Connection, room_id: str
+) -> tuple[StoredDocument | None, StoredDocument | None, list[StoredDocument]]:
+    """Return a room, its newest event, and its bindings and participants, read in one round trip."""
+    pipeline = _room_pipeline(connection, room_id, PUBLIC_FIELDS)
+    for name in ("bindings", "participants"):
+        parts: list[StoredDocument] = [{"$match": {"room_id": room_id}}, {"$sort": {"position": 1}}]
+        pipeline.append({"$unionWith": {"coll": connection.collection(name).name, "pipeline": parts}})
+    async with await connection.collection("events").aggregate(pipeline, batchSize=_BATCH) as cursor:
+        documents = await cursor.to_list()
+    newest = documents.pop(0) if documents and "room_id" in documents[0] else None
+    if not documents or "room_id" in documents[0]:
+        # There is no room, but something that belonged to one.
+        return None, newest, []
+    return documents[0], newest, documents[1:]
+
+
+def _room_pipeline(
+    connection: Connection, room_id: str, fields: StoredDocument, is_expired: bool = False
+) -> list[StoredDocument]:
+    """Return the pipeline on events that finds the counters of the newest one, and the room."""
+    living = {} if is_expired else not_expired(connection.clock.now())
+    room: list[StoredDocument] = [
+        {"$match": {"_id": room_id, "state": "open", **living}},
+        {"$project": fields},
+    ]
+    return [
+        *_newest_pipeline(room_id),
+        {"$unionWith": {"coll": connection.collection("rooms").name, "pipeline": room}},
+    ]
+
+
+def _newest_pipeline(room_id: str) -> list[StoredDocument]:
+    """Return the pipeline that finds the newest event of a room."""
+    return [
+        {"$match": {"room_id": room_id, "index": HAS_INDEX, "epoch": HAS_EPOCH}},
+        {"$sort": {"index": -1}},
+        {"$limit": 1},
+        {"$project": _HEAD_FIELDS},
+    ]
+
+
+async def count_rooms_events(
+    connection: Connection, rooms: Sequence[StoredDocument]
+) -> Sequence[StoredDocument]:
+    """Return stored rooms with their counters up to date, by one look-up of their newest events."""
+    if not rooms:
+        return rooms
+    first = {name: {"$first": f"${name}"} for name in ("epoch", "index", "counters")}
+    # In this form the server jumps from one room's newest event to the next room's.
+    pipeline: list[StoredDocument] = [
+        {"$match": {"room_id": {"$in": [room["_id"] for room in rooms]}, "index": HAS_INDEX}},
+        {"$sort": {"room_id": -1, "index": -1}},
+        {"$group": {"_id": "$room_id", **first}},
+    ]
+    events = connection.collection("events")
+    newest: dict[str, StoredDocument] = {}
+    async with await events.aggregate(pipeline, batchSize=len(rooms) + 1) as cursor:
+        for event in await cursor.to_list():
+            if not isinstance(event.get("epoch"), str):
+                # What others have written there is in front of it.
+                async with await events.aggregate(_newest_pipeline(event["_id"])) as own:
+                    event |= next(iter(await own.to_list()), {})
+            newest[event["_id"]] = event
+    return [count_events(room, newest.get(room["_id"])) for room in rooms]
+
+
+def count_events(room: StoredDocument, newest: StoredDocument | None) -> StoredDocument:
+    """Return a stored room with its counters up to date, given its newest event."""
+    # What a log began with goes before the events of earlier logs, and of an earlier room of that id.
+    if newest is not None and newest.get("epoch") == room.get("epoch"):
+        index = newest.get("index")
+        if index is not None and index >= room["next_index"]:
+            room |= newest["counters"]
+            room["next_index"] = index + 1
+    return room

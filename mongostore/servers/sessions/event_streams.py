@@ -1,0 +1,97 @@
+"""The changes of messages as Server-Sent Events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import StreamingResponse
+
+from mongostore.errors import InvalidValueError, TokenExpiredError
+from mongostore.models import ChangeKind, MessageChange
+from mongostore.repositories.sessions import AsyncSessionMessages
+from mongostore.servers.sessions.message_models import to_message_v1
+from mongostore.servers.sessions.service import SessionsService
+
+EVENTS: Final = {
+    "type": "string",
+    "description": "Events, whose data are JSON objects with `position` and `message`, a MessageV1 or null.",
+}
+# Proxies close what is silent for longer.
+PING_SECONDS = 15.0
+# Then the browser comes again by itself, and its key is looked at again.
+STREAM_SECONDS = 3600.0
+_RELOAD = format_sse_event(event="reload", data_str="{}")
+
+
+class EventResponse(StreamingResponse):
+    """An answer of events, which proxies are asked to hand on as they come."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes], status_code: int = 200) -> None:
+        super().__init__(events, status_code, headers={"X-Accel-Buffering": "no"})
+
+
+async def follow_messages(
+    service: SessionsService,
+    messages: AsyncSessionMessages,
+    session_id: str,
+    caller: str,
+    after: str | None,
+    last: int,
+) -> AsyncIterator[bytes]:
+    """Yield the changes of a session's messages as events, an empty one when the stream is taken on.
+
+    Args:
+        service: The service, which bounds how many streams there are, and ends them with itself.
+        messages: The messages of the namespace.
+        session_id: The session.
+        caller: The caller, as streams are counted.
+        after: The id of the event behind which to go on.
+        last: How many of the newest messages come first, if there is no such event.
+
+    Raises:
+        ProblemError: If the caller has too many streams (429).
+    """
+    async with service.streams.hold(caller):
+        yield b""
+        changes = messages.watch(session_id, after=after, last=None if after else last or None)
+        end = asyncio.get_running_loop().time() + STREAM_SECONDS
+        coming = asyncio.ensure_future(anext(changes, None))
+        try:
+            while asyncio.get_running_loop().time() < end:
+                either: list[asyncio.Future[Any]] = [coming, service.ending]
+                await asyncio.wait(either, timeout=PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if service.ending.done():
+                    return
+                if not coming.done():
+                    yield KEEPALIVE_COMMENT
+                    continue
+                change = coming.result()
+                if change is None:
+                    return
+                yield _to_event(change)
+                coming = asyncio.ensure_future(anext(changes, None))
+        except (InvalidValueError, TokenExpiredError):
+            yield _RELOAD
+        finally:
+            # A client that has gone cancels all that is awaited here, again and again.
+            await asyncio.shield(service.start_task(_stop(coming, changes)))
+
+
+async def _stop(coming: asyncio.Future[Any], changes: Any) -> None:
+    """End an iteration that waits for a change."""
+    coming.cancel()
+    await asyncio.wait([coming])
+    await changes.aclose()
+
+
+def _to_event(change: MessageChange) -> bytes:
+    data: dict[str, Any] = {}
+    if change.kind not in (ChangeKind.TRUNCATE, ChangeKind.CLOSE):
+        data = {"position": change.position, "message": change.message and to_message_v1(change.message)}
+    return format_sse_event(event=change.kind, data_str=json.dumps(data), id=change.token)

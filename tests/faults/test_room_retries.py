@@ -1,0 +1,215 @@
+"""A verb of rooms whose answer is lost acts once, whatever another client does before it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from mongostore import (
+    AsyncMongoStore,
+    Binding,
+    Event,
+    Identity,
+    Observation,
+    Room,
+    RoomParticipant,
+    Task,
+)
+from mongostore.repositories.connection import Connection
+from mongostore.repositories.rooms import AsyncRooms
+from tests.faults.test_retries_beside_others import (
+    LOST_WRITES,
+    Loss,
+    LossyCollection,
+    attempt,
+    comparable,
+    store_uri,
+)
+
+__all__ = ["store_uri"]
+
+Verb = Callable[[Any, str], Awaitable[Any]]
+
+PARTS = ("bindings", "participants", "tasks", "observations")
+# What is lost of a transaction is the answer to its commit.
+in_transaction = ContextVar("in_transaction", default=False)
+VARYING = {
+    *("op", "ops", "delete_op", "created_at", "updated_at", "active_at", "room_created_at", "stored_at"),
+    *("epoch", "log", "log_index", "counters", "merged_size", "position", "next_part_position"),
+}
+
+
+def event(id: str, name: str, **members: Any) -> Event:
+    return Event(id=f"{id} {name}", channel_id="c", **members)
+
+
+async def prepare(store: Any, id: str) -> None:
+    """Make a room with one of everything."""
+    rooms = store.rooms
+    await rooms.create(id)
+    await rooms.events.append(id, event(id, "first"))
+    await rooms.events.append(id, event(id, "last"))
+    await rooms.bindings.upsert(id, Binding(channel_id="old"))
+    await rooms.participants.upsert(id, RoomParticipant(id="old"))
+    await rooms.tasks.create(id, Task(id=f"{id} old"))
+    await rooms.observations.create(id, Observation(id=f"{id} old"))
+    await rooms.identities.create(Identity(id=id, addresses={"sms": [f"{id} old"]}))
+
+
+VERBS: dict[str, Verb] = {
+    "bind": lambda s, id: s.rooms.bindings.upsert(id, Binding(channel_id="new", metadata={"by": "ours"})),
+    "bind-again": lambda s, id: s.rooms.bindings.upsert(
+        id, Binding(channel_id="old", metadata={"by": "ours"})
+    ),
+    "unbind": lambda s, id: s.rooms.bindings.delete(id, "old"),
+    "add-participant": lambda s, id: s.rooms.participants.upsert(id, RoomParticipant(id="new")),
+    "remove-participant": lambda s, id: s.rooms.participants.delete(id, "old"),
+    "create-task": lambda s, id: s.rooms.tasks.create(id, Task(id=f"{id} new", status="ours")),
+    "upsert-task": lambda s, id: s.rooms.tasks.upsert(id, Task(id=f"{id} old", status="ours")),
+    "delete-task": lambda s, id: s.rooms.tasks.delete(id, f"{id} old"),
+    "delete-observation": lambda s, id: s.rooms.observations.delete(id, f"{id} old"),
+    "update-event": lambda s, id: s.rooms.events.update(id, f"{id} first", metadata={"by": "ours"}),
+    "replace-event": lambda s, id: s.rooms.events.replace(id, event(id, "first", content="ours")),
+    "erase-event": lambda s, id: s.rooms.events.replace(id, event(id, "first"), erase_edits=True),
+    "delete-event": lambda s, id: s.rooms.events.delete(id, f"{id} first"),
+    "update-room": lambda s, id: s.rooms.update(id, metadata={"by": "ours"}),
+    "replace-room": lambda s, id: s.rooms.replace(Room(id=id, data={"by": "ours"})),
+    "pause-room": lambda s, id: s.rooms.update(id, status="paused"),
+    "set-private": lambda s, id: s.rooms.set_private(id, "k", "ours"),
+    "advance-index": lambda s, id: s.rooms.advance_delivered_index(id, 0),
+    "mark": lambda s, id: s.rooms.read_markers.advance(id, "c", f"{id} first"),
+    "link": lambda s, id: s.rooms.identities.link_address(id, "sms", f"{id} new"),
+    "unlink": lambda s, id: s.rooms.identities.unlink_address(id, "sms", f"{id} old"),
+}
+
+
+async def change(store: Any, id: str) -> None:
+    """Change all that is there."""
+    rooms, theirs = store.rooms, {"by": "theirs"}
+    for name in ("old", "new"):
+        if await rooms.bindings.exists(id, name):
+            await rooms.bindings.upsert(id, Binding(channel_id=name, metadata=theirs))
+        if await rooms.participants.exists(id, name):
+            await rooms.participants.upsert(id, RoomParticipant(id=name, data=theirs))
+        if await rooms.tasks.find(id, f"{id} {name}"):
+            await rooms.tasks.upsert(id, Task(id=f"{id} {name}", status="theirs"))
+    if await rooms.events.exists(id, f"{id} first"):
+        edit = event(id, "edit", type="edit", change="edit", target_event_id=f"{id} first")
+        target = event(id, "first", content="theirs", metadata=theirs)
+        await rooms.events.append(id, edit, target=target)
+    await rooms.update(id, metadata=theirs, data=theirs)
+    await rooms.set_private(id, "k", "theirs")
+    await rooms.events.append(id, event(id, "more"))
+
+
+async def delete(store: Any, id: str) -> None:
+    """Delete what the verbs make."""
+    rooms = store.rooms
+    for name in ("old", "new"):
+        await rooms.bindings.delete(id, name)
+        await rooms.participants.delete(id, name)
+        await rooms.tasks.delete(id, f"{id} {name}")
+        await rooms.identities.unlink_address(id, "sms", f"{id} {name}")
+
+
+async def make_anew(store: Any, id: str) -> None:
+    """Delete and make again what the verbs delete."""
+    rooms, theirs = store.rooms, {"by": "theirs"}
+    await delete(store, id)
+    await rooms.bindings.upsert(id, Binding(channel_id="old", metadata=theirs))
+    await rooms.participants.upsert(id, RoomParticipant(id="old", data=theirs))
+    await rooms.tasks.create(id, Task(id=f"{id} old", status="theirs"))
+    await rooms.observations.delete(id, f"{id} old")
+    await rooms.observations.create(id, Observation(id=f"{id} old", data=theirs))
+    await rooms.identities.link_address(id, "sms", f"{id} old")
+
+
+OTHERS: dict[str, Verb] = {other.__name__: other for other in (change, delete, make_anew)}
+# One statement that reads nothing before: to what was made anew it does what a call made later would do.
+BLIND = {("bind-again", "delete"), ("bind-again", "make_anew"), ("upsert-task", "delete")}
+BLIND |= {("upsert-task", "make_anew")}
+
+
+class Client:
+    """Another client of the same data."""
+
+    def __init__(self, store: AsyncMongoStore) -> None:
+        self.connection = Connection(store.engine, 20.0)
+        self.connection.attach()
+        self.rooms = AsyncRooms(self.connection)
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in sorted(value.items()) if name not in VARYING}
+    return [*map(plain, value)] if isinstance(value, list) else value
+
+
+async def state(store: AsyncMongoStore, id: str) -> Any:
+    """Return what is stored of a room, and of the identity of that id."""
+    database, found = store.engine.database, dict[str, Any]()
+    for name in ("rooms", "events", *PARTS, "read_markers", "identities", "identity_addresses"):
+        key = {"rooms": "_id", "identities": "_id", "identity_addresses": "identity_id"}.get(name, "room_id")
+        documents = [one async for one in database[name].find({key: id, "emptied_at": None})]
+        found[name] = sorted((plain(one) for one in documents), key=repr)
+    return found
+
+
+def losing_commits(engine: type, loss: Loss) -> Any:
+    """Return what carries out a transaction of an engine, and may lose the answer to its commit."""
+    transact: Any = engine.transact  # type: ignore[attr-defined]
+
+    async def lose(self: Any, statements: Any) -> Any:
+        token = in_transaction.set(True)
+        try:
+            result = await transact(self, statements)
+        finally:
+            in_transaction.reset(token)
+        await loss.happen()
+        return result
+
+    return lose
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", VERBS)
+async def test_a_lost_answer_makes_a_verb_of_rooms_act_once_beside_another_client(
+    store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch, name: str, other: str
+) -> None:
+    verb, act, client = VERBS[name], OTHERS[other], Client(store)
+    orders = {}
+    for order, steps in {"before": [verb, act], "behind": [act, verb]}.items():
+        id = f"{order}-{name}"
+        await prepare(store, id)
+        for step in steps:
+            await attempt(step, store, id)
+        orders[order] = comparable(await state(store, id), id)
+    happened = 0
+    for number in range(1, LOST_WRITES + 1):
+        id = f"{number}-{name}"
+        await prepare(store, id)
+        loss = Loss(number, lambda: attempt(act, client, id), lambda: state(store, id))  # noqa: B023
+        await loss.begin()
+        with monkeypatch.context() as patch:
+            collection = Connection.collection
+
+            def lossy(self: Connection, name: str, collection: Any = collection) -> Any:
+                found = collection(self, name)
+                is_lossy = self is not client.connection and not in_transaction.get()
+                return LossyCollection(found, loss) if is_lossy else found  # noqa: B023
+
+            patch.setattr(Connection, "collection", lossy)
+            patch.setattr(type(store.engine), "transact", losing_commits(type(store.engine), loss))
+            patch.setattr("mongostore.repositories.retry.random.uniform", lambda *_: 0.01)
+            await asyncio.create_task(attempt(verb, store, id))
+        if not loss.has_happened:
+            break
+        happened += 1
+        is_blind = (name, other) in BLIND
+        legal = [orders["before"]] if loss.is_visible and not is_blind else [*orders.values()]
+        assert comparable(await state(store, id), id) in legal, f"after write {number}"
+    assert happened
