@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -14,7 +14,8 @@ PAGES = [README, *sorted(SITE.rglob("*.md"))]
 _FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-class Block(NamedTuple):
+@dataclass(frozen=True)
+class Block:
     """A block of code: its language, the file it is saved as, and the output below it."""
 
     language: str

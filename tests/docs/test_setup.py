@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from http.cookiejar import CookieJar
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_chainlit_runs_as_shown_and_people_log_in(
     if engine == "folder":
         request.getfixturevalue("mongod_binary")
     else:
-        start = start._replace(code=re.sub(r"MONGOSTORE_URI=\S+ ", "", start.code))
+        start = replace(start, code=re.sub(r"MONGOSTORE_URI=\S+ ", "", start.code))
     ids = []
     for _ in range(2):
         with Reader(tmp_path) as reader:
