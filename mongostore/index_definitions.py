@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -19,6 +19,7 @@ from mongostore.errors import IndexConflictError
 
 IndexKey = list[tuple[str, int | str]]
 
+_SHARDING = "sharding.json"
 _NAMESPACE_NOT_FOUND = 26
 _SAME_NAME_OR_KEYS = (85, 86)
 # A store that opens takes no more connections: many may open at once.
@@ -55,8 +56,36 @@ class IndexReport:
 def load_indexes() -> list[dict[str, Any]]:
     """Return the `createIndexes` commands of `indexes/`, one a collection, by file name."""
     folder = files("mongostore.indexes")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".json"))
+    names = sorted(
+        entry.name for entry in folder.iterdir() if entry.name.endswith(".json") and entry.name != _SHARDING
+    )
     return [json.loads(folder.joinpath(name).read_text(encoding="utf-8")) for name in names]
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """How the collections are spread over the shards of a cluster.
+
+    Attributes:
+        keys: The shard key of each collection: the owner of its documents.
+        together: The collections whose documents of one owner lie on one shard.
+        unsharded: The collections that stay on one shard, and why they do.
+        scattered: The statements that ask every shard, by the house whose verbs send them, and why they do.
+        crossing: The transactions over more than one owner, by their collections, and why they are.
+    """
+
+    keys: Mapping[str, Mapping[str, str]]
+    together: Sequence[Sequence[str]]
+    unsharded: Mapping[str, str]
+    scattered: Mapping[str, Mapping[str, str]]
+    crossing: Mapping[str, str]
+
+
+@functools.cache
+def load_sharding() -> Sharding:
+    """Return what `indexes/sharding.json` says."""
+    text = files("mongostore.indexes").joinpath(_SHARDING).read_text(encoding="utf-8")
+    return Sharding(**json.loads(text))
 
 
 @functools.cache

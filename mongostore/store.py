@@ -29,6 +29,7 @@ from mongostore.engines.driver_errors import drop_driver_context
 from mongostore.errors import ConfigurationError, MongoStoreError
 from mongostore.index_definitions import IndexReport, apply_indexes, diff_indexes, ensure_indexes
 from mongostore.models.retention import RetentionPolicy
+from mongostore.people import AsyncPeople
 from mongostore.repositories import Connection
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
@@ -118,6 +119,9 @@ class AsyncMongoStore:
         self.leases: Final = AsyncLeases(self._connection)
         self.threads: Final = AsyncThreads(self._connection)
         self.keys: Final = AsyncKeys(self._connection)
+        self.people: Final = AsyncPeople(
+            self._connection, self._tail, self.sessions, self.threads, self.rooms, self.keys
+        )
         self.retention: Final = AsyncRetention(self._connection, self._tail)
         self._worker = RetentionWorker(self.retention, self.leases, retention) if retention else None
         self._pruning: asyncio.Task[None] | None = None

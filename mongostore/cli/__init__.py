@@ -43,6 +43,9 @@ _ENTRIES: Final = {
         "import_export",
         "export_lines",
     ),
+    "people": _Entry(
+        _OPERATE, "Show, give out or erase all that is stored about one person.", "people", "people"
+    ),
     "prune": _Entry(
         _OPERATE, "Delete conversations that have expired, and those that are idle or old.", "prune", "prune"
     ),

@@ -104,7 +104,7 @@ class Archive:
     async def _write_namespace(self, sessions: AsyncSessions) -> None:
         async for session in sessions.iter(user_id=self._user_id):
             owner = [sessions.namespace, session.id]
-            names = ("user_id", "name", "description", "data", "metadata", "created_at")
+            names = ("user_id", "name", "description", "data", "metadata", "created_at", "expires_at")
             head = {name: getattr(session, name) for name in names}
             head["participants"] = [_members(participant) for participant in session.participants]
             if session.has_context:

@@ -3,6 +3,13 @@
 from mongostore.ids import GeneratedId
 from mongostore.models.keys import ApiKey
 from mongostore.models.model import ListOrder, Page
+from mongostore.models.people import (
+    ErasureLine,
+    ErasureMode,
+    ErasureReport,
+    Person,
+    PersonRecord,
+)
 from mongostore.models.retention import House, PruneReport, RetentionPolicy
 from mongostore.models.rooms import (
     Binding,
@@ -67,6 +74,9 @@ __all__ = [
     "ChangeKind",
     "Conversation",
     "Element",
+    "ErasureLine",
+    "ErasureMode",
+    "ErasureReport",
     "Event",
     "EventFilter",
     "EventUpdate",
@@ -89,6 +99,8 @@ __all__ = [
     "Observation",
     "Page",
     "ParticipantIntegration",
+    "Person",
+    "PersonRecord",
     "Preview",
     "PruneReport",
     "ReadMarker",

@@ -28,6 +28,7 @@ MAX_CHANGES = 1000
 MAX_BYTES = 16 * 1024 * 1024
 # Between streams: one that opens but to break must not spin.
 _PAUSE_SECONDS = 0.1
+_CLOSE_SECONDS = 1.0
 # Readers that go on from a token share the store's connections with its verbs.
 _REPLAYS_AT_ONCE = 4
 _REPLAY_AWAIT_MS = 100
@@ -252,7 +253,12 @@ class ChangeFeed:
                     self._stream = stream
                     if self._opened and not self._opened.done():
                         self._opened.set_result(None)
-                    await self._connection.wait_or_closed(self._hand_out(stream))
+                    reading = asyncio.create_task(self._hand_out(stream))
+                    try:
+                        await self._connection.wait_or_closed(reading)
+                    finally:
+                        # One that is cancelled closes the stream by itself.
+                        await asyncio.wait([reading], timeout=_CLOSE_SECONDS)
                     token = stream.resume_token
                 await asyncio.sleep(_PAUSE_SECONDS)
         except MongoStoreError as error:

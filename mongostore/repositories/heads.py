@@ -9,7 +9,7 @@ from typing import Any
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import ConflictError
 from mongostore.models.retention import House
-from mongostore.repositories import Connection, retry_step
+from mongostore.repositories import Connection, has_matched, majority_step, retry_step
 from mongostore.repositories.rooms.room_counters import count_rooms_events
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import RoomUpdates
@@ -85,6 +85,20 @@ class Heads:
             return await retry_step(self._connection, self._deletes[house], head["_id"], guard)
         except ConflictError:
             return False
+
+    async def find(self, collection: str, key: Any) -> StoredDocument | None:
+        """Return a stored document by its `_id`, whatever state it is in."""
+        return await majority_step(self._connection, self._find_one, collection, key)
+
+    async def delete_document(self, collection: str, key: Any) -> bool:
+        """Delete a document that has no parts, and return whether it was there."""
+        return await retry_step(self._connection, self._delete_one, collection, key)
+
+    async def _find_one(self, collection: str, key: Any) -> StoredDocument | None:
+        return await self._connection.collection(collection).find_one({"_id": key})
+
+    async def _delete_one(self, collection: str, key: Any) -> bool:
+        return has_matched(await self._connection.collection(collection).delete_one({"_id": key}))
 
     async def _find(self, house: House, walk: Walk, last: tuple[int, Any] | None) -> Sequence[StoredDocument]:
         found = self._connection.collection(house).find(

@@ -12,6 +12,7 @@ from bson import ObjectId
 
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.session_participants import epochs_of
+from mongostore.documents.session_streams import parts_of
 from mongostore.repositories import Connection, Repository, long_running, retry_step
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_updates import PARTS, RoomUpdates
@@ -23,6 +24,7 @@ from mongostore.repositories.threads.thread_writes import TOMBSTONE, finish_dele
 _BATCH = 500
 _SESSION_FIELDS = dict.fromkeys(DELETED_FIELDS, 1)
 _HEAD_FIELDS = {**_SESSION_FIELDS, **TOMBSTONE}
+_NAMING_FIELDS = ["messages.overflow", "messages.stream.parts", "turns.overflow", "context.overflow"]
 # Documents of other applications have no such fields, and their files no such ids.
 _OWN_PARTS = {"session": {"$type": "string"}, "epoch": {"$type": "string"}}
 _OWN_ROOM_PARTS = {"room_id": {"$type": "string"}, "epoch": {"$type": "string"}}
@@ -67,6 +69,11 @@ class Leftovers(Repository):
         super().__init__(connection)
         deleter = SessionStorage(connection, "", tail).deleter
         rooms = RoomUpdates(connection, RoomLog(connection)).finish_delete
+        self._parts = _Deletions(
+            "sessions",
+            {"$or": [{f"{name}.0": {"$exists": True}} for name in ("stale", "unbound")]},
+            lambda session: deleter.delete_epochs(session["_id"], session["stale"], session["unbound"]),
+        )
         self._deletions = (
             _Deletions("sessions", {"state": "deleting"}, deleter.finish_delete),
             _Deletions("rooms", {"state": "deleting"}, lambda room: rooms(room["_id"], room["epoch"])),
@@ -77,6 +84,20 @@ class Leftovers(Repository):
                 lambda thread: finish_deletion(connection, thread),
             ),
         )
+
+    @long_running
+    async def finish_all(self) -> None:
+        """Finish all deletions that were cut short, those of parts of sessions that stay too.
+
+        No index finds the latter, for which all sessions are read.
+
+        Raises:
+            MongoStoreError: If the server refuses.
+        """
+        for deletions in (*self._deletions, self._parts):
+            while heads := await retry_step(self._connection, self._heads, deletions, _BATCH):
+                for head in heads:
+                    await retry_step(self._connection, deletions.finish, head)
 
     @long_running
     async def find(self) -> list[Leftover]:
@@ -148,6 +169,10 @@ class Leftovers(Repository):
             async for parts in self._walk(name, _OWN_PARTS, "_id", {"session": 1, "epoch": 1}):
                 missing = await retry_step(self._connection, self._without_session, parts)
                 orphans += [(name, part["_id"]) for part in missing]
+                if name == "session_overflows":
+                    living = [part for part in parts if part not in missing]
+                    unnamed = await retry_step(self._connection, self._unnamed, living)
+                    orphans += [(name, key) for key in unnamed]
         for name in PARTS:
             async for parts in self._walk(name, _OWN_ROOM_PARTS, "_id", {"room_id": 1, "epoch": 1}):
                 gone = await retry_step(self._connection, self._without_room, parts)
@@ -192,6 +217,21 @@ class Leftovers(Repository):
                 for session in await sessions.to_list()
             }
         return [part for part in parts if part["epoch"] not in live.get(part["session"], ())]
+
+    async def _unnamed(self, overflows: Sequence[StoredDocument]) -> set[str]:
+        """Return the ids of those large values of living sessions that no document names."""
+        unnamed = {overflow["_id"] for overflow in overflows}
+        of_sessions = {"_id": {"$in": [*{overflow["session"] for overflow in overflows}]}}
+        of_epochs = {"epoch": {"$in": [*{overflow["epoch"] for overflow in overflows}]}}
+        # In this order, for messages move from sessions to segments.
+        holders = {"sessions": of_sessions, "session_segments": of_epochs, "session_turns": of_epochs}
+        for name, of_holders in holders.items() if unnamed else ():
+            async with self._connection.collection(name).find(of_holders, _NAMING_FIELDS) as found:
+                async for holder in found:
+                    named = [*holder.get("messages", ()), *holder.get("turns", ()), holder.get("context")]
+                    for one in filter(None, named):
+                        unnamed -= {one.get("overflow"), *parts_of(one)}
+        return unnamed
 
     async def _without_room(self, parts: Sequence[StoredDocument]) -> set[tuple[str, str]]:
         lives = {(part["room_id"], part["epoch"]) for part in parts}

@@ -21,6 +21,8 @@ from mongostore.errors import ConflictError, NotFoundError, UnsupportedError
 R = TypeVar("R")
 
 NEWER = {"$gt": SCHEMA_VERSION}
+# By these a document is found, on the shard of its owner.
+_KEYS = {"_id", "session", "thread_id", "room_id"}
 
 # Short first attempts find the new primary soon after a failover; a later one at a server that answers is
 # slow work, and has all the time that is left. A server that is silent between them has less of it at first,
@@ -60,7 +62,9 @@ class UnmatchedWrite:
         Raises:
             UnsupportedError: It is.
         """
-        meant = {"_id": self.where["_id"]} if "_id" in self.where else self.where
+        meant = self.where
+        if "_id" in meant:
+            meant = {name: value for name, value in meant.items() if name in _KEYS}
         newer = await self.collection.find_one({**meant, "schema_version": NEWER}, {"_id": 1})
         if newer is not None:
             raise UnsupportedError(

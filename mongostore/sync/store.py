@@ -21,6 +21,7 @@ from mongostore.sync.session_twins import Sessions
 from mongostore.sync.twins import (
     Keys,
     Leases,
+    People,
     Retention,
     Rooms,
     StoreVerbs,
@@ -85,6 +86,7 @@ class MongoStore(StoreVerbs):
         self.leases: Final = Leases(self, lambda core: core.leases)
         self.threads: Final = Threads(self, lambda core: core.threads)
         self.keys: Final = Keys(self, lambda core: core.keys)
+        self.people: Final = People(self, lambda core: core.people)
         self.retention: Final = Retention(self, lambda core: core.retention)
 
     def __repr__(self) -> str:

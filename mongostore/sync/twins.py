@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mongostore.people import AsyncPeople
 from mongostore.portal import mirror, mirror_context, mirror_iter
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
@@ -323,3 +324,12 @@ class Retention(Mirror[AsyncRetention]):
     """Blocking twin of `AsyncRetention`."""
 
     prune = mirror(AsyncRetention.prune)
+
+
+class People(Mirror[AsyncPeople]):
+    """Blocking twin of `AsyncPeople`."""
+
+    get = mirror(AsyncPeople.get)
+    find = mirror(AsyncPeople.find)
+    export = mirror_iter(AsyncPeople.export, prefetch=100)
+    erase = mirror(AsyncPeople.erase)

@@ -45,7 +45,9 @@ from mongostore.models import (
     VerificationRequest,
     VoiceDelivery,
 )
+from mongostore.models.people import ErasureMode, ErasureReport, Person, PersonRecord
 from mongostore.models.retention import House, PruneReport
+from mongostore.people import AsyncPeople
 from mongostore.repositories.api_keys import AsyncKeys
 from mongostore.repositories.leases import AsyncLeases
 from mongostore.repositories.leftovers import Leftover
@@ -1937,4 +1939,60 @@ class Retention(Mirror[AsyncRetention]):
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
+class People(Mirror[AsyncPeople]):
+    """Blocking twin of `AsyncPeople`."""
+
+    def get(
+        self, name: str, *, namespaces: Sequence[str] | None = None, organization_id: str | None = None
+    ) -> Person:
+        """Return the person with a name, and all names that are linked to it by users and identities.
+
+        Args:
+            name: An id or identifier of a user, an id or address of an identity, an owner or a participant.
+            namespaces: Only sessions of these.
+            organization_id: Only rooms and identities of this one.
+
+        Raises:
+            NotFoundError: If nothing has that name.
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+    def find(
+        self, name: str, *, namespaces: Sequence[str] | None = None, organization_id: str | None = None
+    ) -> Person | None:
+        """Return the person with a name as `get` does; None if nothing has that name.
+
+        Raises:
+            InvalidValueError: If an argument is of the wrong type.
+        """
+
+    def export(self, person: Person) -> Iterator[PersonRecord]:
+        """Yield everything that is a person's or that they said, as JSON; what others said is left out.
+
+        The contents of files are not among it: `threads.files.iter_content` of the key of an element reads
+        them.
+
+        Raises:
+            InvalidValueError: If it is no person that `get` returned.
+            InvalidDocumentError: If something cannot be read.
+        """
+
+    def erase(self, person: Person, *, mode: ErasureMode = "delete", dry_run: bool = False) -> ErasureReport:
+        """Erase a person: delete what is theirs, and what they said among others.
+
+        Their sessions and threads, and rooms in which nobody else takes part, go whole in both modes. In what
+        they share with others `delete` removes what they said and that they were there; `anonymize` leaves
+        the places, without words and names. What others said stays. What says who they are goes last, so
+        that an erasure that is cut short goes on when it is called again. Repeated, it does no harm.
+
+        Args:
+            person: The person, as `get` returned it.
+            mode: `delete` or `anonymize`.
+            dry_run: Whether to count only.
+
+        Raises:
+            ConflictError: If they keep writing.
+            InvalidValueError: If an argument is of the wrong type, or there is no such mode.
         """

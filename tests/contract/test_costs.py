@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import bson
@@ -23,6 +24,7 @@ from mongostore.repositories.sessions import (
     AsyncSessions,
     TailLimits,
 )
+from tests.contract import sharding
 from tests.contract.wire import (
     Case,
     Sent,
@@ -295,6 +297,10 @@ def test_the_cases_call_every_verb_but_those_of_participants(observation: Observ
     }
     verbs = {f"{path}{verb}" for path, part in parts.items() for verb in verbs_of(part)}
     assert observation.verbs == verbs
+
+
+def test_each_statement_names_its_owner(observation: Observation) -> None:
+    sharding.check("sessions", chain.from_iterable(observation.sent.values()))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)

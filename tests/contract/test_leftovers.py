@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from bson import ObjectId
 
-from mongostore import AsyncMongoStore, Binding, Event, Message
+from mongostore import AsyncMongoStore, Binding, Event, Message, Turn
 from mongostore.repositories.leftovers import Leftover
 
 MESSAGES = 140
@@ -117,6 +117,31 @@ async def test_orphans_are_deleted_and_nothing_else(store: AsyncMongoStore) -> N
     for parts in ("session_segments", "session_overflows"):
         assert after[parts] == before[parts] / 2 + foreign[parts]
     assert len([m async for m in store.sessions.messages.iter("kept")]) == MESSAGES
+
+
+async def test_large_values_that_nothing_names_are_deleted_and_no_others(store: AsyncMongoStore) -> None:
+    sessions, overflows = store.sessions, store.engine.collection("session_overflows")
+    await sessions.create("s", participants=["p"])
+    large = "x" * LARGE
+    for number in range(MESSAGES):
+        content = large if number in (9, MESSAGES - 1) else "small"
+        await sessions.messages.append("s", Message(id=f"m{number}", role="user", content=content))
+    assert (await sessions.describe_storage("s")).in_segments > 9
+    await sessions.turns.append_many("s", "p", [Turn(role="user", content=one) for one in ("small", large)])
+    await sessions.context.set("s", large)
+    named = await overflows.count_documents({})
+    assert named == 4
+    assert await store.find_leftovers() == []
+    # As writers leave them that die before they name what they have stored.
+    stored = await overflows.find({}).to_list()
+    await overflows.insert_many([{**one, "_id": f"{one['_id']}-left"} for one in stored])
+    left = await store.find_leftovers()
+    assert sorted(one.id for one in left) == sorted(f"{one['_id']}-left" for one in stored)
+    assert await store.mend_leftovers(grace=0) == named
+    assert await overflows.count_documents({}) == named
+    assert (await sessions.messages.get("s", "m9")).content == large
+    assert (await sessions.turns.list("s", "p")).items[1].content == large
+    assert await sessions.context.get("s") == large
 
 
 async def test_part_whose_head_comes_meanwhile_is_no_orphan(store: AsyncMongoStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import bson
@@ -14,6 +15,7 @@ from pymongo.monitoring import CommandSucceededEvent
 
 from mongostore import AsyncMongoStore, Message, Page, Session, Turn
 from mongostore.repositories.sessions import AsyncSessionParticipants, AsyncSessions, AsyncSessionTurns
+from tests.contract import sharding
 from tests.contract.wire import (
     Case,
     Sent,
@@ -167,6 +169,10 @@ def observation(server_uri: str, databases: list[str]) -> Iterator[Observation]:
 def test_the_cases_call_every_verb_of_participants(observation: Observation) -> None:
     parts = {"participants": AsyncSessionParticipants, "turns": AsyncSessionTurns}
     assert {f"{path}.{verb}" for path, part in parts.items() for verb in verbs_of(part)} <= observation.verbs
+
+
+def test_each_statement_names_its_owner(observation: Observation) -> None:
+    sharding.check("participants", chain.from_iterable(observation.sent.values()))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,7 @@ from mongostore import (
 from mongostore.index_definitions import load_indexes
 from mongostore.repositories import Repository
 from mongostore.repositories.rooms.offsets import OffsetLists
+from tests.contract import sharding
 from tests.contract.wire import (
     Case,
     Sent,
@@ -516,6 +518,10 @@ def observed(server_uri: str, databases: list[str]) -> Iterator[Observed]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cases_call_every_verb(observed: Observed, kind: str) -> None:
     assert observed.verbs[kind] == verbs_of(observed.repositories[kind])
+
+
+def test_each_statement_names_its_owner(observed: Observed) -> None:
+    sharding.check("rooms", chain.from_iterable(observed.sent.values()))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.claim)

@@ -20,6 +20,7 @@ import pytest
 
 import mongostore
 from mongostore import Message, errors, ids
+from mongostore.people import AsyncPeople
 from mongostore.repositories import (
     Repository,
     long_running,
@@ -131,6 +132,7 @@ def verbs(repository: type) -> dict[str, object]:
 REPOSITORIES = [
     AsyncKeys,
     AsyncLeases,
+    AsyncPeople,
     AsyncRetention,
     *(getattr(package, name) for package in (rooms, threads) for name in package.__all__),
     sessions.AsyncSessions,

@@ -84,7 +84,7 @@ def test_every_class_of_values_is_a_value_a_record_or_describes_arguments() -> N
         and getattr(models, name) not in {type(record) for record in RECORDS}
         and not is_typeddict(getattr(models, name))
     }
-    literals = {"House", "ListOrder", "MessageStatus"}
+    literals = {"ErasureMode", "House", "ListOrder", "MessageStatus"}
     assert others - literals == {"ChangeKind", "IntegrationStatus", "Integrator", "GeneratedId", "Page"}
 
 

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from mongostore import AsyncMongoStore, MongoStore, Page, PruneReport
+from mongostore import AsyncMongoStore, ErasureReport, MongoStore, Page, PruneReport
 from tests.contract.wire import repositories_of
 
 # The words that belong to one noun's own trade.
@@ -96,6 +96,8 @@ RETURNS: dict[str, Any] = {
     "link": is_entity,
     "unlink": is_entity,
     "prune": exactly(PruneReport),
+    "export": is_iterator,
+    "erase": exactly(ErasureReport),
 }
 
 

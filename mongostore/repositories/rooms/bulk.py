@@ -82,7 +82,9 @@ class EventBatches(Repository):
         return {one["_id"] for one in documents if holders.get(one["index"], one["_id"]) != one["_id"]}
 
     async def _check_equal(self, document: StoredDocument) -> None:
-        stored: Any = await self._connection.collection("events").find_one({"_id": document["_id"]})
+        stored: Any = await self._connection.collection("events").find_one(
+            {"_id": document["_id"], "room_id": document["room_id"]}
+        )
         if stored is None or to_event(stored) != to_event(document):
             raise _conflict_error(document)
 

@@ -322,7 +322,7 @@ class CommitQueue:
             empty = {"_id": event_id, "emptied_at": {"$exists": True}}
             document = await events.find_one(empty, session=session)
             if document is not None:
-                await events.delete_one(empty, session=session)
+                await events.delete_one({**empty, "room_id": document["room_id"]}, session=session)
                 await events.insert_one({**document, "_id": uuid4().hex}, session=session)
 
         await self._connection.engine.transact(move)

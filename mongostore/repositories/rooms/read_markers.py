@@ -49,10 +49,10 @@ class AsyncReadMarkers(Repository):
         if read is None:
             return False
         # A room that is made anew has markers of its own, whatever comes late.
-        marker = {"_id": {**key, "epoch": read["epoch"]}}
+        marker = {"_id": {**key, "epoch": read["epoch"]}, "room_id": room_id}
         update = {
             "$max": {"index": read["index"]},
-            "$setOnInsert": {"room_id": room_id, "channel_id": channel_id, "epoch": read["epoch"]},
+            "$setOnInsert": {"channel_id": channel_id, "epoch": read["epoch"]},
         }
         await self._upsert(marker, update)
         same = {**open_room_filter(room_id), "epoch": read["epoch"]}

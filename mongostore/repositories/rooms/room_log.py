@@ -225,7 +225,9 @@ class RoomLog:
         literal = {name: {"$literal": value} for name, value in fence.items()}
         steps: list[StoredDocument] = [{"$set": {**literal, "emptied_at": "$$NOW"}}]
         try:
-            await self._connection.collection("events").update_one({"_id": uuid4().hex}, steps, upsert=True)
+            await self._connection.collection("events").update_one(
+                {"_id": uuid4().hex, "room_id": room_id}, steps, upsert=True
+            )
         except DuplicateKeyError:
             newest = await self._newest(room_id, head)
             is_next = newest is not None and newest["log_index"] == head.log_index + 1

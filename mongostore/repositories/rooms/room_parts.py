@@ -132,16 +132,17 @@ class RoomParts(Repository, Generic[V]):
         Raises:
             NotFoundError: There is no such room.
         """
+        own = {"_id": key, "room_id": stored["room_id"]}
 
         async def place(session: Any) -> None:
             taken = await self._allocate_position(stored["room_id"], session)
             if taken is None:
                 raise NotFoundError("room", stored["room_id"])
             change = {"$set": stored, "$setOnInsert": taken, "$push": remember(current_operation().token)}
-            await self._collection.update_one({"_id": key}, change, upsert=True, session=session)
+            await self._collection.update_one(own, change, upsert=True, session=session)
 
         change, fields = {"$set": stored}, {"_id": 1}
-        while await update_once(self._collection, {"_id": key}, change, projection=fields) is None:
+        while await update_once(self._collection, own, change, projection=fields) is None:
             # Somebody else may be just about to put it there.
             with suppress(DuplicateKeyError):
                 await self._run_locked(stored["room_id"], place)
@@ -171,7 +172,9 @@ class RoomParts(Repository, Generic[V]):
         try:
             await self._run_locked(stored["room_id"], place)
         except DuplicateKeyError:
-            existing = await self._collection.find_one({"_id": stored["_id"]}, {"op": 1})
+            existing = await self._collection.find_one(
+                {"_id": stored["_id"], "room_id": stored["room_id"]}, {"op": 1}
+            )
             if existing is None or existing.get("op") != call.token:
                 raise AlreadyExistsError(kind, stored["_id"]) from None
 
@@ -205,7 +208,7 @@ def part_filter(room_id: str, name: str, id: str) -> StoredDocument:
     Raises:
         InvalidValueError: If an id is no plain string.
     """
-    return {"_id": part_id(check_id("room_id", room_id), check_id(name, id))}
+    return {"_id": part_id(check_id("room_id", room_id), check_id(name, id)), "room_id": room_id}
 
 
 def owned_filter(room_id: str, name: str, id: str) -> StoredDocument:

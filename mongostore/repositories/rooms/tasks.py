@@ -44,11 +44,15 @@ class AsyncRoomTasks(RoomParts[Task]):
         """
         task = in_room("task", task, Task, room_id)
         stored = to_stored_task(task)
-        one, change, fields = {"_id": stored["_id"]}, {"$set": stored}, {"_id": 1}
-        while await update_once(self._collection, one, change, projection=fields) is None:
+        own = {"_id": stored["_id"], "room_id": stored["room_id"]}
+        change, fields = {"$set": stored}, {"_id": 1}
+        while await update_once(self._collection, own, change, projection=fields) is None:
             try:
                 await self._create("task", stored)
             except AlreadyExistsError:
+                # Another room may have it.
+                found = await self._collection.find_one({"_id": own["_id"]}, {"room_id": 1})
+                own = {**own, "room_id": found["room_id"]} if found else own
                 continue
             break
         return task

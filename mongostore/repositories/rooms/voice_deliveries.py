@@ -30,7 +30,7 @@ class AsyncVoiceDeliveries(Repository):
             InvalidDocumentError: If it cannot be read.
         """
         document = await self._deliveries.find_one(
-            {"_id": part_id(check_id("room_id", room_id), check_id("key", key))}
+            {"_id": part_id(check_id("room_id", room_id), check_id("key", key)), "room_id": room_id}
         )
         return None if document is None else to_delivery(document)
 
@@ -51,7 +51,8 @@ class AsyncVoiceDeliveries(Repository):
         stored = to_stored_delivery(delivery)
         if delivery.outcome is not None:
             raise InvalidValueError("outcome", "must be None in a claim")
-        key = stored["_id"]
+        own = {"_id": stored["_id"], "room_id": room_id}
+        rest = {name: value for name, value in stored.items() if name not in own}
 
         async def reserve(session: Any) -> StoredDocument:
             # A write, though it changes nothing: it conflicts with a deletion of the room.
@@ -64,16 +65,16 @@ class AsyncVoiceDeliveries(Repository):
             if room is None:
                 raise NotFoundError("room", room_id)
             retried = await self._deliveries.find_one_and_update(
-                {"_id": key, "retryable": True, "content_hash": stored["content_hash"]},
-                {"$set": {name: value for name, value in stored.items() if name != "_id"}},
+                {**own, "retryable": True, "content_hash": stored["content_hash"]},
+                {"$set": rest},
                 return_document=ReturnDocument.AFTER,
                 session=session,
             )
             if retried is not None:
                 return dict(retried)
             existing = await self._deliveries.find_one_and_update(
-                {"_id": key},
-                {"$setOnInsert": {**stored, "epoch": room["epoch"]}},
+                own,
+                {"$setOnInsert": {**rest, "epoch": room["epoch"]}},
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
                 session=session,
@@ -106,7 +107,7 @@ class AsyncVoiceDeliveries(Repository):
         if delivery.outcome is None:
             raise InvalidValueError("outcome", "must not be None")
         outcome = {name: stored[name] for name in ("outcome", "retryable")}
-        attempt = {name: stored[name] for name in ("_id", "attempt_id")}
+        attempt = {name: stored[name] for name in ("_id", "room_id", "attempt_id")}
         completed = await self._deliveries.update_one({**attempt, "outcome": None}, {"$set": outcome})
         if completed.matched_count:
             return True

@@ -40,7 +40,7 @@ class AsyncSessionContext(Repository):
                 raise NotFoundError("context of session", session_id)
             if context["overflow"] is None:
                 return decode(context["value"])
-            if stored := await self._storage.overflows.find(context["overflow"]):
+            if stored := await self._storage.overflows.find(key, context["overflow"]):
                 return decode(stored["value"])
         raise contention_error(key)
 
@@ -91,7 +91,7 @@ class AsyncSessionContext(Repository):
             mine: StoredDocument = {"create_op": create_op, **guard}
             if await self._replace(key, {"value": None, "overflow": overflow}, mine):
                 return
-            await self._storage.overflows.delete([overflow])
+            await self._storage.overflows.delete(key, [overflow])
             if guard:
                 raise _changed_error(session_id)
         raise contention_error(key)
@@ -135,7 +135,7 @@ class AsyncSessionContext(Repository):
         stored = (
             context
             if context["overflow"] is None
-            else await self._storage.overflows.find(context["overflow"])
+            else await self._storage.overflows.find(key, context["overflow"])
         )
         if stored is None or decode(stored["value"]) != expected:
             raise _changed_error(session_id_of(key))
@@ -160,7 +160,7 @@ class AsyncSessionContext(Repository):
             done = await self._storage.sessions.find_one({"_id": key}, projection)
             return done if done and was_done(done) else None
         if before and before.get("context"):
-            await self._storage.overflows.delete([before["context"]["overflow"]])
+            await self._storage.overflows.delete(key, [before["context"]["overflow"]])
         return before
 
 

@@ -53,9 +53,7 @@ class InsightLog:
         loaded, unread = [*sessions], [*range(len(sessions))]
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
-            found = await self._find(
-                [stored for i in unread for stored in _with_insights(loaded[i]).values()]
-            )
+            found = await self._find([loaded[i] for i in unread])
             for i in unread:
                 of_session = _with_insights(loaded[i])
                 loaded[i] = {
@@ -77,15 +75,20 @@ class InsightLog:
                 loaded[i] = now[loaded[i]["_id"]]
         return loaded
 
-    async def delete(self, epochs: list[str]) -> None:
-        """Delete all insights of epochs."""
-        await self._log.delete(epochs)
+    async def delete(self, key: str, epochs: list[str]) -> None:
+        """Delete all insights of epochs of a session."""
+        await self._log.delete(key, epochs)
 
-    async def _find(self, participants: Sequence[StoredDocument]) -> dict[str, list[Any]]:
-        """Return the insights of stored participants by their epochs, in order."""
+    async def _find(self, sessions: Sequence[StoredDocument]) -> dict[str, list[Any]]:
+        """Return the insights of stored sessions by the epochs of their participants, in order."""
         found: dict[str, list[Any]] = {}
-        if participants:
-            filter = {"epoch": {"$in": [stored["epoch"] for stored in participants]}}
+        epochs = {
+            stored["epoch"]: session["_id"]
+            for session in sessions
+            for stored in _with_insights(session).values()
+        }
+        if epochs:
+            filter = {"session": {"$in": [*{*epochs.values()}]}, "epoch": {"$in": [*epochs]}}
             async with self._log.batches.find(filter, sort=[("epoch", 1), ("number", 1)]) as cursor:
                 async for batch in cursor:
                     found.setdefault(batch["epoch"], []).extend(batch["insights"])

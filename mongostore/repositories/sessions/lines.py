@@ -47,7 +47,7 @@ async def find_message(tail: Tail, document: StoredDocument, message_id: str) ->
     found = [one for one in messages_of(document) if one[1]["id"] == message_id]
     if not found and message_id not in document["pending_deletes"]:
         position = TailPosition(document["epoch"], document["tail_start"])
-        found = await tail.find_in_segments(position, [message_id])
+        found = await tail.find_in_segments(document["_id"], position, [message_id])
     return found[0] if found else None
 
 

@@ -97,7 +97,9 @@ class MessageDeleter:
         }
         position = TailPosition(document["epoch"], document["tail_start"])
         missing = wanted - {message["id"] for message in here.values()}
-        sealed = [message for _, message in await self._tail.find_in_segments(position, [*missing])]
+        sealed = [
+            message for _, message in await self._tail.find_in_segments(document["_id"], position, [*missing])
+        ]
         gone = [*here.values(), *sealed]
         if not gone and not sets:
             return 0
@@ -125,7 +127,7 @@ class MessageDeleter:
             return None
         if sealed:
             await self._tail.finish_deletes({**document, **changed})
-        await self._overflows.delete_of(gone)
+        await self._overflows.delete_of(document["_id"], gone)
         return len(gone)
 
     async def truncate(
@@ -239,6 +241,7 @@ class MessageDeleter:
     async def finish_delete(self, document: StoredDocument) -> None:
         """Remove the parts of a marked session, and the mark last: after a crash the next one goes on."""
         await self._delete_parts(
+            document["_id"],
             [*document["stale"], document["epoch"], document["create_op"]],
             [*document["unbound"], *epochs_of(document)],
         )
@@ -248,17 +251,17 @@ class MessageDeleter:
     async def delete_epochs(self, key: str, epochs: Sequence[str], unbound: Sequence[str]) -> None:
         """Remove the parts of epochs that a session or participants have left, then the record of them."""
         if epochs or unbound:
-            await self._delete_parts(epochs, unbound)
+            await self._delete_parts(key, epochs, unbound)
             left = {"stale": {"$in": [*epochs]}, "unbound": {"$in": [*unbound]}}
             await self._tail.sessions.update_one({"_id": key}, {"$pull": left})
 
-    async def _delete_parts(self, epochs: Sequence[str], unbound: Sequence[str]) -> None:
+    async def _delete_parts(self, key: str, epochs: Sequence[str], unbound: Sequence[str]) -> None:
         if epochs:
-            await self._tail.segments.delete_many({"epoch": {"$in": [*epochs]}})
+            await self._tail.segments.delete_many({"session": key, "epoch": {"$in": [*epochs]}})
         if unbound:
-            await self._turns.delete([*unbound])
-            await self._insights.delete([*unbound])
-        await self._overflows.delete_epochs([*epochs, *unbound])
+            await self._turns.delete(key, [*unbound])
+            await self._insights.delete(key, [*unbound])
+        await self._overflows.delete_epochs(key, [*epochs, *unbound])
 
     async def _newest_except(self, document: StoredDocument, gone: set[str]) -> Any:
         """Return the preview of the newest message that is none of these, None if there is none."""
@@ -266,10 +269,11 @@ class MessageDeleter:
         while True:
             for message in reversed(messages):
                 if message and message["id"] not in gone:
-                    filled = await self._overflows.load_into([message])
+                    filled = await self._overflows.load_into(document["_id"], [message])
                     return to_stored_preview(filled[0] if filled else message)
             segment = base and await self._tail.segments.find_one(
-                {"epoch": document["epoch"], "start": {"$lt": base}}, sort=[("start", -1)]
+                {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}},
+                sort=[("start", -1)],
             )
             if not segment:
                 return None

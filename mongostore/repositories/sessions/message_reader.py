@@ -69,7 +69,7 @@ class MessageReader:
             if found is None:
                 continue
             remaining = found[-limit:] if newest else found[:limit]
-            page = await self._decode_page(remaining)
+            page = await self._decode_page(key, remaining)
             if page is not None:
                 last = remaining[0 if newest else -1][0] if len(found) > limit else None
                 return Page(page.items, None if last is None else str(last), page.errors)
@@ -92,7 +92,7 @@ class MessageReader:
                 positioned = [
                     one for one in _segment_messages([segment], document) if one[1]["id"] == message_id
                 ]
-            page = await self._decode_page(positioned)
+            page = await self._decode_page(key, positioned)
             if page is not None:
                 if page.errors:
                     raise page.errors[0]
@@ -246,10 +246,10 @@ class MessageReader:
             raise NotFoundError("session", session_id_of(key))
         return document
 
-    async def _decode_page(self, positioned: Sequence[Positioned]) -> Page[Message] | None:
+    async def _decode_page(self, key: str, positioned: Sequence[Positioned]) -> Page[Message] | None:
         """Return messages as callers see them, None where a large one has just been replaced."""
         if any("stream" in message or message.get("overflow") for _, message in positioned):
-            filled = await self._overflows.load_into([message for _, message in positioned])
+            filled = await self._overflows.load_into(key, [message for _, message in positioned])
             if filled is None:
                 return None
             positioned = [(one[0], message) for one, message in zip(positioned, filled, strict=True)]
@@ -260,7 +260,7 @@ class MessageReader:
         self, key: str, positioned: Sequence[Positioned], errors: list[InvalidDocumentError] | None
     ) -> list[Message]:
         """Return messages as callers see them, those that are being replaced as they stand afterwards."""
-        page = await majority_step(self._connection, self._decode_page, positioned)
+        page = await majority_step(self._connection, self._decode_page, key, positioned)
         if page is None:
             ids = [one[1]["id"] for one in positioned]
             page = await majority_step(self._connection, self._find_all, key, ids)
@@ -283,7 +283,7 @@ class MessageReader:
 
 
 def _segments_before(document: StoredDocument, upper: int) -> StoredDocument:
-    return {"epoch": document["epoch"], "start": {"$lt": upper}}
+    return {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": upper}}
 
 
 def _reaching_behind(filter: StoredDocument, position: int) -> StoredDocument:

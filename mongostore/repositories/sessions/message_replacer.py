@@ -53,7 +53,7 @@ class MessageReplacer:
             newest = await self._newest(document, 1)
             if not newest:
                 return None
-            filled = await self._overflows.load_into([newest[0][1]])
+            filled = await self._overflows.load_into(key, [newest[0][1]])
             if filled is None:
                 continue
             memory["popped"] = read((newest[0][0], filled[0]))
@@ -86,7 +86,7 @@ class MessageReplacer:
                 raise ConflictError(f"session {session_id_of(key)!r} has other newest messages")
             place = TailPosition(document["epoch"], document["tail_start"])
             taken = {message["id"] for _, message in messages_of(document)}
-            if new_ids & taken or await self._tail.find_in_segments(place, [*new_ids]):
+            if new_ids & taken or await self._tail.find_in_segments(key, place, [*new_ids]):
                 raise ConflictError(f"session {session_id_of(key)!r} has a message of one of these ids")
             embedded = await self._writer.embed(document, messages)
             current_operation().memory["start"] = end
@@ -101,7 +101,7 @@ class MessageReplacer:
                 document, {*message_ids}, sets={**appended, **preview}, counts=counts
             ):
                 return [*enumerate(messages, end)]
-            await self._overflows.delete(message.get("overflow") for message in embedded)
+            await self._overflows.delete(key, (message.get("overflow") for message in embedded))
         raise contention_error(key)
 
     async def _newest(self, document: StoredDocument, count: int) -> list[Positioned]:
@@ -110,7 +110,8 @@ class MessageReplacer:
         going = {*document["pending_deletes"]}
         while len(found) < count and base:
             segment = await self._tail.segments.find_one(
-                {"epoch": document["epoch"], "start": {"$lt": base}}, sort=[("start", -1)]
+                {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}},
+                sort=[("start", -1)],
             )
             if segment is None:
                 break

@@ -146,7 +146,7 @@ class MessageStreams(Repository):
             await self._change(growth, step, preview[:PREVIEW_CHARACTERS])
         except (ConflictError, NotFoundError):
             # Certainly not in use, which after an error of the driver nobody knows.
-            await self._storage.overflows.delete([part])
+            await self._storage.overflows.delete(growth.key, [part])
             raise
         growth.flushes += 1
         growth.pieces = "" if part else growth.pieces + piece
@@ -252,7 +252,7 @@ class MessageStreams(Repository):
         shown = {} if preview in (None, growth.preview) else {"last.text": preview}
         if growth.segment is not None:
             changed = await self._tail.segments.update_one(
-                {"_id": growth.segment, **found}, step.update("size")
+                {"_id": growth.segment, "session": growth.key, **found}, step.update("size")
             )
             if changed.matched_count and active:
                 await self._tail.sessions.update_one({"_id": growth.key}, {"$max": active})

@@ -128,7 +128,7 @@ class MessageUpdater:
         if positioned := next((one for one in changed if one[1]["id"] == message_id), None):
             if "stream" not in positioned[1]:
                 return positioned
-            if filled := await self._overflows.load_into([positioned[1]]):
+            if filled := await self._overflows.load_into(key, [positioned[1]]):
                 return positioned[0], filled[0]
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
@@ -136,7 +136,7 @@ class MessageUpdater:
             if container is None:
                 return None
             position, message = message_in(container, message_id)
-            if filled := await self._overflows.load_into([message]):
+            if filled := await self._overflows.load_into(key, [message]):
                 return position, filled[0]
         raise contention_error(key)
 
@@ -146,7 +146,7 @@ class MessageUpdater:
             return document
         if not document["tail_start"] or message_id in document["pending_deletes"]:
             return None
-        filter = {"epoch": document["epoch"], "messages.id": message_id}
+        filter = {"session": document["_id"], "epoch": document["epoch"], "messages.id": message_id}
         return await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
 
     async def _update_in(
@@ -165,7 +165,7 @@ class MessageUpdater:
             guard["messages"]["$elemMatch"]["updated_at"] = old.get("updated_at")
         ends_stream = patch.ends_stream and "stream" in old
         if ends_stream:
-            ended = await self._end_stream(old, patch, guard["messages"]["$elemMatch"])
+            ended = await self._end_stream(document["_id"], old, patch, guard["messages"]["$elemMatch"])
             if ended is None:
                 return None
             patch = ended
@@ -190,7 +190,9 @@ class MessageUpdater:
                 document["_id"], guard, patch, message_id, preview, projection
             )
         unused = [old.get("overflow") if changed else patch.members.get("overflow")]
-        await self._overflows.delete([*unused, *(parts_of(old) if changed and ends_stream else ())])
+        await self._overflows.delete(
+            document["_id"], [*unused, *(parts_of(old) if changed and ends_stream else ())]
+        )
         if changed is None:
             return None
         same = [(position, message) for message in changed["messages"] if message]
@@ -200,7 +202,7 @@ class MessageUpdater:
         return positioned and (positioned[0], {**positioned[1], **body})
 
     async def _end_stream(
-        self, old: StoredDocument, patch: MessagePatch, guard: StoredDocument
+        self, key: str, old: StoredDocument, patch: MessagePatch, guard: StoredDocument
     ) -> MessagePatch | None:
         """Return the patch that also ends the stream of a message; None if its text has just moved.
 
@@ -210,7 +212,7 @@ class MessageUpdater:
         patch = replace(patch, drops_stream="stream" not in patch.members)
         if "content" in patch.members:
             return patch
-        joined = await self._overflows.load_into([old])
+        joined = await self._overflows.load_into(key, [old])
         if joined is None:
             return None
         return replace(patch, members={**patch.members, "content": joined[0]["content"]})
@@ -219,7 +221,7 @@ class MessageUpdater:
         self, document: StoredDocument, old: StoredDocument, patch: MessagePatch, *, out: bool
     ) -> tuple[StoredDocument, MessagePatch] | None:
         """Return a message's new body, and the patch that takes it out of its home or back into it."""
-        filled = await self._overflows.load_body(old)
+        filled = await self._overflows.load_body(document["_id"], old)
         if filled is None:
             return None
         body = {**EMPTY_BODY, **filled, **patch.members}
@@ -265,7 +267,7 @@ class MessageUpdater:
         # The next attempt looks here, even if another caller puts the message elsewhere meanwhile.
         current_operation().memory["segment"] = guard["_id"]
         changed = await self._tail.segments.find_one_and_update(
-            {**guard, **not_done()},
+            {**guard, "session": key, **not_done()},
             {**patch.update("size"), "$push": record_operation()},
             projection=projection,
             return_document=ReturnDocument.AFTER,
@@ -280,7 +282,9 @@ class MessageUpdater:
     async def _was_updated(self, document: StoredDocument) -> bool:
         """Return whether an earlier attempt of this operation has changed the message."""
         if current_operation().attempt and (segment_id := current_operation().memory.get("segment")):
-            segment = await self._tail.segments.find_one({"_id": segment_id}, ["recent_ops"])
+            segment = await self._tail.segments.find_one(
+                {"_id": segment_id, "session": document["_id"]}, ["recent_ops"]
+            )
             # Without it, the messages were removed after that attempt, or before it could change them.
             if segment is None or was_done(segment):
                 return True

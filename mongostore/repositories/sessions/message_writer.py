@@ -85,19 +85,21 @@ class MessageWriter:
                 appended = await self._append(key, whole, embedded, epoch, fresh=fresh, change=change)
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
-                await self._overflows.delete(message.get("overflow") for message in embedded.values())
+                await self._overflows.delete(key, (message.get("overflow") for message in embedded.values()))
                 raise
             if appended is not None:
                 existing, position = appended
                 unused = embedded if position is None else existing
-                await self._overflows.delete(embedded[message_id].get("overflow") for message_id in unused)
+                await self._overflows.delete(
+                    key, (embedded[message_id].get("overflow") for message_id in unused)
+                )
                 if len(messages) > self._limits.keep:
                     # They are stored, whatever becomes of the session now.
                     with suppress(NotFoundError):
                         await self._tail.compact(key)
                 positions = repeat(None) if position is None else count(position)
                 return [existing.get(message["id"]) or (next(positions), message) for message in messages]
-            await self._overflows.delete(message.get("overflow") for message in embedded.values())
+            await self._overflows.delete(key, (message.get("overflow") for message in embedded.values()))
         raise contention_error(key)
 
     async def _append(
@@ -134,7 +136,7 @@ class MessageWriter:
                     position = await self._push_to_tail(guard, new, whole[pending[-1]], counted)
                     if position is not None:
                         return existing, position
-                elif not await self._tail.find_in_segments(seen, pending):
+                elif not await self._tail.find_in_segments(key, seen, pending):
                     checked = seen
                     continue
                 # By now another caller may have appended those ids.
@@ -145,8 +147,8 @@ class MessageWriter:
                 rolled = await self._tail.roll_if_full(document)
                 if not rolled:
                     seen = TailPosition(document["epoch"], document["tail_start"])
-                    found = messages_of(document) + await self._tail.find_in_segments(seen, pending)
-                    existing |= await self._match_existing(whole, found)
+                    found = messages_of(document) + await self._tail.find_in_segments(key, seen, pending)
+                    existing |= await self._match_existing(key, whole, found)
                     checked = seen
                     if were_appended(document, whole if "fresh" in current_operation().memory else ()):
                         return existing, None
@@ -222,11 +224,11 @@ class MessageWriter:
         return None if pushed is None else int(pushed["next_position"]) - len(messages)
 
     async def _match_existing(
-        self, whole: dict[str, StoredDocument], found: Sequence[Positioned]
+        self, key: str, whole: dict[str, StoredDocument], found: Sequence[Positioned]
     ) -> dict[str, Positioned]:
         """Return those of the messages that are stored already, by id."""
         positioned = [one for one in found if one[1]["id"] in whole]
-        known = await self._overflows.load_into(message for _, message in positioned)
+        known = await self._overflows.load_into(key, (message for _, message in positioned))
         for message in known or ():
             if _has_other_content(message, whole[message["id"]]):
                 raise ConflictError(f"message {message['id']!r} is already there with other content")

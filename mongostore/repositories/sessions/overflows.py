@@ -51,34 +51,33 @@ class Overflows:
         overflow = await self.put(key, epoch, f"message {message['id']!r}", value)
         return {**message, **EMPTY_BODY, "overflow": overflow}
 
-    async def find(self, overflow: str) -> StoredDocument | None:
-        """Return the document with a value, None when it has just been replaced."""
-        return await self._collection.find_one({"_id": overflow})
+    async def find(self, key: str, overflow: str) -> StoredDocument | None:
+        """Return the document with a value of a session, None when it has just been replaced."""
+        return await self._collection.find_one({"_id": overflow, "session": key})
 
-    async def delete(self, overflows: Iterable[str | None]) -> None:
-        """Remove values that nothing names any more."""
+    async def delete(self, key: str, overflows: Iterable[str | None]) -> None:
+        """Remove values of a session that nothing names any more."""
         if gone := [overflow for overflow in overflows if overflow is not None]:
-            await self._collection.delete_many({"_id": {"$in": gone}})
+            await self._collection.delete_many({"session": key, "_id": {"$in": gone}})
 
-    async def delete_of(self, messages: Iterable[StoredDocument]) -> None:
-        """Remove the values of messages that are gone."""
-        await self.delete(
-            overflow for message in messages for overflow in (message.get("overflow"), *parts_of(message))
-        )
+    async def delete_of(self, key: str, messages: Iterable[StoredDocument]) -> None:
+        """Remove the values of messages of a session that are gone."""
+        values = (one for message in messages for one in (message.get("overflow"), *parts_of(message)))
+        await self.delete(key, values)
 
-    async def delete_epochs(self, epochs: Sequence[str]) -> None:
-        """Remove all values of epochs that nothing names any more."""
-        await self._collection.delete_many({"epoch": {"$in": list(epochs)}})
+    async def delete_epochs(self, key: str, epochs: Sequence[str]) -> None:
+        """Remove all values of epochs of a session that nothing names any more."""
+        await self._collection.delete_many({"session": key, "epoch": {"$in": list(epochs)}})
 
-    async def load_into(self, messages: Iterable[StoredDocument]) -> list[StoredDocument] | None:
-        """Return stored messages with their content in place, None when one has just moved elsewhere.
+    async def load_into(self, key: str, messages: Iterable[StoredDocument]) -> list[StoredDocument] | None:
+        """Return messages of a session with their content in place, None when one has just moved.
 
         Those that are being written come with their text so far.
         """
         filled = []
         for stored in messages:
-            message = await self.load_body(stored)
-            texts = None if message is None else await self._load_parts(message)
+            message = await self.load_body(key, stored)
+            texts = None if message is None else await self._load_parts(key, message)
             if message is None or texts is None:
                 return None
             if message.get("stream") is not None:
@@ -86,18 +85,18 @@ class Overflows:
             filled.append(message)
         return filled
 
-    async def load_body(self, message: StoredDocument) -> StoredDocument | None:
+    async def load_body(self, key: str, message: StoredDocument) -> StoredDocument | None:
         """Return a stored message with its body in place, None when that has just moved elsewhere."""
         if message.get("overflow") is None:
             return message
-        body = await self.find(message["overflow"])
+        body = await self.find(key, message["overflow"])
         return body and {**message, **body["value"]}
 
-    async def _load_parts(self, message: StoredDocument) -> list[str] | None:
+    async def _load_parts(self, key: str, message: StoredDocument) -> list[str] | None:
         """Return the texts that have left a message that is being written, in order."""
         keys = parts_of(message)
         if not keys:
             return []
-        async with self._collection.find({"_id": {"$in": keys}}) as cursor:
+        async with self._collection.find({"session": key, "_id": {"$in": keys}}) as cursor:
             texts = {part["_id"]: part["value"] for part in await cursor.to_list()}
         return [texts[key] for key in keys] if texts.keys() >= {*keys} else None

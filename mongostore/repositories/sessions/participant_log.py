@@ -101,7 +101,7 @@ class ParticipantLog:
         try:
             await self.batches.insert_one(batch)
         except DuplicateKeyError:
-            taken = await self.batches.find_one({"_id": batch["_id"]})
+            taken = await self.batches.find_one({"_id": batch["_id"], "session": key})
             if taken is None:
                 return False
             batch = taken
@@ -110,9 +110,9 @@ class ParticipantLog:
             await self._drop_uncounted(key, end.name, batch)
         return counted and batch["op"] == operation_token()
 
-    async def delete(self, epochs: list[str]) -> None:
-        """Delete all batches of epochs."""
-        await self.batches.delete_many({"epoch": {"$in": epochs}})
+    async def delete(self, key: str, epochs: list[str]) -> None:
+        """Delete all batches of epochs of a session."""
+        await self.batches.delete_many({"session": key, "epoch": {"$in": epochs}})
 
     async def _count(self, key: str, name: str, batch: StoredDocument) -> bool:
         """Count a batch in the session; return whether it was this call that did."""
@@ -161,8 +161,8 @@ class ParticipantLog:
                 )
                 if not withdrawn.matched_count:
                     return
-        await self.batches.delete_one({"_id": batch["_id"], "op": batch["op"]})
-        await self._overflows.delete_of(batch.get("turns", ()))
+        await self.batches.delete_one({"_id": batch["_id"], "session": key, "op": batch["op"]})
+        await self._overflows.delete_of(key, batch.get("turns", ()))
         if is_live and is_own:
             raise NotFoundError("session", session_id_of(key))
 

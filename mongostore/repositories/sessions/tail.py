@@ -139,18 +139,21 @@ class Tail:
             NotFoundError: If there is no such session, or it is deleted.
         """
         document = await self.read(key)
-        below = {"epoch": document["epoch"], "start": {"$lt": document["tail_start"]}}
+        below = {"session": key, "epoch": document["epoch"], "start": {"$lt": document["tail_start"]}}
         return StorageLayout(
             in_tail=len(document["messages"]),
             in_segments=document["tail_start"],
             segments=await self.segments.count_documents(below),
         )
 
-    async def find_in_segments(self, position: TailPosition, message_ids: Sequence[str]) -> list[Positioned]:
+    async def find_in_segments(
+        self, key: str, position: TailPosition, message_ids: Sequence[str]
+    ) -> list[Positioned]:
         """Return those of the messages that are in segments below a base, with their positions."""
         if not position.base or not message_ids:
             return []
         filter = {
+            "session": key,
             "epoch": position.epoch,
             "messages.id": {"$in": list(message_ids)},
             "start": {"$lt": position.base},
@@ -170,6 +173,7 @@ class Tail:
         for message_id in document["pending_deletes"]:
             await self.segments.update_one(
                 {
+                    "session": document["_id"],
                     "epoch": document["epoch"],
                     "messages.id": message_id,
                     "start": {"$lt": document["tail_start"]},
@@ -231,7 +235,7 @@ class Tail:
         """Remove the segment just written if all messages of its epoch have gone meanwhile."""
         same = {"_id": document["_id"], "epoch": document["epoch"], "state": {"$ne": "deleting"}}
         if await self.sessions.find_one(same, {"_id": 1}) is None:
-            await self.segments.delete_one({"_id": _segment_id(document)})
+            await self.segments.delete_one({"_id": _segment_id(document), "session": document["_id"]})
 
     async def _write_segment(self, document: StoredDocument, moving: int, size: int) -> int:
         """Write the first messages of a tail as a segment; return where the stored one ends."""
@@ -250,14 +254,13 @@ class Tail:
             segment["is_branched"] = True
         # What is trimmed next must never be lost, whatever write concern the URI asks for.
         segments = self.segments.with_options(write_concern=WriteConcern("majority"))
+        own = {"_id": segment["_id"], "session": document["_id"]}
         try:
             # Only by strictly newer: a late roller must not undo what was changed in the segment since.
-            await segments.replace_one(
-                {"_id": segment["_id"], "edit_count": {"$lt": edits}}, segment, upsert=True
-            )
+            await segments.replace_one({**own, "edit_count": {"$lt": edits}}, segment, upsert=True)
         except DuplicateKeyError:
             # Another roll sealed the same messages, though perhaps not as many of them.
-            stored = await segments.find_one({"_id": segment["_id"]}, {"end": 1})
+            stored = await segments.find_one(own, {"end": 1})
             return int(stored["end"]) if stored else base
         return int(base) + moving
 

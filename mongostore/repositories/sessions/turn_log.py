@@ -128,8 +128,8 @@ class TurnLog:
             if participant is None:
                 participant = participant_of(await self._tail.read_fields(key, path), name)
             last = participant["turn_count"] if until is None else min(until, participant["turn_count"])
-            found = await self._find(participant["epoch"], after, last, limit + 1)
-            filled = None if found is None else await self._overflows.load_into(found[:limit])
+            found = await self._find(key, participant["epoch"], after, last, limit + 1)
+            filled = None if found is None else await self._overflows.load_into(key, found[:limit])
             if found is None or filled is None:
                 participant = None
                 continue
@@ -187,9 +187,9 @@ class TurnLog:
             epoch, until = part.participant["epoch"], until or part.participant["turn_count"]
             next_after = part.next_after
 
-    async def delete(self, epochs: list[str]) -> None:
-        """Delete all turns of epochs."""
-        await self._log.delete(epochs)
+    async def delete(self, key: str, epochs: list[str]) -> None:
+        """Delete all turns of epochs of a session."""
+        await self._log.delete(key, epochs)
 
     async def _find_end(self, key: str, name: str) -> LogEnd | None:
         """Return where the log of a participant ends; None if it has the turns of an earlier attempt."""
@@ -217,14 +217,16 @@ class TurnLog:
             memory["embedded"] = epoch, embedded
         return list(memory["embedded"][1])
 
-    async def _find(self, epoch: str, after: int, last: int, wanted: int) -> list[StoredDocument] | None:
+    async def _find(
+        self, key: str, epoch: str, after: int, last: int, wanted: int
+    ) -> list[StoredDocument] | None:
         """Return the first stored turns between two numbers, None where they went while they were read."""
         wanted = min(wanted, last - after)
         if wanted <= 0:
             return []
         # A batch that holds the first of them begins so far before it at most.
         begins = {"$gt": after - BATCH_MESSAGES, "$lte": last}
-        filter = {"epoch": epoch, "number": begins, "end": {"$gt": after}}
+        filter = {"session": key, "epoch": epoch, "number": begins, "end": {"$gt": after}}
         order = [("number", 1)]
         async with self._log.batches.find(filter, sort=order, limit=wanted, batch_size=wanted + 1) as cursor:
             batches = await cursor.to_list()

@@ -59,6 +59,10 @@ class AsyncThreadFeedback(Repository):
                 await record_vote(self._connection, thread_id, key["_id"], members["value"], session)
             return to_feedback({**key, "feedback": stored})
 
+        # Unique by an index within a thread alone: on a cluster no index goes over all of them.
+        holder = await self._messages.find_one({"feedback.id": members["id"]}, {"thread_id": 1})
+        if holder is not None and holder["_id"] != key["_id"]:
+            raise AlreadyExistsError("feedback", members["id"])
         try:
             return await self._connection.engine.transact(put)
         except DuplicateKeyError as error:

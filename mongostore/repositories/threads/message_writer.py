@@ -34,6 +34,9 @@ class MessageWriter:
             ConflictError: The message belongs to another thread.
         """
         message_id, thread_id = key["_id"], sets.get("thread_id")
+        if thread_id is None:
+            existing = await self._messages.find_one({"_id": message_id, **key}, {"thread_id": 1})
+            key = {**key, "thread_id": existing and existing["thread_id"]}
         merge = self._merge_start if only_missing else self._merge_update
         while not await merge(key, sets, begun_at):
             existing = await self._messages.find_one({"_id": message_id}, _HEAD)
@@ -43,7 +46,9 @@ class MessageWriter:
                 if (begun_at or self._active_at(sets) or current_operation().now) <= existing["deleted_at"]:
                     raise NotFoundError("message", message_id)
                 await self._messages.delete_one({**existing})
-            elif thread_id is not None and existing["thread_id"] != thread_id:
+            elif thread_id is None:
+                key["thread_id"] = existing["thread_id"]
+            elif existing["thread_id"] != thread_id:
                 if existing["thread_id"] is not None:
                     raise ConflictError(f"message {message_id!r} belongs to another thread")
                 await self._move_to_thread(existing, thread_id)
@@ -109,7 +114,7 @@ class MessageWriter:
         except UnsupportedError:
             # Its thread is one that only a newer version may change.
             if placed.upserted_id is not None:
-                await self._messages.delete_one({"_id": where["_id"]})
+                await self._messages.delete_one({"_id": where["_id"], "thread_id": where["thread_id"]})
             raise
 
     async def _fill_missing(self, key: StoredDocument, sets: StoredDocument) -> bool:
@@ -144,7 +149,9 @@ class MessageWriter:
                 await self._messages.update_one(own_write, {"$set": {"thread_id": None}})
                 raise
             if life:
-                await self._messages.update_one({"_id": document["_id"]}, {"$set": {"life": life}})
+                await self._messages.update_one(
+                    {"_id": document["_id"], "thread_id": thread_id}, {"$set": {"life": life}}
+                )
             if feedback := document.get("feedback"):
                 vote = thread_id, document["_id"], feedback["value"]
                 await record_vote(self._connection, *vote, None)

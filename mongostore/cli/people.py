@@ -1,0 +1,210 @@
+"""`mongostore people`: one person over everything, shown, given out and erased."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich import box
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from mongostore.cli.terminal import (
+    AsJson,
+    Database,
+    Uri,
+    err,
+    open_store,
+    out,
+    plain,
+    print_json_line,
+    run,
+    wants_json,
+    warn,
+)
+from mongostore.models import ErasureMode, ErasureReport, Person, PersonRecord
+from mongostore.store import AsyncMongoStore
+
+people: Final = typer.Typer(
+    no_args_is_help=True, help="Show, give out or erase all that is stored about one person."
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="An id, identifier or address of the person.")]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option("--namespace", metavar="NAME", help="Only sessions of this namespace; may be repeated."),
+]
+Organization = Annotated[
+    str | None,
+    typer.Option("--organization", metavar="ID", help="Only rooms and identities of this organization."),
+]
+
+
+@people.command()
+def show(
+    name: Name,
+    namespaces: Namespaces = None,
+    organization: Organization = None,
+    uri: Uri = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a person's names, and how much is stored about them.
+
+    Names are linked by users and identities.
+
+    Example:
+      mongostore people show ada
+    """
+    person = run(_get(uri, database, name, namespaces, organization))
+    if wants_json(as_json):
+        print_json_line(person.model_dump())
+        return
+    out.print(plain(", ".join(person.names)))
+    table = Table("collection", "documents", box=box.SIMPLE)
+    for collection, count in person.counts.items():
+        table.add_row(plain(collection), f"{count:,}")
+    out.print(table)
+
+
+@people.command()
+def export(
+    name: Name,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The zip to write; it must not exist.")
+    ],
+    namespaces: Namespaces = None,
+    organization: Organization = None,
+    uri: Uri = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all that is stored about a person into a zip.
+
+    It has a folder for each collection, with one file of JSON a record, and
+    the files that belong to the person. What others said is not in it.
+
+    Example:
+      mongostore people export ada -o ada.zip
+    """
+    counts = run(_export(uri, database, name, namespaces, organization, output))
+    if wants_json(as_json):
+        print_json_line({"file": str(output), "records": counts})
+        return
+    table = Table("collection", "records", box=box.SIMPLE)
+    for collection, count in counts.items():
+        table.add_row(plain(collection), f"{count:,}")
+    out.print(table)
+
+
+@people.command()
+def erase(
+    name: Name,
+    mode: Annotated[
+        str, typer.Option(metavar="MODE", help="delete, or anonymize what is shared with others.")
+    ] = "delete",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    namespaces: Namespaces = None,
+    organization: Organization = None,
+    uri: Uri = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a person: what is theirs, and what they said among others.
+
+    An erasure that is cut short goes on when it is run again. The exit code
+    is 1 if something could not be erased.
+
+    Examples:
+      mongostore people erase ada --dry-run
+      mongostore people erase ada --mode anonymize --yes
+    """
+    report = run(_erase(uri, database, name, namespaces, organization, mode, dry_run, yes))
+    if wants_json(as_json):
+        print_json_line(report.model_dump())
+    else:
+        table = Table("collection", "would go" if dry_run else "deleted", "anonymized", box=box.SIMPLE)
+        for line in report.lines:
+            table.add_row(plain(line.collection), f"{line.deleted:,}", f"{line.anonymized:,}")
+        out.print(table)
+    for error in report.errors:
+        warn(error)
+    if report.errors:
+        raise typer.Exit(1)
+
+
+async def _get(
+    uri: str | None, database: str | None, name: str, namespaces: list[str] | None, organization: str | None
+) -> Person:
+    async with open_store(uri, database) as store:
+        return await store.people.get(name, namespaces=namespaces or None, organization_id=organization)
+
+
+async def _erase(
+    uri: str | None,
+    database: str | None,
+    name: str,
+    namespaces: list[str] | None,
+    organization: str | None,
+    mode: str,
+    dry_run: bool,
+    yes: bool,
+) -> ErasureReport:
+    async with open_store(uri, database) as store:
+        person = await store.people.get(name, namespaces=namespaces or None, organization_id=organization)
+        if not dry_run and not yes:
+            found = ", ".join(f"{count} {collection}" for collection, count in person.counts.items())
+            typer.confirm(f"Erase {', '.join(person.names)} ({found})?", abort=True, err=True)
+        chosen: ErasureMode = mode  # type: ignore[assignment]  # the store refuses any other
+        return await store.people.erase(person, mode=chosen, dry_run=dry_run)
+
+
+async def _export(
+    uri: str | None,
+    database: str | None,
+    name: str,
+    namespaces: list[str] | None,
+    organization: str | None,
+    output: Path,
+) -> dict[str, int]:
+    async with open_store(uri, database) as store:
+        person = await store.people.get(name, namespaces=namespaces or None, organization_id=organization)
+        columns = SpinnerColumn(), TextColumn("{task.completed:,} records")
+        with (
+            zipfile.ZipFile(output, "x", zipfile.ZIP_DEFLATED) as archive,
+            Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar,
+        ):
+            task = bar.add_task("")
+            counts: Counter[str] = Counter()
+            async for record, number in _numbered(store.people.export(person)):
+                # A zip takes one member at a time, so that each record is one.
+                member = f"{record.collection}/{number:08}.json"
+                archive.writestr(member, json.dumps(record.model_dump(), indent=1, ensure_ascii=False))
+                counts[record.collection] += 1
+                counts["files"] += await _write_file(store, archive, record)
+                bar.advance(task)
+        return {collection: count for collection, count in counts.items() if count}
+
+
+async def _numbered(records: AsyncIterator[PersonRecord]) -> AsyncIterator[tuple[PersonRecord, int]]:
+    number = 0
+    async for record in records:
+        number += 1
+        yield record, number
+
+
+async def _write_file(store: AsyncMongoStore, archive: zipfile.ZipFile, record: PersonRecord) -> bool:
+    """Write the file of an element into an archive, chunk by chunk, and return whether there is one."""
+    key = record.value.get("file_key")
+    if key is None or await store.threads.files.find(key) is None:
+        return False
+    with archive.open(f"files/{record.id}", "w", force_zip64=True) as member:
+        async for chunk in store.threads.files.iter_content(key):
+            member.write(chunk)
+    return True

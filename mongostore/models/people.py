@@ -1,0 +1,72 @@
+"""One person over everything that is stored, and what an erasure did."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mongostore.models.model import Model
+
+ErasureMode = Literal["delete", "anonymize"]
+Relation = Literal["owner", "participant", "author", "identity"]
+
+
+class Person(Model):
+    """One person, under all names that the store knows.
+
+    Attributes:
+        names: Ids and identifiers of users, ids of identities with their addresses, owners and participants.
+        counts: How many documents of each collection are theirs or name them.
+        namespaces: The namespaces that are meant; None for all.
+        organization_id: The organization whose rooms and identities are meant; None for all.
+    """
+
+    names: list[str]
+    counts: dict[str, int]
+    namespaces: list[str] | None = None
+    organization_id: str | None = None
+
+
+class PersonRecord(Model):
+    """One stored thing of a person, as an export writes it.
+
+    Attributes:
+        collection: Where it is stored.
+        id: Its id there.
+        relation: Whether it is theirs, they take part in it, they said it, or it says who they are.
+        value: It, as JSON.
+    """
+
+    collection: str
+    id: str
+    relation: Relation
+    value: dict[str, Any] = Field(default_factory=dict)
+
+
+class ErasureLine(Model):
+    """What an erasure did, or would do, in one collection.
+
+    Attributes:
+        deleted: How many documents, with all of their parts.
+        anonymized: How many documents that stay, without names and words.
+    """
+
+    collection: str
+    deleted: int = 0
+    anonymized: int = 0
+
+
+class ErasureReport(Model):
+    """What an erasure did, or would do.
+
+    Attributes:
+        lines: One for each collection in which there was something.
+        errors: What could not be erased, and why.
+    """
+
+    names: list[str]
+    mode: ErasureMode
+    dry_run: bool
+    lines: list[ErasureLine] = Field(default_factory=list)
+    errors: list[str] = Field(default_factory=list)

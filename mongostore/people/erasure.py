@@ -1,0 +1,266 @@
+"""The erasure of one person, in steps that can be repeated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+from pydantic import BaseModel
+
+from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.rooms import part_id, to_binding, to_event, to_participant
+from mongostore.documents.session_participants import participant_documents
+from mongostore.documents.sessions import to_session
+from mongostore.errors import (
+    AccessDeniedError,
+    InvalidDocumentError,
+    MongoStoreError,
+    NotFoundError,
+    NotOpenError,
+    UnavailableError,
+)
+from mongostore.models.people import ErasureLine, ErasureMode
+from mongostore.models.retention import House
+from mongostore.people.blanking import Vocabulary
+from mongostore.people.houses import Houses
+from mongostore.repositories.mentions import MENTIONS, Mention, PersonFinder, Scope, filter_texts, names_in
+from mongostore.repositories.sessions import AsyncSessions
+
+# So many things of others are enough to know which kinds there are.
+_OTHERS = 200
+# What a room holds in which a person may be named by content alone.
+_UNNAMED_PARTS = ("bindings", "tasks", "observations", "voice_deliveries")
+
+
+Step = Callable[[Mention, StoredDocument], Awaitable[None]]
+
+
+class Erasure:
+    """One erasure: what it has done so far, pass by pass.
+
+    Args:
+        finder: What finds the person.
+        houses: The verbs of the store.
+        names: The names of the person.
+        scope: The tenants that are meant.
+        mode: Whether what is shared is deleted or anonymized.
+    """
+
+    def __init__(
+        self, finder: PersonFinder, houses: Houses, names: Sequence[str], scope: Scope, mode: ErasureMode
+    ) -> None:
+        self._finder = finder
+        self._houses = houses
+        self._names = frozenset(names)
+        self._scope = scope
+        self._anonymizes = mode == "anonymize"
+        self._deleted: Counter[str] = Counter()
+        self._anonymized: Counter[str] = Counter()
+        self._failed: dict[str, str] = {}
+
+    @property
+    def errors(self) -> list[str]:
+        """What could not be erased, and why."""
+        return [*self._failed.values()]
+
+    def lines(self) -> list[ErasureLine]:
+        """Return what was done by collections."""
+        return [
+            ErasureLine(collection=name, deleted=self._deleted[name], anonymized=self._anonymized[name])
+            for name in sorted({*self._deleted, *self._anonymized})
+        ]
+
+    async def run_pass(self) -> bool:
+        """Erase what is found now; return whether there was anything."""
+        before = self._deleted.total() + self._anonymized.total()
+        for mention in MENTIONS:
+            step = self._step_of(mention)
+            async with aclosing(self._finder.find(mention, self._names, self._scope)) as found:
+                async for document in found:
+                    await self._attempt(mention, document, step)
+        if self._scope.is_all:
+            await self._delete_files()
+        return self._deleted.total() + self._anonymized.total() > before
+
+    def _step_of(self, mention: Mention) -> Step:
+        steps: dict[str, Step] = {
+            "sessions": self._erase_session,
+            "threads": self._erase_thread,
+            "participants": self._erase_in_room,
+            "bindings": self._erase_in_room,
+            "events": self._erase_event,
+        }
+        return steps.get(mention.collection, self._delete_document)
+
+    async def _attempt(self, mention: Mention, document: StoredDocument, step: Step) -> None:
+        key = f"{mention.collection} {document['_id']!r}"
+        try:
+            await step(mention, document)
+        except NotFoundError:
+            # Another one has deleted it.
+            return
+        except (AccessDeniedError, NotOpenError, UnavailableError):
+            raise
+        except MongoStoreError as error:
+            self._failed[key] = f"{key}: {error}"
+        else:
+            self._failed.pop(key, None)
+
+    async def _erase_session(self, mention: Mention, session: StoredDocument) -> None:
+        participants = [one["id"] for one in participant_documents(session)]
+        others = [name for name in participants if name not in self._names]
+        is_owner = mention.relation == "owner"
+        # One that is hidden cannot be changed, and its owner does not want it.
+        if session["state"] != "open" or (is_owner and not (others and self._anonymizes)):
+            await self._delete_head("sessions", session)
+            return
+        verbs, session_id = self._houses.sessions.in_namespace(session["namespace"]), session["session_id"]
+        for name in participants:
+            if name in self._names:
+                gone = await verbs.participants.delete(session_id, name)
+                self._deleted["session participants"] += gone
+        if is_owner:
+            await self._blank_messages(verbs, session_id, others)
+            await verbs.context.delete(session_id)
+            metadata = dict.fromkeys(to_session(session).metadata)
+            await verbs.update(
+                session_id, user_id=None, name=None, description=None, data={}, metadata=metadata
+            )
+            self._anonymized["sessions"] += 1
+
+    async def _blank_messages(self, verbs: AsyncSessions, session_id: str, others: Sequence[str]) -> None:
+        """Replace what the owner of a session has said in it, beside the turns of others."""
+        async for message in verbs.messages.iter(session_id):
+            is_blank = message.content is None and not message.data and not message.metadata
+            if message.conversation_id not in others and not is_blank:
+                blank: dict[str, Any] = {"content": None, "data": {}, "metadata": {}}
+                await verbs.messages.upsert(session_id, message.model_copy(update=blank))
+                self._anonymized["messages"] += 1
+
+    async def _erase_thread(self, mention: Mention, thread: StoredDocument) -> None:
+        if thread.get("state") == "open":
+            await self._delete_head("threads", thread)
+
+    async def _delete_head(self, house: House, head: StoredDocument) -> None:
+        unmoved = "created_at" if head.get("expires_at") is None else "expires_at"
+        self._deleted[house] += await self._houses.heads.delete(house, head, unmoved)
+
+    async def _erase_in_room(self, mention: Mention, part: StoredDocument) -> None:
+        """Erase all that a room holds of the person, and last that they were there."""
+        room_id = part["room_id"]
+        if not await self._finder.is_shared(room_id, self._names):
+            room = await self._houses.heads.find("rooms", room_id)
+            if room is not None:
+                await self._delete_head("rooms", room)
+                return
+        names = {*self._names, *filter_texts([part.get("participant_id")])}
+        said_here = {"room_id": room_id, "participant_id": {"$in": [*names]}}
+        async for event in self._finder.walk("events", said_here):
+            await self._erase_event(mention, event)
+        for collection in _UNNAMED_PARTS:
+            async for one in self._finder.walk(collection, {"room_id": room_id}):
+                # The position and times of a part are no names.
+                if names_in(one, names):
+                    await self._erase_part(collection, one)
+        if mention.collection == "participants":
+            await self._erase_participant(part)
+
+    async def _erase_event(self, mention: Mention, stored: StoredDocument) -> None:
+        events, room_id = self._houses.rooms.events, stored["room_id"]
+        if not self._anonymizes:
+            self._deleted["events"] += await events.delete(room_id, stored["_id"], replies=False)
+            return
+        event, words = to_event(stored), await self._vocabulary("events", room_id, to_event)
+        blank: dict[str, Any] = {
+            "participant_id": await self._pseudonym(room_id, stored["participant_id"]),
+            **{name: words.blank(getattr(event, name), (name,)) for name in ("content", "data", "metadata")},
+            "idempotency_key": None,
+            "correlation_id": None,
+        }
+        await events.update(room_id, stored["_id"], delivery_results={})
+        await events.replace(room_id, event.model_copy(update=blank))
+        self._anonymized["events"] += 1
+
+    async def _erase_part(self, collection: str, stored: StoredDocument) -> None:
+        if collection == "bindings":
+            await self._erase_binding(stored)
+            return
+        self._deleted[collection] += await self._houses.heads.delete_document(collection, stored["_id"])
+
+    async def _erase_binding(self, stored: StoredDocument) -> None:
+        room_id, channel_id = stored["room_id"], stored["channel_id"]
+        if self._anonymizes and channel_id not in self._names:
+            name = stored.get("participant_id")
+            alias = None if name is None else await self._pseudonym(room_id, name)
+            binding, words = to_binding(stored), await self._vocabulary("bindings", room_id, to_binding)
+            blank: dict[str, Any] = {
+                "participant_id": alias,
+                "data": words.blank(binding.data, ("data",)),
+                "metadata": words.blank(binding.metadata, ("metadata",)),
+            }
+            await self._houses.rooms.bindings.upsert(room_id, binding.model_copy(update=blank))
+            self._anonymized["bindings"] += 1
+            return
+        self._deleted["bindings"] += await self._houses.rooms.bindings.delete(room_id, channel_id)
+        marker = {"room_id": room_id, "channel_id": channel_id}
+        async for one in self._finder.walk("read_markers", marker, ["_id"]):
+            gone = await self._houses.heads.delete_document("read_markers", one["_id"])
+            self._deleted["read_markers"] += gone
+
+    async def _erase_participant(self, stored: StoredDocument) -> None:
+        participants, room_id = self._houses.rooms.participants, stored["room_id"]
+        if self._anonymizes:
+            participant = to_participant(stored)
+            words = await self._vocabulary("participants", room_id, to_participant)
+            renamed: dict[str, Any] = {
+                "id": _pseudonym_of(stored),
+                "identity_id": None,
+                "channel_ids": [name for name in participant.channel_ids if name not in self._names],
+                "data": words.blank(participant.data, ("data",)),
+            }
+            await participants.upsert(room_id, participant.model_copy(update=renamed))
+        gone = await participants.delete(room_id, stored["participant_id"])
+        counts = self._anonymized if self._anonymizes else self._deleted
+        counts["participants"] += gone
+
+    async def _vocabulary(
+        self, collection: str, room_id: str, read: Callable[[StoredDocument], BaseModel]
+    ) -> Vocabulary:
+        """Return the words for kinds that others have in a room."""
+        others = {
+            "room_id": room_id,
+            "participant_id": {"$nin": [*self._names]},
+            "schema_version": {"$exists": True},
+        }
+        found = self._finder.walk(collection, others)
+        values: list[Any] = []
+        async with aclosing(found):
+            async for stored in found:
+                if len(values) == _OTHERS:
+                    break
+                with suppress(InvalidDocumentError):
+                    values.append(read(stored).model_dump(mode="json"))
+        bindings = self._finder.walk("bindings", {"room_id": room_id}, ["channel_id"])
+        channels = [binding["channel_id"] async for binding in bindings]
+        return Vocabulary(values, self._names, channels)
+
+    async def _pseudonym(self, room_id: str, participant_id: str) -> str:
+        """Return the name that stands for the person in a room, each time the same."""
+        stored = await self._houses.heads.find("participants", part_id(room_id, participant_id))
+        return "erased" if stored is None else _pseudonym_of(stored)
+
+    async def _delete_document(self, mention: Mention, stored: StoredDocument) -> None:
+        gone = await self._houses.heads.delete_document(mention.collection, stored["_id"])
+        self._deleted[mention.collection] += gone
+
+    async def _delete_files(self) -> None:
+        """Delete the files in folders of the person's names, which may belong to no element."""
+        for name in self._names:
+            async for file in self._houses.threads.files.iter(prefix=f"{name}/"):
+                self._deleted["files.files"] += await self._houses.threads.files.delete(file.key)
+
+
+def _pseudonym_of(participant: StoredDocument) -> str:
+    return f"erased-{participant['position']}"

@@ -1,0 +1,204 @@
+"""One person planted in every collection: found, given out, erased, and nothing of hers left."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from mongostore import (
+    AsyncMongoStore,
+    Event,
+    Identity,
+    InvalidValueError,
+    Message,
+    MongoStore,
+    NotFoundError,
+    Turn,
+)
+from mongostore.documents import COLLECTIONS, identities, keys, room_parts, rooms, sessions, threads
+from mongostore.repositories.mentions import MENTIONS, PERSON_FIELDS
+from tests.contract.planting import (
+    ADA,
+    BOB,
+    HERS,
+    MAIL,
+    PHONE,
+    THEIRS,
+    WORDS,
+    holding,
+    plant,
+    said,
+    take_part,
+)
+
+STORED: dict[str, Any] = {
+    "sessions": sessions.StoredSession,
+    "session_segments": sessions.StoredSegment,
+    "session_overflows": sessions.StoredOverflow,
+    "threads": threads.StoredThread,
+    "messages": threads.StoredThreadMessage,
+    "elements": threads.StoredElement,
+    "users": threads.StoredUser,
+    "rooms": rooms.StoredRoom,
+    "events": rooms.StoredEvent,
+    "bindings": rooms.StoredBinding,
+    "participants": rooms.StoredRoomParticipant,
+    "identities": identities.StoredIdentity,
+    "identity_addresses": identities.StoredAddress,
+    "verifications": identities.StoredVerification,
+    "verification_requests": identities.StoredRequest,
+    "tasks": room_parts.StoredTask,
+    "observations": room_parts.StoredObservation,
+    "read_markers": room_parts.StoredReadMarker,
+    "voice_deliveries": room_parts.StoredVoiceDelivery,
+    "leases": room_parts.StoredLease,
+    "api_keys": keys.StoredKey,
+}
+# What names no person: leases name processes, read markers channels.
+NAMELESS = {"leases", "read_markers"}
+
+
+async def test_a_person_is_planted_in_every_collection(store: AsyncMongoStore) -> None:
+    await plant(store)
+    assert {*COLLECTIONS} - NAMELESS == (await holding(store, HERS)).keys()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("mode", ["delete", "anonymize"])
+async def test_nothing_of_an_erased_person_is_left(store: AsyncMongoStore, mode: Any) -> None:
+    await plant(store)
+    bobs = await holding(store, (THEIRS, BOB.encode()))
+    person = await store.people.get(ADA)
+    assert {ADA, MAIL, PHONE, f"i-{ADA}"} <= {*person.names}
+    report = await store.people.erase(person, mode=mode)
+    assert report.errors == []
+    assert await holding(store, HERS) == {}
+    assert await holding(store, (THEIRS, BOB.encode())) == bobs
+    assert await store.people.find(ADA) is None
+    again = await store.people.erase(person, mode=mode)
+    assert (again.lines, again.errors) == ([], [])
+
+
+@pytest.mark.parametrize("mode", ["delete", "anonymize"])
+async def test_what_others_said_beside_an_erased_person_stays(store: AsyncMongoStore, mode: Any) -> None:
+    await plant(store)
+    await store.people.erase(await store.people.get(ADA), mode=mode)
+    assert [turn.content async for turn in store.sessions.turns.iter("shared", BOB)] == ["bobword turn"]
+    assert (await store.sessions.get("shared")).user_id == BOB
+    events = await store.rooms.events.list("shared")
+    texts = [event.content for event in events]
+    people = [one.id for one in await store.rooms.participants.list("shared")]
+    channels = [one.channel_id for one in await store.rooms.bindings.list("shared")]
+    markers = [one.channel_id for one in await store.rooms.read_markers.list("shared")]
+    if mode == "delete":
+        assert markers == ["c-b1"]
+        assert (texts, people, channels) == (["bobword 0", "bobword 1"], [BOB], ["c-b1"])
+        return
+    assert texts == ["", "", "bobword 0", "bobword 1"]
+    assert len({event.participant_id for event in events}) == 2
+    # The place of hers stands for her everywhere in the room.
+    assert {event.participant_id for event in events} == {*people}
+    assert [event.index for event in events] == [0, 1, 2, 3]
+
+
+async def test_dry_run_erases_nothing(store: AsyncMongoStore) -> None:
+    await plant(store)
+    before = await holding(store, HERS)
+    person = await store.people.get(ADA)
+    report = await store.people.erase(person, dry_run=True)
+    assert {line.collection: line.deleted for line in report.lines} == person.counts
+    assert await holding(store, HERS) == before
+
+
+async def test_export_has_what_is_hers_and_nothing_that_others_said(store: AsyncMongoStore) -> None:
+    await plant(store)
+    records = [record async for record in store.people.export(await store.people.get(ADA))]
+    told = " ".join(record.model_dump_json() for record in records)
+    for kind in ("user", "session", "message 2", "context", "thread", "step", "comment", "turn", "identity"):
+        assert said(kind) in told, kind
+    assert "bobword" not in told
+    kinds = {record.collection for record in records}
+    assert kinds >= {"users", "sessions", "threads", "messages", "elements", "participants", "events"}
+    assert kinds >= {"turns", "context", "bindings", "identities", "verifications", "api_keys"}
+
+
+@pytest.mark.parametrize("name", [MAIL, PHONE, f"i-{ADA}"])
+async def test_a_person_is_found_by_any_of_their_names(store: AsyncMongoStore, name: str) -> None:
+    await plant(store)
+    assert {*(await store.people.get(name)).names} == {*(await store.people.get(ADA)).names}
+
+
+async def test_the_same_name_in_another_tenant_is_another_person(store: AsyncMongoStore) -> None:
+    for tenant in ("one", "two"):
+        await store.sessions.in_namespace(tenant).create("s", user_id=ADA)
+        await store.rooms.create(tenant, organization_id=tenant)
+        await take_part(store, tenant, ADA, WORDS)
+        await store.rooms.identities.create(Identity(id=f"{tenant}-{ADA}", organization_id=tenant))
+    await store.threads.create("t", owner_id=ADA)
+    person = await store.people.get(ADA, namespaces=["one"], organization_id="one")
+    assert person.counts == {"sessions": 1, "participants": 1, "bindings": 1, "events": 2}
+    await store.people.erase(person)
+    assert not await store.sessions.in_namespace("one").exists("s")
+    assert not await store.rooms.exists("one")
+    assert await store.sessions.in_namespace("two").exists("s")
+    assert len(await store.rooms.events.list("two")) == 2
+    assert await store.threads.exists("t")
+
+
+async def test_a_name_that_nothing_has_is_nobody(store: AsyncMongoStore) -> None:
+    assert await store.people.find("nobody") is None
+    with pytest.raises(NotFoundError):
+        await store.people.get("nobody")
+    await store.threads.create("t", owner_id=ADA)
+    person = await store.people.get(ADA)
+    for arguments in ({"mode": "hide"}, {"dry_run": 1}):
+        with pytest.raises(InvalidValueError):
+            await store.people.erase(person, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError):
+        await store.people.erase(ADA)  # type: ignore[arg-type]
+    for names in ({"namespaces": ADA}, {"organization_id": 5}):
+        with pytest.raises(InvalidValueError):
+            await store.people.get(ADA, **names)  # type: ignore[arg-type]
+
+
+async def test_what_comes_late_does_not_bring_an_erased_person_back(store: AsyncMongoStore) -> None:
+    await plant(store)
+    await store.people.erase(await store.people.get(ADA))
+    late: list[Callable[[], Awaitable[Any]]] = [
+        lambda: store.threads.messages.merge("a1", "m-a1", content=said("late")),
+        lambda: store.threads.merge("a1", name=said("late")),
+        lambda: store.threads.create(user_id=ADA, name=said("late")),
+        lambda: store.sessions.messages.append("a1", Message(role="user", content=said("late"))),
+        lambda: store.sessions.turns.append("shared", ADA, Turn(role="user", content=said("late"))),
+        lambda: store.rooms.events.append("a1", Event(channel_id="c-a1", content=said("late"))),
+    ]
+    for write in late:
+        with pytest.raises(NotFoundError):
+            await write()
+    await store.rooms.read_markers.advance("a1", "c-a1")
+    assert await holding(store, HERS) == {}
+
+
+def test_each_stored_field_that_names_a_person_is_looked_into() -> None:
+    looked = {(mention.collection, name) for mention in MENTIONS for name in mention.fields}
+    named = {
+        (collection, name)
+        for collection, model in STORED.items()
+        for name in model.model_fields
+        if name in PERSON_FIELDS
+    }
+    assert named - looked == set()
+    assert {*COLLECTIONS} - {*STORED} == {
+        *("files.files", "files.chunks", "session_insights", "session_turns"),
+    }
+
+
+def test_erasing_is_the_same_in_blocking_code() -> None:
+    with MongoStore("mongomock://") as store:
+        store.sessions.create("s", user_id=ADA)
+        person = store.people.get(ADA)
+        assert [record.collection for record in store.people.export(person)] == ["sessions"]
+        [line] = store.people.erase(person).lines
+        assert (line.collection, line.deleted) == ("sessions", 1)
