@@ -14,12 +14,16 @@ from mongostore.engines import Capability, Deployment, Engine
 from mongostore.engines.deployment import clock_skews
 from mongostore.engines.driver_errors import translate_error
 from mongostore.engines.protocol import Database
+from mongostore.errors import AccessDeniedError
 from mongostore.index_definitions import IndexState, diff_indexes
+from mongostore.sharding import ShardState, diff_sharding
 
 # A server older than this gets no corrections any more.
 _OLDEST_SERVER = 7
 _WARNING_SKEW, _ERROR_SKEW = 0.5, 5.0
 _SCAN_MS = 5_000
+# Below that, one shard does as well.
+_LARGE_BYTES = 10 * 2**30
 _READING_AND_WRITING = {"find", "insert", "update", "remove"}
 _OPENING = {"createCollection", "createIndex", "listIndexes"}
 _WATCHING = {"changeStream"}
@@ -72,6 +76,7 @@ async def diagnose(engine: Engine, collections: Iterable[str]) -> list[CheckResu
             ]
             findings += [await _clocks(engine.database, deployment), _pool(engine.database, deployment)]
         findings.append(await _indexes(engine))
+        findings += await check_sharding(engine, deployment.topology)
         findings.append(await _schema_versions(engine, collections))
     except PyMongoError as error:
         raise translate_error(error, engine.address) from None
@@ -97,6 +102,28 @@ def _topology(deployment: Deployment) -> CheckResult:
         case _, hosts:
             advice = "Have three members: with fewer, the loss of one stops the service."
             return CheckResult("topology", CheckStatus.WARNING, f"{found} of {hosts}", advice)
+
+
+async def check_sharding(engine: Engine, topology: str) -> list[CheckResult]:
+    """Return what is large and on one shard alone; nothing where there are no shards.
+
+    Raises:
+        MongoStoreError: What the server refused, by its meaning.
+    """
+    if topology != "sharded":
+        return []
+    try:
+        reports = await diff_sharding(engine)
+    except AccessDeniedError:
+        advice = "Give the user the role clusterMonitor, or run it as another one."
+        return [CheckResult("sharding", CheckStatus.UNKNOWN, "the user may not know", advice)]
+    on_one_shard = [one.collection for one in reports if one.state is not ShardState.SHARDED]
+    large = [one for one in await engine.usage(on_one_shard) if one.bytes >= _LARGE_BYTES]
+    if not large:
+        return [CheckResult("sharding", CheckStatus.OK, "nothing large is on one shard alone")]
+    found = ", ".join(f"{one.collection} ({one.bytes / 2**30:,.0f} GiB)" for one in large)
+    advice = "Run `mongostore sharding check`, then `mongostore sharding apply`."
+    return [CheckResult("sharding", CheckStatus.WARNING, f"on one shard alone: {found}", advice)]
 
 
 def _capabilities(capabilities: Collection[Capability]) -> CheckResult:

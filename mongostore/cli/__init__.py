@@ -43,6 +43,7 @@ _ENTRIES: Final = {
         "import_export",
         "export_lines",
     ),
+    "backup": _Entry(_OPERATE, "Show how to back up and restore a store.", "backup", "backup"),
     "people": _Entry(
         _OPERATE, "Show, give out or erase all that is stored about one person.", "people", "people"
     ),
@@ -59,6 +60,12 @@ _ENTRIES: Final = {
     "keys": _Entry(_OPERATE, "Create, list and revoke the API keys of the servers.", "keys", "keys"),
     "indexes": _Entry(
         _OPERATE, "Show the index definitions, check a database, or apply them.", "admin", "indexes"
+    ),
+    "sharding": _Entry(
+        _OPERATE,
+        "Plan how collections are sharded, check a cluster, or shard them.",
+        "sharding",
+        "sharding",
     ),
 }
 

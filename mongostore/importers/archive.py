@@ -114,6 +114,9 @@ class Archive:
                 self._write("messages", owner, _members(message, "position"))
             for participant in session.participants:
                 async for turn in sessions.turns.iter(session.id, participant.id):
+                    if (turn.number or 0) > participant.turn_count:
+                        # Appended since the session was read.
+                        break
                     self._write("turns", [*owner, participant.id], _members(turn))
 
     async def _write_threads(self, archive: zipfile.ZipFile) -> None:

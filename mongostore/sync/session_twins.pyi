@@ -118,7 +118,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
         Args:
             session_id: The session.
-            messages: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
+            messages: At most 1,000.
             **options: As for `append`.
 
         Returns:
@@ -129,7 +129,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             ConflictError: If an id is there with other content, or `after` or `revision` do not hold;
                 nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
 
     def stream(
@@ -176,7 +176,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If those are not the newest messages, or a new id is there already.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
 
     def pop(self, session_id: str) -> Message | None:
@@ -541,7 +541,7 @@ class SessionBranches(Mirror[AsyncSessionBranches]):
             ConflictError: If an id is there with other content, the session has another revision, or
                 others have appended meanwhile; nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a message, all of them together, or the branches take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB, or the branches more than 4 MiB.
         """
 
     def list(
@@ -597,13 +597,13 @@ class SessionTurns(Mirror[AsyncSessionTurns]):
         Args:
             session_id: The session.
             participant_id: The participant.
-            turns: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
+            turns: At most 1,000.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
             ConflictError: If other callers kept changing the session for too long.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
+            DocumentTooLargeError: If a turn takes more than 16 MiB; none was appended.
         """
 
     def count(self, session_id: str, participant_id: str, *, limit: int | None = None) -> int:

@@ -93,7 +93,7 @@ class Bench:
 
 async def rows(bench: Bench) -> AsyncIterator[Row]:
     """Yield what each piece of work takes, as soon as it is known."""
-    for part in (_memory, _changes, _reads, _lists, _facade, _appends, _newest):
+    for part in (_memory, _changes, _heads, _newest_messages, _reads, _lists, _facade, _appends, _newest):
         async for row in part(bench):
             yield row
 
@@ -101,20 +101,77 @@ async def rows(bench: Bench) -> AsyncIterator[Row]:
 async def _changes(bench: Bench) -> AsyncIterator[Row]:
     session = await bench.created("streamed", 99)
     message = await bench.store.sessions.messages.append(session, Message(role="assistant", content=TEXT))
-    bare, numbers = bench.bare_messages("majority"), count()
-    await bare.insert_one(_bare_message() | {"_id": "streamed"})
+    messages, numbers = bench.bare_messages("majority"), count()
+    await messages.insert_one(_bare_message() | {"_id": "streamed"})
 
     async def ours() -> None:
         await bench.store.sessions.messages.update(session, message.id, content=f"{next(numbers)}{TEXT}")
 
     async def bare() -> None:
         content = f"{next(numbers)}{TEXT}"
-        await bare.update_one(
+        await messages.update_one(
             {"_id": "streamed"}, {"$set": {"content": content, "updated_at": next(numbers)}}
         )
 
     took = await interleave(bench.rounds, ours, bare)
     yield Row("change of one message (streaming), w:majority", took[0], took[1], 1.8)
+
+
+async def _heads(bench: Bench) -> AsyncIterator[Row]:
+    """Yield what appends take that begin a session or change it, each beside one insert."""
+    sessions, session, bare = (
+        bench.store.sessions,
+        await bench.created("headed", 90),
+        bench.bare_messages("majority"),
+    )
+
+    async def begin() -> None:
+        message = Message(role="user", content=TEXT)
+        await sessions.messages.append(uuid4().hex, message, create={"user_id": "begun"})
+
+    async def change() -> None:
+        message = Message(role="user", content=TEXT)
+        await sessions.messages.append(session, message, update={"data": {"state": message.id}})
+
+    begun, changed, inserted = await interleave(bench.rounds, begin, change, _insert(bare))
+    yield Row("append that begins its session, w:majority", begun, inserted, 1.7)
+    yield Row("append that changes its session, w:majority", changed, inserted, 1.7)
+
+
+async def _newest_messages(bench: Bench) -> AsyncIterator[Row]:
+    """Yield what it takes to pop or replace the newest messages, and to delete an unchanged session."""
+    sessions, bare = bench.store.sessions, bench.bare_messages("majority")
+    popped = await bench.created("popped", 100 + 2 * bench.rounds)
+    replaced = await bench.created("replaced", 90)
+    newest = [message.id for message in await sessions.messages.list(replaced, newest=True, limit=2)]
+    doomed = [await sessions.create(uuid4().hex) for _ in range(2 * bench.rounds)]
+    await bare.insert_many([_bare_message() for _ in range(8 * bench.rounds)])
+
+    async def replace() -> None:
+        nonlocal newest
+        messages = _messages(2)
+        await sessions.messages.replace_newest(replaced, newest, messages)
+        newest = [message.id for message in messages]
+
+    async def replace_bare() -> None:
+        for _ in range(2):
+            await bare.find_one_and_delete({}, sort=[("_id", -1)])
+        await bare.insert_many([_bare_message() for _ in range(2)])
+
+    async def delete() -> None:
+        session = doomed.pop()
+        await sessions.delete(session.id, revision=session.revision)
+
+    pop, pop_bare = await interleave(
+        bench.rounds,
+        lambda: sessions.messages.pop(popped),
+        lambda: bare.find_one_and_delete({}, sort=[("_id", -1)]),
+    )
+    yield Row("pop the newest message, w:majority", pop, pop_bare, 2.6)
+    took = await interleave(bench.rounds, replace, replace_bare)
+    yield Row("replace the newest two messages, w:majority", took[0], took[1], 1.5)
+    took = await interleave(bench.rounds, delete, lambda: bare.find_one_and_delete({}, sort=[("_id", -1)]))
+    yield Row("delete a session that is unchanged, w:majority", took[0], took[1], 4.5)
 
 
 async def _reads(bench: Bench) -> AsyncIterator[Row]:

@@ -128,6 +128,29 @@ class TestTheNewestMessages:
         assert sorted(one.id for one in popped if one) == sorted(f"m{n}" for n in range(12))
 
     @SMALL_TAILS
+    async def test_pop_finishes_a_deletion_that_was_cut_short(self, store: AsyncMongoStore) -> None:
+        names = [f"m{n}" for n in range(20)]
+        await store.sessions.messages.append_many("s", [message(name) for name in names], create=True)
+        # As a process leaves it that dies before the segment is changed.
+        announced = {"$set": {"pending_deletes": ["m0"]}, "$inc": {"message_count": -1, "edit_count": 1}}
+        await store.engine.collection("sessions").update_one({"session_id": "s"}, announced)
+        popped = await store.sessions.messages.pop("s")
+        assert popped is not None
+        assert popped.id == "m19"
+        assert [name for _, name in await ids(store)] == names[1:-1]
+
+    async def test_pop_shows_the_message_before_whatever_lies_between(self, store: AsyncMongoStore) -> None:
+        names = [f"m{n}" for n in range(40)]
+        await store.sessions.messages.append_many("s", [message(name) for name in names], create=True)
+        await store.sessions.messages.delete_many("s", names[5:39])
+        popped = await store.sessions.messages.pop("s")
+        assert popped is not None
+        assert popped.id == "m39"
+        session = await store.sessions.get("s")
+        assert session.last is not None
+        assert (session.count, session.last.id) == (5, "m4")
+
+    @SMALL_TAILS
     async def test_replace_newest_puts_others_in_their_place(self, store: AsyncMongoStore) -> None:
         replace = store.sessions.messages.replace_newest
         names = [f"m{n}" for n in range(10)]

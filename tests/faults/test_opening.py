@@ -6,17 +6,20 @@ import asyncio
 import gc
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pymongo.errors
 import pytest
 from pymongo import MongoClient
+from pymongo.server_api import ServerApi
 
 from mongostore import (
     AccessDeniedError,
     AsyncMongoStore,
     ConfigurationError,
+    Event,
     Message,
     MongoStoreError,
     UnavailableError,
@@ -248,3 +251,19 @@ async def test_the_right_certificate_opens(encrypted: str, certificates: Path) -
     uri = f"mongodb://{encrypted}/?tls=true&tlsCAFile={certificates / 'server.crt'}"
     async with AsyncMongoStore(uri, transactions="off") as store:
         assert not await store.sessions.exists("s")
+
+
+@pytest.mark.server
+async def test_a_store_works_with_the_strict_stable_api(server_uri: str, database: str) -> None:
+    options = {"server_api": ServerApi("1", strict=True)}
+    async with AsyncMongoStore(server_uri, database, client_options=options) as store:
+        await store.sessions.create("s")
+        await store.sessions.messages.append("s", Message(role="user", content="x"))
+        assert len((await store.sessions.messages.list("s")).items) == await store.sessions.count() == 1
+        await store.rooms.create("r")
+        await store.rooms.events.append("r", Event(channel_id="c", content="x"))
+        assert len((await store.rooms.events.list("r")).items) == await store.rooms.count() == 1
+        await store.threads.merge("t", name="n")
+        assert len((await store.threads.list()).items) == await store.threads.count() == 1
+        async with aclosing(store.rooms.events.watch("r", after=-1)) as events:  # type: ignore[type-var]
+            assert (await anext(events)).content == "x"

@@ -65,6 +65,7 @@ def test_completion_names_the_commands_and_their_options():
 
 def test_these_are_the_commands():
     assert [" ".join(command) for command in COMMANDS] == [
+        "backup",
         "demo",
         "doctor",
         "export",
@@ -83,6 +84,9 @@ def test_these_are_the_commands():
         "prune",
         "serve sessions",
         "serve threadmem",
+        "sharding apply",
+        "sharding check",
+        "sharding plan",
         "show",
         "stats",
         "studio",

@@ -15,7 +15,7 @@ from claude_agent_sdk.types import SessionListSubkeysKey, SessionStoreListEntry,
 
 from mongostore.adapters.claude_agent_sdk.entries import id_of, title_of, to_entry, to_messages
 from mongostore.arguments import MAX_LIMIT
-from mongostore.errors import ConflictError, DocumentTooLargeError, NotFoundError
+from mongostore.errors import ConflictError, NotFoundError
 from mongostore.models import Session, SessionUpdate
 from mongostore.repositories.sessions import AsyncSessions
 from mongostore.shared_store import SharedStore
@@ -139,17 +139,10 @@ class MongoSessionStore:
     async def _append(
         self, store: AsyncMongoStore, key: SessionKey, entries: Sequence[SessionStoreEntry]
     ) -> None:
-        """Append entries, in two steps where one cannot hold them."""
+        """Append entries, in several steps where one cannot hold them."""
         append = self._append_sub if key.get("subpath") else self._append_main
-        if len(entries) <= MAX_LIMIT:
-            try:
-                return await append(store, key, entries)
-            except DocumentTooLargeError:
-                if len(entries) == 1:
-                    raise
-        half = len(entries) // 2
-        await self._append(store, key, entries[:half])
-        return await self._append(store, key, entries[half:])
+        for start in range(0, len(entries), MAX_LIMIT):
+            await append(store, key, entries[start : start + MAX_LIMIT])
 
     async def _append_main(
         self, store: AsyncMongoStore, key: SessionKey, entries: Sequence[SessionStoreEntry]

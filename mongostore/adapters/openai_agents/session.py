@@ -103,7 +103,8 @@ class MongoSession:
         Raises:
             TypeError: If an item is no JSON value; nothing is written.
             NotFoundError: If the session is softly deleted.
-            DocumentTooLargeError: If an item, or all of them together, take too much; nothing is written.
+            DocumentTooLargeError: If an item takes more than 16 MiB; nothing is written.
+            InvalidValueError: If there are more than 1,000; nothing is written.
         """
         self._check_open()
         messages = [to_message(item) for item in items]

@@ -30,7 +30,6 @@ from mongostore.arguments import MAX_LIMIT, check_id
 from mongostore.errors import (
     AlreadyExistsError,
     ConflictError,
-    DocumentTooLargeError,
     InvalidValueError,
     NotFoundError,
 )
@@ -257,24 +256,17 @@ class _Write:
         if not messages:
             await self._sessions.update(self._id, revision=self._revision, **change)
             return
-        size, remaining = MAX_LIMIT, messages
-        while remaining:
-            batch = remaining[:size]
-            is_last = len(batch) == len(remaining)
-            try:
-                await self._sessions.branches.append_many(
-                    self._id,
-                    batch,
-                    parent_id=parent_id,
-                    update=change if is_last else None,
-                    revision=self._revision,
-                )
-            except DocumentTooLargeError:
-                if len(batch) == 1:
-                    raise
-                size = len(batch) // 2
-                continue
-            parent_id, remaining = batch[-1].id, remaining[size:]
+        for start in range(0, len(messages), MAX_LIMIT):
+            batch = messages[start : start + MAX_LIMIT]
+            is_last = batch[-1] is messages[-1]
+            await self._sessions.branches.append_many(
+                self._id,
+                batch,
+                parent_id=parent_id,
+                update=change if is_last else None,
+                revision=self._revision,
+            )
+            parent_id = batch[-1].id
             if not is_last:
                 self._written += [message.id for message in batch]
                 await self._read_revision()

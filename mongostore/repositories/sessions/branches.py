@@ -59,7 +59,7 @@ class AsyncSessionBranches(Repository):
             ConflictError: If an id is there with other content, the session has another revision, or
                 others have appended meanwhile; nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a message, all of them together, or the branches take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB, or the branches more than 4 MiB.
         """
         key, (stored, fresh) = self._storage.key(session_id), store_messages(messages)
         if not stored:

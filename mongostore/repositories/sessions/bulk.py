@@ -40,7 +40,7 @@ class SessionTransfer(Repository):
             NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If an id is there with other content; nothing was appended.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
         stored, fresh = store_messages(messages)
         change = SessionChange(active_at=max(message["created_at"] for message in stored))

@@ -24,6 +24,7 @@ from mongostore.repositories.sessions.tail import (
     back_off,
     contention_error,
     other_revision_error,
+    tail_length,
     unchanged_filter,
 )
 from mongostore.repositories.sessions.turn_log import TurnLog
@@ -83,16 +84,18 @@ class MessageDeleter:
         """Remove messages from a session unless it has changed; return how many there were, None if it has.
 
         Args:
-            document: The session's document, nothing of which is pending.
+            document: The session's document, nothing of which is pending, with all messages of the tail that
+                are wanted, and the newest that stays if one of them is the newest.
             wanted: The ids of the messages.
             sets: What the same write sets; with it, messages may be none.
             counts: What the same write counts.
             seen_at: When the messages must have been changed last, if that matters.
         """
         call = current_operation()
+        first = tail_length(document) - len(document["messages"])
         here = {
             i: message
-            for i, message in enumerate(document["messages"])
+            for i, message in enumerate(document["messages"], first)
             if message and message["id"] in wanted
         }
         position = TailPosition(document["epoch"], document["tail_start"])

@@ -21,7 +21,11 @@ from mongostore.repositories.sessions.tail import (
     contention_error,
     messages_of,
     session_id_of,
+    tail_length,
 )
+
+# As a rule these have the newest message and the one before it.
+_FEW = 8
 
 
 class MessageReplacer:
@@ -43,13 +47,19 @@ class MessageReplacer:
             ConflictError: If other callers kept changing the session for too long.
             InvalidDocumentError: If the message cannot be read; nothing is deleted.
         """
-        memory = current_operation().memory
+        memory, is_whole = current_operation().memory, False
         for attempt in range(self._tail.limits.attempts):
             await back_off(attempt)
-            document = await self._tail.read(key)
+            document = await self._tail.read(key, None if is_whole else _FEW)
+            if await self._tail.finish_pending(document):
+                continue
             if was_done(document):
                 popped: Message = memory["popped"]
                 return popped
+            if len(messages_of(document)) < 2 and len(document["messages"]) < tail_length(document):
+                # The message before the newest one, which the session shows from now on, is further back.
+                is_whole = True
+                continue
             newest = await self._newest(document, 1)
             if not newest:
                 return None
@@ -69,7 +79,7 @@ class MessageReplacer:
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If those are not the newest messages, or an id is there already.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
         messages = [{**message, "op": operation_token()} for message in messages]
         new_ids = {message["id"] for message in messages}

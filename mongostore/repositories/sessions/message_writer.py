@@ -67,7 +67,7 @@ class MessageWriter:
         Raises:
             NotFoundError: There is no such session, or it is deleted.
             ConflictError: An id is there with other content, or a guard does not hold; nothing was appended.
-            DocumentTooLargeError: A message, or all together, are too large; nothing was appended.
+            DocumentTooLargeError: A message is too large; nothing was appended.
         """
         if fresh:
             current_operation().memory["fresh"] = True
@@ -179,7 +179,7 @@ class MessageWriter:
 
         Raises:
             InvalidValueError: If there are too many, or two of one id.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
         large = {message["id"] for message in _find_large(messages, self._limits.embed_bytes)}
         return [
@@ -255,28 +255,31 @@ class MessageWriter:
 def find_large(
     path: str, names: Sequence[str], entries: Sequence[StoredDocument], embed_bytes: int
 ) -> list[int]:
-    """Return the indexes of those entries of a batch that are too large to be embedded.
+    """Return the indexes of those entries of a batch that are too large to be embedded, alone or together.
 
     Raises:
         InvalidValueError: If there are too many.
-        DocumentTooLargeError: If an entry, or all of them together, take too much.
+        DocumentTooLargeError: If an entry takes too much.
     """
     if len(entries) > BATCH_MESSAGES:
         raise InvalidValueError(
             path, f"are {len(entries)}; at most {BATCH_MESSAGES} can be appended in one step"
         )
-    large, together = [], 0
-    for index, (name, entry) in enumerate(zip(names, entries, strict=True)):
-        size = bson_size(name, entry)
+    sizes = [bson_size(name, entry) for name, entry in zip(names, entries, strict=True)]
+    for name, size in zip(names, sizes, strict=True):
         if size > MAX_VALUE_BYTES:
             raise DocumentTooLargeError(name, size, MAX_VALUE_BYTES)
-        if size > embed_bytes:
-            large.append(index)
-        else:
-            together += size
-    if len(entries) > 1 and together > BATCH_BYTES:
-        raise DocumentTooLargeError("the batch", together, BATCH_BYTES)
-    return large
+    together, count = sum(sizes), 0
+    if together <= min(embed_bytes, BATCH_BYTES):
+        return []
+    # The largest first, until the others fit into one write.
+    falling = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)
+    for index in falling:
+        if sizes[index] <= embed_bytes and together <= BATCH_BYTES:
+            break
+        together -= sizes[index]
+        count += 1
+    return sorted(falling[:count])
 
 
 def _find_large(messages: Sequence[StoredDocument], embed_bytes: int) -> list[StoredDocument]:

@@ -85,7 +85,7 @@ class AsyncSessionMessages(Repository):
 
         Args:
             session_id: The session.
-            messages: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
+            messages: At most 1,000.
             **options: As for `append`.
 
         Returns:
@@ -96,7 +96,7 @@ class AsyncSessionMessages(Repository):
             ConflictError: If an id is there with other content, or `after` or `revision` do not hold;
                 nothing was written.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
         key = self._storage.key(session_id)
         stored, fresh = store_messages(messages)
@@ -364,7 +364,7 @@ class AsyncSessionMessages(Repository):
             NotFoundError: If there is no such session, or it is deleted.
             ConflictError: If those are not the newest messages, or a new id is there already.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a message, or all of them together, take too much.
+            DocumentTooLargeError: If a message takes more than 16 MiB.
         """
         key, ids = self._storage.key(session_id), check_ids("message_ids", message_ids)
         stored, _ = store_messages(messages)

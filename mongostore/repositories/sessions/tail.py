@@ -99,13 +99,14 @@ class Tail:
                     await turn.enter_async_context(lock)
             yield
 
-    async def read(self, key: str) -> StoredDocument:
-        """Return the document of an open session, with its tail.
+    async def read(self, key: str, newest: int | None = None) -> StoredDocument:
+        """Return the document of an open session, with its tail or so many of the newest messages there.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
         """
-        document = await self.sessions.find_one({"_id": key})
+        projection = None if newest is None else {"messages": {"$slice": -newest}}
+        document = await self.sessions.find_one({"_id": key}, projection)
         if not is_open(document):
             self._cached_positions.pop(key, None)
             raise NotFoundError("session", session_id_of(key))
@@ -279,8 +280,13 @@ def unchanged_filter(document: StoredDocument) -> StoredDocument:
         "epoch": document["epoch"],
         "tail_start": document["tail_start"],
         "edit_count": document["edit_count"],
-        "messages": {"$size": len(document["messages"])},
+        "messages": {"$size": tail_length(document)},
     }
+
+
+def tail_length(document: StoredDocument) -> int:
+    """Return the number of positions in a session's document, whose messages may have been read in part."""
+    return int(document["next_position"]) - int(document["tail_start"])
 
 
 def messages_start(document: StoredDocument) -> int:

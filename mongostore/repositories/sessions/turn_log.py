@@ -71,7 +71,7 @@ class TurnLog:
         Raises:
             NotFoundError: If there is no such session or participant.
             ConflictError: If others kept appending for too long.
-            DocumentTooLargeError: If a turn, or all together, are too large; nothing was appended.
+            DocumentTooLargeError: If a turn is too large; nothing was appended.
         """
         call, count = current_operation(), len(turns)
         names = [f"turn {number}" for number in range(count)]

@@ -51,13 +51,13 @@ class AsyncSessionTurns(Repository):
         Args:
             session_id: The session.
             participant_id: The participant.
-            turns: At most 1,000, taking at most 6 MiB beside those that are larger than 1 MiB each.
+            turns: At most 1,000.
 
         Raises:
             NotFoundError: If there is no such session or participant, or the session is deleted.
             ConflictError: If other callers kept changing the session for too long.
             InvalidValueError: If a value cannot be stored; names its path.
-            DocumentTooLargeError: If a turn, or all of them together, take too much; none was appended.
+            DocumentTooLargeError: If a turn takes more than 16 MiB; none was appended.
         """
         call, key, name = current_operation(), self._storage.key(session_id), to_name(participant_id)
         check_list("turns", turns)
