@@ -78,10 +78,11 @@ class StoredBinding(Binding, Stored):
     """A binding, with the room's time for its place among the rooms, and the correspondents that find it.
 
     `epoch` is the room's life, `stored_at` the time at which it was attached, in microseconds, and `ops` are
-    the tokens of its last replacements.
+    the tokens of its last replacements. `room_is_closed` is never true while the room is not closed.
     """
 
     epoch: str
+    room_is_closed: bool
     stored_at: int
     ops: list[str] = Field(default_factory=list)
     position: int
@@ -93,6 +94,7 @@ class StoredRoomParticipant(RoomParticipant, Stored):
     """A participant; `routes` are each of the channels with each of the names, the rest as in a binding."""
 
     epoch: str
+    room_is_closed: bool
     stored_at: int
     ops: list[str] = Field(default_factory=list)
     participant_id: Id
@@ -105,6 +107,11 @@ to_room: Final = reader(Room, "room")
 to_event: Final = reader(Event, "event")
 to_binding: Final = reader(Binding, "binding", "channel_id")
 to_participant: Final = reader(RoomParticipant, "participant", "participant_id")
+
+
+def is_closed(status: str) -> bool:
+    """Return whether a room of a status is neither active nor waits for an activity."""
+    return status not in ("active", "paused")
 
 
 def part_id(first: str, second: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -90,7 +90,7 @@ async def transact(
                     not session.in_transaction or await ending.start_ending(session.abort_transaction)
                 )
                 if not isinstance(error, OperationFailure):
-                    ending.kill_later(admin, session.session_id)
+                    ending.kill_later(admin)
                 if not has_ended or not _is_transient(error):
                     raise
             else:
@@ -186,7 +186,7 @@ class _TransactionGuard:
             task.result()
         return task.done()
 
-    def kill_later(self, admin: AsyncDatabase[dict[str, Any]], session_id: Mapping[str, Any]) -> None:
+    def kill_later(self, admin: AsyncDatabase[dict[str, Any]]) -> None:
         """End the transaction once more, when nothing of it can be on its way any more.
 
         After a lost connection the server may read a statement later than the abort, which begins the
@@ -194,10 +194,11 @@ class _TransactionGuard:
         """
 
         async def kill() -> None:
-            await asyncio.sleep(_ABANDONED_SECONDS)
-            # Not every deployment has the command; where it fails, another one kills what is in its way.
+            # By then others may use its session, of which only an idle transaction may be ended.
+            await asyncio.sleep(2 * _ABANDONED_SECONDS)
+            # Where it fails, another one kills what is in its way.
             with suppress(PyMongoError):
-                await _with_deadline(partial(admin.command, {"killSessions": [session_id]}))
+                await _with_deadline(partial(kill_idle_transactions, admin))
 
         task = asyncio.create_task(kill(), context=Context())
         self._unended.add(task)

@@ -46,6 +46,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     count = mirror(AsyncSessionMessages.count)
     list = mirror(AsyncSessionMessages.list)
     iter = mirror_iter(AsyncSessionMessages.iter, prefetch=100)
+    cursor_of = staticmethod(AsyncSessionMessages.cursor_of)
     list_conversations = mirror(AsyncSessionMessages.list_conversations)
     update = mirror(AsyncSessionMessages.update)
     upsert = mirror(AsyncSessionMessages.upsert)

@@ -212,8 +212,8 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidValueError: If an id is no plain string.
         """
 
-    def count(self, session_id: str, *, limit: int | None = None) -> int:
-        """Return the number of messages, at most `limit`.
+    def count(self, session_id: str, *, limit: int | None = None, conversation_id: str | None = None) -> int:
+        """Return the number of messages, of one conversation or of all, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
@@ -252,6 +252,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         self,
         session_id: str,
         *,
+        newest: bool = False,
         conversation_id: str | None = None,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> Iterator[Message]:
@@ -259,6 +260,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
 
         Args:
             session_id: The session.
+            newest: Whether the newest comes first.
             conversation_id: The conversation of the messages, if not of all.
             errors: A list that collects what cannot be read, so that it does not end the iteration.
 
@@ -267,6 +269,14 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             ConflictError: If all messages were removed meanwhile.
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
+        """
+
+    @staticmethod
+    def cursor_of(message: Message) -> str:
+        """Return the cursor of the page that begins behind a message, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no message, or has no position.
         """
 
     def list_conversations(

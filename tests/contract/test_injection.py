@@ -269,7 +269,14 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         {"newest": True, **PAGED},
     ),
     "sessions.count": lambda n: ({"user_id": n.user}, {"deleted": None, "limit": 1}),
-    "sessions.messages.count": lambda n: ({"session_id": n.session}, {"limit": 1}),
+    "sessions.messages.count": lambda n: (
+        {"session_id": n.session},
+        {"limit": 1, "conversation_id": ""},
+    ),
+    "sessions.messages.cursor_of": lambda n: (
+        {"message": altered(Message(id=n.message, role="user"), position=0)},
+        {},
+    ),
     "sessions.create": lambda n: ({"session_id": n.new}, OF_SESSION),
     "sessions.cursor_of": lambda n: (
         {"session": Session(id=n.session, created_at=SOON, active_at=SOON)},
@@ -298,7 +305,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.turns.iter": lambda n: (place(n), WALKED),
     "sessions.messages.iter": lambda n: (
         {"session_id": n.session},
-        {"conversation_id": "", "errors": None},
+        {"conversation_id": "", "newest": True, "errors": None},
     ),
     "sessions.describe_storage": lambda n: ({"session_id": n.session}, {}),
     "sessions.list": lambda n: (

@@ -195,6 +195,39 @@ class TestMessages:
                     break
             assert contents(found) == [n for n in range(300) if first < n < end and n not in (130, 290)]
 
+    async def test_messages_are_iterated_over_from_the_newest_back(self, sessions: Any) -> None:
+        await sessions.messages.append_many(
+            "s", [Message(role="user", content=n, conversation_id=f"c{n % 3}") for n in range(1000)]
+        )
+        await fill(sessions, 300, start=1000)
+        assert contents(await all_of(sessions, newest=True)) == [*range(1299, -1, -1)]
+        assert contents(await all_of(sessions, newest=True, conversation_id="c1")) == [*range(997, 0, -3)]
+        assert [await sessions.messages.count("s", conversation_id=one) for one in ("c1", "no")] == [333, 0]
+        assert await sessions.messages.count("s", conversation_id="c1", limit=7) == 7
+        messages = sessions.messages.iter("s", newest=True)
+        assert (await anext(messages)).content == 1299
+        await sessions.messages.append("s", Message(role="user", content="late"))
+        assert len([message async for message in messages]) == 1299
+        messages = sessions.messages.iter("s", newest=True)
+        await anext(messages)
+        await sessions.messages.truncate("s")
+        await fill(sessions, 300)
+        with pytest.raises(ConflictError):
+            assert [message async for message in messages]
+
+    async def test_a_message_gives_the_cursor_of_the_page_behind_it(self, sessions: Any) -> None:
+        await fill(sessions, 200)
+        for place in (0, 70, 199):
+            message = await sessions.messages.get("s", f"m{place}")
+            cursor = sessions.messages.cursor_of(message)
+            page = await sessions.messages.list("s", cursor=cursor, limit=30)
+            assert contents(page) == [*range(place + 1, min(place + 31, 200))]
+            page = await sessions.messages.list("s", cursor=cursor, limit=30, newest=True)
+            assert contents(page) == [*range(max(place - 30, 0), place)]
+        for wrong in (Message(role="user"), "m1", None):
+            with pytest.raises(InvalidValueError):
+                sessions.messages.cursor_of(wrong)
+
     async def test_conversations_are_read_apart_and_summed_up(self, sessions: Any) -> None:
         for n in range(300):
             await sessions.messages.append(

@@ -104,6 +104,17 @@ async def make_room(store: AsyncMongoStore, n: int) -> None:
     )
 
 
+async def make_visit(store: AsyncMongoStore, n: int) -> None:
+    """Make a room of somebody who comes again and again: of 60 the oldest is open, some were closed later."""
+    closed = {"status": "closed"} if n % 2 else {}
+    await store.rooms.create(f"visit{n}", created_at=T + n * SECOND, **closed)
+    await store.rooms.bindings.upsert(f"visit{n}", Binding(channel_id="visits", participant_id="regular"))
+    person = RoomParticipant(id="regular", channel_ids=["visits"])
+    await store.rooms.participants.upsert(f"visit{n}", person)
+    if n:
+        await store.rooms.update(f"visit{n}", status="closed")
+
+
 async def in_turns(calls: Iterable[Awaitable[object]], width: int = 100) -> None:
     batch: list[Awaitable[object]] = []
     for call in calls:
@@ -130,6 +141,7 @@ async def populate(store: AsyncMongoStore) -> None:
     for name in ("crowded", "doomed"):
         await in_turns((member(store, name, f"c{n}", n) for n in range(120)), width=5)
     await in_turns((member(store, f"r{n:04}", f"c{n % 3}", n) for n in range(ROOMS)), width=10)
+    await in_turns((make_visit(store, n) for n in range(60)), width=10)
     await in_turns((store.rooms.tasks.create("crowded", Task(id=f"t{n}")) for n in range(100)), width=5)
     await in_turns(
         (store.rooms.observations.create("crowded", Observation(id=f"o{n}")) for n in range(100)), width=5
@@ -301,6 +313,17 @@ CASES = [
     ),
     Case("rooms: list_by_channel in pages", 4, lambda s: channel_pages(s.rooms, newest=True)),
     Case("rooms: list_by_channel of a status", 2, lambda s: s.rooms.list_by_channel("c1", **LATE, limit=2)),
+    *(
+        Case(f"rooms: past the closed {claim}", most, call)
+        for claim, most, call in (
+            ("find_by_binding", 2, lambda s: s.rooms.find_by_binding("visits", ["regular", "x"], **LATE)),
+            ("find_by_route", 2, lambda s: s.rooms.find_by_route("visits", ["regular", "x"], **LATE)),
+            ("find_by_participant", 3, lambda s: s.rooms.find_by_participant("regular", **LATE)),
+            ("list_by_channel", 2, lambda s: s.rooms.list_by_channel("visits", **LATE, limit=1)),
+        )
+    ),
+    Case("rooms: close", 6, lambda s: s.rooms.update("visit0", status="closed")),
+    Case("rooms: open", 6, lambda s: s.rooms.update("visit0", status="active")),
     Case("events: append", 2, lambda s: s.events.append("long", Event(channel_id="c"))),
     Case("events: append an edit", 3, lambda s: s.events.append("long", edit(5), target=event(5))),
     Case("events: append a delete", 4, lambda s: s.events.append("long", ERASURE, target=event(49))),
@@ -549,6 +572,14 @@ def test_a_query_examines_what_it_returns_by_an_index(observed: Observed, case: 
                 assert looked_up["indexesUsed"] == ["_id_"] or not looked_up["totalDocsExamined"]
                 # However many rooms somebody is in, the first candidates are all that is read.
                 assert looked_up["totalDocsExamined"] <= looked_up["nReturned"] <= 52
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "past the closed" in case.claim], ids=str)
+def test_a_look_up_examines_no_closed_rooms(observed: Observed, case: Case) -> None:
+    for sent in observed.sent[case.claim]:
+        examined = sum(stats["totalDocsExamined"] for stats in executed_by_indexes(sent, may_sort=True))
+        examined += sum(looked_up["totalDocsExamined"] for looked_up in joined(sent))
+        assert examined <= 3 + 10, sent.command
 
 
 def joined(sent: Sent) -> Iterator[dict[str, Any]]:

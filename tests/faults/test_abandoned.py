@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, Binding, Event
+from mongostore import AsyncMongoStore, Binding, Event, NotFoundError
 from tests.faults.deployments import Cluster
 
 pytestmark = pytest.mark.server
@@ -60,3 +60,16 @@ async def test_transactions_of_others_are_left_alone(
             await WRITES["commit"](store)
             await tasks.insert_one({"_id": "theirs too", "room_id": "r"}, session=session)
         assert await tasks.count_documents({}) == 2
+
+
+async def test_a_refused_transaction_interrupts_no_later_call(
+    faults: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = faults.store.rooms.events
+    await faults.store.rooms.create("r")
+    with pytest.raises(NotFoundError):
+        await events.append("r", Event(channel_id="c"), target=Event(channel_id="c"))
+    # On the session of that transaction, for longer than it is before it is ended once more.
+    await faults.fail(["insert"], 1, blockConnection=True, blockTimeMS=2500)
+    assert (await events.append("r", Event(channel_id="c"))).index == 0
+    assert not [record for record in caplog.records if record.name == "mongostore.retry"]

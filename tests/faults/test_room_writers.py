@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Event
+from mongostore import AsyncMongoStore, Binding, Event, NotFoundError
 from mongostore.index_definitions import load_indexes
 from mongostore.repositories.rooms import room_log
 from tests.contract.wire import Wire, wired_store
@@ -193,6 +193,48 @@ async def test_a_position_of_a_deleted_event_outlives_the_memory_of_all_processe
     await server_store.engine.database["events"].delete_many({"emptied_at": {"$exists": True}})
     monkeypatch.setattr(room_log, "FRESH_SECONDS", 0.0)
     assert (await rooms.events.append("r", Event(channel_id="c"))).index == 2
+
+
+async def test_an_event_below_the_next_index_moves_no_other_one(server_store: AsyncMongoStore) -> None:
+    events = server_store.rooms.events
+    await server_store.rooms.create("r", next_index=5)
+    stored = await asyncio.gather(
+        events.append("r", Event(channel_id="c")),
+        events.create("r", Event(channel_id="c", index=2)),
+        events.append("r", Event(channel_id="c")),
+        events.create("r", Event(channel_id="c", index=9)),
+        events.append("r", Event(channel_id="c")),
+    )
+    assert [event.index for event in stored] == [5, 2, 6, 9, 10]
+
+
+async def test_no_event_below_the_next_index_is_stored_in_a_deleted_room(
+    server_uri: str, server_store: AsyncMongoStore, database: str
+) -> None:
+    rooms = server_store.rooms
+    await rooms.create("r", next_index=5)
+    await rooms.events.append("r", Event(channel_id="c"))
+    async with AsyncMongoStore(server_uri, database) as other:
+        assert await other.rooms.delete("r")
+    with pytest.raises(NotFoundError):
+        await rooms.events.create("r", Event(channel_id="c", index=2))
+    left = {"room_id": "r", "index": {"$exists": True}}
+    assert await server_store.engine.database["events"].count_documents(left) == 0
+
+
+async def test_a_room_that_is_closed_just_before_it_is_opened_is_found_by_its_parts(
+    faults: Any, server_uri: str, database: str
+) -> None:
+    rooms = faults.store.rooms
+    await rooms.create("r")
+    await rooms.bindings.upsert("r", Binding(channel_id="c"))
+    await faults.fail(["findAndModify"], 1, blockConnection=True, blockTimeMS=1000)
+    opening = asyncio.create_task(rooms.update("r", status="active"))
+    await asyncio.sleep(0.3)
+    async with AsyncMongoStore(server_uri, database) as other:
+        await other.rooms.update("r", status="closed")
+    assert (await opening).status == "active"
+    assert [room.id for room in await rooms.list_by_channel("c", status="active")] == ["r"]
 
 
 async def test_commits_deletes_and_edits_at_once_leave_no_edit_of_what_is_deleted(

@@ -115,7 +115,7 @@ def keep_event(event: Event) -> StoredDocument:
     return {**rooms.to_stored_event(event, NOW), **position, "op": "t"}
 
 
-PLACE = {"position": 0, "room_created_at": NOW, "stored_at": NOW, "epoch": "life"}
+PLACE = {"position": 0, "room_is_closed": False, "room_created_at": NOW, "stored_at": NOW, "epoch": "life"}
 
 
 def keep_binding(binding: Binding) -> StoredDocument:

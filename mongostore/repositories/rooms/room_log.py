@@ -25,12 +25,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from mongostore.documents.mapping import MAX_VALUE_BYTES, SCHEMA_VERSION, StoredDocument
+from mongostore.documents.rooms import is_closed
 from mongostore.errors import NotFoundError
 from mongostore.repositories import Connection
 from mongostore.repositories.operation import UnmatchedWrite
@@ -200,21 +202,25 @@ class RoomLog:
         while True:
             room, head = await self.read(room_id, is_expired=is_expired)
             update, guard = decide(room)
+            closes, sets = _closes(room, update), update.get("$set", {})
+            same = {"status": room["status"]} if "status" in sets else {}
             if not _needs_fence(room, update, guard):
-                changed = await self._update_beside(room, update)
+                changed = await self._update_beside(room, update, same, closes)
             elif await self._fence(room_id, head):
-                changed = await self._open_next(room_id, head, update, guard)
+                changed = await self._open_next(room_id, head, update, {**same, **guard}, closes)
             else:
                 changed = None
             if changed is not None:
                 return changed
             await asyncio.sleep(_PAUSE_SECONDS * random.random())
 
-    async def _update_beside(self, room: StoredDocument, update: StoredDocument) -> StoredDocument | None:
-        """Change a room whose commits need not heed it; None if the room is gone."""
+    async def _update_beside(
+        self, room: StoredDocument, update: StoredDocument, same: StoredDocument, closes: bool | None
+    ) -> StoredDocument | None:
+        """Change a room whose commits need not heed it; None if it is not the same any more."""
         sets = {name: value for name, value in update["$set"].items() if name != "active_at"}
-        same = {"_id": room["_id"], "state": "open", "epoch": room["epoch"]}
-        changed = await update_room(self._connection, same, {**update, "$set": sets})
+        same = {"_id": room["_id"], "state": "open", "epoch": room["epoch"], **same}
+        changed = await update_room(self._connection, same, {**update, "$set": sets}, closes=closes)
         # Another log has begun with counters that are newer.
         return changed | _counters(room) if changed and changed["log"] == room["log"] else changed
 
@@ -235,7 +241,12 @@ class RoomLog:
         return True
 
     async def _open_next(
-        self, room_id: str, head: LogHead, update: StoredDocument, guard: StoredDocument
+        self,
+        room_id: str,
+        head: LogHead,
+        update: StoredDocument,
+        guard: StoredDocument,
+        closes: bool | None = None,
     ) -> StoredDocument | None:
         """Open the next log behind a fence, with a change; None if another process has left the log."""
         self.forget(room_id)
@@ -243,7 +254,7 @@ class RoomLog:
         base = {"log": uuid4().hex, "next_index": head.next_index, **head.counters}
         log = {"_id": room_id, "state": "open", "epoch": head.epoch, "log": head.log, **guard}
         update = {**update, "$set": {**base, **update.get("$set", {})}}
-        return await update_room(self._connection, log, update)
+        return await update_room(self._connection, log, update, closes=closes)
 
     async def _newest(self, room_id: str, head: LogHead) -> StoredDocument | None:
         """Return the newest document of a log that the majority has, be it an event or a fence."""
@@ -278,22 +289,53 @@ def _needs_fence(room: StoredDocument, update: StoredDocument, guard: StoredDocu
     return any(sets.get(name, room.get(name)) != room.get(name) for name in ("active_at", "expires_at"))
 
 
+def _closes(room: StoredDocument, update: StoredDocument) -> bool | None:
+    """Return whether an update closes a room or opens it; None if it does neither."""
+    closes = is_closed(update.get("$set", {}).get("status", room["status"]))
+    return None if closes == is_closed(room["status"]) else closes
+
+
 def _counters(room: StoredDocument) -> StoredDocument:
     return {name: room[name] for name in _COUNTERS}
 
 
 async def update_room(
-    connection: Connection, filter: StoredDocument, update: StoredDocument
+    connection: Connection, filter: StoredDocument, update: StoredDocument, *, closes: bool | None = None
 ) -> StoredDocument | None:
     """Update a room and return it; None if the filter finds none.
+
+    Args:
+        connection: The connection.
+        filter: The filter of the room, with its `_id`.
+        update: The update.
+        closes: Whether it closes the room or opens it, which look-ups by its parts heed; None for neither.
 
     Raises:
         DocumentTooLargeError: It would be too large.
     """
     rooms = connection.collection("rooms")
-    run = partial(rooms.find_one_and_update, projection=PUBLIC_FIELDS, return_document=ReturnDocument.AFTER)
-    document: StoredDocument | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
-    return document
+
+    async def mark(session: Any) -> None:
+        for name in ("bindings", "participants"):
+            parts, closed = {"room_id": filter["_id"]}, {"$set": {"room_is_closed": closes}}
+            await connection.collection(name).update_many(parts, closed, session=session)
+
+    async def change(session: Any) -> StoredDocument | None:
+        # Without transactions a crash midway may leave the parts of a closed room unmarked, and no others.
+        if closes is False:
+            await mark(session)
+        run = partial(
+            rooms.find_one_and_update,
+            projection=PUBLIC_FIELDS,
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        document: StoredDocument | None = await MERGED.write(rooms, filter["_id"], filter, update, run)
+        if closes and document is not None:
+            await mark(session)
+        return document
+
+    return await (change(None) if closes is None else connection.engine.transact(change))
 
 
 def position_below(epoch: str, index: int) -> StoredDocument:

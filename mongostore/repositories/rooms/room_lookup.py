@@ -14,7 +14,7 @@ from mongostore.arguments import (
     check_text,
 )
 from mongostore.documents.mapping import StoredDocument
-from mongostore.documents.rooms import correspondent_key, recipient_key, route_key, to_room
+from mongostore.documents.rooms import correspondent_key, is_closed, recipient_key, route_key, to_room
 from mongostore.errors import InvalidValueError
 from mongostore.models import Page, Room, RoomFilter
 from mongostore.repositories import Connection
@@ -28,7 +28,7 @@ _OLDEST = SortOrder("room_created_at", key="room_id")
 
 _ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
-_CANDIDATES = 50
+_CANDIDATES = 3
 _MORE_CANDIDATES = 2000
 
 
@@ -47,6 +47,7 @@ class RoomLookup:
         if recipient is not None:
             wanted.append(_recipient(recipient))
         of_channel = {"channel_id": check_id("channel_id", channel_id), "correspondents": {"$in": wanted}}
+        of_channel = _with_closed(of_channel, rooms)
         return await self._first(await self._find_by_part("bindings", of_channel, _NEWEST, rooms))
 
     async def by_route(self, channel_id: str, names: Sequence[str], rooms: StoredDocument) -> Room | None:
@@ -54,13 +55,14 @@ class RoomLookup:
         check_list("names", names)
         check_id("channel_id", channel_id)
         routes = {"$in": [route_key(channel_id, check_id("names", name)) for name in names]}
-        return await self._first(await self._find_by_part("participants", {"routes": routes}, _NEWEST, rooms))
+        of_route = _with_closed({"routes": routes}, rooms)
+        return await self._first(await self._find_by_part("participants", of_route, _NEWEST, rooms))
 
     async def by_participant(
         self, participant_id: str, channel_type: str | None, rooms: StoredDocument
     ) -> Room | None:
         """Return the newest of these rooms that a person is in, as a participant or by a binding."""
-        person = {"participant_id": check_id("participant_id", participant_id)}
+        person = _with_closed({"participant_id": check_id("participant_id", participant_id)}, rooms)
         bound = {**person}
         if channel_type is not None:
             bound["channel_type"] = check_id("channel_type", channel_type)
@@ -85,7 +87,7 @@ class RoomLookup:
         limit, order = check_limit("limit", limit), _NEWEST if check_flag("newest", newest) else _OLDEST
         groups = [False, True] if group is None else [check_flag("group", group)]
         of_channel = {"channel_id": check_id("channel_id", channel_id), "group": {"$in": groups}}
-        behind = order.keyset_filter(of_channel, order.decode(cursor))
+        behind = order.keyset_filter(_with_closed(of_channel, rooms), order.decode(cursor))
         documents = await self._find_by_part("bindings", behind, order, rooms, limit + 1)
         documents = [*await count_rooms_events(self._connection, documents)]
         return SortOrder("created_at").page(documents, limit, to_room)
@@ -128,6 +130,14 @@ class RoomLookup:
             if len(found) == limit or not has_more:
                 return found
             seen, count = seen + count, _MORE_CANDIDATES
+
+
+def _with_closed(parts: StoredDocument, rooms: StoredDocument) -> StoredDocument:
+    """Return the filter of parts with whether their rooms may be closed, which an index knows."""
+    status = rooms.get("status", {})
+    statuses = [status] if isinstance(status, str) else status.get("$in", ["active", "closed"])
+    closed = sorted({is_closed(status) for status in statuses})
+    return {**parts, "room_is_closed": closed[0] if len(closed) == 1 else {"$in": closed}}
 
 
 def room_filter(filter: RoomFilter) -> StoredDocument:

@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from mongostore.arguments import check_flag, check_id, check_limit
 from mongostore.documents.mapping import StoredDocument, check_instance
-from mongostore.documents.rooms import part_id
+from mongostore.documents.rooms import is_closed, part_id
 from mongostore.engines import Capability
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Page
@@ -112,7 +112,7 @@ class RoomParts(Repository, Generic[V]):
         room = await rooms.find_one_and_update(
             {**open_room, "ops": {"$ne": call.token}},
             {"$inc": {"next_part_position": 1}, "$push": remember(call.token)},
-            projection={"next_part_position": 1, "created_at": 1, "epoch": 1},
+            projection={"next_part_position": 1, "created_at": 1, "epoch": 1, "status": 1},
             session=session,
         )
         # Without transactions it may have taken the place and no more.
@@ -122,6 +122,7 @@ class RoomParts(Repository, Generic[V]):
         return room and {
             "position": room["next_part_position"],
             "room_created_at": room["created_at"],
+            "room_is_closed": is_closed(room["status"]),
             "epoch": room["epoch"],
             "stored_at": call.now,
         }

@@ -78,7 +78,7 @@ class RoomUpdates:
         update: StoredDocument = {"$set": {**sets, "updated_at": call.now}, "$push": remember(call.token)}
         if removed:
             update["$unset"] = {f"{_METADATA}{escape_key(key)}": "" for key in removed}
-        if {"active_at", "expires_at"} & sets.keys() or sets.get("status") == "paused":
+        if {"active_at", "expires_at", "status"} & sets.keys():
             check_id("room_id", room_id)
             return await self._change_log(room_id, lambda room: (update, {}))
         return await self._to_room(await self._update(room_id, update))

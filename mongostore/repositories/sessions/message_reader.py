@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
+from mongostore.arguments import MAX_LIMIT
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.sessions import to_messages
 from mongostore.errors import ConflictError, InvalidDocumentError, NotFoundError
@@ -126,9 +127,7 @@ class MessageReader:
                 True,
             )
             if segments is None:
-                raise ConflictError(
-                    f"session {session_id_of(key)!r}: its messages were removed while they were read"
-                )
+                raise _removed_error(key)
             for message in await self._decode_each(
                 key, _select(_segment_messages(segments, document), lines, position), errors
             ):
@@ -136,6 +135,58 @@ class MessageReader:
             position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
         for message in await self._decode_each(key, _select(messages_of(document), lines), errors):
             yield message
+
+    async def iterate_newest(
+        self, key: str, conversation_id: str | None, errors: list[InvalidDocumentError] | None
+    ) -> AsyncIterator[Message]:
+        """Yield the messages that are there when the iteration begins, the newest first; see `iterate`.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If all messages were removed meanwhile.
+            InvalidDocumentError: If a message cannot be read and there are no `errors` to collect that.
+        """
+        connection, begun, before = self._connection, await self._epoch(key), None
+        while True:
+            page = await majority_step(
+                connection,
+                self.page,
+                key,
+                MAX_LIMIT,
+                newest=True,
+                before=before,
+                conversation_id=conversation_id,
+            )
+            if await self._epoch(key) != begun:
+                raise _removed_error(key)
+            _collect(page.errors, errors)
+            for message in reversed(page.items):
+                yield message
+            if page.next_cursor is None:
+                return
+            before = int(page.next_cursor)
+
+    async def count(self, key: str, conversation_id: str) -> int:
+        """Return the number of messages of a conversation.
+
+        Raises:
+            NotFoundError: If there is no such session, or it is deleted.
+            ConflictError: If all messages were removed meanwhile.
+        """
+        document = await self._tail.read(key)
+        lines = await self._lines(document, conversation_id, None)
+        count, position, base = len(_select(messages_of(document), lines)), 0, document["tail_start"]
+        while position < base:
+            segments = await self._segments(document, position, base, _SEGMENTS_A_STEP, lines, True)
+            if segments is None:
+                raise _removed_error(key)
+            count += len(_select(_segment_messages(segments, document), lines, position))
+            position = segments[-1]["end"] if len(segments) == _SEGMENTS_A_STEP else base
+        return count
+
+    async def _epoch(self, key: str) -> str:
+        session = await majority_step(self._connection, self._tail.read_fields, key, "epoch")
+        return str(session["epoch"])
 
     async def _last(
         self,
@@ -264,10 +315,7 @@ class MessageReader:
         if page is None:
             ids = [one[1]["id"] for one in positioned]
             page = await majority_step(self._connection, self._find_all, key, ids)
-        if errors is None and page.errors:
-            raise page.errors[0]
-        if errors is not None:
-            errors += page.errors
+        _collect(page.errors, errors)
         return page.items
 
     async def _find_all(self, key: str, message_ids: Sequence[str]) -> Page[Message]:
@@ -332,6 +380,18 @@ def _has_no_gap(segments: Sequence[StoredDocument], start: int | None, upper: in
     if upper is not None and segments[-1]["end"] < upper:
         return False
     return all(left["end"] == right["start"] for left, right in pairwise(segments))
+
+
+def _collect(found: list[InvalidDocumentError], errors: list[InvalidDocumentError] | None) -> None:
+    """Add errors to a list, or raise the first one where there is none."""
+    if errors is None and found:
+        raise found[0]
+    if errors is not None:
+        errors += found
+
+
+def _removed_error(key: str) -> ConflictError:
+    return ConflictError(f"session {session_id_of(key)!r}: its messages were removed while they were read")
 
 
 def _contention_error(key: str) -> ConflictError:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_members
+from mongostore.documents.mapping import check_instance
 from mongostore.documents.sessions import EMPTY, to_message, to_messages, to_stored_message
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import (
@@ -24,7 +25,7 @@ from mongostore.models import (
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import check_errors, count_options
 from mongostore.repositories.sessions.conversations import read_conversations
-from mongostore.repositories.sessions.filters import position_bounds
+from mongostore.repositories.sessions.filters import check_number, position_bounds
 from mongostore.repositories.sessions.message_arguments import (
     check_ids,
     claim_fresh_id,
@@ -187,15 +188,20 @@ class AsyncSessionMessages(Repository):
             return True
 
     @reads
-    async def count(self, session_id: str, *, limit: int | None = None) -> int:
-        """Return the number of messages, at most `limit`.
+    async def count(
+        self, session_id: str, *, limit: int | None = None, conversation_id: str | None = None
+    ) -> int:
+        """Return the number of messages, of one conversation or of all, at most `limit`.
 
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         key, most = self._storage.key(session_id), count_options(limit).get("limit")
-        count = int((await self._storage.tail.read_fields(key, "message_count"))["message_count"])
+        if conversation_id is None:
+            count = int((await self._storage.tail.read_fields(key, "message_count"))["message_count"])
+        else:
+            count = await self._storage.reader.count(key, check_id("conversation_id", conversation_id))
         return count if most is None else min(count, most)
 
     @reads_majority
@@ -244,6 +250,7 @@ class AsyncSessionMessages(Repository):
         self,
         session_id: str,
         *,
+        newest: bool = False,
         conversation_id: str | None = None,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Message]:
@@ -251,6 +258,7 @@ class AsyncSessionMessages(Repository):
 
         Args:
             session_id: The session.
+            newest: Whether the newest comes first.
             conversation_id: The conversation of the messages, if not of all.
             errors: A list that collects what cannot be read, so that it does not end the iteration.
 
@@ -263,8 +271,19 @@ class AsyncSessionMessages(Repository):
         key = self._storage.key(session_id)
         if conversation_id is not None:
             check_id("conversation_id", conversation_id)
-        async for message in self._storage.reader.iterate(key, conversation_id, check_errors(errors)):
+        reader, errors = self._storage.reader, check_errors(errors)
+        iterate = reader.iterate_newest if check_flag("newest", newest) else reader.iterate
+        async for message in iterate(key, conversation_id, errors):
             yield message
+
+    @staticmethod
+    def cursor_of(message: Message) -> str:
+        """Return the cursor of the page that begins behind a message, in either direction.
+
+        Raises:
+            InvalidValueError: If it is no message, or has no position.
+        """
+        return str(check_number("position", check_instance("message", message, Message).position))
 
     @long_running
     async def list_conversations(
