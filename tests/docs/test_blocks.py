@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.following import SERVER, Reader
-from tests.docs.pages import PAGES, README, name_of, read_blocks
+from tests.docs.pages import PAGES, README, ROOT, name_of, read_blocks
 
 # test_setup.py, tests/unit/test_packaging.py and .ci/run hold these, which install or need Docker.
 INSTALLING = ("pip install", "tests/run", "docker compose")
@@ -44,6 +44,13 @@ def test_blocks_run_and_print_what_is_shown(
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_block_has_a_language_that_nothing_runs(page: Path) -> None:
     assert {block.language for block in read_blocks(page)} <= LANGUAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pages_show_examples_as_the_tests_run_them(page: Path) -> None:
+    for block in read_blocks(page):
+        if block.title and (example := ROOT / "tests" / "examples" / block.title).is_file():
+            assert block.code == example.read_text()
 
 
 def test_readme_leads_with_a_sentence_and_two_commands() -> None:
