@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from mongostore.store import AsyncMongoStore
 
@@ -16,7 +16,8 @@ _Target = tuple[str | None, ...]
 @dataclass
 class _SharedEntry:
     store: AsyncMongoStore
-    users: set[int] = field(default_factory=set)
+    # One that is dropped without leaving uses the store no more, and its `id` may soon be another's.
+    users: WeakSet[SharedStore] = field(default_factory=WeakSet)
 
 
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Target, _SharedEntry]] = WeakKeyDictionary()
@@ -58,7 +59,7 @@ class SharedStore:
             shared = of_loop[self._using[2]] = _SharedEntry(
                 AsyncMongoStore(self._using[2][0], self._database)
             )
-        shared.users.add(id(self))
+        shared.users.add(self)
         await shared.store.open()
         return shared.store
 
@@ -72,7 +73,7 @@ class SharedStore:
         if using is None or using[:2] != (os.getpid(), asyncio.get_running_loop()):
             return
         shared = _shared[using[1]][using[2]]
-        shared.users.discard(id(self))
+        shared.users.discard(self)
         if not shared.users:
             del _shared[using[1]][using[2]]
             await shared.store.close()

@@ -28,6 +28,7 @@ _ENTRIES: Final = {
     "ls": _Entry(_LOOK, "List conversations, the most recently active first.", "listing", "ls"),
     "show": _Entry(_LOOK, "Show a conversation.", "show", "show"),
     "tail": _Entry(_LOOK, "Show the newest messages, and follow them.", "tail", "tail"),
+    "search": _Entry(_LOOK, "Search the conversations of all houses for words.", "search", "search"),
     "stats": _Entry(_LOOK, "Show what is stored, and what was said in the last days.", "stats", "stats"),
     "studio": _Entry(_LOOK, "Look into sessions, threads and rooms in a browser.", "studio", "studio"),
     "demo": _Entry(_LOOK, "Store real dialogues, resume one, and watch another grow.", "demo", "demo"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from statistics import median
@@ -14,10 +16,12 @@ from rich.text import Text
 
 from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
 from mongostore.engines import Capability, Deployment
+from mongostore.errors import UnavailableError
 from mongostore.index_definitions import IndexReport, IndexState, load_indexes
 
 _WRONG = (IndexState.MISSING, IndexState.DIFFERS)
 _STYLES = {IndexState.PRESENT: "green", IndexState.FOREIGN: "dim"}
+_PAUSE_SECONDS = 0.5
 _NO_OPTIONS = {"v", "ns", "key", "name"}
 
 indexes: Final = typer.Typer(
@@ -28,6 +32,9 @@ indexes: Final = typer.Typer(
 def ping(
     uri: Uri = None,
     database: Database = None,
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Wait so long for a server that is starting.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a deployment, its round trip and the state of its indexes.
@@ -37,9 +44,10 @@ def ping(
 
     Examples:
       mongostore ping --uri mongodb://localhost:27017
+      mongostore ping --wait 60
       mongostore ping --json
     """
-    report = run(_ping(uri, database))
+    report = run(_ping(uri, database, wait))
     if as_json:
         print_json(report)
     else:
@@ -91,8 +99,16 @@ def apply(uri: Uri = None, database: Database = None) -> None:
     _report(after, [report.name for report in before if report.state is IndexState.MISSING])
 
 
-async def _ping(uri: str | None, database: str | None) -> dict[str, Any]:
-    async with open_store(uri, database, ensure_indexes=False) as store:
+async def _ping(uri: str | None, database: str | None, wait: float) -> dict[str, Any]:
+    end, store = time.monotonic() + wait, open_store(uri, database, ensure_indexes=False)
+    while not store.is_open:
+        try:
+            await store.open()
+        except UnavailableError:
+            if time.monotonic() >= end:
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+    async with store:
         deployment = await store.describe()
         states = Counter(report.state for report in await store.check_indexes())
         # An embedded store has nothing before it opens, and then makes its indexes at once.

@@ -16,6 +16,7 @@ from mongostore.models import Event, Message, Page, Room, Session, Thread, Threa
 from mongostore.store import AsyncMongoStore
 
 _OLD = datetime.min.replace(tzinfo=UTC)
+_MOST_PAGES = 200
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -134,12 +135,20 @@ async def _list(
     limit: int,
     cursor: str | None,
 ) -> Page[Any]:
-    options: dict[str, Any] = {"limit": limit, "cursor": cursor, **filter}
-    if house is House.SESSIONS:
-        return await store.sessions.in_namespace(namespace).list(**options)
-    if house is House.THREADS:
-        return await store.threads.list(**options)
-    return await store.rooms.list(newest=True, **options)
+    nouns: dict[House, Any] = {
+        House.SESSIONS: store.sessions.in_namespace(namespace),
+        House.THREADS: store.threads,
+        House.ROOMS: store.rooms,
+    }
+    page: Page[Any] = Page([], cursor)
+    # A page of a search may be short while others follow.
+    for _ in range(_MOST_PAGES):
+        options = {"limit": limit - len(page.items), "cursor": page.next_cursor, "newest": True, **filter}
+        more = await nouns[house].list(**options)
+        page = Page([*page.items, *more.items], more.next_cursor, [*page.errors, *more.errors])
+        if page.next_cursor is None or len(page.items) >= limit:
+            break
+    return page
 
 
 def _cursor_of(store: AsyncMongoStore, head: Head) -> str:

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from mongostore.cli.conversations import Conversation, House, list_conversations
+from mongostore.cli.filters import Metadata, Participant, Since, Until, to_filter
 from mongostore.cli.terminal import (
     AsJson,
     Cursor,
@@ -35,6 +36,13 @@ def ls(
     user: Annotated[
         str | None, typer.Option(metavar="ID", help="The user of sessions and threads; leaves rooms out.")
     ] = None,
+    since: Since = None,
+    until: Until = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="With these words in a message or the name.")
+    ] = None,
+    metadata: Metadata = None,
+    participant: Participant = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="At most so many.")] = 50,
     cursor: Cursor = None,
     uri: Uri = None,
@@ -49,13 +57,14 @@ def ls(
 
     Examples:
       mongostore ls --uri mongodb://localhost:27017
-      mongostore ls threads --user ada --limit 20
+      mongostore ls threads --user ada --since 7d --limit 20
+      mongostore ls --metadata topic=tea --text "rose trees"
       mongostore ls sessions --json | jq -r .id
     """
     houses = [*House] if house is None else [house]
-    filter: dict[str, Any] = {}
+    filter = to_filter(since, until, metadata, participant) | ({} if text is None else {"text": text})
     if user is not None:
-        houses, filter = [one for one in houses if one is not House.ROOMS], {"user_id": user}
+        houses, filter["user_id"] = [one for one in houses if one is not House.ROOMS], user
     page = run(_list(uri, database, houses, namespace, filter, limit, cursor))
     for error in page.errors:
         warn(str(error))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origi
 
 import bson
 from bson.errors import BSONError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mongostore.errors import DocumentTooLargeError, InvalidDocumentError, InvalidValueError
 from mongostore.models.fields import Codec, StoreOwned
@@ -33,6 +33,18 @@ class Stored(BaseModel):
     # Documents are read as the models of callers, so that few of these are ever built.
     model_config: ClassVar[ConfigDict] = ConfigDict(defer_build=True)
     schema_version: int = SCHEMA_VERSION
+
+
+class Searched(BaseModel):
+    """What documents with texts have for the search.
+
+    Attributes:
+        words: The words of their texts, once they are made.
+        unindexed: A number of the last change of a text of which words are not made yet.
+    """
+
+    words: list[str] = Field(default_factory=list)
+    unindexed: int | None = None
 
 
 def bson_size(path: str, document: Mapping[str, Any]) -> int:

@@ -14,6 +14,7 @@ from pydantic import Field
 from mongostore.arguments import MAX_ID_BYTES
 from mongostore.documents.mapping import (
     SCHEMA_VERSION,
+    Searched,
     Stored,
     StoredDocument,
     check_fits,
@@ -31,7 +32,7 @@ from mongostore.models.fields import Id, JsonObject
 _UNCHANGED_BY_REPLACE = {"_id", "room_id", "created_at", "delivery_results"}
 
 
-class StoredRoom(Room, Stored):
+class StoredRoom(Room, Stored, Searched):
     """A room, with the counters that its events move and what the service keeps for itself in `private`.
 
     `merged_size` is at least the size of data, metadata and private together.
@@ -54,7 +55,7 @@ class StoredRoom(Room, Stored):
     delete_op: str | None = None
 
 
-class StoredEvent(Event, Stored):
+class StoredEvent(Event, Stored, Searched):
     """An event; members without a value are left out. `op` is the token of the operation that stored it.
 
     `ops` are the tokens of its last changes; `merged_size` is at least the size of what can grow.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from mongostore.codec import decode, encode_members, preview_text
 from mongostore.documents.mapping import (
     DECODE_ERRORS,
+    Searched,
     Stored,
     StoredDocument,
     check_instance,
@@ -64,7 +65,7 @@ class StoredContext(BaseModel):
     overflow: str | None = None
 
 
-class StoredSession(SessionFields, Stored):
+class StoredSession(SessionFields, Stored, Searched):
     """A session document with its newest messages embedded; None stands where a message was deleted.
 
     The messages before position `tail_start` are in segments; the next message gets `next_position`.
@@ -102,7 +103,7 @@ class StoredSession(SessionFields, Stored):
     recent_ops: list[str] = Field(default_factory=list)
 
 
-class StoredSegment(BaseModel):
+class StoredSegment(Searched):
     """Messages `start` to `end` (exclusive) of a session that have left its document."""
 
     id: str
@@ -130,7 +131,7 @@ def to_new_session(members: StoredDocument) -> StoredDocument:
     begin = {
         name: member.get_default(call_default_factory=True)
         for name, member in StoredSession.model_fields.items()
-        if not member.is_required()
+        if not member.is_required() and name not in Searched.model_fields
     }
     return {**begin, **members}
 

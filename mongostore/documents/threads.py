@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from mongostore.arguments import check_id
 from mongostore.codec import to_micros
 from mongostore.documents.mapping import (
+    Searched,
     Stored,
     StoredDocument,
     check_fits,
@@ -33,7 +34,7 @@ class StoredVote(BaseModel):
     value: int
 
 
-class StoredThread(Thread, Stored):
+class StoredThread(Thread, Stored, Searched):
     """A thread.
 
     `create_op` and `delete_op` are the tokens of the operations that did these, by which a retried one
@@ -52,7 +53,7 @@ class StoredThread(Thread, Stored):
     life: int = 0
 
 
-class StoredThreadMessage(ThreadMessage, Stored):
+class StoredThreadMessage(ThreadMessage, Stored, Searched):
     """A message of a thread.
 
     `is_begun` says that more was merged into it than its start, `has_created_at` that `created_at` is the

@@ -2,7 +2,7 @@
 
 from mongostore.ids import GeneratedId
 from mongostore.models.keys import ApiKey
-from mongostore.models.model import ListOrder, Page
+from mongostore.models.model import ListOrder, Page, Search
 from mongostore.models.people import (
     ErasureLine,
     ErasureMode,
@@ -26,6 +26,7 @@ from mongostore.models.rooms import (
     RoomCreate,
     RoomFilter,
     RoomParticipant,
+    RoomSearch,
     RoomState,
     RoomUpdate,
     Task,
@@ -49,6 +50,7 @@ from mongostore.models.sessions import (
     Preview,
     Session,
     SessionCreate,
+    SessionFilter,
     SessionParticipant,
     SessionUpdate,
     StorageLayout,
@@ -110,10 +112,13 @@ __all__ = [
     "RoomCreate",
     "RoomFilter",
     "RoomParticipant",
+    "RoomSearch",
     "RoomState",
     "RoomUpdate",
+    "Search",
     "Session",
     "SessionCreate",
+    "SessionFilter",
     "SessionParticipant",
     "SessionUpdate",
     "StorageLayout",

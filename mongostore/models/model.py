@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, overload
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar, get_args, overload
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -14,6 +15,26 @@ T = TypeVar("T")
 
 ListOrder = Literal["active", "created"]
 """The order of a list: by newest activity, or by creation, which never changes."""
+
+
+class Search(TypedDict, total=False):
+    """The filters that lists of sessions, threads and rooms share; None is as good as absent.
+
+    Attributes:
+        text: Words in the name or in one message, in its content, its parts, tool calls and their results;
+            case and accents make no difference. A word of three letters or more is found as the beginning of
+            one, too; what is no word, such as punctuation, is looked for as it is.
+        metadata: Each of these keys has this value, compared as Python compares.
+        since: Active at this time or later; created, where the order is `created`.
+        until: Active before this time; likewise.
+        participant_id: A participant of the session or room; the user or owner of the thread.
+    """
+
+    text: str | None
+    metadata: dict[str, Any] | None
+    since: datetime | None
+    until: datetime | None
+    participant_id: str | None
 
 
 class Model(BaseModel):

@@ -25,7 +25,7 @@ from mongostore.models.fields import (
     Text,
     Time,
 )
-from mongostore.models.model import Model
+from mongostore.models.model import Model, Search
 
 
 def _check_change(path: str, value: object) -> str:
@@ -129,6 +129,10 @@ class RoomFilter(TypedDict, total=False):
 
     status: str | Sequence[str]
     organization_id: str
+
+
+class RoomSearch(RoomFilter, Search, total=False):
+    """Which rooms a list has."""
 
 
 class Event(Model):

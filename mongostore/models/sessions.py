@@ -13,7 +13,7 @@ from mongostore.arguments import check_id, check_text
 from mongostore.errors import InvalidValueError
 from mongostore.ids import GeneratedId
 from mongostore.models.fields import Id, JsonObject, JsonValue, MergedMap, StoreOwned, Text, Time
-from mongostore.models.model import Model
+from mongostore.models.model import Model, Search
 
 MessageStatus = Literal["streaming", "complete", "interrupted"]
 """Whether a message is being written, is whole, or lost its writer before its end."""
@@ -261,6 +261,17 @@ class Integration(Model):
 
     session: Session
     results: list[ParticipantIntegration]
+
+
+class SessionFilter(Search, total=False):
+    """Which sessions.
+
+    Attributes:
+        deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
+    """
+
+    user_id: str | None
+    deleted: bool | None
 
 
 class SessionCreate(TypedDict, total=False):

@@ -23,7 +23,7 @@ from mongostore.models.fields import (
     Time,
     Vote,
 )
-from mongostore.models.model import Model
+from mongostore.models.model import Model, Search
 
 
 class User(Model):
@@ -88,7 +88,7 @@ class ThreadUpdate(TypedDict, total=False):
     unset: Sequence[str]
 
 
-class ThreadFilter(TypedDict, total=False):
+class ThreadFilter(Search, total=False):
     """Which threads; those of a `vote` have feedback of this value on one of their messages."""
 
     user_id: str
@@ -96,7 +96,6 @@ class ThreadFilter(TypedDict, total=False):
     owner_id: str
     name: str
     data: dict[str, Any]
-    metadata: dict[str, Any]
     vote: int
 
 

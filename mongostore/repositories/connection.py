@@ -70,6 +70,7 @@ class Connection:
                 unique_keys().get(name, ()),
                 states_of(name),
                 self.clock.now,
+                name,
             )
         loop = asyncio.get_running_loop()
         self._owner, self._closed = (os.getpid(), loop), loop.create_future()

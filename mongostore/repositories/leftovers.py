@@ -19,7 +19,11 @@ from mongostore.repositories.rooms.room_updates import PARTS, RoomUpdates
 from mongostore.repositories.sessions.message_deleter import DELETED_FIELDS
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail
-from mongostore.repositories.threads.thread_writes import TOMBSTONE, finish_deletion
+from mongostore.repositories.threads.thread_writes import (
+    TOMBSTONE,
+    delete_versions,
+    finish_deletion,
+)
 
 _BATCH = 500
 _SESSION_FIELDS = dict.fromkeys(DELETED_FIELDS, 1)
@@ -177,13 +181,21 @@ class Leftovers(Repository):
             async for parts in self._walk(name, _OWN_ROOM_PARTS, "_id", {"room_id": 1, "epoch": 1}):
                 gone = await retry_step(self._connection, self._without_room, parts)
                 orphans += [(name, life) for life in gone]
+        return orphans + await self._unfinished_uploads()
+
+    async def _unfinished_uploads(self) -> list[tuple[str, Any]]:
+        """Return the uploads that were cut short: the first chunks without a file, and unnamed files."""
         # Chunks are written before their file; an id tells when.
         before = ObjectId.from_datetime(datetime.now(UTC) - _UPLOAD_LASTS)
-        first = {"n": 0, "_id": {"$lt": before}, "files_id": {"$regex": "^[0-9a-f]{32}$"}}
+        first = {"n": 0, "_id": {"$lt": before}, "schema_version": {"$type": "number"}}
+        uploads: list[tuple[str, Any]] = []
         async for chunks in self._walk("files.chunks", first, "files_id", {"files_id": 1}):
             missing = await retry_step(self._connection, self._without_file, chunks)
-            orphans += [("files.chunks", chunk["files_id"]) for chunk in missing]
-        return orphans
+            uploads += [("files.chunks", chunk["files_id"]) for chunk in missing]
+        announced = {"_id": {"$lt": before}, "uploading": {"$type": "string"}}
+        async for files in self._walk("files.files", announced, "_id", {"_id": 1}):
+            uploads += [("files.chunks", file["_id"]) for file in files]
+        return uploads
 
     async def _walk(
         self, name: str, filter: StoredDocument, key: str, fields: StoredDocument
@@ -250,12 +262,14 @@ class Leftovers(Repository):
 
     async def _delete(self, orphans: Sequence[tuple[str, Any]]) -> None:
         for name in {name for name, _ in orphans}:
-            key = "files_id" if name == "files.chunks" else "_id"
             ids = [id for collection, id in orphans if collection == name]
+            if name == "files.chunks":
+                await delete_versions(self._connection, ids)
+                continue
             filters = (
                 [{"room_id": room_id, "epoch": epoch} for room_id, epoch in ids]
                 if name in PARTS
-                else [{key: {"$in": ids}}]
+                else [{"_id": {"$in": ids}}]
             )
             for filter in filters:
                 await self._connection.collection(name).delete_many(filter)

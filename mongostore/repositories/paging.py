@@ -87,6 +87,11 @@ class SortOrder:
         """Return the filter of the documents of `filter` after a document."""
         return self.keyset_filter(filter, self.sort_key(last))
 
+    @property
+    def start(self) -> SortKey:
+        """The sort key that stands before all."""
+        return (-_LAST, "") if self.is_ascending else (_LAST, _AFTER_TEXTS)
+
     def cursor(self, key: SortKey) -> str:
         """Return the text that callers keep of a sort key."""
         return encode_cursor([*key])

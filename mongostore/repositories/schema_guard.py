@@ -19,6 +19,7 @@ from mongostore.engines.driver_errors import find_duplicate
 from mongostore.errors import IndexConflictError
 from mongostore.repositories.expiry import expired, hide_expired
 from mongostore.repositories.operation import NEWER, Access, UnmatchedWrite, find_operation
+from mongostore.repositories.search.marks import hide_words, mark_document, mark_update
 
 # So often may others be in the way of an update before it is looked at who they are.
 _MISSES = 2
@@ -35,6 +36,7 @@ class VersionCheckedCollection:
         unique_keys: The fields of each unique index of the store's own.
         states: The states in which verbs find its documents, if they can expire.
         now: Returns the server's time.
+        kind: The name of the collection without the prefix, by which its texts are known.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class VersionCheckedCollection:
         unique_keys: Sequence[Sequence[str]] = (),
         states: tuple[Any, ...] = (),
         now: Callable[[], int] = lambda: 0,
+        kind: str = "",
     ) -> None:
         self._collection = collection
         self._majority = majority
         self._unique_keys = [["_id"], *map(list, unique_keys)]
         self._states = states
         self._now = now
+        self._kind = kind
 
     def __getattr__(self, name: str) -> Any:
         if name not in _PASSED_ON:
@@ -65,15 +69,17 @@ class VersionCheckedCollection:
     def with_options(self, **options: Any) -> VersionCheckedCollection:
         """Return the same collection with other options of the driver's."""
         collection, majority = (one.with_options(**options) for one in (self._collection, self._majority))
-        return VersionCheckedCollection(collection, majority, self._unique_keys, self._states, self._now)
+        return VersionCheckedCollection(
+            collection, majority, self._unique_keys, self._states, self._now, self._kind
+        )
 
-    def find(self, where: Any = None, *args: Any, **options: Any) -> Any:
+    def find(self, where: Any = None, fields: Any = None, **options: Any) -> Any:
         """Find documents."""
-        return self._read_from.find(self._visible(where), *args, **options)
+        return self._read_from.find(self._visible(where), hide_words(self._kind, fields), **options)
 
-    async def find_one(self, where: Any = None, *args: Any, **options: Any) -> Any:
+    async def find_one(self, where: Any = None, fields: Any = None, **options: Any) -> Any:
         """Find a document."""
-        return await self._read_from.find_one(self._visible(where), *args, **options)
+        return await self._read_from.find_one(self._visible(where), hide_words(self._kind, fields), **options)
 
     async def count_documents(
         self, where: StoredDocument, *, limit: int | None = None, **options: Any
@@ -115,14 +121,16 @@ class VersionCheckedCollection:
     async def insert_one(self, document: StoredDocument, **options: Any) -> InsertOneResult:
         """Insert a document."""
         with self._check_index():
-            result: InsertOneResult = await self._collection.insert_one(document, **options)
+            marked = mark_document(self._kind, document)
+            result: InsertOneResult = await self._collection.insert_one(marked, **options)
         await self._record_match(document, True, False)
         return result
 
     async def insert_many(self, documents: Sequence[StoredDocument], **options: Any) -> InsertManyResult:
         """Insert documents."""
         with self._check_index():
-            result: InsertManyResult = await self._collection.insert_many(documents, **options)
+            marked = [mark_document(self._kind, document) for document in documents]
+            result: InsertManyResult = await self._collection.insert_many(marked, **options)
         return result
 
     async def replace_one(self, where: StoredDocument, new: StoredDocument, **options: Any) -> UpdateResult:
@@ -186,8 +194,9 @@ class VersionCheckedCollection:
     async def update_many(self, where: StoredDocument, update: Any, **options: Any) -> UpdateResult:
         """Update documents."""
         with self._check_index():
+            marked = mark_update(self._kind, update)
             result: UpdateResult = await self._collection.update_many(
-                self._id_filter(where), update, **options
+                self._id_filter(where), marked, **options
             )
         return result
 
@@ -215,10 +224,11 @@ class VersionCheckedCollection:
     async def _change(
         self, change: Any, where: StoredDocument, update: Any, *args: Any, **options: Any
     ) -> Any:
+        marked = mark_update(self._kind, update)
         while True:
             try:
                 with self._check_index():
-                    return await change(self._id_filter(where), update, *args, **options)
+                    return await change(self._id_filter(where), marked, *args, **options)
             except DuplicateKeyError as error:
                 await self._record_match(where, False, False)
                 # Of those who make one document at once, a server lets the others update it, but only if the

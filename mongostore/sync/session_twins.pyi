@@ -20,6 +20,7 @@ from mongostore.models import (
     Page,
     Session,
     SessionCreate,
+    SessionFilter,
     SessionParticipant,
     SessionUpdate,
     StorageLayout,
@@ -826,9 +827,7 @@ class Sessions(Mirror[AsyncSessions]):
             InvalidValueError: If the id is no plain string.
         """
 
-    def count(
-        self, *, limit: int | None = None, user_id: str | None = None, deleted: bool | None = False
-    ) -> int:
+    def count(self, *, limit: int | None = None, **where: Unpack[SessionFilter]) -> int:
         """Return the number of sessions, at most `limit`.
 
         Raises:
@@ -838,25 +837,24 @@ class Sessions(Mirror[AsyncSessions]):
     def list(
         self,
         *,
-        user_id: str | None = None,
-        deleted: bool | None = False,
         order: ListOrder = "active",
         newest: bool = True,
         limit: int = 50,
         cursor: str | None = None,
+        **where: Unpack[SessionFilter],
     ) -> Page[Session]:
         """Return a page of sessions, each with its newest message, the most recently active first.
 
-        Sessions that cannot be read are in the `errors` of the page.
+        Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
+        empty, while others follow.
 
         Args:
-            user_id: The user of the sessions, if not of all.
-            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
             order: By newest activity (`active`), or by creation (`created`), which stands still while
                 sessions become active, come and go.
             newest: Whether the newest come first.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments.
+            **where: Which sessions.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
@@ -866,17 +864,15 @@ class Sessions(Mirror[AsyncSessions]):
         self,
         *,
         newest: bool = False,
-        user_id: str | None = None,
-        deleted: bool | None = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
+        **where: Unpack[SessionFilter],
     ) -> Iterator[Session]:
         """Yield all sessions in the order of their creation, in which none is missed or met twice.
 
         Args:
             newest: Whether the newest come first.
-            user_id: The user of the sessions, if not of all.
-            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
             errors: A list that collects what cannot be read, so that it does not end the iteration.
+            **where: Which sessions.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

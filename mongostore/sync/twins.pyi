@@ -31,6 +31,7 @@ from mongostore.models import (
     RoomCreate,
     RoomFilter,
     RoomParticipant,
+    RoomSearch,
     RoomState,
     RoomUpdate,
     Task,
@@ -268,13 +269,7 @@ class Rooms(Mirror[AsyncRooms]):
             InvalidValueError: If the id is no plain string.
         """
 
-    def count(
-        self,
-        *,
-        limit: int | None = None,
-        metadata: dict[str, Any] | None = None,
-        **filter: Unpack[RoomFilter],
-    ) -> int:
+    def count(self, *, limit: int | None = None, **where: Unpack[RoomSearch]) -> int:
         """Return how many rooms there are, `limit` at most.
 
         Raises:
@@ -282,23 +277,18 @@ class Rooms(Mirror[AsyncRooms]):
         """
 
     def list(
-        self,
-        *,
-        newest: bool = False,
-        limit: int = 50,
-        cursor: str | None = None,
-        metadata: dict[str, Any] | None = None,
-        **filter: Unpack[RoomFilter],
+        self, *, newest: bool = False, limit: int = 50, cursor: str | None = None, **where: Unpack[RoomSearch]
     ) -> Page[Room]:
         """Return a page of rooms, by the time of their creation, then by id.
+
+        With `text` a page may be short, even empty, while others follow.
 
         Args:
             newest: Whether the newest ones come first.
             limit: How many at most, 1 to 1000.
             cursor: The `next_cursor` of the page before.
-            metadata: Each of these keys has this value, compared as Python compares. An index of single
-                values finds them; what it finds too much is read and left out.
-            **filter: Which rooms.
+            **where: Which rooms. An index of single values finds their metadata; what it finds too much is
+                read and left out.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -332,17 +322,15 @@ class Rooms(Mirror[AsyncRooms]):
         self,
         *,
         newest: bool = False,
-        metadata: dict[str, Any] | None = None,
         errors: builtins.list[InvalidDocumentError] | None = None,
-        **filter: Unpack[RoomFilter],
+        **where: Unpack[RoomSearch],
     ) -> Iterator[Room]:
         """Yield rooms by the time of their creation, then by id.
 
         Args:
             newest: Whether the newest ones come first.
-            metadata: Each of these keys has this value.
             errors: Collects the errors of rooms that cannot be read.
-            **filter: Which rooms.
+            **where: Which rooms.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
@@ -1740,7 +1728,6 @@ class Threads(Mirror[AsyncThreads]):
     def list(
         self,
         *,
-        text: str | None = None,
         order: ListOrder = "active",
         newest: bool = True,
         limit: int = 50,
@@ -1749,9 +1736,9 @@ class Threads(Mirror[AsyncThreads]):
     ) -> Page[Thread]:
         """Return a page of threads, the most recently active first.
 
+        With `text` a page may be short, even empty, while others follow.
+
         Args:
-            text: Only those whose name, or the text of one of whose messages, contains it, ignoring case; at
-                most 4,000 characters. The threads are walked, step by step, until the page is full.
             order: Whether by activity or by creation.
             newest: Whether the newest come first.
             limit: How many at most, 1 to 1,000.

@@ -170,14 +170,13 @@ async def test_a_copy_from_before_a_deletion_is_not_saved_over_what_is_new(
     assert len(loaded.messages) == 6
 
 
-async def test_no_fork_is_left_without_its_history(
-    conversations: MongoConversationStore, store: AsyncMongoStore
-) -> None:
+@pytest.mark.parametrize("times", [25, pytest.param(1000, marks=pytest.mark.long)])
+async def test_no_fork_is_left_without_its_history(conversations: MongoConversationStore, times: int) -> None:
     """A fork beside the deletion of its source: it is whole, or it was refused."""
     whole = 0
-    for number in range(25):
+    for number in range(times):
         source, fork = f"source{number}", f"fork{number}"
-        await conversations.save(begun(source, turns=3))
+        await conversations.save(saved := begun(source, turns=3))
         forked, _ = await asyncio.gather(
             conversations.fork(source, at=4, new_conversation_id=fork),
             conversations.delete(source),
@@ -186,7 +185,7 @@ async def test_no_fork_is_left_without_its_history(
         found = await conversations.load(fork)
         if isinstance(forked, Conversation):
             assert found is not None
-            assert found.messages == forked.messages == begun(source, turns=2).messages
+            assert found.messages == forked.messages == saved.messages[:4]
             whole += 1
         else:
             assert isinstance(forked, UserError)

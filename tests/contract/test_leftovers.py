@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from bson import ObjectId
 
@@ -88,6 +87,25 @@ async def test_opening_finishes_some_deletions(store: AsyncMongoStore, store_uri
     assert await store.sessions.exists("kept")
 
 
+async def cut_upload(store: AsyncMongoStore, *, announced: bool) -> str:
+    """Leave the chunks of an upload that was killed two days ago, as it has stored them; return its id."""
+    files, chunks = (store.engine.collection(name) for name in ("files.files", "files.chunks"))
+    await store.threads.files.upload("cut", b"x" * 300_000)
+    file = await files.find_one({"filename": "cut"})
+    assert file
+    await files.delete_one({"_id": file["_id"]})
+    upload = ObjectId(OLD.binary[:-1] + bytes([1 + announced]))
+    async with chunks.find({"files_id": file["_id"]}) as cursor:
+        stored = await cursor.to_list()
+    await chunks.delete_many({"files_id": file["_id"]})
+    for chunk in stored:
+        id = ObjectId(upload.binary[:-2] + bytes([1 + announced, chunk["n"]]))
+        await chunks.insert_one({**chunk, "_id": id, "files_id": upload})
+    if announced:
+        await files.insert_one({"_id": upload, "uploading": "cut", "uploadDate": upload.generation_time})
+    return str(upload)
+
+
 async def test_orphans_are_deleted_and_nothing_else(store: AsyncMongoStore) -> None:
     before = await filled(store)
     for collection, documents in FOREIGN.items():
@@ -97,15 +115,14 @@ async def test_orphans_are_deleted_and_nothing_else(store: AsyncMongoStore) -> N
     await store.engine.collection("rooms").delete_one({"_id": "cut"})
     await store.rooms.create("cut")
     await store.rooms.bindings.upsert("cut", Binding(channel_id="new"))
-    upload, current = uuid4().hex, uuid4().hex
-    chunks = [
-        {"_id": ObjectId(OLD.binary[:-1] + bytes([n + 1])), "files_id": upload, "n": n} for n in range(2)
-    ]
+    uploads = [await cut_upload(store, announced=announced) for announced in (False, True)]
     # One whose file is still to come.
-    await store.engine.collection("files.chunks").insert_many([*chunks, {"files_id": current, "n": 0}])
+    await store.engine.collection("files.chunks").insert_one(
+        {"files_id": ObjectId(), "n": 0, "schema_version": 1}
+    )
     leftovers = await store.find_leftovers()
     assert {leftover.reason for leftover in leftovers} == {"orphan"}
-    assert Leftover("files.chunks", upload, "orphan") in leftovers
+    assert {Leftover("files.chunks", upload, "orphan") for upload in uploads} <= {*leftovers}
     assert {Leftover(name, "cut", "orphan") for name in ("bindings", "read_markers")} <= {*leftovers}
     assert await store.mend_leftovers(grace=0) == len(leftovers)
     assert await store.find_leftovers() == []

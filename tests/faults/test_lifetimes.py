@@ -65,6 +65,18 @@ async def shared(uri: str, database: str) -> None:
     await (await SharedStore(uri, database).get()).sessions.exists("s")
 
 
+async def test_a_user_of_a_shared_store_that_is_dropped_uses_it_no_more(
+    server_uri: str, database: str
+) -> None:
+    dropped, last = SharedStore(server_uri, database), SharedStore(server_uri, database)
+    store = await last.get()
+    assert await dropped.get() is store
+    del dropped
+    gc.collect()
+    await last.close()
+    assert not store.is_open
+
+
 async def kept_by_an_iteration(uri: str, database: str) -> None:
     store = AsyncMongoStore(uri, database)
     await store.open()

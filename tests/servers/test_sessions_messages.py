@@ -246,7 +246,7 @@ class ServerSentEvent(NamedTuple):
 
 
 @asynccontextmanager
-async def serving(store: AsyncMongoStore) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(store: AsyncMongoStore, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service at a port of this machine, whose answers come as they are sent."""
     config = uvicorn.Config(create_app(store), port=0, log_level="error", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
@@ -255,7 +255,7 @@ async def serving(store: AsyncMongoStore) -> AsyncIterator[httpx.AsyncClient]:
         await asyncio.sleep(0.01)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=20) as asking:
+        async with httpx.AsyncClient(base_url=url, timeout=60, **options) as asking:
             yield asking
     finally:
         server.should_exit = True

@@ -82,6 +82,7 @@ def test_these_are_the_commands():
         "people show",
         "ping",
         "prune",
+        "search",
         "serve sessions",
         "serve threadmem",
         "sharding apply",

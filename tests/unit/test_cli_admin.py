@@ -1,4 +1,5 @@
 import json
+import threading
 from uuid import uuid4
 
 import pytest
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 
 from mongostore.cli import app
 from mongostore.index_definitions import load_indexes
+from tests.faults.deployments import Member
 
 NAMES = [index["name"] for command in load_indexes() for index in command["indexes"]]
 
@@ -50,6 +52,22 @@ def test_ping_needs_the_indexes_and_makes_none(server_uri, admin_uri, database):
     result = run("ping", "--json", *target)
     assert result.exit_code == 0
     assert json.loads(result.stdout)["connections"]["current"] > 0
+
+
+@pytest.mark.server
+def test_ping_waits_for_a_server_that_is_starting(monkeypatch, mongod_binary, tmp_path):
+    monkeypatch.setattr("mongostore.engines.mongo.OPEN_SECONDS", 0.5)
+    server = Member(mongod_binary, tmp_path / "data", [])
+    target = ("--uri", f"mongodb://{server.address}/?serverSelectionTimeoutMS=500", "--json")
+    assert run("ping", *target).exit_code == 1
+    starting = threading.Timer(2, server.start)
+    starting.start()
+    try:
+        report = json.loads(run("ping", "--wait", "60", *target).stdout)
+        assert report["topology"] == "standalone"
+    finally:
+        starting.join()
+        server.stop()
 
 
 def test_ping_of_nothing_is_one_line_without_the_password(monkeypatch):

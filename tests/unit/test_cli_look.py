@@ -183,6 +183,7 @@ def test_no_form_lets_stored_text_control_a_terminal(uri: str, monkeypatch: pyte
         ("ls", "--json"),
         *(("show", EVIL, "--as", form) for form in ("text", "json", "openai", "markdown", "html")),
         ("tail",),
+        ("search", "script"),
         ("tail", EVIL),
         ("show", EVIL + "?"),
     ):
@@ -196,6 +197,30 @@ def test_no_form_lets_stored_text_control_a_terminal(uri: str, monkeypatch: pyte
 def test_tail_shows_the_newest_and_stops(uri: str) -> None:
     assert [one["position"] for one in lines("tail", "s0", "-n", 3, "--uri", uri)] == [57, 58, 59]
     assert [one["id"] for one in lines("tail", "-n", 1, "--uri", uri)] == [EVIL]
+
+
+def test_search_shows_where_the_words_are(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (hit,) = lines("search", "MORE tea", "--uri", uri)
+    assert (hit["house"], hit["id"]) == ("threads", "t0")
+    assert [one["texts"] for one in hit["messages"]] == [["More tea?", "Hare"]]  # type: ignore[attr-defined]
+    assert {one["id"] for one in lines("search", "session", "--uri", uri)} == {"s0", "s1", "s2"}
+    assert [len(one["messages"]) for one in lines("search", "step 5", "--uri", uri)] == [3]  # type: ignore[arg-type]
+    assert lines("search", "step", "--house", "rooms", "--uri", uri) == []
+    assert lines("search", "nowhere", "--uri", uri) == []
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = run("search", "two", "--uri", uri).stdout
+    assert "#0 sms One, two!" in shown
+    assert "Nothing found." in run("search", "nowhere", "--uri", uri).stdout
+
+
+def test_ls_takes_the_filters_of_lists(uri: str) -> None:
+    assert {one["id"] for one in lines("ls", "--text", "tea", "--uri", uri)} == {"t0"}
+    assert lines("ls", "--metadata", "topic=tea", "--uri", uri) == []
+    assert len(lines("ls", "--since", "1h", "--limit", 3, "--uri", uri)) == 3
+    assert lines("ls", "--until", "2020-01-01", "--uri", uri) == []
+    assert lines("ls", "--participant", "nobody", "--uri", uri) == []
+    for wrong in (("--since", "soon"), ("--metadata", "topic")):
+        assert run("ls", *wrong, "--uri", uri).exit_code == 2
 
 
 def test_stats_are_numbers_bars_and_an_image_without_addresses(

@@ -230,10 +230,10 @@ class MongoDataLayer(BaseDataLayer):
             raise ValueError("userId is required")
         threads = (await self._user.get()).threads
         limit = max(1, min(pagination.first, _MOST_AT_ONCE))
-        where = models.ThreadFilter(user_id=filters.userId)
+        where = models.ThreadFilter(user_id=filters.userId, text=filters.search)
         if filters.feedback is not None:
             where["vote"] = filters.feedback
-        wanted = functools.partial(threads.list, text=filters.search or None, limit=limit, **where)
+        wanted = functools.partial(threads.list, limit=limit, **where)
         try:
             page = await wanted(cursor=pagination.cursor)
         except InvalidValueError as error:

@@ -210,6 +210,10 @@ class FakeCollection:
         self.storage.insert(deep_copy({"_id": document["_id"], **document}))
         return InsertOneResult(document["_id"], True)
 
+    async def bulk_write(self, requests: Iterable[Any], ordered: bool = True) -> None:
+        for request in requests:
+            await self.update_one(request._filter, request._doc)
+
     @_locked
     def insert_many(
         self, documents: Iterable[MutableMapping[str, Any]], ordered: bool = True

@@ -16,11 +16,12 @@ from mongostore.arguments import (
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.rooms import correspondent_key, is_closed, recipient_key, route_key, to_room
 from mongostore.errors import InvalidValueError
-from mongostore.models import Page, Room, RoomFilter
+from mongostore.models import Page, Room, RoomFilter, RoomSearch
 from mongostore.repositories import Connection
 from mongostore.repositories.expiry import not_expired
 from mongostore.repositories.paging import SortOrder
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
+from mongostore.repositories.search.lists import metadata_filter, time_conditions
 
 # The order of bindings and participants by the creation of their rooms.
 _NEWEST = SortOrder("room_created_at", is_ascending=False, key="room_id")
@@ -30,6 +31,8 @@ _ROOM = {"localField": "room_id", "foreignField": "_id", "as": "room"}
 # How many candidates are looked at in one round trip, at first and each time after that.
 _CANDIDATES = 3
 _MORE_CANDIDATES = 2000
+# Of one person a list has the rooms of so many participants and bindings.
+_MOST_ROOMS = 10_000
 
 
 class RoomLookup:
@@ -157,6 +160,27 @@ def room_filter(filter: RoomFilter) -> StoredDocument:
         statuses = [check_id("status", one) for one in status]
         query["status"] = statuses[0] if len(statuses) == 1 else {"$in": statuses}
     return query
+
+
+async def room_search_filter(connection: Connection, where: RoomSearch, order: SortOrder) -> StoredDocument:
+    """Return the query of the rooms that the filters of a list mean, but for its text.
+
+    Raises:
+        InvalidValueError: There is no such member, or it is of the wrong type.
+    """
+    members = check_members(where, RoomSearch)
+    own: Any = {name: value for name, value in members.items() if name in RoomFilter.__annotations__}
+    query = room_filter(own) | metadata_filter(members.get("metadata"))
+    conditions = time_conditions(order, members.get("since"), members.get("until"))
+    if members.get("participant_id") is not None:
+        person = {"participant_id": check_id("participant_id", members["participant_id"])}
+        rooms: set[str] = set()
+        for parts in ("participants", "bindings"):
+            found = connection.collection(parts).find(person, {"_id": 0, "room_id": 1}, limit=_MOST_ROOMS)
+            async with found:
+                rooms |= {part["room_id"] for part in await found.to_list()}
+        conditions.append({"_id": {"$in": sorted(rooms)}})
+    return {**query, "$and": conditions} if conditions else query
 
 
 def open_room_filter(room_id: str) -> StoredDocument:

@@ -7,14 +7,18 @@ from contextlib import aclosing
 from typing import Any
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_offset
-from mongostore.codec import encode_members, to_micros
+from mongostore.codec import to_micros
 from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.rooms import to_room
 from mongostore.errors import InvalidDocumentError
-from mongostore.models import Page, Room
-from mongostore.repositories import Connection
+from mongostore.models import Page, Room, RoomSearch
+from mongostore.repositories import Connection, read_step
 from mongostore.repositories.paging import SortKey, SortOrder, count_options, find_page, walk
 from mongostore.repositories.rooms.room_counters import PUBLIC_FIELDS, count_rooms_events
+from mongostore.repositories.rooms.room_lookup import room_search_filter
+from mongostore.repositories.search.finder import ROOMS, TextSearch
+from mongostore.repositories.search.lists import ConversationList, both, has_metadata, metadata_filter
+from mongostore.repositories.search.words import Terms
 
 _STEP = 200
 _OLDEST = SortOrder("created_at")
@@ -42,8 +46,8 @@ class RoomReader:
         offset: int = 0,
     ) -> Page[Room]:
         """Return a page of rooms, after `offset` others."""
-        order, limit, offset = _order(newest), check_limit("limit", limit), check_offset("offset", offset)
-        all_rooms = _with_metadata(rooms, metadata)
+        order, limit, offset = room_order(newest), check_limit("limit", limit), check_offset("offset", offset)
+        all_rooms = rooms | metadata_filter(metadata)
         filter = order.keyset_filter(all_rooms, order.decode(cursor))
         page: Page[Room] = Page([])
         # All that is asked for at once, unless some of what is read may have to be left out.
@@ -58,7 +62,7 @@ class RoomReader:
                 except InvalidDocumentError as error:
                     page.errors.append(error)
                     continue
-                if not _metadata_matches(room, metadata):
+                if not has_metadata(room.metadata, metadata):
                     continue
                 if not exact and skipped < offset:
                     skipped += 1
@@ -81,7 +85,7 @@ class RoomReader:
         find: Callable[..., Awaitable[Sequence[StoredDocument]]] = _find_counted_page,
     ) -> AsyncGenerator[Room, None]:
         """Yield rooms that `find` finds; `errors` collects those that cannot be read."""
-        order, filter = _order(newest), _with_metadata(rooms, metadata)
+        order, filter = room_order(newest), rooms | metadata_filter(metadata)
         steps = walk(
             self._connection,
             "rooms",
@@ -95,7 +99,7 @@ class RoomReader:
         )
         async with aclosing(steps) as found:
             async for room in found:
-                if _metadata_matches(room, metadata):
+                if has_metadata(room.metadata, metadata):
                     yield room
 
     async def count(self, limit: int | None, metadata: dict[str, Any] | None, rooms: StoredDocument) -> int:
@@ -115,6 +119,61 @@ class RoomReader:
     def _rooms(self) -> Any:
         return self._connection.collection("rooms")
 
+    async def find_page(self, newest: bool, limit: int, cursor: str | None, where: RoomSearch) -> Page[Room]:
+        """Return a page of the rooms that the filters of a list mean."""
+        check_limit("limit", limit)
+        if terms := Terms.parse(where.get("text")):
+            return await (await self._search(room_order(newest), terms, where)).page(limit, cursor)
+
+        async def read() -> Page[Room]:
+            filter = await room_search_filter(self._connection, where, room_order(newest))
+            return await self.page(newest, limit, cursor, where.get("metadata"), filter)
+
+        return await read_step(self._connection, read)
+
+    async def find_each(
+        self, newest: bool, where: RoomSearch, errors: list[InvalidDocumentError] | None
+    ) -> AsyncGenerator[Room, None]:
+        """Yield the rooms that the filters of a list mean."""
+        if terms := Terms.parse(where.get("text")):
+            found = (await self._search(room_order(newest), terms, where)).iterate(errors)
+        else:
+            filter = await read_step(
+                self._connection, room_search_filter, self._connection, where, room_order(newest)
+            )
+            found = self.iterate(newest, where.get("metadata"), filter, errors)
+        async with aclosing(found) as rooms:
+            async for room in rooms:
+                yield room
+
+    async def find_count(self, limit: int | None, where: RoomSearch) -> int:
+        """Return how many rooms the filters of a list mean, `limit` at most."""
+        count_options(limit)
+        if terms := Terms.parse(where.get("text")):
+            return await (await self._search(room_order(True), terms, where)).count(limit)
+
+        async def read() -> int:
+            filter = await room_search_filter(self._connection, where, room_order(True))
+            return await self.count(limit, where.get("metadata"), filter)
+
+        return await read_step(self._connection, read)
+
+    async def _search(self, order: SortOrder, terms: Terms, where: RoomSearch) -> ConversationList[Room]:
+        filter = await read_step(self._connection, room_search_filter, self._connection, where, order)
+
+        async def find(more: StoredDocument, place: SortKey | None, limit: int) -> Sequence[StoredDocument]:
+            return await self._page(order.keyset_filter(both(filter, more), place), order, limit)
+
+        metadata = where.get("metadata")
+        return ConversationList(
+            self._connection,
+            order,
+            find,
+            to_room,
+            lambda room: has_metadata(room.metadata, metadata),
+            TextSearch(self._connection, ROOMS, terms),
+        )
+
     async def _page(
         self, filter: StoredDocument, order: SortOrder, limit: int, offset: int = 0
     ) -> Sequence[StoredDocument]:
@@ -125,7 +184,12 @@ class RoomReader:
         return await count_rooms_events(self._connection, documents)
 
 
-def _order(newest: bool) -> SortOrder:
+def room_order(newest: bool) -> SortOrder:
+    """Return the order of a list of rooms.
+
+    Raises:
+        InvalidValueError: If `newest` is no bool.
+    """
     return _NEWEST if check_flag("newest", newest) else _OLDEST
 
 
@@ -137,24 +201,3 @@ def cursor_behind(room: Room) -> str:
     """
     created_at = to_micros("created_at", check_instance("room", room, Room).created_at)
     return _OLDEST.cursor((created_at, check_id("id", room.id)))
-
-
-def _with_metadata(rooms: StoredDocument, metadata: dict[str, Any] | None) -> StoredDocument:
-    """Return a query with what an index can find of metadata, which may be too much."""
-    encoded = encode_members("metadata", {} if metadata is None else metadata)
-    return rooms | {f"metadata.{key}": _equal_in_python(value) for key, value in encoded.items()}
-
-
-def _metadata_matches(room: Room, wanted: dict[str, Any] | None) -> bool:
-    return all(room.metadata.get(key) == value for key, value in (wanted or {}).items())
-
-
-def _equal_in_python(encoded: Any) -> Any:
-    """Return a condition that holds for all values that Python finds equal to a stored one."""
-    if encoded is None or isinstance(encoded, str):
-        return encoded
-    if isinstance(encoded, int | float) and not abs(encoded) >= 2**63:
-        # Python's 1 is 1.0 and True.
-        return {"$in": [int(encoded), bool(encoded)]} if encoded in (0, 1) else encoded
-    # Greater integers, which may equal a float, are stored as text.
-    return {"$exists": True}

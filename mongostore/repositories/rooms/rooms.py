@@ -11,7 +11,7 @@ from mongostore.arguments import check_flag, check_id, check_text
 from mongostore.codec import decode, encode_members
 from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.errors import InvalidDocumentError, NotFoundError
-from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomState, RoomUpdate
+from mongostore.models import FullRoom, Page, Room, RoomCreate, RoomFilter, RoomSearch, RoomState, RoomUpdate
 from mongostore.repositories import Connection, Repository, long_running, reads, writes
 from mongostore.repositories.rooms.bindings import AsyncRoomBindings
 from mongostore.repositories.rooms.events import AsyncRoomEvents
@@ -200,45 +200,39 @@ class AsyncRooms(Repository):
         """
         return await self._rooms.find_one(open_room_filter(room_id), {"_id": 1}) is not None
 
-    @reads
-    async def count(
-        self,
-        *,
-        limit: int | None = None,
-        metadata: dict[str, Any] | None = None,
-        **filter: Unpack[RoomFilter],
-    ) -> int:
+    @long_running
+    async def count(self, *, limit: int | None = None, **where: Unpack[RoomSearch]) -> int:
         """Return how many rooms there are, `limit` at most.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        return await self._reader.count(limit, metadata, room_filter(filter))
+        return await self._reader.find_count(limit, where)
 
-    @reads
+    @long_running
     async def list(
         self,
         *,
         newest: bool = False,
         limit: int = 50,
         cursor: str | None = None,
-        metadata: dict[str, Any] | None = None,
-        **filter: Unpack[RoomFilter],
+        **where: Unpack[RoomSearch],
     ) -> Page[Room]:
         """Return a page of rooms, by the time of their creation, then by id.
+
+        With `text` a page may be short, even empty, while others follow.
 
         Args:
             newest: Whether the newest ones come first.
             limit: How many at most, 1 to 1000.
             cursor: The `next_cursor` of the page before.
-            metadata: Each of these keys has this value, compared as Python compares. An index of single
-                values finds them; what it finds too much is read and left out.
-            **filter: Which rooms.
+            **where: Which rooms. An index of single values finds their metadata; what it finds too much is
+                read and left out.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        return await self._reader.page(newest, limit, cursor, metadata, room_filter(filter))
+        return await self._reader.find_page(newest, limit, cursor, where)
 
     @reads
     async def list_by_channel(
@@ -274,24 +268,21 @@ class AsyncRooms(Repository):
         self,
         *,
         newest: bool = False,
-        metadata: dict[str, Any] | None = None,
         errors: builtins.list[InvalidDocumentError] | None = None,
-        **filter: Unpack[RoomFilter],
+        **where: Unpack[RoomSearch],
     ) -> AsyncIterator[Room]:
         """Yield rooms by the time of their creation, then by id.
 
         Args:
             newest: Whether the newest ones come first.
-            metadata: Each of these keys has this value.
             errors: Collects the errors of rooms that cannot be read.
-            **filter: Which rooms.
+            **where: Which rooms.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a room cannot be read and `errors` is None.
         """
-        found = self._reader.iterate(newest, metadata, room_filter(filter), errors)
-        async with aclosing(found) as rooms:
+        async with aclosing(self._reader.find_each(newest, where, errors)) as rooms:
             async for room in rooms:
                 yield room
 

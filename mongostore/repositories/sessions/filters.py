@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mongostore.arguments import check_flag, check_id
+from mongostore.arguments import check_flag, check_id, check_members
+from mongostore.codec import escape_key
 from mongostore.documents.mapping import StoredDocument
 from mongostore.errors import InvalidValueError
+from mongostore.models import SessionFilter
 from mongostore.repositories.paging import SortKey, SortOrder
+from mongostore.repositories.search.lists import metadata_filter, time_conditions
 
 STATE_FILTERS: Mapping[bool | None, Any] = {
     False: "open",
@@ -30,17 +33,25 @@ def list_order(order: str, newest: bool) -> SortOrder:
     return SortOrder(_FIELDS[order], is_ascending=not check_flag("newest", newest))
 
 
-def session_filter(namespace: str, user_id: str | None, deleted: bool | None) -> StoredDocument:
+def session_filter(namespace: str, order: SortOrder, where: SessionFilter) -> StoredDocument:
     """Return the filter of a namespace's sessions: the one place where such a filter begins.
 
     Raises:
-        InvalidValueError: If an argument is of the wrong type.
+        InvalidValueError: If an argument is of the wrong type, or there is none of that name.
     """
+    members = check_members(where, SessionFilter)
+    deleted = members.get("deleted", False)
     if deleted not in (True, False, None):
         raise InvalidValueError("deleted", "must be True, False or None")
     filter: StoredDocument = {"namespace": namespace, "state": STATE_FILTERS[deleted]}
-    if user_id is not None:
-        filter["user_id"] = check_id("user_id", user_id)
+    if members.get("user_id") is not None:
+        filter["user_id"] = check_id("user_id", members["user_id"])
+    if members.get("participant_id") is not None:
+        name = escape_key(check_id("participant_id", members["participant_id"]))
+        filter[f"participants.{name}"] = {"$exists": True}
+    filter |= metadata_filter(members.get("metadata"))
+    if times := time_conditions(order, members.get("since"), members.get("until")):
+        filter["$and"] = times
     return filter
 
 

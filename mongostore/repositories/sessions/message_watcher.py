@@ -81,7 +81,10 @@ class MessageWatcher:
         async with self._connection.changes.read("sessions", key, token) as reader:
             known: StoredDocument | None = None
             if seen is None:
-                known = await majority_step(self._connection, self._tail.read, key)
+                document = await majority_step(self._connection, self._tail.read, key)
+                # A watcher may wait for long, and need not hold the messages meanwhile.
+                known = {name: document[name] for name in ("tail_start", "next_position", "edit_count")}
+                del document
                 seen = WatchToken(reader.token, known["tail_start"], known["next_position"])
                 for change in await self._newest(key, last, before=seen.end):
                     yield change.model_copy(update={"token": seen.encode(key)})

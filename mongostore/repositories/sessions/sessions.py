@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from typing import Final, Unpack
 
@@ -23,30 +24,39 @@ from mongostore.errors import (
     InvalidValueError,
     NotFoundError,
 )
-from mongostore.models import ListOrder, Page, Session, SessionCreate, SessionUpdate, StorageLayout
+from mongostore.models import (
+    ListOrder,
+    Page,
+    Session,
+    SessionCreate,
+    SessionFilter,
+    SessionUpdate,
+    StorageLayout,
+)
 from mongostore.repositories import (
     Connection,
     Repository,
     current_operation,
     long_running,
-    majority_step,
+    read_step,
     reads,
     writes,
 )
-from mongostore.repositories.paging import SortOrder, check_errors, count_options, read_each
+from mongostore.repositories.paging import SortOrder, count_options
+from mongostore.repositories.search.lists import ConversationList
 from mongostore.repositories.sessions.branches import AsyncSessionBranches
 from mongostore.repositories.sessions.context import AsyncSessionContext
-from mongostore.repositories.sessions.filters import keyset_filter, list_order, revision_guard, session_filter
+from mongostore.repositories.sessions.filters import list_order, revision_guard, session_filter
 from mongostore.repositories.sessions.messages import AsyncSessionMessages
 from mongostore.repositories.sessions.namespaces import AsyncNamespaces
 from mongostore.repositories.sessions.participants import AsyncSessionParticipants
 from mongostore.repositories.sessions.recent_operations import not_done, record_operation, was_done
 from mongostore.repositories.sessions.session_change import MERGED, new_session, session_update, state_change
+from mongostore.repositories.sessions.session_lists import list_sessions
 from mongostore.repositories.sessions.storage import SessionStorage
 from mongostore.repositories.sessions.tail import Tail, other_revision_error
 from mongostore.repositories.sessions.turns import AsyncSessionTurns
 
-_ITER_PAGE = 200
 _HEAD_FIELDS = {"messages": 0, "context.value": 0, "pending_deletes": 0}
 
 
@@ -185,68 +195,58 @@ class AsyncSessions(Repository):
         found = await self._sessions.find_one({"_id": self._key(session_id), "state": "open"}, {"_id": 1})
         return found is not None
 
-    @reads
+    @long_running
     async def list(
         self,
         *,
-        user_id: str | None = None,
-        deleted: bool | None = False,
         order: ListOrder = "active",
         newest: bool = True,
         limit: int = 50,
         cursor: str | None = None,
+        **where: Unpack[SessionFilter],
     ) -> Page[Session]:
         """Return a page of sessions, each with its newest message, the most recently active first.
 
-        Sessions that cannot be read are in the `errors` of the page.
+        Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
+        empty, while others follow.
 
         Args:
-            user_id: The user of the sessions, if not of all.
-            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
             order: By newest activity (`active`), or by creation (`created`), which stands still while
                 sessions become active, come and go.
             newest: Whether the newest come first.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments.
+            **where: Which sessions.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         limit, by = check_limit("limit", limit), list_order(order, newest)
-        filter = keyset_filter(by, session_filter(self.namespace, user_id, deleted), by.decode(cursor))
-        return by.page(await self._page(filter, by, limit + 1), limit, to_session)
+        return await self._list(by, where).page(limit, cursor)
 
     @long_running
     async def iter(
         self,
         *,
         newest: bool = False,
-        user_id: str | None = None,
-        deleted: bool | None = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
+        **where: Unpack[SessionFilter],
     ) -> AsyncIterator[Session]:
         """Yield all sessions in the order of their creation, in which none is missed or met twice.
 
         Args:
             newest: Whether the newest come first.
-            user_id: The user of the sessions, if not of all.
-            deleted: False for those that are not deleted, True for the softly deleted ones, None for both.
             errors: A list that collects what cannot be read, so that it does not end the iteration.
+            **where: Which sessions.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
-        filter, place = session_filter(self.namespace, user_id, deleted), None
-        order, errors = list_order("created", newest), check_errors(errors)
-        while True:
-            behind = keyset_filter(order, filter, place)
-            documents = await majority_step(self._connection, self._page, behind, order, _ITER_PAGE)
-            for session in read_each(documents, to_session, errors):
+        found = self._list(list_order("created", newest), where).iterate(errors)
+        async with aclosing(found) as sessions:
+            async for session in sessions:
                 yield session
-            if len(documents) < _ITER_PAGE:
-                return
-            place = order.sort_key(documents[-1])
 
     @staticmethod
     def cursor_of(session: Session, *, order: ListOrder = "active") -> str:
@@ -259,17 +259,18 @@ class AsyncSessions(Repository):
         by, at = list_order(order, True), session.active_at if order == "active" else session.created_at
         return by.cursor((to_micros(order, at), f"{session.namespace}/{session.id}"))
 
-    @reads
-    async def count(
-        self, *, limit: int | None = None, user_id: str | None = None, deleted: bool | None = False
-    ) -> int:
+    @long_running
+    async def count(self, *, limit: int | None = None, **where: Unpack[SessionFilter]) -> int:
         """Return the number of sessions, at most `limit`.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        filter = session_filter(self.namespace, user_id, deleted)
-        return await self._sessions.count_documents(filter, **count_options(limit))
+        options, by = count_options(limit), list_order("active", True)
+        if where.get("text") or where.get("metadata"):
+            return await self._list(by, where).count(limit)
+        filter = session_filter(self.namespace, by, where)
+        return await read_step(self._connection, self._sessions.count_documents, filter, **options)
 
     @writes
     async def update(
@@ -392,8 +393,5 @@ class AsyncSessions(Repository):
             return changed if changed and was_done(changed) else None
         return changed
 
-    async def _page(self, filter: StoredDocument, order: SortOrder, limit: int) -> Sequence[StoredDocument]:
-        found = self._sessions.find(filter, PUBLIC_FIELDS, sort=order.sort, limit=limit, batch_size=limit + 1)
-        async with found:
-            documents = await found.to_list()
-        return await self._storage.insights.load_into(documents)
+    def _list(self, order: SortOrder, where: SessionFilter) -> ConversationList[Session]:
+        return list_sessions(self._storage, order, where)

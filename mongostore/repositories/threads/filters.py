@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mongostore.arguments import check_flag, check_id, check_members, check_vote
 from mongostore.codec import encode_members
 from mongostore.documents.mapping import StoredDocument
 from mongostore.documents.threads import to_stored_thread_member
 from mongostore.errors import InvalidValueError
-from mongostore.models import ListOrder, ThreadFilter
+from mongostore.models import ListOrder, Thread, ThreadFilter
 from mongostore.repositories.paging import SortOrder
+from mongostore.repositories.search.lists import has_metadata, metadata_filter, time_conditions
 
 
 def thread_order(order: ListOrder, newest: bool) -> SortOrder:
@@ -24,16 +23,25 @@ def thread_order(order: ListOrder, newest: bool) -> SortOrder:
     return SortOrder(f"{order}_at", is_ascending=not check_flag("newest", newest))
 
 
-def thread_filter(where: ThreadFilter) -> StoredDocument:
+def thread_filter(where: ThreadFilter, order: SortOrder) -> StoredDocument:
     """Return the filter of the open threads with these members.
 
     Raises:
         InvalidValueError: If a member is of the wrong type, or there is none of that name.
     """
     filter: StoredDocument = {"state": "open"}
+    conditions = time_conditions(order, where.get("since"), where.get("until"))
     for name, value in check_members(where, ThreadFilter).items():
         match name:
-            case "data" | "metadata":
+            case "text" | "since" | "until":
+                pass
+            case "metadata":
+                filter |= metadata_filter(value)
+            case "participant_id":
+                person = check_id(name, value)
+                fields = ("user_id", "user_identifier", "owner_id")
+                conditions.append({"$or": [{field: person} for field in fields]})
+            case "data":
                 # By `$eq`, for a key of a value may look like an operator.
                 filter |= {
                     f"{name}.{key}": {"$eq": item} for key, item in encode_members(name, value).items()
@@ -44,13 +52,11 @@ def thread_filter(where: ThreadFilter) -> StoredDocument:
                 filter[name] = to_stored_thread_member(name, value)
             case _:
                 filter[name] = check_id(name, value)
-    return filter
+    return {**filter, "$and": conditions} if conditions else filter
 
 
-def is_match(where: ThreadFilter, data: dict[str, Any], metadata: dict[str, Any]) -> bool:
+def is_match(where: ThreadFilter, thread: Thread) -> bool:
     """Return whether a thread has the values of a filter, and not just lists with them."""
-    return all(
-        existing.get(key) == value
-        for existing, wanted in ((data, where.get("data", {})), (metadata, where.get("metadata", {})))
-        for key, value in wanted.items()
+    return has_metadata(thread.data, where.get("data")) and has_metadata(
+        thread.metadata, where.get("metadata")
     )

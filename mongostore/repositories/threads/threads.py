@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Any, Final, Unpack
 
@@ -17,10 +17,9 @@ from mongostore.arguments import (
     check_limit,
 )
 from mongostore.codec import (
-    decode_members,
     to_micros,
 )
-from mongostore.documents.mapping import DECODE_ERRORS, StoredDocument, check_instance
+from mongostore.documents.mapping import StoredDocument, check_instance
 from mongostore.documents.threads import to_thread
 from mongostore.errors import AlreadyExistsError, InvalidDocumentError, NotFoundError
 from mongostore.models import ListOrder, Page, Thread, ThreadFilter, ThreadUpdate
@@ -34,14 +33,14 @@ from mongostore.repositories import (
     writes,
 )
 from mongostore.repositories.expiry import is_open
-from mongostore.repositories.paging import count_options, find_page, walk
+from mongostore.repositories.paging import count_options
 from mongostore.repositories.threads.elements import AsyncThreadElements
 from mongostore.repositories.threads.feedback import AsyncThreadFeedback
 from mongostore.repositories.threads.files import AsyncFiles
-from mongostore.repositories.threads.filters import is_match, thread_filter, thread_order
+from mongostore.repositories.threads.filters import thread_filter, thread_order
 from mongostore.repositories.threads.messages import AsyncThreadMessages
 from mongostore.repositories.threads.pages import count
-from mongostore.repositories.threads.search import search, text_pattern
+from mongostore.repositories.threads.thread_lists import list_threads
 from mongostore.repositories.threads.thread_updates import MERGED_MEMBERS, to_update
 from mongostore.repositories.threads.thread_writes import (
     delete_thread,
@@ -53,7 +52,6 @@ from mongostore.repositories.threads.thread_writes import (
 from mongostore.repositories.threads.users import AsyncUsers
 
 AFTER = ReturnDocument.AFTER
-_ITER_PAGE = 200
 
 
 class AsyncThreads(Repository):
@@ -225,31 +223,26 @@ class AsyncThreads(Repository):
         where = {"_id": check_id("thread_id", thread_id), "state": "open"}
         return await self._threads.find_one(where, {"_id": 1}) is not None
 
-    @reads
+    @long_running
     async def count(self, *, limit: int | None = None, **where: Unpack[ThreadFilter]) -> int:
         """Return how many threads there are, `limit` at most.
 
         Raises:
             InvalidValueError: If the limit or a filter is of the wrong type or out of range.
         """
-        filter = thread_filter(where)
-        if not where.keys() & {*MERGED_MEMBERS}:
-            return await count(self._connection, "threads", filter, limit)
-        most, counted = count_options(limit).get("limit"), 0
-        async with self._threads.find(filter, dict.fromkeys(MERGED_MEMBERS, 1)) as found:
-            async for document in found:
-                with suppress(*DECODE_ERRORS):
-                    members = (decode_members(document[name]) for name in MERGED_MEMBERS)
-                    counted += is_match(where, *members)
-                if counted == most:
-                    break
-        return counted
+        count_options(limit)
+        # By creation, in which more indexes have threads; only times are those of the activity.
+        has_times = where.get("since") or where.get("until")
+        sort = thread_order("active" if has_times else "created", False)
+        filter = thread_filter(where, sort)
+        if where.get("text") or where.keys() & {*MERGED_MEMBERS}:
+            return await list_threads(self._connection, sort, where).count(limit)
+        return await read_step(self._connection, count, self._connection, "threads", filter, limit)
 
     @long_running
     async def list(
         self,
         *,
-        text: str | None = None,
         order: ListOrder = "active",
         newest: bool = True,
         limit: int = 50,
@@ -258,9 +251,9 @@ class AsyncThreads(Repository):
     ) -> Page[Thread]:
         """Return a page of threads, the most recently active first.
 
+        With `text` a page may be short, even empty, while others follow.
+
         Args:
-            text: Only those whose name, or the text of one of whose messages, contains it, ignoring case; at
-                most 4,000 characters. The threads are walked, step by step, until the page is full.
             order: Whether by activity or by creation.
             newest: Whether the newest come first.
             limit: How many at most, 1 to 1,000.
@@ -273,18 +266,8 @@ class AsyncThreads(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        limit, sort, filter = check_limit("limit", limit), thread_order(order, newest), thread_filter(where)
-        place = sort.decode(cursor)
-        if pattern := text_pattern(text):
-            documents = await search(self._connection, filter, sort, place, pattern, limit + 1)
-        else:
-            filter = sort.keyset_filter(filter, place)
-            documents = await read_step(
-                self._connection, find_page, self._connection, "threads", filter, sort, limit + 1
-            )
-        page = sort.page(documents, limit, to_thread)
-        page.items = [thread for thread in page.items if is_match(where, thread.data, thread.metadata)]
-        return page
+        limit, sort = check_limit("limit", limit), thread_order(order, newest)
+        return await list_threads(self._connection, sort, where).page(limit, cursor)
 
     @long_running
     async def iter(
@@ -305,11 +288,9 @@ class AsyncThreads(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
             InvalidDocumentError: If a thread cannot be read and `errors` is not given.
         """
-        filter, sort = thread_filter(where), thread_order("created", newest)
-        async for thread in walk(
-            self._connection, "threads", filter, sort, to_thread, errors, size=_ITER_PAGE
-        ):
-            if is_match(where, thread.data, thread.metadata):
+        found = list_threads(self._connection, thread_order("created", newest), where).iterate(errors)
+        async with aclosing(found) as threads:
+            async for thread in threads:
                 yield thread
 
     @staticmethod

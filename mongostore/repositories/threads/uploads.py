@@ -9,7 +9,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
-from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument
 from mongostore.errors import UnavailableError
 from mongostore.repositories import Connection, current_operation, retry_step
 from mongostore.repositories.threads.thread_writes import delete_versions
@@ -46,6 +46,9 @@ class Upload:
                 await retry_step(self._connection, self._announce)
             await self._send()
         chunk = {"_id": ObjectId(), "files_id": self._document["_id"], "n": self._count, "data": data}
+        if not self._count:
+            # Tells the chunks of an upload that was cut short from those of others, who use no such member.
+            chunk["schema_version"] = SCHEMA_VERSION
         self._chunks.append(chunk)
         self._document["length"] += len(data)
         self._count += 1

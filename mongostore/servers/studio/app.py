@@ -15,6 +15,7 @@ from mongostore.errors import InvalidDocumentError, MongoStoreError, NotFoundErr
 from mongostore.servers.error_responses import ProblemError, to_problem
 from mongostore.servers.middleware import add_middleware
 from mongostore.servers.studio import (
+    erasure,
     export,
     feedback,
     files,
@@ -54,13 +55,18 @@ def create_app(
     """
     store = AsyncMongoStore() if store is None else store
     app = FastAPI(title="Studio", version=version("mongostore"), openapi_url=None, redirect_slashes=False)
-    app.state.studio = Studio(store, StudioAccess(store, token), allow_erase, overview.Counter())
+    studio = Studio(store, StudioAccess(store, token), allow_erase, overview.Counter())
+    app.state.studio = studio
+    # The server ends the tails, which would last as long as somebody looks.
+    app.state.end_streams = studio.ending.set
     for kind in (HTTPException, RequestValidationError, MongoStoreError):
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALL)
     add_middleware(app, max_body_bytes=_MAX_BODY)
     for part in (overview, lists, search, people, feedback, files, live, export, sessions, threads, rooms):
         app.include_router(part.router)
+    if allow_erase:
+        app.include_router(erasure.router)
     app.include_router(router)
     return app
 

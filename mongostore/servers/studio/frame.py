@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +27,9 @@ class Studio:
     access: StudioAccess
     allow_erase: bool = False
     counter: Any = None
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -42,6 +47,13 @@ class Studio:
     def host(self) -> str:
         """Where the database is."""
         return urlsplit(self.store.address).netloc.rpartition("@")[2] or "this process"
+
+    def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin work that goes on when the request that needs it has gone."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def open(self) -> None:
         """Open the store, unless it is."""

@@ -44,7 +44,7 @@ async def session_live(
     sessions = studio.store.sessions.in_namespace(namespace)
     path = session_row(await sessions.get(session_id)).path
     token = request.headers.get("last-event-id") or None
-    return _stream(_session_changes(request, sessions, session_id, path, after, token))
+    return _stream(studio, _session_changes(request, sessions, session_id, path, after, token))
 
 
 async def _session_changes(
@@ -98,7 +98,7 @@ async def room_live(request: Request, viewer: Looking, room_id: str, after: int 
     full = await studio.store.rooms.get_full(room_id)
     after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else after
     return _stream(
-        _room_changes(request, studio, room_id, full.participants, room_row(full.room).path, after)
+        studio, _room_changes(request, studio, room_id, full.participants, room_row(full.room).path, after)
     )
 
 
@@ -136,18 +136,22 @@ def _event(kind: str, data: dict[str, Any], id: str | None = None) -> str:
     return f"{name}event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
-def _stream(events: AsyncGenerator[str, None]) -> Response:
-    return StreamingResponse(_with_beats(events), media_type="text/event-stream", headers=_HEADERS)
+def _stream(studio: Studio, events: AsyncGenerator[str, None]) -> Response:
+    return StreamingResponse(_with_beats(studio, events), media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _with_beats(events: AsyncGenerator[str, None]) -> AsyncIterator[str]:
-    """Yield events, and a comment where there is none for long."""
+async def _with_beats(studio: Studio, events: AsyncGenerator[str, None]) -> AsyncIterator[str]:
+    """Yield events until the studio ends, and a comment where there is none for long."""
     yield ": begun\n\n"
+    ending = asyncio.ensure_future(studio.ending.wait())
     upcoming = asyncio.ensure_future(anext(events, None))
     try:
         while True:
-            done, _ = await asyncio.wait([upcoming], timeout=_BEAT_SECONDS)
-            if not done:
+            either: list[asyncio.Future[Any]] = [upcoming, ending]
+            await asyncio.wait(either, timeout=_BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                return
+            if not upcoming.done():
                 yield ": still here\n\n"
                 continue
             if (event := upcoming.result()) is None:
@@ -155,6 +159,13 @@ async def _with_beats(events: AsyncGenerator[str, None]) -> AsyncIterator[str]:
             yield event
             upcoming = asyncio.ensure_future(anext(events, None))
     finally:
-        upcoming.cancel()
-        await asyncio.gather(upcoming, return_exceptions=True)
-        await events.aclose()
+        # A client that has gone cancels all that is awaited here, again and again.
+        await asyncio.shield(studio.start_task(_stop(events, upcoming, ending)))
+
+
+async def _stop(events: AsyncGenerator[str, None], *waiting: asyncio.Future[Any]) -> None:
+    """End an iteration that waits for an event."""
+    for one in waiting:
+        one.cancel()
+    await asyncio.wait(waiting)
+    await events.aclose()

@@ -1,12 +1,20 @@
-"""People: those who have threads, and the conversations of one."""
+"""People: those who have threads, and all that is stored of one."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from urllib.parse import quote
 
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from mongostore.models import Person, User
+from mongostore.repositories.threads import AsyncUsers
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id, encode_id
+from mongostore.servers.studio.erasure import plan_of
 from mongostore.servers.studio.frame import Studio, frame, page_response
 from mongostore.servers.studio.reading import list_conversations
 
@@ -33,19 +41,48 @@ async def find_person(request: Request, viewer: Looking, who: str) -> Response:
 
 @router.get("/people/{who}")
 async def person(request: Request, viewer: Looking, who: str, cursor: str | None = None) -> Response:
-    """Show the conversations of one person."""
+    """Show the conversations of one person; what else is stored of them follows, for which all is read."""
     viewer.require()
     studio = Studio.of(request)
     who = decode_id(who)
     users = studio.store.threads.users
-    user = await users.find_by_identifier(who) or await users.find(who)
-    rows = await list_conversations(studio.store, viewer, user=who, cursor=cursor, limit=100)
-    return await page_response(
-        request,
-        "person.html",
-        await frame(studio, viewer, request),
-        who=who,
-        user=user,
-        rows=rows,
-        current="/people",
+    user, rows, around = await asyncio.gather(
+        _find_user(users, who),
+        list_conversations(studio.store, viewer, user=who, cursor=cursor, limit=100),
+        frame(studio, viewer, request),
     )
+    return await page_response(
+        request, "person.html", around, who=who, user=user, rows=rows, current="/people"
+    )
+
+
+@router.get("/people/{who}/records")
+async def person_records(request: Request, viewer: Looking, who: str) -> Response:
+    """Show how much is stored of a person, by collection, and where it is allowed the form that erases it."""
+    viewer.require()
+    studio = Studio.of(request)
+    who = decode_id(who)
+    found = await studio.store.people.find(who)
+    plan = plan_of(studio, found) if found is not None and studio.allow_erase else None
+    return await page_response(request, "person_records.html", {}, who=who, person=found, plan=plan)
+
+
+@router.get("/people/{who}/export")
+async def person_export(request: Request, viewer: Looking, who: str) -> Response:
+    """Send everything that is a person's or that they said, in lines of JSON."""
+    viewer.require()
+    studio = Studio.of(request)
+    who = decode_id(who)
+    found = await studio.store.people.get(who)
+    name = quote(f"{who[:80]}.jsonl", safe="", errors="replace")
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    return StreamingResponse(_records(studio, found), media_type="application/x-ndjson", headers=headers)
+
+
+async def _records(studio: Studio, person: Person) -> AsyncIterator[bytes]:
+    async for record in studio.store.people.export(person):
+        yield (json.dumps(record.model_dump(), default=str) + "\n").encode()
+
+
+async def _find_user(users: AsyncUsers, who: str) -> User | None:
+    return await users.find_by_identifier(who) or await users.find(who)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from mongostore import AsyncMongoStore
 from mongostore.servers.studio import create_app
@@ -97,6 +98,16 @@ class Watched:
         assert self.complaints == []
         assert [one for one in self.requests if not one.startswith(self.url)] == []
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+Browse = Callable[..., Watched]
+
+
+def accessible(page: Any) -> None:
+    """Assert that axe finds nothing serious."""
+    found = Axe().run(page).response["violations"]
+    serious = [one for one in found if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious] == []
 
 
 @pytest.fixture

@@ -41,9 +41,9 @@ class Studio:
             async with AsyncMongoStore(self._target, self._database) as self.store:
                 with bind_socket("127.0.0.1", 0) as listening:
                     self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-                    app = create_app(self.store, **self._options)
+                    self.app = create_app(self.store, **self._options)
                     self.server = uvicorn.Server(
-                        uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
+                        uvicorn.Config(self.app, log_config=None, timeout_graceful_shutdown=1)
                     )
                     self.server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
                     self._ready.set_result(None)
@@ -74,5 +74,16 @@ class Studio:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.server.should_exit = True
+        self.end()
         self._thread.join(_PATIENCE)
+
+    def end(self) -> None:
+        """Ask the server to end, as a signal does."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self.app.state.end_streams)
+            self.server.should_exit = True
+
+    def is_over(self, seconds: float) -> bool:
+        """Return whether the server has ended within a time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()

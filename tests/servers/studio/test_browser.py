@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from mongostore import AsyncMongoStore, Message
-from tests.servers.studio.conftest import Watched
+from tests.servers.studio.conftest import Browse, accessible
 from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
 from tests.servers.studio.serving import Studio
 from tests.servers.studio.test_hostile import HOSTILE
@@ -36,16 +34,8 @@ SCREENS = {
     "people": "/people",
     "person": "/people/queen@hearts.example",
 }
-Browse = Callable[..., Watched]
 # Where pictures of the screens are put, for somebody to look at them.
 PICTURES = os.environ.get("MONGOSTORE_TEST_PICTURES")
-
-
-def accessible(page: Any) -> None:
-    """Assert that axe finds nothing serious."""
-    found = Axe().run(page).response["violations"]
-    serious = [one for one in found if one["impact"] in ("serious", "critical")]
-    assert [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious] == []
 
 
 @pytest.mark.parametrize(

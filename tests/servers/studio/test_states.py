@@ -13,7 +13,7 @@ import httpx
 
 from mongostore import AsyncMongoStore, Message
 from tests.servers.studio.conftest import open_client
-from tests.servers.studio.serving import TOKEN
+from tests.servers.studio.serving import TOKEN, Studio
 
 
 async def test_a_store_that_does_not_answer_is_said_and_asked_again() -> None:
@@ -79,3 +79,23 @@ def test_the_command_prints_an_address_that_opens_it(tmp_path: Path) -> None:
     lines = [line for line in log.read_text().splitlines() if line.startswith("{")]
     assert lines
     assert not any(token in line for line in lines)
+
+
+def test_open_tails_do_not_hold_up_the_end() -> None:
+    async def fill(store: AsyncMongoStore) -> None:
+        await store.sessions.create("s")
+
+    with Studio() as studio, httpx.Client(base_url=studio.url, headers={"Accept": "text/html"}) as browser:
+        studio.run(fill)
+        browser.get("/open", params={"token": TOKEN})
+        with browser.stream("GET", "/s/default/s/live") as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == ": begun"
+            studio.run(
+                lambda store: store.sessions.messages.append("s", Message(role="user", content="<b>hi"))
+            )
+            put = next(line for line in lines if line.startswith("data:"))
+            assert "&lt;b&gt;hi" in put
+            studio.end()
+            assert [line for line in lines if line.startswith("data:")] == []
+        assert studio.is_over(5)

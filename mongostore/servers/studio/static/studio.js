@@ -86,7 +86,8 @@ const cards = $("#cards");
 if (cards) fetch(cards.dataset.src).then(async (answer) => {
   if (!answer.ok) { cards.textContent = "They could not be counted; r asks again."; return; }
   cards.replaceChildren(parse(await answer.text()));
-  $("#counted").textContent = $("[data-counted]", cards).dataset.counted;
+  const counted = $("[data-counted]", cards);
+  if (counted) $("#counted").textContent = counted.dataset.counted;
 });
 
 // ---------- live ----------
@@ -263,7 +264,7 @@ function palette() {
     make("footer", {}, make("span", { text: "↑ ↓ choose" }), make("span", { text: "↵ open" }), make("span", { class: "hide-s", text: "? all keys" }))));
   let timer = 0;
   const choose = (one) => { $$("li", found).forEach((li) => li.setAttribute("aria-selected", String(li === one))); one?.scrollIntoView({ block: "nearest" }); input.setAttribute("aria-activedescendant", one?.id ?? ""); };
-  const add = (label, note, href) => found.append(make("li", { role: "option", "aria-selected": "false", id: `found-${found.childElementCount}`, "data-href": href }, make("span", { class: "grow cut", text: label }), make("span", { class: "n", text: note })));
+  const add = (label, note, href, noun) => found.append(make("li", { role: "option", "aria-selected": "false", id: `found-${found.childElementCount}`, "data-href": href }, noun?.cloneNode(true) ?? "", make("span", { class: "grow cut", text: label }), make("span", { class: "n", text: note })));
   async function fill() {
     const text = input.value.trim();
     const answer = await fetch(`${root}/list?fragment=true&palette=true&q=${encodeURIComponent(text)}`).catch(() => null);
@@ -275,7 +276,7 @@ function palette() {
     for (const one of [...local, ...rows]) {
       if (seen.has(one.getAttribute("href")) || seen.size > 9) continue;
       seen.add(one.getAttribute("href"));
-      add($(".t", one).textContent, $("time", one)?.textContent ?? "", one.getAttribute("href"));
+      add($(".t", one).textContent, $("time", one)?.textContent ?? "", one.getAttribute("href"), $(".noun", one));
     }
     if (text) add(`Search all messages for “${text}”`, "search", `${root}/search?q=${encodeURIComponent(text)}`);
     choose($("li", found));

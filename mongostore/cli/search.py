@@ -1,0 +1,177 @@
+"""`mongostore search`: words in the conversations of all houses, with excerpts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich.padding import Padding
+from rich.text import Text
+
+from mongostore.cli.conversations import (
+    Conversation,
+    House,
+    Part,
+    iter_parts,
+    list_conversations,
+    speaker_of,
+)
+from mongostore.cli.filters import Since, Until, to_filter
+from mongostore.cli.formats import place_of
+from mongostore.cli.terminal import (
+    AsJson,
+    Database,
+    Namespace,
+    Uri,
+    open_store,
+    out,
+    plain,
+    print_json_line,
+    run,
+    wants_json,
+    warn,
+)
+from mongostore.errors import InvalidDocumentError
+from mongostore.repositories.search.texts import texts_in
+from mongostore.repositories.search.words import Terms, fold
+from mongostore.store import AsyncMongoStore
+
+_EXCERPTS = 3
+# So many of the newest messages of a conversation are looked at for excerpts.
+_LOOKED_AT = 1_000
+_BEFORE, _AFTER = 40, 120
+_WORD = re.compile(r"\w+")
+
+
+class Hit(NamedTuple):
+    """A conversation that has the words, with some of the messages in which they are."""
+
+    conversation: Conversation
+    parts: list[Part]
+
+
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Words, which are all in one message or name.")],
+    house: Annotated[
+        House | None, typer.Option(metavar="NAME", help="sessions, threads or rooms alone.")
+    ] = None,
+    namespace: Namespace = "default",
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="At most so many conversations.")
+    ] = 20,
+    uri: Uri = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search the conversations of all houses for words.
+
+    Case and accents make no difference; a word of three letters or more is
+    found as the beginning of one, too. The most recently active come first,
+    each with the newest of its messages that have the words.
+
+    Examples:
+      mongostore search "rose trees" --uri mongodb://localhost:27017
+      mongostore search refund --house threads --since 90d --json
+    """
+    houses = [*House] if house is None else [house]
+    filter = {"text": text, **to_filter(since, until, None, None)}
+    count = run(_search(uri, database, houses, namespace, filter, limit, wants_json(as_json)))
+    if not count and not wants_json(as_json):
+        out.print("Nothing found.")
+
+
+async def _search(
+    uri: str | None,
+    database: str | None,
+    houses: list[House],
+    namespace: str,
+    filter: dict[str, Any],
+    limit: int,
+    as_json: bool,
+) -> int:
+    count, terms = 0, Terms.parse(filter["text"])
+    if terms is None:
+        return 0
+    async with open_store(uri, database, ensure_indexes=False) as store:
+        async for one in _hits(store, houses, namespace, filter, limit):
+            hit = Hit(one, await _parts_with(store, one, terms))
+            _print_json(hit) if as_json else _print(hit, terms)
+            count += 1
+    return count
+
+
+async def _hits(
+    store: AsyncMongoStore, houses: list[House], namespace: str, filter: dict[str, Any], limit: int
+) -> AsyncIterator[Conversation]:
+    """Yield the first conversations of a search, whose pages may be short."""
+    cursor: str | None = None
+    while limit:
+        page = await list_conversations(store, houses, namespace, filter, limit, cursor)
+        for error in page.errors:
+            warn(str(error))
+        for one in page.items:
+            yield one
+        limit -= len(page.items)
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+async def _parts_with(store: AsyncMongoStore, conversation: Conversation, terms: Terms) -> list[Part]:
+    """Return the newest messages that have the terms, the newest first."""
+    errors: list[InvalidDocumentError] = []
+    parts = [part async for part in iter_parts(store, conversation, _LOOKED_AT, errors)]
+    found = (part for part in reversed(parts) if terms.is_in(_texts_of(part)))
+    return [part for part, _ in zip(found, range(_EXCERPTS), strict=False)]
+
+
+def _texts_of(part: Part) -> list[str]:
+    return [*texts_in(part.content), *texts_in(part.data)]
+
+
+def _print(hit: Hit, terms: Terms) -> None:
+    one = hit.conversation
+    title = plain(one.name or one.head.id, "bold")
+    _highlight(title, terms)
+    title.append_text(plain(f"  {one.house.value.removesuffix('s')} {one.head.id}", "cyan"))
+    title.append_text(plain(f"  {one.person}  {one.active_at:%Y-%m-%d}", "dim"))
+    out.print(title, soft_wrap=True)
+    for part in hit.parts:
+        line = Text.assemble((place_of(part), "dim"), " ", plain(speaker_of(part), "green"), " ")
+        line.append_text(_excerpt(part, terms))
+        out.print(Padding(line, (0, 0, 0, 2)))
+    out.print()
+
+
+def _excerpt(part: Part, terms: Terms) -> Text:
+    """Return the text around the first of the words, with all of them highlighted."""
+    text = "\n".join(_texts_of(part))
+    first = next((found.start() for found in _WORD.finditer(text) if _is_met(found[0], terms)), 0)
+    start, end = max(first - _BEFORE, 0), first + _AFTER
+    excerpt = plain(text[start:end])
+    _highlight(excerpt, terms)
+    return Text.assemble("…" if start else "", excerpt, "…" if end < len(text) else "")
+
+
+def _highlight(text: Text, terms: Terms) -> None:
+    for found in _WORD.finditer(text.plain):
+        if _is_met(found[0], terms):
+            text.stylize("bold black on yellow", *found.span())
+
+
+def _is_met(word: str, terms: Terms) -> bool:
+    folded = fold(word)
+    return any(folded.startswith(one) for one in (*terms.words, *terms.literals))
+
+
+def _print_json(hit: Hit) -> None:
+    one = hit.conversation
+    messages = [
+        {"id": part.id, "place": place_of(part).removeprefix("#") or None, "texts": _texts_of(part)}
+        for part in hit.parts
+    ]
+    print_json_line({"house": one.house.value, "id": one.head.id, "name": one.name, "messages": messages})

@@ -1,0 +1,1 @@
+"""The search for words in all houses."""

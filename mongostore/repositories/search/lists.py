@@ -1,0 +1,139 @@
+"""Lists of conversations by what is in them, when they were active, and what is noted about them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from mongostore.codec import encode_members, to_micros
+from mongostore.documents.mapping import StoredDocument
+from mongostore.errors import InvalidDocumentError
+from mongostore.models import Page
+from mongostore.repositories import Connection, majority_step, read_step
+from mongostore.repositories.paging import SortKey, SortOrder, check_errors, read_each, read_page
+from mongostore.repositories.search.finder import FindHeads, TextSearch
+
+V = TypeVar("V")
+
+_PAGE = 200
+
+
+class ConversationList(Generic[V]):
+    """The conversations of a filter in an order, among them those that have the terms of a search.
+
+    Args:
+        connection: The connection.
+        order: The order.
+        find: Returns some of them, as far as another filter matches them, behind a place.
+        read: Makes a conversation of a document.
+        matches: Returns whether a conversation has the values that the filter alone cannot tell.
+        search: The search.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        order: SortOrder,
+        find: FindHeads,
+        read: Callable[[StoredDocument], V],
+        matches: Callable[[V], bool],
+        search: TextSearch | None,
+    ) -> None:
+        self._connection = connection
+        self._order = order
+        self._find = find
+        self._read = read
+        self._matches = matches
+        self._search = search
+
+    async def page(self, limit: int, cursor: str | None) -> Page[V]:
+        """Return a page, which may be short where more follow.
+
+        Raises:
+            InvalidValueError: If the cursor is not one that a page gave.
+        """
+        documents, place = await self._step(self._order.decode(cursor), limit)
+        page = read_page(documents, None if place is None else self._order.cursor(place), self._read)
+        page.items = [one for one in page.items if self._matches(one)]
+        return page
+
+    async def iterate(self, errors: list[InvalidDocumentError] | None) -> AsyncGenerator[V, None]:
+        """Yield all; `errors` collects those that cannot be read.
+
+        Raises:
+            InvalidDocumentError: One cannot be read, and `errors` is None.
+        """
+        errors, place = check_errors(errors), None
+        while True:
+            documents, place = await self._step(place, _PAGE, majority_step)
+            for one in read_each(documents, self._read, errors):
+                if self._matches(one):
+                    yield one
+            if place is None:
+                return
+
+    async def count(self, limit: int | None) -> int:
+        """Return how many there are, `limit` at most."""
+        count, place = 0, None
+        while True:
+            documents, place = await self._step(place, _PAGE)
+            count += sum(map(self._matches, read_each(documents, self._read, [])))
+            if limit is not None and count >= limit:
+                return limit
+            if place is None:
+                return count
+
+    async def _step(
+        self, place: SortKey | None, limit: int, step: Any = read_step
+    ) -> tuple[Sequence[StoredDocument], SortKey | None]:
+        if self._search:
+            return await self._search.page(self._find, self._order, place, limit)
+        found = await step(self._connection, self._find, {}, place, limit + 1)
+        more = len(found) > limit
+        return found[:limit], self._order.sort_key(found[limit - 1]) if more else None
+
+
+def both(filter: StoredDocument, other: StoredDocument) -> StoredDocument:
+    """Return the filter of what two filters match, of which both may have a condition of one field."""
+    return {**filter, "$and": [*filter.get("$and", []), other]} if other else filter
+
+
+def time_conditions(order: SortOrder, since: datetime | None, until: datetime | None) -> list[StoredDocument]:
+    """Return the conditions of the times from `since` to before `until`, those of the order.
+
+    Raises:
+        InvalidValueError: If one is no time with a zone.
+    """
+    conditions: list[StoredDocument] = []
+    if since is not None:
+        conditions.append({order.field: {"$gte": to_micros("since", since)}})
+    if until is not None:
+        conditions.append({order.field: {"$lt": to_micros("until", until)}})
+    return conditions
+
+
+def metadata_filter(metadata: Mapping[str, Any] | None) -> StoredDocument:
+    """Return what an index can find of metadata, which may be too much.
+
+    Raises:
+        InvalidValueError: If it is no dict of JSON values.
+    """
+    encoded = encode_members("metadata", {} if metadata is None else metadata)
+    return {f"metadata.{key}": _equal_in_python(value) for key, value in encoded.items()}
+
+
+def has_metadata(metadata: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> bool:
+    """Return whether metadata have each of these keys with this value, compared as Python compares."""
+    return all(metadata.get(key) == value for key, value in (wanted or {}).items())
+
+
+def _equal_in_python(encoded: Any) -> Any:
+    """Return a condition that holds for all values that Python finds equal to a stored one."""
+    if encoded is None or isinstance(encoded, str):
+        return encoded
+    if isinstance(encoded, int | float) and not abs(encoded) >= 2**63:
+        # Python's 1 is 1.0 and True.
+        return {"$in": [int(encoded), bool(encoded)]} if encoded in (0, 1) else encoded
+    # Greater integers, which may equal a float, are stored as text.
+    return {"$exists": True}

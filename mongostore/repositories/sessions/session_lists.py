@@ -1,0 +1,63 @@
+"""The sessions of a namespace as a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from mongostore.documents.mapping import StoredDocument
+from mongostore.documents.sessions import PUBLIC_FIELDS, to_session
+from mongostore.models import Session, SessionFilter
+from mongostore.repositories.paging import SortKey, SortOrder
+from mongostore.repositories.search.finder import SESSIONS, TextSearch
+from mongostore.repositories.search.lists import ConversationList, both, has_metadata
+from mongostore.repositories.search.words import Terms
+from mongostore.repositories.sessions.filters import keyset_filter, session_filter
+from mongostore.repositories.sessions.storage import SessionStorage
+
+
+def list_sessions(
+    storage: SessionStorage, order: SortOrder, where: SessionFilter
+) -> ConversationList[Session]:
+    """Return the list of a namespace's sessions that a filter means.
+
+    Raises:
+        InvalidValueError: If a filter is of the wrong type, or there is none of that name.
+    """
+    connection, namespace = storage.connection, storage.namespace
+    filter, terms = session_filter(namespace, order, where), Terms.parse(where.get("text"))
+    # A slash ends a namespace in the keys of sessions, and a 0 follows a slash.
+    of_namespace = {"$gte": f"{namespace}/", "$lt": f"{namespace}0"}
+    scopes: dict[str, StoredDocument] = {
+        "sessions": {"namespace": namespace},
+        "session_segments": {"session": of_namespace},
+    }
+    metadata = where.get("metadata")
+    return ConversationList(
+        connection,
+        order,
+        partial(_find, storage, order, filter),
+        to_session,
+        lambda session: has_metadata(session.metadata, metadata),
+        TextSearch(connection, SESSIONS, terms, scopes) if terms else None,
+    )
+
+
+async def _find(
+    storage: SessionStorage,
+    order: SortOrder,
+    filter: StoredDocument,
+    more: StoredDocument,
+    place: SortKey | None,
+    limit: int,
+) -> Sequence[StoredDocument]:
+    found = storage.sessions.find(
+        keyset_filter(order, both(filter, more), place),
+        PUBLIC_FIELDS,
+        sort=order.sort,
+        limit=limit,
+        batch_size=limit + 1,
+    )
+    async with found:
+        documents: Sequence[StoredDocument] = await found.to_list()
+    return await storage.insights.load_into(documents)

@@ -1,0 +1,138 @@
+"""What the studio takes: `python -m tests.bench.studio URI [MESSAGES]`, in collections that are dropped.
+
+It prints the time of each page, the median of 50, and what 200 open tails cost: memory a tail, and the median
+of an append with and without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+import httpx
+
+from mongostore import AsyncMongoStore, Message
+from mongostore.servers.studio import create_app
+from tests.servers.studio.serving import TOKEN, Studio
+
+_TIMES = 50
+_SESSIONS = 5_000
+_TAILS = 200
+_APPENDS = 300
+
+
+async def fill(store: AsyncMongoStore, messages: int) -> None:
+    """Make one long session, and many short ones in ten namespaces."""
+    await store.sessions.create("long", name="Long")
+    text = "It **grows** and `grows`: " + "one word after another, " * 20
+    for start in range(0, messages, 200):
+        many = [Message(role="user", content=f"{number} {text}") for number in range(start, start + 200)]
+        await store.sessions.messages.append_many("long", many)
+    for start in range(0, _SESSIONS, 100):
+        await asyncio.gather(
+            *(
+                store.sessions.in_namespace(f"n{number % 10}").messages.append(
+                    f"s{number}", Message(role="user", content=text), create=True
+                )
+                for number in range(start, start + 100)
+            )
+        )
+
+
+async def time_pages(store: AsyncMongoStore, messages: int) -> None:
+    """Print the median time of each page."""
+    session = "/s/default/long"
+    pages = {
+        "sidebar": "/list?fragment=true",
+        "overview, without its numbers": "/",
+        "numbers of 30 days": "/cards?again=true",
+        "newest messages": session,
+        "messages in the middle": f"{session}?at={messages // 2}",
+        "first messages": f"{session}?at=0",
+        "one message": f"{session}/at/{messages // 2}?fragment=true",
+        "map": f"{session}/map",
+    }
+    transport = httpx.ASGITransport(create_app(store, token=TOKEN))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
+        await browser.get("/open", params={"token": TOKEN})
+        for name, path in pages.items():
+            times, spent = [], time.process_time()
+            for _ in range(_TIMES if "numbers of" not in name else 5):
+                began = time.perf_counter()
+                answer = await browser.get(path)
+                times.append(time.perf_counter() - began)
+                assert answer.status_code == 200, path
+            own = 1000 * (time.process_time() - spent) / len(times)
+            size = len(answer.content) / 1000
+            print(f"{name:32} {1000 * median(times):8.1f} ms, {own:6.1f} ms of this process, {size:6.1f} KB")
+
+
+def resident() -> int:
+    """Return the resident memory of this process in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+async def open_tail(studio: Studio, cookie: str, number: int) -> asyncio.StreamWriter:
+    """Open one tail, and wait until it has begun."""
+    host, port = studio.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    path = f"/s/n{number % 10}/s{number}/live?after=0"
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
+    await writer.drain()
+    await reader.readuntil(b": begun")
+    return writer
+
+
+async def time_appends(studio: Studio) -> float:
+    """Return the median time of an append in the studio's own process."""
+
+    async def append(store: AsyncMongoStore) -> float:
+        times = []
+        for number in range(_APPENDS):
+            began = time.perf_counter()
+            await store.sessions.in_namespace("n9").messages.append(
+                f"s{9 + 10 * (number % 400)}", Message(role="user", content="x" * 600)
+            )
+            times.append(time.perf_counter() - began)
+        return median(times)
+
+    return await asyncio.to_thread(studio.run, append)
+
+
+async def time_tails(uri: str, database: str) -> None:
+    """Print what many open tails cost."""
+    with Studio(uri, database) as studio:
+        opened = httpx.get(studio.opening, headers={"Accept": "text/html"})
+        cookie = opened.headers["set-cookie"].partition(";")[0]
+        warm = [await open_tail(studio, cookie, number) for number in range(10)]
+        await time_appends(studio)
+        without = await time_appends(studio)
+        before = resident()
+        tails = [await open_tail(studio, cookie, number) for number in range(10, 10 + _TAILS)]
+        await asyncio.sleep(2)
+        each = (resident() - before) / _TAILS
+        with_tails = await time_appends(studio)
+        print(f"{_TAILS} tails: {each / 1024:.0f} KiB each, with the sockets of both ends")
+        print(f"append: {1e6 * without:.0f} us without them, {1e6 * with_tails:.0f} us with them")
+        for writer in (*warm, *tails):
+            writer.close()
+
+
+async def main(uri: str, messages: int) -> None:
+    """Measure on a database of its own."""
+    database = f"bench_studio_{uuid4().hex[:8]}"
+    async with AsyncMongoStore(uri, database) as store:
+        await fill(store, messages)
+        await time_pages(store, messages)
+    await time_tails(uri, database)
+    async with AsyncMongoStore(uri, database) as store:
+        for one in await store.usage():
+            await store.engine.collection(one.collection).drop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000))

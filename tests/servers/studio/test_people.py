@@ -1,0 +1,85 @@
+"""One person in the studio: all that is stored, given out, and erased where that is allowed."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import httpx
+
+from mongostore import AsyncMongoStore
+from tests.servers.studio.conftest import Browse, accessible, open_client
+from tests.servers.studio.seed import THREAD, seed
+from tests.servers.studio.serving import TOKEN, Studio
+
+QUEEN = "queen@hearts.example"
+HERE = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
+
+
+async def counted(asking: httpx.AsyncClient) -> tuple[str, dict[str, int]]:
+    """Return the plan of a dry run, and what it has counted."""
+    html = (await asking.get(f"/people/{QUEEN}/records")).text
+    [plan] = re.findall(r'name="plan" value="([^"]+)"', html)
+    rows = re.findall(r'<td class="mono">([\w.]+)</td><td class="n">(\d+)</td>', html)
+    return plan, {name: int(count) for name, count in rows}
+
+
+async def test_all_of_a_person_is_counted_and_given_out(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get(f"/people/{QUEEN}/records")).text
+    assert "threads" in html
+    assert "Erase" not in html
+    lines = [json.loads(line) for line in (await asking.get(f"/people/{QUEEN}/export")).text.splitlines()]
+    assert {"users", "threads"} <= {line["collection"] for line in lines}
+    assert (await asking.get("/people/nobody/export")).status_code == 404
+    assert "Nothing else has this name" in (await asking.get("/people/nobody/records")).text
+
+
+async def test_without_the_flag_there_is_no_erasing(asking: httpx.AsyncClient) -> None:
+    answer = await asking.post(f"/people/{QUEEN}/erase", data={"confirm": QUEEN, "plan": "x"}, headers=HERE)
+    assert answer.status_code == 404
+
+
+async def test_a_person_is_erased_as_the_dry_run_has_counted(seeded: AsyncMongoStore) -> None:
+    async with open_client(seeded, allow_erase=True) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        path = f"/people/{QUEEN}/erase"
+        plan, counts = await counted(asking)
+        assert counts["threads"] == 1
+        # The dry run has changed nothing; nothing is erased by mistake, by others, or unless it was counted.
+        assert await seeded.threads.exists(THREAD)
+        for form, headers, status in (
+            ({"plan": plan, "confirm": "queen"}, HERE, 422),
+            ({"plan": "1." + plan.partition(".")[2], "confirm": QUEEN}, HERE, 409),
+            ({"plan": plan[:-1] + "x", "confirm": QUEEN}, HERE, 409),
+            ({"plan": plan, "confirm": QUEEN, "mode": "all"}, HERE, 422),
+            ({"plan": plan, "confirm": QUEEN}, {"Origin": "https://evil.example"}, 403),
+        ):
+            assert (await asking.post(path, data=form, headers=headers)).status_code == status
+        user = await seeded.threads.users.find_by_identifier(QUEEN)
+        assert user is not None
+        await seeded.threads.create("another", user_id=user.id)
+        stale = await asking.post(path, data={"plan": plan, "confirm": QUEEN}, headers=HERE)
+        assert stale.status_code == 409
+        assert await seeded.threads.exists(THREAD)
+
+        plan, _ = await counted(asking)
+        done = await asking.post(path, data={"plan": plan, "confirm": QUEEN}, headers=HERE)
+        assert done.status_code == 200
+        assert "threads" in done.text
+        assert not await seeded.threads.exists(THREAD)
+        assert await seeded.threads.users.find_by_identifier(QUEEN) is None
+
+
+def test_erasing_in_a_browser_is_typed_out(browse: Browse) -> None:
+    with Studio(allow_erase=True) as studio:
+        studio.run(seed)
+        watched = browse(studio)
+        page = watched.page
+        watched.go(f"/people/{QUEEN}")
+        page.get_by_text("Erase this person").wait_for()
+        accessible(page)
+        page.locator("input[name=confirm]").fill(QUEEN)
+        page.get_by_role("button", name="Erase").click()
+        page.get_by_text("What was done").wait_for()
+        watched.check()
+        assert not studio.run(lambda store: store.threads.exists(THREAD))
