@@ -227,8 +227,6 @@ class AsyncMongoStore:
         """
         async with self._opening:
             was_open = self.is_open
-            await _cancel(self._pruning)
-            self._pruning = None
             if unended := await self._drain():
                 _log.warning(
                     "closed %s in the middle of %s",
@@ -246,6 +244,8 @@ class AsyncMongoStore:
                 _log.info("closed %s", self.address, extra={"address": self.address})
 
     async def _drain(self) -> list[str]:
+        pruning, self._pruning = self._pruning, None
+        await _cancel(pruning)
         return await self._connection.drain()
 
     async def check_indexes(self) -> list[IndexReport]:

