@@ -52,7 +52,8 @@ def test_the_page_works_without_a_network_and_asks_the_service(
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(f"{running.url}/docs")
-    expect(page.locator(".opblock")).to_have_count(13)
+    paths = httpx.get(f"{running.url}/openapi.json").json()["paths"]
+    expect(page.locator(".opblock")).to_have_count(sum(map(len, paths.values())))
     expect(page).to_have_title("Sessions")
 
     # Somebody tries out what creates a session, as the page offers.

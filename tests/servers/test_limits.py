@@ -303,41 +303,58 @@ def test_record_of_a_server_is_one_line_without_control_characters(
     assert all(line.isprintable() and len(line) <= 4000 for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("PATCH", "", {"name": "n"}),
-        ("DELETE", "", None),
-        ("POST", "/undelete", None),
-        ("POST", "/truncate", None),
-        ("POST", "/integrate", None),
-        ("PUT", "/participants/q", None),
-        ("DELETE", "/participants/p", None),
-        ("POST", "/participants/p/chat_turns", {"turns": [{"role": "user", "content": "x"}]}),
-    ],
-)
-async def test_change_that_is_bound_to_an_old_revision_is_not_made(method: str, path: str, body: Any) -> None:
+# The operations that change a session or what it has, each with a body and what its If-Match is about.
+CHANGES: list[tuple[str, str, Any, str]] = [
+    ("PATCH", "", {"name": "n"}, ""),
+    ("DELETE", "", None, ""),
+    ("POST", "/undelete", None, ""),
+    ("POST", "/truncate", None, ""),
+    ("POST", "/integrate", None, ""),
+    ("PUT", "/participants/{participant}", None, ""),
+    ("DELETE", "/participants/{participant}", None, ""),
+    ("POST", "/participants/{participant}/chat_turns", {"turns": [{"role": "user", "content": "x"}]}, ""),
+    ("POST", "/messages", {"messages": [{"role": "user", "content": "x"}]}, ""),
+    ("PATCH", "/messages/{message}", {"content": "y"}, "/messages/m"),
+    ("DELETE", "/messages/{message}", None, "/messages/m"),
+    ("PUT", "/context", {"value": "y"}, "/context"),
+    ("DELETE", "/context", None, "/context"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "changed"), CHANGES)
+async def test_change_that_is_bound_to_an_old_revision_is_not_made(
+    method: str, path: str, body: Any, changed: str
+) -> None:
+    url = S1 + path.format(participant="p" if method != "PUT" else "q", message="m")
     async with AsyncMongoStore("mongomock://") as store, client(create_app(store)) as asking:
         await make(asking, participants=["p"])
-        before = await asking.get(S1)
+        await asking.post(f"{S1}/messages", json={"messages": [{"id": "m", "role": "user", "content": "x"}]})
+        await asking.put(f"{S1}/context", json={"value": "x"})
+        before = await asking.get(S1 + changed)
         for stale in ('"0x"', '"999"', f"W/{before.headers['etag']}"):
-            answer = await asking.request(method, S1 + path, json=body, headers={"If-Match": stale})
+            answer = await asking.request(method, url, json=body, headers={"If-Match": stale})
             assert answer.status_code == 412
-        after = await asking.get(S1)
+        after = await asking.get(S1 + changed)
         assert (after.json(), after.headers["etag"]) == (before.json(), before.headers["etag"])
         if path == "/undelete":
             await asking.delete(S1)
         matching = {} if path == "/undelete" else {"If-Match": before.headers["etag"]}
-        answer = await asking.request(method, S1 + path, json=body, headers=matching)
+        answer = await asking.request(method, url, json=body, headers=matching)
         assert answer.is_success, answer.text
 
 
 def test_every_operation_that_changes_a_session_declares_if_match() -> None:
     app = create_app(AsyncMongoStore("mongomock://"))
+    changing = set()
     for path, found in app.openapi()["paths"].items():
+        _, there, below = path.partition("{activity_session}")
         for method, operation in found.items():
-            if method != "get" and "{activity_session}" in path:
-                headers = [one["name"] for one in operation["parameters"] if one["in"] == "header"]
-                assert headers == ["if-match"], (method, path)
+            if method != "get" and there:
+                changing.add((method.upper(), below))
+                headers = {one["name"] for one in operation["parameters"] if one["in"] == "header"}
+                # What an operation appends, it appends again unless it knows the request.
+                keys = {"idempotency-key"} if operation["operationId"].startswith("append_") else set()
+                assert headers == {"if-match", *keys}, (method, path)
                 assert "412" in operation["responses"]
+    assert changing == {(method, path) for method, path, *_ in CHANGES}
     assert json.dumps(app.openapi())

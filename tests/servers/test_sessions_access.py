@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from mongostore import AsyncMongoStore
-from mongostore.models import Turn
+from mongostore.models import Message, Turn
 from mongostore.servers.sessions import create_app
 from tests.servers.parts import client
 
@@ -29,7 +29,17 @@ OPERATIONS: dict[str, tuple[dict[str, Any], int]] = {
     "integrate_session": ({}, 200),
     "bind_participant": ({}, 200),
     "unbind_participant": ({}, 204),
+    "list_chat_turns": ({}, 200),
     "append_chat_turns": ({"json": {"turns": [{"role": "user", "content": "hi"}]}}, 201),
+    "list_messages": ({}, 200),
+    "append_messages": ({"json": {"messages": [{"role": "user", "content": "hi"}]}}, 201),
+    "stream_messages": ({"params": {"last": 1}}, 200),
+    "get_message": ({}, 200),
+    "update_message": ({"json": {"content": "hi"}}, 200),
+    "delete_message": ({}, 204),
+    "get_context": ({}, 200),
+    "set_context": ({"json": {"value": "hi"}}, 204),
+    "delete_context": ({}, 204),
 }
 OPEN = {"health", "ready"}
 UNLISTED = {"/docs", "/docs/{name}", "/openapi.json"}
@@ -50,20 +60,24 @@ class Service:
             for path, operations in self.app.openapi()["paths"].items()
             for method, operation in operations.items()
         }[name]
-        names = {"namespace": namespace, "activity_session": "s1", "participant": "ada"}
+        names = {"namespace": namespace, "activity_session": "s1", "participant": "ada", "message": "m1"}
         async with client(self.app, self.tokens[caller]) as asking:
             return await asking.request(method, path.format(**names), **OPERATIONS.get(name, ({},))[0])
 
     async def contents(self) -> Any:
         sessions = self.store.sessions.in_namespace("acme")
         turns = [turn async for turn in sessions.turns.iter("s1", "ada")]
-        return (await sessions.list(deleted=None)).items, turns
+        messages = [message async for message in sessions.messages.iter("s1")]
+        context = await sessions.context.get("s1")
+        return (await sessions.list(deleted=None)).items, turns, messages, context
 
 
 async def prepared(store: AsyncMongoStore) -> Service:
     sessions = store.sessions.in_namespace("acme")
     await sessions.create("s1", name="Refund", participants=["ada"])
     await sessions.turns.append_many("s1", "ada", [Turn(role="user", content="hello")])
+    await sessions.messages.append("s1", Message(id="m1", role="user", content="hello"))
+    await sessions.context.set("s1", "hello")
     past = datetime.now(UTC) - timedelta(seconds=1)
     key = await store.keys.create(name="own", namespaces=["umbrella", "acme"])
     own = key.token
@@ -79,7 +93,10 @@ async def prepared(store: AsyncMongoStore) -> Service:
     forged = other.replace(other_key.id, key.id)
     tokens = {"own": own, "other": other, "nowhere": nowhere, "expired": expired, "admin": admin}
     tokens |= {"revoked": revoked, "forged": forged, "nonsense": "mgs_nonsense"}
-    return Service(create_app(store), store, {**tokens, "none": None})
+    app = create_app(store)
+    # So that a stream that is answered ends at once.
+    app.state.end_streams()
+    return Service(app, store, {**tokens, "none": None})
 
 
 @pytest.fixture
@@ -151,6 +168,7 @@ async def test_on_a_server_each_is_answered_likewise(server_store: AsyncMongoSto
             assert (await service.ask(name, caller, "acme")).status_code == status, (name, caller)
     for caller in ("own", "admin"):
         assert (await service.ask("get_session", caller, "acme")).status_code == 200
+        assert (await service.ask("stream_messages", caller, "acme")).status_code == 200
 
 
 @pytest.mark.parametrize("name", sorted(OPEN))

@@ -70,6 +70,7 @@ async def delete_context(
     context = sessions_of(fastapi_request, namespace).context
     expected = await _expected(fastapi_request, namespace, activity_session)
     if not await matched(fastapi_request, context.delete(activity_session, **expected)):
+        await sessions_of(fastapi_request, namespace).get(activity_session)
         raise NotFoundError("context of session", activity_session)
     return Response(status_code=204)
 

@@ -20,7 +20,8 @@ _ANSWER_SECONDS = 60.0
 async def idempotency_key_header(
     idempotency_key: str | None = Header(
         None,
-        description="Names the request for a day: sent again with the same body, it changes nothing more.",
+        description="Names the request for a day: sent again with the same body, it changes nothing more; "
+        "with another body, it is refused.",
         min_length=1,
         max_length=255,
         pattern="^[!-~]+$",

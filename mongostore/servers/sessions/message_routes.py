@@ -195,6 +195,7 @@ async def delete_message(
     expected = await _expected(fastapi_request, messages, activity_session, message)
     deleting = messages.delete(activity_session, message, expected=expected)
     if not await matched(fastapi_request, deleting):
+        await messages.count(activity_session, limit=1)
         raise NotFoundError("message", message)
     return Response(status_code=204)
 
