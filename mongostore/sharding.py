@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -102,6 +103,24 @@ def plan_commands(database: str, prefix: str, shards: Sequence[str]) -> list[tup
         shard = {"shardCollection": namespace, "key": dict(key), "presplitHashedZones": True}
         commands.append((collection, shard))
     return commands
+
+
+def format_command(value: Any, *, is_json: bool = False) -> str:
+    """Return a command as mongosh, or JSON, writes it."""
+    match value:
+        case dict():
+            members = (f"{json.dumps(n)}: {format_command(v, is_json=is_json)}" for n, v in value.items())
+            return "{" + ", ".join(members) + "}"
+        case MinKey():
+            return '{"$minKey": 1}' if is_json else "MinKey()"
+        case MaxKey():
+            return '{"$maxKey": 1}' if is_json else "MaxKey()"
+        case bool():
+            return json.dumps(value)
+        case int():
+            number = json.dumps(str(value))
+            return f'{{"$numberLong": {number}}}' if is_json else f"NumberLong({number})"
+    return json.dumps(value)
 
 
 async def list_shards(engine: Engine) -> list[str]:

@@ -66,6 +66,9 @@ def pytest_collection_modifyitems(
     items.sort(key=_turn)
     tests = set[str]()
     for item in items:
+        if " at 0x" in item.name:
+            # Each process of a run would collect another test.
+            raise pytest.UsageError(f"{item.nodeid}: give the cases ids without addresses")
         cases = getattr(item, "callspec", None)
         is_embedded = cases is not None and "embedded" in cases.params.values()
         if is_embedded and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -38,6 +39,12 @@ _WORD_SECONDS = 0.03
 _MARKER_POSITION = 0
 _SHOWN_SESSIONS = 12
 _SHOWN_MESSAGES = 4
+_FIRST_SCRIPT = """\
+    store.sessions.create('first', user_id='ada')
+    hello = Message(role='user', content='Hello?')
+    store.sessions.messages.append('first', hello)
+    for message in store.sessions.messages.iter('first'):
+        print(message.role, message.content)"""
 
 
 def demo(
@@ -227,6 +234,8 @@ async def _measure(store: AsyncMongoStore) -> None:
     table.add_column("documents", justify="right")
     table.add_column("bytes", justify="right")
     for usage in await store.usage():
+        if not usage.documents:
+            continue
         table.add_row(usage.collection, f"{usage.documents:,}", f"{usage.bytes:,}")
     out.print(table)
     layout = await store.sessions.in_namespace(_NAMESPACE).describe_storage(_LONG)
@@ -237,19 +246,32 @@ async def _measure(store: AsyncMongoStore) -> None:
 
 
 def _show_code(store: AsyncMongoStore, database: str | None, session_id: str) -> None:
+    if not store.engine.is_shared:
+        _print_step(7, "Write your own")
+        _print_script("Message, MongoStore", "'mongomock://'", _FIRST_SCRIPT)
+        out.print("To keep it, use a server: mongostore demo --uri mongodb://localhost:27017")
+        return
     _print_step(7, "Read the same in Python")
     arguments = ", ".join(repr(value) for value in (store.address, database) if value)
-    if store.engine.is_shared and Capability.TRANSACTIONS not in store.capabilities:
+    if Capability.TRANSACTIONS not in store.capabilities:
         arguments += ", transactions='off'"
-    code = (
-        f"with mongostore.MongoStore({arguments}) as store:\n"
+    body = (
         f"    sessions = store.sessions.in_namespace({_NAMESPACE!r})\n"
         f"    for message in sessions.messages.iter({session_id!r}):\n"
         f"        print(message.role, message.content)"
     )
+    _print_script("MongoStore", arguments, body)
+    target = f"--uri {shlex.quote(store.address)}" + (
+        f" --database {shlex.quote(database)}" if database else ""
+    )
+    out.print("\nTry next:")
+    for command in (f"ls --namespace {_NAMESPACE}", f"show {session_id}", "studio"):
+        out.print(Text(f"  mongostore {command} {target}"), soft_wrap=True)
+
+
+def _print_script(names: str, arguments: str, body: str) -> None:
+    code = f"from mongostore import {names}\n\nwith MongoStore({arguments}) as store:\n{body}"
     out.print(Syntax(code, "python", theme="ansi_dark", background_color="default", word_wrap=True))
-    if not store.engine.is_shared:
-        out.print("To keep it all: mongostore demo --uri mongodb://localhost:27017")
 
 
 def _print_step(number: int, text: str) -> None:

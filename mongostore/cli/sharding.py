@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
-from bson import MaxKey, MinKey
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +14,14 @@ from rich.text import Text
 from mongostore.cli.terminal import Database, Uri, open_store, out, plain, print_json, run
 from mongostore.index_definitions import load_sharding
 from mongostore.settings import Settings
-from mongostore.sharding import ShardReport, ShardState, apply_sharding, diff_sharding, plan_commands
+from mongostore.sharding import (
+    ShardReport,
+    ShardState,
+    apply_sharding,
+    diff_sharding,
+    format_command,
+    plan_commands,
+)
 
 _STYLES = {ShardState.SHARDED: "green", ShardState.MISSING: "red", ShardState.DIFFERS: "red"}
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -46,13 +52,13 @@ def plan(
     if as_json:
         print_json(
             {
-                "commands": [json.loads(_in_mongosh(command, is_json=True)) for _, command in commands],
+                "commands": [json.loads(format_command(command, is_json=True)) for _, command in commands],
                 "unsharded": load_sharding().unsharded,
             }
         )
         return
     for _, command in commands:
-        out.print(plain(f"db.adminCommand({_in_mongosh(command)});"), soft_wrap=True)
+        out.print(plain(f"db.adminCommand({format_command(command)});"), soft_wrap=True)
     for name, reason in load_sharding().unsharded.items():
         out.print(plain(f"// {name} stays on one shard: {reason}"), soft_wrap=True)
 
@@ -119,21 +125,3 @@ def _report(reports: Sequence[ShardReport], as_json: bool) -> None:
 
 def _key(key: Any) -> Text:
     return plain(", ".join(f"{field}: {way}" for field, way in (key or {}).items()))
-
-
-def _in_mongosh(value: Any, *, is_json: bool = False) -> str:
-    """Return a command as mongosh, or JSON, writes it."""
-    match value:
-        case dict():
-            members = (f"{json.dumps(n)}: {_in_mongosh(v, is_json=is_json)}" for n, v in value.items())
-            return "{" + ", ".join(members) + "}"
-        case MinKey():
-            return '{"$minKey": 1}' if is_json else "MinKey()"
-        case MaxKey():
-            return '{"$maxKey": 1}' if is_json else "MaxKey()"
-        case bool():
-            return json.dumps(value)
-        case int():
-            number = json.dumps(str(value))
-            return f'{{"$numberLong": {number}}}' if is_json else f"NumberLong({number})"
-    return json.dumps(value)

@@ -85,6 +85,8 @@ _DISK_FULL = {14031, 12501}
 _JUST_STARTED = "Sessions are not supported"
 # The old storage engine and others' servers say so by this text; code 20 has other meanings, too.
 _NO_RETRYABLE_WRITES = ("Transaction numbers are only allowed", "does not support retryable writes")
+# The code of this one, BadValue, has other meanings, too.
+_NO_INDEX = "hint provided does not correspond to an existing index"
 # Of a client, or of a session of one, that is closed; the driver has no error of its own for that.
 _CLOSED = ("after close", "ended session", "closed")
 _DUPLICATE = {11000, 11001, 12582}
@@ -209,6 +211,8 @@ def _translate_server_error(error: OperationFailure, where: str) -> MongoStoreEr
         )
     if any(text in str(error) for text in _NO_RETRYABLE_WRITES):
         code = 301
+    if _NO_INDEX in str(error):
+        code = 291
     if code in _REFUSALS:
         kind, reason = _REFUSALS[code]
         return kind(f"{where}: {reason} {told}")

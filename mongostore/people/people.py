@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import get_args
 
-from mongostore.arguments import check_flag, check_id, check_list
+from mongostore.arguments import check_flag, check_id, check_list, check_text
 from mongostore.documents.mapping import check_instance
 from mongostore.errors import ConflictError, InvalidValueError, NotFoundError
 from mongostore.models.people import ErasureLine, ErasureMode, ErasureReport, Person, PersonRecord
@@ -103,7 +103,7 @@ class AsyncPeople(Repository):
             InvalidValueError: If it is no person that `get` returned.
             InvalidDocumentError: If something cannot be read.
         """
-        check_instance("person", person, Person)
+        _check_person(person)
         scope = Scope(person.namespaces, person.organization_id)
         async with aclosing(export_records(self._finder, self._houses, person.names, scope)) as records:
             async for record in records:
@@ -129,7 +129,7 @@ class AsyncPeople(Repository):
             ConflictError: If they keep writing.
             InvalidValueError: If an argument is of the wrong type, or there is no such mode.
         """
-        check_instance("person", person, Person)
+        _check_person(person)
         if mode not in get_args(ErasureMode):
             raise InvalidValueError("mode", f"must be {' or '.join(get_args(ErasureMode))}")
         scope = Scope(person.namespaces, person.organization_id)
@@ -150,3 +150,15 @@ class AsyncPeople(Repository):
                     errors=erasure.errors,
                 )
         raise ConflictError("the person keeps writing: end their access first, and erase again")
+
+
+def _check_person(person: Person) -> None:
+    check_instance("person", person, Person)
+    if not isinstance(person.counts, dict):
+        raise InvalidValueError("person.counts", "must be a dict")
+    for member, values in (("names", person.names), ("namespaces", person.namespaces or [])):
+        check_list(f"person.{member}", values)
+        for value in values:
+            check_text(f"person.{member}", value)
+    if person.organization_id is not None:
+        check_text("person.organization_id", person.organization_id)

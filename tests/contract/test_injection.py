@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from types import UnionType
 from typing import Any, Union, Unpack, get_args, get_origin, get_type_hints
@@ -33,6 +33,7 @@ from mongostore import (
     Message,
     NotFoundError,
     Observation,
+    Person,
     Room,
     RoomParticipant,
     RoomState,
@@ -178,11 +179,12 @@ def is_plain(value: Any) -> bool:
 
 
 async def stored(store: AsyncMongoStore) -> dict[str, dict[Any, Any]]:
-    """Return all that is stored, by collections and keys."""
+    """Return all that is stored, by collections and keys, but for words: any search prepares those of all."""
     database = store.engine.database
     names = await database.list_collection_names()
+    kept = {"words": 0, "unindexed": 0}
     return {
-        name: {repr(document["_id"]): document async for document in database[name].find({})}
+        name: {repr(document["_id"]): document async for document in database[name].find({}, kept)}
         for name in names
     }
 
@@ -481,6 +483,29 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     ),
     "rooms.voice_deliveries.find": lambda n: ({"room_id": n.room, "key": n.key}, {}),
     "leases.acquire": lambda n: ({"name": n.lease, "owner": n.who, "seconds": 3600}, {}),
+    "sessions.messages.stream": lambda n: (
+        {"session_id": n.session},
+        {
+            **{"create": False, "flush_every": 0.2, "id": n.new, "conversation_id": "", "role": "x"},
+            **{"content": "", **MARKS},
+        },
+    ),
+    "retention.prune": lambda n: (
+        {"idle": timedelta(days=3650)},
+        {
+            **{"older": None, "namespaces": [n.namespace], "houses": ["sessions"]},
+            **{"keep_pinned": True, "limit": 1, "dry_run": True},
+        },
+    ),
+    **{
+        f"people.{verb}": lambda n: ({"name": n.new}, {"namespaces": None, "organization_id": None})
+        for verb in ("find", "get")
+    },
+    "people.export": lambda n: ({"person": Person(names=[n.new], counts={})}, {}),
+    "people.erase": lambda n: (
+        {"person": Person(names=[n.new], counts={})},
+        {"mode": "delete", "dry_run": True},
+    ),
     "leases.hold": lambda n: ({"name": n.new}, {"seconds": 3600, "wait": 0}),
     "leases.release": lambda n: ({"lease": Lease(n.new, n.who, 1, 3600)}, {}),
     "leases.renew": lambda n: ({"lease": Lease(n.lease, n.who, 1, 3600)}, {"seconds": 3600}),
@@ -571,6 +596,35 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "keys.list": lambda n: ({}, {"newest": True, **PAGED}),
     "keys.verify": lambda n: ({"token": n.new}, {}),
 }
+FILTERS = {"text": "", "participant_id": "", "since": SOON, "until": SOON, "metadata": {}}
+EXPIRY = {"expires_at": SOON, "expires_in": timedelta(days=1)}
+
+
+def also(verb: str, members: dict[str, Any]) -> None:
+    """Let a verb be called with more members."""
+    call = CALLS[verb]
+
+    def with_more(n: Names) -> tuple[dict[str, Any], dict[str, Any]]:
+        required, optional = call(n)
+        return required, {**members, **optional}
+
+    CALLS[verb] = with_more
+
+
+for house in ("sessions", "threads", "rooms"):
+    for name in ("list", "iter", "count"):
+        also(f"{house}.{name}", FILTERS)
+    for name in (
+        ("create", "ensure", "update", "merge") if house == "threads" else ("create", "ensure", "update")
+    ):
+        also(f"{house}.{name}", EXPIRY)
+also("sessions.messages.update", {"expected": None, "status": ""})
+also("sessions.messages.delete", {"expected": None})
+also("sessions.messages.watch", {"last": 1})
+also("sessions.context.set", {"expected": None})
+also("sessions.context.delete", {"expected": None})
+
+
 # What is code, and no more than called.
 CODE = {"sessions.turns.integrate": {"integrator", "executor"}}
 # Verbs that show to whoever may call them what belongs to everybody.

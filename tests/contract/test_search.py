@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from mongostore import AsyncMongoStore, Event, InvalidValueError, Message
+from mongostore import AsyncMongoStore, Event, IndexConflictError, InvalidValueError, Message
 from mongostore.repositories.search import finder, indexer
 from mongostore.repositories.sessions import TailLimits
 from tests.contract.wire import Wire, read_majority, wired_store
@@ -373,3 +373,12 @@ async def test_a_word_that_is_nowhere_examines_no_document(
             wire.sent.clear()
             assert [one.id for one in await getattr(store, house).list(text="hay 7")] == ["c7"]
             assert len(wire.sent) <= 9
+
+
+@pytest.mark.server
+async def test_a_search_without_its_index_says_how_to_create_it(server_uri: str, database: str) -> None:
+    async with AsyncMongoStore(server_uri, database, ensure_indexes=False) as store:
+        await store.sessions.create("s1")
+        await store.sessions.messages.append("s1", Message(role="user", content="parcels"))
+        with pytest.raises(IndexConflictError, match="run `mongostore indexes apply`"):
+            await store.sessions.list(text="parcels")

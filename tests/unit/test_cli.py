@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from uuid import uuid4
@@ -103,6 +104,14 @@ def test_every_command_has_help_with_an_example(command):
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
 
+def run_script(printed):
+    """Run the script that the demo prints at its end."""
+    script = re.search(r"^from mongostore import .*?^ +print\(.*?$", printed, re.MULTILINE | re.DOTALL)[0]
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    return ran.stdout
+
+
 def test_demo_tells_its_seven_steps_on_the_embedded_engine():
     result = run("demo", "--uri", f"mongomock://{uuid4().hex}")
     assert result.exit_code == 0, result.output
@@ -111,6 +120,7 @@ def test_demo_tells_its_seven_steps_on_the_embedded_engine():
     assert "embedded engine" in result.stdout
     assert "append 2" in result.stdout
     assert "segments" in result.stdout
+    assert run_script(result.stdout) == "user Hello?\n"
 
 
 @pytest.mark.server
@@ -120,6 +130,9 @@ def test_demo_may_be_given_again_and_says_what_was_there(server_uri, database):
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert "Sessions: 10 stored, 0 there already." in first.stdout
     assert "Sessions: 0 stored, 10 there already." in second.stdout
+    assert len(run_script(second.stdout).splitlines()) == 15
+    for command in ("ls", "show", "studio"):
+        assert re.search(rf"^  mongostore {command} .*--uri mongodb://", second.stdout, re.MULTILINE)
     with MongoStore(server_uri, database) as store:
         assert store.sessions.in_namespace("demo").count() == 11
         assert store.sessions.count() == 0

@@ -26,8 +26,8 @@ from mongostore.servers.studio.transcript import session_items
 # Proxies close what is silent for longer.
 _BEAT_SECONDS = 15.0
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-# Messages that came between the page and its stream; of more, the page is to be loaded again.
-_MISSED = 200
+# The newest messages, with which a stream begins; if more came since the page, that is loaded again.
+_NEWEST = 50
 
 router = APIRouter()
 
@@ -50,32 +50,23 @@ async def session_live(
 async def _session_changes(
     request: Request, sessions: Any, session_id: str, path: str, after: int, token: str | None
 ) -> AsyncGenerator[str, None]:
-    async with aclosing(sessions.messages.watch(session_id, after=token)) as changes:
-        upcoming = asyncio.ensure_future(anext(changes))
+    # What has come since the page was made comes first: the stream begins with the newest messages.
+    watching = sessions.messages.watch(session_id, after=token, last=None if token else _NEWEST)
+    async with aclosing(watching) as changes:
         try:
-            if token is None:
-                # The stream is being opened; what has come since the page was made is in neither.
-                await asyncio.sleep(0)
-                page = await sessions.messages.list(
-                    session_id, after=after if after >= 0 else None, limit=_MISSED
-                )
-                if page.next_cursor is not None:
+            expected = None if token else after + 1
+            async for change in changes:
+                if expected is not None and (change.position or 0) > expected:
+                    # More has come than the stream begins with.
                     yield _event("reset", {})
-                for item in session_items(page.items, path):
-                    yield _event("put", _put(request, item, "item.html"))
-            while True:
-                change = await upcoming
-                upcoming = asyncio.ensure_future(anext(changes))
+                expected = None
                 kind, data = _of_change(request, change, path)
                 yield _event(kind, data, change.token)
-        except (StopAsyncIteration, TokenExpiredError, SlowReaderError):
+        except (TokenExpiredError, SlowReaderError):
             # What it has missed is on the page when that is loaded again.
             yield _event("reset", {})
         except MongoStoreError:
             yield _event("away", {})
-        finally:
-            upcoming.cancel()
-            await asyncio.gather(upcoming, return_exceptions=True)
 
 
 def _of_change(request: Request, change: Any, path: str) -> tuple[str, dict[str, Any]]:

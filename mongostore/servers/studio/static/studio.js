@@ -125,7 +125,7 @@ function following() {
 }
 function put({ id, html }) {
   const fresh = parse(html).firstElementChild, old = document.getElementById(id);
-  if (!fresh) return;
+  if (!fresh || old?.outerHTML === fresh.outerHTML) return;
   const stay = atBottom() && !paused;
   if (old?.matches(".msg, .ev")) {
     if (old.classList.contains("here")) fresh.classList.add("here");
