@@ -577,7 +577,9 @@ def test_a_query_examines_what_it_returns_by_an_index(observed: Observed, case: 
                 assert looked_up["totalDocsExamined"] <= looked_up["nReturned"] <= 52
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "past the closed" in case.claim], ids=lambda case: case.claim)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "past the closed" in case.claim], ids=lambda case: case.claim
+)
 def test_a_look_up_examines_no_closed_rooms(observed: Observed, case: Case) -> None:
     for sent in observed.sent[case.claim]:
         examined = sum(stats["totalDocsExamined"] for stats in executed_by_indexes(sent, may_sort=True))
