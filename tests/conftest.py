@@ -27,7 +27,7 @@ LONGEST = (
     "test_cancellation",
     "test_privileges",
     "test_failover",
-    "test_readme",
+    "test_blocks",
 )
 FOLDERS = ("faults", "adapters", "servers", "contract", "unit")
 # Tests of the suites, which know no marks of ours, that do the same again and again.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -114,27 +115,45 @@ def make_http() -> str:
     """Return the page of the sessions service's requests."""
     from mongostore.servers.sessions import create_app
 
-    schema = create_app(require_keys=False).openapi()
+    paths = create_app(require_keys=False).openapi()["paths"]
+    operations = [
+        (f"{method.upper()} {path}", operation)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    ]
+    answers = Counter(
+        (code, answer["description"])
+        for _, operation in operations
+        for code, answer in operation["responses"].items()
+        if code >= "400"
+    )
+    usual = {answer for answer, count in answers.items() if count > len(operations) / 2}
     parts = [
         "# HTTP\n\nThese are the requests of `mongostore serve sessions`. The server shows them, with "
-        "the forms of bodies and answers, at `/docs`, and as OpenAPI at `/openapi.json`.\n"
+        "the forms of bodies and answers, at `/docs`, and as OpenAPI at `/openapi.json`.\n\n"
+        "Most requests may have these answers, which the entries leave out:\n",
+        _list_answers(usual),
     ]
-    for path, operations in schema["paths"].items():
-        for method, operation in operations.items():
-            parts.append(f"## `{method.upper()} {path}`\n\n{_escape(operation.get('summary', ''))}\n")
-            if described := operation.get("description"):
-                parts.append(_escape(described.strip()) + "\n")
-            rows = [
-                f"| `{one['name']}` | {one['in']} | {_cell(_escape(one.get('description', '')))} |"
-                for one in operation.get("parameters", [])
-            ]
-            if rows:
-                parts.append("| parameter | in | meaning |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n")
-            answers = ", ".join(
-                f"{code} {_cell(one['description'])}" for code, one in operation["responses"].items()
-            )
-            parts.append(f"Answers: {answers}\n")
+    return "\n".join(parts + [_describe_operation(name, operation, usual) for name, operation in operations])
+
+
+def _describe_operation(name: str, operation: Any, usual: set[tuple[str, str]]) -> str:
+    described = operation.get("description") or operation.get("summary", "")
+    parts = [f"## `{name}`\n\n{_escape(described.strip())}\n"]
+    rows = [
+        f"| `{one['name']}` | {one['in']} | {_cell(_escape(one.get('description', '')))} |"
+        for one in operation.get("parameters", [])
+    ]
+    if rows:
+        parts.append("| parameter | in | meaning |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n")
+    answers = {(code, one["description"]) for code, one in operation["responses"].items()}
+    parts.append(_list_answers(answers - usual))
     return "\n".join(parts)
+
+
+def _list_answers(answers: set[tuple[str, str]]) -> str:
+    rows = [f"| {code} | {_cell(_escape(description))} |" for code, description in sorted(answers)]
+    return "| answer | meaning |\n| --- | --- |\n" + "\n".join(rows) + "\n"
 
 
 def make_api() -> dict[str, str]:

@@ -87,7 +87,7 @@ def export(
     """Write all that is stored about a person into a zip.
 
     It has a folder for each collection, with one file of JSON a record, and
-    the files that belong to the person. What others said is not in it.
+    the files that belong to the person. It leaves out what others said.
 
     Example:
       mongostore people export ada -o ada.zip

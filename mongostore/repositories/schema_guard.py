@@ -73,13 +73,15 @@ class VersionCheckedCollection:
             collection, majority, self._unique_keys, self._states, self._now, self._kind
         )
 
-    def find(self, where: Any = None, fields: Any = None, **options: Any) -> Any:
+    def find(self, where: Any = None, projection: Any = None, **options: Any) -> Any:
         """Find documents."""
-        return self._read_from.find(self._visible(where), hide_words(self._kind, fields), **options)
+        return self._read_from.find(self._visible(where), hide_words(self._kind, projection), **options)
 
-    async def find_one(self, where: Any = None, fields: Any = None, **options: Any) -> Any:
+    async def find_one(self, where: Any = None, projection: Any = None, **options: Any) -> Any:
         """Find a document."""
-        return await self._read_from.find_one(self._visible(where), hide_words(self._kind, fields), **options)
+        return await self._read_from.find_one(
+            self._visible(where), hide_words(self._kind, projection), **options
+        )
 
     async def count_documents(
         self, where: StoredDocument, *, limit: int | None = None, **options: Any

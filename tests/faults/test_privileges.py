@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,12 +90,32 @@ def of_keys(verbs: Verbed, facts: Facts) -> Any:
     return verbs["keys"]
 
 
+async def people(store: AsyncMongoStore) -> Facts:
+    await store.sessions.create("s1", user_id="ada")
+    await store.sessions.messages.append("s1", Message(role="user", content="x"))
+    await store.sessions.create("s2", expires_in=timedelta(milliseconds=1))
+    return {"ada": await store.people.get("ada")}
+
+
+async def export(s: Any) -> None:
+    async for _ in s.people.export(s.ada):
+        pass
+
+
+OF_PEOPLE = [
+    Case("people: find", 100, lambda s: s.people.find("ada")),
+    Case("people: get", 100, lambda s: s.people.get("ada")),
+    Case("people: export", 100, export),
+    Case("people: erase", 200, lambda s: s.people.erase(s.ada)),
+    Case("retention: prune", 100, lambda s: s.retention.prune()),
+]
 TABLES = {
     "sessions": Table(test_costs.CASES, test_costs.populate, sessions),
     "participants": Table(test_participant_costs.CASES, test_participant_costs.populate, sessions),
     "rooms": Table(test_room_costs.CASES, rooms, several),
     "threads": Table(test_thread_costs.CASES, threads, several),
     "keys": Table(test_keys.CASES, keys, of_keys),
+    "people": Table(OF_PEOPLE, people, several),
 }
 CASES = [(name, case.claim) for name, table in TABLES.items() for case in table.cases]
 each_case = pytest.mark.parametrize(("table", "claim"), CASES, ids=lambda part: part)

@@ -378,7 +378,7 @@ VERBS: dict[str, tuple[list[str], Verb]] = {
 KEPT = ["rooms", "events", "bindings", "identities", "identity_addresses", "voice_deliveries"]
 VARYING = {
     *("op", "created_at", "updated_at", "active_at", "room_created_at"),
-    *("epoch", "log", "counters", "ops", "delete_op"),
+    *("epoch", "log", "counters", "ops", "delete_op", "unindexed", "stored_at"),
 }
 
 

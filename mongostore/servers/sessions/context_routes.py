@@ -48,7 +48,7 @@ async def set_context(
     namespace: str = namespace_path_param,
     activity_session: str = session_path_param,
 ) -> Response:
-    """Store the context of a session, whatever it was."""
+    """Store the context of a session in the place of the present one."""
     context = sessions_of(fastapi_request, namespace).context
     expected = await _expected(fastapi_request, namespace, activity_session)
     await matched(fastapi_request, context.set(activity_session, request.value, **expected))
