@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Turn, UnavailableError
+from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Person, Turn, UnavailableError
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.repositories import Connection, retry_step
 from mongostore.repositories.rooms.offsets import OffsetLists
@@ -48,6 +48,7 @@ async def consumed(items: AsyncIterator[Any]) -> None:
             pass
 
 
+ADA = Person(names=["ada"], counts={"sessions": 1})
 # What the tables of costs leave out: the second step of what they call, and what has no table.
 MORE = [
     Case("watch", 1, lambda s: consumed(s.sessions.messages.watch("s"))),
@@ -67,6 +68,11 @@ MORE = [
     Case("list turns", 1, lambda s: s.sessions.turns.list("s", "p")),
     Case("iterate over turns", 1, lambda s: consumed(s.sessions.turns.iter("s", "p"))),
     Case("integrate", 1, lambda s: s.sessions.turns.integrate("s", lambda participant, turns: [])),
+    Case("get a person", 1, lambda s: s.people.get("ada")),
+    Case("find a person", 1, lambda s: s.people.find("ada")),
+    Case("export", 1, lambda s: consumed(s.people.export(ADA))),
+    Case("erase", 1, lambda s: s.people.erase(ADA)),
+    Case("prune", 1, lambda s: s.retention.prune()),
 ]
 # Those that watch also write beside it, and what comes late waits for what was before it.
 LEFT_OUT = {"watch", "late"}

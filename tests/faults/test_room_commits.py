@@ -247,6 +247,18 @@ async def test_a_commit_whose_answers_are_lost_is_stored_once(
     await check_room(faults.store, "efirst", "eedit", *(f"e{n}" for n in range(GROUP)))
 
 
+async def test_a_room_whose_creation_was_tried_again_has_one_log(
+    faults: Any, server_uri: str, database: str
+) -> None:
+    async with lossy_store(server_uri, database) as (store, network):
+        network.loses = ["findAndModify"]
+        await store.rooms.create("r")
+        assert not network.loses
+        for number, one in enumerate((store, faults.store, store)):
+            assert (await one.rooms.events.append("r", said(number))).index == number
+    await check_room(faults.store, "e0", "e1", "e2")
+
+
 async def test_callers_cancelled_at_any_moment_harm_nobody_else_of_their_group(
     faults: Any, room: Event
 ) -> None:
