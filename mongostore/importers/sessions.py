@@ -129,9 +129,15 @@ class SessionImport:
 
     async def _add_participants(self, *, is_new: bool) -> bool:
         """Store the participants with their turns and insights; return whether something was missing."""
-        if is_new and not self._writes:
-            return True
+        if not self._unit.participants:
+            return is_new and not self._writes
         counts, is_missing = self._report.of("turns"), False
+        if is_new and not self._writes:
+            counts.new += (
+                turns := sum(1 for one in self._unit.participants for _ in self._unit.turns(one.id))
+            )
+            counts.read += turns
+            return True
         arguments = (self._sessions, self._unit.id, self._thread, counts)
         participants = ParticipantImport(*arguments, writes=self._writes)
         for participant in self._unit.participants:

@@ -18,7 +18,16 @@ from mongostore.repositories.sessions.tail import Tail
 from mongostore.repositories.threads.thread_writes import delete_thread
 
 _STEP = 200
-_FIELDS = ["active_at", "created_at", "expires_at", "namespace", "epoch", "next_index", "user_id"]
+_FIELDS = [
+    "active_at",
+    "created_at",
+    "expires_at",
+    "namespace",
+    "epoch",
+    "next_index",
+    "user_id",
+    "schema_version",
+]
 _FIRST = -(2**62)
 
 Delete = Callable[[Any, StoredDocument], Awaitable[bool]]
@@ -73,7 +82,9 @@ class Heads:
         while True:
             found = await retry_step(self._connection, self._find, house, walk, last)
             for head in found:
-                yield head
+                # Documents of other applications have none.
+                if "schema_version" in head:
+                    yield head
             if len(found) < _STEP:
                 return
             last = found[-1][walk.field], found[-1]["_id"]

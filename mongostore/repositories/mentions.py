@@ -54,7 +54,6 @@ MENTIONS = (
     Mention("sessions", "owner", ("user_id",), tenant="namespace"),
     Mention("sessions", "participant", (), _bound, tenant="namespace"),
     Mention("threads", "owner", ("user_id", "user_identifier", "owner_id")),
-    Mention("participants", "participant", ("participant_id", "identity_id"), tenant="room_id"),
     Mention("bindings", "participant", ("participant_id",), tenant="room_id"),
     Mention("events", "author", ("participant_id",), tenant="room_id"),
     Mention("api_keys", "owner", ("owner_id",)),
@@ -62,6 +61,8 @@ MENTIONS = (
     Mention("verification_requests", "identity", ("identity_id",)),
     Mention("identity_addresses", "identity", ("identity_id",), tenant="_id.o"),
     Mention("identities", "identity", ("_id",), tenant="organization_id"),
+    # They lead from a name to the identity, and so go after it: an erasure that was cut short finds it again.
+    Mention("participants", "participant", ("participant_id", "identity_id"), tenant="room_id"),
     Mention("users", "identity", ("_id", "identifier")),
 )
 

@@ -160,7 +160,10 @@ async def find_done(documents: Any, filter: StoredDocument, **options: Any) -> S
     call = current_operation()
     if not call.attempt:
         return None
-    document: StoredDocument | None = await documents.find_one({**filter, "ops": call.token}, **options)
+    fields = options.pop("projection", None)
+    document: StoredDocument | None = await documents.find_one(
+        {**filter, "ops": call.token}, fields, **options
+    )
     return document
 
 

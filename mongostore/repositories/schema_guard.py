@@ -79,7 +79,9 @@ class VersionCheckedCollection:
 
     async def find_one(self, where: Any = None, projection: Any = None, **options: Any) -> Any:
         """Find a document."""
-        return await self._read_from.find_one(self._visible(where), hide_words(self._kind, projection), **options)
+        return await self._read_from.find_one(
+            self._visible(where), hide_words(self._kind, projection), **options
+        )
 
     async def count_documents(
         self, where: StoredDocument, *, limit: int | None = None, **options: Any

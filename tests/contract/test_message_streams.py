@@ -65,7 +65,8 @@ class TestGrowth:
             await out.write("Hel")
             await out.write("lo")
             async with asyncio.timeout(10):
-                while (await read(store))[0] != "Hello":
+                # Readers see it before the writer has the server's answer.
+                while (await read(store))[0] != "Hello" or out.message.content != "Hello":
                     await asyncio.sleep(0.01)
             assert (await store.sessions.get("s")).last.text == "Hello"  # type: ignore[union-attr]
             await out.write(" world")

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import pytest
 from pymongo import AsyncMongoClient
 
-from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Turn, UnavailableError
+from mongostore import AsyncMongoStore, Event, Lease, Message, MongoStore, Person, Turn, UnavailableError
 from mongostore.engines.embedded.engine import EmbeddedEngine
 from mongostore.repositories import Connection, retry_step
 from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore.repositories.sessions.message_streams import Growth, MessageStreams
 from tests.contract import test_costs, test_keys, test_room_costs, test_thread_costs
 from tests.contract.wire import Case, repositories_of, short_names, verbs_of, wrapped
 from tests.faults.conftest import with_options
@@ -48,6 +49,8 @@ async def consumed(items: AsyncIterator[Any]) -> None:
             pass
 
 
+GROWTH = Growth("default/s", "m")
+ADA = Person(names=["ada"], counts={"sessions": 1})
 # What the tables of costs leave out: the second step of what they call, and what has no table.
 MORE = [
     Case("watch", 1, lambda s: consumed(s.sessions.messages.watch("s"))),
@@ -67,6 +70,16 @@ MORE = [
     Case("list turns", 1, lambda s: s.sessions.turns.list("s", "p")),
     Case("iterate over turns", 1, lambda s: consumed(s.sessions.turns.iter("s", "p"))),
     Case("integrate", 1, lambda s: s.sessions.turns.integrate("s", lambda participant, turns: [])),
+    Case("get a person", 1, lambda s: s.people.get("ada")),
+    Case("find a person", 1, lambda s: s.people.find("ada")),
+    Case("export", 1, lambda s: consumed(s.people.export(ADA))),
+    Case("erase", 1, lambda s: s.people.erase(ADA)),
+    Case("begin a stream", 1, lambda s: s.streams.begin(GROWTH, Message(id="m", role="assistant"), False)),
+    Case("flush a stream", 1, lambda s: s.streams.flush(GROWTH, "text")),
+    Case("renew a stream", 1, lambda s: s.streams.renew(GROWTH)),
+    Case("update a stream", 1, lambda s: s.streams.update(GROWTH, {"metadata": {"k": 1}})),
+    Case("end a stream", 1, lambda s: s.streams.end(GROWTH, "text", "complete", {})),
+    Case("prune", 1, lambda s: s.retention.prune()),
 ]
 # Those that watch also write beside it, and what comes late waits for what was before it.
 LEFT_OUT = {"watch", "late"}
@@ -147,9 +160,11 @@ async def check_every_verb(store: AsyncMongoStore, *words: str, mostly: str = ""
         mostly: What most of them say; of a call that waited behind another one nothing is known but the time.
     """
     outcomes, of_store = list[Outcome](), repositories_of(store)
-    of_store["offsets"] = OffsetLists.of(store.rooms)
+    # What no member of the store holds.
+    inner = {"offsets": OffsetLists.of(store.rooms), "streams": MessageStreams(store.sessions._storage)}
     timed = wrapped(store, lambda kind, repository: Timed(kind, repository, outcomes))
-    timed["offsets"] = Timed("offsets", of_store["offsets"], outcomes)
+    timed |= {kind: Timed(kind, repository, outcomes) for kind, repository in inner.items()}
+    of_store |= inner
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def call(claim: str, work: Callable[[], Awaitable[object]]) -> None:

@@ -14,7 +14,7 @@ from tests.faults.conftest import Child
 
 pytestmark = pytest.mark.server
 # One in every run; the others one after the other over the whole length of an erasure.
-LONG = (0, 1, 3, 12, 18, 25, 33, 42, 50, 57)
+LONG = (0, 1, 3, 6, 12, 18, 25, 33, 38, 42)
 KILLED_AT = [7, *(pytest.param(number, marks=pytest.mark.long) for number in LONG)]
 
 

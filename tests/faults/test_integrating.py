@@ -146,7 +146,9 @@ async def test_what_begins_anew_under_integrations_holds_nothing_of_before(
     for one in session.participants:
         turns = [turn async for turn in sessions.turns.iter("s", one.id)]
         assert [turn.number for turn in turns] == [*range(1, one.turn_count + 1)]
-        assert one.insights == [[turn.number, turn.content] for turn in turns[: one.integrated_until]]
+        # The last turns may have come after the last integration.
+        integrated = turns[: one.integrated_until or 0]
+        assert one.insights == [[turn.number, turn.content] for turn in integrated]
     # What is gone is gone from the collections as well, but for what a call was about to store just then.
     assert await server_store.mend_leftovers(grace=0) <= PROCESSES
     stored = await server_store.engine.database["sessions"].find_one({})

@@ -229,8 +229,11 @@ def members(mongod_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 async def test_a_failover_loses_doubles_and_disorders_nothing(
     child: Child, members: Cluster, tmp_path: Path, record_property: Record, times: int
 ) -> None:
-    async def fail_over(attack: Attack, _: list[Popen[str]]) -> None:
-        await asyncio.sleep(2)
+    async def fail_over(attack: Attack, processes: list[Popen[str]]) -> None:
+        # Each has notes of its own from the moment on at which its store is open.
+        while len([*attack.folder.iterdir()]) < len(processes):
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
         primary = await asyncio.to_thread(members.primary)
         await asyncio.to_thread(primary.send, signal.SIGKILL)
         await asyncio.to_thread(members.primary)

@@ -138,9 +138,9 @@ async def test_commits_throughout_a_fault_are_stored_once_when_it_is_over(
     commands = ["insert"] if fault == "late" else STATEMENTS
     async with faults.failing(commands, **FAULTS[fault]):
         working = [asyncio.create_task(faults.store.rooms.events.append("r", said(n))) for n in range(GROUP)]
-        await asyncio.sleep(1.5)
         # What only the majority has yet to acknowledge is found stored, and waited for.
-        assert all(task.done() is (fault == "late") for task in working)
+        done, _ = await asyncio.wait(working, timeout=15 if fault == "late" else 1.5)
+        assert len(done) == (GROUP if fault == "late" else 0)
     await asyncio.gather(*working)
     await check_room(faults.store, "efirst", *(f"e{n}" for n in range(GROUP)))
 
@@ -245,6 +245,18 @@ async def test_a_commit_whose_answers_are_lost_is_stored_once(
         assert sorted(one.index for one in committed) == list(range(2, 2 + GROUP))
     await check_nothing_open(faults.admin)
     await check_room(faults.store, "efirst", "eedit", *(f"e{n}" for n in range(GROUP)))
+
+
+async def test_a_room_whose_creation_was_tried_again_has_one_log(
+    faults: Any, server_uri: str, database: str
+) -> None:
+    async with lossy_store(server_uri, database) as (store, network):
+        network.loses = ["findAndModify"]
+        await store.rooms.create("r")
+        assert not network.loses
+        for number, one in enumerate((store, faults.store, store)):
+            assert (await one.rooms.events.append("r", said(number))).index == number
+    await check_room(faults.store, "e0", "e1", "e2")
 
 
 async def test_callers_cancelled_at_any_moment_harm_nobody_else_of_their_group(

@@ -50,8 +50,10 @@ class RoomUpdates:
             existing = await self._rooms.find_one_and_update(
                 {"_id": key}, {"$setOnInsert": stored}, PUBLIC_FIELDS, upsert=True
             )
-            if existing is None or existing["epoch"] == epoch:
+            if existing is None:
                 self._log.remember(key, LogHead.of_room(stored, None))
+            if existing is None or existing["epoch"] == epoch:
+                # Each attempt names a log of its own: that of an earlier one is not known here.
                 return to_room({"_id": key, **stored})
             if is_expired(existing, call.now):
                 await self.delete_if(key, {"expires_at": existing["expires_at"]})

@@ -64,6 +64,9 @@ def mark_update(collection: str, update: Any) -> Any:
     }
     if not changed or "words" in update.get("$unset", {}):
         return update
+    if update.get("$set", {}).get("state") == "deleted":
+        # A tombstone has no text any more.
+        return {**update, "$unset": {**update.get("$unset", {}), **_REMOVED, MARK: ""}}
     marked = {**update, "$set": {**update.get("$set", {}), MARK: _number()}}
     is_removal = any(operator == "$unset" for operator, _ in changed)
     if collection in _EAGER and not is_removal:
