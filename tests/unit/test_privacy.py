@@ -16,6 +16,7 @@ ALLOWED = {
     ("bench/sessions.py", "parts._replace"): "the public methods of named tuples begin so",
     ("adapters/claude_agent_sdk_plugin.py", "super()._run"): "the SDK's tests count the steps of trio's loop",
     ("adapters/test_openai_agents.py", "session._get_compaction_snapshot"): "the SDK finds it by that name",
+    ("faults/test_deadlines.py", "store.sessions._storage"): "each statement of a stream is bounded, too",
     ("adapters/test_threadmem.py", "found._messages"): "programs around threadmem find the live list by it",
     ("adapters/children/threadmem_client.py", "thread._public"): "threadmem's own can be set in no other way",
 }
