@@ -105,10 +105,10 @@ class ParticipantLog:
             if taken is None:
                 return False
             batch = taken
-        counted = await self._count(key, end.name, batch)
-        if not counted:
-            await self._drop_uncounted(key, end.name, batch)
-        return counted and batch["op"] == operation_token()
+        is_counted = await self._count(key, end.name, batch) or await self._settle_uncounted(
+            key, end.name, batch
+        )
+        return is_counted and batch["op"] == operation_token()
 
     async def delete(self, key: str, epochs: list[str]) -> None:
         """Delete all batches of epochs of a session."""
@@ -135,8 +135,8 @@ class ParticipantLog:
         )
         return counted.matched_count == 1
 
-    async def _drop_uncounted(self, key: str, name: str, batch: StoredDocument) -> None:
-        """Delete a batch that will never be counted.
+    async def _settle_uncounted(self, key: str, name: str, batch: StoredDocument) -> bool:
+        """Return whether another call has counted a batch, and delete one that will never be counted.
 
         Its participant has begun another epoch or has gone; or the session was softly deleted meanwhile, and
         comes back without the batch, which is withdrawn there before it is deleted; or a newer version has
@@ -149,22 +149,23 @@ class ParticipantLog:
         is_live = session is not None and participant.get("epoch") == batch["epoch"]
         if session is not None and is_live:
             if participant[self._counter] >= batch["number"]:
-                return
+                return True
             is_newer = session.get("schema_version", 0) > SCHEMA_VERSION
             is_withdrawn = _withdrawal(batch) in session.get("recent_ops", ())
             if not is_withdrawn and (not is_own or (session["state"] == "open" and not is_newer)):
-                return
+                return False
             if not is_withdrawn and not is_newer:
                 uncounted = {f"{path}.epoch": batch["epoch"], f"{path}.{self._counter}": batch["number"] - 1}
                 withdrawn = await self._sessions.update_one(
                     {"_id": key, **uncounted}, {"$push": record_operation(token=_withdrawal(batch))}
                 )
                 if not withdrawn.matched_count:
-                    return
+                    return False
         await self.batches.delete_one({"_id": batch["_id"], "session": key, "op": batch["op"]})
         await self._overflows.delete_of(key, batch.get("turns", ()))
         if is_live and is_own:
             raise NotFoundError("session", session_id_of(key))
+        return False
 
 
 def participant_of(session: StoredDocument, name: str) -> StoredDocument:
