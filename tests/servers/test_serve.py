@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import re
@@ -38,7 +39,7 @@ PATIENCE = 60
 def refusal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Return what the command says that refuses options; it does so before it serves anything."""
     # This process keeps the handlers of its logs.
-    monkeypatch.setattr(sys.modules["mongostore.cli.serve"], "log_requests", lambda: None)
+    monkeypatch.setattr(importlib.import_module("mongostore.cli.serve"), "log_requests", lambda: None)
 
     def refuse(*options: str) -> str:
         ran = CliRunner().invoke(app, ["serve", "sessions", *options])
