@@ -19,7 +19,7 @@ def test_the_site_is_built_without_a_fault() -> None:
         [sys.executable, ROOT / "docs" / "build.py"], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    twins = re.findall(r"\]\(([^)]+)\)", (BUILT / "llms.txt").read_text())
+    twins = re.findall(r"^\* \[[^]]*\]\(([^)]+)\)", (BUILT / "llms.txt").read_text(), re.MULTILINE)
     assert len(twins) == len([*SITE.rglob("*.md")])
     for twin in twins:
         assert (BUILT / twin).is_file()
