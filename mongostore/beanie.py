@@ -142,7 +142,7 @@ class ReadOnly(BaseModel):
     @classmethod
     def set_collection(cls, collection: Any) -> None:
         """Bind the class to a read-only collection."""
-        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.VISIBLE))  # type: ignore[misc]
+        super().set_collection(_ReadOnlyCollection(collection, cls.VERBS, cls.VISIBLE))  # type: ignore[misc]  # a stand-in
 
     @classmethod
     def _members(cls, document: StoredDocument) -> StoredDocument:

@@ -97,7 +97,7 @@ class _Commands(TyperGroup):
         except Exception as error:
             # An error of usage, whose class is typer's own or click's, by its version.
             if isinstance(message := getattr(error, "message", None), str):
-                error.message = re.sub(r"://\S*@", "://***@", message)  # type: ignore[attr-defined]
+                error.message = re.sub(r"://\S*@", "://***@", message)  # type: ignore[attr-defined]  # typer's or click's
             raise
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -101,16 +101,19 @@ def _by_house(counts: dict[str, int]) -> Text:
 
 def _plots(found: Statistics) -> RenderableType:
     days = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Messages a day", title_justify="left")
-    for title, justify in (("day", "left"), ("", "left"), ("messages", "right"), ("people", "right")):
-        days.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    columns: list[tuple[str, JustifyMethod]]
+    columns = [("day", "left"), ("", "left"), ("messages", "right"), ("people", "right")]
+    for title, justify in columns:
+        days.add_column(title, justify=justify, no_wrap=True)
     most = max((sum(day.messages.values()) for day in found.days), default=0)
     for day in found.days:
         total = sum(day.messages.values())
         bar = Text.assemble(*((_bar(n, most), _STYLES[house]) for house, n in day.messages.items()))
         days.add_row(f"{day.day:%m-%d %a}", bar, f"{total:,}", f"{day.people:,}")
     lengths = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Lengths", title_justify="left")
-    for title, justify in (("messages", "right"), ("", "left"), ("conversations", "right")):
-        lengths.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    columns = [("messages", "right"), ("", "left"), ("conversations", "right")]
+    for title, justify in columns:
+        lengths.add_column(title, justify=justify, no_wrap=True)
     buckets = _buckets(found.lengths)
     for name, count in buckets:
         lengths.add_row(name, Text(_bar(count, max(n for _, n in buckets)), "cyan"), f"{count:,}")

@@ -116,7 +116,7 @@ async def _follow(
         async for part in _poll(store, conversation, last):
             yield part
     elif isinstance(head, Session):
-        async for part in _watch_session(store, conversation, last, as_json):
+        async for part in _watch_session(store, conversation, head, last, as_json):
             yield part
     else:
         after = last.index if isinstance(last, Event) else None
@@ -150,12 +150,11 @@ async def _behind(store: AsyncMongoStore, conversation: Conversation, last: Part
 
 
 async def _watch_session(
-    store: AsyncMongoStore, conversation: Conversation, last: Part | None, as_json: bool
+    store: AsyncMongoStore, conversation: Conversation, session: Session, last: Part | None, as_json: bool
 ) -> AsyncIterator[Part]:
     """Yield the messages that come, with those that came before the stream was open."""
-    id, messages = conversation.head.id, store.sessions.in_namespace(conversation.head.namespace).messages  # type: ignore[union-attr]
-    newest = -1 if last is None else last.position or 0  # type: ignore[union-attr]
-    changes = messages.watch(id)
+    newest = _position_of(last)
+    changes = store.sessions.in_namespace(session.namespace).messages.watch(session.id)
     waiting = asyncio.ensure_future(anext(changes, None))
     try:
         while True:
@@ -172,12 +171,17 @@ async def _watch_session(
                         last, newest = None, -1
                     continue
             for message in await _behind(store, conversation, last):
-                last, newest = message, message.position or 0  # type: ignore[union-attr]
+                last, newest = message, _position_of(message)
                 yield message
     finally:
         waiting.cancel()
         with suppress(asyncio.CancelledError):
             await waiting
+
+
+def _position_of(part: Part | None) -> int:
+    """Return the position of a message, -1 without one."""
+    return part.position or 0 if isinstance(part, Message) else -1
 
 
 def _print_conversation(one: Conversation, as_json: bool) -> None:

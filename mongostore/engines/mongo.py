@@ -18,7 +18,6 @@ from pymongo.errors import (
     ConnectionFailure,
     InvalidOperation,
     NetworkTimeout,
-    OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
@@ -26,6 +25,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
+from mongostore.engines.capabilities import detect_capabilities, primary_of, silence_command_log
 from mongostore.engines.deployment import (
     CollectionUsage,
     Deployment,
@@ -72,10 +72,6 @@ _DEFAULTS: dict[str, Any] = {
 # One stream reads one batch at a time, and asks for the server's state no more often than it must.
 _STREAM_OPTIONS = {"maxPoolSize": 1, "minPoolSize": 0, "serverMonitoringMode": "poll"}
 _log = logging.getLogger("mongostore.failover")
-
-# What a server without Atlas Search answers to its listing: unknown stage, or not configured.
-_NO_SEARCH = {59, 31082, 40324}
-
 
 # No type decoder for Int64: with one, the driver parses every reply twice. `codec.decode` makes them plain.
 # What others have written is read as far as it can be: that it is no value of ours is told by the model.
@@ -191,12 +187,14 @@ class MongoEngine:
             raise
 
     async def _connect(self) -> None:
-        _silence_command_log()
+        silence_command_log()
         self._client = self._make_client()
         try:
             with pymongo.timeout(OPEN_SECONDS):
-                self._capabilities = await self._detect_capabilities()
-            self._primary = _primary_of(self._client)
+                self._capabilities = await detect_capabilities(
+                    self._open_client, self.collection("sessions"), self.address
+                )
+            self._primary = primary_of(self._client)
             topology = self._client.topology_description.topology_type_name
             if topology.startswith("ReplicaSet") and self.database.write_concern.document["w"] == "majority":
                 self._majority = MajorityReads(self._client, self.collection("sessions"))
@@ -273,7 +271,7 @@ class MongoEngine:
 
         Not by a listener: with one, PyMongo 4.20 fails in a forked child.
         """
-        before, self._primary = self._primary, _primary_of(self._open_client) or self._primary
+        before, self._primary = self._primary, primary_of(self._open_client) or self._primary
         if before not in (None, self._primary):
             _log.warning(
                 "the primary is now %s (was %s)", self._primary, before, extra={"address": self.address}
@@ -382,31 +380,6 @@ class MongoEngine:
         """Bound every command sent inside the `with` block."""
         return deadline(seconds)
 
-    async def _detect_capabilities(self) -> frozenset[Capability]:
-        client = self._open_client
-        hello = await client.admin.command("hello")
-        is_direct = client.topology_description.topology_type_name == "Single"
-        if is_direct and hello.get("secondary"):
-            raise ConfigurationError(
-                f"{self.address}: it is a secondary, which takes no writes: leave out directConnection=true"
-            )
-        # The first command that needs a login: wrong credentials show here and not in the middle of the work.
-        await self.database.command("ping")
-        found = {Capability.TTL}
-        if "setName" in hello or hello.get("msg") == "isdbgrid":
-            found |= {Capability.TRANSACTIONS, Capability.CHANGE_STREAMS}
-        if await self._has_search():
-            found.add(Capability.SEARCH)
-        return frozenset(found)
-
-    async def _has_search(self) -> bool:
-        try:
-            async with await self.collection("sessions").aggregate([{"$listSearchIndexes": {}}]) as cursor:
-                await cursor.to_list()
-        except OperationFailure:
-            return False
-        return True
-
     def _explain_failure(self, error: PyMongoError) -> MongoStoreError:
         if not isinstance(error, ConnectionFailure):
             return translate_error(error, self.address)
@@ -414,17 +387,3 @@ class MongoEngine:
         servers = topology.server_descriptions() if topology else {}
         reason = explain_silence({address[0]: server.error for address, server in servers.items()})
         return UnavailableError(f"{self.address}: {reason}")
-
-
-def _primary_of(client: Client) -> str | None:
-    for (host, port), server in client.topology_description.server_descriptions().items():
-        if server.server_type_name == "RSPrimary":
-            return f"{host}:{port}"
-    return None
-
-
-def _silence_command_log() -> None:
-    """Have the driver log no commands, whose documents it quotes, unless somebody asks for just that."""
-    commands = logging.getLogger("pymongo.command")
-    if commands.level == logging.NOTSET:
-        commands.setLevel(logging.INFO)

@@ -28,7 +28,7 @@ async def in_thread(thread: Executor, values: Iterable[T]) -> AsyncGenerator[T]:
     """Yield what an iterable yields, which may read a disk or a network, outside of the event loop."""
     iterator, loop = iter(values), asyncio.get_running_loop()
     while (value := await loop.run_in_executor(thread, next, iterator, _END)) is not _END:
-        yield value  # type: ignore[misc]
+        yield value  # type: ignore[misc]  # `next` may return its default, which ends the loop
 
 
 def in_batches(messages: Iterable[M]) -> Iterator[list[M]]:

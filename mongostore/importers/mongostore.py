@@ -175,7 +175,7 @@ class _Source:
             }
             yield RoomUnit(
                 id=id,
-                members=RoomCreate(**arguments, next_index=next_index),  # type: ignore[typeddict-item]
+                members=RoomCreate(**arguments, next_index=next_index),  # type: ignore[typeddict-item]  # names from it
                 events=(Event.model_validate(one) for one in self._of("events", id)),
                 private=value["private"],
                 read_markers={one["channel_id"]: one["index"] for one in value["read_markers"]},

@@ -96,7 +96,7 @@ class Page(Generic[T]):
         (item,) = get_args(source) or (Any,)
         members = core_schema.typed_dict_schema(
             {
-                "items": core_schema.typed_dict_field(handler.generate_schema(list[item])),  # type: ignore[valid-type]
+                "items": core_schema.typed_dict_field(handler.generate_schema(list[item])),  # type: ignore[valid-type]  # known now
                 "next_cursor": core_schema.typed_dict_field(handler.generate_schema(str | None)),
             }
         )
