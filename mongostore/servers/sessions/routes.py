@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, Query, Request, Security
 from starlette.responses import JSONResponse, Response
 
-from mongostore.errors import AlreadyExistsError, NotFoundError
+from mongostore.errors import AlreadyExistsError, ConflictError, NotFoundError
 from mongostore.models import ListOrder, Page, Session, SessionUpdate
 from mongostore.servers.access import bearer, caller_of
 from mongostore.servers.error_responses import (
@@ -51,6 +51,7 @@ from mongostore.servers.sessions.preconditions import (
     bound_revision,
     etag_of,
     if_match_header,
+    is_bound,
     matched,
 )
 from mongostore.servers.sessions.route import SessionsRoute
@@ -199,11 +200,13 @@ async def undelete_session(
 ) -> Response:
     """Undelete a soft-deleted session resource, with all that it had."""
     sessions = sessions_of(fastapi_request, namespace)
-    try:
-        await bound_revision(fastapi_request, sessions, activity_session)
-    except NotFoundError:
-        # A deleted session has no representation, and no ETag that could match.
-        raise ProblemError(412, NO_MATCH) from None
+    if is_bound(fastapi_request):
+        try:
+            await bound_revision(fastapi_request, sessions, activity_session)
+        except NotFoundError:
+            # A deleted session has no representation, and no ETag that could match.
+            raise ProblemError(412, NO_MATCH) from None
+        raise ConflictError(f"session {activity_session!r} is not deleted")
     return _answer(await sessions.undelete(activity_session))
 
 
