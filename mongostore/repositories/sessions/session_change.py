@@ -21,6 +21,9 @@ from mongostore.repositories.sessions.recent_operations import life_token
 from mongostore.repositories.size_limits import SizeLimit
 
 MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTES)
+PARTICIPANTS = SizeLimit(
+    "session", ("participants",), 1_000_000, "participants_size", "delete participants of it"
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,8 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
             "create_op": life_token(),
         }
     )
-    return document | MERGED.count(document["session_id"], document)
+    name = document["session_id"]
+    return document | MERGED.count(name, document) | PARTICIPANTS.count(name, document)
 
 
 def session_update(members: Mapping[str, Any]) -> StoredDocument:
