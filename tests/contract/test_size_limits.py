@@ -23,6 +23,7 @@ from mongostore import (
 from mongostore.documents.mapping import bson_size
 from mongostore.repositories.rooms import identities
 from mongostore.repositories.sessions.session_change import PARTICIPANTS
+from mongostore.repositories.threads import message_writer
 from mongostore.repositories.threads.thread_updates import VOTES
 
 STEP = "x" * 300_000
@@ -214,7 +215,8 @@ class TestSizeLimits:
     async def test_a_message_keeps_the_words_of_its_present_texts_alone_once_it_has_many(
         self, store: AsyncMongoStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mongostore.repositories.threads.message_writer._MOST_WORDS", 100)
+        for name, is_many in (("_MANY_WORDS", True), ("_NOT_MANY_WORDS", False)):
+            monkeypatch.setattr(message_writer, name, {"words.100": {"$exists": is_many}})
         await store.threads.create("t")
         await store.threads.messages.merge("t", "m", data={"output": "lasting"})
         for n in range(20):

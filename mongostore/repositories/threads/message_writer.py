@@ -18,7 +18,8 @@ NOT_DELETED = {"$ne": "deleted"}
 # With its feedback and the words of its texts, the message still fits into a document.
 MERGED = SizeLimit("message", ("content", "data"), 15_500_000)
 # Words for the search that a message has beside those of its present texts.
-_MOST_WORDS = 10_000
+_MANY_WORDS: StoredDocument = {"words.10000": {"$exists": True}}
+_NOT_MANY_WORDS: StoredDocument = {"words.10000": {"$exists": False}}
 _HEAD = {"thread_id": 1, "created_at": 1, "feedback": 1, "state": 1, "deleted_at": 1}
 _EMPTY_VALUES: tuple[Any, ...] = (None, "", {}, [])
 
@@ -54,12 +55,14 @@ class MessageWriter:
                 if (begun_at or self._active_at(sets) or current_operation().now) <= existing["deleted_at"]:
                     raise NotFoundError("message", message_id)
                 await self._messages.delete_one({**existing})
-            elif thread_id is None:
+            elif thread_id is None and existing["thread_id"] != key["thread_id"]:
                 key["thread_id"] = existing["thread_id"]
-            elif existing["thread_id"] != thread_id:
+            elif existing["thread_id"] != key["thread_id"]:
                 if existing["thread_id"] is not None:
                     raise ConflictError(f"message {message_id!r} belongs to another thread")
-                await self._move_to_thread(existing, thread_id)
+                await self._move_to_thread(existing, key["thread_id"])
+            elif not only_missing and await self._merge_exactly(key, {**sets, "is_begun": True}):
+                return
 
     @property
     def _messages(self) -> Any:
@@ -84,7 +87,7 @@ class MessageWriter:
             try:
                 return await self._upsert(key, sets, begun_at)
             except DuplicateKeyError:
-                return await self._merge_exactly(key, sets)
+                return False
         elif sets.get("pinned") or current_operation().attempt:
             return await self._record_in_thread(key["_id"], sets, self._active_at(sets))
         return True
@@ -151,8 +154,10 @@ class MessageWriter:
         update = {"$set": sets, "$inc": {"revision": 1}}
         if MERGED.added(key["_id"], update):
             update = MERGED.exact(key["_id"], document, update)
-            await self._trim_words(same, document)
+            same |= _NOT_MANY_WORDS
         merged = await self._messages.update_one(same, update)
+        if not merged.matched_count:
+            await self._trim_words({**key, "revision": document["revision"]}, document)
         if merged.matched_count and sets.keys() & {"pinned", "created_at"}:
             await self._record_in_thread(
                 key["_id"], {**sets, "thread_id": document["thread_id"]}, self._active_at(sets)
@@ -162,8 +167,7 @@ class MessageWriter:
     async def _trim_words(self, same: StoredDocument, document: StoredDocument) -> None:
         """Remove the words of former texts from a message that has too many."""
         texts = (text for unit in units_of("messages", document) for text in unit)
-        too_many = {**same, f"words.{_MOST_WORDS}": {"$exists": True}}
-        await self._messages.update_one(too_many, {"$set": {"words": words_of(texts)}})
+        await self._messages.update_one({**same, **_MANY_WORDS}, {"$set": {"words": words_of(texts)}})
 
     async def _move_to_thread(self, document: StoredDocument, thread_id: str) -> None:
         """Take a message that belongs to no thread into one, with the vote on it.
@@ -214,7 +218,7 @@ class MessageWriter:
 
 def _allowing(added: int) -> StoredDocument:
     """Return the filter of the messages that have room for so many bytes more, and for their words."""
-    return {**MERGED.allowing(added), f"words.{_MOST_WORDS}": {"$exists": False}} if added else {}
+    return {**MERGED.allowing(added), **_NOT_MANY_WORDS} if added else {}
 
 
 def _is_missing(document: StoredDocument, path: str) -> bool:
