@@ -62,6 +62,9 @@ class RoomUpdates:
                 if may_exist:
                     return await self._to_room(existing)
                 raise AlreadyExistsError("room", key)
+            if existing["state"] == "deleted":
+                # Erased with a person.
+                raise NotFoundError("room", key) if may_exist else AlreadyExistsError("room", key)
             await self.finish_delete(key, existing["epoch"])
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
