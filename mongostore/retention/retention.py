@@ -48,7 +48,7 @@ class AsyncRetention(Repository):
     def __init__(self, connection: Connection, tail: Tail) -> None:
         super().__init__(connection)
         self._heads = Heads(connection, tail)
-        self._namespaces = AsyncNamespaces(SessionStorage(connection, "", tail))
+        self._sessions = SessionStorage(connection, "", tail)
 
     @long_running
     async def prune(
@@ -143,7 +143,8 @@ class AsyncRetention(Repository):
             namespaces = {} if rules.namespaces is None else {"namespace": {"$in": [*rules.namespaces]}}
             yield {"state": {"$in": ["open", "deleted"]}, **namespaces}
         else:
-            names = self._namespaces.iter() if rules.namespaces is None else _each(rules.namespaces)
+            every = AsyncNamespaces(self._sessions).iter
+            names = every() if rules.namespaces is None else _each(rules.namespaces)
             async for name in names:
                 for state in ("open", "deleted"):
                     yield {"namespace": name, "state": state}
