@@ -33,7 +33,7 @@ until_query_param: Final[Any] = Query(None, description="Created, or active, bef
 limit_query_param: Final[Any] = Query(100, ge=1, le=1000, description="How many at most.")
 
 # FastAPI knows no parameter that is JSON.
-METADATA_PARAM: Final = {
+METADATA_PARAM: Final[dict[str, Any]] = {
     "name": "metadata",
     "in": "query",
     "required": False,
@@ -42,8 +42,10 @@ METADATA_PARAM: Final = {
 }
 _MAX_METADATA = 4096
 
-ETAG: Final = {"ETag": {"description": "The version, for `If-Match`.", "schema": {"type": "string"}}}
-LOCATION: Final = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
+ETAG: Final[dict[str, Any]] = {
+    "ETag": {"description": "The version, for `If-Match`.", "schema": {"type": "string"}}
+}
+LOCATION: Final[dict[str, Any]] = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 
 
 def sessions_of(request: Request, namespace: str) -> AsyncSessions:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -9,7 +11,7 @@ from mongostore.servers.studio.access import Looking, Viewer
 from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.frame import Studio, frame, page_response
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @router.get("/s/{namespace}/{session_id}/at/{position}/document")

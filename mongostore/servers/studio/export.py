@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -39,7 +39,7 @@ _ELEMENTS = 500
 # A file is no page, whatever is in it.
 _POLICY = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @dataclass
