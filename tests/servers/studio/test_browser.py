@@ -115,6 +115,7 @@ def test_every_state_is_whole_and_accessible(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("launch", ["embedded"], indirect=True)
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (420, "dark")])
 def test_an_html_export_opens_from_a_file_with_no_request(
     studio: Studio, browse: Browse, tmp_path: Path, width: int, scheme: str
