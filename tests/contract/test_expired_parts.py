@@ -24,7 +24,7 @@ from tests.contract.wire import repositories_of, verbs_of
 
 HOUR = timedelta(hours=1)
 LetPass = Callable[[timedelta], None]
-READS = ("get", "find", "exists", "list", "count", "iter", "summarize")
+READS = ("get", "find", "exists", "list", "count", "iter", "summarize", "describe")
 # These belong to no conversation, and files to those that name their keys.
 OWN = {"threads.users", "threads.files", "rooms.identities", "rooms.verifications"}
 
@@ -35,6 +35,7 @@ async def _all(found: AsyncIterator[Any]) -> list[Any]:
 
 PARTS: dict[str, dict[str, Callable[[Any], Awaitable[Any]]]] = {
     "threads.messages": {
+        "describe_document": lambda verbs: verbs.describe_document("x", "m"),
         "get": lambda verbs: verbs.get("x", "m"),
         "find": lambda verbs: verbs.find("x", "m"),
         "find_by_id": lambda verbs: verbs.find_by_id("m"),
@@ -57,6 +58,7 @@ PARTS: dict[str, dict[str, Callable[[Any], Awaitable[Any]]]] = {
         "iter": lambda verbs: _all(verbs.iter("x")),
     },
     "rooms.events": {
+        "describe_document": lambda verbs: verbs.describe_document("x", "e"),
         "get": lambda verbs: verbs.get("x", "e"),
         "find": lambda verbs: verbs.find("x", "e"),
         "find_by_id": lambda verbs: verbs.find_by_id("e"),
