@@ -623,6 +623,7 @@ for house in ("sessions", "threads", "rooms"):
         ("create", "ensure", "update", "merge") if house == "threads" else ("create", "ensure", "update")
     ):
         also(f"{house}.{name}", EXPIRY)
+also("sessions.namespaces.list_sessions", FILTERS)
 also("sessions.messages.update", {"expected": None, "status": ""})
 also("sessions.messages.delete", {"expected": None})
 also("sessions.messages.watch", {"last": 1})
