@@ -111,7 +111,8 @@ async def _of_change(
 
 async def _item(messages: AsyncSessionMessages, session_id: str, message: Message, path: str) -> Item | None:
     """Return what shows a message: the result of a tool is shown by the message that has called it."""
-    [item] = session_items([message], path) or [None]
+    items = session_items([message], path)
+    item = items[0] if items else None
     if item is None or message.position is None or not is_of_tools(message):
         return item
     near = await messages.list(session_id, around=message.position, limit=_NEAR)

@@ -232,7 +232,7 @@ const wait = $("[data-reload], [data-retry]");
 if (wait) setTimeout(() => location.reload(), 1000 * Number(wait.dataset.reload ?? wait.dataset.retry));
 
 // ---------- palette and keys ----------
-const KEYS = [["/", "search"], ["Ctrl K", "jump to a conversation"], ["j k", "next, previous item"], ["Enter", "open it"], ["u", "up to the list"], ["[ ]", "previous, next conversation"], ["g 128", "go to message 128"], ["Home End", "first, last"], ["f", "follow or pause"], ["t", "fold or unfold tools"], [".", "details"], ["y", "copy link"], ["c", "copy as text"], ["e", "export"], ["1–4", "all, sessions, threads, rooms"], ["d", "light, dark, system"], ["?", "these keys"], ["Esc", "close"]];
+const KEYS = [["/", "search"], ["Ctrl K", "jump to a conversation"], ["j k", "next, previous item"], ["Enter", "open it"], ["u", "up to the list"], ["[ ]", "previous, next conversation"], ["g 128", "go to message 128"], ["Home End", "first, last"], ["f", "follow or pause"], ["t", "fold or unfold tools"], [".", "details"], ["y", "copy link"], ["c", "copy as text"], ["e", "export"], ["1–4", "all, sessions, threads, rooms"], ["d", "light, dark, system"], ["r", "load again"], ["?", "these keys"], ["Esc", "close"]];
 function dialog(label) {
   const box = document.createElement("dialog");
   box.className = "veil";
