@@ -170,7 +170,7 @@ class Rooms(Mirror[AsyncRooms]):
         """Create a room, with a generated id unless one is given.
 
         Raises:
-            AlreadyExistsError: If the id is taken; nothing is written.
+            AlreadyExistsError: If the id is taken, if only by a room that was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -179,6 +179,7 @@ class Rooms(Mirror[AsyncRooms]):
         """Return the room, created with these members if it is not there.
 
         Raises:
+            NotFoundError: If the room was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             InvalidDocumentError: If it is there and cannot be read.
             DocumentTooLargeError: If it takes more than a document can hold.
@@ -468,6 +469,14 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
             InvalidDocumentError: If it cannot be read.
         """
 
+    def describe_document(self, room_id: str, event_id: str) -> str:
+        """Return an event as it is stored, in Extended JSON, also where it cannot be read.
+
+        Raises:
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If an id is no plain string.
+        """
+
     def find_by_id(self, event_id: str) -> Event | None:
         """Return an event whose room is not known; None if there is none.
 
@@ -514,6 +523,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         cursor: str | None = None,
         before: int | None = None,
         after: int | None = None,
+        around: int | None = None,
         **filter: Unpack[EventFilter],
     ) -> Page[Event]:
         """Return a page of events, the first or the last ones; blocked ones only if `blocked` is set.
@@ -525,6 +535,8 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
             cursor: The `next_cursor` of the page before, with the same `newest`.
             before: Only events below this index.
             after: Only events above this index.
+            around: The index in the middle of the page, in place of all other bounds; the next page has
+                what follows.
             **filter: Which events.
 
         Raises:
@@ -1230,6 +1242,14 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         Raises:
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the message cannot be read.
+        """
+
+    def describe_document(self, thread_id: str, message_id: str) -> str:
+        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+
+        Raises:
+            NotFoundError: If the thread has no such message.
+            InvalidValueError: If an id is no plain string.
         """
 
     def find_by_id(self, message_id: str) -> ThreadMessage | None:
@@ -1971,8 +1991,9 @@ class People(Mirror[AsyncPeople]):
 
         Their sessions and threads, and rooms in which nobody else takes part, go whole in both modes. In what
         they share with others `delete` removes what they said and that they were there; `anonymize` leaves
-        the places, without words and names. What others said stays. What says who they are goes last, so
-        that an erasure that is cut short goes on when it is called again. Repeated, it does no harm.
+        the places, without words and names. What others said stays. An erasure that is cut short goes on when
+        it is called again with any of the names, which are stored until it is complete, for 30 days at most.
+        Repeated, it does no harm.
 
         Args:
             person: The person, as `get` returned it.

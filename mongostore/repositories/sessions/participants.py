@@ -149,6 +149,7 @@ class AsyncSessionParticipants(Repository):
         new = StoredParticipant(bound_at=call.now, epoch=call.token).model_dump()
         update: StoredDocument = {
             "$set": {f"participants.{name}": new},
+            "$addToSet": {"participant_names": {"$each": [name]}},
             "$push": record_operation(),
             "$inc": {"revision": 1},
             "$max": {"active_at": call.now},
@@ -199,6 +200,7 @@ class AsyncSessionParticipants(Repository):
                     {"_id": key, "state": "open", f"participants.{name}.epoch": epoch, **guard},
                     {
                         "$unset": {f"participants.{name}": ""},
+                        "$pull": {"participant_names": name},
                         "$push": {"unbound": epoch, **record_operation()},
                         "$inc": {"revision": 1},
                         "$max": {"active_at": call.now},

@@ -17,7 +17,7 @@ from mongostore.repositories.expiry import is_expired
 from mongostore.repositories.threads.thread_updates import MERGED, VOTES
 
 # Nobody still writes to a thread that was deleted so long ago.
-_TOMBSTONE_LASTS = timedelta(days=30)
+TOMBSTONE_LASTS = timedelta(days=30)
 _ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "life"), "")
 # What goes with a deleted thread.
 _ERASED_FIELDS = dict.fromkeys(
@@ -200,7 +200,7 @@ def new_tombstone(thread_id: str | None) -> StoredDocument:
 
 def tombstone_end() -> datetime:
     """Return when a tombstone of now expires, by the server's clock."""
-    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + _TOMBSTONE_LASTS
+    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + TOMBSTONE_LASTS
 
 
 async def _begin_anew(connection: Connection, tombstone: StoredDocument, new: StoredDocument) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +16,7 @@ from mongostore.errors import InvalidDocumentError, MongoStoreError, NotFoundErr
 from mongostore.servers.error_responses import ProblemError, to_problem
 from mongostore.servers.middleware import add_middleware
 from mongostore.servers.studio import (
+    documents,
     erasure,
     export,
     feedback,
@@ -30,7 +31,7 @@ from mongostore.servers.studio import (
     threads,
 )
 from mongostore.servers.studio.access import StudioAccess
-from mongostore.servers.studio.frame import Studio, bare_frame, describe_error, page_response
+from mongostore.servers.studio.frame import Studio, bare_frame, describe_error, frame, page_response
 from mongostore.servers.studio.pages import asset_response, assets_version
 from mongostore.store import AsyncMongoStore
 
@@ -64,7 +65,9 @@ def create_app(
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALL)
     add_middleware(app, max_body_bytes=_MAX_BODY)
-    for part in (overview, lists, search, people, feedback, files, live, export, sessions, threads, rooms):
+    for part in (overview, lists, search, people, feedback, files, live, export, documents):
+        app.include_router(part.router)
+    for part in (sessions, threads, rooms):
         app.include_router(part.router)
     if allow_erase:
         app.include_router(erasure.router)
@@ -124,13 +127,21 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     return await page_response(
         request,
         "error.html",
-        await bare_frame(studio),
+        await _frame_of(request, studio),
         status=status,
         title=title,
         text=text,
         error_status=status,
         detail=describe_error(error) if isinstance(error, InvalidDocumentError) else "",
     )
+
+
+async def _frame_of(request: Request, studio: Studio) -> dict[str, Any]:
+    """Return what is around an error: as around all pages, if the viewer is known and the store answers."""
+    try:
+        return await frame(studio, await studio.access.authenticate(request), request)
+    except (HTTPException, MongoStoreError):
+        return await bare_frame(studio)
 
 
 def _words(error: Exception, status: int) -> tuple[str, str]:
