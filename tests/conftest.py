@@ -18,6 +18,7 @@ from mongostore import AsyncMongoStore, ConfigurationError
 from mongostore.engines.mongod_process import MongodProcess
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
+from tests.cluster.deployment import sharded_cluster
 from tests.faults.deployments import certificate, cluster
 
 # What is begun last should be short: first come the files that take longest, then those that wait most.
@@ -154,7 +155,7 @@ def databases() -> list[str]:
 
 @dataclass(frozen=True)
 class Server:
-    """A real replica set.
+    """A real replica set, or a cluster of several.
 
     Attributes:
         uri: How stores reach it; on a guarded one as a user with `readWrite`, who may also drop databases.
@@ -171,7 +172,8 @@ def server(
 ) -> Iterator[Server]:
     """The replica set that tests use.
 
-    MONGOSTORE_TEST_SERVER=guarded makes it one that speaks TLS alone and wants a login.
+    MONGOSTORE_TEST_SERVER=guarded makes it one that speaks TLS alone and wants a login, and =sharded a
+    cluster of two shards.
     """
     if given := os.environ.get("MONGOSTORE_TEST_URI"):
         yield Server(given, given)
@@ -184,6 +186,10 @@ def server(
     # would run out of file descriptors if it did not close those that nobody uses soon.
     idle = "file_manager=(close_idle_time=5,close_scan_interval=2,close_handle_minimum=100)"
     options = [f"--wiredTigerEngineConfigString={idle}"]
+    if os.environ.get("MONGOSTORE_TEST_SERVER") == "sharded":
+        with sharded_cluster(binary, folder, options=options) as sharded:
+            yield Server(sharded.uri, sharded.uri)
+        return
     if os.environ.get("MONGOSTORE_TEST_SERVER") == "guarded":
         certificate(folder, "server")
         with cluster(binary, folder / "data", members=1, login=True, tls=folder, options=options) as guarded:
