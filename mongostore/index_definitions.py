@@ -149,6 +149,9 @@ async def diff_indexes(engine: Engine) -> list[IndexReport]:
         found = await _list_existing(engine, command["createIndexes"])
         compared = [_compare(command["createIndexes"], defined, found) for defined in command["indexes"]]
         known = {"_id_", *(report.found["name"] for report in compared if report.found)}
+        if shard_key := load_sharding().keys.get(command["createIndexes"]):
+            # A cluster has made that of the shard key.
+            known |= {name for name, index in found.items() if index["key"] == shard_key}
         reports += compared
         reports += [
             IndexReport(command["createIndexes"], name, IndexState.FOREIGN, None, index)

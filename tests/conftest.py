@@ -19,6 +19,7 @@ from mongostore.engines.mongod_process import MongodProcess
 from mongostore.repositories.sessions import TailLimits
 from mongostore.settings import Settings
 from tests.cluster.deployment import sharded_cluster
+from tests.cluster.differences import DIFFERENCES
 from tests.faults.deployments import certificate, cluster
 
 # What is begun last should be short: first come the files that take longest, then those that wait most.
@@ -74,6 +75,8 @@ def pytest_collection_modifyitems(
         is_embedded = cases is not None and "embedded" in cases.params.values()
         if is_embedded and item.path.parent.name in TWICE and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.long)
+        if os.environ.get("MONGOSTORE_TEST_SERVER") == "sharded":
+            _expect_difference(item)
         if not _is_traced(item, tests):
             item.add_marker(pytest.mark.untraced)
     # `-m long` chooses here.
@@ -83,6 +86,13 @@ def pytest_collection_modifyitems(
     left_out = [item for item in items if item.get_closest_marker("long")]
     items[:] = [item for item in items if not item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _expect_difference(item: pytest.Item) -> None:
+    """Mark a test that finds something else on a cluster, and must do so."""
+    for end, reason in DIFFERENCES.items():
+        if item.nodeid.endswith(end.removeprefix("?")):
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=not end.startswith("?")))
 
 
 def _is_traced(item: pytest.Item, tests: set[str]) -> bool:

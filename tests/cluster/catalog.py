@@ -93,10 +93,12 @@ class Chunks:
     Attributes:
         field: The field by which it is sharded.
         ranges: The least value, the one above, and the shard of each chunk.
+        versions: What each shard wants to be told, as the router's knowledge of its chunks.
     """
 
     field: str
     ranges: Sequence[tuple[Any, Any, str]]
+    versions: Mapping[str, Any]
 
     @property
     def shards(self) -> list[str]:
@@ -166,6 +168,14 @@ class Catalog:
             return chunks.shards, False
         return sorted({chunks.shard_of(await self._hash(value)) for value in values}), len(values) == 1
 
+    async def versioned(self, shard: str, command: Command) -> Command:
+        """Return a command about a collection with the version by which a shard knows its chunks.
+
+        Without it a shard takes what a router would not be allowed, such as the change of a shard key.
+        """
+        chunks = await self.chunks_of(command["$db"], command[next(iter(command))])
+        return command if chunks is None else {**command, "shardVersion": chunks.versions[shard]}
+
     async def _hash(self, value: Any) -> int:
         encoded = bson.encode({"": value})
         if encoded not in self._hashes:
@@ -179,7 +189,12 @@ class Catalog:
             return None
         ((field, _),) = found[0]["key"].items()
         chunks = await self._find("chunks", {"uuid": found[0]["uuid"]})
-        return Chunks(field, [(one["min"][field], one["max"][field], one["shard"]) for one in chunks])
+        ranges = [(one["min"][field], one["max"][field], one["shard"]) for one in chunks]
+        newest = {
+            shard: max(one["lastmod"] for one in chunks if one["shard"] == shard) for *_, shard in ranges
+        }
+        collection_version = {"t": found[0]["timestamp"], "e": found[0]["lastmodEpoch"]}
+        return Chunks(field, ranges, {name: {**collection_version, "v": v} for name, v in newest.items()})
 
     async def _find(self, collection: str, filter: Mapping[str, Any]) -> list[Any]:
         answer = await self._peers.run(

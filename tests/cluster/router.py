@@ -33,7 +33,7 @@ from mongostore.sharding import plan_commands
 from tests.cluster.catalog import MAJORITY, Catalog, Peers, ReplicaSet, replica_sets
 from tests.cluster.messages import Command, Request, encode_answer, read_request
 from tests.cluster.streams import ChangeStream, ChangeStreams
-from tests.cluster.transactions import ENDS, Transactions, merge, refusal
+from tests.cluster.transactions import ENDS, Transactions, images_of_move, is_stale, merge, refusal
 from tests.cluster.writes import STATEMENTS, run_write
 
 SHARDED_PREFIX = "test_"
@@ -248,13 +248,16 @@ class RoutedConnection:
                     database, command[name], command.get("filter", {})
                 )
                 if is_one:
-                    return self._note_cursor(shards[0], await self._ask_one(shards[0], command))
+                    return self._note_cursor(shards[0], await self._ask(shards[0], command))
         return await self._ask(None, command)
 
     async def _ask(self, shard: str | None, command: Command) -> Command:
         """Run a command on a shard, or by the server's own router code."""
         if shard is not None:
-            return await self._ask_one(shard, command)
+            answer = await self._ask_one(shard, await self._router.catalog.versioned(shard, command))
+            if images_of_move(answer) is None:
+                return answer
+            return await self._router.transactions.run_alone(self.peers, command)
         if (name := next(iter(command))) not in _SERVERS_OWN:
             return refusal(59, "CommandNotFound", f"the router has no route for {name}")
         renamed = {_SERVERS_OWN[name]: command[name], **command}
@@ -266,13 +269,14 @@ class RoutedConnection:
         return answer
 
     async def _ask_one(self, shard: str, command: Command) -> Command:
-        """Run a command of one shard, and again where its primary is lost meanwhile."""
-        for _ in range(_ATTEMPTS if "txnNumber" in command or "find" in command else 1):
+        """Run a command of one shard, and again where its primary is lost or has to look for its chunks."""
+        may_repeat = "txnNumber" in command or "find" in command
+        for _ in range(_ATTEMPTS):
             try:
                 answer = await self.peers.run(shard, command)
             except ConnectionError as error:
                 answer = refusal(6, "HostUnreachable", str(error), errorLabels=["RetryableWriteError"])
-            if self._router.sets[shard].primary:
+            if not is_stale(answer) and (self._router.sets[shard].primary or not may_repeat):
                 break
         return answer
 
@@ -297,7 +301,7 @@ class RoutedConnection:
         async for shard, part in self._router.transactions.split(command):
             if shard is None:
                 return part
-            answers.append(await self._ask_one(shard, part))
+            answers.append(await self._ask(shard, part))
         return merge(command, answers)
 
     async def _explain(self, command: Command) -> Command:

@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import bson
+from bson.binary import UUID_SUBTYPE, Binary
+from bson.int64 import Int64
 
 from tests.cluster.catalog import Catalog, Peers
 from tests.cluster.messages import Command
@@ -20,12 +23,31 @@ from tests.cluster.writes import STATEMENTS, filter_of
 
 ENDS = {"commitTransaction", "abortTransaction"}
 _READS = {"find", "aggregate"}
+# StaleConfig and StaleDbVersion.
+_STALE = {249, 13388}
+_WOULD_CHANGE_SHARD = 283
+_OF_SINGLE_WRITES = {"lsid", "txnNumber", "stmtIds", "writeConcern"}
 _TRANSIENT = ["TransientTransactionError"]
 
 
 def refusal(code: int, name: str, message: str, **more: Any) -> Command:
     """Return the answer of a router that refuses a command."""
     return {"ok": 0.0, "errmsg": message, "code": code, "codeName": name, **more}
+
+
+def is_stale(answer: Command) -> bool:
+    """Return whether a shard has yet to look which chunks it has."""
+    errors = answer.get("writeErrors", ())
+    return answer.get("code") in _STALE or any(one["code"] in _STALE for one in errors)
+
+
+def images_of_move(answer: Command) -> Mapping[str, Any] | None:
+    """Return a document before and after an update that would move it to another shard, if one would."""
+    for error in [answer, *answer.get("writeErrors", ())]:
+        if error.get("code") == _WOULD_CHANGE_SHARD:
+            images: Mapping[str, Any] = error.get("errInfo", error)
+            return images
+    return None
 
 
 @dataclass
@@ -84,7 +106,10 @@ class Transactions:
         answers: list[Command] = []
         async with aclosing(self.split(command)) as parts:
             async for shard, part in parts:
-                answers.append(part if shard is None else await self._send(peers, transaction, shard, part))
+                answer = part if shard is None else await self._send(peers, transaction, shard, part)
+                if shard and (images := images_of_move(answer)):
+                    answer = await self._move(peers, transaction, shard, part, images)
+                answers.append(answer)
                 if answers[-1]["ok"] != 1 or answers[-1].get("writeErrors"):
                     return answers[-1]
         return merge(command, answers)
@@ -102,6 +127,30 @@ class Transactions:
             for shard in shards:
                 yield shard, part
 
+    async def run_alone(self, peers: Peers, command: Command) -> Command:
+        """Run an update that moves a document to another shard, as a transaction of its own."""
+        session = {"id": Binary(uuid4().bytes, UUID_SUBTYPE)}
+        own = {"lsid": session, "txnNumber": Int64(1), "autocommit": False}
+        part = {name: value for name, value in command.items() if name not in _OF_SINGLE_WRITES}
+        answer = await self.run(peers, {**part, **own, "startTransaction": True})
+        is_done = answer["ok"] == 1 and not answer.get("writeErrors")
+        end = {"commitTransaction" if is_done else "abortTransaction": 1, **own, "$db": "admin"}
+        ended = await self.run(peers, {**end, "writeConcern": {"w": "majority"}})
+        self.forget([session])
+        return answer if ended["ok"] == 1 or not is_done else ended
+
+    async def _move(
+        self, peers: Peers, transaction: Transaction, shard: str, command: Command, images: Mapping[str, Any]
+    ) -> Command:
+        name, collection = next(iter(command)), command[next(iter(command))]
+        before, after = images["preImage"], images["postImage"]
+        rest = {one: command[one] for one in ("lsid", "txnNumber", "autocommit", "$db")}
+        leave = {"delete": collection, "deletes": [{"q": {"_id": before["_id"]}, "limit": 1}], **rest}
+        await self._send(peers, transaction, shard, leave)
+        arrive = {"insert": collection, "documents": [after], **rest}
+        answer = await self._run_statement(peers, transaction, arrive)
+        return {**answer, "nModified": 1} if name == "update" else {**answer, "value": before}
+
     async def _send(self, peers: Peers, transaction: Transaction, shard: str, command: Command) -> Command:
         if shard not in transaction.shards:
             command = {**command, "startTransaction": True}
@@ -112,7 +161,10 @@ class Transactions:
             transaction.shards.append(shard)
         if next(iter(command)) not in _READS:
             transaction.writers.add(shard)
-        answer = await peers.run(shard, command)
+        answer = await peers.run(shard, await self._catalog.versioned(shard, command))
+        if is_stale(answer):
+            # It has looked by the next time.
+            return refusal(13388, "StaleConfig", "the shard did not know its chunks", errorLabels=_TRANSIENT)
         if "cursor" in answer and (cursor := int(answer["cursor"]["id"])):
             self._cursors[cursor] = shard
         return answer

@@ -48,7 +48,7 @@ class Statement:
     def reach(self) -> Reach:
         if self.key is None:
             return Reach.ONE
-        match self.verb, _values(self.filter, self.key):
+        match self.verb, values_of(self.filter, self.key):
             case _, [_]:
                 return Reach.ONE
             case "find_and_modify", _:
@@ -62,7 +62,7 @@ class Statement:
 
     @property
     def owners(self) -> list[Any] | None:
-        return _values(self.filter, self.key) if self.key else None
+        return values_of(self.filter, self.key) if self.key else None
 
     def __str__(self) -> str:
         fields = ", ".join(sorted(_fields(self.filter) - _BEHIND))
@@ -144,7 +144,7 @@ def _of_pipeline(collection: str, pipeline: list[dict[str, Any]]) -> Iterator[St
     yield Statement("find", collection, filter)
 
 
-def _values(filter: Mapping[str, Any], field: str) -> list[Any] | None:
+def values_of(filter: Mapping[str, Any], field: str) -> list[Any] | None:
     """Return the values that a filter allows a field to have; None if any."""
     if field in filter:
         value = filter[field]
@@ -154,9 +154,9 @@ def _values(filter: Mapping[str, Any], field: str) -> list[Any] | None:
             return [value["$eq"]]
         return list(value["$in"]) if "$in" in value else None
     for part in filter.get("$and", ()):
-        if (values := _values(part, field)) is not None:
+        if (values := values_of(part, field)) is not None:
             return values
-    found = [_values(part, field) for part in filter.get("$or", ())]
+    found = [values_of(part, field) for part in filter.get("$or", ())]
     if not found or None in found:
         return None
     return list({str(value): value for values in found for value in values or ()}.values())
