@@ -95,7 +95,7 @@ def test_an_owner_lies_on_one_shard_with_its_parts(
 async def test_a_database_with_documents_is_sharded_and_keeps_them(sharded: ShardedCluster) -> None:
     async with AsyncMongoStore(sharded.uri, "filled") as store:
         await store.sessions.create("s")
-        await store.sessions.messages.append_many("s", [Message(role="user", content=TEXT)] * 3)
+        await store.sessions.messages.append_many("s", [Message(role="user") for _ in range(3)])
         code, states = await asyncio.to_thread(run, sharded, "apply", "filled")
         assert (code, {*states.values()}) == (0, {"sharded"})
         await store.sessions.messages.append("s", Message(role="user"))
@@ -143,7 +143,7 @@ async def test_a_commit_of_a_room_is_a_transaction_of_one_shard(
 
 
 async def test_a_long_session_costs_what_a_short_one_costs(sharded: ShardedCluster) -> None:
-    sent: dict[str, list[list[str]]] = {}
+    sent: dict[str, list[int]] = {}
     wire = Wire()
     async with wired_store(sharded.uri, "test_long", wire) as store:
         messages = store.sessions.messages
@@ -160,9 +160,9 @@ async def test_a_long_session_costs_what_a_short_one_costs(sharded: ShardedClust
             ):
                 wire.sent.clear()
                 await call()
-                commands.append([one.name for one in wire.sent])
+                commands.append(len(wire.sent))
         assert await messages.count("long") == LONG + 1
-    assert sent["long"] == sent["short"] == [["update"], ["find"], ["find"], ["find"]]
+    assert sent["long"] == sent["short"] == [1, 1, 1, 1]
 
 
 async def test_a_killed_member_loses_nothing_acknowledged(sharded: ShardedCluster) -> None:
@@ -171,6 +171,10 @@ async def test_a_killed_member_loses_nothing_acknowledged(sharded: ShardedCluste
         for name in acknowledged:
             await store.sessions.create(name)
         assert len(on_shards(sharded, "test_killed", "sessions", {})) == 2
+        for shard in sharded.shards.values():
+            for member in shard.members:
+                # It has the indexes of all databases by now, and need not make them once more.
+                await asyncio.to_thread(shard.ask, member, {"fsync": 1})
         is_over = asyncio.Event()
 
         async def write(name: str, ids: list[str]) -> None:
