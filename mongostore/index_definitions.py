@@ -72,6 +72,7 @@ class Sharding:
         unsharded: The collections that stay on one shard, and why they do.
         scattered: The statements that ask every shard, by the house whose verbs send them, and why they do.
         crossing: The transactions over more than one owner, by their collections, and why they are.
+        moving: The statements that give a document another owner, and why they do.
     """
 
     keys: Mapping[str, Mapping[str, str]]
@@ -79,6 +80,7 @@ class Sharding:
     unsharded: Mapping[str, str]
     scattered: Mapping[str, Mapping[str, str]]
     crossing: Mapping[str, str]
+    moving: Mapping[str, str]
 
 
 @functools.cache

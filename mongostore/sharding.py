@@ -172,7 +172,8 @@ async def apply_sharding(engine: Engine) -> list[ShardReport]:
     """
     missing = {one.collection for one in await diff_sharding(engine) if one.state is ShardState.MISSING}
     if missing:
-        prefix = engine.collection("").name
+        name = next(iter(missing))
+        prefix = engine.collection(name).name.removesuffix(name)
         shards = await list_shards(engine)
         for collection, command in plan_commands(engine.database.name, prefix, shards):
             if not collection or collection in missing:

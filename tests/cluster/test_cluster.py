@@ -43,6 +43,7 @@ def run(cluster: ShardedCluster, command: str, database: str) -> tuple[int, dict
     """Return the exit code of a command of `mongostore sharding`, and the states that it prints."""
     arguments = ["--uri", cluster.uri, "--database", database, "--json"]
     result = CliRunner().invoke(app, ["sharding", command, *arguments])
+    assert result.stdout, result.stderr
     rows = json.loads(result.stdout)["collections"]
     return result.exit_code, {row["collection"]: row["state"] for row in rows}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -38,6 +38,7 @@ class Statement:
     filter: Mapping[str, Any]
     is_upsert: bool = False
     is_multi: bool = True
+    sets: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str | None:
@@ -61,6 +62,11 @@ class Statement:
         return Reach.SOME
 
     @property
+    def is_moving(self) -> bool:
+        """Whether it gives documents another owner, who may be on another shard."""
+        return self.key in self.sets and [self.sets[self.key]] != values_of(self.filter, self.key)
+
+    @property
     def owners(self) -> list[Any] | None:
         return values_of(self.filter, self.key) if self.key else None
 
@@ -78,13 +84,13 @@ def statements(sent: Sent) -> Iterator[Statement]:
     elif name in _READS:
         yield Statement("find", str(collection), command.get("filter", command.get("query", {})))
     elif name == "findAndModify":
-        yield Statement(
-            "find_and_modify", str(collection), command["query"], bool(command.get("upsert")), is_multi=False
-        )
+        is_upsert, sets = bool(command.get("upsert")), _set_by(command.get("update"))
+        yield Statement("find_and_modify", str(collection), command["query"], is_upsert, False, sets)
     elif name in _WRITES:
         for one in command[_WRITES[name]]:
             is_multi = bool(one.get("multi")) if name == "update" else one["limit"] == 0
-            yield Statement(name, str(collection), one["q"], bool(one.get("upsert")), is_multi)
+            is_upsert, sets = bool(one.get("upsert")), _set_by(one.get("u"))
+            yield Statement(name, str(collection), one["q"], is_upsert, is_multi, sets)
     elif name == "insert":
         for document in command["documents"]:
             yield Statement(name, str(collection), document, is_multi=False)
@@ -98,6 +104,11 @@ def scattered(sent: Iterable[Sent]) -> set[str]:
 def refused(sent: Iterable[Sent]) -> set[str]:
     """Return the statements that a router refuses, or sends to every shard though they write one document."""
     return {str(one) for command in sent for one in statements(command) if one.reach is Reach.REFUSED}
+
+
+def moving(sent: Iterable[Sent]) -> set[str]:
+    """Return the statements that give documents another owner; of several at once a router refuses them."""
+    return {str(one) for command in sent for one in statements(command) if one.is_moving}
 
 
 def crossing(sent: Iterable[Sent]) -> set[str]:
@@ -123,8 +134,14 @@ def check(house: str, sent: Iterable[Sent]) -> None:
         "scattered, but not listed": found - sharding.scattered[house].keys(),
         "listed, but not sent": sharding.scattered[house].keys() - found,
         "crossing": crossing(sent) - sharding.crossing.keys(),
+        "moving": moving(sent) - sharding.moving.keys(),
     }
     assert not any(problems.values()), problems
+
+
+def _set_by(update: Any) -> Mapping[str, Any]:
+    stages = update if isinstance(update, list) else [update or {}]
+    return {path: value for stage in stages for path, value in stage.get("$set", {}).items()}
 
 
 def _of_pipeline(collection: str, pipeline: list[dict[str, Any]]) -> Iterator[Statement]:
