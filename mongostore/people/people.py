@@ -30,8 +30,8 @@ _PASSES = 5
 class AsyncPeople(Repository):
     """One person over everything.
 
-    Where tenants may use the same names, say whose person it is: then nothing is meant but the sessions of
-    these namespaces, and the rooms and identities of this organization. These verbs read whole collections
+    Where tenants may use the same names, name the tenant of the person: then only the sessions of these
+    namespaces count, and the rooms and identities of this organization. These verbs read whole collections
     where no index finds a name.
     """
 
@@ -115,9 +115,9 @@ class AsyncPeople(Repository):
     ) -> ErasureReport:
         """Erase a person: delete what is theirs, and what they said among others.
 
-        Their sessions and threads, and rooms in which nobody else takes part, go whole in both modes. In what
+        Their sessions and threads, and rooms without another participant, go whole in both modes. In what
         they share with others `delete` removes what they said and that they were there; `anonymize` leaves
-        the places, without words and names. What others said stays. What says who they are goes last, so
+        the places, without words and names. The words of others stay. Their identity goes last, so
         that an erasure that is cut short goes on when it is called again. Repeated, it does no harm.
 
         Args:

@@ -56,7 +56,7 @@ def migrate(path: Path) -> None:
 
 
 def read_record(table: str, data: str, **columns: Any) -> Any:
-    """Return the value of the JSON in a row; columns go before what the JSON says.
+    """Return the value of the JSON in a row; columns go before the JSON.
 
     Raises:
         InvalidValueError: It is none of RoomKit's records.

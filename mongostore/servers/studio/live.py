@@ -1,4 +1,4 @@
-"""What changes in a conversation, as it changes: Server-Sent Events with the HTML that a page shows."""
+"""The changes of a conversation while they happen: Server-Sent Events with the HTML that a page shows."""
 
 from __future__ import annotations
 
