@@ -84,7 +84,7 @@ class AsyncSessions(Repository):
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)
-        self.namespaces: Final = AsyncNamespaces(connection)
+        self.namespaces: Final = AsyncNamespaces(self._storage)
 
     @property
     def namespace(self) -> str:
@@ -394,4 +394,4 @@ class AsyncSessions(Repository):
         return changed
 
     def _list(self, order: SortOrder, where: SessionFilter) -> ConversationList[Session]:
-        return list_sessions(self._storage, order, where)
+        return list_sessions(self._storage, self.namespace, order, where)
