@@ -117,9 +117,9 @@ class AsyncPeople(Repository):
 
         Their sessions and threads, and rooms without another participant, go whole in both modes. In what
         they share with others `delete` removes what they said and that they were there; `anonymize` leaves
-        the places, without words and names. The words of others stay. An erasure that is cut short goes on when
-        it is called again with any of the names, which are stored until it is complete, for 30 days at most.
-        Repeated, it does no harm.
+        the places, without words and names. The words of others stay. If it was cut short, call it again
+        with any of the names: they are stored until it is complete, for 30 days at most. A repetition does
+        no harm.
 
         Args:
             person: The person, as `get` returned it.
