@@ -1,4 +1,4 @@
-"""What changes in a conversation, as it changes: Server-Sent Events with the HTML that a page shows."""
+"""The changes of a conversation while they happen: Server-Sent Events with the HTML that a page shows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def session_live(
 ) -> Response:
     """Send the changes of a session behind a page, or behind `Last-Event-ID` where that is sent.
 
-    A page says the last position that it shows, and when the newest change of what it shows was.
+    A page sends the last position that it shows, and the time of the newest change in it.
     """
     _require_streams(place.studio)
     await place.sessions.get(place.id)
