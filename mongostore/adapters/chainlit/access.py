@@ -1,4 +1,4 @@
-"""Whose threads the user of Chainlit may write to, by its context or by the request that runs."""
+"""The threads to which the user of Chainlit may write, by its context or by the request that runs."""
 
 from __future__ import annotations
 
