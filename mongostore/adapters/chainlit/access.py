@@ -55,7 +55,7 @@ async def find_thread(store: AsyncMongoStore, thread_id: str) -> Thread | None:
 async def may_write(store: AsyncMongoStore, thread_id: str | None) -> bool:
     """Return whether a thread is that of the user in Chainlit's context, or of the request that runs.
 
-    Without either, as in a script, there is nobody to refuse.
+    Without either, as in a script, it may be written to.
     """
     session = find_session()
     user = _requested_by.get() if session is None or session.user is None else session.user.identifier

@@ -71,7 +71,7 @@ class V1RoleThread(BaseModel):
 
 
 class V1RoleThreads(BaseModel):
-    """The threads of a user, or a page of them; a `next_cursor` says that another page follows."""
+    """The threads of a user, or a page of them; with a `next_cursor` another page follows."""
 
     threads: list[V1RoleThread]
     next_cursor: str | None = None
