@@ -72,6 +72,7 @@ class Sharding:
         unsharded: The collections that stay on one shard, and why they do.
         scattered: The statements that ask every shard, by the house whose verbs send them, and why they do.
         crossing: The transactions over more than one owner, by their collections, and why they are.
+        moving: The statements that give a document another owner, and why they do.
     """
 
     keys: Mapping[str, Mapping[str, str]]
@@ -79,11 +80,12 @@ class Sharding:
     unsharded: Mapping[str, str]
     scattered: Mapping[str, Mapping[str, str]]
     crossing: Mapping[str, str]
+    moving: Mapping[str, str]
 
 
 @functools.cache
 def load_sharding() -> Sharding:
-    """Return what `indexes/sharding.json` says."""
+    """Return the contents of `indexes/sharding.json`."""
     text = files("mongostore.indexes").joinpath(_SHARDING).read_text(encoding="utf-8")
     return Sharding(**json.loads(text))
 
@@ -102,7 +104,7 @@ async def ensure_indexes(engine: Engine) -> None:
 
     Raises:
         IndexConflictError: An index of that name, or of those keys, is there with another definition.
-        MongoStoreError: What else the server refused, by its meaning.
+        MongoStoreError: If the server refuses something else.
     """
     lane = asyncio.Semaphore(_CONNECTIONS)
 
@@ -124,10 +126,10 @@ async def apply_indexes(engine: Engine) -> list[IndexReport]:
     """Create the indexes that are missing beside those that differ, which stay as they are.
 
     Returns:
-        What `diff_indexes` finds after that.
+        The result of `diff_indexes` after that.
 
     Raises:
-        MongoStoreError: What the server refused, by its meaning.
+        MongoStoreError: If the server refuses the command.
     """
     missing: dict[str, list[Any]] = {}
     for report in await diff_indexes(engine):
@@ -142,13 +144,16 @@ async def diff_indexes(engine: Engine) -> list[IndexReport]:
     """Return every index of our collections, defined or found, with how the two compare.
 
     Raises:
-        MongoStoreError: What the server refused, by its meaning.
+        MongoStoreError: If the server refuses the command.
     """
     reports = []
     for command in load_indexes():
         found = await _list_existing(engine, command["createIndexes"])
         compared = [_compare(command["createIndexes"], defined, found) for defined in command["indexes"]]
         known = {"_id_", *(report.found["name"] for report in compared if report.found)}
+        if shard_key := load_sharding().keys.get(command["createIndexes"]):
+            # A cluster has made that of the shard key.
+            known |= {name for name, index in found.items() if index["key"] == shard_key}
         reports += compared
         reports += [
             IndexReport(command["createIndexes"], name, IndexState.FOREIGN, None, index)

@@ -41,7 +41,7 @@ from mongostore.repositories.threads.thread_writes import (
 _ERASED_FIELDS = dict.fromkeys(
     (
         *("kind", "parent_id", "content", "data", "pinned", "created_at", "feedback"),
-        *("is_begun", "has_created_at", "revision", "arrival", "life"),
+        *("is_begun", "has_created_at", "revision", "arrival"),
     ),
     "",
 )
@@ -69,7 +69,7 @@ class AsyncThreadMessages(Repository):
         begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
-        """Change the given members of a message, which is begun, with its thread, if it is not there.
+        """Change members of a message, which is begun, with its thread, if it is not there.
 
         A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
@@ -225,11 +225,11 @@ class AsyncThreadMessages(Repository):
             **where: Only those with these members.
 
         Raises:
-            InvalidValueError: If an argument is of the wrong type, or neither a thread nor a kind is given.
-            InvalidDocumentError: If a message cannot be read and `errors` is not given.
+            InvalidValueError: If an argument is of the wrong type, or there is neither a thread nor a kind.
+            InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
         """
         if thread_id is None and "kind" not in where:
-            raise InvalidValueError("thread_id", "must be given, or a kind")
+            raise InvalidValueError("thread_id", "must be set, or a kind")
         filter, order = _filter(where), by_arrival(newest)
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)
@@ -295,7 +295,7 @@ class AsyncThreadMessages(Repository):
         """
         key = _key(None if thread_id is None else check_id("thread_id", thread_id), message_id)
 
-        tombstone = new_tombstone(thread_id)
+        tombstone = new_tombstone()
 
         async def remove(session: Any) -> bool:
             document = await self._messages.find_one(key, {"feedback": 1}, session=session)
@@ -311,7 +311,7 @@ class AsyncThreadMessages(Repository):
         if not was_there and thread_id is None:
             # Its start may still be on its way.
             with suppress(DuplicateKeyError):
-                await self._messages.insert_one({"_id": message_id, **tombstone})
+                await self._messages.insert_one({**key, **tombstone})
         elements = {"thread_id": thread_id, "message_id": message_id}
         await delete_elements(self._connection, elements, tombstone)
         return was_there or current_operation().attempt > 0
