@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from mongostore.hooks import CallRecord, Hooks, RetryRecord
     from mongostore.models import (
         ApiKey,
         AppendOptions,
@@ -96,6 +97,7 @@ __all__ = [
     "AsyncMongoStore",
     "AsyncThreads",
     "Binding",
+    "CallRecord",
     "Capability",
     "ChangeKind",
     "CollectionUsage",
@@ -113,6 +115,7 @@ __all__ = [
     "Feedback",
     "File",
     "FullRoom",
+    "Hooks",
     "Identity",
     "IndexConflictError",
     "Integration",
@@ -141,6 +144,7 @@ __all__ = [
     "ReadMarker",
     "ReplySummary",
     "RetentionPolicy",
+    "RetryRecord",
     "Room",
     "RoomCreate",
     "RoomFilter",
@@ -177,6 +181,7 @@ __version__: str
 # In the order in which they are looked into: the later ones take long to import.
 _MODULES = (
     "errors",
+    "hooks",
     "models",
     "engines",
     "repositories.statistics",

@@ -49,7 +49,7 @@ class StoredTurn(Turn):
 class StoredBatch(BaseModel):
     """What one call stored of a participant: with the numbers `number` to `end` of its epoch.
 
-    `op` is the token of that call.
+    `op` is the token of that call, `revision` that of the session to which the call was bound, if it was.
     """
 
     id: str
@@ -58,6 +58,7 @@ class StoredBatch(BaseModel):
     number: int
     end: int
     op: str
+    revision: int | None = None
 
 
 class StoredTurns(StoredBatch):

@@ -67,7 +67,7 @@ class SessionTransfer(Repository):
         path, call = f"participants.{to_name(participant_id)}", current_operation()
         bound = StoredParticipant(bound_at=to_micros("bound_at", time), epoch=call.token).model_dump()
         key = {"_id": self._key(session_id), "state": "open", path: {"$exists": False}}
-        update = {"$set": {path: bound}, "$inc": {"revision": 1}}
+        update = {"$set": {path: bound}, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
         await self._connection.collection("sessions").update_one(key, update)
 
     @writes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from mongostore.repositories.sessions.recent_operations import not_done, record_
 from mongostore.repositories.sessions.tail import (
     Positioned,
     Tail,
+    TailPosition,
     back_off,
     contention_error,
     messages_of,
@@ -38,8 +40,16 @@ class MessageUpdater:
         self._overflows = overflows
         self._writer = writer
 
-    async def update(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
+    async def update(
+        self, key: str, message_id: str, patch: MessagePatch, *, is_new: bool = False
+    ) -> Positioned | None:
         """Change one message where it stands and return it with its position; None if it is not there.
+
+        Args:
+            key: The session's `_id`.
+            message_id: The message.
+            patch: The change.
+            is_new: Whether the message is as a rule not there.
 
         Raises:
             NotFoundError: There is no such session, or it is deleted.
@@ -56,7 +66,7 @@ class MessageUpdater:
             return changed
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
-            document = await self._tail.read(key)
+            document, is_absent = await self._read(key, message_id if is_new else None)
             if await self._was_updated(document):
                 current_operation().memory["updated"] = True
                 return await self._read_updated(key, message_id, ())
@@ -64,7 +74,7 @@ class MessageUpdater:
                 document
             ):
                 continue
-            container = await self.find_container(document, message_id)
+            container = None if is_absent else await self.find_container(document, message_id)
             if container is None:
                 return None
             if changed := await self._update_in(container, document, message_id, patch):
@@ -83,15 +93,34 @@ class MessageUpdater:
         """
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
-            if changed := await self.update(key, message["id"], patch):
+            if changed := await self.update(key, message["id"], patch, is_new=True):
                 return changed
             if "updated" in current_operation().memory:
                 # Another caller has removed it since.
                 return None, message
             # Another caller may have just appended that id with other content.
             with suppress(ConflictError):
-                return (await self._writer.append(key, [message], fresh=False))[0]
+                absent = current_operation().memory.get("absent")
+                return (await self._writer.append(key, [message], fresh=False, absent_at=absent))[0]
         raise contention_error(key)
+
+    async def _read(self, key: str, new_id: str | None) -> tuple[StoredDocument, bool]:
+        """Return the document of a session, and whether a message is certainly not in it or its segments.
+
+        The segments are looked through at the same time, below the base that the tail had when last seen.
+        """
+        seen = self._tail.cached_position(key)
+        if new_id is None or not seen.base:
+            return await self._tail.read(key), False
+        document, sealed = await asyncio.gather(
+            self._tail.read(key), self._tail.find_in_segments(key, seen, [new_id])
+        )
+        is_absent = seen == TailPosition(document["epoch"], document["tail_start"]) and not (
+            sealed or any(message and message["id"] == new_id for message in document["messages"])
+        )
+        if is_absent:
+            current_operation().memory["absent"] = seen
+        return document, is_absent
 
     async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")

@@ -152,7 +152,7 @@ class AsyncSessionParticipants(Repository):
                 "$set": {f"participants.{name}": new},
                 "$push": record_operation(),
                 "$inc": {"revision": 1},
-                "$max": {"active_at": call.now},
+                "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
             },
         )
         if bound.matched_count:
@@ -190,7 +190,7 @@ class AsyncSessionParticipants(Repository):
                         "$unset": {f"participants.{name}": ""},
                         "$push": {"unbound": epoch, **record_operation()},
                         "$inc": {"revision": 1},
-                        "$max": {"active_at": call.now},
+                        "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
                     },
                 )
                 if not unbound.matched_count:

@@ -213,7 +213,7 @@ async def session_part(
         case "conversations":
             if session.count > _MOST:
                 raise ProblemError(422, f"Conversations of more than {_MOST:,} messages are not counted here")
-            known["conversations"] = await sessions.messages.list_conversations(session_id, limit=200)
+            known["conversations"] = await sessions.conversations.list(session_id, limit=200)
         case _:
             raise ProblemError(404)
     return await page_response(request, "session_part.html", await frame(studio, viewer, request), **known)
