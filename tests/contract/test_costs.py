@@ -14,7 +14,7 @@ from typing import Any
 import bson
 import pytest
 from pymongo import MongoClient
-from pymongo.monitoring import CommandStartedEvent, CommandSucceededEvent
+from pymongo.monitoring import CommandFailedEvent, CommandStartedEvent, CommandSucceededEvent
 
 from mongostore import AsyncMongoStore, DocumentTooLargeError, Message
 from mongostore.repositories.sessions import (
@@ -352,6 +352,9 @@ class RoundTrips(Wire):
         self.under_way += 1
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
+        self.under_way -= 1
+
+    def failed(self, event: CommandFailedEvent) -> None:
         self.under_way -= 1
 
 

@@ -101,7 +101,7 @@ CASES = [
     Case("append at turn 3,000", 2, lambda s: s.turns.append_many("long", "a", said(1))),
     Case("append a turn of a chosen id", 3, lambda s: s.turns.append("long", "a", Turn(id="t", role="user"))),
     Case("append that turn again", 1, lambda s: s.turns.append("long", "a", Turn(id="t", role="user"))),
-    Case("get a session and append a turn at its revision", 4, at_revision),
+    Case("get a session and append a turn at its revision", 5, at_revision),
     Case("list the first turns of a long session", 2, page_of_turns),
     Case("list turns in the middle", 2, lambda s: page_of_turns(s, after=1500)),
     Case("list the newest turns", 2, lambda s: page_of_turns(s, after=LONG - 18)),

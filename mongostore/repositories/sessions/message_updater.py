@@ -66,7 +66,7 @@ class MessageUpdater:
             return changed
         for attempt in range(self._limits.attempts):
             await back_off(attempt)
-            document, is_absent = await self._read(key, message_id if is_new else None)
+            document, container = await self._find(key, message_id, is_new)
             if await self._was_updated(document):
                 current_operation().memory["updated"] = True
                 return await self._read_updated(key, message_id, ())
@@ -74,7 +74,6 @@ class MessageUpdater:
                 document
             ):
                 continue
-            container = None if is_absent else await self.find_container(document, message_id)
             if container is None:
                 return None
             if changed := await self._update_in(container, document, message_id, patch):
@@ -104,23 +103,26 @@ class MessageUpdater:
                 return (await self._writer.append(key, [message], fresh=False, absent_at=absent))[0]
         raise contention_error(key)
 
-    async def _read(self, key: str, new_id: str | None) -> tuple[StoredDocument, bool]:
-        """Return the document of a session, and whether a message is certainly not in it or its segments.
+    async def _find(
+        self, key: str, message_id: str, is_new: bool
+    ) -> tuple[StoredDocument, StoredDocument | None]:
+        """Return the document of a session, and the one in which a message stands, if any.
 
-        The segments are looked through at the same time, below the base that the tail had when last seen.
+        A message that is as a rule not there is looked for in both places at the same time.
         """
         seen = self._tail.cached_position(key)
-        if new_id is None or not seen.base:
-            return await self._tail.read(key), False
-        document, sealed = await asyncio.gather(
-            self._tail.read(key), self._tail.find_in_segments(key, seen, [new_id])
+        if not is_new or not seen.base:
+            document = await self._tail.read(key)
+            return document, await self.find_container(document, message_id)
+        document, segment = await asyncio.gather(
+            self._tail.read(key), self._find_segment(key, seen, message_id)
         )
-        is_absent = seen == TailPosition(document["epoch"], document["tail_start"]) and not (
-            sealed or any(message and message["id"] == new_id for message in document["messages"])
-        )
-        if is_absent:
+        has_moved = seen != TailPosition(document["epoch"], document["tail_start"])
+        if has_moved or message_id in (*document["pending_deletes"], *_ids_in(document)):
+            return document, await self.find_container(document, message_id)
+        if segment is None:
             current_operation().memory["absent"] = seen
-        return document, is_absent
+        return document, segment
 
     async def _update_newest(self, key: str, message_id: str, patch: MessagePatch) -> Positioned | None:
         update = patch.update("messages_bytes")
@@ -171,12 +173,16 @@ class MessageUpdater:
 
     async def find_container(self, document: StoredDocument, message_id: str) -> StoredDocument | None:
         """Return the document in which a message stands: the session's own, a segment, or None."""
-        if any(message and message["id"] == message_id for message in document["messages"]):
+        if message_id in _ids_in(document):
             return document
         if not document["tail_start"] or message_id in document["pending_deletes"]:
             return None
-        filter = {"session": document["_id"], "epoch": document["epoch"], "messages.id": message_id}
-        return await self._tail.segments.find_one({**filter, "start": {"$lt": document["tail_start"]}})
+        position = TailPosition(document["epoch"], document["tail_start"])
+        return await self._find_segment(document["_id"], position, message_id)
+
+    async def _find_segment(self, key: str, position: TailPosition, message_id: str) -> StoredDocument | None:
+        filter = {"session": key, "epoch": position.epoch, "messages.id": message_id}
+        return await self._tail.segments.find_one({**filter, "start": {"$lt": position.base}})
 
     async def _update_in(
         self, container: StoredDocument, document: StoredDocument, message_id: str, patch: MessagePatch
@@ -318,6 +324,10 @@ class MessageUpdater:
             if segment is None or was_done(segment):
                 return True
         return was_done(document)
+
+
+def _ids_in(document: StoredDocument) -> list[str]:
+    return [message["id"] for message in document["messages"] if message]
 
 
 def message_in(container: StoredDocument, message_id: str) -> Positioned:
