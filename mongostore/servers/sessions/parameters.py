@@ -24,8 +24,10 @@ backwards_query_param: Final[Any] = Query(
 order_query_param: Final[Any] = Query("created", description="By creation, or by the newest activity.")
 limit_query_param: Final[Any] = Query(100, ge=1, le=1000, description="How many at most.")
 
-ETAG: Final = {"ETag": {"description": "The version, for `If-Match`.", "schema": {"type": "string"}}}
-LOCATION: Final = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
+ETAG: Final[dict[str, Any]] = {
+    "ETag": {"description": "The version, for `If-Match`.", "schema": {"type": "string"}}
+}
+LOCATION: Final[dict[str, Any]] = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
 
 
 def sessions_of(request: Request, namespace: str) -> AsyncSessions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -36,7 +37,7 @@ from mongostore.store import AsyncMongoStore
 _MAX_BODY = 64 * 1024
 _SMALL = 1024
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 def create_app(

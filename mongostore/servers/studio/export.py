@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -23,7 +23,7 @@ _TYPES = {"jsonl": "application/x-ndjson", "md": "text/markdown; charset=utf-8"}
 # A file is no page, whatever is in it.
 _POLICY = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @router.get("/s/{namespace}/{session_id}/export")

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -29,7 +29,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # The newest messages, with which a stream begins; if more came since the page, that is loaded again.
 _NEWEST = 50
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @router.get("/s/{namespace}/{session_id}/live")

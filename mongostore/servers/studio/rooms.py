@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -21,7 +21,7 @@ PAGE = 50
 _AROUND = 15
 _MARKERS = 100
 
-router = APIRouter()
+router: Final = APIRouter()
 Index = Annotated[int | None, Query(ge=0)]
 
 
