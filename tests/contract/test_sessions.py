@@ -369,8 +369,6 @@ class TestSessions:
         acme = store.sessions.in_namespace("acme")
         assert acme is store.sessions.in_namespace("acme") is acme.in_namespace("acme")
         assert acme.in_namespace("default") is store.sessions
-        # Where turns end is known of each of them.
-        assert acme._storage.turns is store.sessions._storage.turns
 
     async def test_ids_with_slashes_do_not_meet(self, store: AsyncMongoStore) -> None:
         for name in ("a", "a/b", "a/b/c", "", "é", "a b", "$x", "0"):
