@@ -3,7 +3,8 @@
 import typing
 
 if typing.TYPE_CHECKING:
-    from mongostore.engines import Capability, CollectionUsage
+    from mongostore.diagnostics import CheckResult, CheckStatus
+    from mongostore.engines import Capability, CollectionUsage, Deployment
     from mongostore.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -22,6 +23,7 @@ if typing.TYPE_CHECKING:
         UnsupportedError,
     )
     from mongostore.hooks import CallRecord, Hooks, RetryRecord
+    from mongostore.index_definitions import IndexReport, IndexState
     from mongostore.models import (
         ApiKey,
         AppendOptions,
@@ -30,6 +32,7 @@ if typing.TYPE_CHECKING:
         Conversation,
         Element,
         ErasureLine,
+        ErasureMode,
         ErasureReport,
         Event,
         EventFilter,
@@ -37,6 +40,7 @@ if typing.TYPE_CHECKING:
         Feedback,
         File,
         FullRoom,
+        House,
         Identity,
         Integration,
         IntegrationStatus,
@@ -47,6 +51,7 @@ if typing.TYPE_CHECKING:
         MessageChange,
         MessageStart,
         MessageStatus,
+        MessageUpdate,
         Observation,
         Page,
         ParticipantIntegration,
@@ -66,8 +71,11 @@ if typing.TYPE_CHECKING:
         RoomUpdate,
         Search,
         Session,
+        SessionCreate,
         SessionFilter,
         SessionParticipant,
+        SessionUpdate,
+        StorageLayout,
         Task,
         Thread,
         ThreadFilter,
@@ -81,12 +89,14 @@ if typing.TYPE_CHECKING:
         VerificationRequest,
         VoiceDelivery,
     )
-    from mongostore.repositories.sessions import AsyncMessageStream
+    from mongostore.repositories.leftovers import Leftover
+    from mongostore.repositories.rooms import AsyncRooms
+    from mongostore.repositories.sessions import AsyncMessageStream, AsyncSessions
     from mongostore.repositories.statistics import DayStatistics, Statistics
     from mongostore.repositories.threads import AsyncThreads
     from mongostore.store import AsyncMongoStore
-    from mongostore.sync import MessageStream, MongoStore
-    from mongostore.sync.twins import Threads
+    from mongostore.sync import MessageStream, MongoStore, Sessions
+    from mongostore.sync.twins import Rooms, Threads
 
 __all__ = [
     "AccessDeniedError",
@@ -95,19 +105,25 @@ __all__ = [
     "AppendOptions",
     "AsyncMessageStream",
     "AsyncMongoStore",
+    "AsyncRooms",
+    "AsyncSessions",
     "AsyncThreads",
     "Binding",
     "CallRecord",
     "Capability",
     "ChangeKind",
+    "CheckResult",
+    "CheckStatus",
     "CollectionUsage",
     "ConfigurationError",
     "ConflictError",
     "Conversation",
     "DayStatistics",
+    "Deployment",
     "DocumentTooLargeError",
     "Element",
     "ErasureLine",
+    "ErasureMode",
     "ErasureReport",
     "Event",
     "EventFilter",
@@ -116,20 +132,25 @@ __all__ = [
     "File",
     "FullRoom",
     "Hooks",
+    "House",
     "Identity",
     "IndexConflictError",
+    "IndexReport",
+    "IndexState",
     "Integration",
     "IntegrationStatus",
     "Integrator",
     "InvalidDocumentError",
     "InvalidValueError",
     "Lease",
+    "Leftover",
     "ListOrder",
     "Message",
     "MessageChange",
     "MessageStart",
     "MessageStatus",
     "MessageStream",
+    "MessageUpdate",
     "MongoStore",
     "MongoStoreError",
     "NotFoundError",
@@ -152,12 +173,17 @@ __all__ = [
     "RoomSearch",
     "RoomState",
     "RoomUpdate",
+    "Rooms",
     "Search",
     "Session",
+    "SessionCreate",
     "SessionFilter",
     "SessionParticipant",
+    "SessionUpdate",
+    "Sessions",
     "SlowReaderError",
     "Statistics",
+    "StorageLayout",
     "Task",
     "Thread",
     "ThreadFilter",
@@ -187,6 +213,10 @@ _MODULES = (
     "repositories.statistics",
     "repositories.threads",
     "repositories.sessions",
+    "repositories.rooms",
+    "repositories.leftovers",
+    "index_definitions",
+    "diagnostics",
     "store",
     "sync.twins",
     "sync",

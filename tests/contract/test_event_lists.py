@@ -11,8 +11,15 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Event, EventFilter, InvalidDocumentError, NotFoundError
-from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore import (
+    AsyncMongoStore,
+    Event,
+    EventFilter,
+    InvalidDocumentError,
+    InvalidValueError,
+    NotFoundError,
+)
+from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract.furnishing import T
 
 MICROSECOND = timedelta(microseconds=1)
@@ -175,10 +182,10 @@ class TestEventLists:
         async def listed(limit: int, **window: Any) -> list[Event]:
             return [*await filled.rooms.events.list("r", **filter, limit=limit, **window)]
 
-        async def listed_by_offset(limit: int, **window: Any) -> list[Event]:
-            options = {"newest": False, "cursor": None, "before": None, "after": None, **window}
-            lists = OffsetLists.of(filled.rooms)
-            return [*await lists.list_events("r", **filter, limit=limit, **options)]
+        async def listed_by_offset(offset: int, newest: bool) -> list[Event]:
+            find_cursor = Offsets.of(filled.rooms).find_event_cursor
+            cursor = await find_cursor("r", offset, newest=newest, **filter)
+            return await listed(4, newest=newest, cursor=cursor) if cursor or not offset else []
 
         for index in (0, 1, 6, 7, 8, 30, 58, 59, 60, 500):
             above = [found for found in expected if (found.index or 0) > index]
@@ -188,20 +195,13 @@ class TestEventLists:
                 assert await listed(limit, before=index) == below[:limit]
                 assert await listed(limit, before=index, newest=True) == below[-limit:]
                 assert await listed(limit, after=index, newest=True) == above[-limit:]
-                assert await listed_by_offset(limit, after=index, offset=3) == above[3 : 3 + limit]
-                assert (
-                    await listed_by_offset(limit, before=index, offset=3, newest=True)
-                    == below[: max(len(below) - 3, 0)][-limit:]
-                )
                 between = [found for found in below if (found.index or 0) > 5]
                 assert await listed(limit, after=5, before=index) == between[:limit]
                 assert await listed(limit, after=5, before=index, newest=True) == between[-limit:]
         for offset in (0, 1, 10, len(expected) - 1, len(expected), 2**40):
-            assert await listed_by_offset(4, offset=offset) == expected[offset : offset + 4]
-            assert (
-                await listed_by_offset(4, offset=offset, newest=True)
-                == expected[: max(len(expected) - offset, 0)][-4:]
-            )
+            assert await listed_by_offset(offset, newest=False) == expected[offset : offset + 4]
+            below = expected[: max(len(expected) - offset, 0)]
+            assert await listed_by_offset(offset, newest=True) == below[-4:]
 
     async def test_a_page_goes_on_behind_any_event_in_either_direction(self, filled: AsyncMongoStore) -> None:
         events, expected = filled.rooms.events, meant(await stored(filled), "nothing")
@@ -212,6 +212,19 @@ class TestEventLists:
             assert [*await events.list("r", cursor=cursor, limit=5, newest=True)] == before
             bounded = await events.list("r", cursor=cursor, limit=5, before=30, after=3)
             assert [*bounded] == [found for found in expected[place + 1 :] if 3 < (found.index or 0) < 30][:5]
+
+    @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
+    async def test_a_page_has_an_index_in_its_middle(self, filled: AsyncMongoStore, name: str) -> None:
+        events, (filter, *_) = filled.rooms.events, FILTERS[name]
+        expected = meant(await stored(filled), name)
+        for index in (0, 1, 6, 30, 59, 500):
+            below = [found for found in expected if (found.index or 0) < index][-4:]
+            above = [found for found in expected if (found.index or 0) >= index]
+            page = await events.list("r", around=index, limit=8, **filter)
+            assert [*page] == below + above[: 8 - len(below)]
+        for bound in ({"newest": True}, {"before": 9}, {"after": 9}, {"cursor": page.next_cursor or "x"}):
+            with pytest.raises(InvalidValueError, match="around"):
+                await events.list("r", around=9, **bound)
 
     async def test_iter_goes_backwards_and_a_count_can_end_early(self, filled: AsyncMongoStore) -> None:
         expected = meant(await stored(filled), "types")

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 from pymongo.monitoring import CommandFailedEvent
 
 from mongostore import AccessDeniedError, AsyncMongoStore, Message, MongoStoreError
-from mongostore.repositories.rooms.offsets import OffsetLists
+from mongostore.repositories.rooms.offsets import Offsets
 from tests.contract import test_costs, test_keys, test_participant_costs, test_room_costs, test_thread_costs
 from tests.contract.wire import Case, Sent, Verbs, Wire, short_names, verbs_of, wired_store, wrapped
 from tests.faults.deployments import Cluster, with_options
@@ -166,7 +166,7 @@ class User:
     def __post_init__(self) -> None:
         self.opening = {sent.name for sent in self.heard.sent}
         self.verbs = wrapped(self.store, lambda _, repository: Verbs(repository))
-        self.verbs["offsets"] = Verbs(OffsetLists.of(self.store.rooms))
+        self.verbs["offsets"] = Verbs(Offsets.of(self.store.rooms))
 
     async def outcome(self, case: Case, subject: Any, admin: MongoClient[dict[str, Any]]) -> Outcome:
         self.heard.sent, self.heard.denied, error = [], [], None

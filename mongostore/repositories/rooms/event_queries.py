@@ -13,7 +13,6 @@ from mongostore.arguments import (
     check_limit,
     check_list,
     check_members,
-    check_offset,
     check_text,
     decode_cursor,
     encode_cursor,
@@ -57,7 +56,7 @@ class EventQueries:
         of_key = {"room_id": check_id("room_id", room_id), "idempotency_key": check_id("key", key)}
         if channel_id is not None:
             of_key["channel_id"] = check_id("channel_id", channel_id)
-        document = await self._events.find_one(of_key, sort=None if channel_id else _order(False).sort)
+        document = await self._events.find_one(of_key, sort=None if channel_id else event_order(False).sort)
         return None if document is None else to_event(document)
 
     async def page(
@@ -69,17 +68,11 @@ class EventQueries:
         before: int | None,
         after: int | None,
         filter: EventFilter,
-        offset: int = 0,
     ) -> Page[Event]:
-        """Return a page of events, after `offset` others."""
-        limit, order = check_limit("limit", limit), _order(newest)
+        """Return a page of events."""
+        limit, order = check_limit("limit", limit), event_order(newest)
         query = event_filter(room_id, filter)
         bounds = _bounds(before, after, cursor, newest)
-        if check_offset("offset", offset):
-            start = await self._index_at_offset(query, bounds, offset, order)
-            if start is None:
-                return Page([])
-            bounds["$lte" if newest else "$gte"] = start
         if bounds:
             query["index"] = HAS_INDEX | bounds
         documents = await find_page(self._connection, "events", query, order, limit + 1, _PUBLIC_FIELDS)
@@ -93,7 +86,7 @@ class EventQueries:
         self, room_id: str, newest: bool, errors: list[InvalidDocumentError] | None, filter: EventFilter
     ) -> AsyncGenerator[Event, None]:
         """Yield events; `errors` collects those that cannot be read."""
-        query, order = event_filter(room_id, filter), _order(newest)
+        query, order = event_filter(room_id, filter), event_order(newest)
         check_room = partial(self._check_room, room_id)
         steps = walk(
             self._connection,
@@ -137,28 +130,18 @@ class EventQueries:
     def _events(self) -> Any:
         return self._connection.collection("events")
 
-    async def _index_at_offset(
-        self, filter: StoredDocument, bounds: StoredDocument, offset: int, order: KeyOrder
-    ) -> int | None:
-        """Return the index of the event behind `offset` others, read from the database's index alone."""
-        where = {**filter, "index": HAS_INDEX | bounds}
-        found = self._events.find(
-            where,
-            {"_id": 0, "index": 1},
-            sort=order.sort,
-            skip=offset,
-            limit=1,
-        )
-        async with found:
-            return next((document["index"] for document in await found.to_list()), None)
-
     async def _check_room(self, room_id: str) -> None:
         """Refuse a room that is not there."""
         if await self._connection.collection("rooms").find_one(open_room_filter(room_id), {"_id": 1}) is None:
             raise NotFoundError("room", room_id)
 
 
-def _order(newest: bool) -> KeyOrder:
+def event_order(newest: bool) -> KeyOrder:
+    """Return the order of a list of events.
+
+    Raises:
+        InvalidValueError: If `newest` is no bool.
+    """
     return KeyOrder("index", kind=int, is_ascending=not check_flag("newest", newest))
 
 

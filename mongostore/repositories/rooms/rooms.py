@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Unpack
 
-from mongostore.arguments import check_flag, check_id, check_text
+from mongostore.arguments import check_flag, check_id, check_limit, check_text
 from mongostore.codec import decode, encode_members
 from mongostore.documents.rooms import to_binding, to_participant, to_room
 from mongostore.errors import InvalidDocumentError, NotFoundError
@@ -20,9 +20,9 @@ from mongostore.repositories.rooms.observations import AsyncRoomObservations
 from mongostore.repositories.rooms.participants import AsyncRoomParticipants
 from mongostore.repositories.rooms.read_markers import AsyncReadMarkers
 from mongostore.repositories.rooms.room_counters import count_events, find_full_room, find_room
+from mongostore.repositories.rooms.room_lists import count_rooms, cursor_behind, list_rooms
 from mongostore.repositories.rooms.room_log import RoomLog
 from mongostore.repositories.rooms.room_lookup import RoomLookup, open_room_filter, room_filter
-from mongostore.repositories.rooms.room_reader import RoomReader, cursor_behind
 from mongostore.repositories.rooms.room_updates import RoomUpdates
 from mongostore.repositories.rooms.tasks import AsyncRoomTasks
 from mongostore.repositories.rooms.verifications import AsyncVerifications
@@ -66,7 +66,6 @@ class AsyncRooms(Repository):
         self.identities: Final = AsyncIdentities(connection)
         self.verifications: Final = AsyncVerifications(connection)
         self._lookup = RoomLookup(connection)
-        self._reader = RoomReader(connection)
         self._updates = RoomUpdates(connection, log)
 
     @writes
@@ -207,7 +206,7 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
-        return await self._reader.find_count(limit, where)
+        return await count_rooms(self._connection, limit, where)
 
     @long_running
     async def list(
@@ -232,7 +231,8 @@ class AsyncRooms(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        return await self._reader.find_page(newest, limit, cursor, where)
+        check_limit("limit", limit)
+        return await (await list_rooms(self._connection, newest, where)).page(limit, cursor)
 
     @reads
     async def list_by_channel(
@@ -282,7 +282,8 @@ class AsyncRooms(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a room cannot be read and `errors` is None.
         """
-        async with aclosing(self._reader.find_each(newest, where, errors)) as rooms:
+        found = await list_rooms(self._connection, newest, where)
+        async with aclosing(found.iterate(errors)) as rooms:
             async for room in rooms:
                 yield room
 

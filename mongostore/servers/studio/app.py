@@ -16,6 +16,7 @@ from mongostore.errors import InvalidDocumentError, MongoStoreError, NotFoundErr
 from mongostore.servers.error_responses import ProblemError, to_problem
 from mongostore.servers.middleware import add_middleware
 from mongostore.servers.studio import (
+    documents,
     erasure,
     export,
     feedback,
@@ -64,7 +65,9 @@ def create_app(
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALL)
     add_middleware(app, max_body_bytes=_MAX_BODY)
-    for part in (overview, lists, search, people, feedback, files, live, export, sessions, threads, rooms):
+    for part in (overview, lists, search, people, feedback, files, live, export, documents):
+        app.include_router(part.router)
+    for part in (sessions, threads, rooms):
         app.include_router(part.router)
     if allow_erase:
         app.include_router(erasure.router)

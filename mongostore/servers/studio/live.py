@@ -18,7 +18,7 @@ from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.frame import Studio
-from mongostore.servers.studio.pages import assets_version, write
+from mongostore.servers.studio.pages import page_names, write
 from mongostore.servers.studio.reading import room_row, session_row
 from mongostore.servers.studio.timeline import timeline
 from mongostore.servers.studio.transcript import session_items
@@ -114,12 +114,8 @@ def _require_streams(studio: Studio) -> None:
 
 
 def _put(request: Request, item: Any, template: str) -> dict[str, Any]:
-    root = request.scope.get("root_path", "")
-    return {
-        "id": item.anchor,
-        "label": item.label,
-        "html": write(template, root=root, static=f"{root}/static/{assets_version()}", item=item),
-    }
+    html = write(template, **page_names(request), item=item)
+    return {"id": item.anchor, "label": item.label, "html": html}
 
 
 def _event(kind: str, data: dict[str, Any], id: str | None = None) -> str:

@@ -18,7 +18,6 @@ from mongostore.servers.studio.timeline import lanes, timeline
 from mongostore.store import AsyncMongoStore
 
 PAGE = 50
-_AROUND = 15
 _MARKERS = 100
 
 router: Final = APIRouter()
@@ -90,8 +89,7 @@ async def _events(
         filter["channel_id"] = channel
     events = store.rooms.events
     if at is not None:
-        after = None if at <= _AROUND else at - _AROUND - 1
-        return await events.list(room_id, after=after, limit=PAGE, **filter)
+        return await events.list(room_id, around=at, limit=PAGE, **filter)
     if after is not None:
         return await events.list(room_id, after=after, limit=PAGE, **filter)
     return await events.list(room_id, newest=True, before=before, limit=PAGE, **filter)
