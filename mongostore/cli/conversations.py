@@ -57,6 +57,11 @@ class Conversation:
         return name if isinstance(name, str) else ""
 
     @property
+    def namespace(self) -> str:
+        """The namespace of a session; else empty."""
+        return self.head.namespace if isinstance(self.head, Session) else ""
+
+    @property
     def person(self) -> str:
         """The user, or the organization of a room; empty if there is none."""
         if isinstance(self.head, Room):
@@ -87,12 +92,12 @@ class Conversation:
 async def list_conversations(
     store: AsyncMongoStore,
     houses: Sequence[House],
-    namespace: str,
+    namespace: str | None,
     filter: Mapping[str, Any],
     limit: int,
     cursor: str | None,
 ) -> Page[Conversation]:
-    """Return a page over several houses, the most recently active first.
+    """Return a page over several houses, and all namespaces if none is named, the most recently active first.
 
     Raises:
         InvalidValueError: If the cursor is not one that a page gave, or a filter is wrong.
@@ -130,21 +135,24 @@ def _decode(cursor: str | None, houses: Sequence[House]) -> dict[House, str | No
 async def _list(
     store: AsyncMongoStore,
     house: House,
-    namespace: str,
+    namespace: str | None,
     filter: Mapping[str, Any],
     limit: int,
     cursor: str | None,
 ) -> Page[Any]:
-    nouns: dict[House, Any] = {
-        House.SESSIONS: store.sessions.in_namespace(namespace),
-        House.THREADS: store.threads,
-        House.ROOMS: store.rooms,
+    sessions = store.sessions
+    lists: dict[House, Any] = {
+        House.SESSIONS: sessions.in_namespace(namespace).list
+        if namespace
+        else sessions.namespaces.list_sessions,
+        House.THREADS: store.threads.list,
+        House.ROOMS: store.rooms.list,
     }
     page: Page[Any] = Page([], cursor)
     # A page of a search may be short while others follow.
     for _ in range(_MOST_PAGES):
         options = {"limit": limit - len(page.items), "cursor": page.next_cursor, "newest": True, **filter}
-        more = await nouns[house].list(**options)
+        more = await lists[house](**options)
         page = Page([*page.items, *more.items], more.next_cursor, [*page.errors, *more.errors])
         if page.next_cursor is None or len(page.items) >= limit:
             break

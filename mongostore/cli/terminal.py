@@ -38,6 +38,12 @@ Database = Annotated[
     ),
 ]
 Namespace = Annotated[str, typer.Option(metavar="NAME", help="The namespace of the sessions.")]
+OneNamespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace", metavar="NAME", help="Of sessions, this namespace alone.", show_default="all"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One line of JSON each.", show_default="in a pipe")]
 Cursor = Annotated[
     str | None, typer.Option(metavar="TEXT", help="The cursor with which the page before ended.")

@@ -10,6 +10,7 @@ from mongostore.arguments import check_id, check_list
 from mongostore.codec import escape_key, unescape_key
 from mongostore.documents.mapping import (
     DECODE_ERRORS,
+    Searched,
     StoredDocument,
     check_instance,
     decode_document,
@@ -61,7 +62,7 @@ class StoredBatch(BaseModel):
     revision: int | None = None
 
 
-class StoredTurns(StoredBatch):
+class StoredTurns(StoredBatch, Searched):
     """The turns with those numbers."""
 
     turns: list[StoredTurn]

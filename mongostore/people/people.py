@@ -117,8 +117,9 @@ class AsyncPeople(Repository):
 
         Their sessions and threads, and rooms in which nobody else takes part, go whole in both modes. In what
         they share with others `delete` removes what they said and that they were there; `anonymize` leaves
-        the places, without words and names. What others said stays. What says who they are goes last, so
-        that an erasure that is cut short goes on when it is called again. Repeated, it does no harm.
+        the places, without words and names. What others said stays. An erasure that is cut short goes on when
+        it is called again with any of the names, which are stored until it is complete, for 30 days at most.
+        Repeated, it does no harm.
 
         Args:
             person: The person, as `get` returned it.
@@ -136,12 +137,15 @@ class AsyncPeople(Repository):
         if check_flag("dry_run", dry_run):
             lines = [ErasureLine(collection=name, deleted=count) for name, count in person.counts.items()]
             return ErasureReport(names=person.names, mode=mode, dry_run=True, lines=lines)
+        await self._finder.store_names(person.names, scope)
         erasure = Erasure(self._finder, self._houses, person.names, scope, mode)
         leftovers = Leftovers(self._connection, self._tail)
         for _ in range(_PASSES):
             # What an erasure that was killed has begun to delete names nobody any more.
             await leftovers.finish_all()
             if not await erasure.run_pass():
+                if not erasure.errors:
+                    await self._finder.delete_names(person.names, scope)
                 return ErasureReport(
                     names=person.names,
                     mode=mode,

@@ -20,7 +20,10 @@ _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
 _MAX_DAYS = 366
 # So many documents of a collection are read, the newest first; a session's or a segment's has many messages.
-MOST_READ = {"sessions": 20_000, "session_segments": 10_000, "messages": 200_000, "events": 200_000}
+MOST_READ = {
+    **{"sessions": 20_000, "session_segments": 10_000, "session_turns": 50_000},
+    **{"messages": 200_000, "events": 200_000},
+}
 # And so many groups of them are brought here.
 _MOST_GROUPS = 100_000
 _AT_ONCE = 1_000
@@ -130,6 +133,7 @@ class _Count:
         await self._add("sessions", await self._groups("sessions", session, unwind="messages"))
         groups = await self._groups("session_segments", segment, unwind="messages")
         await self._add("sessions", groups, people="user_id")
+        await self._add("sessions", await self._groups("session_turns", segment, unwind="turns"))
         groups = await self._groups("messages", {"of": "$thread_id"})
         await self._add("threads", groups, people="user_id")
         event = {"of": "$room_id", "person": "$participant_id"}

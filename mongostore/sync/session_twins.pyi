@@ -769,17 +769,24 @@ class Namespaces(Mirror[AsyncNamespaces]):
         """
 
     def list_sessions(
-        self, *, newest: bool = True, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        newest: bool = True,
+        limit: int = 50,
+        cursor: str | None = None,
+        **where: Unpack[SessionFilter],
     ) -> Page[Session]:
         """Return a page of the sessions of all namespaces, by their newest activity.
 
-        Sessions that cannot be read are in the `errors` of the page.
+        Sessions that cannot be read are in the `errors` of the page. With `text` a page may be short, even
+        empty, while others follow.
 
         Args:
             newest: Whether the most recently active come first.
             limit: The size of the page, 1 to 1000.
             cursor: The `next_cursor` of the page before, with the same other arguments, or what
                 `store.sessions.cursor_of` gives.
+            **where: Which sessions.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range.

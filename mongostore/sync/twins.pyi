@@ -170,7 +170,7 @@ class Rooms(Mirror[AsyncRooms]):
         """Create a room, with a generated id unless one is given.
 
         Raises:
-            AlreadyExistsError: If the id is taken; nothing is written.
+            AlreadyExistsError: If the id is taken, if only by a room that was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -179,6 +179,7 @@ class Rooms(Mirror[AsyncRooms]):
         """Return the room, created with these members if it is not there.
 
         Raises:
+            NotFoundError: If the room was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             InvalidDocumentError: If it is there and cannot be read.
             DocumentTooLargeError: If it takes more than a document can hold.
@@ -1990,8 +1991,9 @@ class People(Mirror[AsyncPeople]):
 
         Their sessions and threads, and rooms in which nobody else takes part, go whole in both modes. In what
         they share with others `delete` removes what they said and that they were there; `anonymize` leaves
-        the places, without words and names. What others said stays. What says who they are goes last, so
-        that an erasure that is cut short goes on when it is called again. Repeated, it does no harm.
+        the places, without words and names. What others said stays. An erasure that is cut short goes on when
+        it is called again with any of the names, which are stored until it is complete, for 30 days at most.
+        Repeated, it does no harm.
 
         Args:
             person: The person, as `get` returned it.

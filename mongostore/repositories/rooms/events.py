@@ -14,6 +14,7 @@ from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundE
 from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
 from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
 from mongostore.repositories.paging import page_around
+from mongostore.repositories.parts import find_part
 from mongostore.repositories.rooms.event_queries import EventQueries
 from mongostore.repositories.rooms.event_stream import EventStream
 from mongostore.repositories.rooms.event_updates import EventUpdates
@@ -114,9 +115,8 @@ class AsyncRoomEvents(Repository):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._connection.collection("events").find_one(
-            {"_id": check_id("event_id", event_id), "index": HAS_INDEX}
-        )
+        event = {"_id": check_id("event_id", event_id), "index": HAS_INDEX}
+        document = await find_part(self._connection, "events", event)
         return None if document is None else to_event(document)
 
     @reads

@@ -63,6 +63,9 @@ class RoomUpdates:
                     raise AlreadyExistsError("room", key)
                 (existing,) = await count_rooms_events(self._connection, [existing])
                 return to_room(existing)
+            if existing["state"] == "deleted":
+                # Erased with a person.
+                raise NotFoundError("room", key) if may_exist else AlreadyExistsError("room", key)
             await self.finish_delete(key, existing["epoch"])
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:

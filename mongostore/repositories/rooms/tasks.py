@@ -79,8 +79,7 @@ class AsyncRoomTasks(RoomParts[Task]):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._collection.find_one(owned_filter(room_id, "task_id", task_id))
-        return None if document is None else to_task(document)
+        return await self._find(owned_filter(room_id, "task_id", task_id))
 
     @reads
     async def find_by_id(self, task_id: str) -> Task | None:
@@ -90,8 +89,7 @@ class AsyncRoomTasks(RoomParts[Task]):
             InvalidValueError: If the id is no plain string.
             InvalidDocumentError: If it cannot be read.
         """
-        document = await self._collection.find_one({"_id": check_id("task_id", task_id)})
-        return None if document is None else to_task(document)
+        return await self._find({"_id": check_id("task_id", task_id)})
 
     @reads
     async def list(

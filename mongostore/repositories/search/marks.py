@@ -23,7 +23,7 @@ MARKED: StoredDocument = {MARK: {"$gt": 0}}
 _EAGER = ("messages", "threads")
 _REMOVED: StoredDocument = {"words": ""}
 # The names of threads and rooms have but a few words.
-_HIDDEN = ("sessions", "session_segments", "messages", "events")
+_HIDDEN = ("sessions", "session_segments", "session_turns", "messages", "events")
 
 
 def hide_words(collection: str, fields: Any) -> Any:

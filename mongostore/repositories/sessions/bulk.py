@@ -64,10 +64,16 @@ class SessionTransfer(Repository):
         Raises:
             InvalidValueError: If an argument is of the wrong type.
         """
-        path, call = f"participants.{to_name(participant_id)}", current_operation()
+        name, call = to_name(participant_id), current_operation()
+        path = f"participants.{name}"
         bound = StoredParticipant(bound_at=to_micros("bound_at", time), epoch=call.token).model_dump()
         key = {"_id": self._key(session_id), "state": "open", path: {"$exists": False}}
-        update = {"$set": {path: bound}, "$inc": {"revision": 1}, "$max": {"updated_at": call.now}}
+        update = {
+            "$set": {path: bound},
+            "$addToSet": {"participant_names": name},
+            "$inc": {"revision": 1},
+            "$max": {"updated_at": call.now},
+        }
         await self._connection.collection("sessions").update_one(key, update)
 
     @writes

@@ -151,7 +151,8 @@ def new_session(key: str, members: Mapping[str, Any]) -> StoredDocument:
             "session_id": key.partition("/")[2],
             **to_stored_members({**defaults, **given, "data": given.get("data") or {}}),
             "metadata": metadata,
-            "participants": bind_all(participants, created, call.token),
+            "participants": (bound := bind_all(participants, created, call.token)),
+            "participant_names": [*bound],
             "created_at": created,
             # One from elsewhere is as old as it says; a time to come would keep it on top of lists.
             **dict.fromkeys(("updated_at", "active_at"), min(created, call.now)),

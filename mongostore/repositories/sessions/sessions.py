@@ -88,7 +88,7 @@ class AsyncSessions(Repository):
         self.context: Final = AsyncSessionContext(self._storage)
         self.participants: Final = AsyncSessionParticipants(self._storage)
         self.turns: Final = AsyncSessionTurns(self._storage)
-        self.namespaces: Final = AsyncNamespaces(storage.connection)
+        self.namespaces: Final = AsyncNamespaces(self._storage)
 
     @property
     def namespace(self) -> str:
@@ -226,7 +226,7 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type or out of range.
         """
         limit, by = check_limit("limit", limit), list_order(order, newest)
-        return await list_sessions(self._storage, by, where).page(limit, cursor)
+        return await list_sessions(self._storage, self.namespace, by, where).page(limit, cursor)
 
     @long_running
     async def iter(
@@ -247,8 +247,8 @@ class AsyncSessions(Repository):
             InvalidValueError: If an argument is of the wrong type.
             InvalidDocumentError: If a session cannot be read and there is no list of `errors`.
         """
-        found = list_sessions(self._storage, list_order("created", newest), where).iterate(errors)
-        async with aclosing(found) as sessions:
+        found = list_sessions(self._storage, self.namespace, list_order("created", newest), where)
+        async with aclosing(found.iterate(errors)) as sessions:
             async for session in sessions:
                 yield session
 
@@ -272,7 +272,7 @@ class AsyncSessions(Repository):
         """
         options, by = count_options(limit), list_order("active", True)
         if where.get("text") or where.get("metadata"):
-            return await list_sessions(self._storage, by, where).count(limit)
+            return await list_sessions(self._storage, self.namespace, by, where).count(limit)
         filter = session_filter(self.namespace, by, where)
         return await read_step(self._connection, self._storage.sessions.count_documents, filter, **options)
 

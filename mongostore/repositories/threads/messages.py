@@ -27,8 +27,9 @@ from mongostore.errors import (
 from mongostore.models import Page, ThreadMessage, ThreadMessageFilter, ThreadMessageUpdate
 from mongostore.repositories import Connection, Repository, current_operation, long_running, reads, writes
 from mongostore.repositories.paging import SortOrder, find_page, walk
+from mongostore.repositories.parts import count_parts, find_part, find_parts
 from mongostore.repositories.threads.message_writer import NOT_DELETED, MessageWriter
-from mongostore.repositories.threads.pages import by_arrival, count, read_page
+from mongostore.repositories.threads.pages import by_arrival, read_page
 from mongostore.repositories.threads.thread_writes import (
     delete_elements,
     new_tombstone,
@@ -120,7 +121,8 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the message cannot be read.
         """
-        document = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
+        key = _key(check_id("thread_id", thread_id), message_id)
+        document = await find_part(self._connection, "messages", key)
         return None if document is None else to_thread_message(document)
 
     @reads
@@ -131,7 +133,8 @@ class AsyncThreadMessages(Repository):
             NotFoundError: If the thread has no such message.
             InvalidValueError: If an id is no plain string.
         """
-        document = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
+        key = _key(check_id("thread_id", thread_id), message_id)
+        document = await find_part(self._connection, "messages", key)
         if document is None:
             raise NotFoundError("message", message_id)
         return to_extended_json(document)
@@ -145,7 +148,7 @@ class AsyncThreadMessages(Repository):
             InvalidDocumentError: If the message cannot be read.
         """
         key = {"_id": check_id("message_id", message_id), "state": NOT_DELETED}
-        document = await self._messages.find_one(key)
+        document = await find_part(self._connection, "messages", key)
         return None if document is None else to_thread_message(document)
 
     @reads
@@ -156,7 +159,7 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If an id is no plain string.
         """
         where = _key(check_id("thread_id", thread_id), message_id)
-        return await self._messages.find_one(where, {"_id": 1}) is not None
+        return await find_part(self._connection, "messages", where, {"_id": 1}) is not None
 
     @reads
     async def count(self, thread_id: str, *, limit: int | None = None) -> int:
@@ -166,7 +169,7 @@ class AsyncThreadMessages(Repository):
             InvalidValueError: If the id is no plain string, or the limit is out of range.
         """
         where = {"thread_id": check_id("thread_id", thread_id)}
-        return await count(self._connection, "messages", where, limit)
+        return await count_parts(self._connection, "messages", where, limit)
 
     @reads
     async def list(
@@ -196,7 +199,9 @@ class AsyncThreadMessages(Repository):
         filter = {"thread_id": check_id("thread_id", thread_id), **_filter(where)}
         order = by_arrival(newest)
         cursor = await self._with_arrival(order, cursor)
-        page = await read_page(self._connection, "messages", filter, order, limit, cursor, to_thread_message)
+        page = await read_page(
+            self._connection, "messages", filter, order, limit, cursor, to_thread_message, find_parts
+        )
         page.items = [message for message in page.items if _is_equal(message, where)]
         if newest:
             page.items.reverse()
@@ -228,7 +233,8 @@ class AsyncThreadMessages(Repository):
         filter, order = _filter(where), by_arrival(newest)
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)
-        async for message in walk(self._connection, "messages", filter, order, to_thread_message, errors):
+        steps = walk(self._connection, "messages", filter, order, to_thread_message, errors, find=find_parts)
+        async for message in steps:
             if _is_equal(message, where):
                 yield message
 

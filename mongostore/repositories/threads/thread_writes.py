@@ -16,7 +16,7 @@ from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_expired
 
 # Nobody still writes to a thread that was deleted so long ago.
-_TOMBSTONE_LASTS = timedelta(days=30)
+TOMBSTONE_LASTS = timedelta(days=30)
 _ELEMENT_FIELDS = dict.fromkeys(("message_id", "file_key", "data", "created_at", "life"), "")
 # What goes with a deleted thread.
 _ERASED_FIELDS = dict.fromkeys(
@@ -187,7 +187,7 @@ def new_tombstone(thread_id: str | None) -> StoredDocument:
 
 def tombstone_end() -> datetime:
     """Return when a tombstone of now expires, by the server's clock."""
-    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + _TOMBSTONE_LASTS
+    return datetime.fromtimestamp(current_operation().now / 1_000_000, UTC) + TOMBSTONE_LASTS
 
 
 async def _begin_anew(connection: Connection, tombstone: StoredDocument, new: StoredDocument) -> None:

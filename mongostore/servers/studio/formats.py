@@ -93,6 +93,12 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+def plural(counted: tuple[int, str]) -> str:
+    """Return a count with its noun."""
+    count, noun = counted
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def initial(name: str) -> str:
     """Return the letter that stands for somebody."""
     return next((char.upper() for char in name if char.isalnum()), "?")

@@ -154,7 +154,7 @@ def _told(event: Event, name: str) -> Markup:
     body = content.get("body") if isinstance(content.get("body"), str) else None
     words = event.type.replace("_", " ")
     if body:
-        return Markup('<span class="mono">{}</span> {}').format(words, visible(body[:500]))
+        return escape(visible(body[:500]))
     rest = shorten(event.content, 160) if event.content not in (None, {}) else ""
     return Markup('{} <span class="mono">{}</span> {}').format(visible(name), words, rest)
 
