@@ -21,7 +21,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class House(StrEnum):
-    """What sort of conversation it is."""
+    """The kind of conversation."""
 
     SESSIONS = "sessions"
     THREADS = "threads"
@@ -168,7 +168,7 @@ def _cursor_of(store: AsyncMongoStore, head: Head) -> str:
 async def find_conversation(
     store: AsyncMongoStore, id: str, house: House | None, namespace: str | None
 ) -> Conversation:
-    """Return the conversation of an id, whichever house has it.
+    """Return the conversation of an id, in any house.
 
     Args:
         store: An open store.
@@ -298,7 +298,7 @@ def text_of(value: Any) -> str:
 
 
 def summary_of(part: Part) -> str:
-    """Return the beginning of what a message says, in one line."""
+    """Return the beginning of a message's text, in one line."""
     return preview_text(text_of(part.content))
 
 

@@ -95,7 +95,7 @@ def print_json(value: object) -> None:
 
 
 def print_json_line(members: Mapping[str, Any]) -> None:
-    """Print one line of JSON in ASCII, whatever the width of the terminal."""
+    """Print one line of JSON in ASCII, in a terminal of any width."""
     sys.stdout.write(json_line(members) + "\n")
 
 

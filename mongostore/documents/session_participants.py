@@ -48,7 +48,7 @@ class StoredTurn(Turn):
 
 
 class StoredBatch(BaseModel):
-    """What one call stored of a participant: with the numbers `number` to `end` of its epoch.
+    """The batch of a participant that one call stored: the numbers `number` to `end` of its epoch.
 
     `op` is the token of that call, `revision` that of the session to which the call was bound, if it was.
     """

@@ -58,8 +58,8 @@ class StoredMessage(Message):
     Members that read back by default are left out, and `updated_at` as long as it is `created_at`.
     `stream` is there while the message is being written, and `status` on one that was interrupted.
     `overflow` names the document that holds `content`, `data` and `metadata` when they are too large to
-    embed. `op` is the token of the operation that appended the message, unless its id was new and so tells
-    as much.
+    embed. `op` is the token of the operation that appended the message, unless its id was new, which is
+    proof enough.
     """
 
     overflow: str | None = None

@@ -43,7 +43,7 @@ class Archive:
 
     Attributes:
         counts: The number of entities by their kind.
-        warnings: What the archive does not hold, each named by its id.
+        warnings: The things that the archive does not hold, each named by its id.
     """
 
     def __init__(self, store: AsyncMongoStore, *, user_id: str | None = None) -> None:

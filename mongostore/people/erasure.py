@@ -41,10 +41,10 @@ class Erasure:
     """One erasure: what it has done so far, pass by pass.
 
     Args:
-        finder: What finds the person.
+        finder: The filters that find the person.
         houses: The verbs of the store.
         names: The names of the person.
-        scope: The tenants that are meant.
+        scope: The tenants.
         mode: Whether what is shared is deleted or anonymized.
     """
 
@@ -62,7 +62,7 @@ class Erasure:
 
     @property
     def errors(self) -> list[str]:
-        """What could not be erased, and why."""
+        """The documents that could not be erased, with the reason."""
         return [*self._failed.values()]
 
     def lines(self) -> list[ErasureLine]:

@@ -44,7 +44,7 @@ class Walk:
     Attributes:
         field: The field, `expires_at`, `active_at` or `created_at`.
         before: The time, in microseconds.
-        filter: What else an index finds them by.
+        filter: The other keys by which an index finds them.
     """
 
     field: str
@@ -81,7 +81,7 @@ class Heads:
         }
 
     async def walk(self, house: House, walk: Walk) -> AsyncGenerator[StoredDocument, None]:
-        """Yield heads, step by step; those that are deleted meanwhile make no difference."""
+        """Yield heads, step by step; a deletion in between makes no difference."""
         last: tuple[int, Any] | None = None
         while True:
             found = await retry_step(self._connection, self._find, house, walk, last)
@@ -106,7 +106,7 @@ class Heads:
         await retry_step(self._connection, self._leave_tombstone, house, key)
 
     async def find(self, collection: str, key: Any) -> StoredDocument | None:
-        """Return a stored document by its `_id`, whatever state it is in."""
+        """Return a stored document by its `_id`, in any state."""
         return await majority_step(self._connection, self._find_one, collection, key)
 
     async def delete_document(self, collection: str, key: Any) -> bool:

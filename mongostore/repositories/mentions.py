@@ -32,9 +32,9 @@ class Mention:
 
     Attributes:
         collection: The collection.
-        relation: What the person is to its documents.
+        relation: The relation of the person to its documents.
         fields: The fields that hold a name.
-        find: Returns what else a filter by names says, if a field is no name but a key.
+        find: Returns the rest of a filter by names, if a field is no name but a key.
         tenant: The field by which its documents belong to a tenant, if they do.
     """
 
@@ -73,7 +73,7 @@ MENTIONS = (
 
 @dataclass(frozen=True)
 class Scope:
-    """The tenants that are meant: all, or some namespaces and the rooms and identities of an organization."""
+    """The tenants: all, or some namespaces and the rooms and identities of an organization."""
 
     namespaces: Sequence[str] | None = None
     organization_id: str | None = None
@@ -84,7 +84,7 @@ class Scope:
         return self.namespaces is None and self.organization_id is None
 
     def filter(self, mention: Mention) -> StoredDocument | None:
-        """Return what a filter says beside the names; None if nothing of the collection is meant."""
+        """Return the filter beside the names; None if it takes nothing of the collection."""
         if self.is_all:
             return {}
         match mention.tenant:
@@ -157,7 +157,7 @@ class PersonFinder:
     async def walk(
         self, collection: str, filter: StoredDocument, fields: Any = None
     ) -> AsyncGenerator[StoredDocument, None]:
-        """Yield documents by their ids, step by step; that some are deleted meanwhile makes no difference."""
+        """Yield documents by their ids, step by step; a deletion in between makes no difference."""
         last: Any = None
         while True:
             found = await majority_step(self._connection, self._find_some, collection, filter, fields, last)
@@ -168,7 +168,7 @@ class PersonFinder:
             last = found[-1]["_id"]
 
     async def is_shared(self, room_id: str, names: Names) -> bool:
-        """Return whether somebody else takes part in a room."""
+        """Return whether a room has another participant."""
         others = {
             "room_id": room_id,
             "participant_id": {"$nin": [*names]},

@@ -67,7 +67,7 @@ async def aggregate_parts(
 ) -> list[StoredDocument]:
     """Return what stages make of the parts of one head that a filter matches: documents with an `_id`.
 
-    The head comes in the same round trip, after the parts: one that is deleted meanwhile still is there.
+    The head comes in the same round trip, after the parts: one that is deleted in between is still there.
     """
     heads, owner = _HEADS[collection]
     head = [

@@ -49,7 +49,7 @@ class DayStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a store holds, and what was said in it since some day.
+    """The contents of a store, and its messages by day.
 
     Attributes:
         since: The first moment that is counted.
@@ -59,7 +59,7 @@ class Statistics:
         days: Each day of that time, the oldest first.
         hours: The messages of each hour of the week, from Monday 0:00 UTC.
         lengths: How many conversations have how many messages in that time.
-        collections: What each collection holds.
+        collections: The size of each collection.
         is_complete: Whether all was read. Of a large collection the newest documents are.
     """
 

@@ -62,7 +62,7 @@ class AsyncRetention(Repository):
         limit: int | None = None,
         dry_run: bool = False,
     ) -> PruneReport:
-        """Delete what has expired, and what is idle or older, if that is given.
+        """Delete what has expired, and by `idle` and `older` other conversations.
 
         Each conversation goes in one piece, unless it has changed since it was found. Cut short, it goes on
         when it is called again.

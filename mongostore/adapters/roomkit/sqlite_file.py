@@ -62,7 +62,7 @@ def fields_of(table: str) -> set[str]:
 
 
 def read_record(table: str, data: str, **columns: Any) -> Any:
-    """Return the value of the JSON in a row; columns go before what the JSON says.
+    """Return the value of the JSON in a row; columns go before the JSON.
 
     Raises:
         InvalidValueError: It is none of RoomKit's records.

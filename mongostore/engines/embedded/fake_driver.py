@@ -87,7 +87,7 @@ class FakeClient:
             return self.databases[name]
 
     def append_metadata(self, driver_info: object) -> None:
-        """Accept what Beanie tells a server about itself."""
+        """Accept Beanie's name and version, as a server does."""
 
     @_locked
     def drop_database(self, database: str | FakeDatabase) -> None:
@@ -313,7 +313,7 @@ class FakeCollection:
 
 
 class FakeCursor:
-    """What a query found, as it was when the first document was asked for; in place of `AsyncCursor`."""
+    """The results of a query at the moment of the first document; in place of `AsyncCursor`."""
 
     def __init__(self, read: Callable[[], list[Document]]) -> None:
         self._read = read

@@ -38,11 +38,11 @@ class AsyncReadMarkers(Repository):
             index: The index to move to, instead of an event's, for a marker whose event is deleted.
 
         Raises:
-            InvalidValueError: If an argument is of the wrong type, or both an event and an index are given.
+            InvalidValueError: If an argument is of the wrong type, or there are both an event and an index.
         """
         key = part_id(check_id("room_id", room_id), check_id("channel_id", channel_id))
         if index is not None and event_id is not None:
-            raise InvalidValueError("index", "must not be given with event_id")
+            raise InvalidValueError("index", "must not be set beside event_id")
         if index is None:
             read = await self._event_of(room_id, event_id)
         else:

@@ -1,4 +1,4 @@
-"""What keeps a place in a room: the order in which things came, given by the room and never by a clock."""
+"""The parts of a room in the order in which they came, which the room counts and no clock decides."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def in_room(path: str, part: Any, model: type[M], room_id: str) -> M:
     """Return a part of a room with the id of the room.
 
     Raises:
-        InvalidValueError: It is of another type, or says that it belongs to another room.
+        InvalidValueError: It is of another type, or of another room.
     """
     check_instance(path, part, model)
     if part.room_id is None:

@@ -101,7 +101,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Task]:
-        """Return a page of a room's tasks, of one status if given, in the order in which they were added.
+        """Return a page of a room's tasks, of one status or of all, in the order in which they were added.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
@@ -117,7 +117,7 @@ class AsyncRoomTasks(RoomParts[Task]):
         newest: bool = False,
         errors: builtins.list[InvalidDocumentError] | None = None,
     ) -> AsyncIterator[Task]:
-        """Yield a room's tasks, of one status if given, in the order in which they were added.
+        """Yield a room's tasks, of one status or of all, in the order in which they were added.
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.

@@ -66,7 +66,7 @@ class TextSearch:
     Args:
         connection: The connection.
         house: The house.
-        terms: What is looked for.
+        terms: The words to find.
         scopes: Filters of the documents of its collections that may be found at all.
     """
 

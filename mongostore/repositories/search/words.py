@@ -58,11 +58,11 @@ def _indexed(word: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a search looks for: each of these in one text.
+    """The words of a search: each of them is in one text.
 
     Attributes:
         words: The words that an index is asked for, the longest first.
-        literals: What is looked for in the texts themselves, folded.
+        literals: The parts to find in the texts themselves, folded.
     """
 
     words: tuple[str, ...]

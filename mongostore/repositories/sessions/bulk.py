@@ -1,4 +1,4 @@
-"""What imports and exports need of sessions beside the public verbs."""
+"""The calls of imports and exports on sessions beside the public verbs."""
 
 from __future__ import annotations
 

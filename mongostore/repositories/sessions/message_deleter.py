@@ -52,7 +52,7 @@ class MessageDeleter:
         """Remove messages and return how many of them were there, none in a session that is not there.
 
         Those in segments are announced in the session's document first: that one write is the
-        deletion, and whoever comes next finishes it if this process dies.
+        deletion, and the next caller finishes it if this process dies.
 
         Raises:
             ConflictError: Others kept changing the session for too long, or a message was last changed at
@@ -90,8 +90,8 @@ class MessageDeleter:
             document: The session's document, nothing of which is pending, with all messages of the tail that
                 are wanted, and the newest that stays if one of them is the newest.
             wanted: The ids of the messages.
-            sets: What the same write sets; with it, messages may be none.
-            counts: What the same write counts.
+            sets: The members that the same write sets; with them, messages may be none.
+            counts: The counters that the same write moves.
             seen_at: When the messages must have been changed last, if that matters.
         """
         call = current_operation()

@@ -58,7 +58,7 @@ class MessageWriter:
             key: The session's `_id`.
             messages: Stored forms, at most 1,000, with ids of their own.
             fresh: Whether the ids were never used before, so that none can be in a segment.
-            change: What the same write does to the session.
+            change: The change of the session in the same write.
             absent_at: The position of the tail below which no segment has them, where that is known.
 
         Returns:

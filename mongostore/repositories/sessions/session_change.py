@@ -24,7 +24,7 @@ MERGED = SizeLimit("session", ("name", "description", "metadata"), MAX_DATA_BYTE
 
 @dataclass(frozen=True)
 class SessionChange:
-    """What an append does to its session in the same command.
+    """The change of a session by an append in the same command.
 
     Attributes:
         create: The document of the session that is begun if there is none.
@@ -32,7 +32,7 @@ class SessionChange:
         after: The newest position that there may be, -1 for none.
         revision: The revision that the session must still have.
         added: The bytes that the update adds to what has a limit in sum.
-        count: What the session must still count of it; None for anything that allows the update.
+        count: The count that the session must still have of it; None for any count.
         active_at: When the session was active, if not now.
     """
 

@@ -112,12 +112,12 @@ class AsyncSessions(Repository):
 
     @writes
     async def create(self, session_id: str | None = None, **members: Unpack[SessionCreate]) -> Session:
-        """Create a session, with a generated id unless one is given, as of now unless a time is given.
+        """Create a session, with a generated id and the time of the call by default.
 
         Args:
             session_id: The session's id.
             **members: `user_id`, `name`, `description`, `data`, `metadata` and `created_at`; `participants`
-                are bound from the start; from `expires_at` on, or after `expires_in`, nobody finds it.
+                are bound from the start; from `expires_at` on, or after `expires_in`, it is not found.
 
         Raises:
             AlreadyExistsError: If the id is taken, also by a softly deleted session.
@@ -280,7 +280,7 @@ class AsyncSessions(Repository):
     async def update(
         self, session_id: str, *, revision: int | None = None, **members: Unpack[SessionUpdate]
     ) -> Session:
-        """Change the given members of a session, and return it as it now is.
+        """Change members of a session, and return it as it now is.
 
         Args:
             session_id: The session.

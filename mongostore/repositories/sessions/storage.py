@@ -28,7 +28,7 @@ class SessionStorage:
 
     Args:
         connection: The store's connection.
-        tail: The tails of all sessions of the store, whatever their namespace.
+        tail: The tails of all sessions of the store, in all namespaces.
 
     Attributes:
         namespace: The namespace.

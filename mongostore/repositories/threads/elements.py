@@ -1,4 +1,4 @@
-"""What is shown beside the messages of threads; `store.threads.elements`."""
+"""Things that a user interface shows beside the messages of threads; `store.threads.elements`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mongostore.repositories.threads.thread_writes import (
 
 
 class AsyncThreadElements(Repository):
-    """What is shown beside messages. An element may come before its message and its thread."""
+    """Things shown beside messages. An element may come before its message and its thread."""
 
     @writes
     async def upsert(self, thread_id: str, element: Element, *, begun_at: datetime | None = None) -> Element:
@@ -37,7 +37,7 @@ class AsyncThreadElements(Repository):
         Args:
             thread_id: The thread.
             element: The element.
-            begun_at: When the caller began to make it, by the clock of this host, as of now unless given.
+            begun_at: When the caller began to make it, by the clock of this host, now by default.
                 Elements are listed in this order, and one that was deleted since stays deleted.
 
         Returns:
@@ -147,7 +147,7 @@ class AsyncThreadElements(Repository):
 
         Raises:
             InvalidValueError: If an argument is of the wrong type.
-            InvalidDocumentError: If an element cannot be read and `errors` is not given.
+            InvalidDocumentError: If an element cannot be read and there is no list of `errors`.
         """
         where, order = {"thread_id": check_id("thread_id", thread_id)}, by_creation(newest)
         steps = walk(self._connection, "elements", where, order, to_element, errors, find=find_parts)

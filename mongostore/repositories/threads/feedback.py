@@ -1,4 +1,4 @@
-"""What users think of messages; `store.threads.feedback`."""
+"""The votes of users on messages; `store.threads.feedback`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AsyncThreadFeedback(Repository):
 
         Raises:
             NotFoundError: If the thread has no such message, or the message is deleted.
-            ConflictError: If no thread is given, and the message is in one.
+            ConflictError: If there is no `thread_id`, and the message is in a thread.
             AlreadyExistsError: If the id is that of another message's feedback.
             InvalidValueError: If a value cannot be stored.
             DocumentTooLargeError: If the message would take too much with it.

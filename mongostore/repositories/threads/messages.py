@@ -69,7 +69,7 @@ class AsyncThreadMessages(Repository):
         begun_at: datetime | None = None,
         **members: Unpack[ThreadMessageUpdate],
     ) -> None:
-        """Change the given members of a message, which is begun, with its thread, if it is not there.
+        """Change members of a message, which is begun, with its thread, if it is not there.
 
         A message that belongs to no thread yet goes to the one that is named. `data` is merged key by key,
         where None is a value. The beginning of a message may come after its end: with `only_missing` it fills
@@ -225,11 +225,11 @@ class AsyncThreadMessages(Repository):
             **where: Only those with these members.
 
         Raises:
-            InvalidValueError: If an argument is of the wrong type, or neither a thread nor a kind is given.
-            InvalidDocumentError: If a message cannot be read and `errors` is not given.
+            InvalidValueError: If an argument is of the wrong type, or there is neither a thread nor a kind.
+            InvalidDocumentError: If a message cannot be read and there is no list of `errors`.
         """
         if thread_id is None and "kind" not in where:
-            raise InvalidValueError("thread_id", "must be given, or a kind")
+            raise InvalidValueError("thread_id", "must be set, or a kind")
         filter, order = _filter(where), by_arrival(newest)
         if thread_id is not None:
             filter["thread_id"] = check_id("thread_id", thread_id)

@@ -49,7 +49,7 @@ def create_app(
     Args:
         store: An open store, which stays its owner's to close; one that is not open is opened by the first
             request. Else the store that `MONGOSTORE_URI` and `MONGOSTORE_DATABASE` name.
-        token: What opens it on this machine, for which alone it answers then; None where callers need keys.
+        token: The token that opens it, on this machine alone; None where callers need keys.
         allow_erase: Whether a person can be erased here.
 
     Raises:
@@ -101,7 +101,7 @@ async def open_by_address(request: Request, token: str = "") -> Response:
 
 @router.post("/open")
 async def open_by_key(request: Request) -> Response:
-    """Trade a key that somebody has typed for the cookie."""
+    """Trade a typed key for the cookie."""
     studio = Studio.of(request)
     studio.access.check_source(request)
     await studio.open()
