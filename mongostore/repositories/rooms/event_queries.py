@@ -23,7 +23,8 @@ from mongostore.documents.rooms import to_event
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, Page, ReplySummary
 from mongostore.repositories import Connection
-from mongostore.repositories.paging import KeyOrder, count_options, find_page, read_page, walk
+from mongostore.repositories.paging import KeyOrder, read_page, walk
+from mongostore.repositories.parts import aggregate_parts, count_parts, find_part, find_parts
 from mongostore.repositories.rooms.room_counters import HAS_INDEX
 from mongostore.repositories.rooms.room_lookup import open_room_filter
 
@@ -46,17 +47,16 @@ class EventQueries:
         self, room_id: str, event_id: str, fields: StoredDocument | None = None
     ) -> StoredDocument | None:
         """Return a stored event of a room, or some of its fields."""
-        document: StoredDocument | None = await self._events.find_one(
-            {"_id": event_id, "room_id": room_id, "index": HAS_INDEX}, fields
-        )
-        return document
+        event = {"_id": event_id, "room_id": room_id, "index": HAS_INDEX}
+        return await find_part(self._connection, "events", event, fields)
 
     async def find_by_key(self, room_id: str, key: str, channel_id: str | None) -> Event | None:
         """Return the event that has an idempotency key."""
         of_key = {"room_id": check_id("room_id", room_id), "idempotency_key": check_id("key", key)}
         if channel_id is not None:
             of_key["channel_id"] = check_id("channel_id", channel_id)
-        document = await self._events.find_one(of_key, sort=None if channel_id else event_order(False).sort)
+        sort = () if channel_id else event_order(False).sort
+        document = await find_part(self._connection, "events", of_key, sort=sort)
         return None if document is None else to_event(document)
 
     async def page(
@@ -75,7 +75,7 @@ class EventQueries:
         bounds = _bounds(before, after, cursor, newest)
         if bounds:
             query["index"] = HAS_INDEX | bounds
-        documents = await find_page(self._connection, "events", query, order, limit + 1, _PUBLIC_FIELDS)
+        documents = await find_parts(self._connection, "events", query, order, limit + 1, _PUBLIC_FIELDS)
         if not documents:
             await self._check_room(room_id)
         more, documents = len(documents) > limit, documents[:limit]
@@ -96,6 +96,7 @@ class EventQueries:
             to_event,
             errors,
             fields=_PUBLIC_FIELDS,
+            find=find_parts,
             when_empty=check_room,
         )
         async with aclosing(steps) as events:
@@ -104,10 +105,10 @@ class EventQueries:
 
     async def count(self, room_id: str, limit: int | None, filter: EventFilter) -> int:
         """Return how many events there are, `limit` at most."""
-        counted = await self._events.count_documents(event_filter(room_id, filter), **count_options(limit))
+        counted = await count_parts(self._connection, "events", event_filter(room_id, filter), limit)
         if not counted:
             await self._check_room(room_id)
-        return int(counted)
+        return counted
 
     async def summarize_replies(self, room_id: str, event_ids: Sequence[str]) -> dict[str, ReplySummary]:
         """Return the summaries of the replies to these events."""
@@ -119,8 +120,9 @@ class EventQueries:
             "status": {"$ne": _BLOCKED},
         }
         summed = {"_id": "$parent_event_id", "count": {"$sum": 1}, "last": {"$max": "$created_at"}}
-        async with await self._events.aggregate([{"$match": replies}, {"$group": summed}]) as cursor:
-            found = await cursor.to_list()
+        found = await aggregate_parts(
+            self._connection, "events", replies, [{"$group": summed}], len(roots) + 1
+        )
         return {
             document["_id"]: ReplySummary(document["_id"], document["count"], from_micros(document["last"]))
             for document in found

@@ -38,7 +38,7 @@ class PendingEvent:
         is_counted: Whether it moves the room's counters.
         is_activity: Whether it is the room's activity, which makes a paused room active.
         target: Its effect on another event.
-        index: The index that it is to have, unless that of a later event is given by then; None for the next.
+        index: The index that it is to have, unless a later event has that one by then; None for the next.
     """
 
     event: StoredDocument

@@ -174,7 +174,7 @@ class RoomLog:
 
         Args:
             room_id: The room.
-            decide: Returns the update for the room that it is given, and what the update's filter adds; may
+            decide: Returns the update for a room, and the addition to the update's filter; may
                 be called several times.
             is_expired: Whether the room may have expired; the filter then names `expires_at`.
 

@@ -63,10 +63,13 @@ class RoomUpdates:
                     raise AlreadyExistsError("room", key)
                 (existing,) = await count_rooms_events(self._connection, [existing])
                 return to_room(existing)
+            if existing["state"] == "deleted":
+                # Erased with a person.
+                raise NotFoundError("room", key) if may_exist else AlreadyExistsError("room", key)
             await self.finish_delete(key, existing["epoch"])
 
     async def update(self, room_id: str, given_members: RoomUpdate) -> Room:
-        """Change the given members of a room and return it."""
+        """Change members of a room and return it."""
         call, members = current_operation(), resolve_expiry(check_members(given_members, RoomUpdate))
         metadata, unset = members.pop("metadata", {}), members.pop("unset", None)
         if not isinstance(metadata, dict):
@@ -194,8 +197,8 @@ class RoomUpdates:
     async def finish_delete(self, room_id: str, epoch: str) -> None:
         """Delete all that belongs to a room that is no longer found, and the room last.
 
-        A room that was made since under its id has another epoch. What was stored while there was no room
-        has none, and goes with the first room.
+        A room that was made since under its id has another epoch. A part that was stored while there was no
+        room has none, and goes with the first room.
         """
         parts = {"room_id": room_id, "epoch": {"$in": [epoch, None]}}
         await self._connection.collection("events").update_many({**parts, "index": HAS_INDEX}, emptied())

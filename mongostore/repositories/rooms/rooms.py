@@ -34,8 +34,8 @@ class AsyncRooms(Repository):
 
     Every list, also of what belongs to rooms, takes `limit` (1 to 1000), the `cursor` that is the
     `next_cursor` of the page before, and `newest` to begin at the other end; documents that cannot be read
-    are in the page's `errors`. Every `iter` raises `InvalidDocumentError` at such a document, unless it is
-    given a list of `errors`, which collects them.
+    are in the page's `errors`. Every `iter` raises `InvalidDocumentError` at such a document, unless it has
+    a list of `errors`, which collects them.
 
     Ids are plain strings of at most 512 bytes. Beside the errors that it names, every verb raises
     `UnavailableError` if the server does not answer within the store's timeout, `AccessDeniedError` if the
@@ -45,8 +45,8 @@ class AsyncRooms(Repository):
         events: The events of rooms.
         bindings: The channels that are attached to rooms.
         participants: The people in rooms.
-        tasks: What is to be done in rooms.
-        observations: What was noticed in rooms.
+        tasks: The tasks of rooms.
+        observations: The observations of rooms.
         read_markers: How far channels have read.
         voice_deliveries: Speech that exactly one process may speak.
         identities: People across rooms.
@@ -70,10 +70,10 @@ class AsyncRooms(Repository):
 
     @writes
     async def create(self, room_id: str | None = None, **members: Unpack[RoomCreate]) -> Room:
-        """Create a room, with a generated id unless one is given.
+        """Create a room, with a generated id by default.
 
         Raises:
-            AlreadyExistsError: If the id is taken; nothing is written.
+            AlreadyExistsError: If the id is taken, if only by a room that was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             DocumentTooLargeError: If it takes more than a document can hold.
         """
@@ -84,6 +84,7 @@ class AsyncRooms(Repository):
         """Return the room, created with these members if it is not there.
 
         Raises:
+            NotFoundError: If the room was erased with a person.
             InvalidValueError: If a value cannot be stored, or there is no such member.
             InvalidDocumentError: If it is there and cannot be read.
             DocumentTooLargeError: If it takes more than a document can hold.
@@ -298,7 +299,7 @@ class AsyncRooms(Repository):
 
     @writes
     async def update(self, room_id: str, **members: Unpack[RoomUpdate]) -> Room:
-        """Change the given members of a room; the others stay.
+        """Change members of a room; the others stay.
 
         Raises:
             NotFoundError: If there is no such room.
@@ -312,7 +313,7 @@ class AsyncRooms(Repository):
     async def replace(self, room: Room, *, expected: RoomState | None = None) -> Room:
         """Replace all members of a room but its counters, its creation and what is private about it.
 
-        Its expiry stays unless another one is given.
+        Its expiry stays unless another one is set.
 
         Args:
             room: The room as it is to be.

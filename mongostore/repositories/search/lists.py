@@ -27,7 +27,7 @@ class ConversationList(Generic[V]):
         order: The order.
         find: Returns some of them, as far as another filter matches them, behind a place.
         read: Makes a conversation of a document.
-        matches: Returns whether a conversation has the values that the filter alone cannot tell.
+        matches: Returns whether a conversation has the values that the filter alone cannot check.
         search: The search.
     """
 

@@ -68,6 +68,7 @@ async def session_page(
         current=path,
         items=with_unreadable(items, page.errors),
         errors=page.errors,
+        at=at,
         first=first,
         last=last,
         end=end,
@@ -75,6 +76,7 @@ async def session_page(
         layout=layout,
         selected=selected,
         conversation=conversation,
+        since=max((message.updated_at for message in page if message.updated_at), default=None),
         live_path=f"{path}/live",
     )
 

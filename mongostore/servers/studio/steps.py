@@ -69,7 +69,7 @@ def thread_turns(
 
     Args:
         messages: The messages and steps, in order.
-        elements: What is shown beside them.
+        elements: The things beside them.
         path: The address of the thread.
         at: The message, or step, that is selected.
         first: The number of the first one; None if it is not known.
@@ -217,7 +217,7 @@ def _depth(step: ThreadMessage, known: dict[str, ThreadMessage]) -> int:
 
 
 def begins_exchange(message: ThreadMessage) -> bool:
-    """Return whether a user says something, to which what follows belongs."""
+    """Return whether it is a user's text, to which the following steps belong."""
     return message.parent_id is None and _is_spoken(message) and _speaker(message) == "user"
 
 

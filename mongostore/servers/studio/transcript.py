@@ -142,6 +142,14 @@ def session_items(
     return items
 
 
+def is_of_tools(message: Message) -> bool:
+    """Return whether a message calls tools, or has what one of them has returned."""
+    content = read_content(message.content)
+    return bool(
+        content.calls or content.results or "tool_call_id" in message.data or "tool_calls" in message.data
+    )
+
+
 def with_unreadable(
     items: Sequence[Item], errors: Sequence[InvalidDocumentError]
 ) -> list[Item | InvalidDocumentError]:
