@@ -152,7 +152,7 @@ class AsyncSessionParticipants(Repository):
             "$addToSet": {"participant_names": {"$each": [name]}},
             "$push": record_operation(),
             "$inc": {"revision": 1},
-            "$max": {"active_at": call.now},
+            "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
         }
         added = PARTICIPANTS.added(session_id, update)
         room, counted = PARTICIPANTS.allowing(added), PARTICIPANTS.counted(update, added)
@@ -203,7 +203,7 @@ class AsyncSessionParticipants(Repository):
                         "$pull": {"participant_names": name},
                         "$push": {"unbound": epoch, **record_operation()},
                         "$inc": {"revision": 1},
-                        "$max": {"active_at": call.now},
+                        "$max": dict.fromkeys(("updated_at", "active_at"), call.now),
                     },
                 )
                 if not unbound.matched_count:
