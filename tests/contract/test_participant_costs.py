@@ -60,6 +60,11 @@ async def integrated(sessions: AsyncSessions, *expected: int) -> None:
     assert [result.turns_integrated for result in results] == [*expected]
 
 
+async def at_revision(sessions: AsyncSessions) -> None:
+    session = await sessions.get("long")
+    await sessions.turns.append("long", "a", said(1)[0], revision=session.revision)
+
+
 async def pages(sessions: AsyncSessions, **where: Any) -> list[Page[Session]]:
     where = {"order": "created", "newest": False, "limit": PAGE, **where}
     first = await sessions.list(**where)
@@ -95,6 +100,9 @@ CASES = [
     Case("append when all began anew", 3, lambda s: s.turns.append_many("new", "a", said(1))),
     Case("append where the store has not been yet", 3, lambda s: s.turns.append_many("long", "a", said(1))),
     Case("append at turn 3,000", 2, lambda s: s.turns.append_many("long", "a", said(1))),
+    Case("append a turn of a chosen id", 3, lambda s: s.turns.append("long", "a", Turn(id="t", role="user"))),
+    Case("append that turn again", 1, lambda s: s.turns.append("long", "a", Turn(id="t", role="user"))),
+    Case("get a session and append a turn at its revision", 5, at_revision),
     Case("list the first turns of a long session", 2, page_of_turns),
     Case("list turns in the middle", 2, lambda s: page_of_turns(s, after=1500)),
     Case("list the newest turns", 2, lambda s: page_of_turns(s, after=LONG - 18)),
