@@ -43,7 +43,7 @@ def resolve_expiry(members: dict[str, Any]) -> dict[str, Any]:
 def hide_tombstones(filter: Any, collection: str) -> Any:
     """Return a filter of the parts of a thread that finds none that is deleted.
 
-    What is left of it has no time of creation, which the indexes of a thread's parts have next to the thread.
+    A tombstone has no time of creation, which the indexes of a thread's parts have next to the thread.
     """
     if collection not in _WITH_TOMBSTONES or "thread_id" not in filter:
         return filter
