@@ -175,9 +175,9 @@ async def finish_deletion(connection: Connection, tombstone: StoredDocument) -> 
 
 
 def new_tombstone() -> StoredDocument:
-    """Return what a deleted part of a thread becomes; it stays on the shard of its thread.
+    """Return the members of the tombstone of a part of a thread, which stays on the thread's shard.
 
-    It loses its time of creation, by which verbs know that it is not there (`hide_tombstones`).
+    The part loses its time of creation, by which verbs know that it is not there (`hide_tombstones`).
     """
     return {
         "state": "deleted",
