@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -267,8 +267,7 @@ def create_role_thread(
     return _to_public(thread.to_v1())
 
 
-class _PageQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _PageQuery(BaseModel, extra="forbid"):
     limit: int | None = Field(None, ge=1, le=MAX_PAGE, description="The size of a page.")
     cursor: str | None = Field(None, description="The `next_cursor` of the page before.")
 
