@@ -50,6 +50,7 @@ class MessageWriter:
         messages: Sequence[StoredDocument],
         *,
         fresh: bool,
+        is_next: bool = False,
         change: SessionChange = _NO_CHANGE,
     ) -> list[tuple[int | None, StoredDocument]]:
         """Append messages in one step; those that are there already, with the same content, are left.
@@ -58,6 +59,7 @@ class MessageWriter:
             key: The session's `_id`.
             messages: Stored forms, at most 1,000, with ids of their own.
             fresh: Whether the ids were never used before, so that none can be in a segment.
+            is_next: Whether none can be there because of the newest position that the change wants.
             change: What the same write does to the session.
 
         Returns:
@@ -82,7 +84,9 @@ class MessageWriter:
             await back_off(attempt)
             embedded, epoch = await self._embed(key, messages, large)
             try:
-                appended = await self._append(key, whole, embedded, epoch, fresh=fresh, change=change)
+                appended = await self._append(
+                    key, whole, embedded, epoch, fresh=fresh or is_next, change=change
+                )
             except (ConflictError, NotFoundError):
                 # Certainly not in use, which after an error of the driver nobody knows.
                 await self._overflows.delete(key, (message.get("overflow") for message in embedded.values()))
