@@ -8,6 +8,7 @@ from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import bson
+from bson import json_util
 from bson.errors import BSONError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -45,6 +46,11 @@ class Searched(BaseModel):
 
     words: list[str] = Field(default_factory=list)
     unindexed: int | None = None
+
+
+def to_extended_json(document: StoredDocument) -> str:
+    """Return a document as relaxed Extended JSON, which has a form for every type of BSON."""
+    return json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS, ensure_ascii=False)
 
 
 def bson_size(path: str, document: Mapping[str, Any]) -> int:

@@ -54,6 +54,7 @@ from mongostore.models.sessions import (
     SessionParticipant,
     SessionUpdate,
     StorageLayout,
+    StorageStretch,
     Turn,
 )
 from mongostore.models.threads import (
@@ -122,6 +123,7 @@ __all__ = [
     "SessionParticipant",
     "SessionUpdate",
     "StorageLayout",
+    "StorageStretch",
     "Task",
     "Thread",
     "ThreadFilter",

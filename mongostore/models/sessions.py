@@ -184,6 +184,20 @@ class Conversation(Model):
     last: Preview
 
 
+class StorageStretch(Model):
+    """Messages that follow each other, and how much they take.
+
+    Attributes:
+        start: The position of the first one.
+        end: The position behind the last one.
+        bytes: How much they take, about: what a deletion has freed is not counted.
+    """
+
+    start: int
+    end: int
+    bytes: int
+
+
 class StorageLayout(Model):
     """Where the messages of a session lie: in its own document (the tail), and in segments.
 
@@ -193,11 +207,14 @@ class StorageLayout(Model):
         in_tail: The number of positions in the session's own document.
         in_segments: The number of older ones, which have moved to segments.
         segments: The number of segments.
+        outline: The whole session in about a hundred stretches at the most, in order; the last one is the
+            tail.
     """
 
     in_tail: int
     in_segments: int
     segments: int
+    outline: list[StorageStretch]
 
 
 class Turn(Model):

@@ -103,8 +103,8 @@ class _Change:
     """A change as it came, which is decoded once for all of its readers."""
 
     def __init__(self, event: Mapping[str, Any]) -> None:
-        self.time = event["clusterTime"]
-        self.token = str(event["_id"]["_data"])
+        self.time: Any = event["clusterTime"]
+        self.token: str = str(event["_id"]["_data"])
         self._encoded = bson.encode(event)
         self.size: int = len(self._encoded)
 

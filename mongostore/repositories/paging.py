@@ -263,6 +263,23 @@ def read_page(
     return page
 
 
+async def page_around(
+    limit: int,
+    read_before: Callable[[int], Awaitable[Page[V]]],
+    read_from: Callable[[int], Awaitable[Page[V]]],
+) -> Page[V]:
+    """Return a page around a place, of which half at the most stands before it.
+
+    Args:
+        limit: The size of the page.
+        read_before: Returns the last ones before the place, so many at the most.
+        read_from: Returns the first ones from the place on.
+    """
+    page: Page[V] = Page([]) if limit < 2 else await read_before(limit // 2)
+    following = await read_from(limit - len(page) - len(page.errors))
+    return Page(page.items + following.items, following.next_cursor, page.errors + following.errors)
+
+
 def read_each(
     documents: Iterable[StoredDocument],
     read: Callable[[StoredDocument], V],

@@ -42,6 +42,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
     pop = mirror(AsyncSessionMessages.pop)
     get = mirror(AsyncSessionMessages.get)
     find = mirror(AsyncSessionMessages.find)
+    describe_document = mirror(AsyncSessionMessages.describe_document)
     exists = mirror(AsyncSessionMessages.exists)
     count = mirror(AsyncSessionMessages.count)
     list = mirror(AsyncSessionMessages.list)

@@ -206,6 +206,14 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             InvalidDocumentError: If the message cannot be read.
         """
 
+    def describe_document(self, session_id: str, position: int) -> str:
+        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+
+        Raises:
+            NotFoundError: If there is no such session, or no message at the position.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+
     def exists(self, session_id: str, message_id: str) -> bool:
         """Return whether there is such a message.
 
@@ -230,6 +238,7 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
         cursor: str | None = None,
         before: int | None = None,
         after: int | None = None,
+        around: int | None = None,
         conversation_id: str | None = None,
     ) -> Page[Message]:
         """Return a page of messages, the first or the last ones, in reading order.
@@ -241,6 +250,8 @@ class SessionMessages(Mirror[AsyncSessionMessages]):
             cursor: The `next_cursor` of the page before, with the same other arguments.
             before: The position before which the messages are.
             after: The position behind which the messages are.
+            around: The position in the middle of the page, in place of all other bounds; the next page has
+                what follows.
             conversation_id: The conversation of the messages, if not of all.
 
         Raises:

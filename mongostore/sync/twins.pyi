@@ -468,6 +468,14 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
             InvalidDocumentError: If it cannot be read.
         """
 
+    def describe_document(self, room_id: str, event_id: str) -> str:
+        """Return an event as it is stored, in Extended JSON, also where it cannot be read.
+
+        Raises:
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If an id is no plain string.
+        """
+
     def find_by_id(self, event_id: str) -> Event | None:
         """Return an event whose room is not known; None if there is none.
 
@@ -514,6 +522,7 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
         cursor: str | None = None,
         before: int | None = None,
         after: int | None = None,
+        around: int | None = None,
         **filter: Unpack[EventFilter],
     ) -> Page[Event]:
         """Return a page of events, the first or the last ones; blocked ones only if `blocked` is set.
@@ -525,6 +534,8 @@ class RoomEvents(Mirror[AsyncRoomEvents]):
             cursor: The `next_cursor` of the page before, with the same `newest`.
             before: Only events below this index.
             after: Only events above this index.
+            around: The index in the middle of the page, in place of all other bounds; the next page has
+                what follows.
             **filter: Which events.
 
         Raises:
@@ -1230,6 +1241,14 @@ class ThreadMessages(Mirror[AsyncThreadMessages]):
         Raises:
             InvalidValueError: If an id is no plain string.
             InvalidDocumentError: If the message cannot be read.
+        """
+
+    def describe_document(self, thread_id: str, message_id: str) -> str:
+        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+
+        Raises:
+            NotFoundError: If the thread has no such message.
+            InvalidValueError: If an id is no plain string.
         """
 
     def find_by_id(self, message_id: str) -> ThreadMessage | None:

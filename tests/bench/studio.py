@@ -1,7 +1,7 @@
 """What the studio takes: `python -m tests.bench.studio URI [MESSAGES]`, in collections that are dropped.
 
-It prints the time of each page, the median of 50, and what 200 open tails cost: memory a tail, and the median
-of an append with and without them.
+It prints the time of each page, the median of 50, and what 200 open tails, and as many streams of the
+sessions service, cost: memory a stream, and the time and processor time of an append with and without them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from uuid import uuid4
 import httpx
 
 from mongostore import AsyncMongoStore, Message
+from mongostore.servers import sessions
 from mongostore.servers.studio import create_app
 from tests.servers.studio.serving import TOKEN, Studio
 
 _TIMES = 50
 _SESSIONS = 5_000
-_TAILS = 200
+_STREAMS = 200
 _APPENDS = 300
 
 
@@ -76,49 +77,54 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-async def open_tail(studio: Studio, cookie: str, number: int) -> asyncio.StreamWriter:
-    """Open one tail, and wait until it has begun."""
+async def open_stream(studio: Studio, cookie: str, path: str, number: int) -> asyncio.StreamWriter:
+    """Open the stream of one session, and wait until it has begun."""
     host, port = studio.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    path = f"/s/n{number % 10}/s{number}/live?after=0"
+    path = path.format(namespace=f"n{number % 10}", session=f"s{number}")
     writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode())
     await writer.drain()
-    await reader.readuntil(b": begun")
+    await reader.readuntil(b"event-stream")
     return writer
 
 
-async def time_appends(studio: Studio) -> float:
-    """Return the median time of an append in the studio's own process."""
+async def time_appends(studio: Studio) -> tuple[float, float]:
+    """Return the median time of an append in the studio's own process, and what it took of the processor."""
 
-    async def append(store: AsyncMongoStore) -> float:
-        times = []
+    async def append(store: AsyncMongoStore) -> tuple[float, float]:
+        times, spent = [], time.process_time()
         for number in range(_APPENDS):
             began = time.perf_counter()
             await store.sessions.in_namespace("n9").messages.append(
                 f"s{9 + 10 * (number % 400)}", Message(role="user", content="x" * 600)
             )
             times.append(time.perf_counter() - began)
-        return median(times)
+        return median(times), (time.process_time() - spent) / _APPENDS
 
     return await asyncio.to_thread(studio.run, append)
 
 
-async def time_tails(uri: str, database: str) -> None:
-    """Print what many open tails cost."""
+async def time_streams(uri: str, database: str) -> None:
+    """Print what many open tails, and then many streams of the sessions service, cost."""
     with Studio(uri, database) as studio:
+        studio.app.mount("/api", sessions.create_app(studio.store, require_keys=False))
         opened = httpx.get(studio.opening, headers={"Accept": "text/html"})
         cookie = opened.headers["set-cookie"].partition(";")[0]
-        warm = [await open_tail(studio, cookie, number) for number in range(10)]
+        tail = "/s/{namespace}/{session}/live?after=0"
+        stream = "/api/v1/namespaces/{namespace}/sessions/{session}/messages/stream"
+        open_ones = [await open_stream(studio, cookie, path, n) for path in (tail, stream) for n in range(10)]
         await time_appends(studio)
-        without = await time_appends(studio)
-        before = resident()
-        tails = [await open_tail(studio, cookie, number) for number in range(10, 10 + _TAILS)]
-        await asyncio.sleep(2)
-        each = (resident() - before) / _TAILS
-        with_tails = await time_appends(studio)
-        print(f"{_TAILS} tails: {each / 1024:.0f} KiB each, with the sockets of both ends")
-        print(f"append: {1e6 * without:.0f} us without them, {1e6 * with_tails:.0f} us with them")
-        for writer in (*warm, *tails):
+        for name, path in (("none", ""), ("tails", tail), ("tails and streams", stream)):
+            before = resident()
+            if path:
+                numbers = range(10, 10 + _STREAMS)
+                open_ones += [await open_stream(studio, cookie, path, number) for number in numbers]
+                await asyncio.sleep(2)
+                each = (resident() - before) / _STREAMS
+                print(f"{_STREAMS} more: {each / 1024:.0f} KiB each, with the sockets of both ends")
+            took, spent = await time_appends(studio)
+            print(f"append beside {name}: {1e6 * took:.0f} us, {1e6 * spent:.0f} us of the processor")
+        for writer in open_ones:
             writer.close()
 
 
@@ -128,7 +134,7 @@ async def main(uri: str, messages: int) -> None:
     async with AsyncMongoStore(uri, database) as store:
         await fill(store, messages)
         await time_pages(store, messages)
-    await time_tails(uri, database)
+    await time_streams(uri, database)
     async with AsyncMongoStore(uri, database) as store:
         for one in await store.usage():
             await store.engine.collection(one.collection).drop()

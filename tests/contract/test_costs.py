@@ -169,6 +169,7 @@ CASES = [
     Case("upsert a new message", 5, lambda s: s.messages.upsert("long", said(LONG + 1))),
     Case("get a message of the tail", 1, lambda s: s.messages.get("long", f"m{LONG}")),
     Case("get a message of a segment", 2, lambda s: s.messages.get("long", "m50")),
+    Case("describe a stored message", 2, lambda s: s.messages.describe_document("long", 50)),
     Case("find a message of a segment", 2, lambda s: s.messages.find("long", "m50")),
     Case("ask for a message of a segment", 2, lambda s: s.messages.exists("long", "m50")),
     Case(
@@ -189,6 +190,7 @@ CASES = [
         lambda s: s.messages.list("long", newest=True, before=5000, limit=20),
     ),
     Case("read 20 messages behind one", 3, lambda s: s.messages.list("long", after=4990, limit=20)),
+    Case("read 20 messages around one", 5, lambda s: s.messages.list("long", around=5000, limit=20)),
     Case("read the newest 20 of a conversation", 2, lambda s: last_of(s, "c3")),
     Case("read the first 20 of a conversation", 3, lambda s: first_of(s, "c3")),
     Case("iterate over 10,000 messages", 11, every_message),

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from mongostore import AsyncMongoStore, Event, EventFilter, InvalidDocumentError, NotFoundError
+from mongostore import (
+    AsyncMongoStore,
+    Event,
+    EventFilter,
+    InvalidDocumentError,
+    InvalidValueError,
+    NotFoundError,
+)
 from mongostore.repositories.rooms.offsets import OffsetLists
 from tests.contract.furnishing import T
 
@@ -212,6 +219,19 @@ class TestEventLists:
             assert [*await events.list("r", cursor=cursor, limit=5, newest=True)] == before
             bounded = await events.list("r", cursor=cursor, limit=5, before=30, after=3)
             assert [*bounded] == [found for found in expected[place + 1 :] if 3 < (found.index or 0) < 30][:5]
+
+    @pytest.mark.parametrize("name", ["nothing", "exclude_types", "blocked"])
+    async def test_a_page_has_an_index_in_its_middle(self, filled: AsyncMongoStore, name: str) -> None:
+        events, (filter, *_) = filled.rooms.events, FILTERS[name]
+        expected = meant(await stored(filled), name)
+        for index in (0, 1, 6, 30, 59, 500):
+            below = [found for found in expected if (found.index or 0) < index][-4:]
+            above = [found for found in expected if (found.index or 0) >= index]
+            page = await events.list("r", around=index, limit=8, **filter)
+            assert [*page] == below + above[: 8 - len(below)]
+        for bound in ({"newest": True}, {"before": 9}, {"after": 9}, {"cursor": page.next_cursor or "x"}):
+            with pytest.raises(InvalidValueError, match="around"):
+                await events.list("r", around=9, **bound)
 
     async def test_iter_goes_backwards_and_a_count_can_end_early(self, filled: AsyncMongoStore) -> None:
         expected = meant(await stored(filled), "types")

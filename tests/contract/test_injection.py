@@ -298,6 +298,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
         f"sessions.messages.{verb}": lambda n: ({"session_id": n.session, "message_id": n.message}, {})
         for verb in ("exists", "find", "get")
     },
+    "sessions.messages.describe_document": lambda n: ({"session_id": n.session, "position": 0}, {}),
     "sessions.in_namespace": lambda n: ({"namespace": n.namespace}, {}),
     "sessions.turns.integrate": lambda n: (
         {"session_id": n.session, "integrator": counted},
@@ -319,7 +320,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "sessions.turns.list": lambda n: (place(n), {"after": 0, **BOTH_WAYS}),
     "sessions.messages.list": lambda n: (
         {"session_id": n.session},
-        {**PAGED, "newest": True, "before": 0, "after": 0, "conversation_id": ""},
+        {**PAGED, "newest": True, "before": 0, "after": 0, "around": 0, "conversation_id": ""},
     ),
     "sessions.participants.list": lambda n: ({"session_id": n.session}, {"newest": True, **PAGED}),
     **{f"sessions.participants.{verb}": lambda n: (place(n), {}) for verb in ("get", "find")},
@@ -387,6 +388,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "rooms.events.cursor_of": lambda n: ({"event": altered(event(n), index=0)}, {}),
     "rooms.events.delete": lambda n: ({"room_id": n.room, "event_id": n.new}, {"replies": True}),
     "rooms.events.exists": lambda n: ({"room_id": n.room, "event_id": n.event}, {}),
+    "rooms.events.describe_document": lambda n: ({"room_id": n.room, "event_id": n.event}, {}),
     "rooms.events.find": lambda n: ({"room_id": n.room, "event_id": n.event}, {}),
     "rooms.events.find_by_id": lambda n: ({"event_id": n.event}, {}),
     "rooms.events.find_by_key": lambda n: ({"room_id": n.room, "key": n.key}, {"channel_id": ""}),
@@ -394,7 +396,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "rooms.events.iter": lambda n: ({"room_id": n.room}, {**WALKED, **OF_EVENT}),
     "rooms.events.list": lambda n: (
         {"room_id": n.room},
-        {"before": 0, "after": 0, **BOTH_WAYS, **OF_EVENT},
+        {"before": 0, "after": 0, "around": 0, **BOTH_WAYS, **OF_EVENT},
     ),
     "rooms.events.pop": lambda n: ({"room_id": n.room, "event_id": n.new}, {"replies": True}),
     "rooms.events.replace": lambda n: (
@@ -554,7 +556,7 @@ CALLS: dict[str, Callable[[Names], tuple[dict[str, Any], dict[str, Any]]]] = {
     "threads.messages.delete": lambda n: ({"thread_id": n.thread, "message_id": n.new}, {}),
     **{
         f"threads.messages.{verb}": lambda n: ({"thread_id": n.thread, "message_id": n.message}, {})
-        for verb in ("exists", "find", "get")
+        for verb in ("describe_document", "exists", "find", "get")
     },
     "threads.messages.find_by_id": lambda n: ({"message_id": n.message}, {}),
     "threads.messages.iter": lambda n: ({"thread_id": n.thread}, {**WALKED, **SOME_MESSAGES}),

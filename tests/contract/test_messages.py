@@ -173,6 +173,31 @@ class TestMessages:
             before = await sessions.messages.list("s", limit=10, newest=True, before=position)
             assert contents(after.items) == list(range(300))[position + 1 : position + 11]
             assert contents(before.items) == list(range(300))[:position][-10:]
+            middle = await sessions.messages.list("s", limit=9, around=position)
+            assert (
+                contents(middle.items)
+                == list(range(300))[:position][-4:] + list(range(300))[position:][: 9 - min(position, 4)]
+            )
+
+    async def test_a_page_around_a_position_goes_on_behind_it(self, sessions: Any) -> None:
+        await sessions.messages.append_many(
+            "s",
+            [Message(id=f"m{n}", role="user", content=n, conversation_id=f"c{n % 3}") for n in range(300)],
+        )
+        await sessions.messages.delete_many("s", ["m120", "m130"])
+        expected = [n for n in range(300) if n not in (120, 130)]
+        for where, wanted in (
+            ({}, expected),
+            ({"conversation_id": "c0"}, [n for n in expected if n % 3 == 0]),
+        ):
+            page = await sessions.messages.list("s", around=130, limit=20, **where)
+            start = len([n for n in wanted if n < 130]) - 10
+            assert contents(page.items) == wanted[start : start + 20]
+            page = await sessions.messages.list("s", limit=5, cursor=page.next_cursor, **where)
+            assert contents(page.items) == wanted[start + 20 : start + 25]
+        for bound in ({"newest": True}, {"before": 9}, {"after": 9}, {"cursor": "9"}):
+            with pytest.raises(InvalidValueError, match="around"):
+                await sessions.messages.list("s", around=9, **bound)
 
     @pytest.mark.parametrize("newest", [False, True])
     @pytest.mark.parametrize("after", [None, 0, 63, 100, 250, 298])

@@ -353,6 +353,7 @@ CASES = [
         lambda s: s.events.update("long", "long-77", delivery_results={"c": 1}),
     ),
     Case("events: get", 1, lambda s: s.events.get("long", "long-77")),
+    Case("events: describe_document", 1, lambda s: s.events.describe_document("long", "long-77")),
     Case("events: find", 1, lambda s: s.events.find("long", "unknown")),
     Case("events: find_by_id", 1, lambda s: s.events.find_by_id("long-77")),
     Case("events: exists", 1, lambda s: s.events.exists("long", "long-77")),
@@ -360,6 +361,7 @@ CASES = [
     Case("events: find_by_key in any channel", 1, lambda s: s.events.find_by_key("long", "k77")),
     Case("events: find_by_key that is free", 1, lambda s: s.events.find_by_key("long", "free")),
     Case("events: list the first", 1, lambda s: s.events.list("long", limit=20)),
+    Case("events: list around one", 2, lambda s: s.events.list("long", around=100, limit=20)),
     Case("events: list the newest", 1, lambda s: s.events.list("long", newest=True, limit=20)),
     Case(
         "events: list after an index, past the blocked",

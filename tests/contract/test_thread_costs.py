@@ -220,6 +220,7 @@ CASES = [
     Case("messages: pin", 2, said("long", "new", pinned=True)),
     Case("messages: unpin", 1, said("long", "new", pinned=False)),
     Case("messages: get", 1, lambda s: s.threads.messages.get("long", "m7")),
+    Case("messages: describe_document", 1, lambda s: s.threads.messages.describe_document("long", "m7")),
     Case("messages: find", 1, lambda s: s.threads.messages.find("long", "unknown")),
     Case("messages: list two pages", 2, two_pages),
     Case("messages: iter", 2, lambda s: length(s.threads.messages.iter("long"))),

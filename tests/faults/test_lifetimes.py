@@ -284,7 +284,6 @@ with MongoStore(uri, database) as first, MongoStore(uri, database) as second:
 
 
 def test_two_stores_work_among_greenlets(server_uri: str, database: str) -> None:
-    pytest.importorskip("gevent")
     child = subprocess.run(
         [sys.executable, "-c", GREENLETS, server_uri, database], capture_output=True, text=True, timeout=60
     )

@@ -61,6 +61,56 @@ async def test_what_is_no_tag_matches_nothing(asking: httpx.AsyncClient) -> None
         problem(await asking.patch(S1, json={}, headers={"If-Match": header}), 412)
 
 
+async def test_a_list_is_filtered_by_words_notes_times_and_participants(asking: httpx.AsyncClient) -> None:
+    bodies = [
+        {
+            "id": "s0",
+            "name": "The Duchess' fan",
+            "metadata": {"topic": "fan", "n": 1},
+            "participants": ["ada"],
+        },
+        {"id": "s1", "metadata": {"topic": "tea", "a.b": {"deep": [1]}}, "participants": ["ada", "bo"]},
+        {"id": "s2", "metadata": {}},
+    ]
+    created = [(await asking.post(ROOT, json=body)).json()["created_at"] for body in bodies]
+    said = {"messages": [{"role": "user", "content": "Where is my FÁN?"}]}
+    assert (await asking.post(f"{ROOT}/s2/messages", json=said)).status_code == 201
+
+    async def listed(**query: object) -> list[str]:
+        answer = await asking.get(ROOT, params=query)
+        assert answer.status_code == 200, answer.text
+        return [one["id"] for one in answer.json()["items"]]
+
+    assert await listed(text="fan") == ["s0", "s2"]
+    assert await listed(text="duchess fan") == ["s0"]
+    assert await listed(text="") == ["s0", "s1", "s2"]
+    assert await listed(participant_id="ada") == ["s0", "s1"]
+    assert await listed(participant_id="ada", text="fan") == ["s0"]
+    assert await listed(metadata='{"topic": "tea"}') == ["s1"]
+    assert await listed(metadata='{"a.b": {"deep": [1]}}') == ["s1"]
+    assert await listed(metadata='{"n": 1.0}') == ["s0"]
+    assert await listed(metadata='{"n": {"$gt": 0}}') == []
+    assert await listed(since=created[1]) == ["s1", "s2"]
+    assert await listed(since=created[1], until=created[2]) == ["s1"]
+    assert await listed(order="active", newest=True, since=created[1]) == ["s2", "s1"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *({"metadata": text} for text in ("", "x", "[]", "1", '{"a": NaN}', '{"a": "\\ud800"}')),
+        {"metadata": '{"a":' + "[" * 2000 + "]" * 2000 + "}"},
+        {"metadata": '{"a": "%s"}' % ("x" * 5000)},
+        *({"since": text} for text in ("x", "2030-01-01T00:00:00")),
+        *({"participant_id": "/"}, {"text": "x" * 1025}),
+    ],
+    ids=lambda query: ascii(query)[:40],
+)
+async def test_what_is_no_filter_is_refused(embedded: httpx.AsyncClient, query: dict[str, str]) -> None:
+    [error] = problem(await embedded.get(ROOT, params=query), 422)["errors"]
+    assert error["loc"] == ["query", *query]
+
+
 async def test_one_participants_failure_is_its_own_and_says_no_words(store: AsyncMongoStore) -> None:
     def integrator(participant: str, turns: Any) -> list[Any]:
         if participant == "bad":
@@ -172,7 +222,12 @@ SEED = {
     "update_session": ["request", "namespace", "activity_session"],
     "append_chat_turns": ["request", "namespace", "activity_session", "participant"],
 }
-OURS = {"list_sessions": ["user_id", "order", "newest", "limit", "cursor"]}
+OURS = {
+    "list_sessions": [
+        *("user_id", "participant_id", "text", "since", "until"),
+        *("order", "newest", "limit", "cursor"),
+    ]
+}
 ADDED = {
     *("list_chat_turns", "list_messages", "append_messages", "stream_messages", "get_message"),
     *("update_message", "delete_message", "get_context", "set_context", "delete_context"),

@@ -20,6 +20,7 @@ OWN_WORDS = {
     "read",
     "summarize_replies",
     "describe_storage",
+    "describe_document",
     "advance_delivered_index",
     "set_private",
     "acquire",

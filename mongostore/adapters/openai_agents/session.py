@@ -66,7 +66,7 @@ class MongoSession:
         metadata: Mapping[str, Any] | None = None,
         session_settings: SessionSettings | dict[str, Any] | None = None,
     ) -> None:
-        self.session_id = check_id("session_id", session_id)
+        self.session_id: str = check_id("session_id", session_id)
         self.session_settings = coerce_session_settings(session_settings or {})
         self._store = SharedStore(uri, database, store)
         self._namespace = namespace

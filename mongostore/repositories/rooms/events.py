@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Unpack
 
-from mongostore.arguments import check_flag, check_id, check_position, encode_cursor
-from mongostore.documents.mapping import check_instance
+from mongostore.arguments import check_flag, check_id, check_limit, check_position, encode_cursor
+from mongostore.documents.mapping import check_instance, to_extended_json
 from mongostore.documents.rooms import to_event
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import Event, EventFilter, EventUpdate, Page, ReplySummary
 from mongostore.repositories import Connection, Repository, long_running, reads, reads_majority, writes
+from mongostore.repositories.paging import page_around
 from mongostore.repositories.rooms.event_queries import EventQueries
 from mongostore.repositories.rooms.event_stream import EventStream
 from mongostore.repositories.rooms.event_updates import EventUpdates
@@ -93,6 +94,19 @@ class AsyncRoomEvents(Repository):
         return None if document is None else to_event(document)
 
     @reads
+    async def describe_document(self, room_id: str, event_id: str) -> str:
+        """Return an event as it is stored, in Extended JSON, also where it cannot be read.
+
+        Raises:
+            NotFoundError: If the room has no such event.
+            InvalidValueError: If an id is no plain string.
+        """
+        document = await self._reader.find_one(check_id("room_id", room_id), check_id("event_id", event_id))
+        if document is None:
+            raise NotFoundError("event", event_id)
+        return to_extended_json(document)
+
+    @reads
     async def find_by_id(self, event_id: str) -> Event | None:
         """Return an event whose room is not known; None if there is none.
 
@@ -151,6 +165,7 @@ class AsyncRoomEvents(Repository):
         cursor: str | None = None,
         before: int | None = None,
         after: int | None = None,
+        around: int | None = None,
         **filter: Unpack[EventFilter],
     ) -> Page[Event]:
         """Return a page of events, the first or the last ones; blocked ones only if `blocked` is set.
@@ -162,13 +177,25 @@ class AsyncRoomEvents(Repository):
             cursor: The `next_cursor` of the page before, with the same `newest`.
             before: Only events below this index.
             after: Only events above this index.
+            around: The index in the middle of the page, in place of all other bounds; the next page has
+                what follows.
             **filter: Which events.
 
         Raises:
             NotFoundError: If there is no such room.
             InvalidValueError: If an argument is of the wrong type or out of range, or is no cursor of a page.
         """
-        return await self._reader.page(room_id, newest, limit, cursor, before, after, filter)
+        read = self._reader.page
+        if around is None:
+            return await read(room_id, newest, limit, cursor, before, after, filter)
+        if newest or (cursor, before, after) != (None, None, None):
+            raise InvalidValueError("around", "cannot be set with another bound")
+        middle = check_position("around", around)
+        return await page_around(
+            check_limit("limit", limit),
+            lambda half: read(room_id, True, half, None, middle, None, filter),
+            lambda rest: read(room_id, False, rest, None, None, middle - 1 if middle else None, filter),
+        )
 
     @long_running
     async def iter(

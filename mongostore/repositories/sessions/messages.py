@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Unpack
 
 from mongostore.arguments import check_flag, check_id, check_limit, check_members
-from mongostore.documents.mapping import check_instance
+from mongostore.documents.mapping import check_instance, to_extended_json
 from mongostore.documents.sessions import EMPTY, to_message, to_messages, to_stored_message
 from mongostore.errors import InvalidDocumentError, InvalidValueError, NotFoundError
 from mongostore.models import (
@@ -23,7 +23,7 @@ from mongostore.models import (
     SessionCreate,
 )
 from mongostore.repositories import Repository, current_operation, long_running, reads, reads_majority, writes
-from mongostore.repositories.paging import check_errors, count_options
+from mongostore.repositories.paging import check_errors, count_options, page_around
 from mongostore.repositories.sessions.conversations import read_conversations
 from mongostore.repositories.sessions.filters import check_number, position_bounds
 from mongostore.repositories.sessions.message_arguments import (
@@ -43,6 +43,7 @@ from mongostore.repositories.sessions.message_streams import MessageStreams
 from mongostore.repositories.sessions.message_watcher import MessageWatcher
 from mongostore.repositories.sessions.session_change import SessionChange
 from mongostore.repositories.sessions.storage import SessionStorage
+from mongostore.repositories.sessions.stored_messages import find_stored_message
 
 
 class AsyncSessionMessages(Repository):
@@ -176,6 +177,20 @@ class AsyncSessionMessages(Repository):
             return None
 
     @reads
+    async def describe_document(self, session_id: str, position: int) -> str:
+        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+
+        Raises:
+            NotFoundError: If there is no such session, or no message at the position.
+            InvalidValueError: If an argument is of the wrong type or out of range.
+        """
+        key = self._storage.key(session_id)
+        stored = await find_stored_message(self._storage.tail, key, check_number("position", position))
+        if stored is None:
+            raise NotFoundError("message", str(position))
+        return to_extended_json(stored)
+
+    @reads
     async def exists(self, session_id: str, message_id: str) -> bool:
         """Return whether there is such a message.
 
@@ -214,6 +229,7 @@ class AsyncSessionMessages(Repository):
         cursor: str | None = None,
         before: int | None = None,
         after: int | None = None,
+        around: int | None = None,
         conversation_id: str | None = None,
     ) -> Page[Message]:
         """Return a page of messages, the first or the last ones, in reading order.
@@ -225,6 +241,8 @@ class AsyncSessionMessages(Repository):
             cursor: The `next_cursor` of the page before, with the same other arguments.
             before: The position before which the messages are.
             after: The position behind which the messages are.
+            around: The position in the middle of the page, in place of all other bounds; the next page has
+                what follows.
             conversation_id: The conversation of the messages, if not of all.
 
         Raises:
@@ -236,13 +254,18 @@ class AsyncSessionMessages(Repository):
         if conversation_id is not None:
             check_id("conversation_id", conversation_id)
         start, end = position_bounds(newest, cursor, before, after)
-        return await self._storage.reader.page(
-            key,
-            check_limit("limit", limit),
-            newest=newest,
-            start=start,
-            before=end,
-            conversation_id=conversation_id,
+        limit, read = check_limit("limit", limit), self._storage.reader.page
+        if around is None:
+            return await read(
+                key, limit, newest=newest, start=start, before=end, conversation_id=conversation_id
+            )
+        if newest or start or end is not None:
+            raise InvalidValueError("around", "cannot be set with another bound")
+        middle = check_number("around", around)
+        return await page_around(
+            limit,
+            lambda half: read(key, half, newest=True, before=middle, conversation_id=conversation_id),
+            lambda rest: read(key, rest, start=middle, conversation_id=conversation_id),
         )
 
     @long_running

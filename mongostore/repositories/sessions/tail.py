@@ -23,7 +23,7 @@ from pymongo.write_concern import WriteConcern
 
 from mongostore.documents.mapping import SCHEMA_VERSION, StoredDocument, bson_size
 from mongostore.errors import ConflictError, NotFoundError
-from mongostore.models import StorageLayout
+from mongostore.models import StorageLayout, StorageStretch
 from mongostore.repositories import Connection, current_operation
 from mongostore.repositories.expiry import is_open
 from mongostore.repositories.operation import UnmatchedWrite
@@ -32,6 +32,8 @@ from mongostore.repositories.sessions.limits import TailLimits
 # So many documents are kept for callers who append to what they have just read.
 _KEPT = 64
 
+# Into so many parts a description divides the segments of a session.
+_STRETCHES = 99
 # A stored message behind its position; no named tuple, which takes five times as long to make.
 Positioned = tuple[int, StoredDocument]
 
@@ -162,13 +164,26 @@ class Tail:
         Raises:
             NotFoundError: If there is no such session, or it is deleted.
         """
-        document = await self.read(key)
-        below = {"session": key, "epoch": document["epoch"], "start": {"$lt": document["tail_start"]}}
-        return StorageLayout(
-            in_tail=len(document["messages"]),
-            in_segments=document["tail_start"],
-            segments=await self.segments.count_documents(below),
-        )
+        fields = ("create_op", "epoch", "messages_bytes", "next_position", "tail_start")
+        document = await self.read_fields(key, *fields)
+        base, in_tail = document["tail_start"], tail_length(document)
+        found = await self._outline(document) if base else []
+        segments = sum(one.pop("segments") for one in found)
+        if in_tail:
+            found.append({"start": base, "end": base + in_tail, "bytes": document["messages_bytes"]})
+        outline = [StorageStretch(**one) for one in found]
+        return StorageLayout(in_tail=in_tail, in_segments=base, segments=segments, outline=outline)
+
+    async def _outline(self, document: StoredDocument) -> list[StoredDocument]:
+        """Return the segments of a session in so many stretches; the index has all that is asked for."""
+        base = document["tail_start"]
+        below = {"session": document["_id"], "epoch": document["epoch"], "start": {"$lt": base}}
+        number = {"$floor": {"$divide": ["$start", -(-base // _STRETCHES)]}}
+        ends = {"start": {"$min": "$start"}, "end": {"$max": "$end"}}
+        sums = {"bytes": {"$sum": "$size"}, "segments": {"$sum": 1}}
+        pipeline = [{"$match": below}, {"$group": {"_id": number, **ends, **sums}}]
+        async with await self.segments.aggregate(pipeline) as cursor:
+            return sorted(await cursor.to_list(), key=lambda one: int(one.pop("_id")))
 
     async def find_in_segments(
         self, key: str, position: TailPosition, message_ids: Sequence[str]

@@ -17,7 +17,7 @@ from mongostore.arguments import (
     check_members,
 )
 from mongostore.codec import to_micros
-from mongostore.documents.mapping import StoredDocument, check_instance
+from mongostore.documents.mapping import StoredDocument, check_instance, to_extended_json
 from mongostore.documents.threads import to_stored_message_members, to_thread_message
 from mongostore.errors import (
     InvalidDocumentError,
@@ -122,6 +122,19 @@ class AsyncThreadMessages(Repository):
         """
         document = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
         return None if document is None else to_thread_message(document)
+
+    @reads
+    async def describe_document(self, thread_id: str, message_id: str) -> str:
+        """Return a message as it is stored, in Extended JSON, also where it cannot be read.
+
+        Raises:
+            NotFoundError: If the thread has no such message.
+            InvalidValueError: If an id is no plain string.
+        """
+        document = await self._messages.find_one(_key(check_id("thread_id", thread_id), message_id))
+        if document is None:
+            raise NotFoundError("message", message_id)
+        return to_extended_json(document)
 
     @reads
     async def find_by_id(self, message_id: str) -> ThreadMessage | None:

@@ -15,7 +15,12 @@ MAX_TURNS = 1000
 MAX_PARTICIPANTS = 1000
 
 
-def _check_json(value: Any) -> Any:
+def check_json(value: Any) -> Any:
+    """Return a value that every reader of JSON takes.
+
+    Raises:
+        ValueError: If there is one that does not.
+    """
     if not _is_json(value):
         raise ValueError("Numbers must be finite and texts without half a surrogate pair")
     return value
@@ -40,8 +45,8 @@ def _is_encodable(text: str) -> bool:
 
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Json = Annotated[Any, AfterValidator(_check_json)]
-JsonObject = Annotated[dict[str, Any], AfterValidator(_check_json)]
+Json = Annotated[Any, AfterValidator(check_json)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(check_json)]
 
 
 class Model(BaseModel):

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Security
+from pydantic import AwareDatetime
 from starlette.responses import JSONResponse, Response
 
 from mongostore.errors import AlreadyExistsError, NotFoundError
-from mongostore.models import ListOrder, Page, Session, SessionUpdate
+from mongostore.models import ListOrder, Page, Session, SessionFilter, SessionUpdate
 from mongostore.servers.access import bearer, caller_of
 from mongostore.servers.error_responses import (
     DEFAULT_HTTP_ERROR_RESPONSES,
@@ -37,14 +38,18 @@ from mongostore.servers.sessions.pages import page_response
 from mongostore.servers.sessions.parameters import (
     ETAG,
     LOCATION,
+    METADATA_PARAM,
     cursor_query_param,
     job_pool_dependency,
     limit_query_param,
+    metadata_of,
     namespace_path_param,
     order_query_param,
     participant_path_param,
     session_path_param,
     sessions_of,
+    since_query_param,
+    until_query_param,
 )
 from mongostore.servers.sessions.preconditions import (
     NO_MATCH,
@@ -105,28 +110,44 @@ async def create_session(
     return _answer(session, 201, {"Location": f"{fastapi_request.scope['path']}/{session.id}"})
 
 
-@sessions_router.get("", response_model=SessionPageV1)
+@sessions_router.get("", response_model=SessionPageV1, openapi_extra={"parameters": [METADATA_PARAM]})
 async def list_sessions(
     fastapi_request: Request,
     namespace: str = namespace_path_param,
     include_deleted: bool = Query(False, description="Include deleted sessions in the response"),
     user_id: str | None = Query(None, description="The user of the sessions.", pattern=ID_PATTERN),
+    participant_id: str | None = Query(
+        None, description="A participant that is bound to the sessions.", pattern=ID_PATTERN
+    ),
+    text: str | None = Query(
+        None, description="Words in the name or in one message, without regard to case.", max_length=1024
+    ),
+    since: AwareDatetime | None = since_query_param,
+    until: AwareDatetime | None = until_query_param,
     order: ListOrder = order_query_param,
     newest: bool = Query(False, description="Whether the newest come first."),
     limit: int = limit_query_param,
     cursor: str | None = cursor_query_param,
     job_pool: ThreadPoolExecutor = Depends(job_pool_dependency),
 ) -> Response:
-    """List all sessions in the namespace, in the order in which they were created.
+    """List the sessions of the namespace, by default all of them in the order in which they were created.
 
-    A page ends before its limit when its sessions are large.
+    A page ends before its limit when its sessions are large. With `text` it may be short, even empty, while
+    others follow.
     """
-    sessions, deleted = sessions_of(fastapi_request, namespace), None if include_deleted else False
+    sessions = sessions_of(fastapi_request, namespace)
+    where: SessionFilter = {
+        "deleted": None if include_deleted else False,
+        "user_id": user_id,
+        "participant_id": participant_id,
+        "text": text,
+        "metadata": metadata_of(fastapi_request),
+        "since": since,
+        "until": until,
+    }
 
     async def read(size: int, start: str | None) -> Page[Session]:
-        return await sessions.list(
-            user_id=user_id, deleted=deleted, order=order, newest=newest, limit=size, cursor=start
-        )
+        return await sessions.list(order=order, newest=newest, limit=size, cursor=start, **where)
 
     return await page_response(read, to_session_v1, limit, cursor)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +16,7 @@ from mongostore.errors import InvalidDocumentError, MongoStoreError, NotFoundErr
 from mongostore.servers.error_responses import ProblemError, to_problem
 from mongostore.servers.middleware import add_middleware
 from mongostore.servers.studio import (
+    documents,
     erasure,
     export,
     feedback,
@@ -36,7 +38,7 @@ from mongostore.store import AsyncMongoStore
 _MAX_BODY = 64 * 1024
 _SMALL = 1024
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 def create_app(
@@ -63,7 +65,9 @@ def create_app(
         app.add_exception_handler(kind, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALL)
     add_middleware(app, max_body_bytes=_MAX_BODY)
-    for part in (overview, lists, search, people, feedback, files, live, export, sessions, threads, rooms):
+    for part in (overview, lists, search, people, feedback, files, live, export, documents):
+        app.include_router(part.router)
+    for part in (sessions, threads, rooms):
         app.include_router(part.router)
     if allow_erase:
         app.include_router(erasure.router)

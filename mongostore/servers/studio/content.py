@@ -19,6 +19,8 @@ from mongostore.servers.studio.formats import visible
 # Characters of JSON, arguments and results that are shown at first.
 CLIP_JSON = 2000
 _SHORT = 120
+# Of base64, a multiple of four that holds what a type is known by.
+_HEAD_CHARACTERS = 32
 _DATA_URL = re.compile(r"data:([\w.+/-]{0,100})(?:;[\w=.+-]{0,100})*;base64,", re.IGNORECASE)
 _DEPTH = 4
 
@@ -53,6 +55,17 @@ class Block:
         return len(self.data) * 3 // 4
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether browsers draw it."""
+        return image_type(_decode(self.data[:_HEAD_CHARACTERS]) or b"") is not None
+
+    @property
+    def data_url(self) -> str:
+        """An image that browsers draw, as an address that holds all of it."""
+        image = _decode(self.data) or b""
+        return f"data:{image_type(image)};base64,{base64.b64encode(image).decode()}"
+
+    @property
     def host(self) -> str:
         """The host of an address."""
         try:
@@ -69,6 +82,7 @@ class Call:
         status: `done`, `failed` or `open`.
         note: What is said of it, such as how long it took.
         position: Where the result stands.
+        whole: Whether nothing of it is left out.
     """
 
     id: str
@@ -78,6 +92,7 @@ class Call:
     status: str = "open"
     note: str = ""
     position: str = ""
+    whole: bool = False
 
     @property
     def short(self) -> str:
@@ -87,12 +102,12 @@ class Call:
     @property
     def arguments_html(self) -> Markup:
         """The arguments, as code."""
-        return code(self.arguments)
+        return code(self.arguments, whole=self.whole)
 
     @property
     def result_html(self) -> Markup:
         """The result, as code or text."""
-        return code(self.result)
+        return code(self.result, whole=self.whole)
 
     def end(self, result: Any, *, failed: bool, position: str = "") -> None:
         """Note how it has ended."""
@@ -271,8 +286,12 @@ def shorten(value: Any, length: int = _SHORT) -> str:
 
 def decode_image(block: Block) -> bytes | None:
     """Return the bytes of an image in base64; None if they are none."""
+    return _decode(block.data)
+
+
+def _decode(text: str) -> bytes | None:
     try:
-        return base64.b64decode(block.data, validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
 

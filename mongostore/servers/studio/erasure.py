@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import time
-from typing import get_args
+from typing import Final, get_args
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
@@ -21,7 +21,7 @@ from mongostore.servers.studio.frame import Studio, frame, page_response
 # What was counted is erased within so long, or counted again.
 _SECONDS = 600
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 def plan_of(studio: Studio, person: Person) -> str:

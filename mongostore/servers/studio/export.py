@@ -1,29 +1,68 @@
-"""One conversation as a file: every part of it, in lines of JSON, or as Markdown for people."""
+"""One conversation as a file: every part of it in lines of JSON, or for people as Markdown or HTML."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from mongostore.errors import InvalidDocumentError
-from mongostore.models import Event, Message, ThreadMessage
+from mongostore.models import Event, Message, Session, ThreadMessage
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.content import to_json
 from mongostore.servers.studio.frame import Studio
-from mongostore.servers.studio.transcript import name_in
+from mongostore.servers.studio.html_file import html_file
+from mongostore.servers.studio.reading import room_title
+from mongostore.servers.studio.steps import begins_exchange, thread_turns
+from mongostore.servers.studio.timeline import timeline
+from mongostore.servers.studio.transcript import name_in, session_items, with_unreadable
 
-_TYPES = {"jsonl": "application/x-ndjson", "md": "text/markdown; charset=utf-8"}
+_TYPES = {
+    "jsonl": "application/x-ndjson",
+    "md": "text/markdown; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+}
+_ALL = range(sys.maxsize)
+# Messages that are shown together: more where they belong to each other.
+_AT_ONCE = 100
+_MOST_AT_ONCE = 1000
+_ELEMENTS = 500
 # A file is no page, whatever is in it.
 _POLICY = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 
-router = APIRouter()
+router: Final = APIRouter()
+
+
+@dataclass
+class _Export:
+    """A conversation that is sent as a file.
+
+    Attributes:
+        head: The conversation itself.
+        parts: What is in it, in order.
+        errors: Where `parts` collects what it could not read.
+        text_of: Returns a part as Markdown.
+        items_of: Returns some parts as pages show them.
+        may_begin: Whether such some may begin with a part; it is shown by itself then.
+    """
+
+    head: Any
+    name: str
+    facts: list[str]
+    parts: AsyncGenerator[Any, None]
+    errors: list[InvalidDocumentError]
+    text_of: Callable[[Any], str]
+    items_of: Callable[[list[Any]], Sequence[Any]]
+    may_begin: Callable[[Any], bool] = lambda part: True
 
 
 @router.get("/s/{namespace}/{session_id}/export")
@@ -37,7 +76,19 @@ async def export_session(
     session = await sessions.get(session_id)
     errors: list[InvalidDocumentError] = []
     messages: Any = sessions.messages.iter(session_id, errors=errors)
-    return _send(form, session.name or session.id, session, messages, errors, _message_text)
+    return _send(
+        form,
+        _Export(
+            session,
+            session.name or session.id,
+            [f"{namespace}/{session_id}", session.user_id or "", f"{session.count:,} messages"],
+            messages,
+            errors,
+            _message_text,
+            lambda some: session_items(some, "", whole=_ALL),
+            lambda message: "tool_call_id" not in message.data and message.role not in ("tool", "function"),
+        ),
+    )
 
 
 @router.get("/t/{thread_id}/export")
@@ -48,7 +99,22 @@ async def export_thread(request: Request, viewer: Looking, thread_id: str, form:
     thread = await threads.get(decode_id(thread_id))
     errors: list[InvalidDocumentError] = []
     messages: Any = threads.messages.iter(thread.id, errors=errors)
-    return _send(form, thread.name or thread.id, thread, messages, errors, _step_text)
+    elements = (await threads.elements.list(thread.id, limit=_ELEMENTS)).items if form == "html" else []
+    numbers = count(1)
+
+    def items_of(some: list[ThreadMessage]) -> Sequence[Any]:
+        turns = thread_turns(some, elements, "", whole=True)
+        for turn in turns:
+            turn.label = str(next(numbers))
+            turn.anchor = f"m{turn.label}"
+        return turns
+
+    person = thread.user_identifier or thread.owner_id or ""
+    name = thread.name or thread.id
+    return _send(
+        form,
+        _Export(thread, name, [thread.id, person], messages, errors, _step_text, items_of, begins_exchange),
+    )
 
 
 @router.get("/r/{room_id}/export")
@@ -56,48 +122,70 @@ async def export_room(request: Request, viewer: Looking, room_id: str, form: str
     """Send a room with all of its events."""
     viewer.require()
     rooms = Studio.of(request).store.rooms
-    room = await rooms.get(decode_id(room_id))
+    full = await rooms.get_full(decode_id(room_id))
+    room = full.room
     errors: list[InvalidDocumentError] = []
     events: Any = rooms.events.iter(room.id, blocked=True, errors=errors)
-    return _send(form, room.id, room, events, errors, _event_text)
+    return _send(
+        form,
+        _Export(
+            room,
+            room_title(room),
+            [room.id, room.status, f"{room.event_count:,} events"],
+            events,
+            errors,
+            _event_text,
+            lambda some: timeline(some, full.participants, "", whole=True),
+        ),
+    )
 
 
-def _send(
-    form: str,
-    name: str,
-    head: Any,
-    parts: AsyncGenerator[Any, None],
-    errors: list[InvalidDocumentError],
-    text_of: Callable[[Any], str],
-) -> Response:
-    if form not in _TYPES:
-        raise ProblemError(422, "The form is jsonl or md")
-    lines = _lines(head, parts, errors) if form == "jsonl" else _text(name, parts, errors, text_of)
-    file = quote(f"{name[:80]}.{form}", safe="", errors="replace")
+def _send(form: str, export: _Export) -> Response:
+    if form == "jsonl":
+        lines = _lines(export)
+    elif form == "md":
+        lines = _text(export)
+    elif form == "html":
+        kind = type(export.head).__name__.lower()
+        facts = [fact for fact in export.facts if fact]
+        lines = html_file(kind, export.name, facts, _some_at_a_time(export))
+    else:
+        raise ProblemError(422, f"The form is one of {', '.join(_TYPES)}")
+    file = quote(f"{export.name[:80]}.{form}", safe="", errors="replace")
     headers = _POLICY | {"Content-Disposition": f"attachment; filename*=UTF-8''{file}"}
     return StreamingResponse(lines, media_type=_TYPES[form], headers=headers)
 
 
-async def _lines(
-    head: Any, parts: AsyncGenerator[Any, None], errors: list[InvalidDocumentError]
-) -> AsyncIterator[bytes]:
-    yield _line({"kind": type(head).__name__.lower(), **_dump(head)})
-    async for part in parts:
+async def _some_at_a_time(export: _Export) -> AsyncIterator[Sequence[Any]]:
+    """Yield what pages show, with what could not be read, in parts that memory holds."""
+    some: list[Any] = []
+    async for part in export.parts:
+        if len(some) >= _AT_ONCE and (export.may_begin(part) or len(some) >= _MOST_AT_ONCE):
+            yield _items(export, some)
+            some = []
+        some.append(part)
+    yield _items(export, some)
+
+
+def _items(export: _Export, some: list[Any]) -> Sequence[Any]:
+    errors, export.errors[:] = [*export.errors], []
+    items = export.items_of(some)
+    return with_unreadable(items, errors) if isinstance(export.head, Session) else [*items, *errors]
+
+
+async def _lines(export: _Export) -> AsyncIterator[bytes]:
+    yield _line({"kind": type(export.head).__name__.lower(), **_dump(export.head)})
+    async for part in export.parts:
         yield _line({"kind": type(part).__name__.lower(), **_dump(part)})
-    for error in errors:
+    for error in export.errors:
         yield _line({"kind": "unreadable", "of": error.kind, "id": error.id, "fields": [*error.fields]})
 
 
-async def _text(
-    name: str,
-    parts: AsyncGenerator[Any, None],
-    errors: list[InvalidDocumentError],
-    text_of: Callable[[Any], str],
-) -> AsyncIterator[bytes]:
-    yield f"# {name}\n".encode(errors="replace")
-    async for part in parts:
-        yield f"\n{text_of(part)}\n".encode(errors="replace")
-    for error in errors:
+async def _text(export: _Export) -> AsyncIterator[bytes]:
+    yield f"# {export.name}\n".encode(errors="replace")
+    async for part in export.parts:
+        yield f"\n{export.text_of(part)}\n".encode(errors="replace")
+    for error in export.errors:
         yield f"\n*The {error.kind} {error.id} could not be read.*\n".encode(errors="replace")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -21,7 +22,7 @@ _PAGE = 25
 _BEFORE = 20
 _VALUES = {"down": 0, "up": 1}
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @dataclass(frozen=True)

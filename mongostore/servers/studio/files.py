@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from typing import Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -23,7 +24,7 @@ _HEADERS = {
 _HEAD_BYTES = 16
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?\Z")
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @router.get("/files/{key}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -11,7 +12,7 @@ from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.frame import Studio, frame, page_response
 from mongostore.servers.studio.reading import KINDS, list_conversations
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @router.get("/list")

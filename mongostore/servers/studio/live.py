@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
@@ -18,7 +18,7 @@ from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id
 from mongostore.servers.studio.frame import Studio
-from mongostore.servers.studio.pages import assets_version, write
+from mongostore.servers.studio.pages import page_names, write
 from mongostore.servers.studio.reading import room_row, session_row
 from mongostore.servers.studio.timeline import timeline
 from mongostore.servers.studio.transcript import session_items
@@ -29,7 +29,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 # The newest messages, with which a stream begins; if more came since the page, that is loaded again.
 _NEWEST = 50
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @router.get("/s/{namespace}/{session_id}/live")
@@ -114,12 +114,8 @@ def _require_streams(studio: Studio) -> None:
 
 
 def _put(request: Request, item: Any, template: str) -> dict[str, Any]:
-    root = request.scope.get("root_path", "")
-    return {
-        "id": item.anchor,
-        "label": item.label,
-        "html": write(template, root=root, static=f"{root}/static/{assets_version()}", item=item),
-    }
+    html = write(template, **page_names(request), item=item)
+    return {"id": item.anchor, "label": item.label, "html": html}
 
 
 def _event(kind: str, data: dict[str, Any], id: str | None = None) -> str:

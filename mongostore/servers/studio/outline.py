@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mongostore.models import Message
+from mongostore.models import Message, StorageStretch
 from mongostore.servers.studio.search import text_of
 
-# Of a longer session the map has places alone: to know each message it would have to be read.
+# Of a longer session the map has stretches: to know each message it would have to be read.
 MOST = 400
 HEIGHT, _WIDTH = 760, 40
-_TICKS = 80
 _LONG = 1500
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A bar, or a place.
+    """A bar: a message, or a stretch of them.
 
     Attributes:
         style: Who speaks, or `e` where something failed.
@@ -52,11 +51,20 @@ def marks(messages: Iterable[Message], end: int) -> list[Mark]:
     return found
 
 
-def places(end: int) -> list[Mark]:
-    """Return evenly spread places of a long session."""
+def stretches(outline: Sequence[StorageStretch], end: int) -> list[Mark]:
+    """Return the bars of parts of a long session: wider where messages are longer."""
+    step = HEIGHT / max(end, 1)
+    sizes = [one.bytes / max(one.end - one.start, 1) for one in outline]
+    most = max(sizes, default=0) or 1
     return [
-        Mark(end * number // _TICKS, "u", round(HEIGHT * number / _TICKS, 1), 10.0, 2.0)
-        for number in range(_TICKS)
+        Mark(
+            one.start,
+            "a",
+            round(one.start * step, 1),
+            round(6 + (_WIDTH - 6) * (size / most) ** 0.5, 1),
+            round(max((one.end - one.start) * step - 1, 0.8), 1),
+        )
+        for one, size in zip(outline, sizes, strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ import io
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -28,7 +28,7 @@ _LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _WEEK = 7
 _COMMENTS = 40
 
-router = APIRouter()
+router: Final = APIRouter()
 Days = Annotated[int, Query(ge=1, le=365)]
 
 

@@ -96,12 +96,18 @@ def asset_response(name: str) -> Response | None:
 
 async def render(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
     """Return a page, or a part of one, under the policy that lets nothing stored run."""
-    root, nonce = request.scope.get("root_path", ""), secrets.token_urlsafe(16)
-    names = {"root": root, "static": f"{root}/static/{assets_version()}", "nonce": nonce}
+    nonce = secrets.token_urlsafe(16)
     # Many messages take a tenth of a second, in which others would wait.
-    html = await asyncio.to_thread(write, template, **names, **context)
+    html = await asyncio.to_thread(write, template, **page_names(request), nonce=nonce, **context)
     headers = _HEADERS | {"Content-Security-Policy": _POLICY.format(nonce=nonce)}
     return HTMLResponse(html, status, headers=headers)
+
+
+def page_names(request: Request) -> dict[str, Any]:
+    """Return what every template of a page needs: where the studio and its files are."""
+    root = request.scope.get("root_path", "")
+    static = f"{root}/static/{assets_version()}"
+    return {"root": root, "static": static, "icons": f"{static}/icons.svg", "is_file": False}
 
 
 def write(template: str, **context: Any) -> Markup:

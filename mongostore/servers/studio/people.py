@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -18,7 +19,7 @@ from mongostore.servers.studio.erasure import plan_of
 from mongostore.servers.studio.frame import Studio, frame, page_response
 from mongostore.servers.studio.reading import list_conversations
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @router.get("/people")

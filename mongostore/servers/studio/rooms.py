@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -18,10 +18,9 @@ from mongostore.servers.studio.timeline import lanes, timeline
 from mongostore.store import AsyncMongoStore
 
 PAGE = 50
-_AROUND = 15
 _MARKERS = 100
 
-router = APIRouter()
+router: Final = APIRouter()
 Index = Annotated[int | None, Query(ge=0)]
 
 
@@ -90,8 +89,7 @@ async def _events(
         filter["channel_id"] = channel
     events = store.rooms.events
     if at is not None:
-        after = None if at <= _AROUND else at - _AROUND - 1
-        return await events.list(room_id, after=after, limit=PAGE, **filter)
+        return await events.list(room_id, around=at, limit=PAGE, **filter)
     if after is not None:
         return await events.list(room_id, after=after, limit=PAGE, **filter)
     return await events.list(room_id, newest=True, before=before, limit=PAGE, **filter)

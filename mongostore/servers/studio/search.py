@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from markupsafe import Markup, escape
@@ -35,7 +35,7 @@ _KEYS = ("role", "user", "namespace", "kind")
 _BEFORE, _AFTER = 70, 130
 _DATA = re.compile(r"data:[\w.+/;=-]{0,100},")
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @dataclass

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from mongostore.errors import InvalidDocumentError
-from mongostore.models import Message, Page, Session
+from mongostore.models import Message, Session
 from mongostore.servers.error_responses import ProblemError
 from mongostore.servers.studio.access import Looking
 from mongostore.servers.studio.addresses import decode_id, encode_id
 from mongostore.servers.studio.content import decode_image, image_type, read_content
 from mongostore.servers.studio.files import image_response
 from mongostore.servers.studio.frame import Studio, frame, page_response
-from mongostore.servers.studio.outline import HEIGHT, MOST, marks, places
+from mongostore.servers.studio.outline import HEIGHT, MOST, marks, stretches
 from mongostore.servers.studio.reading import session_row
-from mongostore.servers.studio.transcript import Item, session_items
+from mongostore.servers.studio.transcript import session_items, with_unreadable
 
 PAGE = 50
-_AROUND = 15
 _MOST = 10_000
 
-router = APIRouter()
+router: Final = APIRouter()
 Position = Annotated[int | None, Query(ge=0)]
 
 
@@ -46,14 +44,18 @@ async def session_page(
     viewer.require(namespace)
     sessions = studio.store.sessions.in_namespace(namespace)
     at = all if at is None else at
+    bounds: dict[str, Any] = {"newest": True, "before": before}
+    if at is not None or after is not None:
+        bounds = {"around": at} if at is not None else {"after": after}
     session, layout, page, around = await asyncio.gather(
         sessions.get(session_id),
         sessions.describe_storage(session_id),
-        _messages(sessions.messages, session_id, at, before, after, conversation),
+        sessions.messages.list(session_id, limit=PAGE, conversation_id=conversation, **bounds),
         frame(studio, viewer, request),
     )
     path = session_row(session).path
     selected = next((message for message in page if message.position == at), None) if at is not None else None
+    items = session_items(page.items, path, at=at, whole=[] if all is None else [all])
     end = layout.in_tail + layout.in_segments
     positions = [message.position for message in page if message.position is not None]
     first, last = (positions[0], positions[-1]) if positions else (0, end - 1)
@@ -64,7 +66,7 @@ async def session_page(
         session=session,
         path=path,
         current=path,
-        items=_with_unreadable(session_items(page.items, path, at=at, whole=all), page.errors),
+        items=with_unreadable(items, page.errors),
         errors=page.errors,
         first=first,
         last=last,
@@ -75,36 +77,6 @@ async def session_page(
         conversation=conversation,
         live_path=f"{path}/live",
     )
-
-
-async def _messages(
-    messages: Any,
-    session_id: str,
-    at: int | None,
-    before: int | None,
-    after: int | None,
-    conversation: str | None,
-) -> Page[Message]:
-    page: Page[Message]
-    if at is not None:
-        start = None if at <= _AROUND else at - _AROUND - 1
-        page = await messages.list(session_id, after=start, limit=PAGE, conversation_id=conversation)
-    elif after is not None:
-        page = await messages.list(session_id, after=after, limit=PAGE, conversation_id=conversation)
-    else:
-        page = await messages.list(
-            session_id, newest=True, before=before, limit=PAGE, conversation_id=conversation
-        )
-    return page
-
-
-def _with_unreadable(
-    items: list[Item], errors: list[InvalidDocumentError]
-) -> list[Item | InvalidDocumentError]:
-    """Return what a page shows in its order, with what could not be read where it stands."""
-    places = {id(item): int(item.label) for item in items}
-    both: list[Item | InvalidDocumentError] = [*items, *errors]
-    return sorted(both, key=lambda one: places.get(id(one), getattr(one, "position", None) or 0))
 
 
 @router.get("/s/{namespace}/{session_id}/at/{position}")
@@ -127,7 +99,7 @@ async def message_details(
         path=path,
         current=path,
         selected=message,
-        item=session_items([message], path, at=position, whole=position)[0],
+        item=session_items([message], path, at=position, whole=[position])[0],
         layout=None,
     )
 
@@ -180,7 +152,11 @@ async def session_map(
     sessions = studio.store.sessions.in_namespace(namespace)
     layout = await sessions.describe_storage(session_id)
     end = layout.in_tail + layout.in_segments
-    found = places(end) if end > MOST else marks(await sessions.messages.list(session_id, limit=MOST), end)
+    found = (
+        stretches(layout.outline, end)
+        if end > MOST
+        else marks(await sessions.messages.list(session_id, limit=MOST), end)
+    )
     path = f"/s/{encode_id(namespace)}/{encode_id(session_id)}"
     return await page_response(
         request, "map.html", {}, marks=found, path=path, first=first, last=last, end=end, height=HEIGHT

@@ -63,6 +63,7 @@ def thread_turns(
     *,
     at: str | None = None,
     first: int | None = 1,
+    whole: bool = False,
 ) -> list[Turn]:
     """Return messages as a transcript, in which steps stand with the message that they have led to.
 
@@ -72,6 +73,7 @@ def thread_turns(
         path: The address of the thread.
         at: The message, or step, that is selected.
         first: The number of the first one; None if it is not known.
+        whole: Whether nothing is shortened.
     """
     known = {message.id: message for message in messages}
     by_message: dict[str, list[Element]] = {}
@@ -94,7 +96,7 @@ def thread_turns(
                 if turns and turns[-1].anchor == f"s{root}":
                     turns[-1].steps = waterfall(waiting[root], known)
                 continue
-        turn = _turn(message, path, by_message.get(message.id, []), at)
+        turn = _turn(message, path, by_message.get(message.id, []), at, whole)
         turn.label = "" if first is None else str(first + len(turns))
         turn.anchor = (
             f"m{first + len(turns)}" if _is_spoken(message) and first is not None else f"s{message.id}"
@@ -108,10 +110,12 @@ def thread_turns(
     return turns
 
 
-def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | None) -> Turn:
+def _turn(message: ThreadMessage, path: str, elements: list[Element], at: str | None, whole: bool) -> Turn:
     role = _speaker(message)
-    content = read_content(message.content)
+    content = read_content(message.content, whole=whole)
     content.calls += read_calls(message.data)
+    for call in content.calls:
+        call.whole = whole
     for image in message.data.get("images") or [] if isinstance(message.data.get("images"), list) else []:
         if isinstance(image, str):
             content.add_image(image)
@@ -210,6 +214,11 @@ def _root(message: ThreadMessage, known: dict[str, ThreadMessage]) -> str:
 
 def _depth(step: ThreadMessage, known: dict[str, ThreadMessage]) -> int:
     return sum(not _is_spoken(one) for one in _ancestors(step, known))
+
+
+def begins_exchange(message: ThreadMessage) -> bool:
+    """Return whether a user says something, to which what follows belongs."""
+    return message.parent_id is None and _is_spoken(message) and _speaker(message) == "user"
 
 
 def _is_spoken(message: ThreadMessage) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -23,7 +23,7 @@ from mongostore.store import AsyncMongoStore
 PAGE = 200
 _ELEMENTS = 500
 
-router = APIRouter()
+router: Final = APIRouter()
 
 
 @router.get("/t/{thread_id}")

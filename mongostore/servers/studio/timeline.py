@@ -80,8 +80,9 @@ def timeline(
     *,
     at: int | None = None,
     replies: dict[str, Any] | None = None,
+    whole: bool = False,
 ) -> list[Entry]:
-    """Return events as a timeline."""
+    """Return events as a timeline; with `whole`, nothing is shortened."""
     names = {participant.id: name_of(participant) for participant in participants}
     looks = {name: _LOOKS[number % len(_LOOKS)] for number, name in enumerate(names)}
     by_id = {event.id: event for event in events}
@@ -91,7 +92,7 @@ def timeline(
             edits.setdefault(event.target_event_id, []).append(event)
     entries = []
     for event in events:
-        entry = _entry(event, names, looks, path, at)
+        entry = _entry(event, names, looks, path, at, whole)
         target = by_id.get(event.target_event_id or "")
         entry.target = target.index if target else None
         changes = edits.get(event.id, [])
@@ -110,12 +111,16 @@ def timeline(
     return entries
 
 
-def _entry(event: Event, names: dict[str, str], looks: dict[str, str], path: str, at: int | None) -> Entry:
+def _entry(
+    event: Event, names: dict[str, str], looks: dict[str, str], path: str, at: int | None, whole: bool
+) -> Entry:
     index = event.index or 0
     name = names.get(event.participant_id or "", event.participant_id or event.channel_id)
     is_bot = event.channel_type == "ai"
     look, icon = look_of("assistant") if is_bot else (looks.get(event.participant_id or "", ""), "")
-    content = read_content(event.content)
+    content = read_content(event.content, whole=whole)
+    for call in content.calls:
+        call.whole = whole
     entry = Entry(
         f"e{index}",
         str(index),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mongostore.errors import InvalidDocumentError
 from mongostore.models import Message
 from mongostore.servers.studio.content import Block, Call, read_calls, read_content, shorten
 
@@ -80,14 +81,26 @@ def name_in(role: str, *places: dict[str, Any]) -> str:
 
 
 def session_items(
-    messages: Sequence[Message], path: str, *, at: int | None = None, whole: int | None = None
+    messages: Sequence[Message],
+    path: str,
+    *,
+    at: int | None = None,
+    whole: Container[int] = (),
 ) -> list[Item]:
-    """Return messages as a transcript: results of tools stand with the calls, where both are there."""
+    """Return messages as a transcript: results of tools stand with the calls, where both are there.
+
+    Args:
+        messages: The messages, in order.
+        path: The address of the session.
+        at: The position that is selected.
+        whole: The positions of messages that are not shortened.
+    """
     items: list[Item] = []
     open_calls: dict[str, Call] = {}
     for message in messages:
         position = message.position or 0
-        content = read_content(message.content, whole=position == whole)
+        is_whole = position in whole
+        content = read_content(message.content, whole=is_whole)
         results = dict(content.results)
         if isinstance(call_id := message.data.get("tool_call_id"), str):
             results[call_id] = message.content, _is_failure(message.content)
@@ -100,6 +113,8 @@ def session_items(
             Call(id, "result", None, result) for id, (result, _) in content.results.items() if id not in known
         ]
         content.calls += [*read_calls(message.data), *rest]
+        for call in content.calls:
+            call.whole = is_whole
         for image in _images(message.data):
             content.add_image(image)
         if known and not content.calls and (not content.blocks or "tool_call_id" in message.data):
@@ -119,12 +134,21 @@ def session_items(
                 _session_chips(message),
                 content.blocks,
                 content.calls,
-                position == whole,
+                is_whole,
                 position == at,
                 message.status == "streaming",
             )
         )
     return items
+
+
+def with_unreadable(
+    items: Sequence[Item], errors: Sequence[InvalidDocumentError]
+) -> list[Item | InvalidDocumentError]:
+    """Return messages in their order, with those that could not be read where they stand."""
+    places = {id(item): int(item.label) for item in items}
+    both: list[Item | InvalidDocumentError] = [*items, *errors]
+    return sorted(both, key=lambda one: places.get(id(one), getattr(one, "position", None) or 0))
 
 
 def _session_chips(message: Message) -> list[Chip]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -63,10 +64,28 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+EMBEDDED = pytest.param("embedded", id="embedded")
+SERVER = pytest.param("server", id="server", marks=[pytest.mark.server, pytest.mark.long])
+
+
+@pytest.fixture(scope="module", params=[EMBEDDED, SERVER])
+def launch(request: pytest.FixtureRequest, databases: list[str]) -> Callable[[], Studio]:
+    """Makes studios of empty stores of an engine."""
+    if request.param == "embedded":
+        return Studio
+    uri = request.getfixturevalue("server_uri")
+
+    def start() -> Studio:
+        databases.append(f"test_{uuid4().hex[:16]}")
+        return Studio(uri, databases[-1])
+
+    return start
+
+
 @pytest.fixture(scope="module")
-def studio() -> Iterator[Studio]:
+def studio(launch: Callable[[], Studio]) -> Iterator[Studio]:
     """A studio of the design's conversations."""
-    with Studio() as serving:
+    with launch() as serving:
         serving.run(seed)
         yield serving
 

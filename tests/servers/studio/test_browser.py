@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mongostore import AsyncMongoStore, Message
-from tests.servers.studio.conftest import Browse, accessible
+from mongostore import AsyncMongoStore, Message, UnavailableError
+from tests.servers.studio.conftest import Browse, Watched, accessible
 from tests.servers.studio.seed import NAMESPACE, ROOM, SESSION, THREAD
 from tests.servers.studio.serving import Studio
 from tests.servers.studio.test_hostile import HOSTILE
@@ -23,6 +23,7 @@ SCREENS = {
     "session": f"{S}?at=209",
     "session-end": S,
     "message": f"{S}/at/209",
+    "stored": f"{S}/at/209/document",
     "documents": f"{S}/documents",
     "thread": f"/t/{THREAD}?at=s3",
     "steps": f"/t/{THREAD}/steps",
@@ -53,15 +54,98 @@ def test_every_screen_is_whole_and_accessible(
     watched = browse(studio, width=width, scheme=scheme)
     for name, path in SCREENS.items():
         assert watched.go(path).status == 200
-        watched.page.wait_for_load_state("networkidle" if name == "overview" else "load")
-        if PICTURES:
-            watched.page.wait_for_timeout(300)
-            watched.page.screenshot(path=Path(PICTURES) / f"{name}-{width}-{scheme}.png")
-        accessible(watched.page)
+        watched.page.wait_for_load_state("networkidle" if name in ("overview", "person") else "load")
+        look_at(watched, f"{name}-{width}-{scheme}")
         watched.check()
 
 
-def test_what_is_written_is_seen_at_once_and_once(browse: Browse) -> None:
+def look_at(watched: Watched, name: str) -> None:
+    """Check what a page shows, and make a picture of it where somebody wants to look at it."""
+    if PICTURES:
+        watched.page.wait_for_timeout(300)
+        watched.page.screenshot(path=Path(PICTURES) / f"{name}.png")
+    accessible(watched.page)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launch", ["embedded"], indirect=True)
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (420, "dark")])
+def test_every_state_is_whole_and_accessible(
+    launch: Callable[[], Studio], browse: Browse, tmp_path: Path, width: int, scheme: str
+) -> None:
+    async def fill(store: AsyncMongoStore) -> None:
+        many = [Message(role=("user", "assistant")[n % 2], content=f"Said {n}.") for n in range(30)]
+        await store.sessions.messages.append_many("torn", many, create={"name": "Torn"})
+        broken = {"messages.18.role": 7}
+        await store.engine.collection("sessions").update_one({}, {"$set": broken})
+
+    async def fail() -> None:
+        raise UnavailableError("no server answers")
+
+    def look(name: str, path: str | None = None) -> None:
+        if path is not None:
+            watched.go(path)
+        look_at(watched, f"{name}-{width}-{scheme}")
+
+    with launch() as serving:
+        watched = browse(serving, width=width, scheme=scheme)
+        look("empty", "/")
+        serving.run(fill)
+        look("unreadable", "/s/default/torn?at=18")
+        watched.check()
+        page = watched.page
+        if width == 420:
+            page.get_by_role("button", name="Open navigation").click()
+            look("navigation")
+            page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        page.get_by_role("dialog", name="Keys").wait_for()
+        look("keys")
+        page.keyboard.press("Escape")
+        page.keyboard.press("Control+k")
+        page.get_by_role("option").first.wait_for()
+        look("palette")
+        look("missing", "/s/default/unknown")
+        look("no-such-address", "/s/default/torn?at=x")
+        serving.store.open = fail  # type: ignore[method-assign]
+        look("unavailable", "/s/default/torn")
+        page.context.clear_cookies()
+        del serving.store.open
+        look("login", "/")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launch", ["embedded"], indirect=True)
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (420, "dark")])
+def test_an_html_export_opens_from_a_file_with_no_request(
+    studio: Studio, browse: Browse, tmp_path: Path, width: int, scheme: str
+) -> None:
+    for name, path in (("session", S), ("thread", f"/t/{THREAD}"), ("room", f"/r/{ROOM}")):
+        watched = browse(studio, width=width, scheme=scheme)
+        page = watched.page
+        watched.go(path)
+        page.locator("#export").click()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="HTML").click()
+        file = tmp_path / f"{name}.html"
+        download.value.save_as(file)
+        watched.requests.clear()
+        page.goto(file.as_uri())
+        assert [one[:80] for one in watched.requests if not one.startswith((file.as_uri(), "data:"))] == []
+        assert watched.complaints == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        look_at(watched, f"export-{name}-{width}-{scheme}")
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [
+        pytest.param("server", marks=pytest.mark.server),
+        pytest.param("embedded", marks=pytest.mark.long),
+    ],
+    indirect=True,
+)
+def test_what_is_written_is_seen_at_once_and_once(launch: Callable[[], Studio], browse: Browse) -> None:
     async def fill(store: AsyncMongoStore) -> None:
         await store.sessions.create("live", name="Live")
         await store.sessions.messages.append_many(
@@ -77,7 +161,7 @@ def test_what_is_written_is_seen_at_once_and_once(browse: Browse) -> None:
     async def delete(store: AsyncMongoStore) -> None:
         await store.sessions.messages.delete("live", "new")
 
-    with Studio() as studio:
+    with launch() as studio:
         studio.run(fill)
         watched = browse(studio)
         page = watched.page
@@ -168,7 +252,7 @@ def test_without_script_pages_are_read_and_left(studio: Studio, browse: Browse) 
 
 
 @pytest.fixture(scope="module")
-def hostile() -> Iterator[Studio]:
+def hostile(launch: Callable[[], Studio]) -> Iterator[Studio]:
     """A studio of contents that want to run, to load or to deceive, in every house and every member."""
 
     async def fill(store: AsyncMongoStore) -> None:
@@ -233,7 +317,7 @@ def hostile() -> Iterator[Studio]:
                 ),
             )
 
-    with Studio() as serving:
+    with launch() as serving:
         serving.run(fill)
         yield serving
 

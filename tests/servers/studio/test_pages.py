@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 
@@ -215,6 +216,52 @@ async def test_an_export_has_every_message(asking: httpx.AsyncClient, seeded: As
     for path in (f"/t/{THREAD}", f"/r/{ROOM}"):
         lines = [json.loads(line) for line in (await asking.get(f"{path}/export")).text.splitlines()]
         assert len(lines) == 13
+
+
+async def test_an_html_export_is_one_file_that_asks_for_nothing(asking: httpx.AsyncClient) -> None:
+    for path, anchors in (
+        (S, [f"m{n}" for n in range(214)]),
+        (f"/t/{THREAD}", ["m1"]),
+        (f"/r/{ROOM}", ["e0"]),
+    ):
+        answer = await asking.get(f"{path}/export?form=html")
+        assert answer.headers["content-disposition"].startswith("attachment")
+        html = answer.text
+        assert html.endswith("</main></body></html>\n")
+        assert {*anchors} <= {*re.findall(r' id="([em]\d+)"', html)}
+        assert not re.search(r"<script|<link|<button class=\"btn|\son\w+=", html)
+        style = re.search("<style>(.*?)</style>", html, re.DOTALL)
+        assert style
+        addresses = [*re.findall(r'(?:src|href)="([^"]*)"', html), *re.findall(r'url\("?([^")]*)', style[1])]
+        near = ("#", "data:image/", "data:font/")
+        assert [one[:80] for one in addresses if not one.startswith((*near, "http", "mailto:"))] == []
+        digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+        assert f"style-src 'sha256-{digest}'" in html
+
+
+async def test_an_html_export_leaves_nothing_out(asking: httpx.AsyncClient) -> None:
+    html = (await asking.get(f"{S}/export?form=html")).text
+    assert "Show all" not in html
+    assert html.count("all must have prizes") >= 36
+    assert "data:image/png;base64," in html
+
+
+async def test_what_is_shown_can_be_seen_as_it_is_stored(asking: httpx.AsyncClient) -> None:
+    for page in (f"{S}/at/209", f"/r/{ROOM}/at/6", f"/t/{THREAD}?at=s3"):
+        [link] = re.findall(r'href="([^"]+)">As stored', (await asking.get(page)).text)
+        assert "created_at" in (await asking.get(link)).text
+
+
+async def test_the_map_of_a_long_session_shows_where_much_is_said() -> None:
+    async with AsyncMongoStore("mongomock://") as store, open_client(store) as asking:
+        await asking.get("/open", params={"token": TOKEN})
+        many = [Message(role="user", content="x" * (3000 if n < 200 else 10)) for n in range(800)]
+        await store.sessions.messages.append_many("s", many, create=True)
+        html = (await asking.get("/s/default/s/map")).text
+    bars = re.findall(r'at=(\d+)".*?<rect class="a"[^>]* width="([\d.]+)"', html)
+    assert bars[0][0] == "0"
+    assert 5 < len(bars) <= 100
+    assert float(bars[0][1]) > 3 * float(bars[-1][1])
 
 
 async def test_the_map_leads_to_every_message(asking: httpx.AsyncClient) -> None:

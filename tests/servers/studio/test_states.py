@@ -46,6 +46,10 @@ async def test_what_cannot_be_read_stands_in_its_place_without_its_values() -> N
         alone = await asking.get("/s/default/s/at/2")
         assert alone.status_code == 500
         assert "This message cannot be read" in alone.text
+        [link] = re.findall(r'href="([^"]+)">Show it as stored', page)
+        assert "a secret" in (await asking.get(link)).text
+        exported = (await asking.get("/s/default/s/export?form=html")).text
+        assert re.findall(r'<article class="msg[^>]* id="(m\d)"', exported) == ["m0", "m1", "m2", "m3", "m4"]
         lines = (await asking.get("/s/default/s/export")).text
         assert '"kind": "unreadable"' in lines
 

@@ -1,0 +1,30 @@
+"""Messages as their documents hold them, whether they can be read as messages or not."""
+
+from __future__ import annotations
+
+from mongostore.documents.mapping import StoredDocument
+from mongostore.repositories.sessions.limits import MAX_SEGMENT_MESSAGES
+from mongostore.repositories.sessions.tail import Tail, messages_of, messages_start
+
+
+async def find_stored_message(tail: Tail, key: str, position: int) -> StoredDocument | None:
+    """Return the message at a position of a session; None if there is none.
+
+    Raises:
+        NotFoundError: If there is no such session, or it is deleted.
+    """
+    document = await tail.read(key)
+    holder: StoredDocument | None = document
+    if position < document["tail_start"]:
+        holder = await tail.segments.find_one(
+            {
+                "session": key,
+                "epoch": document["epoch"],
+                "start": {"$gt": position - MAX_SEGMENT_MESSAGES, "$lte": position},
+                "end": {"$gt": position},
+            }
+        )
+    if holder is None or position < messages_start(holder):
+        return None
+    stored = dict(messages_of(holder)).get(position)
+    return None if stored is None or stored.get("id") in document["pending_deletes"] else stored
